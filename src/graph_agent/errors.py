@@ -1,0 +1,208 @@
+"""Every error a caller or an operator can meet, drawn once.
+
+    AgentError
+    ├── RequestError                 the caller can mend it
+    │   ├── InvalidRequest           400  a field is wrong; `param` names it
+    │   │   ├── UnsupportedField     400  a field this service does not serve yet
+    │   │   └── UnknownGraph         404
+    │   ├── Unauthenticated          401
+    │   ├── RouteNotFound            404
+    │   ├── MethodNotAllowed         405
+    │   ├── BodyTooLarge             413
+    │   └── TooManyRuns              429  carries `retry_after`, seconds
+    ├── RunError                     the run failed
+    │   ├── GraphFailed              500  a node raised
+    │   ├── ModelFailed              502  the model endpoint refused or broke off
+    │   ├── RetrievalFailed          502
+    │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
+    │   └── RunCancelled             499  the caller left
+    ├── NotReady                     503  graphs are still loading, or did not load
+    ├── ConfigurationError           start-up: what to change is in the message
+    │   ├── BadSetting
+    │   └── GraphNotLoaded
+    └── LocalWorkspaceError          laptop only
+        ├── WeightsUnavailable
+        ├── LocalModelFailed
+        ├── PromptTooLong
+        └── IndexUnavailable
+
+The message of each is written for its reader and says what to change. It never quotes an exception this
+package did not raise: those may hold tokens, connection strings or documents.
+"""
+
+from typing import Any, ClassVar
+
+
+class AgentError(Exception):
+    """Base of the family: `status` is the HTTP status before the first byte, `code` the stable name on the wire."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    kind: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def body(self) -> dict[str, Any]:
+        """The JSON error body: `error` for OpenAI clients, `detail` for MLflow's."""
+        return {"error": self.fields(), "detail": self.message}
+
+    def fields(self) -> dict[str, Any]:
+        """`message`, `type`, `param` and `code`, as the OpenAI API names them."""
+        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+
+
+class RequestError(AgentError):
+    """The caller can mend it."""
+
+    status = 400
+    code = "invalid_request"
+    kind = "invalid_request_error"
+
+
+class InvalidRequest(RequestError):
+    """A field of the request is wrong; `param` is its path, such as `input[2].content`."""
+
+
+class UnsupportedField(InvalidRequest):
+    """A field of the Responses API that is not served yet: refused by name, never ignored."""
+
+    code = "unsupported_field"
+
+
+class UnknownGraph(InvalidRequest):
+    """No graph of that name in `langgraph.json`."""
+
+    status = 404
+    code = "unknown_graph"
+
+
+class Unauthenticated(RequestError):
+    """Who is calling could not be established."""
+
+    status = 401
+    code = "unauthenticated"
+    kind = "authentication_error"
+
+
+class RouteNotFound(RequestError):
+    """No such address."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The address exists, the method does not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than `GRAPH_AGENT_MAX_BODY_BYTES`."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class TooManyRuns(RequestError):
+    """`GRAPH_AGENT_MAX_RUNS` runs are under way; `retry_after` is in whole seconds."""
+
+    status = 429
+    code = "too_many_runs"
+    kind = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RunError(AgentError):
+    """The run failed."""
+
+    code = "run_failed"
+
+
+class GraphFailed(RunError):
+    """A node of the graph raised."""
+
+    code = "graph_failed"
+
+
+class ModelFailed(RunError):
+    """The model endpoint refused the call or broke the stream off."""
+
+    status = 502
+    code = "model_failed"
+
+
+class RetrievalFailed(RunError):
+    """The document index refused the query or did not answer in time."""
+
+    status = 502
+    code = "retrieval_failed"
+
+
+class ApprovalsNotServed(RunError):
+    """The graph asked for a person's decision with `interrupt()`."""
+
+    status = 501
+    code = "approvals_not_served"
+
+
+class RunCancelled(RunError):
+    """The caller left before the run ended."""
+
+    status = 499
+    code = "run_cancelled"
+
+
+class NotReady(AgentError):
+    """The graphs are still loading, or could not be loaded."""
+
+    status = 503
+    code = "not_ready"
+
+
+class ConfigurationError(AgentError):
+    """The service cannot start as it is configured."""
+
+    code = "configuration_error"
+
+
+class BadSetting(ConfigurationError):
+    """A `GRAPH_AGENT_*` variable has a value that cannot be used; `param` is its name."""
+
+
+class GraphNotLoaded(ConfigurationError):
+    """A graph of `langgraph.json` could not be loaded; `param` is its name."""
+
+    code = "graph_not_loaded"
+
+
+class LocalWorkspaceError(AgentError):
+    """The workspace on this machine cannot do what was asked."""
+
+    code = "local_workspace_error"
+
+
+class WeightsUnavailable(LocalWorkspaceError):
+    """The model's weights could not be fetched or verified."""
+
+
+class LocalModelFailed(LocalWorkspaceError):
+    """The model on this machine could not be started or stopped answering."""
+
+
+class PromptTooLong(LocalWorkspaceError):
+    """The prompt does not fit the model's window even after trimming."""
+
+    status = 400
+    code = "prompt_too_long"
+
+
+class IndexUnavailable(LocalWorkspaceError):
+    """The index file is missing, or is not an index of this version."""

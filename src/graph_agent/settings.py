@@ -1,0 +1,188 @@
+"""Every environment variable of the service, read once into one typed, frozen value.
+
+A field `max_runs` is the variable `GRAPH_AGENT_MAX_RUNS`. `docs/settings.md` lists the same names; a test says so.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_origin
+
+from graph_agent.errors import BadSetting
+
+PREFIX = "GRAPH_AGENT_"
+
+
+def default_cache_dir(environ: Mapping[str, str]) -> Path:
+    """The user's cache folder for this project: `$XDG_CACHE_HOME/graph-agent`, or `~/.cache/graph-agent`."""
+    base = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "graph-agent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """What one run may use before it ends as `response.incomplete`. All are counted per request."""
+
+    steps: int = 40
+    """Super-steps of the graph: a planner turn and the tools it asked for are two."""
+
+    tool_calls: int = 24
+    """Tool and retriever calls the graph asks for."""
+
+    seconds: float = 240.0
+    """Wall-clock time. The Apps proxy has been seen to cut streams at 300 s; stay below it."""
+
+    output_tokens: int = 8192
+    """Tokens the models write, all model calls of the run together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration. `Settings.from_environment()` reads it; tests construct it."""
+
+    config: Path = Path("langgraph.json")
+    """The list of graphs; LangGraph Studio reads the same file."""
+
+    graph: str | None = None
+    """The graph that answers when a request names none; the first of the list if unset."""
+
+    host: str = "127.0.0.1"
+    """Address to bind."""
+
+    port: int = 8000
+    """Port to bind; on Databricks Apps `DATABRICKS_APP_PORT` wins."""
+
+    model: str = "databricks:local-model"
+    """The planner's chat model, as `provider:name`; `databricks:` is a serving endpoint."""
+
+    index: str = "main.docs.project"
+    """The Vector Search index the flagship graph retrieves from, as `catalog.schema.index`."""
+
+    min_score: float = 0.0
+    """Passages scored below this are not shown to the model; 0 keeps all. Scores are the index's own."""
+
+    request_seconds: float = 120.0
+    """Longest silence of one model or index call before it counts as failed."""
+
+    max_body_bytes: int = 4_194_304
+    """Largest request body, bytes."""
+
+    max_runs: int = 32
+    """Runs under way at once; the next one is answered 429."""
+
+    max_steps: int = 40
+    """Budget of one run: super-steps."""
+
+    max_tool_calls: int = 24
+    """Budget of one run: tool and retriever calls."""
+
+    max_seconds: float = 240.0
+    """Budget of one run: seconds of wall-clock time."""
+
+    max_output_tokens: int = 8192
+    """Budget of one run: tokens written by its models."""
+
+    keepalive_seconds: float = 10.0
+    """A comment is sent on a stream that was quiet for this long, so that proxies keep it open."""
+
+    ready_seconds: float = 60.0
+    """How long a request that arrives while graphs are loading waits before it is answered 503."""
+
+    local_user: str = "local"
+    """Who is calling when the service does not run behind the Databricks Apps proxy."""
+
+    tracing: Literal["on", "off"] = "on"
+    """MLflow traces of every run."""
+
+    tracking_uri: str | None = None
+    """Where traces go; the standard `MLFLOW_TRACKING_URI` is used if unset, else a SQLite file in the cache folder."""
+
+    experiment: str = "graph-agent"
+    """MLflow experiment by name; the standard `MLFLOW_EXPERIMENT_ID` wins where it is set."""
+
+    reload: Literal["on", "off"] = "off"
+    """Load edited graph files on the next request; `graph-agent dev` switches it on."""
+
+    cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
+    """Downloaded weights, the local index and local traces."""
+
+    local_weights: str = "qwen-1.5b"
+    """The local model: the name of known weights, a path to a GGUF file, or an OpenAI-compatible base URL."""
+
+    local_model_name: str = "local-model"
+    """The model's name at that base URL, where `local_weights` is one."""
+
+    local_api_key: str | None = None
+    """The key for that base URL, where it wants one."""
+
+    hub_url: str = "https://huggingface.co"
+    """Model hub tried first for the local weights; empty skips it."""
+
+    workspace_port: int = 8765
+    """Port of the local workspace on loopback."""
+
+    @property
+    def budgets(self) -> Budgets:
+        """The four budgets of a run as one value."""
+        return Budgets(
+            steps=self.max_steps,
+            tool_calls=self.max_tool_calls,
+            seconds=self.max_seconds,
+            output_tokens=self.max_output_tokens,
+        )
+
+    def __post_init__(self) -> None:
+        for name in ("max_runs", "max_steps", "max_tool_calls", "max_output_tokens", "max_body_bytes"):
+            if getattr(self, name) < 1:
+                raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")
+        for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise BadSetting(f"{PREFIX}{name.upper()} must be above 0", param=f"{PREFIX}{name.upper()}")
+        for name in ("port", "workspace_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise BadSetting(f"{PREFIX}{name.upper()} must be a port, 0 to 65535", param=f"{PREFIX}{name.upper()}")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Read `GRAPH_AGENT_*` and what the platform sets; `overrides` (command-line flags) win when not None.
+
+        Raises:
+            BadSetting: a value has the wrong type, or a variable of our prefix is not a setting (a misspelling).
+        """
+        environ = os.environ if environ is None else environ
+        known = {f"{PREFIX}{f.name.upper()}": f for f in fields(cls)}
+        unknown = sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
+        if unknown:
+            raise BadSetting(f"no such setting: {', '.join(unknown)}; docs/settings.md lists them", param=unknown[0])
+        values = {f.name: _parse(key, f.type, environ[key]) for key, f in known.items() if environ.get(key)}
+        if "cache_dir" not in values:
+            values["cache_dir"] = default_cache_dir(environ)
+        if environ.get("DATABRICKS_APP_PORT"):
+            # The Apps proxy connects from outside the container and decides the port.
+            values["port"] = _parse("DATABRICKS_APP_PORT", int, environ["DATABRICKS_APP_PORT"])
+            values.setdefault("host", "0.0.0.0")
+        return cls(**values | {key: value for key, value in overrides.items() if value is not None})
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise BadSetting(f"{name} must be one of {', '.join(get_args(kind))}", param=name)
+        return text
+    if kind not in (int, float, Path):
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        raise BadSetting(f"{name} must be a {'whole number' if kind is int else 'number'}", param=name) from None
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables that make another process read the same settings."""
+    return {
+        f"{PREFIX}{f.name.upper()}": value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
+        for f in fields(settings)
+        if (value := getattr(settings, f.name)) is not None
+    }
