@@ -1,0 +1,1 @@
+"""Translation between the Responses API and LangGraph: pure, synchronous, no I/O."""

@@ -1,0 +1,314 @@
+"""The wire: every Responses event this service sends, one builder each.
+
+Field by field what unmodified OpenAI, Databricks, MLflow and LangChain clients need. MLflow validates five of these
+types only, so these builders are the schema. `sequence_number` is added where the event is sent.
+
+Source: OpenAI API reference, "Responses streaming events"; MLflow `mlflow.types.responses`.
+"""
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Event = dict[str, Any]
+Item = dict[str, Any]
+Phase = Literal["commentary", "final_answer"]
+Status = Literal["in_progress", "completed", "incomplete", "failed"]
+
+TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+def new_id(prefix: str) -> str:
+    """A fresh item or response id such as `msg_4f1c…`; unguessable."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of all model calls of a run."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def fields(self) -> dict[str, Any]:
+        """As the Responses API nests them."""
+        return {
+            "input_tokens": self.input_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens},
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+            "total_tokens": self.input_tokens + self.output_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """What every `response` object of one request repeats."""
+
+    model: str
+    id: str = field(default_factory=lambda: new_id("resp"))
+    created_at: int = field(default_factory=lambda: int(time.time()))
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    max_output_tokens: int | None = None
+
+    def response(self, status: Status, output: Sequence[Item] = (), **more: Any) -> dict[str, Any]:
+        """The response object. `usage` is absent until it is known: null breaks accumulators."""
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created_at,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": None,
+            "max_output_tokens": self.max_output_tokens,
+            "model": self.model,
+            "output": list(output),
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "reasoning": {"effort": None, "summary": None},
+            "store": False,
+            "temperature": None,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": None,
+            "truncation": "disabled",
+            "user": None,
+            "metadata": dict(self.metadata),
+            **more,
+        }
+
+
+def lifecycle(kind: str, response: dict[str, Any]) -> Event:
+    """`response.created`, `.in_progress`, `.completed`, `.incomplete` or `.failed`."""
+    return {"type": kind, "response": response}
+
+
+def item_added(index: int, item: Item) -> Event:
+    """`response.output_item.added`."""
+    return {"type": "response.output_item.added", "output_index": index, "item": item}
+
+
+def item_done(index: int, item: Item) -> Event:
+    """`response.output_item.done`; its item id is the deltas' `item_id`."""
+    return {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+def text_part(text: str, annotations: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """An `output_text` content part."""
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
+
+
+def message_item(
+    item_id: str, status: Status, content: Sequence[dict[str, Any]] = (), phase: Phase | None = None
+) -> Item:
+    """An assistant message. `phase` tells commentary on the way from the answer, as newer OpenAI models do."""
+    item = {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": list(content)}
+    return item if phase is None else item | {"phase": phase}
+
+
+def part_added(item_id: str, index: int) -> Event:
+    """`response.content_part.added` for the only part of a message."""
+    return {
+        "type": "response.content_part.added",
+        "item_id": item_id,
+        "output_index": index,
+        "content_index": 0,
+        "part": text_part(""),
+    }
+
+
+def text_delta(item_id: str, index: int, delta: str) -> Event:
+    """`response.output_text.delta`."""
+    return {
+        "type": "response.output_text.delta",
+        "item_id": item_id,
+        "output_index": index,
+        "content_index": 0,
+        "delta": delta,
+        "logprobs": [],
+    }
+
+
+def annotation_added(item_id: str, index: int, position: int, annotation: dict[str, Any]) -> Event:
+    """`response.output_text.annotation.added`."""
+    return {
+        "type": "response.output_text.annotation.added",
+        "item_id": item_id,
+        "output_index": index,
+        "content_index": 0,
+        "annotation_index": position,
+        "annotation": annotation,
+    }
+
+
+def text_done(item_id: str, index: int, text: str) -> Event:
+    """`response.output_text.done`."""
+    return {
+        "type": "response.output_text.done",
+        "item_id": item_id,
+        "output_index": index,
+        "content_index": 0,
+        "text": text,
+        "logprobs": [],
+    }
+
+
+def part_done(item_id: str, index: int, part: dict[str, Any]) -> Event:
+    """`response.content_part.done`."""
+    return {
+        "type": "response.content_part.done",
+        "item_id": item_id,
+        "output_index": index,
+        "content_index": 0,
+        "part": part,
+    }
+
+
+def function_call_item(item_id: str, call_id: str, name: str, arguments: str, status: Status) -> Item:
+    """A tool call in the Databricks dialect."""
+    return {
+        "type": "function_call",
+        "id": item_id,
+        "call_id": call_id,
+        "name": name,
+        "arguments": arguments,
+        "status": status,
+    }
+
+
+def function_call_output_item(call_id: str, output: str) -> Item:
+    """A tool's result in the Databricks dialect."""
+    return {
+        "type": "function_call_output",
+        "id": new_id("fco"),
+        "call_id": call_id,
+        "output": output,
+        "status": "completed",
+    }
+
+
+def arguments_delta(prefix: str, item_id: str, index: int, delta: str) -> Event:
+    """`response.function_call_arguments.delta` or `response.mcp_call_arguments.delta`."""
+    return {"type": f"response.{prefix}_arguments.delta", "item_id": item_id, "output_index": index, "delta": delta}
+
+
+def arguments_done(prefix: str, item_id: str, index: int, name: str, arguments: str) -> Event:
+    """`response.function_call_arguments.done` or `response.mcp_call_arguments.done`."""
+    event = {
+        "type": f"response.{prefix}_arguments.done",
+        "item_id": item_id,
+        "output_index": index,
+        "arguments": arguments,
+    }
+    return event | {"name": name} if prefix == "function_call" else event
+
+
+def mcp_call_item(
+    item_id: str,
+    name: str,
+    arguments: str,
+    status: Literal["in_progress", "completed", "incomplete", "failed"],
+    *,
+    server: str,
+    output: str | None = None,
+    error: str | None = None,
+) -> Item:
+    """A tool call that the server ran itself, in the OpenAI dialect: one item holds call and result."""
+    return {
+        "type": "mcp_call",
+        "id": item_id,
+        "name": name,
+        "arguments": arguments,
+        "server_label": server,
+        "output": output,
+        "error": error,
+        "status": status,
+        "approval_request_id": None,
+    }
+
+
+def mcp_call_progress(item_id: str, index: int, state: Literal["in_progress", "completed", "failed"]) -> Event:
+    """`response.mcp_call.in_progress`, `.completed` or `.failed`."""
+    return {"type": f"response.mcp_call.{state}", "item_id": item_id, "output_index": index}
+
+
+def reasoning_item(item_id: str, text: str | None) -> Item:
+    """A reasoning summary; Databricks reads `summary[0]` only."""
+    return {"type": "reasoning", "id": item_id, "summary": [] if text is None else [_summary(text)]}
+
+
+def _summary(text: str) -> dict[str, str]:
+    return {"type": "summary_text", "text": text}
+
+
+def reasoning_part_added(item_id: str, index: int) -> Event:
+    """`response.reasoning_summary_part.added`."""
+    return {
+        "type": "response.reasoning_summary_part.added",
+        "item_id": item_id,
+        "output_index": index,
+        "summary_index": 0,
+        "part": _summary(""),
+    }
+
+
+def reasoning_delta(item_id: str, index: int, delta: str) -> Event:
+    """`response.reasoning_summary_text.delta`."""
+    return {
+        "type": "response.reasoning_summary_text.delta",
+        "item_id": item_id,
+        "output_index": index,
+        "summary_index": 0,
+        "delta": delta,
+    }
+
+
+def reasoning_text_done(item_id: str, index: int, text: str) -> Event:
+    """`response.reasoning_summary_text.done`."""
+    return {
+        "type": "response.reasoning_summary_text.done",
+        "item_id": item_id,
+        "output_index": index,
+        "summary_index": 0,
+        "text": text,
+    }
+
+
+def reasoning_part_done(item_id: str, index: int, text: str) -> Event:
+    """`response.reasoning_summary_part.done`."""
+    return {
+        "type": "response.reasoning_summary_part.done",
+        "item_id": item_id,
+        "output_index": index,
+        "summary_index": 0,
+        "part": _summary(text),
+    }
+
+
+def stream_error(fields: Mapping[str, Any]) -> Event:
+    """The `error` event of `/responses` and `/v1/responses`; `response.failed` follows it."""
+    return {
+        "type": "error",
+        "code": fields["code"],
+        "message": fields["message"],
+        "param": fields["param"],
+        "error": dict(fields),
+    }
+
+
+def invocations_error(fields: Mapping[str, Any]) -> Event:
+    """The last frame of a failed stream on `/invocations`: the stock chat page prints `error` as text."""
+    return {
+        "type": "error",
+        "error": fields["message"],
+        "message": fields["message"],
+        "code": fields["code"],
+        "databricks_output": {"error": {"error_code": fields["code"], "message": fields["message"]}},
+    }
