@@ -10,16 +10,7 @@ from typing import Annotated, Any
 
 from langgraph.graph import MessagesState
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is calling, as verified at the edge. Holds no credentials: it may be logged and traced."""
-
-    user: str
-    """Stable id of the person or service."""
-
-    email: str | None = None
-    """E-mail address, where the platform tells it."""
+from graph_agent.caller import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

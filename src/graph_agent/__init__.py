@@ -1,0 +1,41 @@
+"""graph-agent serves LangGraph graphs as Responses agents. This is the front door for graph authors."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graph_agent.caller import Caller
+    from graph_agent.contract import AgentContext, AgentState, Source
+    from graph_agent.models import chat_model
+    from graph_agent.nodes.planner import make_planner
+    from graph_agent.nodes.retriever import make_retriever
+    from graph_agent.nodes.tools import make_tools
+
+__all__ = [
+    "AgentContext",
+    "AgentState",
+    "Caller",
+    "Source",
+    "chat_model",
+    "make_planner",
+    "make_retriever",
+    "make_tools",
+]
+
+_HOMES = {
+    "AgentContext": "graph_agent.contract",
+    "AgentState": "graph_agent.contract",
+    "Caller": "graph_agent.caller",
+    "Source": "graph_agent.contract",
+    "chat_model": "graph_agent.models",
+    "make_planner": "graph_agent.nodes.planner",
+    "make_retriever": "graph_agent.nodes.retriever",
+    "make_tools": "graph_agent.nodes.tools",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because the service binds its port before LangGraph is imported (two seconds of CPU).
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graph_agent' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

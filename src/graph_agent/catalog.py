@@ -1,0 +1,232 @@
+"""`langgraph.json` -> compiled graphs, ready to run.
+
+The manifest is the one LangGraph Studio reads: `{"graphs": {"name": "./file.py:variable"}}`. The variable is a
+compiled graph, a `StateGraph`, or a factory of one: a function or context manager, sync or async, taking nothing or
+the config. Source: LangGraph CLI configuration reference.
+"""
+
+import asyncio
+import importlib.util
+import inspect
+import itertools
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from graph_agent.errors import GraphNotLoaded, UnknownGraph
+from graph_agent.runs.failures import describe
+
+logger = logging.getLogger(__name__)
+
+Graph = Pregel[Any, Any, Any, Any]
+
+_versions = itertools.count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSpec:
+    """One line of the manifest."""
+
+    name: str
+    path: Path
+    variable: str
+    description: str | None = None
+
+
+def read_manifest(path: Path) -> list[GraphSpec]:
+    """The graphs `langgraph.json` names, in its order.
+
+    Raises:
+        GraphNotLoaded: the file is missing, is not JSON, or names a graph in a way LangGraph does not.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GraphNotLoaded(f"{path} does not exist; name your graphs there or pass --config") from None
+    except (ValueError, OSError) as error:
+        raise GraphNotLoaded(f"{path} cannot be read as JSON ({type(error).__name__})") from None
+    graphs = manifest.get("graphs") if isinstance(manifest, dict) else None
+    if not isinstance(graphs, dict) or not graphs:
+        raise GraphNotLoaded(f'{path} names no graph; expected {{"graphs": {{"name": "./file.py:graph"}}}}')
+    return [_spec(path, name, entry) for name, entry in graphs.items()]
+
+
+def _spec(manifest: Path, name: str, entry: Any) -> GraphSpec:
+    target, description = (entry.get("path"), entry.get("description")) if isinstance(entry, dict) else (entry, None)
+    file, _, variable = target.rpartition(":") if isinstance(target, str) else ("", "", "")
+    if not file or not variable:
+        raise GraphNotLoaded(f"{manifest}: graph {name!r} must be './file.py:variable'", param=name)
+    return GraphSpec(name=name, path=(manifest.parent / file).resolve(), variable=variable, description=description)
+
+
+class Catalog:
+    """The graphs that are served. `await open()` before use, `await aclose()` at the end.
+
+    With `reload=True` a request for a graph whose folder changed gets the edited graph; one that fails to load is
+    logged and the last good one stays.
+    """
+
+    def __init__(self, specs: list[GraphSpec], *, default: str | None = None, reload: bool = False) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        if default is not None and default not in self._specs:
+            raise UnknownGraph(f"no graph named {default!r}; known: {', '.join(self._specs)}", param="graph")
+        self.default = default or specs[0].name
+        self._reload = reload
+        self._graphs: dict[str, Graph] = {}
+        self._seen: dict[str, Mapping[Path, int]] = {}
+        self._exits = AsyncExitStack()
+        self._loading = asyncio.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """Every graph's name, in the manifest's order."""
+        return list(self._specs)
+
+    @property
+    def specs(self) -> list[GraphSpec]:
+        """Every graph's line of the manifest."""
+        return list(self._specs.values())
+
+    async def open(self) -> None:
+        """Load every graph.
+
+        Raises:
+            GraphNotLoaded: the first that does not load, with its name and the reason.
+        """
+        for spec in self._specs.values():
+            self._seen[spec.name] = _modified(spec.path.parent) if self._reload else {}
+            self._graphs[spec.name] = await self._load(spec)
+
+    async def aclose(self) -> None:
+        """Leave the context managers that made graphs."""
+        await self._exits.aclose()
+
+    async def get(self, name: str | None) -> Graph:
+        """The graph of that name, the default one for `None`.
+
+        Raises:
+            UnknownGraph: there is none.
+        """
+        name = name or self.default
+        if name not in self._specs:
+            raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(self._specs)}", param="model")
+        if self._reload:
+            async with self._loading:
+                await self._refresh(self._specs[name])
+        return self._graphs[name]
+
+    async def _refresh(self, spec: GraphSpec) -> None:
+        now = await asyncio.to_thread(_modified, spec.path.parent)
+        if now == self._seen[spec.name]:
+            return
+        self._seen[spec.name] = now
+        try:
+            self._graphs[spec.name] = await self._load(spec)
+            logger.warning("graph %s reloaded", spec.name)
+        except GraphNotLoaded as error:
+            logger.error("%s; the graph loaded before goes on serving", error.message)
+
+    async def _load(self, spec: GraphSpec) -> Graph:
+        module = await asyncio.to_thread(_import, spec)
+        try:
+            made = getattr(module, spec.variable)
+        except AttributeError:
+            raise GraphNotLoaded(f"{spec.path.name} has no variable {spec.variable!r}", param=spec.name) from None
+        try:
+            graph = await self._make(made)
+        except Exception as error:
+            logger.error("graph %s: its factory failed: %s", spec.name, describe(error))
+            raise GraphNotLoaded(
+                f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
+            ) from None
+        return _checked(spec, graph)
+
+    async def _make(self, made: Any) -> Any:
+        if isinstance(made, Pregel | StateGraph) or not callable(made):
+            return made
+        product = _call(made)
+        if inspect.isawaitable(product):
+            product = await product
+        if hasattr(product, "__aenter__"):
+            return await self._exits.enter_async_context(product)
+        if hasattr(product, "__enter__") and not isinstance(product, Pregel):
+            return self._exits.enter_context(product)
+        return product
+
+
+def _call(factory: Callable[..., Any]) -> Any:
+    takes = [
+        parameter
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    return factory({"configurable": {}}) if takes else factory()
+
+
+def _checked(spec: GraphSpec, graph: Any) -> Graph:
+    if isinstance(graph, StateGraph):
+        graph = graph.compile()
+    if not isinstance(graph, Pregel):
+        raise GraphNotLoaded(
+            f"graph {spec.name!r}: {spec.variable} is a {type(graph).__name__}, not a compiled LangGraph graph",
+            param=spec.name,
+        )
+    if graph.checkpointer not in (None, False):
+        raise GraphNotLoaded(
+            f"graph {spec.name!r} is compiled with a checkpointer of its own; export builder.compile() without one: "
+            "the service and LangGraph Studio each attach theirs",
+            param=spec.name,
+        )
+    return graph
+
+
+def _import(spec: GraphSpec) -> ModuleType:
+    """Execute the file afresh, under a name of its own, with its folder importable as for a script."""
+    folder = str(spec.path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    _forget_siblings(spec.path.parent)
+    name = f"graph_agent_graphs.{spec.path.stem}_{next(_versions)}"
+    found = importlib.util.spec_from_file_location(name, spec.path)
+    if found is None or found.loader is None or not spec.path.is_file():
+        raise GraphNotLoaded(f"graph {spec.name!r}: {spec.path} is not a Python file", param=spec.name)
+    module = importlib.util.module_from_spec(found)
+    # Registered first: dataclasses and type hints look their module up while it is executed.
+    sys.modules[name] = module
+    try:
+        # Compiled from source each time: the bytecode cache goes by whole seconds, and edits come faster.
+        exec(compile(spec.path.read_text(encoding="utf-8"), str(spec.path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[name]
+        raise GraphNotLoaded(f"graph {spec.name!r} did not load: {_why(spec, error)}", param=spec.name) from error
+    return module
+
+
+def _why(spec: GraphSpec, error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError at {Path(error.filename or spec.path).name}:{error.lineno}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"no module named {error.name!r}; add it to the requirements"
+    return describe(error)
+
+
+def _forget_siblings(folder: Path) -> None:
+    """Modules the graph imports from its own folder are executed afresh with it."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).parent == folder and not name.startswith("graph_agent_graphs."):
+            del sys.modules[name]
+
+
+def _modified(folder: Path) -> dict[Path, int]:
+    """When each Python file of the folder was last written, nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.glob("*.py"))}

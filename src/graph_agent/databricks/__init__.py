@@ -1,0 +1,1 @@
+"""The one border to Databricks."""

@@ -1,0 +1,120 @@
+"""`create_app`: the only function that knows every room."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound
+from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
+from graph_agent.serving.identity import Identity
+from graph_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from graph_agent.serving.service import Service
+
+logger = logging.getLogger(__name__)
+
+TRACE_DELIVERY_SECONDS = 5.0
+"""How long stopping waits for traces; Databricks Apps kills 15 s after SIGTERM."""
+
+
+def create_app(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str] | None = None,
+    on_failed_start: Callable[[AgentError], None] | None = None,
+) -> Starlette:
+    """The ASGI app. It answers `/health` at once; graphs are imported in a thread behind it.
+
+    `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
+    """
+    gate = Gate(wait_seconds=settings.ready_seconds)
+    identity = Identity.from_environment(os.environ if environ is None else environ, local_user=settings.local_user)
+    endpoints = Endpoints(settings=settings, identity=identity, gate=gate)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        loading = asyncio.create_task(_load(settings, gate, on_failed_start))
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            if gate.service is not None:
+                await _close(gate.service)
+
+    app = Starlette(
+        routes=endpoints.routes(),
+        lifespan=lifespan,
+        exception_handlers={AgentError: _agent_error, HTTPException: _http_error, Exception: _unexpected},
+    )
+    app.state.gate = gate
+    return app
+
+
+def app_from_environment() -> Starlette:
+    """`create_app` for servers that take an import string, as uvicorn does with several workers."""
+    return create_app(Settings.from_environment())
+
+
+async def _load(settings: Settings, gate: Gate, on_failed_start: Callable[[AgentError], None] | None) -> None:
+    try:
+        service = await asyncio.to_thread(_import_service, settings)
+        await service.catalog.open()
+    except AgentError as error:
+        logger.error("cannot start: %s", error.message)
+        gate.fail(error)
+    except Exception as error:
+        from graph_agent.runs.failures import describe
+
+        logger.error("cannot start: %s", describe(error))
+        gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
+    else:
+        gate.open(service)
+        logger.info("ready: serving %s", ", ".join(service.catalog.names))
+    if gate.failure is not None and on_failed_start is not None:
+        on_failed_start(gate.failure)
+
+
+def _import_service(settings: Settings) -> "Service":
+    # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
+    from graph_agent.catalog import Catalog, read_manifest
+    from graph_agent.serving.service import Service
+    from graph_agent.tracing import tracer_from
+
+    catalog = Catalog(read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on")
+    return Service(settings=settings, catalog=catalog, tracer=tracer_from(settings))
+
+
+async def _close(service: "Service") -> None:
+    await service.catalog.aclose()
+    if service.tracer is not None:
+        await asyncio.to_thread(service.tracer.close, TRACE_DELIVERY_SECONDS)
+
+
+async def _agent_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AgentError)
+    return error_response(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        response = error_response(MethodNotAllowed(f"{request.method} is not served at this address; use {allowed}"))
+        response.headers.update(error.headers or {})
+        return response
+    addresses = ", ".join([*ADDRESSES, "/health", "/ready", "/agent/info"])
+    return error_response(RouteNotFound(f"no such address; served are {addresses}"))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return error_response(AgentError("the service failed; its log has the place"))

@@ -1,0 +1,190 @@
+"""The addresses of the service and what each does with a request."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from graph_agent.errors import AgentError, NotReady, RunCancelled, TooManyRuns
+from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
+from graph_agent.protocol.events import new_id
+from graph_agent.serving.identity import Identity
+from graph_agent.serving.limits import RunSlots, read_body
+from graph_agent.serving.sse import EventStreamResponse, disconnected
+from graph_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from graph_agent.runs.runner import Run
+    from graph_agent.serving.service import Service
+
+logger = logging.getLogger(__name__)
+
+ADDRESSES: Mapping[str, Dialect] = {
+    "/invocations": INVOCATIONS,
+    "/api/invocations": INVOCATIONS,
+    "/responses": RESPONSES,
+    "/api/responses": RESPONSES,
+    "/v1/responses": OPENAI,
+}
+"""Databricks' documentation lets bearer tokens call `/api/` addresses only, hence both prefixes."""
+
+NO_RESPONSE_STATUS = 499
+"""What nginx logs when the client has left; nobody reads it."""
+
+
+class Gate:
+    """Opens when the graphs are loaded; requests that come earlier wait at it."""
+
+    def __init__(self, *, wait_seconds: float) -> None:
+        self._wait_seconds = wait_seconds
+        self._settled = asyncio.Event()
+        self.service: Service | None = None
+        self.failure: AgentError | None = None
+
+    def open(self, service: "Service") -> None:
+        """Let requests through."""
+        self.service, self.failure = service, None
+        self._settled.set()
+
+    def fail(self, error: AgentError) -> None:
+        """Answer every request with what went wrong."""
+        self.failure = error
+        self._settled.set()
+
+    async def passed(self) -> "Service":
+        """The service, once there is one.
+
+        Raises:
+            NotReady: still loading after `wait_seconds`, or loading failed.
+        """
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._settled.wait()
+        except TimeoutError:
+            raise NotReady("the graphs are still loading; try again shortly") from None
+        if self.service is None:
+            raise NotReady("the graphs could not be loaded; the service's log says why")
+        return self.service
+
+
+class Endpoints:
+    """One method per address."""
+
+    def __init__(self, *, settings: Settings, identity: Identity, gate: Gate) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._gate = gate
+        self._slots = RunSlots(settings.max_runs)
+        self._streams: set[Run] = set()
+
+    def routes(self) -> list[Route]:
+        """The routes of the app."""
+        runs = [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
+        return [
+            *runs,
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/agent/info", self.info),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """The process answers; says nothing about graphs."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """200 once runs can start, 503 before."""
+        if self._gate.service is None:
+            why = self._gate.failure or NotReady("the graphs are still loading")
+            return JSONResponse({"status": "not_ready"} | NotReady(why.message).body(), status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def info(self, request: Request) -> Response:
+        """What is served: MLflow's fields, and the graphs."""
+        service = await self._gate.passed()
+        graphs = [{"name": spec.name, "description": spec.description} for spec in service.catalog.specs]
+        return JSONResponse(
+            {
+                "name": service.catalog.default,
+                "use_case": "agent",
+                "agent_api": "responses",
+                "mlflow_version": version("mlflow"),
+                "graphs": graphs,
+            }
+        )
+
+    async def run(self, request: Request, dialect: Dialect) -> Any:
+        """Start a run and answer with its stream or its whole response."""
+        caller = self._identity.caller(request.headers)
+        body = await read_body(request, most=self._settings.max_body_bytes)
+        service = await self._gate.passed()
+        invocation = service.parse(body)
+        self._slots.take()
+        try:
+            run, trace_id = await service.start_run(
+                invocation, caller=caller, dialect=dialect, ended=self._slots.free
+            )
+        except BaseException:
+            self._slots.free()
+            raise
+        asked = request.headers.get("x-mlflow-return-trace-id", "").lower() == "true"
+        trace = {"trace_id": trace_id} if asked and trace_id else None
+        if invocation.mode == "stream":
+            return self._stream(run, trace)
+        return await self._reply(run, request, trace)
+
+    def _stream(self, run: "Run", trace: Mapping[str, str] | None) -> EventStreamResponse:
+        return EventStreamResponse(
+            run.batches(quiet_seconds=self._settings.keepalive_seconds),
+            aclose=run.aclose,
+            headers={"x-request-id": run.head.id},
+            trailer=trace,
+        )
+
+    async def _reply(self, run: "Run", request: Request, trace: Mapping[str, str] | None) -> Response:
+        answer = asyncio.ensure_future(run.reply())
+        leaver = asyncio.ensure_future(disconnected(request.receive))
+        try:
+            await asyncio.wait([answer, leaver], return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                return Response(status_code=NO_RESPONSE_STATUS)
+            response = answer.result()
+        finally:
+            answer.cancel()
+            leaver.cancel()
+            await run.aclose()
+        if trace:
+            response["metadata"] = {**response["metadata"], **trace}
+        return JSONResponse(response, headers={"x-request-id": run.head.id})
+
+
+class _Posted:
+    """An ASGI endpoint for one address: Starlette hands it the raw `receive`, which tells when the client leaves."""
+
+    def __init__(self, endpoints: Endpoints, dialect: Dialect) -> None:
+        self._endpoints = endpoints
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._endpoints.run(Request(scope, receive), self._dialect)
+        except AgentError as error:
+            response = error_response(error)
+        await response(scope, receive, send)
+
+
+def error_response(error: AgentError) -> Response:
+    """An error before the first byte."""
+    headers = {"x-request-id": new_id("req")}
+    if isinstance(error, TooManyRuns):
+        headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, NotReady):
+        headers["retry-after"] = "5"
+    if isinstance(error, RunCancelled):
+        return Response(status_code=NO_RESPONSE_STATUS)
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)

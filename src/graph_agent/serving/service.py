@@ -1,0 +1,62 @@
+"""What the endpoints need once everything heavy is imported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from graph_agent.catalog import Catalog
+from graph_agent.caller import Caller
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.runs.runner import Recorder, Run
+from graph_agent.settings import Settings
+
+
+class Tracer(Protocol):
+    """Opens a trace per run."""
+
+    def open(self, *, invocation: Invocation, caller: Caller, graph: str) -> Recorder:
+        """A recorder whose `trace_id` is known from the start."""
+
+    def close(self, timeout_seconds: float) -> Any:
+        """Deliver what waits, for at most so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A catalogue, the budgets, and a tracer: everything a request becomes a run with."""
+
+    settings: Settings
+    catalog: Catalog
+    tracer: Tracer | None
+
+    def parse(self, body: bytes) -> Invocation:
+        """The request as a value.
+
+        Raises:
+            InvalidRequest: and its kind; `param` names the field.
+        """
+        return parse_request(body, graphs=self.catalog.names)
+
+    async def start_run(
+        self, invocation: Invocation, *, caller: Caller, dialect: Dialect, ended: Callable[[], None]
+    ) -> tuple[Run, str | None]:
+        """A started run and its trace id. `ended` is called once when the graph's task is over.
+
+        Raises:
+            AgentError: before the first byte.
+        """
+        name = invocation.graph or self.catalog.default
+        graph = await self.catalog.get(name)
+        recorder = None if self.tracer is None else self.tracer.open(invocation=invocation, caller=caller, graph=name)
+        run = Run(
+            graph=graph,
+            invocation=invocation,
+            caller=caller,
+            budgets=self.settings.budgets,
+            dialect=dialect,
+            model_name=name,
+            recorder=recorder,
+        )
+        run.start(ended)
+        return run, getattr(recorder, "trace_id", None)

@@ -1,0 +1,79 @@
+"""Server-sent events over ASGI, ended properly whatever happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+Batches = AsyncIterator[list[dict[str, Any]]]
+
+KEEPALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+
+HEADERS: Mapping[str, str] = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache, no-transform",
+    # nginx and proxies like it hold a stream back unless told.
+    "x-accel-buffering": "no",
+}
+
+
+def frame(event: Mapping[str, Any]) -> bytes:
+    """One event as a `data:` frame; `data:` lines only, which every client reads."""
+    return b"data: " + orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS) + b"\n\n"
+
+
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStreamResponse:
+    """An ASGI response: numbers the events, writes what waits in one go, keeps a quiet stream open with comments.
+
+    Starlette's `StreamingResponse` does not close its source when the client leaves; this one awaits `aclose` on
+    every path. `trailer` is sent as a frame of its own between the last event and `[DONE]`.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        *,
+        aclose: Callable[[], Any],
+        headers: Mapping[str, str],
+        trailer: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._batches = batches
+        self._aclose = aclose
+        self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
+        self._trailer = trailer
+        self._sequence = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = asyncio.ensure_future(self._write(send))
+        leaver = asyncio.ensure_future(disconnected(receive))
+        try:
+            await asyncio.wait([writer, leaver], return_when=asyncio.FIRST_COMPLETED)
+            if writer.done():
+                writer.result()
+        finally:
+            for task in (writer, leaver):
+                task.cancel()
+            await self._aclose()
+            await asyncio.gather(writer, leaver, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        async for batch in self._batches:
+            body = b"".join(map(self._numbered, batch)) if batch else KEEPALIVE
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        tail = b"" if self._trailer is None else frame(self._trailer)
+        await send({"type": "http.response.body", "body": tail + DONE, "more_body": False})
+
+    def _numbered(self, event: dict[str, Any]) -> bytes:
+        event["sequence_number"] = self._sequence
+        self._sequence += 1
+        return frame(event)
