@@ -54,7 +54,7 @@ def create_app(
     app = Starlette(
         routes=endpoints.routes(),
         lifespan=lifespan,
-        exception_handlers={AgentError: _agent_error, HTTPException: _http_error, Exception: _unexpected},
+        exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     app.state.gate = gate
     return app
@@ -115,6 +115,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     addresses = ", ".join([*ADDRESSES, "/health", "/ready", "/agent/info"])
     return error_response(RouteNotFound(f"no such address; served are {addresses}"))
 
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    return error_response(AgentError("the service failed; its log has the place"))

@@ -175,6 +175,12 @@ class _Posted:
             response = await self._endpoints.run(Request(scope, receive), self._dialect)
         except AgentError as error:
             response = error_response(error)
+        except Exception as error:
+            # Not left to the server: it would log the exception's message, which may hold anything.
+            from graph_agent.runs.failures import describe
+
+            logger.error("request failed: %s", describe(error))
+            response = error_response(AgentError("the service failed; its log has the place"))
         await response(scope, receive, send)
 
 

@@ -1,0 +1,135 @@
+"""Citations: `[2]` in an answer, checked against what was retrieved."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+
+from graph_agent.contract import Source
+from graph_agent.models import stream_of
+
+MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,16})?$")
+_WORD = re.compile(r"[A-Za-z0-9_]{3,}")
+
+SUPPORT = 0.5
+"""Share of an answer's words a passage must hold to be cited for an answer that cites nothing itself."""
+
+
+class MarkerFilter:
+    """Drops markers of passages that do not exist from streamed text; holds back only what may become a marker."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = frozenset(numbers)
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown now."""
+        text = self._held + text
+        match = _UNFINISHED.search(text)
+        cut = match.start() if match else len(text)
+        self._held = text[cut:]
+        return self._checked(text[:cut])
+
+    def finish(self) -> str:
+        """What was still held back."""
+        rest, self._held = self._held, ""
+        return self._checked(rest)
+
+    def _checked(self, text: str) -> str:
+        return MARKER.sub(self._kept, text)
+
+    def _kept(self, match: re.Match[str]) -> str:
+        numbers = [number for number in re.findall(r"\d+", match[1]) if int(number) in self._numbers]
+        space = " " if match[0].startswith(" ") else ""
+        return f"{space}[{', '.join(numbers)}]" if numbers else ""
+
+
+class CheckedCitations(BaseChatModel):
+    """A chat model whose streamed text never cites a passage outside `numbers`."""
+
+    model: BaseChatModel
+    numbers: tuple[int, ...]
+
+    @property
+    def _llm_type(self) -> str:
+        return self.model._llm_type
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """As the model inside binds them."""
+        bound: Any = self.model.bind_tools(tools, **kwargs)
+        return self.bind(**bound.kwargs)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        markers = MarkerFilter(self.numbers)
+        last: ChatGenerationChunk | None = None
+        async for chunk in stream_of(self.model, messages, stop, kwargs):
+            last = chunk
+            if isinstance(chunk.message.content, str) and chunk.message.content:
+                shown = markers.feed(chunk.message.content)
+                chunk = ChatGenerationChunk(
+                    message=chunk.message.model_copy(update={"content": shown}), generation_info=chunk.generation_info
+                )
+            yield chunk
+        if last is not None and (rest := markers.finish()):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=rest, id=last.message.id))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError("the planner is asynchronous")
+
+
+def cite(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """LangChain `citation` annotations for every marker in `text`; offsets are in characters.
+
+    An answer without any marker is credited to the passage that holds most of its words, at its end.
+    """
+    by_number = {source.number: source for source in sources}
+    annotations = [
+        _citation(by_number[int(number)], match.start() + match[0].index("["), match.end())
+        for match in MARKER.finditer(text)
+        for number in re.findall(r"\d+", match[1])
+        if int(number) in by_number
+    ]
+    if annotations or not text:
+        return annotations
+    best = max(sources, key=lambda source: support(text, source), default=None)
+    if best is None or support(text, best) < SUPPORT:
+        return []
+    return [_citation(best, len(text), len(text))]
+
+
+def support(text: str, source: Source) -> float:
+    """The share of the text's words that stand in the passage, 0 to 1."""
+    words = _words(text)
+    return len(words & _words(f"{source.title} {source.text}")) / len(words) if words else 0.0
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)}
+
+
+def _citation(source: Source, start: int, end: int) -> dict[str, Any]:
+    return {
+        "type": "citation",
+        "url": source.doc_uri,
+        "title": source.title,
+        "start_index": start,
+        "end_index": end,
+    }

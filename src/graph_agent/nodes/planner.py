@@ -1,0 +1,89 @@
+"""The planner: the model decides whether to retrieve, to use tools, or to answer."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from graph_agent.contract import AgentState, Source
+from graph_agent.nodes.citations import CheckedCitations, cite
+
+Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
+
+
+def make_planner(*, model: BaseChatModel, tools: Sequence[Any], prompt: str, nothing_found: str | None = None) -> Node:
+    """A node that asks `model` what to do next, with `tools` to choose from.
+
+    Its last message is the answer: citations in it are checked against `state["sources"]`, become annotations, and
+    `custom_outputs["sources"]` lists what was retrieved. With `nothing_found`, a turn whose searches found nothing is
+    answered with that sentence: a small model would rather invent than say so.
+    """
+
+    async def plan(state: AgentState) -> dict[str, Any]:
+        sources = state.get("sources") or []
+        if nothing_found is not None and _only_empty_searches(state["messages"]):
+            return _answered(AIMessage(nothing_found), [])
+        checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
+        said = await checked.bind_tools(tools).ainvoke([SystemMessage(prompt), *state["messages"]])
+        return {"messages": [said]} if said.tool_calls else _answered(said, sources)
+
+    return plan
+
+
+def requested_nodes(
+    retrieval: str,
+) -> Callable[[AgentState], list[Literal["retriever", "tools", "__end__"]]]:
+    """A router: where the planner's calls go, both at once if it asked for both; the end if it asked for none."""
+
+    def next_nodes(state: AgentState) -> list[Literal["retriever", "tools", "__end__"]]:
+        names = {call["name"] for call in requested_calls(state["messages"])}
+        wanted: list[Literal["retriever", "tools", "__end__"]] = []
+        if retrieval in names:
+            wanted.append("retriever")
+        if names - {retrieval}:
+            wanted.append("tools")
+        return wanted or ["__end__"]
+
+    return next_nodes
+
+
+def requested_calls(messages: Sequence[BaseMessage]) -> list[Any]:
+    """The tool calls of the planner's last message."""
+    last = messages[-1] if messages else None
+    return list(last.tool_calls) if isinstance(last, AIMessage) else []
+
+
+EMPTY_SEARCH = "No passage fits this query."
+"""What the retriever says in a tool message when nothing was found."""
+
+
+def _only_empty_searches(messages: Sequence[BaseMessage]) -> bool:
+    results: list[ToolMessage] = []
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            break
+        if isinstance(message, ToolMessage):
+            results.append(message)
+    return bool(results) and all(result.content == EMPTY_SEARCH for result in results)
+
+
+def _answered(said: AIMessage, sources: Sequence[Source]) -> dict[str, Any]:
+    text = said.text
+    annotations = cite(text, sources)
+    cited = {annotation["url"] for annotation in annotations}
+    listed = [
+        {
+            "number": source.number,
+            "doc_uri": source.doc_uri,
+            "chunk_id": source.chunk_id,
+            "title": source.title,
+            "score": source.score,
+            "cited": source.doc_uri in cited,
+        }
+        for source in sources
+    ]
+    if annotations:
+        block = {"type": "text", "text": text, "annotations": annotations}
+        said = said.model_copy(update={"content": [block]})
+    return {"messages": [said], "custom_outputs": {"sources": listed}}

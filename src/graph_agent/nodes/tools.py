@@ -1,0 +1,57 @@
+"""The tools node: runs the tool calls the planner asked for, all at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, ToolException
+from pydantic import ValidationError
+
+from graph_agent.contract import AgentState
+from graph_agent.nodes.planner import requested_calls
+
+Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
+
+
+def make_tools(tools: Sequence[BaseTool], *, skip: Sequence[str] = (), seconds: float = 60.0) -> Node:
+    """A node that runs the planner's calls of `tools`, each for at most `seconds`.
+
+    A failing tool becomes a tool message with `status="error"` that the planner can act on. `skip` are names another
+    node takes care of. What a tool raises as `ToolException` is meant for the model and told to it; of any other
+    exception only the type is, as its message may hold a secret.
+    """
+    by_name = {tool.name: tool for tool in tools}
+
+    async def use_tools(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+        calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
+        results = await asyncio.gather(*(_use(by_name, call, config, seconds) for call in calls))
+        return {"messages": results}
+
+    return use_tools
+
+
+async def _use(by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, seconds: float) -> ToolMessage:
+    tool = by_name.get(call["name"])
+    if tool is None:
+        return _error(call, f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.")
+    try:
+        async with asyncio.timeout(seconds):
+            result = await tool.ainvoke({**call, "type": "tool_call"}, config)
+    except TimeoutError:
+        return _error(call, f"{tool.name} did not finish within {seconds:g} s.")
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) or "arguments" for one in error.errors())
+        return _error(call, f"{tool.name} was called with wrong arguments: {wrong}.")
+    except ToolException as error:
+        return _error(call, f"{tool.name}: {error}")
+    except Exception as error:
+        return _error(call, f"{tool.name} failed ({type(error).__name__}).")
+    if isinstance(result, ToolMessage):
+        return result
+    return ToolMessage(str(result), tool_call_id=call["id"], name=tool.name)
+
+
+def _error(call: Any, text: str) -> ToolMessage:
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
