@@ -96,7 +96,7 @@ def _url_citation(fields: Mapping[str, Any], offset: int, length: int) -> dict[s
 
 
 def output_text(message: ToolMessage) -> str:
-    """A tool's result as the string of a `function_call_output`: one line per block, compact JSON where it is not text."""
+    """A tool's result as the string of a `function_call_output`: one line per block, compact JSON where not text."""
     if isinstance(message.content, str):
         return message.content
     return "\n".join(map(_written, message.content))

@@ -1,0 +1,127 @@
+"""Which Responses items and content parts are understood, and what each must hold.
+
+| Item | What the model sees of it |
+|---|---|
+| message | a message of its role |
+| function_call, mcp_approval_request | a tool call |
+| function_call_output, mcp_approval_response | a tool result |
+| mcp_call | a tool call and its result |
+| reasoning, mcp_list_tools, web_search_call, ... and unknown ones | nothing; they are kept for the way back |
+| item_reference | refused: nothing is stored that it could refer to |
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.protocol.fields import (
+    Check,
+    Shape,
+    a_boolean,
+    a_name,
+    a_string,
+    an_object,
+    array_of,
+    at,
+    one_of,
+    string_or,
+)
+
+Item = dict[str, Any]
+"""A Responses item that was checked; it always has a `type`."""
+
+CALL_ID: Mapping[str, str] = {"function_call": "call_id", "mcp_approval_request": "id", "mcp_call": "id"}
+"""Items that are a tool call -> the field with the call's id."""
+
+RESULT_ID: Mapping[str, str] = {"function_call_output": "call_id", "mcp_approval_response": "approval_request_id"}
+"""Items that answer a tool call -> the field with the call's id."""
+
+_TEXT = Shape(required={"text": a_string}, optional={"annotations": array_of(an_object)})
+_IMAGE_URL = Shape(required={"url": a_name}, optional={"detail": a_string})
+
+PARTS: Mapping[str, Check] = {
+    "input_text": _TEXT,
+    "output_text": _TEXT,
+    "text": _TEXT,
+    "refusal": Shape(required={"refusal": a_string}),
+    "input_image": Shape(
+        optional={"image_url": a_name, "file_id": a_name, "detail": a_string}, alternatives=("image_url", "file_id")
+    ),
+    # ChatDatabricks sends a chat completion's parts unchanged inside a Responses message.
+    "image_url": Shape(required={"image_url": string_or(_IMAGE_URL, "a string or an object")}),
+    "input_file": Shape(
+        optional={"file_data": a_name, "file_url": a_name, "file_id": a_name, "filename": a_string},
+        alternatives=("file_data", "file_url", "file_id"),
+    ),
+    "input_audio": Shape(required={"input_audio": Shape(required={"data": a_name, "format": a_name})}),
+}
+
+
+def _typed(shapes: Mapping[str, Check]) -> Check:
+    """An object with a `type`; its shape is checked where the type is known."""
+    envelope = Shape(required={"type": a_name})
+
+    def checked(value: Any, path: str) -> None:
+        envelope(value, path)
+        if check := shapes.get(value["type"]):
+            check(value, path)
+
+    return checked
+
+
+_PARTS = string_or(array_of(_typed(PARTS)), "a string or an array of content parts")
+_ITEM = {"id": a_name, "status": a_string}
+_CALL = {"name": a_name, "arguments": a_string}
+_SUMMARY = array_of(Shape(required={"text": a_string}))
+
+
+def _role(value: Any, path: str) -> None:
+    if value == "tool":
+        raise InvalidRequest(f"`{path}` cannot be tool: send a `function_call_output` item instead.", param=path)
+    one_of("user", "assistant", "system", "developer")(value, path)
+
+
+def _reference(value: Any, path: str) -> None:
+    raise UnsupportedField(
+        f"`{path}` is an item_reference, which is not served: nothing is stored. Send the item itself.", param=path
+    )
+
+
+ITEMS: Mapping[str, Check] = {
+    "message": Shape(required={"role": _role, "content": _PARTS}, optional=_ITEM),
+    "function_call": Shape(required={"call_id": a_name, **_CALL}, optional=_ITEM),
+    "function_call_output": Shape(required={"call_id": a_name, "output": _PARTS}, optional=_ITEM),
+    "reasoning": Shape(
+        optional={**_ITEM, "summary": _SUMMARY, "content": _SUMMARY, "encrypted_content": a_string},
+    ),
+    "mcp_call": Shape(
+        required={"id": a_name, **_CALL},
+        optional={
+            "status": a_string,
+            "server_label": a_string,
+            "output": a_string,
+            "error": string_or(an_object, "a string or an object"),
+            "approval_request_id": a_name,
+        },
+    ),
+    "mcp_approval_request": Shape(required={"id": a_name, **_CALL}, optional={"server_label": a_string}),
+    "mcp_approval_response": Shape(
+        required={"approval_request_id": a_name, "approve": a_boolean}, optional={"id": a_name, "reason": a_string}
+    ),
+    "item_reference": _reference,
+}
+_check_typed = _typed(ITEMS)
+
+
+def check_item(value: Any, path: str) -> Item:
+    """The item with its `type` filled in: clients send messages without it. Raises `InvalidRequest`."""
+    an_object(value, path)
+    if value.get("type") is None and "role" in value:
+        value = {**value, "type": "message"}
+    _check_typed(value, path)
+    return {"type": value["type"], **value}
+
+
+def call_id_path(item: Item, path: str) -> str:
+    """Where an item says which call it is, or answers."""
+    return at(path, {**CALL_ID, **RESULT_ID}[item["type"]])

@@ -1,0 +1,96 @@
+"""Which item answers which tool call, and which items say again what another item says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph_agent.errors import InvalidRequest
+from graph_agent.protocol.items import CALL_ID, RESULT_ID, Item, call_id_path
+from graph_agent.protocol.json_text import NotUsable, decode
+
+_ID_FIELD = {**CALL_ID, **RESULT_ID}
+
+
+@dataclass(slots=True)
+class Pairs:
+    """Indexes into a list of items."""
+
+    calls: dict[str, int] = field(default_factory=dict)
+    """Call id -> the item that is the call."""
+
+    results: dict[str, int] = field(default_factory=dict)
+    """Call id -> the item that is its result."""
+
+    unread: set[int] = field(default_factory=set)
+    """Items that another item has overtaken or repeated: kept, but no message of their own."""
+
+
+def pair(items: Sequence[Item], path: str) -> Pairs:
+    """Find calls and results. Raises `InvalidRequest` where two items claim one call id and differ."""
+    pairs = Pairs()
+    for index, item in enumerate(items):
+        if item["type"] in CALL_ID:
+            _claim(pairs, pairs.calls, items, index, path)
+        elif item["type"] in RESULT_ID:
+            _claim(pairs, pairs.results, items, index, path)
+    for item in items:
+        if item["type"] == "mcp_call":
+            # It holds its own result, and shows that its approval, where it needed one, was given.
+            _overtake_result(pairs, item["id"])
+            _overtake_approval(pairs, items, item.get("approval_request_id"))
+    return pairs
+
+
+def call_id_of(item: Item) -> str:
+    """Which call an item is, or answers."""
+    return str(item[_ID_FIELD[item["type"]]])
+
+
+def arguments_of(call: Item) -> dict[str, Any]:
+    """The call's arguments; a model's broken JSON becomes one argument, so that the conversation can go on."""
+    text = call["arguments"]
+    try:
+        arguments = decode(text) if text.strip() else {}
+    except NotUsable:
+        arguments = None
+    return arguments if isinstance(arguments, dict) else {"arguments": text}
+
+
+def _claim(pairs: Pairs, taken: dict[str, int], items: Sequence[Item], index: int, path: str) -> None:
+    call_id = call_id_of(items[index])
+    earlier = taken.setdefault(call_id, index)
+    if earlier == index:
+        return
+    if _is_approval(items[index]) != _is_approval(items[earlier]):
+        # Asked for and then called, approved and then answered: the deed says more than the word.
+        word, deed = (index, earlier) if _is_approval(items[index]) else (earlier, index)
+        pairs.unread.add(word)
+        taken[call_id] = deed
+    elif _said(items[earlier]) == _said(items[index]):
+        # ChatDatabricks resends each call twice: from the message's content and from its tool calls.
+        pairs.unread.add(index)
+    else:
+        param = call_id_path(items[index], f"{path}[{index}]")
+        raise InvalidRequest(f"`{param}` is already used by `{path}[{earlier}]`.", param=param)
+
+
+def _is_approval(item: Item) -> bool:
+    return bool(item["type"].startswith("mcp_approval"))
+
+
+def _overtake_result(pairs: Pairs, call_id: str) -> None:
+    if (index := pairs.results.pop(call_id, None)) is not None:
+        pairs.unread.add(index)
+
+
+def _overtake_approval(pairs: Pairs, items: Sequence[Item], approval_id: str | None) -> None:
+    index = pairs.calls.get(approval_id) if approval_id else None
+    if approval_id and index is not None and items[index]["type"] == "mcp_approval_request":
+        pairs.unread.add(pairs.calls.pop(approval_id))
+        _overtake_result(pairs, approval_id)
+
+
+def _said(item: Item) -> list[Any]:
+    if item["type"] in CALL_ID:
+        return [item["type"], item["name"], arguments_of(item)]
+    return [item["type"], item.get("output"), item.get("approve")]
