@@ -17,6 +17,7 @@
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
+    ├── ServiceStopping              503  the service is shutting down
     ├── ConfigurationError           start-up: what to change is in the message
     │   ├── BadSetting
     │   └── GraphNotLoaded
@@ -165,6 +166,13 @@ class NotReady(AgentError):
 
     status = 503
     code = "not_ready"
+
+
+class ServiceStopping(AgentError):
+    """The service is shutting down; the same request succeeds on the next instance."""
+
+    status = 503
+    code = "service_stopping"
 
 
 class ConfigurationError(AgentError):

@@ -21,11 +21,15 @@ class Relay:
         self._room.set()
         self._ended = False
 
-    async def put(self, events: Iterable[Event]) -> None:
-        """Hand events over; waits while the reader is `CAPACITY` behind."""
+    def leave(self, events: Iterable[Event]) -> None:
+        """Hand events over without waiting for the reader."""
         self._waiting.extend(events)
         if self._waiting:
             self._arrived.set()
+
+    async def put(self, events: Iterable[Event]) -> None:
+        """Hand events over; waits while the reader is `CAPACITY` behind."""
+        self.leave(events)
         if len(self._waiting) >= CAPACITY:
             self._room.clear()
             await self._room.wait()

@@ -104,6 +104,13 @@ class Run:
             raise self.failure
         return response
 
+    def interrupt(self, error: AgentError) -> None:
+        """Stop the graph and end the stream with `error`, for a reader who is still there."""
+        if self._task is not None and not self._task.done():
+            self.failure = error
+            self._watch.stop()
+            self._task.cancel()
+
     async def aclose(self) -> None:
         """Stop the graph, down to the model call under way. Does nothing to a run that has ended."""
         if self._task is None or self._task.done():
@@ -123,7 +130,9 @@ class Run:
             await self._relay.put(ending)
         except asyncio.CancelledError:
             status = "cancelled"
-            raise
+            if self.failure is None:
+                raise
+            self._relay.leave(self._translator.fail(self.failure, self._watch.usage))
         finally:
             self._watch.stop()
             self._relay.end()

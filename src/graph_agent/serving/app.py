@@ -56,7 +56,7 @@ def create_app(
         lifespan=lifespan,
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
-    app.state.gate = gate
+    app.state.drain = endpoints.drain
     return app
 
 
@@ -88,10 +88,14 @@ def _import_service(settings: Settings) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
     from graph_agent.catalog import Catalog, read_manifest
     from graph_agent.serving.service import Service
-    from graph_agent.tracing import tracer_from
 
     catalog = Catalog(read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on")
-    return Service(settings=settings, catalog=catalog, tracer=tracer_from(settings))
+    tracer = None
+    if settings.tracing == "on":
+        from graph_agent.tracing import Tracer
+
+        tracer = Tracer.from_settings(settings)
+    return Service(settings=settings, catalog=catalog, tracer=tracer)
 
 
 async def _close(service: "Service") -> None:

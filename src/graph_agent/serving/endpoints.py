@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graph_agent.errors import AgentError, NotReady, RunCancelled, TooManyRuns
+from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
 from graph_agent.serving.identity import Identity
@@ -81,7 +81,7 @@ class Endpoints:
         self._identity = identity
         self._gate = gate
         self._slots = RunSlots(settings.max_runs)
-        self._streams: set[Run] = set()
+        self._runs: set[Run] = set()
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -92,6 +92,14 @@ class Endpoints:
             Route("/ready", self.ready),
             Route("/agent/info", self.info),
         ]
+
+    async def drain(self, *, grace_seconds: float) -> None:
+        """Let runs under way finish for so long, then end the rest with `service_stopping`."""
+        ends = asyncio.get_running_loop().time() + grace_seconds
+        while self._runs and asyncio.get_running_loop().time() < ends:
+            await asyncio.sleep(0.05)
+        for run in list(self._runs):
+            run.interrupt(ServiceStopping("the service is stopping; send the request again"))
 
     async def health(self, request: Request) -> Response:
         """The process answers; says nothing about graphs."""
@@ -126,17 +134,21 @@ class Endpoints:
         invocation = service.parse(body)
         self._slots.take()
         try:
-            run, trace_id = await service.start_run(
-                invocation, caller=caller, dialect=dialect, ended=self._slots.free
-            )
+            run, trace_id = await service.open_run(invocation, caller=caller, dialect=dialect)
         except BaseException:
             self._slots.free()
             raise
+        self._runs.add(run)
+        run.start(lambda: self._ended(run))
         asked = request.headers.get("x-mlflow-return-trace-id", "").lower() == "true"
         trace = {"trace_id": trace_id} if asked and trace_id else None
         if invocation.mode == "stream":
             return self._stream(run, trace)
         return await self._reply(run, request, trace)
+
+    def _ended(self, run: "Run") -> None:
+        self._runs.discard(run)
+        self._slots.free()
 
     def _stream(self, run: "Run", trace: Mapping[str, str] | None) -> EventStreamResponse:
         return EventStreamResponse(
@@ -189,7 +201,7 @@ def error_response(error: AgentError) -> Response:
     headers = {"x-request-id": new_id("req")}
     if isinstance(error, TooManyRuns):
         headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, NotReady):
+    if isinstance(error, NotReady | ServiceStopping):
         headers["retry-after"] = "5"
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)

@@ -1,6 +1,5 @@
 """What the endpoints need once everything heavy is imported."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,10 +37,10 @@ class Service:
         """
         return parse_request(body, graphs=self.catalog.names)
 
-    async def start_run(
-        self, invocation: Invocation, *, caller: Caller, dialect: Dialect, ended: Callable[[], None]
+    async def open_run(
+        self, invocation: Invocation, *, caller: Caller, dialect: Dialect
     ) -> tuple[Run, str | None]:
-        """A started run and its trace id. `ended` is called once when the graph's task is over.
+        """A run ready to start, and its trace id.
 
         Raises:
             AgentError: before the first byte.
@@ -58,5 +57,4 @@ class Service:
             model_name=name,
             recorder=recorder,
         )
-        run.start(ended)
         return run, getattr(recorder, "trace_id", None)

@@ -1,0 +1,116 @@
+"""The `graph-agent` command."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from graph_agent.errors import AgentError
+from graph_agent.settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit status. Ends the process itself after commands that serve."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        status: int = options.run(options)
+    except AgentError as error:
+        print(f"graph-agent: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="graph-agent", description="Serve LangGraph graphs as Responses agents.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve the graphs of langgraph.json; starts no workspace")
+    _service_options(serve)
+    serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the port")
+    serve.set_defaults(run=_serve)
+
+    dev = commands.add_parser("dev", help="local workspace and service, reloading edited graphs")
+    _service_options(dev)
+    dev.add_argument("--no-reload", action="store_true", help="keep the graphs as they were at start")
+    dev.add_argument(
+        "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
+    )
+    dev.set_defaults(run=_dev)
+
+    workspace = commands.add_parser("workspace", help="the local workspace alone, for the environment's credentials")
+    workspace.set_defaults(run=_workspace)
+
+    ask = commands.add_parser("ask", help="ask one question; starts what it needs")
+    ask.add_argument("question")
+    ask.add_argument("--graph", metavar="NAME", help="a graph of langgraph.json; the first one if not given")
+    ask.add_argument("--url", help="base URL of a service that runs already")
+    ask.set_defaults(run=_ask)
+
+    index = commands.add_parser("index", help="index folders or files for the local workspace")
+    index.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    index.set_defaults(run=_index)
+
+    doctor = commands.add_parser("doctor", help="say what is missing and how to mend it")
+    doctor.add_argument("--config", type=Path, metavar="FILE")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _service_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the list of graphs (default: langgraph.json)")
+    parser.add_argument("--graph", metavar="NAME", help="the graph that answers when a request names none")
+    parser.add_argument("--host", metavar="H", help="address to bind (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, metavar="P", help="port to bind (default: 8000)")
+
+
+def _settings(options: argparse.Namespace, **overrides: str) -> Settings:
+    flags = {name: getattr(options, name, None) for name in ("config", "graph", "host", "port")}
+    return Settings.from_environment(**flags, **overrides)
+
+
+# Each command imports what it needs when it runs: `serve` binds its port before anything heavy is loaded, and
+# works without the packages of the local workspace.
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from graph_agent.serving.server import leave, serve
+
+    status = serve(_settings(options), workers=options.workers)
+    return leave(status)
+
+
+def _dev(options: argparse.Namespace) -> int:
+    from graph_agent.local.dev import dev
+    from graph_agent.serving.server import leave
+
+    settings = _settings(options, reload="off" if options.no_reload else "on")
+    return leave(dev(settings, real_workspace=options.real_workspace))
+
+
+def _workspace(options: argparse.Namespace) -> int:
+    from graph_agent.local.dev import run_workspace
+    from graph_agent.serving.server import leave
+
+    return leave(run_workspace(_settings(options)))
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from graph_agent.ask import ask
+
+    return ask(options.question, graph=options.graph, url=options.url, settings=_settings(options))
+
+
+def _index(options: argparse.Namespace) -> int:
+    from graph_agent.local.dev import index
+
+    return index(options.paths, settings=_settings(options))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from graph_agent.doctor import doctor
+
+    return doctor(_settings(options))

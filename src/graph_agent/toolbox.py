@@ -1,0 +1,123 @@
+"""Ready-made tools: arithmetic, date and time, unit conversion. Each stands on a well-kept library."""
+
+import math
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from langchain_core.tools import ToolException, tool
+from pydantic import Field
+
+MOST_CHARACTERS = 200
+
+
+@tool
+def calculator(
+    expression: Annotated[
+        str,
+        Field(
+            description="An arithmetic expression with + - * / // % ** ( ) sqrt log exp sin cos tan round abs pi e",
+            max_length=MOST_CHARACTERS,
+            examples=["(199 + 301) * 2", "sqrt(2) * 10"],
+        ),
+    ],
+) -> str:
+    """Work out an arithmetic expression exactly. Use it for every calculation."""
+    from simpleeval import InvalidExpression, SimpleEval
+
+    functions = {name: getattr(math, name) for name in ("sqrt", "log", "exp", "sin", "cos", "tan", "floor", "ceil")}
+    evaluator = SimpleEval(
+        functions=functions | {"round": round, "abs": abs, "min": min, "max": max},
+        names={"pi": math.pi, "e": math.e},
+    )
+    try:
+        value = evaluator.eval(expression.replace("^", "**").replace("×", "*").replace("÷", "/"))
+    except ZeroDivisionError:
+        raise ToolException("division by zero has no value") from None
+    except (InvalidExpression, SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError):
+        raise ToolException(
+            "this is not an arithmetic expression; write numbers and operators only, such as (2 + 3) * 4"
+        ) from None
+    return _number(value)
+
+
+@tool
+def current_time(
+    timezone: Annotated[
+        str,
+        Field(
+            description="IANA time zone name such as Europe/Berlin, Asia/Tokyo, America/New_York; UTC if unknown",
+            max_length=60,
+            examples=["Europe/Berlin", "America/New_York"],
+        ),
+    ] = "UTC",
+) -> str:
+    """Tell the current date, weekday and time of day in a time zone."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ToolException(f"there is no time zone {timezone!r}{_nearest(timezone)}") from None
+    return datetime.now(zone).strftime(f"%A, %d %B %Y, %H:%M:%S ({timezone}, UTC%z)")
+
+
+@tool
+def convert_units(
+    value: Annotated[float, Field(description="The number to convert", examples=[26.2, 100])],
+    from_unit: Annotated[str, Field(description="Unit it is in, such as mile, kg, degF", max_length=30)],
+    to_unit: Annotated[str, Field(description="Unit wanted, such as km, lb, degC", max_length=30)],
+) -> str:
+    """Convert a quantity between units: length, mass, temperature, volume, speed, time, data, energy."""
+    from pint import DimensionalityError, UndefinedUnitError
+
+    try:
+        units = _units()
+        result = units.Quantity(value, _unit(from_unit)).to(_unit(to_unit))
+    except UndefinedUnitError:
+        raise ToolException(f"unknown unit in {from_unit!r} or {to_unit!r}; use names like km, mile, degC") from None
+    except DimensionalityError:
+        raise ToolException(f"{from_unit} and {to_unit} measure different things") from None
+    except (ValueError, TypeError, AttributeError, ArithmeticError, SyntaxError):
+        raise ToolException(f"cannot convert {from_unit!r} to {to_unit!r}; use names like km, mile, degC") from None
+    return f"{_number(value)} {from_unit} = {_number(result.magnitude)} {to_unit}"
+
+
+@cache
+def _units() -> Any:
+    # On first use: reading the unit definitions takes half a second.
+    from pint import UnitRegistry
+
+    return UnitRegistry(autoconvert_offset_to_baseunit=True)
+
+
+_SPOKEN_UNITS = {
+    "c": "degC",
+    "°c": "degC",
+    "celsius": "degC",
+    "f": "degF",
+    "°f": "degF",
+    "fahrenheit": "degF",
+    "kelvin": "kelvin",
+    "mph": "mile / hour",
+    "kmh": "km / hour",
+    "km/h": "km / hour",
+    "pounds": "pound",
+    "lbs": "pound",
+}
+"""What people write that the library reads as something else (`c` is the speed of light there)."""
+
+
+def _unit(name: str) -> str:
+    return _SPOKEN_UNITS.get(name.strip().lower(), name.strip())
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ToolException("the result is not a number")
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _nearest(name: str) -> str:
+    city = name.split("/")[-1].strip().replace(" ", "_").lower()
+    known = sorted(zone for zone in available_timezones() if city and zone.split("/")[-1].lower() == city)
+    return f"; did you mean {known[0]}?" if known else "; use an IANA name such as Europe/Berlin"
