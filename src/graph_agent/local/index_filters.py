@@ -23,6 +23,9 @@ COLUMNS: Mapping[str, type[str] | type[int]] = {
     "position": int,
 }
 
+MOST_VALUES = 500
+"""SQLite's own limit is on the depth of a condition, 1000."""
+
 Scalar = str | int | float
 Condition = tuple[str, list[Scalar]]
 
@@ -30,7 +33,10 @@ Condition = tuple[str, list[Scalar]]
 def where(filters: Mapping[str, Any]) -> Condition:
     """The SQL condition and its parameters. Raises `InvalidRequest` for an unknown column, operator or value."""
     conditions = [condition(key, value) for key, value in filters.items()]
-    return " AND ".join(f"({sql})" for sql, _ in conditions) or "1", [item for _, found in conditions for item in found]
+    values = [item for _, found in conditions for item in found]
+    if max(len(values), len(conditions)) > MOST_VALUES:
+        raise InvalidRequest(f"Filters may hold at most {MOST_VALUES} values.", param="filters_json")
+    return " AND ".join(f"({sql})" for sql, _ in conditions) or "1", values
 
 
 def condition(key: str, value: Any) -> Condition:
@@ -49,7 +55,7 @@ def condition(key: str, value: Any) -> Condition:
             return f"{column} {comparison} ?", [single(key, value)]
         case "LIKE":
             words = values_of(key, value)
-            return " OR ".join(f"has_words({column}, ?)" for _ in words), words
+            return " OR ".join(f"has_words({column}, ?)" for _ in words) or "0", words
         case unknown:
             raise InvalidRequest(
                 f"Unknown operator {unknown!r}; known: NOT, <, <=, >, >=, LIKE, OR.", param="filters_json"

@@ -1,0 +1,63 @@
+"""Small real things the tests of `graph_agent.local` stand on: an embedder without files, a workspace on a socket."""
+
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import pytest
+import uvicorn
+from numpy.typing import NDArray
+from starlette.types import ASGIApp
+
+
+class HashingEmbedder:
+    """Texts that share words have a positive cosine; no files, no network, the same everywhere."""
+
+    dimension = 256
+
+    def __init__(self, name: str = "hashing") -> None:
+        self.name = name
+        self.embedded: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.embedded += texts
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in re.findall(r"\w+", text.lower()):
+                vectors[row, hashlib.sha256(word.encode()).digest()[0]] += 1.0
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1.0)
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The app's URL while it runs."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        listener.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def embedder() -> HashingEmbedder:
+    return HashingEmbedder()
+
+
+@pytest.fixture
+def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
+    """`with serve(app) as url:` runs the app on a loopback socket."""
+    return served
