@@ -61,8 +61,7 @@ def find_documents(roots: Iterable[str | os.PathLike[str]]) -> tuple[list[Source
 def files_under(root: Path, problems: list[Unreadable]) -> Iterator[Path]:
     if root.is_file():
         yield root
-    elif not root.is_dir():
-        problems.append(Unreadable(str(root), "there is no such file or folder"))
+        return
     for folder, subfolders, names in os.walk(root, onerror=lambda error: problems.append(refused(error))):
         subfolders[:] = sorted(name for name in subfolders if not is_skipped(Path(folder, name)))
         yield from (Path(folder, name) for name in sorted(names) if is_document(Path(folder, name)))

@@ -84,6 +84,8 @@ def pieces_of(units: Sequence[str], *, before: str = "", between: str, after: st
         if pieces[-1] and len(between.join([before, *pieces[-1], part])) > PASSAGE_CHARACTERS:
             pieces.append([])
         pieces[-1].append(part)
+    if len(pieces) > 1 and len(between.join(pieces[-1])) <= SMALL_CHARACTERS:
+        pieces[-2:] = [pieces[-2] + pieces[-1]]
     return [before + between.join(piece) + after for piece in pieces if piece]
 
 

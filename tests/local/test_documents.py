@@ -1,0 +1,214 @@
+from io import BytesIO
+from pathlib import Path
+
+import pypdf
+import pytest
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+from graph_agent.local.documents import (
+    MAX_FILE_BYTES,
+    Chunk,
+    SourceFile,
+    Unreadable,
+    chunks_of,
+    find_documents,
+    read_folder,
+)
+from graph_agent.local.passages import PASSAGE_CHARACTERS, WHOLE_CHARACTERS
+
+
+def chunk_texts(name: str, data: str | bytes) -> list[str]:
+    return [chunk.text for chunk in chunks(name, data)]
+
+
+def chunks(name: str, data: str | bytes) -> list[Chunk]:
+    encoded = data.encode() if isinstance(data, str) else data
+    return chunks_of(SourceFile(Path("/anywhere/docs") / name, f"docs/{name}"), encoded)
+
+
+def pdf(*pages: str) -> bytes:
+    writer = pypdf.PdfWriter()
+    for text in pages:
+        page = writer.add_blank_page(width=300, height=300)
+        font = DictionaryObject({NameObject(key): NameObject(value) for key, value in PDF_FONT.items()})
+        page[NameObject("/Resources")] = DictionaryObject(
+            {NameObject("/Font"): DictionaryObject({NameObject("/F1"): writer._add_object(font)})}
+        )
+        content = DecodedStreamObject()
+        content.set_data(f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode())
+        page[NameObject("/Contents")] = writer._add_object(content)
+    writer.add_metadata({"/Title": "Handbook"})
+    return written(writer)
+
+
+PDF_FONT = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
+
+
+def written(writer: pypdf.PdfWriter) -> bytes:
+    target = BytesIO()
+    writer.write(target)
+    return target.getvalue()
+
+
+def test_a_markdown_file_is_cut_at_its_headings_and_each_chunk_names_the_way_to_it() -> None:
+    source = (
+        "Intro.\n\n# Guide\n\nWelcome.\n\n## Settings\n\n### Time `outs`\n\nThirty seconds.\n\n## Colours\n\nBlue.\n"
+    )
+    assert [(chunk.doc_uri, chunk.title, chunk.text, chunk.position) for chunk in chunks("guide.md", source)] == [
+        ("docs/guide.md", "guide", "guide\n\nIntro.", 0),
+        ("docs/guide.md#guide", "Guide", "Guide\n\nWelcome.", 1),
+        (
+            "docs/guide.md#time-outs",
+            "Guide > Settings > Time outs",
+            "Guide > Settings > Time outs\n\nThirty seconds.",
+            2,
+        ),
+        ("docs/guide.md#colours", "Guide > Colours", "Guide > Colours\n\nBlue.", 3),
+    ]
+
+
+def test_a_document_without_a_first_level_heading_is_called_by_its_file_name() -> None:
+    assert [chunk.title for chunk in chunks("README.md", "## Settings\n\nNone.\n")] == ["README > Settings"]
+
+
+def test_headings_of_the_same_text_get_numbered_anchors() -> None:
+    source = "# A\n\n## Notes\n\none\n\n## Notes\n\ntwo\n\n## What's new? (2.0)\n\nthree\n"
+    assert [chunk.doc_uri for chunk in chunks("a.md", source)] == [
+        "docs/a.md#notes",
+        "docs/a.md#notes-1",
+        "docs/a.md#whats-new-20",
+    ]
+
+
+def test_a_heading_inside_a_code_block_opens_no_section() -> None:
+    source = "# Install\n\n```sh\n# not a heading\nmake setup\n```\n"
+    assert chunk_texts("a.md", source) == ["Install\n\n```sh\n# not a heading\nmake setup\n```"]
+
+
+def test_front_matter_is_not_content() -> None:
+    assert chunk_texts("a.md", "---\ntitle: Hidden\n---\n# Shown\n\nText.\n") == ["Shown\n\nText."]
+
+
+def test_a_long_section_is_cut_between_paragraphs_into_short_passages() -> None:
+    paragraphs = [f"Paragraph {number}: " + "words " * 40 for number in range(12)]
+    texts = chunk_texts("a.md", "# Long\n\n" + "\n\n".join(paragraphs))
+    assert len(texts) == 4
+    assert all(text.startswith("Long\n\nParagraph ") for text in texts)
+    assert max(len(text) for text in texts) <= PASSAGE_CHARACTERS + len("Long\n\n")
+
+
+def test_a_paragraph_longer_than_a_passage_is_cut_between_sentences() -> None:
+    sentences = [f"Sentence {number} says something of a certain length." for number in range(40)]
+    texts = chunk_texts("a.md", "# Long\n\n" + " ".join(sentences))
+    bodies = [text.removeprefix("Long\n\n") for text in texts]
+    assert all(body.startswith("Sentence") and body.endswith(".") for body in bodies)
+    assert " ".join(bodies).replace("\n\n", " ") == " ".join(sentences)
+
+
+def test_a_table_is_kept_whole_up_to_its_limit_and_beyond_it_every_piece_has_the_header() -> None:
+    header = "| Name | Meaning |\n|---|---|\n"
+    rows = [f"| SETTING_{number} | what setting number {number} means |" for number in range(60)]
+    small, large = header + "\n".join(rows[:20]), header + "\n".join(rows)
+    assert PASSAGE_CHARACTERS < len(small) < WHOLE_CHARACTERS
+    assert chunk_texts("a.md", f"# T\n\n{small}\n") == [f"T\n\n{small}"]
+    pieces = [text.removeprefix("T\n\n") for text in chunk_texts("a.md", f"# T\n\n{large}\n")]
+    assert all(piece.startswith(header) for piece in pieces)
+    assert [line for piece in pieces for line in piece.removeprefix(header).splitlines()] == rows
+
+
+def test_a_long_code_block_is_cut_between_lines_and_every_piece_is_fenced() -> None:
+    lines = [f"value_{number} = compute({number})  # a line of code" for number in range(60)]
+    pieces = chunk_texts("a.md", "# C\n\n```python\n" + "\n".join(lines) + "\n```\n")
+    bodies = [piece.removeprefix("C\n\n") for piece in pieces]
+    assert all(body.startswith("```python\n") and body.endswith("\n```") for body in bodies)
+    assert [line for body in bodies for line in body.splitlines()[1:-1]] == lines
+
+
+def test_a_sentence_that_announces_a_table_stays_with_it() -> None:
+    filler = "\n\n".join("Filler. " * 12 for _ in range(7))
+    table = "| a | b |\n|---|---|\n" + "\n".join(f"| {number} | x |" for number in range(40))
+    texts = chunk_texts("a.md", f"# T\n\n{filler}\n\nThese are the routes:\n\n{table}\n")
+    assert texts[-1] == f"T\n\nThese are the routes:\n\n{table}"
+
+
+def test_an_html_page_gives_its_readable_part_with_the_anchors_of_its_headings() -> None:
+    page = """<html><head><title>Manual</title><style>p{}</style></head><body><nav>Home | About</nav>
+    <main><p>Intro <b>bold</b>.</p><h2 id="setup">Set up</h2><div><p>Run it.</p><pre>make dev</pre></div>
+    <section id="names"><h2>Names</h2><ul><li>one</li><li>two</li></ul>
+    <table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table></section>
+    <script>alert(1)</script></main><footer>Imprint</footer></body></html>"""
+    assert [(chunk.doc_uri, chunk.text) for chunk in chunks("m.html", page)] == [
+        ("docs/m.html", "Manual\n\nIntro bold ."),
+        ("docs/m.html#setup", "Manual > Set up\n\nRun it.\n\n```\nmake dev\n```"),
+        ("docs/m.html#names", "Manual > Names\n\n- one\n- two\n\n| A | B |\n|---|---|\n| 1 | 2 |"),
+    ]
+
+
+def test_a_pdf_gives_its_pages_under_its_title() -> None:
+    assert [(chunk.doc_uri, chunk.text) for chunk in chunks("h.pdf", pdf("Holidays are thirty days", "Ask us"))] == [
+        ("docs/h.pdf#page=1", "Handbook > page 1\n\nHolidays are thirty days"),
+        ("docs/h.pdf#page=2", "Handbook > page 2\n\nAsk us"),
+    ]
+
+
+def test_a_text_file_is_read_in_utf_8_in_utf_16_and_in_windows_1252() -> None:
+    assert [chunk_texts("n.txt", "Grüße".encode(name)) for name in ("utf-8-sig", "utf-16", "cp1252")] == [
+        ["n\n\nGrüße"]
+    ] * 3
+
+
+def test_a_chunk_keeps_its_id_when_another_chunk_changes() -> None:
+    before, after = chunks("a.md", "# A\n\none\n\n## B\n\ntwo\n"), chunks("a.md", "# A\n\nuno\n\n## B\n\ntwo\n")
+    assert before[1] == after[1]
+    assert len({chunk.chunk_id for chunk in before}) == 2
+
+
+def test_a_folder_is_read_without_hidden_folders_environments_and_foreign_files(tmp_path: Path) -> None:
+    kept = ["docs/a.md", "docs/deep/b.txt"]
+    skipped = [".git/c.md", "docs/node_modules/d.md", "docs/.e.md", "docs/image.png", "docs/mine/f.md", ".venv/g.md"]
+    for name in (*kept, *skipped):
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text")
+    (tmp_path / "project/docs/mine/pyvenv.cfg").touch()
+    sources, problems = find_documents([tmp_path / "project", tmp_path / "project" / "docs"])
+    assert [source.uri for source in sources] == [f"project/{name}" for name in kept]
+    assert problems == []
+
+
+def test_a_single_file_is_called_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("hello")
+    assert [source.uri for source in find_documents([tmp_path / "README.md"])[0]] == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("binary.md", b"\x00\x01\x02", "it holds binary data, not text"),
+        ("large.txt", b"x" * (MAX_FILE_BYTES + 1), "it is larger than 10 MB"),
+        ("broken.pdf", b"%PDF-1.4 nonsense", "it is not a PDF that can be read, or it needs a password"),
+        ("scan.pdf", pdf(""), "its pages hold no text; it may be a scan"),
+        ("deep.html", b"<div>" * 5000 + b"<p>x</p>", "its elements are nested too deeply"),
+        ("odd.txt", b"\x81\x8d", "its text encoding is unknown; save it as UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_still_read(
+    tmp_path: Path, name: str, data: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "good.md").write_text("good")
+    found, problems = read_folder([tmp_path])
+    assert [chunk.text for chunk in found] == ["good\n\ngood"]
+    assert problems == [Unreadable(str(tmp_path / name), reason)]
+
+
+def test_a_path_that_does_not_exist_is_reported(tmp_path: Path) -> None:
+    assert find_documents([tmp_path / "nowhere"]) == (
+        [],
+        [Unreadable(str(tmp_path / "nowhere"), "no such file or directory")],
+    )
+
+
+def test_a_link_that_leads_nowhere_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "lost.md").symlink_to(tmp_path / "nowhere.md")
+    assert read_folder([tmp_path]) == ([], [Unreadable(str(tmp_path / "lost.md"), "it is not a plain file")])

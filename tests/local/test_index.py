@@ -1,0 +1,282 @@
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from graph_agent.errors import IndexUnavailable, InvalidRequest
+from graph_agent.local.documents import Unreadable
+from graph_agent.local.index import Hit, Index, IndexReport, Progress, index_folder
+
+DOCUMENTS = {
+    "settings.md": "# Settings\n\n## Timeouts\n\nA request may take thirty seconds.\n\n## Colours\n\nThe page is blue.\n",
+    "errors.md": "# Errors\n\nA request without a token is refused.\n",
+    "food.txt": "Sourdough bread needs flour, water and patience.",
+}
+
+
+class RecordingEmbedder(Protocol):
+    name: str
+    dimension: int
+    embedded: list[str]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, text in DOCUMENTS.items():
+        (docs / name).write_text(text)
+    return docs
+
+
+@pytest.fixture
+def index(folder: Path, tmp_path: Path, embedder: RecordingEmbedder) -> Index:
+    opened = Index.open(tmp_path / "index.db", embedder)
+    opened.sync([folder])
+    return opened
+
+
+def report(**outcome: Sequence[Any]) -> IndexReport:
+    empty: dict[str, Sequence[Any]] = dict.fromkeys(("added", "changed", "removed", "unchanged", "unreadable"), ())
+    return IndexReport(**{key: tuple(value) for key, value in {**empty, **outcome}.items()})
+
+
+def uris(hits: Sequence[Hit]) -> list[str]:
+    return [hit.chunk.doc_uri for hit in hits]
+
+
+def test_the_first_indexing_adds_every_document_and_tells_how_far_it_is(
+    folder: Path, tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    seen: list[Progress] = []
+    made = index_folder([folder], tmp_path / "new" / "index.db", embedder, seen.append)
+    assert made == report(added=["docs/errors.md", "docs/food.txt", "docs/settings.md"])
+    assert [(at.done, at.uri, at.passages) for at in seen] == [
+        (0, "docs/errors.md", 0),
+        (0, "docs/errors.md", 1),
+        (1, "docs/food.txt", 0),
+        (1, "docs/food.txt", 1),
+        (2, "docs/settings.md", 0),
+        (2, "docs/settings.md", 2),
+        (3, "", 0),
+    ]
+
+
+def test_only_what_changed_is_read_again(folder: Path, index: Index, embedder: RecordingEmbedder) -> None:
+    embedder.embedded.clear()
+    (folder / "food.txt").write_text("Pancakes need eggs.")
+    (folder / "errors.md").unlink()
+    (folder / "new.md").write_text("# News\n\nFresh.\n")
+    assert index.sync([folder]) == report(
+        added=["docs/new.md"], changed=["docs/food.txt"], removed=["docs/errors.md"], unchanged=["docs/settings.md"]
+    )
+    assert embedder.embedded == ["food\n\nPancakes need eggs.", "News\n\nFresh."]
+    assert index.search("sourdough", query_type="FULL_TEXT") == []
+    assert index.search("token refused", query_type="FULL_TEXT") == []
+    assert uris(index.search("pancakes", query_type="FULL_TEXT")) == ["docs/food.txt"]
+
+
+def test_another_embedder_means_reading_everything_again(folder: Path, tmp_path: Path, index: Index) -> None:
+    other = type(index._embedder)(name="other")
+    with Index.open(tmp_path / "index.db", other) as again:
+        assert again.sync([folder]) == report(changed=["docs/errors.md", "docs/food.txt", "docs/settings.md"])
+
+
+def test_documents_of_other_folders_stay(tmp_path: Path, folder: Path, index: Index) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.md").write_text("# More\n\nThings.\n")
+    assert index.sync([tmp_path / "more"]) == report(added=["more/a.md"])
+    assert len(index) == 5
+
+
+def test_a_folder_that_cannot_be_found_leaves_its_documents_in_the_index(folder: Path, index: Index) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    unreadable = Unreadable(str(folder), "no such file or directory")
+    assert index.sync([folder]) == report(unreadable=[unreadable])
+    assert len(index) == 4
+
+
+def test_a_folder_that_moved_takes_the_place_of_the_old_one(folder: Path, tmp_path: Path, index: Index) -> None:
+    (tmp_path / "new").mkdir()
+    moved = folder.rename(tmp_path / "new" / "docs")
+    assert index.sync([moved]).added == ("docs/errors.md", "docs/food.txt", "docs/settings.md")
+    assert len(index) == 4
+
+
+def test_a_document_of_a_name_that_is_taken_is_reported(folder: Path, tmp_path: Path, index: Index) -> None:
+    rival = tmp_path / "other" / "docs" / "food.txt"
+    rival.parent.mkdir(parents=True)
+    rival.write_text("Rice.")
+    reason = f"{folder / 'food.txt'} is indexed under the same name, docs/food.txt; rename a folder"
+    assert index.sync([rival.parent]) == report(unreadable=[Unreadable(str(rival), reason)])
+
+
+def test_a_document_that_became_unreadable_keeps_its_last_good_content(folder: Path, index: Index) -> None:
+    (folder / "food.txt").write_bytes(b"\x00\x00")
+    unreadable = Unreadable(str(folder / "food.txt"), "it holds binary data, not text")
+    assert index.sync([folder]).unreadable == (unreadable,)
+    assert uris(index.search("sourdough")) == ["docs/food.txt"]
+
+
+def test_an_interrupted_indexing_keeps_what_was_finished_and_the_next_one_goes_on(
+    folder: Path, tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.uri == "docs/settings.md" and progress.passages:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_folder([folder], tmp_path / "index.db", embedder, interrupt)
+    with Index.open(tmp_path / "index.db", embedder) as index:
+        assert len(index) == 2
+        assert index.sync([folder]) == report(added=["docs/settings.md"], unchanged=["docs/errors.md", "docs/food.txt"])
+
+
+@pytest.mark.parametrize("query_type", ["ANN", "HYBRID", "FULL_TEXT"])
+def test_a_search_finds_the_best_passage_first_in_every_way_of_searching(index: Index, query_type: Any) -> None:
+    hits = index.search("How many seconds may a request take?", k=2, query_type=query_type)
+    assert uris(hits) == ["docs/settings.md#timeouts", "docs/errors.md#errors"]
+    assert 1.0 >= hits[0].score > hits[1].score > 0.0
+
+
+def test_words_are_found_in_any_of_their_forms(index: Index) -> None:
+    assert uris(index.search("requests refusing tokens", k=1, query_type="FULL_TEXT")) == ["docs/errors.md#errors"]
+
+
+def test_a_passage_that_holds_every_word_of_the_query_scores_1_by_words(index: Index) -> None:
+    [hit] = index.search("sourdough flour", query_type="FULL_TEXT")
+    assert hit.score == pytest.approx(1.0)
+
+
+def test_the_hybrid_score_is_the_mean_of_meaning_and_words(index: Index) -> None:
+    query = "sourdough flour"
+    ways: tuple[Any, ...] = ("ANN", "FULL_TEXT", "HYBRID")
+    meaning, words, both = (index.search(query, k=1, query_type=way)[0].score for way in ways)
+    assert both == pytest.approx((meaning + words) / 2)
+
+
+def test_a_query_about_something_else_scores_low(index: Index) -> None:
+    assert index.search("capital of Mongolia", min_score=0.3) == []
+    assert index.search("the of and", query_type="FULL_TEXT") == []
+
+
+def test_a_query_of_quotes_and_operators_is_only_words(index: Index) -> None:
+    assert uris(index.search('"bread" AND (flour OR* NEAR/2) -- ;', k=1, query_type="FULL_TEXT")) == ["docs/food.txt"]
+
+
+def test_a_vector_searches_without_text(index: Index, embedder: RecordingEmbedder) -> None:
+    vector = (3 * embedder.embed(["food\n\nSourdough bread needs flour, water and patience."])[0]).tolist()
+    [hit] = index.search(vector=vector, k=1, query_type="ANN")
+    assert (hit.chunk.doc_uri, hit.score) == ("docs/food.txt", pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"doc_uri": "docs/food.txt"}, ["docs/food.txt"]),
+        ({"doc_uri": ["docs/food.txt", "docs/errors.md#errors"]}, ["docs/errors.md#errors", "docs/food.txt"]),
+        (
+            {"doc_uri NOT": "docs/food.txt"},
+            ["docs/errors.md#errors", "docs/settings.md#colours", "docs/settings.md#timeouts"],
+        ),
+        ({"doc_uri NOT": ["docs/food.txt", "docs/errors.md#errors"], "position <": 1}, ["docs/settings.md#timeouts"]),
+        ({"position >=": 1}, ["docs/settings.md#colours"]),
+        ({"text LIKE": "page"}, ["docs/settings.md#colours"]),
+        ({"text LIKE": ["page", "bread"]}, ["docs/food.txt", "docs/settings.md#colours"]),
+        ({"text LIKE": "brea"}, []),
+        ({"doc_uri OR position": ["docs/food.txt", 1]}, ["docs/food.txt", "docs/settings.md#colours"]),
+        ({"title": []}, []),
+    ],
+)
+def test_filters_follow_vector_search(index: Index, filters: dict[str, Any], expected: list[str]) -> None:
+    assert sorted(uris(index.search("a the request page bread", query_type="ANN", filters=filters))) == expected
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"colour": "blue"},
+        {"title ~": "x"},
+        {"title": None},
+        {"title": {"a": 1}},
+        {"position <": [1]},
+        {"title OR text": ["only one"]},
+        {"title": ["x"] * 501},
+        {"1=1; DROP TABLE chunks; --": "x"},
+    ],
+)
+def test_a_filter_that_cannot_be_answered_is_refused(index: Index, filters: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        index.search("page", filters=filters)
+    assert refused.value.param == "filters_json"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "param"),
+    [
+        ({"query_type": "HYBRID"}, "query_text"),
+        ({"query_type": "FULL_TEXT", "vector": [1.0]}, "query_text"),
+        ({"query_type": "ANN", "vector": [1.0, 2.0]}, "query_vector"),
+    ],
+)
+def test_a_query_without_what_it_needs_is_refused(index: Index, arguments: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        index.search(**arguments)
+    assert refused.value.param == param
+
+
+def test_an_open_index_sees_what_another_process_indexes(
+    folder: Path, tmp_path: Path, index: Index, embedder: RecordingEmbedder
+) -> None:
+    assert index.search("penguins", query_type="FULL_TEXT") == []
+    (folder / "birds.md").write_text("# Birds\n\nPenguins swim.\n")
+    index_folder([folder], tmp_path / "index.db", embedder)
+    assert uris(index.search("penguins swim", k=1)) == ["docs/birds.md#birds"]
+
+
+def test_searches_from_many_threads_during_an_indexing_see_whole_documents(
+    folder: Path, tmp_path: Path, index: Index, embedder: RecordingEmbedder
+) -> None:
+    counts: list[int] = []
+
+    def search() -> None:
+        for _ in range(20):
+            counts.append(len(index.search("settings request page", k=50, query_type="ANN", filters=SETTINGS_ONLY)))
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for turn in range(10):
+        (folder / "settings.md").write_text(DOCUMENTS["settings.md"].replace("blue", f"blue {turn}"))
+        index_folder([folder], tmp_path / "index.db", embedder)
+    for thread in threads:
+        thread.join()
+    assert counts == [2] * 80
+
+
+SETTINGS_ONLY = {"doc_uri": ["docs/settings.md#timeouts", "docs/settings.md#colours"]}
+
+
+def test_a_missing_index_says_how_to_make_one(tmp_path: Path, embedder: RecordingEmbedder) -> None:
+    with pytest.raises(IndexUnavailable, match="run `graph-agent index` first"):
+        Index.open(tmp_path / "index.db", embedder, create=False)
+
+
+def test_a_file_that_is_no_index_is_refused_and_left_as_it_was(tmp_path: Path, embedder: RecordingEmbedder) -> None:
+    (tmp_path / "text.db").write_text("not a database at all, but long enough to be looked at " * 10)
+    with pytest.raises(IndexUnavailable):
+        Index.open(tmp_path / "text.db", embedder)
+    foreign = sqlite3.connect(tmp_path / "foreign.db")
+    foreign.execute("CREATE TABLE mine (value)")
+    foreign.close()
+    before = (tmp_path / "foreign.db").read_bytes()
+    with pytest.raises(IndexUnavailable, match=r"foreign.db is not an index of this version"):
+        Index.open(tmp_path / "foreign.db", embedder)
+    assert (tmp_path / "foreign.db").read_bytes() == before
