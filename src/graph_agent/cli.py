@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     index.set_defaults(run=_index)
 
+    model = commands.add_parser("model", help="fetch and verify the local model's weights")
+    model.set_defaults(run=_model)
+
     doctor = commands.add_parser("doctor", help="say what is missing and how to mend it")
     doctor.add_argument("--config", type=Path, metavar="FILE")
     doctor.set_defaults(run=_doctor)
@@ -108,6 +111,12 @@ def _index(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import index
 
     return index(options.paths, settings=_settings(options))
+
+
+def _model(options: argparse.Namespace) -> int:
+    from graph_agent.local.dev import fetch
+
+    return fetch(_settings(options))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,0 +1,56 @@
+# Everything a person or CI runs. `make` alone lists the targets.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python that is there, 3.11 or later; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev test check lint types bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make the environment in .venv, from the hashed locks
+
+$(VENV)/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "graph-agent needs Python 3.11 or later; install it, or run make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "python could not make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) with $$($(BIN)/python --version) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --require-hashes -r requirements-dev.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+dev: setup ## Set up everything, then serve with the local workspace, reloading edited graphs
+	@$(BIN)/graph-agent dev
+
+test: setup ## Run the tests, the local model's included
+	@$(BIN)/graph-agent model
+	@$(BIN)/pytest
+
+check: lint types test ## Lint, types and tests
+
+lint: setup ## Style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## Types
+	@$(BIN)/mypy
+
+bench: setup ## Compare with bare Starlette, bare LangGraph and MLflow AgentServer, side by side
+	@$(BIN)/python -m bench
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+lock: setup ## Resolve the dependencies anew into the hashed locks
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
+	$(LOCK) pyproject.toml --extra local --extra dev -c requirements-local.txt -o requirements-dev.txt
+	echo uv | $(LOCK) - -c requirements-dev.txt -o requirements-uv.txt
+
+clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,184 @@
+"""`graph-agent dev`, `workspace`, `index` and `model`: the commands of a laptop."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graph_agent.errors import LocalWorkspaceError
+from graph_agent.settings import Settings, as_environment
+
+if TYPE_CHECKING:
+    from graph_agent.local.access import Credentials
+
+START_SECONDS = 3600
+"""A first start downloads a gigabyte; progress is shown meanwhile."""
+
+
+def dev(settings: Settings, *, real_workspace: bool = False) -> int:
+    """The local workspace in a process of its own, and the service in this one; the exit status."""
+    from graph_agent.serving.server import serve
+
+    os.environ.update(as_environment(settings))
+    if real_workspace:
+        return serve(settings)
+    with LocalWorkspace(settings) as workspace:
+        workspace.enter(os.environ)
+        warm = threading.Thread(target=_warm, daemon=True)
+        warm.start()
+        workspace.wait()
+        threading.Thread(target=_announce, args=(settings, warm), daemon=True).start()
+        return serve(settings)
+
+
+class LocalWorkspace:
+    """`graph-agent workspace` as a child process that ends with its parent, however that ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client_id = secrets.token_hex(16)
+        self._secret = secrets.token_urlsafe(32)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "LocalWorkspace":
+        _demand_free_port(self._settings.workspace_port)
+        environment = dict(os.environ) | as_environment(self._settings)
+        self.enter(environment)
+        # The child reads its standard input until the end, which comes when this process is gone.
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "graph_agent", "workspace"], env=environment, stdin=subprocess.PIPE
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.terminate()
+            try:
+                self._child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+
+    def enter(self, environment: MutableMapping[str, str]) -> None:
+        """Make `environment` one in which every Databricks client finds this workspace, and no other."""
+        for name in [name for name in environment if name.startswith("DATABRICKS_")]:
+            del environment[name]
+        environment.update(
+            DATABRICKS_HOST=f"http://127.0.0.1:{self._settings.workspace_port}",
+            # As on Databricks Apps: a service principal, no token.
+            DATABRICKS_CLIENT_ID=self._client_id,
+            DATABRICKS_CLIENT_SECRET=self._secret,
+            DATABRICKS_CONFIG_FILE=os.devnull,
+        )
+
+    def wait(self) -> None:
+        """Until it answers.
+
+        Raises:
+            LocalWorkspaceError: it ended instead; it has said why itself.
+        """
+        assert self._child is not None
+        ends = time.monotonic() + START_SECONDS
+        while time.monotonic() < ends:
+            if self._child.poll() is not None:
+                raise LocalWorkspaceError("the local workspace did not start; its message stands above")
+            if answers(self._settings.workspace_port):
+                return
+            time.sleep(0.1)
+        raise LocalWorkspaceError("the local workspace did not start in an hour; try a smaller model")
+
+
+def run_workspace(settings: Settings) -> int:
+    """Fetch and index what is missing, then serve the Databricks REST routes on loopback until told to stop."""
+    import uvicorn
+
+    from graph_agent.local import preparation
+    from graph_agent.local.access import Credentials
+    from graph_agent.local.index import Index
+    from graph_agent.local.workspace import create_workspace
+
+    if not sys.stdin.isatty():
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    credentials = _credentials(Credentials.generate())
+    embedder = preparation.embedder(settings)
+    backend = preparation.chat_backend(settings)
+    preparation.index_documentation(settings, embedder)
+    with Index.open(preparation.index_path(settings), embedder) as index:
+        app = create_workspace(backend, {settings.index: index}, embedder=embedder, credentials=credentials)
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=settings.workspace_port, log_level="warning", timeout_graceful_shutdown=2
+        )
+        uvicorn.Server(config).run()
+    return 0
+
+
+def index(paths: Sequence[Path], *, settings: Settings) -> int:
+    """Index files and folders; the exit status, 1 when nothing could be indexed."""
+    from graph_agent.local import preparation
+
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise LocalWorkspaceError(f"no such file or folder: {', '.join(missing)}")
+    report = preparation.index_documents(paths, settings=settings, embedder=preparation.embedder(settings))
+    return 0 if report.added or report.changed or report.unchanged or report.removed else 1
+
+
+def fetch(settings: Settings) -> int:
+    """Fetch and verify the weights the local workspace needs."""
+    from graph_agent.local import preparation
+
+    preparation.embedder(settings)
+    if not preparation.is_upstream(settings):
+        preparation.console.print(f"model: {preparation.model_path(settings)}")
+    return 0
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on this loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _demand_free_port(port: int) -> None:
+    if answers(port):
+        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or set GRAPH_AGENT_WORKSPACE_PORT")
+
+
+def _credentials(fresh: "Credentials") -> "Credentials":
+    """Those of the environment, so that a parent process knows them; else fresh ones, shown to whoever started us."""
+    client_id, secret = os.environ.get("DATABRICKS_CLIENT_ID"), os.environ.get("DATABRICKS_CLIENT_SECRET")
+    if client_id and secret:
+        return replace(fresh, client_id=client_id, client_secret=secret)
+    print(f"export DATABRICKS_CLIENT_ID={fresh.client_id} DATABRICKS_CLIENT_SECRET={fresh.client_secret}", flush=True)
+    return fresh
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def _warm() -> None:
+    """What the first question would wait ten seconds for."""
+    import databricks_langchain  # noqa: F401
+
+
+def _announce(settings: Settings, warm: threading.Thread) -> None:
+    warm.join()
+    address = f"http://{settings.host}:{settings.port}"
+    while not answers(settings.port):
+        time.sleep(0.1)
+    print(
+        f"\nReady on {address}. Try:\n\n"
+        f"  curl -N {address}/invocations -H 'content-type: application/json' "
+        '-d \'{"input": "How do I serve my own graph?", "stream": true}\'\n',
+        file=sys.stderr,
+        flush=True,
+    )
