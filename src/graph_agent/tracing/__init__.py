@@ -1,0 +1,17 @@
+"""MLflow traces of runs: recorded in memory with explicit parents, exported by a thread of their own."""
+
+from graph_agent.tracing.exporter import TraceExporter
+from graph_agent.tracing.recorder import RunRecorder, record_retrieval
+from graph_agent.tracing.records import RunRecord, SpanRecord
+from graph_agent.tracing.replay import attach_to_active_span
+from graph_agent.tracing.tracer import Tracer
+
+__all__ = [
+    "RunRecord",
+    "RunRecorder",
+    "SpanRecord",
+    "TraceExporter",
+    "Tracer",
+    "attach_to_active_span",
+    "record_retrieval",
+]

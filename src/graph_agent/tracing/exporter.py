@@ -1,0 +1,235 @@
+"""Hands finished runs to a trace store from a thread of its own, so that no request ever waits for one."""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+from graph_agent.tracing.records import RunRecord
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.5
+"""How long runs are gathered into one batch: a batch costs a store little more than a single trace."""
+
+MOST_AT_ONCE = 64
+"""Traces in one batch."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before the second try, and between two later ones, while a store does not answer."""
+
+MOST_TRIES = 8
+"""Of one batch, about two minutes, before it is given up and the next one gets its turn."""
+
+WARN_EVERY = 60.0
+"""Seconds between two warnings."""
+
+
+MAY_PASS = (401, 403, 408, 429)
+"""HTTP statuses that say nothing against the traces: a credential to be renewed, a server under load."""
+
+
+class StoreError(Exception):
+    """Base of what a store raises; its message is ours."""
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer, or not now: what was to be written may be written later."""
+
+
+class RecordRefused(StoreError):
+    """The store answered that it will never take this."""
+
+
+class TraceStore(Protocol):
+    """What the exporter's thread writes to."""
+
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Store whole traces.
+
+        Raises:
+            StoreUnavailable: none was stored; try again.
+            RecordRefused: none was stored; at least one is at fault.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class TraceExporter:
+    """A bounded queue of finished runs and the daemon thread that empties it.
+
+    `flush` and `close` alone wait, and those for no longer than they are told. Nothing here raises.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None,
+        experiment: str,
+        queue_size: int = 1000,
+        *,
+        environ: Mapping[str, str] | None = None,
+        default_uri: str | None = None,
+        opener: "Callable[[], TraceStore] | None" = None,
+    ) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        self._uri = tracking_uri or self._environ.get("MLFLOW_TRACKING_URI") or default_uri
+        self._experiment = experiment
+        self._size = queue_size
+        self._open = opener or self._open_store
+        self._waiting: deque[RunRecord] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._submitted = self._settled = self._lost = self._goal = 0
+        self._nudged = self._closed = False
+        self._warned_at = float("-inf")
+
+    @property
+    def lost(self) -> int:
+        """Traces dropped since the start: the queue was full, the store refused them, or time ran out."""
+        return self._lost
+
+    def start(self) -> None:
+        """Open the store ahead of the first trace; `submit` does it where this was not called."""
+        with self._changed:
+            self._ensure_thread()
+
+    def submit(self, record: RunRecord) -> None:
+        """Queue a run for export. Never waits: with the queue full the oldest trace is dropped and counted."""
+        with self._changed:
+            if self._closed:
+                return
+            self._ensure_thread()
+            self._submitted += 1
+            self._waiting.append(record)
+            if len(self._waiting) > self._size:
+                self._waiting.popleft()
+                self._settle(1, lost=True)
+                self._warn("the queue is full")
+            # Not at every trace: waking a thread costs the event loop more than queueing does.
+            if len(self._waiting) in (1, MOST_AT_ONCE):
+                self._changed.notify_all()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Whether everything submitted so far was stored or given up within the time."""
+        with self._changed:
+            goal = self._goal = self._submitted
+            self._nudged = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._settled >= goal or self._closed, timeout_seconds)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Deliver what waits, for at most so long; the rest is lost, counted and logged once."""
+        self.flush(timeout_seconds)
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            undelivered = self._submitted - self._settled
+            self._settle(undelivered, lost=True)
+            self._waiting.clear()
+        if undelivered:
+            logger.warning("%d traces lost at the end: the trace store did not take them in time", undelivered)
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None and not self._closed:
+            # A daemon: nothing joins it at the interpreter's exit, where a dead store would hold it for minutes.
+            self._thread = threading.Thread(target=self._work, name="trace-exporter", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        store = self._opened()
+        if store is None:
+            return
+        while batch := self._next_batch():
+            self._deliver(store, batch)
+        store.close()
+
+    def _opened(self) -> "TraceStore | None":
+        pauses = _pauses()
+        while not self._closed:
+            try:
+                return self._open()
+            except Exception as error:
+                self._warn("the trace store cannot be opened", error)
+            self._pause(next(pauses))
+        return None
+
+    def _open_store(self) -> "TraceStore":
+        # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
+        from graph_agent.tracing.stores import open_store
+
+        return open_store(self._uri, experiment=self._experiment, environ=self._environ)
+
+    def _next_batch(self) -> list[RunRecord]:
+        """Wait for a run, then a little for its company; empty once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
+            self._changed.wait_for(self._has_company, GATHER_SECONDS)
+            return [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
+
+    def _has_company(self) -> bool:
+        return len(self._waiting) >= MOST_AT_ONCE or self._goal > self._settled or self._closed
+
+    def _deliver(self, store: "TraceStore", batch: Sequence[RunRecord]) -> None:
+        for pause in islice(_pauses(), MOST_TRIES):
+            try:
+                store.write(batch)
+            except StoreUnavailable as error:
+                self._warn("the trace store does not take traces", error)
+                self._pause(pause)
+            except Exception as error:
+                self._refused(store, batch, error)
+                return
+            else:
+                self._settled_now(len(batch))
+                return
+            if self._closed:
+                return
+        self._settled_now(len(batch), lost=True)
+
+    def _refused(self, store: "TraceStore", batch: Sequence[RunRecord], error: Exception) -> None:
+        """One bad trace must not take its batch along: each is tried alone."""
+        if len(batch) == 1:
+            self._settled_now(1, lost=True)
+            self._warn("the trace store refused a trace", error)
+            return
+        for record in batch:
+            self._deliver(store, [record])
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._nudged, seconds)
+            self._nudged = False
+
+    def _settled_now(self, count: int, *, lost: bool = False) -> None:
+        with self._changed:
+            if not self._closed:
+                self._settle(count, lost=lost)
+
+    def _settle(self, count: int, *, lost: bool) -> None:
+        self._settled += count
+        if lost:
+            self._lost += count
+        self._changed.notify_all()
+
+    def _warn(self, what: str, error: Exception | None = None) -> None:
+        now = time.monotonic()
+        if now - self._warned_at < WARN_EVERY:
+            return
+        self._warned_at = now
+        reason = "" if error is None else f" ({error if isinstance(error, StoreError) else type(error).__name__})"
+        logger.warning("%s%s; %d traces lost so far", what, reason, self._lost)
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,148 @@
+"""Stores that only MLflow's client can open: databases, Databricks, older tracking servers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Span, Trace, TraceData, TraceInfo, TraceLocation, TraceState
+from mlflow.exceptions import MlflowException
+from mlflow.tracing.client import TracingClient
+from mlflow.tracing.constant import (
+    TRACE_SCHEMA_VERSION,
+    TRACE_SCHEMA_VERSION_KEY,
+    SpansLocation,
+    TraceMetadataKey,
+    TraceTagKey,
+)
+
+from graph_agent.tracing.attributes import INPUTS, OUTPUTS, attributes_of, trace_attributes, usage_of
+from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
+from graph_agent.tracing.records import RunRecord, SpanRecord
+from graph_agent.tracing.values import to_json
+
+PREVIEW = 1_000
+"""Characters of a request or an answer in MLflow's list of traces."""
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+class MlflowStore:
+    """MLflow's own client, given finished traces: no tracer provider and no active span is involved."""
+
+    def __init__(self, tracking_uri: str | None, *, experiment: str, experiment_id: str | None) -> None:
+        _make_folder(tracking_uri)
+        try:
+            self._client = TracingClient(tracking_uri)
+            self._experiment_id = experiment_id or _experiment(MlflowClient(self._client.tracking_uri), experiment)
+        except MlflowException as error:
+            raise StoreUnavailable(error.error_code) from error
+        except OSError as error:
+            raise StoreUnavailable(type(error).__name__) from error
+        self._is_database = self._client.tracking_uri.startswith(DATABASES)
+        self._takes_spans = not self._client.tracking_uri.startswith("databricks")
+
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Store whole traces: in one transaction where the store is a database, else one by one."""
+        try:
+            if self._is_database:
+                spans = [span for record in records for span in _spans(record, of_trace=True)]
+                self._client.log_spans(self._experiment_id, spans)
+                return
+            for record in records:
+                self._log(record)
+        except MlflowException as error:
+            raise _translated(error) from error
+        except OSError as error:
+            # Of requests and of the Databricks SDK.
+            raise StoreUnavailable(type(error).__name__) from error
+
+    def close(self) -> None:
+        """The connections are MLflow's."""
+
+    def _log(self, record: RunRecord) -> None:
+        """As MLflow's own exporter does: spans where the store takes them, else as a file beside the trace."""
+        spans = _spans(record, of_trace=False)
+        if self._takes_spans:
+            try:
+                self._client.log_spans(self._experiment_id, spans)
+            except (NotImplementedError, MlflowException):
+                self._takes_spans = False
+        stored = self._client.start_trace(_info(record, self._experiment_id))
+        if stored.tags.get(TraceTagKey.SPANS_LOCATION) != SpansLocation.TRACKING_STORE.value:
+            self._client._upload_trace_data(stored, TraceData(spans=spans))
+
+
+def _make_folder(tracking_uri: str | None) -> None:
+    if tracking_uri is not None and tracking_uri.startswith("sqlite:///"):
+        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _translated(error: MlflowException) -> StoreError:
+    status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    refused = 400 <= status < 500 and status not in MAY_PASS
+    return (RecordRefused if refused else StoreUnavailable)(str(error.error_code))
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(name))
+    except MlflowException:
+        # Another worker of this service was faster.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def to_trace(record: RunRecord, experiment_id: str) -> Trace:
+    """A run as MLflow's own value."""
+    return Trace(info=_info(record, experiment_id), data=TraceData(spans=_spans(record, of_trace=False)))
+
+
+def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
+    root = record.root
+    described = dict(attributes_of(root))
+    metadata = {
+        TRACE_SCHEMA_VERSION_KEY: str(TRACE_SCHEMA_VERSION),
+        TraceMetadataKey.TRACE_SESSION: record.session,
+        TraceMetadataKey.TRACE_USER: record.user,
+        TraceMetadataKey.INPUTS: described.get(INPUTS),
+        TraceMetadataKey.OUTPUTS: described.get(OUTPUTS),
+        TraceMetadataKey.TOKEN_USAGE: to_json(usage) if (usage := usage_of(record)) else None,
+    }
+    return TraceInfo(
+        trace_id=record.trace_id,
+        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        request_time=root.start_ns // 1_000_000,
+        execution_duration=(root.end_ns - root.start_ns) // 1_000_000,
+        state=TraceState.OK if root.error is None else TraceState.ERROR,
+        request_preview=described.get(INPUTS, "")[:PREVIEW],
+        response_preview=described.get(OUTPUTS, "")[:PREVIEW],
+        trace_metadata={name: value[:250] for name, value in metadata.items() if value},
+        tags={TraceTagKey.TRACE_NAME: root.name, **record.tags},
+    )
+
+
+def _spans(record: RunRecord, *, of_trace: bool) -> list[Span]:
+    spans = [Span.from_dict(_fields(record, span)) for span in record.spans]
+    if of_trace:
+        spans[0] = Span.from_dict(_fields(record, record.root, dict(trace_attributes(record))))
+    return spans
+
+
+def _fields(record: RunRecord, span: SpanRecord, more: dict[str, str] | None = None) -> dict[str, Any]:
+    texts = {name: to_json(value) for name, value in (more or {}).items()}
+    return {
+        "trace_id": record.trace_id,
+        "span_id": f"{span.id:016x}",
+        "parent_span_id": f"{span.parent.id:016x}" if span.parent else None,
+        "name": span.name,
+        "start_time_unix_nano": span.start_ns,
+        "end_time_unix_nano": span.end_ns,
+        "status": {"code": "OK", "message": ""} if span.error is None else {"code": "ERROR", "message": span.error},
+        "attributes": {"mlflow.traceRequestId": to_json(record.trace_id), **dict(attributes_of(span)), **texts},
+    }

@@ -1,0 +1,329 @@
+"""Records one run as spans with explicit parents, on the request path, without touching MLflow.
+
+Why not MLflow's own callback: it serialises every token and finds parents through context variables, which mis-nests
+concurrent runs.
+"""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+
+from graph_agent.tracing.records import Kind, RunRecord, SpanRecord
+
+CHAT_TOOLS = "mlflow.chat.tools"
+CHAT_USAGE = "mlflow.chat.tokenUsage"
+MODEL = "mlflow.llm.model"
+
+_LOW_BITS = (1 << 64) - 1
+
+
+class RunRecorder(BaseCallbackHandler):
+    """A callback handler for `config["callbacks"]`: one per run, whose `close()` gives the record to export.
+
+    It sees run starts and ends and ignores tokens. Chains are kept where they are nodes or (sub)graphs; any other
+    chain lends its children to its parent.
+    """
+
+    run_inline = True
+    raise_error = False
+
+    def __init__(
+        self,
+        *,
+        graph: str,
+        inputs: Any,
+        session: str | None = None,
+        user: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self.trace_id = f"tr-{uuid4().hex}"
+        """Known before anything is exported."""
+        self._session, self._user, self._tags = session, user, dict(tags or {})
+        self._root = SpanRecord(random.getrandbits(64) or 1, None, graph, "AGENT", time.time_ns(), inputs=inputs)
+        self._spans = [self._root]
+        self._open: dict[UUID, SpanRecord] = {}
+        self._owners: dict[UUID, SpanRecord] = {}
+        self._unnamed: dict[UUID, tuple[str, int]] = {}
+        self._failure: str | None = None
+        self._record: RunRecord | None = None
+
+    @property
+    def ignore_retry(self) -> bool:
+        """Retries are not steps of their own."""
+        return True
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Agent actions appear as tool runs."""
+        return True
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        """Custom events are the graph author's."""
+        return True
+
+    def close(
+        self,
+        *,
+        status: Literal["OK", "ERROR"] = "OK",
+        outputs: Any = None,
+        error: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> RunRecord:
+        """End what is still open, the root last. Later callbacks are ignored, and later calls give the same record.
+
+        `error` is what the root says when `status` is `ERROR`; the type of the graph's exception if not given.
+        """
+        if self._record is not None:
+            return self._record
+        now = time.time_ns()
+        failure = (error or self._failure or "Error") if status == "ERROR" else None
+        for span in reversed(self._spans[1:]):
+            span.end(now_ns=now, error=failure or "Unfinished")
+        self._root.attributes.update(attributes or {})
+        self._root.end(now_ns=now, outputs=outputs, error=failure)
+        self._record = RunRecord(
+            trace_id=self.trace_id, spans=tuple(self._spans), session=self._session, user=self._user, tags=self._tags
+        )
+        self._open.clear()
+        self._owners.clear()
+        return self._record
+
+    def retrieved(
+        self,
+        *,
+        query: str,
+        documents: Sequence[Document],
+        name: str,
+        start_ns: int,
+        end_ns: int,
+        parent_run_id: UUID | None = None,
+    ) -> None:
+        """Add a finished retrieval under the run `parent_run_id`. Times are nanoseconds since 1970."""
+        if self._record is None:
+            span = self._add(random.getrandbits(64) or 1, parent_run_id, name, "RETRIEVER", {"query": query}, start_ns)
+            span.end(now_ns=end_ns, outputs=list(documents))
+
+    # -- chains ---------------------------------------------------------------------------------------------------
+
+    def on_chain_start(
+        self,
+        serialized: Any,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self._record is not None:
+            return
+        parent = self._owners.get(parent_run_id, self._root) if parent_run_id else self._root
+        if name is not None and metadata is not None and metadata.get("langgraph_node") == name:
+            if parent_run_id in self._unnamed:
+                self._name_subgraph(parent_run_id)
+            # A runnable that is named like its node is the node's own function, not another node.
+            if self._open.get(parent_run_id) is not parent or parent.name != name:  # type: ignore[arg-type]
+                self._start(run_id, parent_run_id, name, "CHAIN")
+                return
+        self._owners[run_id] = parent
+        if parent_run_id in self._owners and parent_run_id is not None:
+            self._unnamed[run_id] = (name or "chain", time.time_ns())
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), outputs=dict(outputs) if isinstance(outputs, dict) else outputs)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), error=_reason(error))
+        elif self._owners.get(run_id) is self._root:
+            self._failure = _reason(error)
+
+    # -- models ---------------------------------------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        said = list(messages[0]) if messages else []
+        span = self._start(run_id, parent_run_id, name or _class_name(serialized), "CHAT_MODEL", {"messages": said})
+        _note_model(span, metadata, kwargs.get("invocation_params"))
+
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        span = self._start(run_id, parent_run_id, name or _class_name(serialized), "LLM", {"prompts": list(prompts)})
+        _note_model(span, metadata, kwargs.get("invocation_params"))
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), outputs=_said(span, response))
+
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, response: LLMResult | None = None, **kwargs: Any
+    ) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), outputs=_said(span, response) if response else None, error=_reason(error))
+
+    # -- tools and retrievers -------------------------------------------------------------------------------------
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        name: str | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given: Any = input_str if inputs is None else dict(inputs)
+        self._start(run_id, parent_run_id, name or (serialized or {}).get("name") or "tool", "TOOL", given)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is None:
+            return
+        now = time.time_ns()
+        failed = "ToolError" if getattr(output, "status", None) == "error" else None
+        span.end(now_ns=now, outputs=output.content if isinstance(output, ToolMessage) else output, error=failed)
+        documents = _documents(output)
+        if documents and not any(one.parent is span and one.kind == "RETRIEVER" for one in self._spans):
+            self._add(random.getrandbits(64) or 1, run_id, span.name, "RETRIEVER", span.inputs, span.start_ns).end(
+                now_ns=now, outputs=documents
+            )
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), error=_reason(error))
+
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any],
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._start(run_id, parent_run_id, name or _class_name(serialized), "RETRIEVER", {"query": query})
+
+    def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), outputs=list(documents))
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        span = self._open.pop(run_id, None)
+        if span is not None:
+            span.end(now_ns=time.time_ns(), error=_reason(error))
+
+    # -- what the callbacks share ---------------------------------------------------------------------------------
+
+    def _start(self, run_id: UUID, parent_run_id: UUID | None, name: str, kind: Kind, inputs: Any = None) -> SpanRecord:
+        span = self._add(run_id.int & _LOW_BITS, parent_run_id, name, kind, inputs, time.time_ns())
+        if self._record is None:
+            self._open[run_id] = self._owners[run_id] = span
+        return span
+
+    def _add(
+        self, span_id: int, parent_run_id: UUID | None, name: str, kind: Kind, inputs: Any, start_ns: int
+    ) -> SpanRecord:
+        parent = self._owners.get(parent_run_id, self._root) if parent_run_id else self._root
+        span = SpanRecord(span_id, parent, name, kind, start_ns, inputs=inputs)
+        self._spans.append(span)
+        return span
+
+    def _name_subgraph(self, run_id: UUID) -> None:
+        """A chain that turns out to hold nodes is a graph: give it a span of its own, from when it started."""
+        name, start_ns = self._unnamed.pop(run_id)
+        span = SpanRecord(run_id.int & _LOW_BITS, self._owners[run_id], name, "CHAIN", start_ns)
+        self._spans.append(span)
+        self._open[run_id] = self._owners[run_id] = span
+
+
+def record_retrieval(
+    config: RunnableConfig, *, query: str, documents: Sequence[Document], name: str, start_ns: int, end_ns: int
+) -> None:
+    """Add a RETRIEVER span under the node or tool that `config` was given to; does nothing where no run is recorded.
+
+    For nodes that query an index themselves. Times are nanoseconds since 1970 (`time.time_ns()`).
+    """
+    callbacks = config.get("callbacks")
+    handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
+    parent = callbacks.parent_run_id if isinstance(callbacks, BaseCallbackManager) else None
+    for handler in handlers:
+        if isinstance(handler, RunRecorder):
+            handler.retrieved(
+                query=query, documents=documents, name=name, start_ns=start_ns, end_ns=end_ns, parent_run_id=parent
+            )
+
+
+def _reason(error: BaseException) -> str | None:
+    # Interrupts and commands for the parent graph travel as exceptions, but nothing went wrong.
+    return None if isinstance(error, GraphBubbleUp) else type(error).__name__
+
+
+def _class_name(serialized: Mapping[str, Any] | None) -> str:
+    described = serialized or {}
+    return str(described.get("name") or (described.get("id") or ["model"])[-1])
+
+
+def _note_model(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapping[str, Any] | None) -> None:
+    params = params or {}
+    if tools := params.get("tools"):
+        span.attributes[CHAT_TOOLS] = tools
+    if model := (metadata or {}).get("ls_model_name") or params.get("model"):
+        span.attributes[MODEL] = str(model)
+
+
+def _said(span: SpanRecord, response: LLMResult) -> Any:
+    generations: list[Generation] = [one for batch in response.generations for one in batch[:1]]
+    if not generations:
+        return None
+    if not isinstance(generations[0], ChatGeneration):
+        return {"choices": [{"text": one.text} for one in generations]}
+    message = generations[0].message
+    if isinstance(message, AIMessage) and message.usage_metadata:
+        span.attributes[CHAT_USAGE] = message.usage_metadata
+    return {"choices": [{"message": message}]}
+
+
+def _documents(output: Any) -> list[Document]:
+    found = getattr(output, "artifact", None) if isinstance(output, BaseMessage) else output
+    if isinstance(found, list | tuple) and found and all(isinstance(one, Document) for one in found):
+        return list(found)
+    return []

@@ -1,0 +1,43 @@
+"""A recorded run under a span that MLflow itself opened, as `mlflow.pyfunc.ResponsesAgent` does for its methods."""
+
+import json
+from typing import Any
+
+from graph_agent.tracing.records import RunRecord, SpanRecord
+
+
+def attach_to_active_span(record: RunRecord, span: Any) -> None:
+    """Add the run's steps below `span` (a live MLflow span, say `mlflow.get_current_active_span()`).
+
+    The span stands for the root of the record: MLflow gives it inputs and outputs of its own. Session, user and tags
+    go to the trace where `span` is the active one.
+    """
+    # Late: MLflow takes over four seconds of CPU to import, and callers with an active span have it already.
+    import mlflow
+
+    from graph_agent.tracing.attributes import INPUTS, OUTPUTS, SPAN_TYPE, attributes_of
+
+    live: dict[int, Any] = {record.root.id: span}
+    for step in record.spans[1:]:
+        assert step.parent is not None
+        values = {name: json.loads(value) for name, value in attributes_of(step)}
+        live[step.id] = mlflow.start_span_no_context(
+            step.name,
+            span_type=values.pop(SPAN_TYPE),
+            parent_span=live[step.parent.id],
+            inputs=values.pop(INPUTS, None),
+            start_time_ns=step.start_ns,
+        )
+        _end(live[step.id], step, outputs=values.pop(OUTPUTS, None), attributes=values)
+    span.set_attributes(record.root.attributes)
+    if mlflow.get_current_active_span() is span:
+        mlflow.update_current_trace(tags=dict(record.tags), session_id=record.session, user=record.user)
+
+
+def _end(live: Any, step: SpanRecord, *, outputs: Any, attributes: dict[str, Any]) -> None:
+    from mlflow.entities import SpanStatus, SpanStatusCode
+
+    ended = SpanStatus(SpanStatusCode.OK)
+    if step.error is not None:
+        ended = SpanStatus(SpanStatusCode.ERROR, step.error)
+    live.end(outputs=outputs, attributes=attributes, status=ended, end_time_ns=step.end_ns)

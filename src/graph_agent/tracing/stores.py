@@ -1,0 +1,125 @@
+"""Where traces go: an MLflow tracking server over HTTP, or whatever store MLflow's own client opens."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
+from graph_agent.tracing.otlp import encode_all
+from graph_agent.tracing.records import RunRecord
+
+SECONDS = 10.0
+"""Longest silence of a tracking server before a call counts as failed."""
+
+FIRST_WHOLE_OTLP = (3, 17)
+"""The first server version checked to keep session, user and tags of spans that arrive over OTLP."""
+
+
+def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[str, str]) -> TraceStore:
+    """The store behind a tracking URI, with its experiment found or created. Blocks: call it off the event loop.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    if tracking_uri is not None and tracking_uri.startswith(("http://", "https://")):
+        server = ServerStore(tracking_uri, environ=environ)
+        if server.takes_whole_traces():
+            server.use_experiment(experiment)
+            return server
+        server.close()
+    # Late: MLflow takes over four seconds of CPU to import, and a tracking server needs nothing of it.
+    from graph_agent.tracing.mlflow_store import MlflowStore
+
+    return MlflowStore(tracking_uri, experiment=experiment, experiment_id=environ.get("MLFLOW_EXPERIMENT_ID"))
+
+
+class ServerStore:
+    """An MLflow tracking server: one `POST /v1/traces` per batch on a connection that is kept."""
+
+    def __init__(self, url: str, *, environ: Mapping[str, str], transport: httpx.BaseTransport | None = None) -> None:
+        self._client = httpx.Client(
+            base_url=url,
+            headers=_headers(environ),
+            verify=_verification(environ),
+            cert=environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+            timeout=SECONDS,
+            transport=transport,
+        )
+        self._experiment_id = environ.get("MLFLOW_EXPERIMENT_ID")
+
+    def takes_whole_traces(self) -> bool:
+        """Whether spans sent over OTLP become whole traces here: needs MLflow 3.17."""
+        response = self._send("GET", "version")
+        numbers = response.text.strip().strip('"').split(".")[:2] if response.is_success else []
+        return (
+            bool(numbers) and all(part.isdigit() for part in numbers) and (tuple(map(int, numbers)) >= FIRST_WHOLE_OTLP)
+        )
+
+    def use_experiment(self, name: str) -> None:
+        """Find the experiment by name, or create it; `MLFLOW_EXPERIMENT_ID` wins."""
+        if self._experiment_id is None:
+            self._experiment_id = self._find_experiment(name) or self._create_experiment(name)
+
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Store whole traces in one request, which the server takes or refuses as one."""
+        response = self._send(
+            "POST",
+            "v1/traces",
+            content=encode_all(records),
+            headers={
+                "content-type": "application/x-protobuf",
+                "x-mlflow-experiment-id": str(self._experiment_id),
+            },
+        )
+        _check(response)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _find_experiment(self, name: str) -> str | None:
+        response = self._send("GET", "api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": name})
+        if response.status_code == 404:
+            return None
+        return str(_check(response).json()["experiment"]["experiment_id"])
+
+    def _create_experiment(self, name: str) -> str:
+        response = self._send("POST", "api/2.0/mlflow/experiments/create", json={"name": name})
+        if response.status_code == 400 and (found := self._find_experiment(name)):
+            # Another worker of this service was faster.
+            return found
+        return str(_check(response).json()["experiment_id"])
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(type(error).__name__) from error
+
+
+def _check(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    if response.status_code >= 500 or response.status_code in MAY_PASS:
+        raise StoreUnavailable(f"HTTP {response.status_code}")
+    raise RecordRefused(f"HTTP {response.status_code}")
+
+
+def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+    headers = {}
+    user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
+    if user and password:
+        headers["authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    elif token := environ.get("MLFLOW_TRACKING_TOKEN"):
+        headers["authorization"] = f"Bearer {token}"
+    if workspace := environ.get("MLFLOW_WORKSPACE"):
+        headers["x-mlflow-workspace"] = workspace
+    return headers
+
+
+def _verification(environ: Mapping[str, str]) -> bool | str:
+    if environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
+        return False
+    return environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True

@@ -1,0 +1,77 @@
+"""Traces for the service: a recorder per run, an exporter per process."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from graph_agent.caller import Caller
+from graph_agent.settings import Settings
+from graph_agent.tracing.exporter import TraceExporter
+from graph_agent.tracing.recorder import CHAT_USAGE, RunRecorder
+
+if TYPE_CHECKING:
+    from graph_agent.protocol.incoming import Invocation
+
+FAILED = {"failed": None, "cancelled": "Cancelled"}
+"""Ends of a run that make its trace an error, and what it says; `None` is the type of what the graph raised."""
+
+
+class RunTrace:
+    """The trace of one run, from before its first step until it is handed over for export."""
+
+    def __init__(self, recorder: RunRecorder, exporter: TraceExporter) -> None:
+        self.handler = recorder
+        self.trace_id = recorder.trace_id
+        self._exporter = exporter
+
+    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
+        """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
+        record = self.handler.close(
+            status="ERROR" if status in FAILED else "OK",
+            error=FAILED.get(status),
+            outputs={"choices": [{"message": {"role": "assistant", "content": answer}}], "output": output},
+            attributes={"graph_agent.status": status, **_usage(usage)},
+        )
+        self._exporter.submit(record)
+
+
+class Tracer:
+    """Opens a trace per run and exports them in the background."""
+
+    def __init__(self, exporter: TraceExporter) -> None:
+        self._exporter = exporter
+
+    @classmethod
+    def from_settings(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> Self:
+        """Export to `settings.tracking_uri`, else `MLFLOW_TRACKING_URI`, else a SQLite file in the cache folder."""
+        exporter = TraceExporter(
+            settings.tracking_uri,
+            settings.experiment,
+            environ=environ,
+            default_uri=f"sqlite:///{settings.cache_dir / 'traces.db'}",
+        )
+        exporter.start()
+        return cls(exporter)
+
+    def open(self, *, invocation: "Invocation", caller: Caller, graph: str) -> RunTrace:
+        """The trace of a run that is about to start; its `trace_id` is known at once."""
+        inputs: dict[str, Any] = {"messages": list(invocation.messages)}
+        if invocation.custom_inputs:
+            inputs["custom_inputs"] = dict(invocation.custom_inputs)
+        tags = {"graph": graph}
+        if invocation.client_request_id:
+            tags["client_request_id"] = invocation.client_request_id
+        recorder = RunRecorder(graph=graph, inputs=inputs, session=invocation.thread, user=caller.user, tags=tags)
+        return RunTrace(recorder, self._exporter)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Whether every trace so far was stored or given up within the time."""
+        return self._exporter.flush(timeout_seconds)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Deliver what waits, for at most so long. Blocks: call it off the event loop."""
+        self._exporter.close(timeout_seconds)
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {name: usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
+    return {CHAT_USAGE: counts} if any(counts.values()) else {}

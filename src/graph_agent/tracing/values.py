@@ -1,0 +1,108 @@
+"""Inputs and outputs of spans as JSON, in the shapes MLflow's pages and scorers read.
+
+Only what is known to be data is written: of any other object its type alone, as its fields may hold a client, a
+context or a secret.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.types import Command, Send
+from pydantic import BaseModel, SecretStr
+
+MOST_CHARACTERS = 262_144
+"""Of one value; longer ones have their long texts cut."""
+
+MOST_TEXT = 4_096
+"""Of one text in a value that is too long: images and whole files in messages."""
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+_ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system", "tool": "tool"}
+_PRIVATE_MODULES = ("langgraph.", "langchain.", "langchain_core.")
+
+
+def to_json(value: Any) -> str:
+    """JSON of any value; never raises."""
+    try:
+        text = orjson.dumps(value, default=plain, option=_OPTIONS).decode()
+        if len(text) <= MOST_CHARACTERS:
+            return text
+        return orjson.dumps(_shortened(orjson.loads(text)), option=_OPTIONS).decode()
+    except (TypeError, ValueError, RecursionError):
+        return _carefully(value)
+
+
+def plain(value: Any) -> Any:
+    """What stands for an object that JSON has no form for."""
+    match value:
+        case BaseMessage():
+            return message_fields(value)
+        case Document():
+            return {"page_content": value.page_content, "metadata": value.metadata, "id": value.id}
+        case Command():
+            return {"update": value.update, "goto": value.goto}
+        case Send():
+            return {"node": value.node}
+        case SecretStr():
+            return "<SecretStr>"
+        case str():
+            return str(value)
+        case int():
+            return int(value)
+        case list() | tuple() | set() | frozenset():
+            return list(value)
+        case Mapping():
+            return dict(value)
+        case BaseModel():
+            return {name: getattr(value, name) for name, field in type(value).model_fields.items() if field.repr}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not _is_machinery(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+    return f"<{type(value).__name__}>"
+
+
+def message_fields(message: BaseMessage) -> dict[str, Any]:
+    """A message as the chat completions API writes it."""
+    fields: dict[str, Any] = {"role": _ROLES.get(message.type, message.type), "content": message.content}
+    if message.name:
+        fields["name"] = message.name
+    if isinstance(message, ToolMessage):
+        fields["tool_call_id"] = message.tool_call_id
+    if isinstance(message, AIMessage) and message.tool_calls:
+        fields["tool_calls"] = [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["name"], "arguments": to_json(call["args"])},
+            }
+            for call in message.tool_calls
+        ]
+    return fields
+
+
+def _is_machinery(value: Any) -> bool:
+    """LangGraph's runtime objects carry the run's context and configuration."""
+    return type(value).__module__.startswith(_PRIVATE_MODULES)
+
+
+def _shortened(value: Any) -> Any:
+    match value:
+        case str() if len(value) > MOST_TEXT:
+            return f"{value[:MOST_TEXT]}… ({len(value)} characters)"
+        case list():
+            return [_shortened(one) for one in value]
+        case dict():
+            return {key: _shortened(one) for key, one in value.items()}
+    return value
+
+
+def _carefully(value: Any) -> str:
+    """For what the fast way refuses: huge integers, broken surrogates, cycles."""
+    try:
+        return json.dumps(value, default=plain, skipkeys=True)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(f"<{type(value).__name__}>")
