@@ -216,4 +216,3 @@ def _own_result(call: Item) -> str | None:
         case {"type": "mcp_call", "error": {"message": str(error)}}:
             return error
     return None
-

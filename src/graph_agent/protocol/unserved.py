@@ -1,0 +1,51 @@
+"""Fields of the Responses API that would change the answer and are not served: refused by name, with the reason.
+
+Each rule sees a value that is there and of the right type.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graph_agent.errors import UnsupportedField
+
+__all__ = ["refuse_unserved"]
+
+
+def _means_something(value: Any) -> bool:
+    """An object whose every entry is null says nothing: SDKs send such ones."""
+    return any(entry is not None for entry in value.values())
+
+
+_REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
+    "background": ("background", bool, "background runs are not served; leave it out and stream instead"),
+    "conversation": ("conversation", lambda _: True, "conversations are not stored; resend the history in `input`"),
+    "previous_response_id": (
+        "previous_response_id",
+        lambda _: True,
+        "responses are not stored; resend the history in `input`",
+    ),
+    "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
+    "reasoning": ("reasoning", _means_something, "the graph decides how its models reason"),
+    "tools": ("tools", bool, "the graph brings its own tools"),
+    "tool_choice": ("tool_choice", lambda choice: choice != "auto", "the graph decides which tools it calls"),
+    "truncation": (
+        "truncation",
+        lambda way: way not in ("auto", "disabled"),
+        "only 'auto' and 'disabled' are known, and neither changes anything here",
+    ),
+    "text": (
+        "text.format",
+        lambda text: (text.get("format") or {"type": "text"})["type"] != "text",
+        "the graph decides the form of its answer; only 'text' is served",
+    ),
+}
+"""Field -> path of what is refused, when, and why."""
+
+
+def refuse_unserved(fields: Mapping[str, Any], *, background_served: bool) -> None:
+    """Raise `UnsupportedField` for the first field that asks for what is not served."""
+    for name, (param, asks_for_it, reason) in _REFUSED.items():
+        if name == "background" and background_served:
+            continue
+        if fields.get(name) is not None and asks_for_it(fields[name]):
+            raise UnsupportedField(f"`{param}` is not supported: {reason}.", param=param)
