@@ -1,0 +1,148 @@
+"""`graph-agent ask "QUESTION"`: the answer in the terminal, with steps, sources and timing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import httpx
+
+from graph_agent.errors import NotReady
+from graph_agent.settings import Settings, as_environment
+
+START_SECONDS = 3600
+"""A first start downloads a gigabyte; its progress shows meanwhile."""
+
+MOST_SHOWN = 100
+"""Characters of a tool's arguments or result shown on its line."""
+
+
+def ask(question: str, *, graph: str | None, url: str | None, settings: Settings) -> int:
+    """Ask a running service, or start the local workspace and service for this one question; the exit status.
+
+    Raises:
+        NotReady: the service at `url` does not answer, or the one started here ended.
+    """
+    address = url or f"http://127.0.0.1:{settings.port}"
+    timeout = httpx.Timeout(settings.max_seconds + settings.ready_seconds, connect=5.0)
+    with httpx.Client(timeout=timeout) as client:
+        if url is not None or _ready(client, address):
+            return _show(client, address, question, graph)
+        with _started(settings) as child:
+            _wait(client, address, child)
+            return _show(client, address, question, graph)
+
+
+def _ready(client: httpx.Client, address: str) -> bool:
+    try:
+        return client.get(f"{address}/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def _started(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "graph_agent", "dev", "--no-reload"]
+    child = subprocess.Popen(command, env=dict(os.environ) | as_environment(settings), stdin=subprocess.DEVNULL)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def _wait(client: httpx.Client, address: str, child: subprocess.Popen[bytes]) -> None:
+    ends = time.monotonic() + START_SECONDS
+    while not _ready(client, address):
+        if child.poll() is not None:
+            raise NotReady("the service did not start; its message stands above")
+        if time.monotonic() > ends:
+            raise NotReady("the service did not start in an hour")
+        time.sleep(0.2)
+
+
+def _show(client: httpx.Client, address: str, question: str, graph: str | None) -> int:
+    body = {"input": question, "stream": True, **({"model": graph} if graph else {})}
+    printer = Printer(sys.stdout)
+    try:
+        with client.stream("POST", f"{address}/responses", json=body) as response:
+            if response.status_code != 200:
+                response.read()
+                print(f"{response.status_code}: {_message(response)}", file=sys.stderr)
+                return 1
+            for line in response.iter_lines():
+                if line.startswith("data: {"):
+                    printer.show(json.loads(line.removeprefix("data: ")))
+    except httpx.ConnectError:
+        raise NotReady(f"nothing answers at {address}; start it with graph-agent dev, or leave --url out") from None
+    except httpx.HTTPError as error:
+        print(f"\nthe stream broke off ({type(error).__name__})", file=sys.stderr)
+        return 1
+    return 1 if printer.failed else 0
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "the service gave no reason"
+
+
+class Printer:
+    """Writes a response's events as a person reads them. `failed` tells how it ended."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._began = time.monotonic()
+        self._first: float | None = None
+        self.failed = False
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        """One event; those that say nothing to a person are passed over."""
+        match event.get("type"):
+            case "response.output_text.delta":
+                self._first = self._first or time.monotonic()
+                self._write(event["delta"])
+            case "response.output_item.done":
+                self._item(event["item"])
+            case "error":
+                self.failed = True
+                self._write(f"\nfailed: {event['message']}\n")
+            case "response.completed" | "response.incomplete":
+                self._end(event["response"])
+
+    def _item(self, item: Mapping[str, Any]) -> None:
+        match item["type"]:
+            case "function_call":
+                self._write(f"  > {item['name']} {_short(item['arguments'])}\n")
+            case "function_call_output":
+                self._write(f"    {_short(item['output'])}\n")
+            case "message":
+                self._write("\n")
+
+    def _end(self, response: Mapping[str, Any]) -> None:
+        sources = (response.get("custom_outputs") or {}).get("sources") or []
+        for source in sources:
+            if source.get("cited"):
+                self._write(f"  [{source['number']}] {source['title']} ({source['doc_uri']})\n")
+        seconds = time.monotonic() - self._began
+        first = f"first word {self._first - self._began:.1f} s, " if self._first else ""
+        usage = response.get("usage") or {}
+        tokens = f", {usage['input_tokens']} + {usage['output_tokens']} tokens" if usage.get("output_tokens") else ""
+        self._write(f"  {first}all {seconds:.1f} s{tokens}\n")
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}…"

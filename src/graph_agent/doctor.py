@@ -1,0 +1,108 @@
+"""`graph-agent doctor`: what is missing, and how to mend it."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph_agent.errors import AgentError
+from graph_agent.settings import Settings
+
+LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "bs4", "rich")
+NEEDED_BYTES = 3 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: whether it is well, what was seen, and what to do if it is not."""
+
+    well: bool
+    what: str
+    mend: str = ""
+
+
+def doctor(settings: Settings) -> int:
+    """Look at everything and print it; the exit status, 1 when something is to be mended."""
+    findings = [finding for look in LOOKS for finding in look(settings)]
+    for finding in findings:
+        print(f"{'ok  ' if finding.well else 'MEND'} {finding.what}")
+        if not finding.well:
+            print(f"     -> {finding.mend}")
+    return 0 if all(finding.well for finding in findings) else 1
+
+
+def _python(settings: Settings) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(sys.version_info >= (3, 11), f"Python {version}", "use Python 3.11 or later")
+
+
+def _graphs(settings: Settings) -> Iterator[Finding]:
+    import asyncio
+
+    from graph_agent.catalog import Catalog, read_manifest
+
+    try:
+        catalog = Catalog(read_manifest(settings.config), default=settings.graph)
+        asyncio.run(catalog.open())
+    except AgentError as error:
+        yield Finding(False, f"graphs of {settings.config}", error.message)
+    else:
+        yield Finding(True, f"graphs of {settings.config}: {', '.join(catalog.names)}")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    for name, port in (("GRAPH_AGENT_PORT", settings.port), ("GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                yield Finding(False, f"port {port} is taken", f"stop what uses it, or set {name}")
+            else:
+                yield Finding(True, f"port {port} is free")
+
+
+def _workspace(settings: Settings) -> Iterator[Finding]:
+    host = os.environ.get("DATABRICKS_HOST")
+    if host:
+        yield Finding(True, f"Databricks workspace of the environment: {host} (`dev` uses the local one regardless)")
+        return
+    missing = [name for name in LOCAL_PACKAGES if importlib.util.find_spec(name) is None]
+    yield Finding(
+        not missing,
+        f"packages of the local workspace{': missing ' + ', '.join(missing) if missing else ''}",
+        "pip install --require-hashes -r requirements-local.txt, or run make setup",
+    )
+
+
+def _weights(settings: Settings) -> Iterator[Finding]:
+    from graph_agent.local.assets import MINILM, MINILM_TOKENIZER, WEIGHTS
+    from graph_agent.local.weights import is_verified
+
+    known = WEIGHTS.get(settings.local_weights)
+    if known is None:
+        there = settings.local_weights.startswith("http") or Path(settings.local_weights).expanduser().is_file()
+        yield Finding(there, f"local model {settings.local_weights}", "GRAPH_AGENT_LOCAL_WEIGHTS names no file or URL")
+        return
+    for asset in (known, MINILM, MINILM_TOKENIZER):
+        there = is_verified(settings.cache_dir / asset.file_name, asset)
+        yield Finding(there, f"{asset.file_name} verified", "graph-agent model fetches it (make dev does too)")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.cache_dir
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        free > NEEDED_BYTES,
+        f"{free / 1024**3:.0f} GB free for {settings.cache_dir}",
+        "free 3 GB, or set GRAPH_AGENT_CACHE_DIR to a larger disk",
+    )
+
+
+LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _graphs, _workspace, _weights, _port, _disk)

@@ -1,0 +1,134 @@
+"""`GraphResponsesAgent`: a graph as MLflow's `ResponsesAgent`, for notebooks, evaluation and batch scoring.
+
+Source: MLflow, "ResponsesAgent for model serving". The same runner as the service, synchronous outside.
+"""
+
+import threading
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import SpanStatusCode
+from mlflow.pyfunc import ResponsesAgent
+from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
+
+from graph_agent.bridge import call, iterate
+from graph_agent.caller import Caller
+from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.protocol.dialects import RESPONSES
+from graph_agent.protocol.events import Event
+from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.runs.runner import Run
+from graph_agent.settings import Settings
+from graph_agent.tracing import RunRecorder, attach_to_active_span
+
+
+class GraphResponsesAgent(ResponsesAgent):
+    """A graph of `langgraph.json` behind `predict` and `predict_stream`.
+
+    Safe in several threads and inside a running event loop. MLflow opens the trace of each call itself; the run's
+    steps are put under it, and nothing when tracing is off.
+
+    Raises:
+        GraphNotLoaded, UnknownGraph: on first use, with what to change.
+    """
+
+    def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
+        self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
+        self._catalog: Catalog | None = None
+        self._opening = threading.Lock()
+
+    def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
+        """The whole response.
+
+        Raises:
+            AgentError: the request is wrong or the run failed; the message is safe to show.
+        """
+        response: dict[str, Any] = {}
+        for event in self._events(request):
+            response = event.get("response", response)
+        return ResponsesAgentResponse(**response)
+
+    def predict_stream(
+        self, request: ResponsesAgentRequest
+    ) -> Generator[ResponsesAgentStreamEvent, None, None]:
+        """The events of `/responses`, one terminal event last. Closing the generator stops the graph.
+
+        Raises:
+            AgentError: the request is wrong, or after its `error` and `response.failed` events, the run failed.
+        """
+        for event in self._events(request):
+            yield ResponsesAgentStreamEvent(**event)
+
+    def _events(self, request: ResponsesAgentRequest) -> Generator[Event, None, None]:
+        catalog = self._opened()
+        body = request.model_dump_json(exclude_none=True).encode()
+        invocation = parse_request(body, graphs=catalog.names)
+        name = invocation.graph or catalog.default
+        span = mlflow.get_current_active_span()
+        trace = None if span is None else _SpanTrace(name, invocation)
+        run = Run(
+            graph=call(lambda: catalog.get(name)),
+            invocation=invocation,
+            caller=Caller(self._settings.local_user),
+            budgets=self._settings.budgets,
+            dialect=RESPONSES,
+            model_name=name,
+            recorder=trace,
+        )
+        try:
+            yield from iterate(lambda: _numbered(run))
+        except GeneratorExit:
+            # MLflow ends its span on exceptions and at the end, not when the caller stops early.
+            if trace is not None and span is not None:
+                trace.attach(span)
+                span.end(status=SpanStatusCode.ERROR)
+            raise
+        if trace is not None:
+            trace.attach(span)
+        if run.failure is not None:
+            raise run.failure
+
+    def _opened(self) -> Catalog:
+        with self._opening:
+            if self._catalog is None:
+                catalog = Catalog(read_manifest(self._settings.config), default=self._settings.graph)
+                call(catalog.open)
+                self._catalog = catalog
+        return self._catalog
+
+
+async def _numbered(run: Run) -> AsyncGenerator[Event, None]:
+    run.start()
+    sequence = 0
+    try:
+        async for batch in run.batches(quiet_seconds=60.0):
+            for event in batch:
+                event["sequence_number"] = sequence
+                sequence += 1
+                yield event
+    finally:
+        await run.aclose()
+
+
+class _SpanTrace:
+    """Records a run that MLflow has opened the trace of."""
+
+    def __init__(self, graph: str, invocation: Invocation) -> None:
+        self.handler = RunRecorder(
+            graph=graph,
+            inputs={"messages": list(invocation.messages)},
+            session=invocation.thread,
+            user=None,
+            tags={"graph": graph},
+        )
+
+    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
+        """Close the record; a run that failed or was cancelled is an error in the trace."""
+        bad = status in ("failed", "cancelled")
+        self.handler.close(status="ERROR" if bad else "OK", outputs={"output": output})
+
+    def attach(self, span: Any) -> None:
+        """Put the run's steps under MLflow's span."""
+        attach_to_active_span(self.handler.close(), span)
