@@ -1,11 +1,12 @@
 """Small real things the tests of `graph_agent.local` stand on: an embedder without files, a workspace on a socket."""
 
+import asyncio
 import hashlib
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 
 import numpy as np
 import pytest
@@ -47,6 +48,20 @@ def served(app: ASGIApp) -> Iterator[str]:
         listener.close()
 
 
+@asynccontextmanager
+async def served_here(app: ASGIApp) -> AsyncIterator[str]:
+    """The app's URL while it runs in this event loop, for tests that watch what the app does."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -61,3 +76,9 @@ def embedder() -> HashingEmbedder:
 def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
     """`with serve(app) as url:` runs the app on a loopback socket."""
     return served
+
+
+@pytest.fixture
+def serve_here() -> Callable[[ASGIApp], AbstractAsyncContextManager[str]]:
+    """`async with serve_here(app) as url:` runs the app in the test's own event loop."""
+    return served_here

@@ -13,7 +13,8 @@ from graph_agent.local.documents import Unreadable
 from graph_agent.local.index import Hit, Index, IndexReport, Progress, index_folder
 
 DOCUMENTS = {
-    "settings.md": "# Settings\n\n## Timeouts\n\nA request may take thirty seconds.\n\n## Colours\n\nThe page is blue.\n",
+    "settings.md": "# Settings\n\n## Timeouts\n\nA request may take thirty seconds.\n\n"
+    "## Colours\n\nThe page is blue.\n",
     "errors.md": "# Errors\n\nA request without a token is refused.\n",
     "food.txt": "Sourdough bread needs flour, water and patience.",
 }
@@ -83,9 +84,11 @@ def test_only_what_changed_is_read_again(folder: Path, index: Index, embedder: R
     assert uris(index.search("pancakes", query_type="FULL_TEXT")) == ["docs/food.txt"]
 
 
-def test_another_embedder_means_reading_everything_again(folder: Path, tmp_path: Path, index: Index) -> None:
-    other = type(index._embedder)(name="other")
-    with Index.open(tmp_path / "index.db", other) as again:
+def test_another_embedder_means_reading_everything_again(
+    folder: Path, tmp_path: Path, index: Index, embedder: RecordingEmbedder
+) -> None:
+    embedder.name = "other"
+    with Index.open(tmp_path / "index.db", embedder) as again:
         assert again.sync([folder]) == report(changed=["docs/errors.md", "docs/food.txt", "docs/settings.md"])
 
 
@@ -174,7 +177,8 @@ def test_a_query_of_quotes_and_operators_is_only_words(index: Index) -> None:
 def test_a_vector_searches_without_text(index: Index, embedder: RecordingEmbedder) -> None:
     vector = (3 * embedder.embed(["food\n\nSourdough bread needs flour, water and patience."])[0]).tolist()
     [hit] = index.search(vector=vector, k=1, query_type="ANN")
-    assert (hit.chunk.doc_uri, hit.score) == ("docs/food.txt", pytest.approx(1.0))
+    assert hit.chunk.doc_uri == "docs/food.txt"
+    assert hit.score == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from graph_agent.local.completion import Completion
 from graph_agent.local.rest import ApiError, bad_request, json_response, number, whole_number
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+ROLES = ("assistant", "developer", "system", "tool", "user")
 EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 MOST_TOKENS = 1_000_000
 
@@ -112,7 +112,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
 
 def check_message(message: Any, name: str) -> None:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise bad_request(f"'{name}' must be an object whose role is one of {', '.join(sorted(ROLES))}.")
+        raise bad_request(f"'{name}' must be an object whose role is one of {', '.join(ROLES)}.")
     if not isinstance(message.get("content"), str | list | None):
         raise bad_request(f"'{name}.content' must be a string or a list of parts.")
     calls = message.get("tool_calls") or []

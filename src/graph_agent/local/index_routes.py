@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
-import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,6 +31,9 @@ from graph_agent.local.rest import (
 VECTOR_SEARCH_ENDPOINT = "local"
 PAGE_ROWS = 100
 MOST_RESULTS = 10_000
+MOST_MAGNITUDE = 1e15
+"""Of a vector's number: the squares of 384 of them still add up in single precision."""
+
 NOT_SERVED = ("filter_string", "reranker", "columns_to_rerank", "query_columns", "sort_columns", "facets")
 
 COLUMN_COMMENTS: Mapping[str, tuple[str, str]] = {
@@ -162,14 +164,13 @@ def query_vector(body: Mapping[str, Any]) -> list[float] | None:
     value = body.get("query_vector")
     if value is None:
         return None
-    if isinstance(value, list) and all(isinstance(item, int | float) for item in value) and is_finite(value):
+    if isinstance(value, list) and all(is_coordinate(item) for item in value):
         return value
-    raise bad_request("'query_vector' must be a list of numbers.")
+    raise bad_request(f"'query_vector' must be a list of numbers of at most {MOST_MAGNITUDE}.")
 
 
-def is_finite(values: Sequence[float]) -> bool:
-    # Squares are summed in single precision, so a length beyond it is no direction.
-    return bool(np.isfinite(np.linalg.norm(np.asarray(values, dtype=np.float32))))
+def is_coordinate(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= MOST_MAGNITUDE
 
 
 def row(hit: Hit, names: Sequence[str]) -> list[Any]:
