@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -85,6 +86,15 @@ class CheckedCitations(BaseChatModel):
         if last is not None and (rest := markers.finish()):
             yield ChatGenerationChunk(message=AIMessageChunk(content=rest, id=last.message.id))
 
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -92,7 +102,7 @@ class CheckedCitations(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise NotImplementedError("the planner is asynchronous")
+        raise NotImplementedError("the planner is asynchronous: run the graph with `ainvoke` or `astream`")
 
 
 def cite(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:

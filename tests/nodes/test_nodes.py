@@ -1,0 +1,212 @@
+"""The planner, retriever and tools nodes, wired as the flagship wires them, on a scripted model."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import anyio
+import pytest
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.tools import ToolException, tool
+from langgraph.graph import START, StateGraph
+
+from graph_agent import AgentState, make_planner, make_retriever, make_tools
+from graph_agent.errors import RetrievalFailed
+from graph_agent.nodes.planner import requested_nodes
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "hunter2-planted"
+
+
+class Says(BaseChatModel):
+    """Gives the scripted messages in order and keeps what it was asked."""
+
+    script: list[AIMessage]
+    asked: list[list[BaseMessage]] = []
+    offered: list[Any] = []
+
+    @property
+    def _llm_type(self) -> str:
+        return "says"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        return self.bind(tools=list(tools), **kwargs)
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        self.asked.append(messages)
+        said = self.script[len(self.asked) - 1]
+        yield ChatGenerationChunk(message=AIMessageChunk(content=said.content, tool_calls=said.tool_calls))
+
+
+def calls(*requests: tuple[str, str, dict[str, Any]]) -> AIMessage:
+    return AIMessage("", tool_calls=[{"id": i, "name": name, "args": args} for i, name, args in requests])
+
+
+class Shelf:
+    """Passages by query; a query that is missing fails."""
+
+    name = "search_docs"
+
+    def __init__(self, **found: list[tuple[Document, float]]) -> None:
+        self._found = found
+
+    async def search(self, query: str) -> list[tuple[Document, float]]:
+        if query not in self._found:
+            raise RetrievalFailed("the index could not be searched (ConnectError)")
+        return self._found[query]
+
+
+def passage(chunk: str, text: str, score: float = 0.9) -> tuple[Document, float]:
+    metadata = {"chunk_id": chunk, "doc_uri": f"docs/{chunk}.md", "title": chunk}
+    return Document(page_content=text, metadata=metadata), score
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+@tool
+def leaky(x: int) -> int:
+    """Fails with a secret in its message."""
+    raise ValueError(f"postgres://u:{PASSWORD}@db")
+
+
+@tool
+def helpful(x: int) -> int:
+    """Fails with advice."""
+    raise ToolException("x must be positive")
+
+
+@tool
+async def endless(x: int) -> int:
+    """Never ends."""
+    await anyio.sleep_forever()
+    return x
+
+
+TOOLS = [add, leaky, helpful, endless]
+
+
+def graph_of(model: Says, shelf: Shelf, **retriever: Any) -> Any:
+    builder = StateGraph(AgentState)
+    planner = make_planner(model=model, tools=[*TOOLS], prompt="Be brief.", nothing_found="I do not know.")
+    builder.add_node("planner", planner)
+    builder.add_node("retriever", make_retriever(shelf, **retriever))
+    builder.add_node("tools", make_tools(TOOLS, skip=[shelf.name], seconds=0.2))
+    builder.add_edge(START, "planner")
+    builder.add_conditional_edges("planner", requested_nodes(retrieval=shelf.name))
+    builder.add_edge("retriever", "planner")
+    builder.add_edge("tools", "planner")
+    return builder.compile()
+
+
+async def run(model: Says, shelf: Shelf, messages: Sequence[BaseMessage] = (), **retriever: Any) -> dict[str, Any]:
+    with anyio.fail_after(5):
+        asked = [*messages, HumanMessage("question")]
+        return dict(await graph_of(model, shelf, **retriever).ainvoke({"messages": asked}))
+
+
+async def test_searches_and_tools_of_one_turn_run_at_once_and_the_answer_cites_a_numbered_passage() -> None:
+    asked = calls(
+        ("c1", "search_docs", {"query": "port"}),
+        ("c2", "add", {"a": 2, "b": 3}),
+        ("c3", "search_docs", {"query": "host"}),
+    )
+    model = Says(script=[asked, AIMessage("Port 8000 [1], host local [2].")])
+    shelf = Shelf(port=[passage("p", "The port is 8000.")], host=[passage("h", "local"), passage("p", "8000.")])
+
+    state = await run(model, shelf)
+
+    results = {m.tool_call_id: m.content for m in state["messages"] if isinstance(m, ToolMessage)}
+    assert results == {"c1": "[1] The port is 8000.", "c2": "5", "c3": "[2] local\n\n[1] The port is 8000."}
+    assert [(s.number, s.chunk_id) for s in state["sources"]] == [(1, "p"), (2, "h")]
+    block = state["messages"][-1].content[0]
+    assert [annotation["url"] for annotation in block["annotations"]] == ["docs/p.md", "docs/h.md"]
+    assert [source["cited"] for source in state["custom_outputs"]["sources"]] == [True, True]
+
+
+async def test_a_search_that_finds_nothing_is_answered_without_asking_the_model_again() -> None:
+    model = Says(script=[calls(("c1", "search_docs", {"query": "price"}))])
+    state = await run(model, Shelf(price=[passage("p", "off topic", score=0.1)]), min_score=0.5)
+    assert state["messages"][-1].content == "I do not know."
+    assert len(model.asked) == 1
+    assert state["custom_outputs"]["sources"] == []
+
+
+async def test_a_failed_search_beside_a_good_one_is_told_to_the_planner() -> None:
+    model = Says(
+        script=[
+            calls(("c1", "search_docs", {"query": "gone"}), ("c2", "search_docs", {"query": "port"})),
+            AIMessage("8000 [1]"),
+        ]
+    )
+    state = await run(model, Shelf(port=[passage("p", "8000")]))
+    failed = next(m for m in state["messages"] if isinstance(m, ToolMessage) and m.tool_call_id == "c1")
+    assert (failed.status, failed.content) == ("error", "the index could not be searched (ConnectError)")
+
+
+async def test_when_every_search_fails_the_run_fails_instead_of_inventing() -> None:
+    model = Says(script=[calls(("c1", "search_docs", {"query": "gone"}))])
+    with pytest.raises(RetrievalFailed):
+        await run(model, Shelf())
+
+
+async def test_a_resent_history_does_not_make_one_number_mean_two_passages() -> None:
+    earlier = [
+        HumanMessage("before"),
+        calls(("c0", "search_docs", {"query": "x"})),
+        ToolMessage("[1] old\n\n[2] older", tool_call_id="c0"),
+        AIMessage("Old [1]."),
+    ]
+    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [3], not [1].")])
+    state = await run(model, Shelf(port=[passage("p", "8000")]), earlier)
+    assert [s.number for s in state["sources"]] == [3]
+    assert state["messages"][-1].text == "8000 [3], not."
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "told"),
+    [
+        ("leaky", {"x": 1}, "leaky failed (ValueError)."),
+        ("helpful", {"x": 1}, "helpful: x must be positive"),
+        ("endless", {"x": 1}, "endless did not finish within 0.2 s."),
+        ("add", {"a": "two", "b": 3}, "add was called with wrong arguments: a."),
+        ("missing", {}, "There is no tool named 'missing'; there are: add, leaky, helpful, endless."),
+    ],
+)
+async def test_a_failing_tool_becomes_a_message_the_planner_can_act_on(
+    name: str, args: dict[str, Any], told: str
+) -> None:
+    model = Says(script=[calls(("c1", name, args)), AIMessage("Sorry.")])
+    state = await run(model, Shelf())
+    message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
+    assert (message.status, message.content) == ("error", told)
+    assert PASSWORD not in str(state["messages"])
+    assert state["messages"][-1].text == "Sorry."
+
+
+async def test_tools_of_one_turn_wait_for_each_other_no_more_than_they_must() -> None:
+    both = asyncio.Barrier(2)
+
+    @tool
+    async def meet(x: int) -> str:
+        """Returns once both calls are under way."""
+        await both.wait()
+        return "met"
+
+    node = make_tools([meet])
+    with anyio.fail_after(5):
+        state: Any = {"messages": [calls(("c1", "meet", {"x": 1}), ("c2", "meet", {"x": 2}))]}
+        update = await node(state, {})
+    assert [message.content for message in update["messages"]] == ["met", "met"]

@@ -1,0 +1,55 @@
+"""Settings: read once, checked, and listed in the documentation under the same names."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from graph_agent.errors import BadSetting
+from graph_agent.settings import Settings, as_environment
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_documentation_lists_exactly_the_settings_there_are() -> None:
+    documented = set(re.findall(r"GRAPH_AGENT_([A-Z_]+[A-Z])", (ROOT / "docs/settings.md").read_text()))
+    assert documented == {field.name.upper() for field in fields(Settings)}
+
+
+def test_every_field_says_what_it_means() -> None:
+    source = (ROOT / "src/graph_agent/settings.py").read_text()
+    for field in fields(Settings):
+        assert re.search(rf'\n    {field.name}: [^\n]*\n    """\S', source), field.name
+
+
+def test_values_are_read_with_their_types() -> None:
+    settings = Settings.from_environment({"GRAPH_AGENT_MAX_RUNS": "3", "GRAPH_AGENT_CONFIG": "a.json"}, port=1)
+    assert (settings.max_runs, settings.config, settings.port) == (3, Path("a.json"), 1)
+
+
+def test_the_platform_decides_the_port_and_is_reached_from_outside() -> None:
+    settings = Settings.from_environment({"DATABRICKS_APP_PORT": "8123", "GRAPH_AGENT_PORT": "9"})
+    assert (settings.host, settings.port) == ("0.0.0.0", 8123)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRAPH_AGENT_MAX_RUNS", "many"),
+        ("GRAPH_AGENT_MAX_RUNS", "0"),
+        ("GRAPH_AGENT_MAX_SECONDS", "nan"),
+        ("GRAPH_AGENT_PORT", "70000"),
+        ("GRAPH_AGENT_TRACING", "yes"),
+        ("GRAPH_AGENT_MAX_RUN", "3"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        Settings.from_environment({name: value})
+    assert refused.value.param == name
+
+
+def test_another_process_reads_the_same_settings() -> None:
+    settings = Settings.from_environment({}, port=4321, config=Path("x.json"), graph="g", max_seconds=1.5)
+    assert Settings.from_environment(as_environment(settings)) == settings
