@@ -208,6 +208,13 @@ def test_background_is_asked_for_where_it_is_served():
     assert (invocation.background, invocation.mode) == (True, "stream")
 
 
+def test_serving_background_runs_serves_nothing_else():
+    with pytest.raises(UnsupportedField) as caught:
+        parse_request(b'{"input": "hi", "prompt": {"id": "p"}}', graphs=GRAPHS, background_served=True)
+
+    assert caught.value.param == "prompt"
+
+
 @pytest.mark.parametrize(
     "items",
     [

@@ -111,6 +111,14 @@ def test_results_move_right_behind_the_calls_of_their_turn():
     assert to_items(messages) == [*items[:4], items[6], items[4], items[5]]
 
 
+def test_text_after_a_call_is_a_message_of_its_own_behind_the_result():
+    assert outline(to_messages([call("c1"), answer("Three."), output("c1")])) == [
+        ("ai", "", [("c1", "add", {"a": 1})]),
+        ("tool", "c1", "3"),
+        ("ai", "Three.", []),
+    ]
+
+
 def test_a_result_that_stands_before_its_call_is_put_behind_it():
     assert outline(to_messages([output("c1"), call("c1")])) == [
         ("ai", "", [("c1", "add", {"a": 1})]),
