@@ -12,6 +12,10 @@ from langgraph.graph import MessagesState
 
 from graph_agent.caller import Caller
 
+PUBLIC_ERROR = "public_error"
+"""`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})`: the caller may read this text as well.
+Any other failed tool is told to the caller as failed and no more: its text may quote an exception."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentContext:

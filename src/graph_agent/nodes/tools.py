@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import ValidationError
 
-from graph_agent.contract import AgentState
+from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.nodes.planner import requested_calls
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
@@ -43,9 +43,9 @@ async def _use(by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, 
         return _error(call, f"{tool.name} did not finish within {seconds:g} s.")
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, one["loc"])) or "arguments" for one in error.errors())
-        return _error(call, f"{tool.name} was called with wrong arguments: {wrong}.")
+        return _error(call, f"{tool.name} was called with wrong arguments: {wrong}.", public=False)
     except ToolException as error:
-        return _error(call, f"{tool.name}: {error}")
+        return _error(call, f"{tool.name}: {error}", public=False)
     except Exception as error:
         return _error(call, f"{tool.name} failed ({type(error).__name__}).")
     if isinstance(result, ToolMessage):
@@ -53,5 +53,7 @@ async def _use(by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, 
     return ToolMessage(str(result), tool_call_id=call["id"], name=tool.name)
 
 
-def _error(call: Any, text: str) -> ToolMessage:
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
+def _error(call: Any, text: str, *, public: bool = True) -> ToolMessage:
+    """A failed call's result for the model. What a stranger raised is for the model alone."""
+    marks = {PUBLIC_ERROR: True} if public else {}
+    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks)

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
 from graph_agent.caller import Caller
-from graph_agent.errors import AgentError, RunCancelled
+from graph_agent.errors import AgentError
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead
 from graph_agent.protocol.incoming import Invocation
@@ -18,17 +18,20 @@ from graph_agent.protocol.outgoing import Translator
 from graph_agent.runs.context import fill_context
 from graph_agent.runs.failures import describe, safe_error
 from graph_agent.runs.relay import Relay
-from graph_agent.runs.watch import ModelWatch
+from graph_agent.runs.watch import RunWatch
 from graph_agent.settings import Budgets
 
 logger = logging.getLogger(__name__)
 
 STREAM_MODES = ["messages", "updates"]
 
+GRACE_SECONDS = 2.0
+"""How long after its time a run's stream ends even if a node swallows its cancellation."""
 
-class _BudgetSpent(Exception):
-    def __init__(self, budget: str) -> None:
-        self.budget = budget
+STUBBORN_SECONDS = 5.0
+"""How long closing waits for such a node."""
+
+Status = Literal["completed", "incomplete", "failed", "cancelled"]
 
 
 class Recorder(Protocol):
@@ -73,11 +76,11 @@ class Run:
             thread=invocation.thread,
             custom_inputs=invocation.custom_inputs,
         )
-        known = [message.id for message in invocation.messages if message.id]
-        self._translator = Translator(dialect=dialect, head=self.head, known=known, server=model_name)
-        self._watch = ModelWatch(seconds=self._budgets.seconds)
+        self._translator = Translator(dialect=dialect, head=self.head, known=invocation.messages, server=model_name)
+        self._watch = RunWatch(self._budgets)
         self._relay = Relay()
         self._task: asyncio.Task[None] | None = None
+        self._status: Status = "cancelled"
         self.failure: AgentError | None = None
 
     def start(self, ended: Callable[[], None] | None = None) -> None:
@@ -105,70 +108,56 @@ class Run:
         return response
 
     def interrupt(self, error: AgentError) -> None:
-        """Stop the graph and end the stream with `error`, for a reader who is still there."""
+        """End the stream with `error` now, for a reader who is still there, and stop the graph."""
         if self._task is not None and not self._task.done():
-            self.failure = error
-            self._watch.stop()
-            self._task.cancel()
+            self._fail(error)
+            self._stop()
 
     async def aclose(self) -> None:
         """Stop the graph, down to the model call under way. Does nothing to a run that has ended."""
         if self._task is None or self._task.done():
             return
-        self._watch.stop()
-        self._task.cancel()
+        self._stop()
         # Bounded: a node may swallow its cancellation, and the caller must not pay for that.
-        await asyncio.wait([self._task], timeout=5.0)
+        await asyncio.wait([self._task], timeout=STUBBORN_SECONDS)
 
     # -- the graph's task ---------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        status = "failed"
+        overdue = asyncio.get_running_loop().call_later(self._budgets.seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
             await self._relay.put(self._translator.start())
-            status, ending = await self._outcome()
-            await self._relay.put(ending)
-        except asyncio.CancelledError:
-            status = "cancelled"
-            if self.failure is None:
-                raise
-            self._relay.leave(self._translator.fail(self.failure, self._watch.usage))
+            await self._drive()
+            self._complete()
+        except Exception as error:
+            self._explain(error)
         finally:
+            overdue.cancel()
             self._watch.stop()
             self._relay.end()
-            self._tell_recorder(status)
-
-    async def _outcome(self) -> tuple[str, Iterator[Event]]:
-        watch, translator = self._watch, self._translator
-        try:
-            await self._drive()
-        except _BudgetSpent as spent:
-            return "incomplete", translator.cut(spent.budget, watch.usage)
-        except GraphRecursionError:
-            return "incomplete", translator.cut("steps", watch.usage)
-        except Exception as error:
-            self.failure = safe_error(error, model_error=watch.model_error)
-            logger.error("run %s failed: %s: %s", self.head.id, self.failure.code, describe(error))
-            return "failed", translator.fail(self.failure, watch.usage)
-        return "completed", translator.finish(watch.usage)
+            self._tell_recorder()
 
     async def _drive(self) -> None:
         try:
-            async with asyncio.timeout(self._budgets.seconds) as limit:
-                async with aclosing(self._parts()) as parts:
-                    async for part in parts:
-                        await self._relay.put(self._translator.feed(part))
-                        self._check_budgets()
-        except (TimeoutError, RunCancelled):
-            if limit.expired():
-                raise _BudgetSpent("seconds") from None
-            raise
+            async with asyncio.timeout(self._budgets.seconds) as limit, aclosing(self._parts()) as parts:
+                async for part in parts:
+                    await self._relay.put(self._translator.feed(part))
+                    if self._translator.tool_calls > self._budgets.tool_calls:
+                        self._cut("tool_calls")
+                    if self._translator.ended:
+                        return
+        except Exception:
+            if not limit.expired():
+                raise
+            self._cut("seconds")
 
-    def _parts(self) -> AsyncIterator[Any]:
+    def _parts(self) -> AsyncGenerator[Any, None]:
         callbacks: list[Any] = [self._watch]
         if self._recorder is not None:
             callbacks.append(self._recorder.handler)
-        return self._graph.astream(
+        # Its declared type has neither our list of modes nor `aclose`.
+        graph: Any = self._graph
+        parts: AsyncGenerator[Any, None] = graph.astream(
             {"messages": list(self._invocation.messages)},
             {"callbacks": callbacks, "recursion_limit": self._budgets.steps},
             context=self._context,
@@ -176,18 +165,55 @@ class Run:
             subgraphs=True,
             version="v2",
         )
+        return parts
 
-    def _check_budgets(self) -> None:
-        if self._translator.tool_calls > self._budgets.tool_calls:
-            raise _BudgetSpent("tool_calls")
-        if self._watch.written > self._budgets.output_tokens:
-            raise _BudgetSpent("output_tokens")
+    def _stop(self) -> None:
+        self._watch.stop()
+        if self._task is not None:
+            self._task.cancel()
 
-    def _tell_recorder(self, status: str) -> None:
+    # -- its end: the first one counts --------------------------------------------------------------------------
+
+    def _complete(self) -> None:
+        # A graph that caught what the watch raised ends as if nothing had been.
+        if self._watch.spent is not None:
+            self._cut(self._watch.spent)
+        else:
+            self._end("completed", self._translator.finish(self._watch.usage))
+
+    def _explain(self, error: Exception) -> None:
+        if self._watch.spent is not None:
+            self._cut(self._watch.spent)
+        elif isinstance(error, GraphRecursionError):
+            self._cut("steps")
+        else:
+            self._fail(safe_error(error, model_error=self._watch.model_error), cause=error)
+
+    def _cut(self, budget: str) -> None:
+        self._end("incomplete", self._translator.cut(budget, self._watch.usage))
+        self._watch.stop()
+
+    def _fail(self, error: AgentError, *, cause: Exception | None = None) -> None:
+        if self._translator.ended:
+            return
+        self.failure = error
+        if cause is not None:
+            logger.error("run %s failed: %s: %s", self.head.id, error.code, describe(cause))
+        self._end("failed", self._translator.fail(error, self._watch.usage))
+
+    def _end(self, status: Status, ending: Iterator[Event]) -> None:
+        """Not held back by a slow reader: the run is over, and its slot is free, whether or not they read on."""
+        if self._translator.ended:
+            return
+        self._status = status
+        self._relay.leave(ending)
+        self._relay.end()
+
+    def _tell_recorder(self) -> None:
         if self._recorder is not None:
             translator = self._translator
             self._recorder.ended(
-                status=status,
+                status=self._status,
                 answer=translator.answer,
                 output=translator.output,
                 usage=self._watch.usage.fields(),

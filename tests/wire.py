@@ -1,0 +1,94 @@
+"""What clients see, told so that two runs compare equal: ids by order of appearance, no times."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+ID = re.compile(r"^(resp|msg|fc|fco|mcp|rs|call|req)_[0-9a-f]{24,32}$")
+
+
+class Ids:
+    """Names ids `msg-1`, `msg-2` and so on as they appear."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+
+    def told(self, value: Any) -> Any:
+        """The value with every id renamed and `created_at` at 0."""
+        match value:
+            case str() if match := ID.match(value):
+                return self._name(value, match[1])
+            case dict():
+                return {key: 0 if key == "created_at" else self.told(inner) for key, inner in value.items()}
+            case list():
+                return [self.told(inner) for inner in value]
+        return value
+
+    def _name(self, value: str, prefix: str) -> str:
+        if value not in self._names:
+            self._counts[prefix] = self._counts.get(prefix, 0) + 1
+            self._names[value] = f"{prefix}-{self._counts[prefix]}"
+        return self._names[value]
+
+
+def told(value: Any) -> Any:
+    """One value, or one run's events, with ids and times made equal."""
+    return Ids().told(value)
+
+
+def frames(body: str) -> list[Any]:
+    """The `data:` frames of an SSE body in order; `[DONE]` as that string, comments left out."""
+    parts = [part for part in body.split("\n\n") if part and not part.startswith(":")]
+    assert all(part.startswith("data: ") for part in parts), parts
+    return [part[6:] if part == "data: [DONE]" else json.loads(part[6:]) for part in parts]
+
+
+def gist(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A stream in short: what opened, what was said on which item, what closed and how."""
+    return [line for line in map(_line, events) if line]
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    index = event.get("output_index")
+    match event["type"].removeprefix("response."):
+        case "output_item.added":
+            return f"{index}+ {event['item']['type']}"
+        case "output_text.delta" | "reasoning_summary_text.delta":
+            return f"{index}: {event['delta']}"
+        case "output_item.done":
+            return f"{index}- {_closed(event['item'])}"
+        case "output_text.annotation.added":
+            return f"{index}@ {event['annotation']['url']}"
+        case "completed" | "incomplete" | "failed" as end:
+            return end
+        case "error":
+            return f"error {event['code']}"
+    return ""
+
+
+def _closed(item: Mapping[str, Any]) -> str:
+    match item["type"]:
+        case "message":
+            text = "".join(part["text"] for part in item["content"])
+            return " ".join(["message", item.get("phase") or "", item["status"], repr(text)]).replace("  ", " ")
+        case "function_call":
+            return f"call {item['name']}({item['arguments']})"
+        case "function_call_output":
+            return f"output {item['output']!r}"
+        case "mcp_call":
+            result = item["output"] if item["error"] is None else f"error {item['error']}"
+            return f"mcp {item['name']}({item['arguments']}) {item['status']} {result!r}"
+        case "reasoning":
+            return f"reasoning {''.join(part['text'] for part in item['summary'])!r}"
+    return str(item["type"])
+
+
+def phases(response: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The messages of a response and the phase of each."""
+    return [
+        ("".join(part["text"] for part in item["content"]), item.get("phase"))
+        for item in response["output"]
+        if item["type"] == "message"
+    ]
