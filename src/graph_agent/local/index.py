@@ -66,6 +66,11 @@ class Index:
         """The number of chunks."""
         return self._store.count()
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The URI of each indexed file by its absolute path."""
+        return {path: file.uri for path, file in self._store.files().items()}
+
     def sync(self, roots: Paths, on_progress: OnProgress | None = None) -> IndexReport:
         """Index what is new or changed under the roots, and forget what is no longer there."""
         return Synchronisation(self._store, self._embedder, on_progress or ignore).run(roots)

@@ -1,0 +1,58 @@
+"""The real embedding model, from the cache folder that `GRAPH_AGENT_CACHE_DIR` names; `make setup` fills it."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph_agent.errors import LocalModelFailed
+from graph_agent.local.assets import MINILM, MINILM_TOKENIZER
+from graph_agent.local.embedder import MiniLMEmbedder
+from graph_agent.local.index import Index
+from graph_agent.local.weights import is_verified
+from graph_agent.settings import default_cache_dir
+
+PASSAGES = {
+    "membership.md": "# Membership\n\nYou may end your contract at the close of any month by letter.\n",
+    "kitchen.md": "# Kitchen\n\nThe oven must be cleaned with vinegar after every use.\n",
+    "travel.md": "# Travel\n\nTrains are booked by the office; aeroplanes need approval.\n",
+}
+
+
+@pytest.fixture(scope="module")
+def minilm() -> MiniLMEmbedder:
+    cache = Path(os.environ.get("GRAPH_AGENT_CACHE_DIR") or default_cache_dir(os.environ))
+    paths = [cache / weights.file_name for weights in (MINILM, MINILM_TOKENIZER)]
+    if not all(is_verified(path, weights) for path, weights in zip(paths, (MINILM, MINILM_TOKENIZER), strict=True)):
+        pytest.skip("the embedding model is not in the cache folder; `graph-agent model` fetches it")
+    return MiniLMEmbedder(*paths)
+
+
+@pytest.mark.local_model
+def test_a_text_has_one_unit_vector_whatever_stands_beside_it(minilm: MiniLMEmbedder) -> None:
+    alone = minilm.embed(["The oven is hot."])
+    among = minilm.embed(["A " * 3000, "The oven is hot.", ""])
+    assert (alone.shape, alone.dtype) == ((1, minilm.dimension), np.dtype(np.float32))
+    assert np.array_equal(alone[0], among[1])
+    assert np.linalg.norm(among, axis=1) == pytest.approx([1.0, 1.0, 1.0], abs=1e-5)
+    assert minilm.embed([]).shape == (0, minilm.dimension)
+
+
+@pytest.mark.local_model
+def test_a_question_finds_its_passage_without_sharing_a_word_with_it(minilm: MiniLMEmbedder, tmp_path: Path) -> None:
+    for name, text in PASSAGES.items():
+        (tmp_path / name).write_text(text)
+    with Index.open(tmp_path / "index.db", minilm) as index:
+        index.sync([tmp_path])
+        best = index.search("How can I cancel my subscription?", k=1)[0]
+        nothing = index.search("Which team won the football cup?", k=1)
+    assert best.chunk.title == "Membership"
+    assert [hit for hit in nothing if hit.score >= 0.2] == []
+
+
+def test_files_that_are_no_model_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(LocalModelFailed):
+        MiniLMEmbedder(tmp_path / "model.onnx", tmp_path / "tokenizer.json")
