@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from graph_agent.local.relevance import best, coverage, query_words
+
+COMMON, RARE, UNKNOWN = np.array([0, 1, 2, 3, 4, 5, 6, 7]), np.array([8]), np.array([], dtype=np.int64)
+
+
+def test_a_query_is_read_as_its_meaningful_words_each_once() -> None:
+    assert query_words("What does the GRAPH_AGENT_TRACING setting of the agent do, agent?") == [
+        "graph_agent_tracing",
+        "setting",
+        "agent",
+    ]
+
+
+def test_a_rare_word_outweighs_common_ones() -> None:
+    scores = coverage({"page": COMMON, "request": COMMON, "lakebase": RARE}, 9)
+    assert scores[8] > scores[0] > 0.0
+    assert scores[0] + scores[8] == pytest.approx(1.0)
+
+
+def test_a_word_nobody_holds_lowers_every_score() -> None:
+    known, with_unknown = coverage({"lakebase": RARE}, 9), coverage({"lakebase": RARE, "mongolia": UNKNOWN}, 9)
+    assert known[8] == pytest.approx(1.0)
+    assert with_unknown[8] < 0.5
+
+
+def test_the_best_leave_out_what_is_not_allowed_and_what_scores_nothing() -> None:
+    scores = np.array([0.2, 0.9, 0.0, 0.2, 0.5], dtype=np.float32)
+    allowed = np.array([True, False, True, True, True])
+    assert best(scores, allowed, 3).tolist() == [4, 0, 3]
+    assert best(scores, allowed, 2).tolist() == [4, 0]
