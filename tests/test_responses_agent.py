@@ -1,0 +1,173 @@
+"""`GraphResponsesAgent`: synchronous outside, one trace a call, nothing left behind."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.types.responses import ResponsesAgentRequest
+
+from graph_agent.bridge import shared_loop
+from graph_agent.errors import GraphFailed, InvalidRequest
+from graph_agent.responses_agent import GraphResponsesAgent
+
+GRAPH = '''
+"""A tool call, then an answer; a question `fail` makes the tool node raise."""
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
+from langchain_core.tools import tool
+from tests.graphs.scripted import Call, says
+
+
+@tool
+def double(n: int) -> int:
+    """Twice n."""
+    return 2 * n
+
+
+model = says([Call("double", '{"n": 21}')], [f"word{n} " for n in range(50)])
+
+
+async def planner(state):
+    if state["messages"][-1].content == "fail":
+        raise ValueError("postgres://user:hunter2@db")
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+builder = StateGraph(MessagesState)
+builder.add_node("planner", planner)
+builder.add_node("tools", ToolNode([double]))
+builder.add_edge(START, "planner")
+builder.add_conditional_edges("planner", tools_condition)
+builder.add_edge("tools", "planner")
+graph = builder.compile()
+'''
+
+ANSWER = "".join(f"word{n} " for n in range(50))
+
+TREE = [
+    ("planner", "CHAIN", 0),
+    ("ScriptedModel", "CHAT_MODEL", 1),
+    ("tools", "CHAIN", 0),
+    ("double", "TOOL", 1),
+    ("planner", "CHAIN", 0),
+    ("ScriptedModel", "CHAT_MODEL", 1),
+]
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphResponsesAgent]:
+    folder = tmp_path_factory.mktemp("agent")
+    (folder / "doubling.py").write_text(dedent(GRAPH))
+    (folder / "langgraph.json").write_text(json.dumps({"graphs": {"doubling": "./doubling.py:graph"}}))
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'traces.db'}")
+    yield GraphResponsesAgent(config=folder / "langgraph.json")
+    mlflow.set_tracking_uri(before)
+
+
+def question(text: str = "What is twice 21?") -> ResponsesAgentRequest:
+    return ResponsesAgentRequest(input=[{"role": "user", "content": text}])
+
+
+def traces() -> list[Any]:
+    mlflow.flush_trace_async_logging()
+    return list(mlflow.search_traces(return_type="list", locations=["0"]))
+
+
+def new_traces(before: list[Any]) -> list[Any]:
+    known = {trace.info.trace_id for trace in before}
+    return [trace for trace in traces() if trace.info.trace_id not in known]
+
+
+def tree(trace: Any) -> list[tuple[str, str, int]]:
+    """Name, type and depth of every step below the root, in the order begun."""
+    spans = {span.span_id: span for span in trace.data.spans}
+
+    def depth(span: Any) -> int:
+        return 0 if span.parent_id is None else 1 + depth(spans[span.parent_id])
+
+    steps = sorted(spans.values(), key=lambda span: span.start_time_ns)
+    return [(span.name, span.span_type, depth(span) - 1) for span in steps if span.parent_id]
+
+
+def idle() -> bool:
+    async def tasks() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    return asyncio.run_coroutine_threadsafe(tasks(), shared_loop()).result(5) == 0
+
+
+def text_of(events: list[Any]) -> str:
+    return "".join(event.delta for event in events if event.type == "response.output_text.delta")
+
+
+def test_predict_gives_the_whole_response_and_one_trace_with_the_graph_s_steps(agent: GraphResponsesAgent) -> None:
+    before = traces()
+    response = agent.predict(question())
+    assert [item.type for item in response.output] == ["function_call", "function_call_output", "message"]
+    assert response.output[2].content[0]["text"] == ANSWER
+    (trace,) = new_traces(before)
+    assert (trace.info.state, tree(trace)) == ("OK", TREE)
+    assert idle()
+
+
+def test_predict_stream_from_plain_threads_gives_each_caller_its_own_stream_and_trace(
+    agent: GraphResponsesAgent,
+) -> None:
+    before = traces()
+    with ThreadPoolExecutor(4) as threads:
+        streams = list(threads.map(lambda _: list(agent.predict_stream(question())), range(8)))
+    assert [text_of(events) for events in streams] == [ANSWER] * 8
+    assert [events[-1].type for events in streams] == ["response.completed"] * 8
+    assert [(trace.info.state, tree(trace)) for trace in new_traces(before)] == [("OK", TREE)] * 8
+    assert idle()
+
+
+def test_predict_stream_works_inside_a_running_loop(agent: GraphResponsesAgent) -> None:
+    before = traces()
+
+    async def notebook() -> list[Any]:
+        return list(agent.predict_stream(question()))
+
+    assert text_of(asyncio.run(notebook())) == ANSWER
+    assert len(new_traces(before)) == 1
+    assert idle()
+
+
+def test_a_caller_that_stops_early_stops_the_graph_and_leaves_one_ended_trace(agent: GraphResponsesAgent) -> None:
+    before = traces()
+    stream = agent.predict_stream(question())
+    seen = [next(stream) for _ in range(10)]
+    stream.close()
+    assert seen[0].type == "response.created"
+    (trace,) = new_traces(before)
+    assert trace.info.state == "ERROR"
+    assert all(span.end_time_ns for span in trace.data.spans)
+    assert idle()
+
+
+def test_a_failing_graph_ends_the_stream_and_raises_without_the_stranger_s_words(agent: GraphResponsesAgent) -> None:
+    before = traces()
+    events = []
+    with pytest.raises(GraphFailed) as failed:
+        for event in agent.predict_stream(question("fail")):
+            events.append(event)
+    assert [event.type for event in events][-2:] == ["error", "response.failed"]
+    (trace,) = new_traces(before)
+    everything = f"{failed.value}{[event.model_dump() for event in events]}{trace.to_json()}"
+    assert "hunter2" not in everything
+    assert trace.info.state == "ERROR"
+
+
+def test_a_wrong_request_is_refused_by_field(agent: GraphResponsesAgent) -> None:
+    request = ResponsesAgentRequest(input=[{"role": "user", "content": "hi"}], custom_inputs={"thread_id": 7})
+    with pytest.raises(InvalidRequest) as refused:
+        agent.predict(request)
+    assert refused.value.param == "custom_inputs.thread_id"
