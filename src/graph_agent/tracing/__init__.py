@@ -4,14 +4,16 @@ from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.recorder import RunRecorder, record_retrieval
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.replay import attach_to_active_span
-from graph_agent.tracing.tracer import Tracer
+from graph_agent.tracing.tracer import RunTrace, Tracer, open_trace
 
 __all__ = [
     "RunRecord",
     "RunRecorder",
+    "RunTrace",
     "SpanRecord",
     "TraceExporter",
     "Tracer",
     "attach_to_active_span",
+    "open_trace",
     "record_retrieval",
 ]

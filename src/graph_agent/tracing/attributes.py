@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from graph_agent.tracing.recorder import CHAT_USAGE
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
 
@@ -41,15 +42,15 @@ def trace_attributes(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def usage_of(record: RunRecord) -> dict[str, int]:
     """Tokens of the whole run: the root's own figure, or the sum over its model calls."""
-    counted = [span.attributes["mlflow.chat.tokenUsage"] for span in record.spans[1:] if _counts(span)]
+    counted = [span.attributes[CHAT_USAGE] for span in record.spans[1:] if _counts(span)]
     if _counts(record.root):
-        counted = [record.root.attributes["mlflow.chat.tokenUsage"]]
+        counted = [record.root.attributes[CHAT_USAGE]]
     names = ("input_tokens", "output_tokens", "total_tokens")
     return {name: sum(_number(usage.get(name)) for usage in counted) for name in names} if counted else {}
 
 
 def _counts(span: SpanRecord) -> bool:
-    return "mlflow.chat.tokenUsage" in span.attributes
+    return CHAT_USAGE in span.attributes
 
 
 def _number(value: Any) -> int:

@@ -29,8 +29,9 @@ WARN_EVERY = 60.0
 """Seconds between two warnings."""
 
 
-MAY_PASS = (401, 403, 408, 429)
-"""HTTP statuses that say nothing against the traces: a credential to be renewed, a server under load."""
+MAY_PASS = frozenset({401, 403, 408, 429, 502, 503, 504})
+"""HTTP statuses that say nothing against the traces: a credential to be renewed, a server under load. A plain 500 is
+not among them: MLflow says it of a trace that its database cannot hold."""
 
 
 class StoreError(Exception):
@@ -221,7 +222,7 @@ class TraceExporter:
 
     def _warn(self, what: str, error: Exception | None = None) -> None:
         now = time.monotonic()
-        if now - self._warned_at < WARN_EVERY:
+        if self._closed or now - self._warned_at < WARN_EVERY:
             return
         self._warned_at = now
         reason = "" if error is None else f" ({error if isinstance(error, StoreError) else type(error).__name__})"

@@ -15,14 +15,12 @@ from mlflow.tracing.constant import (
     TraceMetadataKey,
     TraceTagKey,
 )
+from mlflow.tracing.utils.truncation import set_request_response_preview
 
 from graph_agent.tracing.attributes import INPUTS, OUTPUTS, attributes_of, trace_attributes, usage_of
 from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
-
-PREVIEW = 1_000
-"""Characters of a request or an answer in MLflow's list of traces."""
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -62,15 +60,25 @@ class MlflowStore:
 
     def _log(self, record: RunRecord) -> None:
         """As MLflow's own exporter does: spans where the store takes them, else as a file beside the trace."""
-        spans = _spans(record, of_trace=False)
+        trace = Trace(info=_info(record, self._experiment_id), data=TraceData(spans=_spans(record, of_trace=False)))
+        set_request_response_preview(trace.info, trace.data)
         if self._takes_spans:
-            try:
-                self._client.log_spans(self._experiment_id, spans)
-            except (NotImplementedError, MlflowException):
-                self._takes_spans = False
-        stored = self._client.start_trace(_info(record, self._experiment_id))
+            self._takes_spans = self._log_spans(trace.data.spans)
+        stored = self._client.start_trace(trace.info)
         if stored.tags.get(TraceTagKey.SPANS_LOCATION) != SpansLocation.TRACKING_STORE.value:
-            self._client._upload_trace_data(stored, TraceData(spans=spans))
+            self._client._upload_trace_data(stored, trace.data)
+
+    def _log_spans(self, spans: list[Span]) -> bool:
+        """Whether the store keeps spans: servers before 3.4 and those on a file store do not."""
+        try:
+            self._client.log_spans(self._experiment_id, spans)
+        except NotImplementedError:
+            return False
+        except MlflowException as error:
+            if _status(error) != 501:
+                raise
+            return False
+        return True
 
 
 def _make_folder(tracking_uri: str | None) -> None:
@@ -79,9 +87,12 @@ def _make_folder(tracking_uri: str | None) -> None:
 
 
 def _translated(error: MlflowException) -> StoreError:
-    status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    refused = 400 <= status < 500 and status not in MAY_PASS
-    return (RecordRefused if refused else StoreUnavailable)(str(error.error_code))
+    kind = StoreUnavailable if _status(error) in MAY_PASS else RecordRefused
+    return kind(str(error.error_code))
+
+
+def _status(error: MlflowException) -> int:
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
@@ -96,11 +107,6 @@ def _experiment(client: MlflowClient, name: str) -> str:
         if found is None:
             raise
         return str(found.experiment_id)
-
-
-def to_trace(record: RunRecord, experiment_id: str) -> Trace:
-    """A run as MLflow's own value."""
-    return Trace(info=_info(record, experiment_id), data=TraceData(spans=_spans(record, of_trace=False)))
 
 
 def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
@@ -120,8 +126,6 @@ def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
         request_time=root.start_ns // 1_000_000,
         execution_duration=(root.end_ns - root.start_ns) // 1_000_000,
         state=TraceState.OK if root.error is None else TraceState.ERROR,
-        request_preview=described.get(INPUTS, "")[:PREVIEW],
-        response_preview=described.get(OUTPUTS, "")[:PREVIEW],
         trace_metadata={name: value[:250] for name, value in metadata.items() if value},
         tags={TraceTagKey.TRACE_NAME: root.name, **record.tags},
     )

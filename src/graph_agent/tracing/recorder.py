@@ -53,17 +53,18 @@ class RunRecorder(BaseCallbackHandler):
         self._open: dict[UUID, SpanRecord] = {}
         self._owners: dict[UUID, SpanRecord] = {}
         self._unnamed: dict[UUID, tuple[str, int]] = {}
+        self._written: dict[UUID, list[str]] = {}
         self._failure: str | None = None
         self._record: RunRecord | None = None
 
     @property
-    def ignore_retry(self) -> bool:
-        """Retries are not steps of their own."""
-        return True
+    def spans(self) -> tuple[SpanRecord, ...]:
+        """What was recorded so far, the root first."""
+        return tuple(self._spans)
 
     @property
-    def ignore_agent(self) -> bool:
-        """Agent actions appear as tool runs."""
+    def ignore_retry(self) -> bool:
+        """Retries are not steps of their own."""
         return True
 
     @property
@@ -87,6 +88,10 @@ class RunRecorder(BaseCallbackHandler):
             return self._record
         now = time.time_ns()
         failure = (error or self._failure or "Error") if status == "ERROR" else None
+        # A copy: a synchronous node may still be at work in its thread.
+        for run_id, written in list(self._written.items()):
+            if span := self._open.get(run_id):
+                span.outputs = _partial(written)
         for span in reversed(self._spans[1:]):
             span.end(now_ns=now, error=failure or "Unfinished")
         self._root.attributes.update(attributes or {})
@@ -168,6 +173,7 @@ class RunRecorder(BaseCallbackHandler):
         said = list(messages[0]) if messages else []
         span = self._start(run_id, parent_run_id, name or _class_name(serialized), "CHAT_MODEL", {"messages": said})
         _note_model(span, metadata, kwargs.get("invocation_params"))
+        self._written[run_id] = []
 
     def on_llm_start(
         self,
@@ -182,9 +188,17 @@ class RunRecorder(BaseCallbackHandler):
     ) -> None:
         span = self._start(run_id, parent_run_id, name or _class_name(serialized), "LLM", {"prompts": list(prompts)})
         _note_model(span, metadata, kwargs.get("invocation_params"))
+        self._written[run_id] = []
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        # Kept because a cancelled model call reports nothing; appending costs no more than the inherited no-op.
+        written = self._written.get(run_id)
+        if written is not None and token.__class__ is str:
+            written.append(token)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         span = self._open.pop(run_id, None)
+        self._written.pop(run_id, None)
         if span is not None:
             span.end(now_ns=time.time_ns(), outputs=_said(span, response))
 
@@ -192,8 +206,10 @@ class RunRecorder(BaseCallbackHandler):
         self, error: BaseException, *, run_id: UUID, response: LLMResult | None = None, **kwargs: Any
     ) -> None:
         span = self._open.pop(run_id, None)
+        written = self._written.pop(run_id, None)
         if span is not None:
-            span.end(now_ns=time.time_ns(), outputs=_said(span, response) if response else None, error=_reason(error))
+            said = _said(span, response) if response else None
+            span.end(now_ns=time.time_ns(), outputs=said or _partial(written), error=_reason(error))
 
     # -- tools and retrievers -------------------------------------------------------------------------------------
 
@@ -219,7 +235,8 @@ class RunRecorder(BaseCallbackHandler):
         failed = "ToolError" if getattr(output, "status", None) == "error" else None
         span.end(now_ns=now, outputs=output.content if isinstance(output, ToolMessage) else output, error=failed)
         documents = _documents(output)
-        if documents and not any(one.parent is span and one.kind == "RETRIEVER" for one in self._spans):
+        # A retriever the tool called through LangChain has a span already.
+        if documents and not any(one.kind == "RETRIEVER" and _holds(one, documents[0]) for one in self._spans):
             self._add(random.getrandbits(64) or 1, run_id, span.name, "RETRIEVER", span.inputs, span.start_ns).end(
                 now_ns=now, outputs=documents
             )
@@ -320,6 +337,15 @@ def _said(span: SpanRecord, response: LLMResult) -> Any:
     if isinstance(message, AIMessage) and message.usage_metadata:
         span.attributes[CHAT_USAGE] = message.usage_metadata
     return {"choices": [{"message": message}]}
+
+
+def _holds(span: SpanRecord, document: Document) -> bool:
+    return any(one is document for one in span.outputs or ())
+
+
+def _partial(written: list[str] | None) -> Any:
+    text = "".join(written or ())
+    return {"choices": [{"message": {"role": "assistant", "content": text}}]} if text else None
 
 
 def _documents(output: Any) -> list[Document]:

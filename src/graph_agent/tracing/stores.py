@@ -102,7 +102,7 @@ class ServerStore:
 def _check(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
-    if response.status_code >= 500 or response.status_code in MAY_PASS:
+    if response.status_code in MAY_PASS:
         raise StoreUnavailable(f"HTTP {response.status_code}")
     raise RecordRefused(f"HTTP {response.status_code}")
 

@@ -1,12 +1,13 @@
 """Traces for the service: a recorder per run, an exporter per process."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from graph_agent.caller import Caller
 from graph_agent.settings import Settings
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.recorder import CHAT_USAGE, RunRecorder
+from graph_agent.tracing.records import RunRecord
 
 if TYPE_CHECKING:
     from graph_agent.protocol.incoming import Invocation
@@ -18,10 +19,10 @@ FAILED = {"failed": None, "cancelled": "Cancelled"}
 class RunTrace:
     """The trace of one run, from before its first step until it is handed over for export."""
 
-    def __init__(self, recorder: RunRecorder, exporter: TraceExporter) -> None:
+    def __init__(self, recorder: RunRecorder, deliver: Callable[[RunRecord], None]) -> None:
         self.handler = recorder
         self.trace_id = recorder.trace_id
-        self._exporter = exporter
+        self._deliver = deliver
 
     def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
         """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
@@ -31,7 +32,21 @@ class RunTrace:
             outputs={"choices": [{"message": {"role": "assistant", "content": answer}}], "output": output},
             attributes={"graph_agent.status": status, **_usage(usage)},
         )
-        self._exporter.submit(record)
+        self._deliver(record)
+
+
+def open_trace(
+    *, invocation: "Invocation", caller: Caller, graph: str, deliver: Callable[[RunRecord], None]
+) -> RunTrace:
+    """A run's trace that goes to `deliver` when it has ended, in the thread where it ended."""
+    inputs: dict[str, Any] = {"messages": list(invocation.messages)}
+    if invocation.custom_inputs:
+        inputs["custom_inputs"] = dict(invocation.custom_inputs)
+    tags = {"graph": graph}
+    if invocation.client_request_id:
+        tags["client_request_id"] = invocation.client_request_id
+    recorder = RunRecorder(graph=graph, inputs=inputs, session=invocation.thread, user=caller.user, tags=tags)
+    return RunTrace(recorder, deliver)
 
 
 class Tracer:
@@ -54,14 +69,7 @@ class Tracer:
 
     def open(self, *, invocation: "Invocation", caller: Caller, graph: str) -> RunTrace:
         """The trace of a run that is about to start; its `trace_id` is known at once."""
-        inputs: dict[str, Any] = {"messages": list(invocation.messages)}
-        if invocation.custom_inputs:
-            inputs["custom_inputs"] = dict(invocation.custom_inputs)
-        tags = {"graph": graph}
-        if invocation.client_request_id:
-            tags["client_request_id"] = invocation.client_request_id
-        recorder = RunRecorder(graph=graph, inputs=inputs, session=invocation.thread, user=caller.user, tags=tags)
-        return RunTrace(recorder, self._exporter)
+        return open_trace(invocation=invocation, caller=caller, graph=graph, deliver=self._exporter.submit)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Whether every trace so far was stored or given up within the time."""

@@ -103,6 +103,8 @@ def _shortened(value: Any) -> Any:
 def _carefully(value: Any) -> str:
     """For what the fast way refuses: huge integers, broken surrogates, cycles."""
     try:
-        return json.dumps(value, default=plain, skipkeys=True)
+        text = json.dumps(value, default=plain, skipkeys=True, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(f"<{type(value).__name__}>")
+        text = json.dumps(f"<{type(value).__name__}>")
+    # No database takes half of a surrogate pair.
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,201 @@
+"""The exporter's promises to the request path: it never waits, never raises, and stops in time."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+from tests.tracing.scripted import answer
+
+from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
+from graph_agent.tracing.exporter import RecordRefused, StoreUnavailable
+
+
+def finished_run(name: str = "assistant") -> RunRecord:
+    return RunRecorder(graph=name, inputs={"messages": []}).close(outputs=answer("done"))
+
+
+class MemoryStore:
+    """Keeps what it is given; closed until `gate` is set."""
+
+    def __init__(self, *, refuse: str = "", failures: int = 0) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.batches: list[list[str]] = []
+        self.failures = failures
+        self._refuse = refuse
+
+    def write(self, records: Sequence[RunRecord]) -> None:
+        self.entered.set()
+        assert self.gate.wait(5)
+        names = [record.root.name for record in records]
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("HTTP 503")
+        if self._refuse in names:
+            raise RecordRefused("HTTP 422")
+        self.batches.append(names)
+
+    def close(self) -> None:
+        pass
+
+
+def exporter_to(store: MemoryStore, *, queue_size: int = 1000) -> TraceExporter:
+    return TraceExporter(None, "tests", queue_size, environ={}, opener=lambda: store)
+
+
+def test_runs_that_end_together_are_stored_in_one_batch() -> None:
+    store = MemoryStore()
+    exporter = exporter_to(store)
+
+    for name in ("a", "b", "c"):
+        exporter.submit(finished_run(name))
+
+    assert exporter.flush(5)
+    assert store.batches == [["a", "b", "c"]]
+
+
+def test_flushing_with_nothing_to_do_needs_no_store() -> None:
+    def opener() -> MemoryStore:
+        raise AssertionError("opened")
+
+    assert TraceExporter(None, "tests", environ={}, opener=opener).flush(0.1)
+
+
+def test_a_full_queue_drops_the_oldest_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    exporter = exporter_to(store, queue_size=2)
+    store.gate.clear()
+    exporter.submit(finished_run("under way"))
+    exporter.flush(0)
+    assert store.entered.wait(5)
+
+    for name in ("a", "b", "c", "d"):
+        exporter.submit(finished_run(name))
+    store.gate.set()
+
+    assert exporter.flush(5)
+    assert store.batches == [["under way"], ["c", "d"]]
+    assert exporter.lost == 2
+    assert [record.getMessage() for record in caplog.records] == ["the queue is full; 1 traces lost so far"]
+
+
+def test_one_bad_trace_does_not_take_its_batch_along(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore(refuse="bad")
+    exporter = exporter_to(store)
+
+    for name in ("a", "bad", "b"):
+        exporter.submit(finished_run(name))
+
+    assert exporter.flush(5)
+    assert store.batches == [["a"], ["b"]]
+    assert exporter.lost == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "the trace store refused a trace (HTTP 422); 1 traces lost so far"
+    ]
+
+
+def test_what_a_store_does_not_take_now_is_written_later() -> None:
+    store = MemoryStore(failures=1)
+    exporter = exporter_to(store)
+
+    exporter.submit(finished_run("a"))
+
+    assert exporter.flush(5)
+    assert (store.batches, exporter.lost) == ([["a"]], 0)
+
+
+def test_a_store_that_cannot_be_opened_is_tried_again() -> None:
+    store, tries = MemoryStore(), iter([StoreUnavailable("HTTP 503"), OSError("password=hunter2")])
+
+    def opener() -> MemoryStore:
+        for error in tries:
+            raise error
+        return store
+
+    exporter = TraceExporter(None, "tests", environ={}, opener=opener)
+    exporter.submit(finished_run("a"))
+
+    assert exporter.flush(5)
+    assert store.batches == [["a"]]
+
+
+def test_a_stranger_s_exception_message_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def opener() -> MemoryStore:
+        raise OSError("password=hunter2")
+
+    exporter = TraceExporter(None, "tests", environ={}, opener=opener)
+    exporter.submit(finished_run())
+    exporter.close(0.2)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the trace store cannot be opened (OSError); 0 traces lost so far",
+        "1 traces lost at the end: the trace store did not take them in time",
+    ]
+
+
+def test_nothing_is_taken_after_closing() -> None:
+    store = MemoryStore()
+    exporter = exporter_to(store)
+    exporter.submit(finished_run("a"))
+    exporter.close(5)
+
+    exporter.submit(finished_run("late"))
+    exporter.close(5)
+
+    assert (store.batches, exporter.lost) == ([["a"]], 0)
+
+
+@pytest.fixture
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def hanging_server() -> Iterator[str]:
+    """Accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("server", ["closed_port", "hanging_server"])
+def test_a_dead_or_hanging_server_delays_neither_runs_nor_stopping(
+    server: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="graph_agent")
+    exporter = TraceExporter(request.getfixturevalue(server), "tests", queue_size=50, environ={})
+    began = time.monotonic()
+
+    for _ in range(200):
+        exporter.submit(finished_run())
+    flushed = exporter.flush(0.2)
+    exporter.close(0.5)
+
+    assert not flushed
+    assert time.monotonic() - began < 3
+    assert exporter.lost == 200
+    assert caplog.messages[-1] == "50 traces lost at the end: the trace store did not take them in time"
+
+
+ENDS_WITHOUT_CLOSING = """
+import sys
+from graph_agent.tracing import RunRecorder, TraceExporter
+exporter = TraceExporter(sys.argv[1], "tests", environ={})
+exporter.submit(RunRecorder(graph="assistant", inputs=None).close())
+assert not exporter.flush(0.2)
+"""
+
+
+def test_an_interpreter_that_forgets_to_close_ends_nevertheless(hanging_server: str) -> None:
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ENDS_WITHOUT_CLOSING, hanging_server]
+    ended = subprocess.run(command, env=environ, timeout=30, check=False)
+
+    assert ended.returncode == 0

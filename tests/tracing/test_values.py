@@ -1,0 +1,70 @@
+"""What becomes of values on their way into a span."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from pydantic import BaseModel, SecretStr
+
+from graph_agent.tracing.values import to_json
+
+
+class Form(BaseModel):
+    name: str
+    password: SecretStr
+
+
+@dataclasses.dataclass
+class Row:
+    number: int
+    token: str = dataclasses.field(repr=False)
+
+
+CALL = {"name": "add", "args": {"a": 1}, "id": "c1", "type": "tool_call"}
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (SystemMessage("Be brief."), {"role": "system", "content": "Be brief."}),
+        (HumanMessage("Hi", name="Ann"), {"role": "user", "content": "Hi", "name": "Ann"}),
+        (
+            AIMessage("", tool_calls=[CALL]),
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}],
+            },
+        ),
+        (
+            ToolMessage("3", tool_call_id="c1", name="add"),
+            {"role": "tool", "content": "3", "name": "add", "tool_call_id": "c1"},
+        ),
+        (Command(update={"a": 1}, goto="next"), {"update": {"a": 1}, "goto": "next"}),
+        (Form(name="Ann", password=SecretStr("hunter2")), {"name": "Ann", "password": "<SecretStr>"}),
+        (Row(1, "hunter2"), {"number": 1}),
+        ({1: "one", "set": {2}}, {"1": "one", "set": [2]}),
+        (Runtime(context={"token": "hunter2"}), "<Runtime>"),
+        (object(), "<object>"),
+        (2**80, 2**80),
+        ("half: \ud800", "half: ?"),
+        (CYCLE, "<list>"),
+    ],
+)
+def test_values_become_the_json_that_mlflow_reads(value: object, expected: object) -> None:
+    assert json.loads(to_json(value)) == expected
+
+
+def test_long_texts_of_a_value_that_is_too_long_are_cut() -> None:
+    image = "data:" + "x" * 300_000
+
+    short, long = json.loads(to_json({"content": ["What is this?", image]}))["content"]
+
+    assert short == "What is this?"
+    assert long == f"{image[:4096]}… (300005 characters)"
