@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,9 @@ class Synchronisation:
         self._unreadable += problems
         removed = self._forget_missing([Path(root).expanduser().resolve() for root in roots], sources)
         for done, source in enumerate(sources):
-            self._progress(Progress(done, len(sources), source.uri, 0))
-            self._take(source, lambda passages, at=done, uri=source.uri: Progress(at, len(sources), uri, passages))
+            progress = partial(Progress, done, len(sources), source.uri)
+            self._progress(progress(0))
+            self._take(source, progress)
         self._progress(Progress(len(sources), len(sources), "", 0))
         return self._report(removed)
 

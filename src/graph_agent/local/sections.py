@@ -11,7 +11,8 @@ from pathlib import PurePath
 from typing import Literal
 
 import pypdf
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup
+from bs4.element import NavigableString, Tag
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
