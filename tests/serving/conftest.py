@@ -1,0 +1,163 @@
+"""Real servers on free loopback ports: this service with the graphs of `tests/graphs`, and a model behind them."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from graph_agent.serving.app import create_app
+from graph_agent.serving.server import Server
+from graph_agent.settings import Settings
+
+GRAPHS = Path(__file__).parent.parent / "graphs" / "langgraph.json"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Service:
+    """A running service."""
+
+    url: str
+    loop: asyncio.AbstractEventLoop
+    log: list[str]
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A client of this service."""
+        return httpx.AsyncClient(base_url=self.url, timeout=10, **options)
+
+    def tasks(self) -> set[str]:
+        """Names of the tasks under way in its event loop."""
+        return {task.get_coro().__qualname__ for task in asyncio.all_tasks(self.loop)}  # type: ignore[union-attr]
+
+
+class _Log(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def serving(**settings: Any) -> Iterator[Service]:
+    """This service in a thread, until the block ends."""
+    values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "max_seconds": 8.0}
+    app = create_app(Settings(**values | settings), environ={})
+    server = Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=3))
+    log, loops = _Log(), list[asyncio.AbstractEventLoop]()
+
+    def run() -> None:
+        async def main() -> None:
+            loops.append(asyncio.get_running_loop())
+            await server.serve()
+
+        asyncio.run(main())
+
+    logging.getLogger().addHandler(log)
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{_port(server, thread)}"
+        with httpx.Client(base_url=url, timeout=30) as client:
+            # Waits for the graphs to be loaded.
+            client.get("/agent/info").raise_for_status()
+        yield Service(url, loops[0], log.lines)
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        logging.getLogger().removeHandler(log)
+        assert not thread.is_alive()
+
+
+def _port(server: uvicorn.Server, thread: threading.Thread) -> int:
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        thread.join(0.01)
+    return int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """One service for the tests of a module."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def serve() -> Callable[..., Any]:
+    """A service with settings of its own: `with serve(max_runs=1) as service`."""
+    return serving
+
+
+@dataclass
+class Upstream:
+    """A model's endpoint: says what the test tells it to, and knows when its caller has gone."""
+
+    url: str = ""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    _words: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+
+    def say(self, word: str) -> None:
+        """One line of plain text."""
+        self._words.put_nowait(f"{word}\n".encode())
+
+    def send(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._words.put_nowait(data)
+
+    def end(self) -> None:
+        """The answer is complete."""
+        self._words.put_nowait(None)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        kind = b"text/event-stream" if b"/serving-endpoints/" in head else b"text/plain"
+        length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.asked.set()
+        speaking = asyncio.create_task(self._speak(writer))
+        await reader.read()
+        self.left.set()
+        speaking.cancel()
+        writer.close()
+
+    async def _speak(self, writer: asyncio.StreamWriter) -> None:
+        while (word := await self._words.get()) is not None:
+            writer.write(b"%x\r\n%s\r\n" % (len(word), word))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+
+
+@asynccontextmanager
+async def upstream_server() -> AsyncIterator[Upstream]:
+    """An `Upstream` on a free port."""
+    upstream = Upstream()
+    server = await asyncio.start_server(upstream.handle, "127.0.0.1", 0)
+    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield upstream
+    finally:
+        server.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """A model's endpoint in the test's own event loop."""
+    async with upstream_server() as running:
+        yield running
