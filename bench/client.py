@@ -1,0 +1,172 @@
+"""A load client that costs little: HTTP/1.1 over plain sockets, frames are counted and never parsed."""
+
+import asyncio
+import itertools
+import json
+import time
+from dataclasses import dataclass
+
+BODY = json.dumps({"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}).encode()
+TOKENS = 200
+"""Tokens of a whole stream, as `bench.scripted` writes them; that module is too heavy to import here."""
+
+STREAM_SECONDS = 60.0
+"""Longest wait for one stream."""
+
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+
+
+class StreamBroken(Exception):
+    """A server answered with something that is not a whole stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to post, and what a token looks like there."""
+
+    port: int
+    path: str
+    token: bytes
+    """Bytes that stand once in each token's frame and in no other."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """What one stream brought; times in seconds since the request was written."""
+
+    frames: int = 0
+    tokens: int = 0
+    first_frame: float = 0.0
+    first_token: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What many streams at once brought."""
+
+    streams: int
+    frames: int
+    tokens: int
+    seconds: float
+
+
+class _Connection(asyncio.Protocol):
+    """One kept-alive connection, one stream at a time."""
+
+    def __init__(self, token: bytes) -> None:
+        self._token = token
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._stream = Stream()
+        self._ended: asyncio.Future[None] | None = None
+        self._started = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("the connection was closed within a stream")
+
+    def data_received(self, data: bytes) -> None:
+        rest = self._rest + data
+        if not self._stream.frames and not rest.startswith(b"HTTP/1.1 200"[: len(rest)]):
+            self._fail(f"not a stream: {rest[:300]!r}")
+            return
+        # Frames may be cut anywhere; what follows the last whole one waits for its end.
+        cut = rest.rfind(b"\n\n") + 2
+        if cut > 1:
+            self._count(rest[:cut])
+            rest = rest[cut:]
+        self._rest = rest
+        if rest.endswith(_LAST_CHUNK) and self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    async def run(self, request: bytes) -> Stream:
+        """Send the request and read its stream to the end.
+
+        Raises:
+            StreamBroken: another status than 200, a token too few, or too late.
+        """
+        assert self._transport is not None
+        self._rest, self._stream = b"", Stream()
+        self._ended = asyncio.get_running_loop().create_future()
+        self._started = time.perf_counter()
+        self._transport.write(request)
+        try:
+            async with asyncio.timeout(STREAM_SECONDS):
+                await self._ended
+        except TimeoutError:
+            raise StreamBroken(f"a stream took longer than {STREAM_SECONDS:.0f} s") from None
+        if self._stream.tokens != TOKENS:
+            raise StreamBroken(f"a stream had {self._stream.tokens} tokens, not {TOKENS}")
+        return self._stream
+
+    def close(self) -> None:
+        self._ended = None
+        if self._transport is not None:
+            self._transport.close()
+
+    def _count(self, whole: bytes) -> None:
+        stream, since = self._stream, time.perf_counter() - self._started
+        stream.frames += whole.count(b"data: ")
+        stream.tokens += whole.count(self._token)
+        stream.first_frame = stream.first_frame or since
+        if stream.tokens:
+            stream.first_token = stream.first_token or since
+
+    def _fail(self, why: str) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(StreamBroken(why))
+
+
+def _request(target: Target) -> bytes:
+    head = (
+        f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    )
+    return head.encode() + BODY
+
+
+async def _connect(target: Target) -> _Connection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: _Connection(target.token), "127.0.0.1", target.port)
+    return connection
+
+
+async def singly(target: Target, *, streams: int) -> list[Stream]:
+    """Streams one after the other on one connection."""
+    connection = await _connect(target)
+    try:
+        return [await connection.run(_request(target)) for _ in range(streams)]
+    finally:
+        connection.close()
+
+
+async def at_once(target: Target, *, streams: int, seconds: float, least: int = 1) -> Load:
+    """Keep `streams` of them open for `seconds`, and until each connection has had `least`; every stream ends whole."""
+    connections = [await _connect(target) for _ in range(streams)]
+    started = time.perf_counter()
+    done: list[Stream] = []
+
+    async def keep_busy(connection: _Connection) -> None:
+        for number in itertools.count(1):
+            done.append(await connection.run(_request(target)))
+            if number >= least and time.perf_counter() - started >= seconds:
+                return
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for connection in connections:
+                group.create_task(keep_busy(connection))
+    except* StreamBroken as broken:
+        raise broken.exceptions[0] from None
+    finally:
+        for connection in connections:
+            connection.close()
+    return Load(
+        streams=len(done),
+        frames=sum(stream.frames for stream in done),
+        tokens=sum(stream.tokens for stream in done),
+        seconds=time.perf_counter() - started,
+    )

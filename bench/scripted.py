@@ -1,0 +1,89 @@
+"""The graph every server of the bench hosts: planner -> tools -> planner, on a model that follows a script.
+
+It imports LangGraph only, so that a server pays for its own imports and no other's.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
+
+TOKENS = 200
+"""Tokens of the answer, a stream part each."""
+
+
+class ScriptedModel(BaseChatModel):
+    """Asks for one tool call; once it sees the result, writes `TOKENS` tokens, without delay."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        whole, *rest = _chunks(messages)
+        return ChatResult(generations=[ChatGeneration(message=sum(rest, start=whole))])
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for message in _chunks(messages):
+            # A turn of the event loop per token, as tokens read from a socket take: without it all of them would be
+            # written before the first could be sent.
+            await asyncio.sleep(0)
+            yield ChatGenerationChunk(message=message)
+
+
+def _chunks(messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
+    if isinstance(messages[-1], ToolMessage):
+        yield from (AIMessageChunk(content=f"word{number} ") for number in range(TOKENS - 1))
+        yield AIMessageChunk(content="end.", usage_metadata=_usage(40, TOKENS))
+    else:
+        call = tool_call_chunk(name="look_up", args='{"word": "bench"}', id="call_1", index=0)
+        yield AIMessageChunk(content="", tool_call_chunks=[call], usage_metadata=_usage(20, 10))
+
+
+def _usage(read: int, written: int) -> UsageMetadata:
+    return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
+
+
+@tool
+async def look_up(word: str) -> str:
+    """Look a word up."""
+    return f"{word}: a long seat."
+
+
+model = ScriptedModel()
+
+
+async def plan(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [await model.ainvoke(state["messages"])]}
+
+
+builder = StateGraph(MessagesState)
+builder.add_node("planner", plan)
+builder.add_node("tools", ToolNode([look_up]))
+builder.add_edge(START, "planner")
+builder.add_conditional_edges("planner", tools_condition)
+builder.add_edge("tools", "planner")
+
+graph: CompiledStateGraph[Any, Any, Any, Any] = builder.compile()

@@ -1,0 +1,117 @@
+"""The figures as text."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.figures import Plan, Result, excess, median, ratio, tokens
+from bench.rows import FLOOR
+
+HEADS = (
+    ("", "server"),
+    ("token", "events/s"),
+    ("x", "floor"),
+    ("all", "frames/s"),
+    ("CPU µs", "/token"),
+    ("x", "floor"),
+    ("first", "event ms"),
+    ("- floor", "ms"),
+    ("first", "token ms"),
+    ("- floor", "ms"),
+    ("memory", "MB"),
+    ("port", "answers s"),
+    ("ready", "s"),
+    ("traces", "arrived"),
+)
+
+
+def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
+    """The table and the goals. `load` is the machine's load average before the bench began."""
+    measured = {result.row.name: result for result in results if result.visits and result.broken is None}
+    if FLOOR not in measured:
+        return "no figures: the floor itself broke"
+    rounds = len(measured[FLOOR].visits)
+    head = (
+        f"One tool call, then 200 tokens, no delay. Token events/s: {plan.streams} streams at once, "
+        f"{plan.seconds} s or {plan.least} streams a connection per round.\n"
+        f"First event: one stream at a time, {plan.singles} a round. Medians of {rounds} rounds; x and - compare with "
+        f"the floor of the same round.\n"
+        f"{os.cpu_count()} cores for servers, client and tracking server; load {load:.1f} before."
+    )
+    return "\n".join([head, "", table(results, measured[FLOOR]), "", *map(str, goals(measured))])
+
+
+def table(results: Sequence[Result], floor: Result) -> str:
+    """One aligned row per server."""
+    lines = [[head[0] for head in HEADS], [head[1] for head in HEADS]]
+    lines += [_cells(result, floor) for result in results if result.broken is None]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
+    rows = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
+    rows.insert(2, "-" * max(map(len, rows)))
+    rows += [f"{result.row.label}: no figures: {result.broken}" for result in results if result.broken]
+    return "\n".join(rows)
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    yield line[0].ljust(widths[0])
+    for cell, width in zip(line[1:], widths[1:], strict=True):
+        yield cell.rjust(width)
+
+
+def _cells(result: Result, floor: Result) -> list[str]:
+    return [
+        result.row.label,
+        f"{median(result, tokens):,.0f}",
+        f"{ratio(result, floor, tokens):.2f}",
+        f"{median(result, lambda visit: visit.frames_per_second):,.0f}",
+        f"{median(result, lambda visit: visit.cpu_us_per_token):,.0f}",
+        f"{ratio(result, floor, lambda visit: visit.cpu_us_per_token):.2f}",
+        f"{median(result, lambda visit: visit.first_event_ms):.1f}",
+        f"{excess(result, floor, lambda visit: visit.first_event_ms):+.1f}",
+        f"{median(result, lambda visit: visit.first_token_ms):.1f}",
+        f"{excess(result, floor, lambda visit: visit.first_token_ms):+.1f}",
+        f"{result.memory_mb:,.0f}",
+        f"{result.answers_seconds:.1f}",
+        f"{result.ready_seconds:.1f}",
+        "" if result.traces is None else f"{result.traces}/{result.streams}",
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One thing this project promises of its own speed."""
+
+    says: str
+    found: float
+    met: bool
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{'pass' if self.met else 'FAIL'}  {self.says}: {self.found:.2f}{self.unit}"
+
+
+def goals(results: Mapping[str, Result]) -> list[Goal]:
+    """The goals whose rows have figures."""
+    return [*_speed(results), *_promptness(results)]
+
+
+def _speed(results: Mapping[str, Result]) -> Iterator[Goal]:
+    wanted = (
+        ("graph-agent", FLOOR, 0.8, "tracing off, token events/s ≥ 0.8 x the floor"),
+        ("graph-agent-traced", FLOOR, 0.5, "tracing on, token events/s ≥ 0.5 x the floor"),
+        ("graph-agent-traced", "agentserver-autolog", 5.0, "tracing on, token events/s ≥ 5 x AgentServer with autolog"),
+    )
+    for ours, other, least, says in wanted:
+        if ours in results and other in results:
+            found = ratio(results[ours], results[other], tokens)
+            yield Goal(says, found, found >= least, " x")
+
+
+def _promptness(results: Mapping[str, Result]) -> Iterator[Goal]:
+    for name, mode in (("graph-agent", "tracing off"), ("graph-agent-traced", "tracing on")):
+        if name not in results:
+            continue
+        late = excess(results[name], results[FLOOR], lambda visit: visit.first_event_ms)
+        yield Goal(f"{mode}, first event ≤ the floor's + 3 ms", late, late <= 3.0, " ms")
+        answers = results[name].answers_seconds
+        yield Goal(f"{mode}, the port answers ≤ 2 s after start", answers, answers <= 2.0, " s")
