@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class Upstream:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     _words: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    _connections: dict[asyncio.StreamWriter, asyncio.Event] = field(default_factory=dict)
 
     def say(self, word: str) -> None:
         """One line of plain text."""
@@ -124,7 +125,21 @@ class Upstream:
         self._words.put_nowait(None)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """One connection, to its end."""
+        over = self._connections[writer] = asyncio.Event()
+        try:
+            await self._answer(reader, writer)
+        finally:
+            writer.close()
+            over.set()
+
+    async def close(self) -> None:
+        """End every connection."""
+        for writer, over in self._connections.items():
+            writer.close()
+            await over.wait()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         kind = b"text/event-stream" if b"/serving-endpoints/" in head else b"text/plain"
         length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
@@ -132,10 +147,12 @@ class Upstream:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
         self.asked.set()
         speaking = asyncio.create_task(self._speak(writer))
-        await reader.read()
-        self.left.set()
-        speaking.cancel()
-        writer.close()
+        try:
+            await reader.read()
+            self.left.set()
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
 
     async def _speak(self, writer: asyncio.StreamWriter) -> None:
         while (word := await self._words.get()) is not None:
@@ -154,6 +171,7 @@ async def upstream_server() -> AsyncIterator[Upstream]:
         yield upstream
     finally:
         server.close()
+        await upstream.close()
 
 
 @pytest.fixture
@@ -161,3 +179,10 @@ async def upstream() -> AsyncIterator[Upstream]:
     """A model's endpoint in the test's own event loop."""
     async with upstream_server() as running:
         yield running
+
+
+@pytest.fixture
+async def upstreams() -> AsyncIterator[Callable[[], Any]]:
+    """As many of them as a test asks for."""
+    async with AsyncExitStack() as stack:
+        yield lambda: stack.enter_async_context(upstream_server())

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from graph_agent.serving.service import Service
 
 logger = logging.getLogger(__name__)
+
+THREADS_PER_RUN = 4
 
 TRACE_DELIVERY_SECONDS = 5.0
 """How long stopping waits for traces; Databricks Apps kills 15 s after SIGTERM."""
@@ -42,6 +45,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(_node_threads(settings))
         loading = asyncio.create_task(_load(settings, gate, on_failed_start))
         try:
             yield
@@ -58,6 +62,11 @@ def create_app(
     )
     app.state.drain = endpoints.drain
     return app
+
+
+def _node_threads(settings: Settings) -> ThreadPoolExecutor:
+    """Threads for synchronous nodes, made when needed: asyncio's own default is six on two cores, for all runs."""
+    return ThreadPoolExecutor(settings.max_runs * THREADS_PER_RUN, thread_name_prefix="node")
 
 
 def app_from_environment() -> Starlette:
@@ -118,4 +127,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return response
     addresses = ", ".join([*ADDRESSES, "/health", "/ready", "/agent/info"])
     return error_response(RouteNotFound(f"no such address; served are {addresses}"))
-

@@ -1,8 +1,8 @@
 """What one caller may ask of the service: so many bytes, so many runs at once."""
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from graph_agent.errors import BodyTooLarge, InvalidRequest, TooManyRuns
+from graph_agent.errors import BodyTooLarge, InvalidRequest, RunCancelled, TooManyRuns
 
 RETRY_AFTER_SECONDS = 2
 
@@ -13,6 +13,7 @@ async def read_body(request: Request, *, most: int) -> bytes:
     Raises:
         BodyTooLarge: by its `Content-Length`, or once that many bytes have come.
         InvalidRequest: `Content-Length` is not a number.
+        RunCancelled: the caller left while sending.
     """
     declared = request.headers.get("content-length")
     if declared is not None and not declared.isdecimal():
@@ -21,10 +22,13 @@ async def read_body(request: Request, *, most: int) -> bytes:
     if declared is not None and int(declared) > most:
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise too_large
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise too_large
+    except ClientDisconnect:
+        raise RunCancelled("the caller left while sending") from None
     return bytes(body)
 
 

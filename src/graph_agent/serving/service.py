@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from graph_agent.catalog import Catalog
 from graph_agent.caller import Caller
+from graph_agent.catalog import Catalog
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.incoming import Invocation, parse_request
 from graph_agent.runs.runner import Recorder, Run
@@ -37,9 +37,7 @@ class Service:
         """
         return parse_request(body, graphs=self.catalog.names)
 
-    async def open_run(
-        self, invocation: Invocation, *, caller: Caller, dialect: Dialect
-    ) -> tuple[Run, str | None]:
+    async def open_run(self, invocation: Invocation, *, caller: Caller, dialect: Dialect) -> tuple[Run, str | None]:
         """A run ready to start, and its trace id.
 
         Raises:
