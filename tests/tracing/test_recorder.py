@@ -9,7 +9,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
@@ -132,6 +132,26 @@ async def test_a_subgraph_stands_between_its_node_and_its_nodes() -> None:
         None,
         ("CHAIN", "delegate", None, ("CHAIN", "mathematician", None, inner)),
     )
+
+
+async def test_a_subgraph_named_like_its_own_node_keeps_every_step_of_it() -> None:
+    calls = [call("add", '{"a": 1, "b": 2}', id="c1")]
+    outer = one_node(agent(ScriptedModel(calls=calls), name="planner"), "delegate")
+
+    record = await run(outer)
+
+    planner = ("CHAIN", "planner", None, ("CHAT_MODEL", "ScriptedModel", None))
+    inner = ("CHAIN", "planner", None, planner, ("CHAIN", "tools", None, ("TOOL", "add", None)), planner)
+    assert tree(record) == ("AGENT", "assistant", None, ("CHAIN", "delegate", None, inner))
+
+
+async def test_the_function_of_a_node_is_not_a_step_of_its_own() -> None:
+    async def work(state: MessagesState) -> dict[str, Any]:
+        return {}
+
+    record = await run(one_node(RunnableLambda(work, name="work")))
+
+    assert tree(record) == ("AGENT", "assistant", None, ("CHAIN", "work", None))
 
 
 async def test_subgraphs_that_one_node_runs_at_once_keep_their_own_steps() -> None:

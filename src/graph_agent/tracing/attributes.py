@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from graph_agent.tracing.recorder import CHAT_USAGE
+from graph_agent.tracing.payloads import CHAT_USAGE
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
 

@@ -12,16 +12,12 @@ from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp
 
+from graph_agent.tracing.payloads import documents_in, holds, model_name, note_answer, note_call, partial_answer, reason
 from graph_agent.tracing.records import Kind, RunRecord, SpanRecord
-
-CHAT_TOOLS = "mlflow.chat.tools"
-CHAT_USAGE = "mlflow.chat.tokenUsage"
-MODEL = "mlflow.llm.model"
 
 _LOW_BITS = (1 << 64) - 1
 
@@ -29,8 +25,8 @@ _LOW_BITS = (1 << 64) - 1
 class RunRecorder(BaseCallbackHandler):
     """A callback handler for `config["callbacks"]`: one per run, whose `close()` gives the record to export.
 
-    It sees run starts and ends and ignores tokens. Chains are kept where they are nodes or (sub)graphs; any other
-    chain lends its children to its parent.
+    It sees steps begin and end; of tokens it keeps the text alone, until the call has ended. Chains are kept where
+    they are nodes or (sub)graphs; any other chain lends its children to its parent.
     """
 
     run_inline = True
@@ -51,9 +47,15 @@ class RunRecorder(BaseCallbackHandler):
         self._root = SpanRecord(random.getrandbits(64) or 1, None, graph, "AGENT", time.time_ns(), inputs=inputs)
         self._spans = [self._root]
         self._open: dict[UUID, SpanRecord] = {}
-        self._owners: dict[UUID, SpanRecord] = {}
-        self._unnamed: dict[UUID, tuple[str, int]] = {}
+        """Spans under way, by the run they stand for."""
+        self._owners: dict[UUID | None, SpanRecord] = {}
+        """The span below which the steps of a run belong."""
+        self._nodes: dict[UUID | None, str] = {}
+        """Runs that are nodes, and their names."""
+        self._unnamed: dict[UUID | None, tuple[str, int]] = {}
+        """Chains without a span, which may yet turn out to be graphs: name and start."""
         self._written: dict[UUID, list[str]] = {}
+        """Text of model calls under way."""
         self._failure: str | None = None
         self._record: RunRecord | None = None
 
@@ -91,7 +93,7 @@ class RunRecorder(BaseCallbackHandler):
         # A copy: a synchronous node may still be at work in its thread.
         for run_id, written in list(self._written.items()):
             if span := self._open.get(run_id):
-                span.outputs = _partial(written)
+                span.outputs = partial_answer(written)
         for span in reversed(self._spans[1:]):
             span.end(now_ns=now, error=failure or "Unfinished")
         self._root.attributes.update(attributes or {})
@@ -133,29 +135,31 @@ class RunRecorder(BaseCallbackHandler):
     ) -> None:
         if self._record is not None:
             return
-        parent = self._owners.get(parent_run_id, self._root) if parent_run_id else self._root
         if name is not None and metadata is not None and metadata.get("langgraph_node") == name:
-            if parent_run_id in self._unnamed:
+            if parent_run_id is not None and parent_run_id in self._unnamed:
                 self._name_subgraph(parent_run_id)
-            # A runnable that is named like its node is the node's own function, not another node.
-            if self._open.get(parent_run_id) is not parent or parent.name != name:  # type: ignore[arg-type]
+            # A runnable in a node that is named like it is the node's own function, not another node.
+            if self._nodes.get(parent_run_id) != name:
                 self._start(run_id, parent_run_id, name, "CHAIN")
+                self._nodes[run_id] = name
                 return
-        self._owners[run_id] = parent
-        if parent_run_id in self._owners and parent_run_id is not None:
+        if parent_run_id in self._owners:
             self._unnamed[run_id] = (name or "chain", time.time_ns())
+        self._owners[run_id] = self._owner(parent_run_id)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         span = self._open.pop(run_id, None)
         if span is not None:
-            span.end(now_ns=time.time_ns(), outputs=dict(outputs) if isinstance(outputs, dict) else outputs)
+            # A node returns its update; a graph its whole state, which its nodes have told already.
+            update = outputs if run_id in self._nodes else None
+            span.end(now_ns=time.time_ns(), outputs=dict(update) if isinstance(update, dict) else update)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         span = self._open.pop(run_id, None)
         if span is not None:
-            span.end(now_ns=time.time_ns(), error=_reason(error))
+            span.end(now_ns=time.time_ns(), error=reason(error))
         elif self._owners.get(run_id) is self._root:
-            self._failure = _reason(error)
+            self._failure = reason(error)
 
     # -- models ---------------------------------------------------------------------------------------------------
 
@@ -171,8 +175,8 @@ class RunRecorder(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         said = list(messages[0]) if messages else []
-        span = self._start(run_id, parent_run_id, name or _class_name(serialized), "CHAT_MODEL", {"messages": said})
-        _note_model(span, metadata, kwargs.get("invocation_params"))
+        span = self._start(run_id, parent_run_id, name or model_name(serialized), "CHAT_MODEL", {"messages": said})
+        note_call(span, metadata, kwargs.get("invocation_params"))
         self._written[run_id] = []
 
     def on_llm_start(
@@ -186,8 +190,8 @@ class RunRecorder(BaseCallbackHandler):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        span = self._start(run_id, parent_run_id, name or _class_name(serialized), "LLM", {"prompts": list(prompts)})
-        _note_model(span, metadata, kwargs.get("invocation_params"))
+        span = self._start(run_id, parent_run_id, name or model_name(serialized), "LLM", {"prompts": list(prompts)})
+        note_call(span, metadata, kwargs.get("invocation_params"))
         self._written[run_id] = []
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -200,7 +204,7 @@ class RunRecorder(BaseCallbackHandler):
         span = self._open.pop(run_id, None)
         self._written.pop(run_id, None)
         if span is not None:
-            span.end(now_ns=time.time_ns(), outputs=_said(span, response))
+            span.end(now_ns=time.time_ns(), outputs=note_answer(span, response))
 
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, response: LLMResult | None = None, **kwargs: Any
@@ -208,8 +212,8 @@ class RunRecorder(BaseCallbackHandler):
         span = self._open.pop(run_id, None)
         written = self._written.pop(run_id, None)
         if span is not None:
-            said = _said(span, response) if response else None
-            span.end(now_ns=time.time_ns(), outputs=said or _partial(written), error=_reason(error))
+            said = note_answer(span, response) if response else None
+            span.end(now_ns=time.time_ns(), outputs=said or partial_answer(written), error=reason(error))
 
     # -- tools and retrievers -------------------------------------------------------------------------------------
 
@@ -234,9 +238,9 @@ class RunRecorder(BaseCallbackHandler):
         now = time.time_ns()
         failed = "ToolError" if getattr(output, "status", None) == "error" else None
         span.end(now_ns=now, outputs=output.content if isinstance(output, ToolMessage) else output, error=failed)
-        documents = _documents(output)
+        documents = documents_in(output)
         # A retriever the tool called through LangChain has a span already.
-        if documents and not any(one.kind == "RETRIEVER" and _holds(one, documents[0]) for one in self._spans):
+        if documents and not any(one.kind == "RETRIEVER" and holds(one, documents[0]) for one in self._spans):
             self._add(random.getrandbits(64) or 1, run_id, span.name, "RETRIEVER", span.inputs, span.start_ns).end(
                 now_ns=now, outputs=documents
             )
@@ -244,7 +248,7 @@ class RunRecorder(BaseCallbackHandler):
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         span = self._open.pop(run_id, None)
         if span is not None:
-            span.end(now_ns=time.time_ns(), error=_reason(error))
+            span.end(now_ns=time.time_ns(), error=reason(error))
 
     def on_retriever_start(
         self,
@@ -256,7 +260,7 @@ class RunRecorder(BaseCallbackHandler):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self._start(run_id, parent_run_id, name or _class_name(serialized), "RETRIEVER", {"query": query})
+        self._start(run_id, parent_run_id, name or model_name(serialized), "RETRIEVER", {"query": query})
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         span = self._open.pop(run_id, None)
@@ -266,7 +270,7 @@ class RunRecorder(BaseCallbackHandler):
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         span = self._open.pop(run_id, None)
         if span is not None:
-            span.end(now_ns=time.time_ns(), error=_reason(error))
+            span.end(now_ns=time.time_ns(), error=reason(error))
 
     # -- what the callbacks share ---------------------------------------------------------------------------------
 
@@ -279,10 +283,12 @@ class RunRecorder(BaseCallbackHandler):
     def _add(
         self, span_id: int, parent_run_id: UUID | None, name: str, kind: Kind, inputs: Any, start_ns: int
     ) -> SpanRecord:
-        parent = self._owners.get(parent_run_id, self._root) if parent_run_id else self._root
-        span = SpanRecord(span_id, parent, name, kind, start_ns, inputs=inputs)
+        span = SpanRecord(span_id, self._owner(parent_run_id), name, kind, start_ns, inputs=inputs)
         self._spans.append(span)
         return span
+
+    def _owner(self, run_id: UUID | None) -> SpanRecord:
+        return self._owners.get(run_id, self._root)
 
     def _name_subgraph(self, run_id: UUID) -> None:
         """A chain that turns out to hold nodes is a graph: give it a span of its own, from when it started."""
@@ -307,49 +313,3 @@ def record_retrieval(
             handler.retrieved(
                 query=query, documents=documents, name=name, start_ns=start_ns, end_ns=end_ns, parent_run_id=parent
             )
-
-
-def _reason(error: BaseException) -> str | None:
-    # Interrupts and commands for the parent graph travel as exceptions, but nothing went wrong.
-    return None if isinstance(error, GraphBubbleUp) else type(error).__name__
-
-
-def _class_name(serialized: Mapping[str, Any] | None) -> str:
-    described = serialized or {}
-    return str(described.get("name") or (described.get("id") or ["model"])[-1])
-
-
-def _note_model(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapping[str, Any] | None) -> None:
-    params = params or {}
-    if tools := params.get("tools"):
-        span.attributes[CHAT_TOOLS] = tools
-    if model := (metadata or {}).get("ls_model_name") or params.get("model"):
-        span.attributes[MODEL] = str(model)
-
-
-def _said(span: SpanRecord, response: LLMResult) -> Any:
-    generations: list[Generation] = [one for batch in response.generations for one in batch[:1]]
-    if not generations:
-        return None
-    if not isinstance(generations[0], ChatGeneration):
-        return {"choices": [{"text": one.text} for one in generations]}
-    message = generations[0].message
-    if isinstance(message, AIMessage) and message.usage_metadata:
-        span.attributes[CHAT_USAGE] = message.usage_metadata
-    return {"choices": [{"message": message}]}
-
-
-def _holds(span: SpanRecord, document: Document) -> bool:
-    return any(one is document for one in span.outputs or ())
-
-
-def _partial(written: list[str] | None) -> Any:
-    text = "".join(written or ())
-    return {"choices": [{"message": {"role": "assistant", "content": text}}]} if text else None
-
-
-def _documents(output: Any) -> list[Document]:
-    found = getattr(output, "artifact", None) if isinstance(output, BaseMessage) else output
-    if isinstance(found, list | tuple) and found and all(isinstance(one, Document) for one in found):
-        return list(found)
-    return []

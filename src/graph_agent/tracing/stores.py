@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from graph_agent.late import IMPORTING
 from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
 from graph_agent.tracing.otlp import encode_all
 from graph_agent.tracing.records import RunRecord
@@ -30,7 +31,8 @@ def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[st
             return server
         server.close()
     # Late: MLflow takes over four seconds of CPU to import, and a tracking server needs nothing of it.
-    from graph_agent.tracing.mlflow_store import MlflowStore
+    with IMPORTING:
+        from graph_agent.tracing.mlflow_store import MlflowStore
 
     return MlflowStore(tracking_uri, experiment=experiment, experiment_id=environ.get("MLFLOW_EXPERIMENT_ID"))
 

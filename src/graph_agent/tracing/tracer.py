@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 from graph_agent.caller import Caller
 from graph_agent.settings import Settings
 from graph_agent.tracing.exporter import TraceExporter
-from graph_agent.tracing.recorder import CHAT_USAGE, RunRecorder
+from graph_agent.tracing.payloads import CHAT_USAGE
+from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord
 
 if TYPE_CHECKING:

@@ -1,0 +1,68 @@
+"""What LangChain's callbacks tell, as parts of a span."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+from langgraph.errors import GraphBubbleUp
+
+from graph_agent.tracing.records import SpanRecord
+
+CHAT_TOOLS = "mlflow.chat.tools"
+CHAT_USAGE = "mlflow.chat.tokenUsage"
+MODEL = "mlflow.llm.model"
+
+
+def reason(error: BaseException) -> str | None:
+    """Why a step ended in error: the exception's type, never its message."""
+    # Interrupts and commands for the parent graph travel as exceptions, but nothing went wrong.
+    return None if isinstance(error, GraphBubbleUp) else type(error).__name__
+
+
+def model_name(serialized: Mapping[str, Any] | None) -> str:
+    """What to call a model or retriever that was given no name."""
+    described = serialized or {}
+    return str(described.get("name") or (described.get("id") or ["model"])[-1])
+
+
+def note_call(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapping[str, Any] | None) -> None:
+    """Keep which model was called with which tools."""
+    params = params or {}
+    if tools := params.get("tools"):
+        span.attributes[CHAT_TOOLS] = tools
+    if model := (metadata or {}).get("ls_model_name") or params.get("model"):
+        span.attributes[MODEL] = str(model)
+
+
+def note_answer(span: SpanRecord, response: LLMResult) -> Any:
+    """The answer of a model call as outputs of its span; its token usage becomes an attribute."""
+    generations: list[Generation] = [one for batch in response.generations for one in batch[:1]]
+    if not generations:
+        return None
+    if not isinstance(generations[0], ChatGeneration):
+        return {"choices": [{"text": one.text} for one in generations]}
+    message = generations[0].message
+    if isinstance(message, AIMessage) and message.usage_metadata:
+        span.attributes[CHAT_USAGE] = message.usage_metadata
+    return {"choices": [{"message": message}]}
+
+
+def holds(span: SpanRecord, document: Document) -> bool:
+    """Whether this very document is among the span's outputs."""
+    return any(one is document for one in span.outputs or ())
+
+
+def partial_answer(written: list[str] | None) -> Any:
+    """Outputs of a model call that did not finish; `None` where it wrote no text."""
+    text = "".join(written or ())
+    return {"choices": [{"message": {"role": "assistant", "content": text}}]} if text else None
+
+
+def documents_in(output: Any) -> list[Document]:
+    """The documents a tool returned, as its artifact or its value."""
+    found = getattr(output, "artifact", None) if isinstance(output, BaseMessage) else output
+    if isinstance(found, list | tuple) and found and all(isinstance(one, Document) for one in found):
+        return list(found)
+    return []
