@@ -1,4 +1,4 @@
-"""One run per dialect, every field of every event: `recorded/*.jsonl` is what was checked against the clients' needs."""
+"""One run per dialect, every field of every event, as in `recorded/*.jsonl`."""
 
 import json
 from pathlib import Path

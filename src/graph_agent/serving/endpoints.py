@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
+from graph_agent.serving.encoding import encode
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import RunSlots, read_body
 from graph_agent.serving.sse import EventStreamResponse, disconnected
@@ -166,13 +167,16 @@ class Endpoints:
             if not answer.done():
                 return Response(status_code=NO_RESPONSE_STATUS)
             response = answer.result()
+        except AgentError as error:
+            return error_response(error, request_id=run.head.id)
         finally:
             answer.cancel()
             leaver.cancel()
             await run.aclose()
         if trace:
             response["metadata"] = {**response["metadata"], **trace}
-        return JSONResponse(response, headers={"x-request-id": run.head.id})
+        headers = {"x-request-id": run.head.id}
+        return Response(encode(response), media_type="application/json", headers=headers)
 
 
 class _Posted:
@@ -196,9 +200,9 @@ class _Posted:
         await response(scope, receive, send)
 
 
-def error_response(error: AgentError) -> Response:
-    """An error before the first byte."""
-    headers = {"x-request-id": new_id("req")}
+def error_response(error: AgentError, *, request_id: str | None = None) -> Response:
+    """An error before the first byte; `request_id` where the log knows it by one."""
+    headers = {"x-request-id": request_id or new_id("req")}
     if isinstance(error, TooManyRuns):
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, NotReady | ServiceStopping):

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import orjson
 from starlette.types import Receive, Scope, Send
+
+from graph_agent.serving.encoding import encode
 
 Batches = AsyncIterator[list[dict[str, Any]]]
 
@@ -22,7 +23,7 @@ HEADERS: Mapping[str, str] = {
 
 def frame(event: Mapping[str, Any]) -> bytes:
     """One event as a `data:` frame; `data:` lines only, which every client reads."""
-    return b"data: " + orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS) + b"\n\n"
+    return b"data: " + encode(event) + b"\n\n"
 
 
 async def disconnected(receive: Receive) -> None:
