@@ -1,0 +1,65 @@
+"""JSON of whatever a graph puts into its outputs: what JSON cannot say is said in part, never raised."""
+
+from typing import Any
+
+import orjson
+
+OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+DEEPEST = 100
+"""Levels of nesting that are written; orjson's own limit is 254."""
+
+LARGEST = 2**63
+
+
+def encode(value: Any) -> bytes:
+    """The value as UTF-8 JSON. An object JSON has no words for is written as its type: its `repr` may hold anything."""
+    try:
+        return orjson.dumps(value, default=_plain, option=OPTIONS)
+    except (TypeError, ValueError, RecursionError):
+        # Half of a surrogate pair, an integer beyond 64 bits, a structure that holds itself: rare, so not looked for.
+        return orjson.dumps(_writable(value, DEEPEST), option=OPTIONS)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, set | frozenset):
+        return list(value)
+    try:
+        return value.model_dump()
+    except Exception:
+        # Not a pydantic model, or one that does not know how to write itself.
+        return _type_of(value)
+
+
+def _type_of(value: Any) -> str:
+    return f"({type(value).__name__})"
+
+
+def _writable(value: Any, levels: int) -> Any:
+    match value:
+        case str():
+            # Both halves of a pair become their character, a lone half the sign for what is missing.
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case bool() | float() | None:
+            return value
+        case int():
+            return value if -LARGEST <= value < LARGEST else str(value)
+        case _ if levels == 0:
+            return _type_of(value)
+        case dict():
+            return {_writable(_key(key), 1): _writable(inner, levels - 1) for key, inner in value.items()}
+        case list() | tuple():
+            return [_writable(inner, levels - 1) for inner in value]
+    return _writable_object(value, levels)
+
+
+def _writable_object(value: Any, levels: int) -> Any:
+    try:
+        plain = orjson.loads(orjson.dumps(value, default=_plain, option=OPTIONS))
+    except (TypeError, ValueError, RecursionError):
+        plain = _plain(value)
+    return _writable(plain, levels - 1)
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else str(key) if isinstance(key, int | float | bool) else _type_of(key)
