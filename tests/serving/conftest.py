@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -56,13 +58,16 @@ def serving(**settings: Any) -> Iterator[Service]:
     """This service in a thread, until the block ends."""
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "max_seconds": 8.0}
     app = create_app(Settings(**values | settings), environ={})
-    server = Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=3))
+    server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log, loops = _Log(), list[asyncio.AbstractEventLoop]()
+    listening = socket.create_server(("127.0.0.1", 0))
+    # Inherited by every connection: a slow reader is felt after kilobytes, not megabytes.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
 
     def run() -> None:
         async def main() -> None:
             loops.append(asyncio.get_running_loop())
-            await server.serve()
+            await server.serve(sockets=[listening])
 
         asyncio.run(main())
 
@@ -70,7 +75,7 @@ def serving(**settings: Any) -> Iterator[Service]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        url = f"http://127.0.0.1:{_port(server, thread)}"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with httpx.Client(base_url=url, timeout=30) as client:
             # Waits for the graphs to be loaded.
             client.get("/agent/info").raise_for_status()
@@ -80,13 +85,6 @@ def serving(**settings: Any) -> Iterator[Service]:
         thread.join(15)
         logging.getLogger().removeHandler(log)
         assert not thread.is_alive()
-
-
-def _port(server: uvicorn.Server, thread: threading.Thread) -> int:
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        thread.join(0.01)
-    return int(server.servers[0].sockets[0].getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +139,10 @@ class Upstream:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET "):
+            # A Databricks client asks a workspace for its configuration first.
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         kind = b"text/event-stream" if b"/serving-endpoints/" in head else b"text/plain"
         length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
@@ -186,3 +188,29 @@ async def upstreams() -> AsyncIterator[Callable[[], Any]]:
     """As many of them as a test asks for."""
     async with AsyncExitStack() as stack:
         yield lambda: stack.enter_async_context(upstream_server())
+
+
+async def ask(service: Service, upstream: Upstream, *, address: str = "/responses", **fields: Any) -> Any:
+    """A connection with a run of the `upstream` graph under way, its model asked."""
+    where = urlsplit(service.url)
+    inputs = {"upstream": upstream.url} | fields.pop("custom_inputs", {})
+    request = httpx.Request(
+        "POST", service.url + address, json={"model": "upstream", "input": "Hi", "custom_inputs": inputs} | fields
+    )
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    head = f"POST {address} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request.content)}\r\n\r\n"
+    writer.write(head.encode() + request.content)
+    await upstream.asked.wait()
+    return reader, writer
+
+
+async def leave(writer: asyncio.StreamWriter) -> None:
+    """The caller goes."""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def settled(service: Service, before: set[str]) -> None:
+    """Waits until the service has no more tasks than before."""
+    while service.tasks() - before:
+        await asyncio.sleep(0.01)

@@ -1,9 +1,11 @@
 """Databricks' and MLflow's own clients and validators, unmodified, against `/responses` and `/invocations`."""
 
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from databricks_langchain import ChatDatabricks
@@ -14,7 +16,7 @@ from mlflow.types.responses import (
     ResponsesAgentStreamEvent,
     responses_agent_output_reducer,
 )
-from tests.serving.conftest import Service
+from tests.serving.conftest import Service, Upstream, ask, leave
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +143,19 @@ def test_chat_databricks_sends_a_conversation(chat: ChatDatabricks) -> None:
     chat.model = "echo"
     message = chat.invoke([HumanMessage("One"), AIMessage("Two"), HumanMessage("Three")])
     assert message.text == '[["human", "One", []], ["ai", "Two", []], ["human", "Three", []]]'
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "reply"])
+async def test_a_caller_who_leaves_closes_the_call_of_chat_databricks(
+    service: Service, upstream: Upstream, stream: bool
+) -> None:
+    with anyio.fail_after(10):
+        _, writer = await ask(service, upstream, stream=stream, custom_inputs={"node": "databricks"})
+        upstream.send(
+            b'data: {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": '
+            b'[{"index": 0, "delta": {"role": "assistant", "content": "Half"}, "finish_reason": null}]}\n\n'
+        )
+        gone = time.monotonic()
+        await leave(writer)
+        await upstream.left.wait()
+        assert time.monotonic() - gone < 1.0

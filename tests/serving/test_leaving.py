@@ -1,0 +1,120 @@
+"""A caller who leaves takes the run along: the graph, its model call and the slot it held."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+from tests.serving.conftest import Service, Upstream, ask, leave, settled
+from tests.wire import frames
+
+pytestmark = pytest.mark.anyio
+
+MODES = pytest.mark.parametrize("stream", [True, False], ids=["stream", "reply"])
+ADDRESSES = pytest.mark.parametrize("address", ["/invocations", "/responses", "/v1/responses"])
+
+
+@ADDRESSES
+@MODES
+async def test_the_models_connection_is_closed_within_a_second(
+    service: Service, upstream: Upstream, address: str, stream: bool
+) -> None:
+    before = service.tasks()
+    with anyio.fail_after(5):
+        _, writer = await ask(service, upstream, address=address, stream=stream)
+        upstream.say("Half")
+        gone = time.monotonic()
+        await leave(writer)
+        await upstream.left.wait()
+        assert time.monotonic() - gone < 1.0
+        await settled(service, before)
+    assert service.log == []
+
+
+@MODES
+async def test_a_synchronous_node_stops_at_its_models_next_token(
+    service: Service, upstream: Upstream, stream: bool
+) -> None:
+    before = service.tasks()
+    with anyio.fail_after(5):
+        _, writer = await ask(service, upstream, stream=stream, custom_inputs={"node": "sync"})
+        upstream.say("One")
+        await leave(writer)
+        await settled(service, before)
+        gone = time.monotonic()
+        upstream.say("Two")
+        await upstream.left.wait()
+        assert time.monotonic() - gone < 1.0
+
+
+@MODES
+async def test_a_slot_is_free_as_soon_as_its_caller_has_left(
+    serve: Callable[..., Any], upstream: Upstream, stream: bool
+) -> None:
+    with serve(max_runs=1) as service:
+        before = service.tasks()
+        with anyio.fail_after(5):
+            _, writer = await ask(service, upstream, stream=stream, custom_inputs={"node": "blocking"})
+            await leave(writer)
+            await settled(service, before)
+            async with service.client() as client:
+                answer = await client.post("/responses", json={"model": "plain", "input": "Hi"})
+        assert answer.status_code == 200
+        upstream.end()
+        await upstream.close()
+
+
+async def test_a_synchronous_node_that_sleeps_is_left_behind_at_its_time(
+    serve: Callable[..., Any], upstream: Upstream
+) -> None:
+    body = {"model": "upstream", "input": "Hi", "custom_inputs": {"upstream": upstream.url, "node": "blocking"}}
+    with serve(max_seconds=0.3, max_runs=1) as service:
+        async with service.client() as client:
+            with anyio.fail_after(5):
+                streamed = await client.post("/responses", json=body | {"stream": True})
+                replied = await client.post("/responses", json=body)
+        await upstream.close()
+    assert frames(streamed.text)[-2]["response"]["metadata"] == {"budget": "seconds"}
+    assert replied.json()["metadata"] == {"budget": "seconds"}
+    assert replied.json()["status"] == "incomplete"
+
+
+async def test_a_reader_that_does_not_read_holds_the_graph_back(serve: Callable[..., Any]) -> None:
+    """The `busy` graph writes some 2 MB, many times what the buffers on the way hold."""
+    body = b'{"model": "busy", "input": "Please talk.", "stream": true}'
+    with serve(max_runs=1) as service, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((urlsplit(service.url).hostname, urlsplit(service.url).port))
+        slow.sendall(b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        reader, writer = await asyncio.open_connection(sock=slow, limit=4096)
+        async with service.client() as client:
+            with anyio.fail_after(15):
+                seen = await reader.readuntil(b"\n\n")
+                # Read at once, the run would be over within a fraction of this.
+                until = time.monotonic() + 1.5
+                while time.monotonic() < until:
+                    answer = await client.post("/responses", json={"model": "plain", "input": "Hi"})
+                    assert answer.status_code == 429
+                while b"[DONE]" not in seen:
+                    seen = seen[-2000:] + await reader.read(65_536)
+                while answer.status_code == 429:
+                    answer = await client.post("/responses", json={"model": "plain", "input": "Hi"})
+        await leave(writer)
+    assert b'"budget":"output_tokens"' in seen
+
+
+async def test_a_caller_may_come_and_go_many_times(serve: Callable[..., Any], upstreams: Callable[[], Any]) -> None:
+    with serve(max_runs=2) as service:
+        before = service.tasks()
+        with anyio.fail_after(20):
+            for number in range(20):
+                upstream = await upstreams()
+                _, writer = await ask(service, upstream, stream=bool(number % 2))
+                await leave(writer)
+                await upstream.left.wait()
+                await settled(service, before)
+        assert service.log == []
