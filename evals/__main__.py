@@ -76,6 +76,9 @@ def _note(answer: Answer, event: dict[str, Any], began: float) -> None:
         case "response.completed" | "response.incomplete" | "response.failed":
             answer.status = event["response"]["status"]
             answer.sources = (event["response"].get("custom_outputs") or {}).get("sources") or []
+            # Which message was the answer is only known at the end.
+            for item in event["response"]["output"]:
+                _said(answer, item)
 
 
 def _item(answer: Answer, item: dict[str, Any]) -> None:
@@ -84,9 +87,12 @@ def _item(answer: Answer, item: dict[str, Any]) -> None:
             answer.calls.append((item["name"], json.loads(item["arguments"])))
         case "function_call_output":
             answer.outputs.append(item["output"])
-        case "message" if item.get("phase") != "commentary":
-            answer.text += "".join(part["text"] for part in item["content"])
-            answer.cited += [a["url"] for part in item["content"] for a in part["annotations"]]
+
+
+def _said(answer: Answer, item: dict[str, Any]) -> None:
+    if item["type"] == "message" and item.get("phase") != "commentary":
+        answer.text += "".join(part["text"] for part in item["content"])
+        answer.cited += [a["url"] for part in item["content"] for a in part["annotations"]]
 
 
 if __name__ == "__main__":

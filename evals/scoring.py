@@ -40,7 +40,7 @@ def facts_right(question: Mapping[str, Any], answer: Answer) -> bool:
 def retrieved(question: Mapping[str, Any], answer: Answer, *, most: int = 5) -> bool:
     """Whether one of the first `most` passages is from a document that answers the question."""
     files = [str(source["doc_uri"]).split("#")[0] for source in answer.sources[:most]]
-    return any(file.endswith(tuple(question["doc_uris"])) for file in files)
+    return any(file in question["doc_uris"] for file in files)
 
 
 def tool_right(question: Mapping[str, Any], answer: Answer) -> bool:

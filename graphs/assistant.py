@@ -13,18 +13,17 @@ from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.toolbox import calculator, convert_units, current_time
 
-PROMPT = """You are a careful assistant for the documentation of graph-agent.
-Use search_docs for every question about graph-agent, its settings, commands, routes, errors or design.
-Use a tool for every calculation, date, time or unit conversion.
-Answer in one to three short sentences, only from the passages and tool results you were given.
-Cite the passage you used with its number in brackets, such as [1].
-If the passages do not say it, answer exactly: The documents do not answer this."""
+PROMPT = """You are the assistant of the graph-agent project. Answer questions about the project only from its \
+documentation, which search_docs finds: search first, always. Answer in one or two short sentences and cite the passage \
+you used by its number, such as [1]. If the passages do not answer the question, reply exactly: The documents do not \
+answer this. Use the other tools for every calculation, time and unit."""
 
 NOTHING_FOUND = "The documents do not answer this."
 
 documents = DocumentSearch(
     name="search_docs",
-    description="Search the documentation of graph-agent: settings, commands, routes, errors, design, deployment.",
+    description="Search the documentation of graph-agent.",
+    example="supported Python versions",
 )
 tools = [calculator, current_time, convert_units]
 

@@ -22,7 +22,7 @@ from typing import Any
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
-from graph_agent.errors import GraphNotLoaded, UnknownGraph
+from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.runs.failures import describe
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Catalog:
         self.default = default or specs[0].name
         self._reload = reload
         self._graphs: dict[str, Graph] = {}
+        self._broken: dict[str, GraphNotLoaded] = {}
         self._seen: dict[str, Mapping[Path, int]] = {}
         self._exits = AsyncExitStack()
         self._loading = asyncio.Lock()
@@ -100,11 +101,18 @@ class Catalog:
         """Load every graph.
 
         Raises:
-            GraphNotLoaded: the first that does not load, with its name and the reason.
+            GraphNotLoaded: the first that does not load, with its name and the reason. With `reload=True` it is kept
+                for those who ask for that graph, as it will be mended while the service runs.
         """
         for spec in self._specs.values():
             self._seen[spec.name] = _modified(spec.path.parent) if self._reload else {}
-            self._graphs[spec.name] = await self._load(spec)
+            try:
+                self._graphs[spec.name] = await self._load(spec)
+            except GraphNotLoaded as error:
+                if not self._reload:
+                    raise
+                logger.error(error.message)
+                self._broken[spec.name] = error
 
     async def aclose(self) -> None:
         """Leave the context managers that made graphs."""
@@ -115,6 +123,7 @@ class Catalog:
 
         Raises:
             UnknownGraph: there is none.
+            NotReady: it did not load; the message says why, as only with `reload=True` the service runs without it.
         """
         name = name or self.default
         if name not in self._specs:
@@ -122,6 +131,8 @@ class Catalog:
         if self._reload:
             async with self._loading:
                 await self._refresh(self._specs[name])
+        if name not in self._graphs:
+            raise NotReady(f"{self._broken[name].message}; mend it and send the request again")
         return self._graphs[name]
 
     async def _refresh(self, spec: GraphSpec) -> None:
@@ -133,7 +144,8 @@ class Catalog:
             self._graphs[spec.name] = await self._load(spec)
             logger.warning("graph %s reloaded", spec.name)
         except GraphNotLoaded as error:
-            logger.error("%s; the graph loaded before goes on serving", error.message)
+            self._broken[spec.name] = error
+            logger.error("%s; the graph loaded before, if any, goes on serving", error.message)
 
     async def _load(self, spec: GraphSpec) -> Graph:
         module = await asyncio.to_thread(_import, spec)

@@ -14,6 +14,7 @@ from pydantic import PrivateAttr
 
 from graph_agent.databricks.clients import settings, workspace_client
 from graph_agent.errors import BadSetting
+from graph_agent.late import IMPORTING
 
 RETRIES = 2
 
@@ -33,7 +34,8 @@ def _connect(name: str, parameters: dict[str, Any]) -> BaseChatModel:
     if not endpoint:
         raise BadSetting(f"model {name!r} must be 'provider:name', such as 'databricks:my-endpoint'", param="model")
     if provider == "databricks":
-        from databricks_langchain import ChatDatabricks
+        with IMPORTING:
+            from databricks_langchain import ChatDatabricks
 
         timeout = settings().request_seconds
         defaults = {"timeout": timeout, "max_retries": RETRIES, "workspace_client": workspace_client()}

@@ -3,7 +3,6 @@
 A field `max_runs` is the variable `GRAPH_AGENT_MAX_RUNS`. `docs/settings.md` lists the same names; a test says so.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -140,6 +139,8 @@ class Settings:
         for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise BadSetting(f"{PREFIX}{name.upper()} must be above 0", param=f"{PREFIX}{name.upper()}")
+        if not 0 <= self.min_score <= 1:
+            raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be a port, 0 to 65535", param=f"{PREFIX}{name.upper()}")
@@ -156,7 +157,9 @@ class Settings:
         unknown = sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
         if unknown:
             raise BadSetting(f"no such setting: {', '.join(unknown)}; docs/settings.md lists them", param=unknown[0])
-        values = {f.name: _parse(key, f.type, environ[key]) for key, f in known.items() if environ.get(key)}
+        # An empty variable is an unset one, but for the one setting that can be switched off that way.
+        given = {key for key in known if environ.get(key) or (key == f"{PREFIX}HUB_URL" and key in environ)}
+        values = {f.name: _parse(key, f.type, environ[key]) for key, f in known.items() if key in given}
         if "cache_dir" not in values:
             values["cache_dir"] = default_cache_dir(environ)
         if environ.get("DATABRICKS_APP_PORT"):
@@ -182,7 +185,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
 def as_environment(settings: Settings) -> dict[str, str]:
     """The variables that make another process read the same settings."""
     return {
-        f"{PREFIX}{f.name.upper()}": value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
+        f"{PREFIX}{f.name.upper()}": value if isinstance(value, str) else str(value)
         for f in fields(settings)
         if (value := getattr(settings, f.name)) is not None
     }

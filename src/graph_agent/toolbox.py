@@ -17,13 +17,13 @@ def calculator(
     expression: Annotated[
         str,
         Field(
-            description="An arithmetic expression with + - * / // % ** ( ) sqrt log exp sin cos tan round abs pi e",
+            description="numbers and + - * / // % ** ( ) sqrt log exp round abs pi",
             max_length=MOST_CHARACTERS,
-            examples=["(199 + 301) * 2", "sqrt(2) * 10"],
+            examples=["12.5 * (3 + 4)"],
         ),
     ],
 ) -> str:
-    """Work out an arithmetic expression exactly. Use it for every calculation."""
+    """Work out an arithmetic expression."""
     from simpleeval import InvalidExpression, SimpleEval
 
     functions = {name: getattr(math, name) for name in ("sqrt", "log", "exp", "sin", "cos", "tan", "floor", "ceil")}
@@ -47,13 +47,13 @@ def current_time(
     timezone: Annotated[
         str,
         Field(
-            description="IANA time zone name such as Europe/Berlin, Asia/Tokyo, America/New_York; UTC if unknown",
+            description="IANA name",
             max_length=60,
-            examples=["Europe/Berlin", "America/New_York"],
+            examples=["Europe/Paris"],
         ),
     ] = "UTC",
 ) -> str:
-    """Tell the current date, weekday and time of day in a time zone."""
+    """The current date, weekday and time in a time zone."""
     try:
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -63,11 +63,11 @@ def current_time(
 
 @tool
 def convert_units(
-    value: Annotated[float, Field(description="The number to convert", examples=[26.2, 100])],
-    from_unit: Annotated[str, Field(description="Unit it is in, such as mile, kg, degF", max_length=30)],
-    to_unit: Annotated[str, Field(description="Unit wanted, such as km, lb, degC", max_length=30)],
+    value: Annotated[float, Field(examples=[3.5])],
+    from_unit: Annotated[str, Field(max_length=30, examples=["miles"])],
+    to_unit: Annotated[str, Field(max_length=30, examples=["km"])],
 ) -> str:
-    """Convert a quantity between units: length, mass, temperature, volume, speed, time, data, energy."""
+    """Convert a value from one unit to another."""
     from pint import DimensionalityError, UndefinedUnitError
 
     try:
@@ -91,6 +91,11 @@ def _units() -> Any:
 
 
 _SPOKEN_UNITS = {
+    "degree celsius": "degC",
+    "degrees celsius": "degC",
+    "degree fahrenheit": "degF",
+    "degrees fahrenheit": "degF",
+    "degrees": "degree",
     "c": "degC",
     "°c": "degC",
     "celsius": "degC",

@@ -15,6 +15,7 @@ from langchain_core.documents import Document
 
 from graph_agent.databricks.clients import settings, workspace_client
 from graph_agent.errors import RetrievalFailed
+from graph_agent.late import IMPORTING
 
 if TYPE_CHECKING:
     from databricks_langchain import VectorSearchRetrieverTool
@@ -33,6 +34,9 @@ class DocumentSearch:
 
     name: str = "search_docs"
     description: str = "Search the documents. Returns the passages that fit the query best."
+    example: str = "how to install it"
+    """A query as a model should write it; small models need one."""
+
     index: str | None = None
     results: int = 5
     query_type: Literal["ANN", "HYBRID"] = "HYBRID"
@@ -48,7 +52,7 @@ class DocumentSearch:
     @property
     def schema(self) -> dict[str, Any]:
         """The tool as a chat model is told of it."""
-        query = {"type": "string", "description": "What to look for, in a few words.", "maxLength": 200}
+        query = {"type": "string", "description": "what to look for", "maxLength": 200, "examples": [self.example]}
         return {
             "type": "function",
             "function": {
@@ -93,7 +97,8 @@ class DocumentSearch:
     @cached_property
     def _tool(self) -> "VectorSearchRetrieverTool":
         # Late: databricks-langchain takes over ten seconds to import.
-        from databricks_langchain import VectorSearchRetrieverTool
+        with IMPORTING:
+            from databricks_langchain import VectorSearchRetrieverTool
 
         return VectorSearchRetrieverTool(
             index_name=self.index or settings().index,

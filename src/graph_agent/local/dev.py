@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graph_agent.errors import LocalWorkspaceError
+from graph_agent.late import IMPORTING
 from graph_agent.settings import Settings, as_environment
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def _end_with_parent() -> None:
 
 def _warm() -> None:
     """What the first question would wait ten seconds for."""
-    import databricks_langchain  # noqa: F401
+    with IMPORTING:
+        import databricks_langchain  # noqa: F401
 
 
 def _announce(settings: Settings, warm: threading.Thread) -> None:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from graph_agent.errors import WeightsUnavailable
 from graph_agent.local import index_sync, weights
+from graph_agent.local.chat_routes import ChatBackend
 from graph_agent.local.embedder import Embedder, MiniLMEmbedder
 from graph_agent.local.index import Index
 from graph_agent.local.index_sync import IndexReport
@@ -49,6 +50,21 @@ def model_path(settings: Settings) -> Path:
             f"give a path to a GGUF file, an OpenAI-compatible base URL, or one of: {names}"
         )
     return path
+
+
+def chat_backend(settings: Settings) -> ChatBackend:
+    """The model behind the chat endpoint: loaded here, or somebody else's OpenAI-compatible server."""
+    if is_upstream(settings):
+        from graph_agent.local.upstream import UpstreamModel
+
+        return UpstreamModel(
+            settings.local_weights, model=settings.local_model_name, api_key=settings.local_api_key
+        )
+    from graph_agent.local.model import LocalModel
+
+    path = model_path(settings)
+    console.print(f"loading {path.name}")
+    return LocalModel.open(path)
 
 
 def embedder(settings: Settings) -> Embedder:
@@ -124,4 +140,4 @@ def _summarise(report: IndexReport) -> None:
     )
     console.print(f"index: {counts or 'no documents found'}")
     for file in report.unreadable:
-        console.print(f"[yellow]not indexed[/yellow]: {file.uri}: {file.reason}")
+        console.print(f"[yellow]not indexed[/yellow]: {file.path}: {file.reason}")

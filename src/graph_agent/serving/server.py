@@ -1,5 +1,6 @@
 """uvicorn, told how to stop: open streams end properly, then the process goes, whatever still holds threads."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
 
 from graph_agent.errors import AgentError
 from graph_agent.serving.app import create_app
@@ -24,9 +26,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, after the runs are drained."""
-        app: Any = self.config.app
-        if isinstance(app, Starlette):
-            await app.state.drain(grace_seconds=0.0 if self.force_exit else GRACE_SECONDS)
+        app: Any = self.config.loaded_app
+        while not isinstance(app, Starlette):
+            app = app.app  # uvicorn's own middleware around ours
+        await app.state.drain(grace_seconds=0.0 if self.force_exit else GRACE_SECONDS)
         await super().shutdown(sockets)
 
 
@@ -41,9 +44,7 @@ def serve(settings: Settings, *, workers: int = 1) -> int:
         "server_header": False,
     }
     if workers > 1:
-        os.environ.update(as_environment(settings))
-        uvicorn.run("graph_agent.serving.app:app_from_environment", factory=True, workers=workers, **options)
-        return 0
+        return _serve_with_workers(settings, workers, options)
     failures: list[AgentError] = []
 
     def stop(error: AgentError) -> None:
@@ -58,6 +59,18 @@ def serve(settings: Settings, *, workers: int = 1) -> int:
     except KeyboardInterrupt:
         pass
     return 1 if failures or not server.started else 0
+
+
+def _serve_with_workers(settings: Settings, workers: int, options: dict[str, Any]) -> int:
+    """Several processes behind one socket. Graphs are loaded here first: a worker that cannot would be restarted
+    for ever."""
+    from graph_agent.catalog import Catalog, read_manifest
+
+    asyncio.run(Catalog(read_manifest(settings.config), default=settings.graph).open())
+    os.environ.update(as_environment(settings))
+    config = uvicorn.Config("graph_agent.serving.app:app_from_environment", factory=True, workers=workers, **options)
+    Multiprocess(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
+    return 0
 
 
 def leave(status: int) -> NoReturn:
