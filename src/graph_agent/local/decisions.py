@@ -85,12 +85,12 @@ def _typed(schema: Mapping[str, Any]) -> dict[str, Any]:
 def calls_of(text: str, tools: Sequence[Tool]) -> list[Call] | None:
     """The calls a reply consists of; None if it is not a whole array of calls of these tools."""
     try:
-        written = json.loads(text)
+        written = list(json.loads(text))
         calls = [Call(name=call["name"], arguments=call["arguments"]) for call in written]
     except (ValueError, TypeError, KeyError):
         return None
     names = {tool.name for tool in tools}
-    if not all(call.name in names and isinstance(call.arguments, dict) for call in calls):
+    if not calls or not all(call.name in names and isinstance(call.arguments, dict) for call in calls):
         return None
     return list({call.key: call for call in calls}.values())
 

@@ -5,6 +5,7 @@ conversation, so that llama.cpp reads it once.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -74,11 +75,11 @@ def _example_call(tool: Tool) -> Call:
     required = tool.parameters.get("required") or tool.properties
     return Call(
         name=tool.name,
-        arguments={name: _example(name, schema) for name, schema in tool.properties.items() if name in required},
+        arguments={name: _example(tool, schema) for name, schema in tool.properties.items() if name in required},
     )
 
 
-def _example(name: str, schema: Schema) -> Any:
+def _example(tool: Tool, schema: Schema) -> Any:
     for hint in ("examples", "enum"):
         if isinstance(schema.get(hint), list) and schema[hint]:
             return schema[hint][0]
@@ -86,7 +87,13 @@ def _example(name: str, schema: Schema) -> Any:
         return schema.get("const", schema.get("default"))
     invented = {"integer": 2, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None}
     kind = schema.get("type", "string")
-    return invented.get(kind, f"some {name.replace('_', ' ')}") if isinstance(kind, str) else None
+    return invented.get(kind, _subject(tool)) if isinstance(kind, str) else None
+
+
+def _subject(tool: Tool) -> str:
+    """What the tool is about, in its own words without the verb: an example of nothing teaches the model nothing."""
+    words = re.split(r"[.:;,]", tool.description)[0].split()[1:8]
+    return " ".join(words) or tool.name.replace("_", " ")
 
 
 def _values(call: Call) -> str:

@@ -16,12 +16,20 @@ DONE = "[DONE]"
 class UpstreamModel:
     """Another server's model behind the interface of `LocalModel`; requests pass through but for the model's name."""
 
-    def __init__(self, base_url: str, *, model: str, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str,
+        api_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._model = model
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._client = httpx.AsyncClient(
             headers={"authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            transport=transport,
         )
 
     async def aclose(self) -> None:

@@ -1,0 +1,262 @@
+import json
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from graph_agent.errors import InvalidRequest, LocalModelFailed, PromptTooLong
+from graph_agent.local.engine import Engine, EngineOptions, Piece, Turn
+from graph_agent.local.model import LocalModel
+from graph_agent.local.upstream import UpstreamModel
+from graph_agent.settings import default_cache_dir
+
+pytestmark = pytest.mark.anyio
+
+SEARCH = {
+    "type": "function",
+    "function": {
+        "name": "search",
+        "description": "Search.",
+        "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
+    },
+}
+ASKED = {"role": "user", "content": "what is x?"}
+
+
+def called(query: str) -> list[dict[str, Any]]:
+    function = {"name": "search", "arguments": json.dumps({"query": query})}
+    return [
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": "c", "content": "x is a letter"},
+    ]
+
+
+def calls_json(query: str) -> str:
+    return json.dumps([{"name": "search", "arguments": {"query": query}}])
+
+
+class ScriptedDecoder:
+    """Replies from a list; a token is a word. `closed` is set when an iterator was closed."""
+
+    def __init__(self, *replies: str, window: int = 4096, stopped: Any = "end") -> None:
+        self.window = window
+        self._replies = list(replies)
+        self._stopped = stopped
+        self.prompts: list[str] = []
+        self.parameters: list[dict[str, Any]] = []
+        self.closed = anyio.Event()
+
+    async def prompt_of(self, turns: Sequence[Turn]) -> str:
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+
+    async def count(self, text: str) -> int:
+        return len(text.split())
+
+    async def generate(self, prompt: str, **parameters: Any) -> AsyncGenerator[Piece, None]:
+        self.prompts.append(prompt)
+        self.parameters.append(parameters)
+        words = self._replies.pop(0).split(" ")
+        try:
+            for number, word in enumerate(words):
+                yield Piece(text=word if number == 0 else f" {word}")
+            yield Piece(text="", stopped=self._stopped, prompt_tokens=7, output_tokens=len(words))
+        finally:
+            self.closed.set()
+
+    async def aclose(self) -> None: ...
+
+
+async def answer(decoder: ScriptedDecoder, *messages: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    model = LocalModel(decoder, name="tiny")
+    return [chunk async for chunk in model.stream_chat({"messages": [*messages], **fields})]
+
+
+def texts(chunks: Sequence[dict[str, Any]]) -> list[str]:
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    return [delta["content"] for delta in deltas if delta.get("content")]
+
+
+def calls(chunks: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    found: list[list[str]] = []
+    for piece in (p for c in chunks for choice in c["choices"] for p in choice["delta"].get("tool_calls", [])):
+        if "id" in piece:
+            found.append([piece["function"]["name"], ""])
+        found[piece["index"]][1] += piece["function"]["arguments"]
+    return [(name, arguments) for name, arguments in found]
+
+
+def finish(chunks: Sequence[dict[str, Any]]) -> list[str]:
+    return [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"] if choice["finish_reason"]]
+
+
+async def test_a_text_streams_token_by_token_and_ends_with_its_usage() -> None:
+    chunks = await answer(ScriptedDecoder("hello my friend"), ASKED)
+    head = {"object": "chat.completion.chunk", "model": "tiny", "id": chunks[0]["id"], "created": chunks[0]["created"]}
+    choice = {"index": 0, "finish_reason": None, "logprobs": None}
+    assert chunks == [
+        head | {"choices": [choice | {"delta": {"role": "assistant", "content": ""}}]},
+        head | {"choices": [choice | {"delta": {"content": "hello"}}]},
+        head | {"choices": [choice | {"delta": {"content": " my"}}]},
+        head | {"choices": [choice | {"delta": {"content": " friend"}}]},
+        head | {"choices": [choice | {"delta": {}, "finish_reason": "stop"}]},
+        head | {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}},
+    ]
+
+
+async def test_a_call_streams_its_name_first_and_its_arguments_in_pieces() -> None:
+    chunks = await answer(ScriptedDecoder(calls_json("x" * 40)), ASKED, tools=[SEARCH])
+    assert (texts(chunks), calls(chunks), finish(chunks)) == (
+        [],
+        [("search", json.dumps({"query": "x" * 40}))],
+        ["tool_calls"],
+    )
+
+
+async def test_a_call_that_was_answered_already_makes_the_model_write() -> None:
+    decoder = ScriptedDecoder(calls_json("x"), "x is a letter")
+    chunks = await answer(decoder, ASKED, *called("x"), tools=[SEARCH])
+    assert ("".join(texts(chunks)), calls(chunks), finish(chunks)) == ("x is a letter", [], ["stop"])
+    assert decoder.prompts[0] == decoder.prompts[1]
+
+
+async def test_another_call_of_the_same_tool_is_made() -> None:
+    chunks = await answer(ScriptedDecoder(calls_json("y")), ASKED, *called("x"), tools=[SEARCH])
+    assert calls(chunks) == [("search", '{"query": "y"}')]
+
+
+async def test_the_same_call_may_be_made_again_for_the_next_question() -> None:
+    chunks = await answer(ScriptedDecoder(calls_json("x")), ASKED, *called("x"), ASKED, tools=[SEARCH])
+    assert calls(chunks) == [("search", '{"query": "x"}')]
+
+
+async def test_a_turn_with_many_rounds_of_calls_is_made_to_end() -> None:
+    decoder = ScriptedDecoder("enough")
+    rounds = [message for number in range(6) for message in called(str(number))]
+    assert texts(await answer(decoder, ASKED, *rounds, tools=[SEARCH])) == ["enough"]
+    assert "start: text" in decoder.parameters[0]["grammar"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "start"),
+    [
+        ("none", "start: text"),
+        ("required", "start: calls"),
+        ({"type": "function", "function": {"name": "search"}}, "start: calls"),
+        ("auto", "start: calls | text"),
+        (None, "start: calls | text"),
+    ],
+)
+async def test_tool_choice_decides_what_may_be_written(choice: Any, start: str) -> None:
+    decoder = ScriptedDecoder(calls_json("x"))
+    await answer(decoder, ASKED, tools=[SEARCH], tool_choice=choice)
+    assert decoder.parameters[0]["grammar"].splitlines()[1] == start
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"tool_choice": "required"}, {"tools": [SEARCH], "tool_choice": {"function": {"name": "rm"}}}],
+    ids=["no tools", "unknown tool"],
+)
+async def test_a_tool_choice_that_cannot_be_met_names_the_field(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        await answer(ScriptedDecoder(), ASKED, **fields)
+    assert raised.value.param == "tool_choice"
+
+
+async def test_an_answer_that_was_cut_off_says_so() -> None:
+    decoder = ScriptedDecoder("once upon", stopped="length")
+    assert finish(await answer(decoder, ASKED, max_tokens=2)) == ["length"]
+    assert decoder.parameters == [{"temperature": 0.0, "n_predict": 2}]
+
+
+async def test_a_long_conversation_loses_its_oldest_turns() -> None:
+    decoder = ScriptedDecoder("ok", window=100)
+    await answer(decoder, {"role": "system", "content": "rule"}, {"role": "user", "content": "old " * 90}, ASKED)
+    assert decoder.prompts == ["system: rule\nuser: what is x?"]
+
+
+async def test_a_question_longer_than_the_window_is_refused() -> None:
+    with pytest.raises(PromptTooLong):
+        await answer(ScriptedDecoder(window=100), {"role": "user", "content": "long " * 200})
+
+
+async def test_closing_an_answer_closes_the_decoding() -> None:
+    decoder = ScriptedDecoder("a very long story")
+    async with aclosing(LocalModel(decoder, name="tiny").stream_chat({"messages": [ASKED]})) as chunks:
+        await anext(chunks)
+        await anext(chunks)
+    assert decoder.closed.is_set()
+
+
+async def test_a_missing_model_file_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(LocalModelFailed, match="GRAPH_AGENT_LOCAL_WEIGHTS"):
+        await LocalModel.load(tmp_path / "none.gguf")
+
+
+async def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_bytes(b"not a model")
+    with pytest.raises(LocalModelFailed, match="cannot load"):
+        Engine.open(tmp_path / "bad.gguf", EngineOptions())
+
+
+async def upstream(reply: Response, received: list[Any]) -> list[dict[str, Any]]:
+    async def complete(request: Request) -> Response:
+        received.append((await request.json(), request.headers.get("authorization")))
+        return reply
+
+    app = Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
+    transport = httpx.ASGITransport(app)
+    model = UpstreamModel("http://upstream/v1", model="big", api_key="k", transport=transport)
+    return [chunk async for chunk in model.stream_chat({"messages": [ASKED], "model": "local-model"})]
+
+
+async def test_an_upstream_server_gets_the_request_with_its_own_model() -> None:
+    received: list[Any] = []
+    reply = PlainTextResponse('data: {"choices": []}\n\n: ping\n\ndata: [DONE]\n\n')
+    assert await upstream(reply, received) == [{"choices": []}]
+    assert received == [
+        (
+            {"messages": [ASKED], "model": "big", "stream": True, "stream_options": {"include_usage": True}},
+            "Bearer k",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (PlainTextResponse("secret", status_code=401), "answered 401"),
+        (PlainTextResponse('data: {"choices": []}\n\n'), "broke off"),
+        (PlainTextResponse('data: {"error": "secret"}\n\n'), "failed while answering"),
+        (PlainTextResponse("data: nonsense\n\n"), "failed while answering"),
+    ],
+)
+async def test_an_upstream_failure_is_told_without_its_words(reply: Response, message: str) -> None:
+    with pytest.raises(LocalModelFailed, match=message) as raised:
+        await upstream(reply, [])
+    assert "secret" not in raised.value.message
+
+
+@pytest.mark.local_model
+async def test_the_real_model_answers_and_stops_when_its_reader_leaves() -> None:
+    path = default_cache_dir(os.environ) / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
+    if not path.exists():
+        pytest.skip("run `graph-agent model` with GRAPH_AGENT_LOCAL_WEIGHTS=qwen-0.5b first")
+    model = await LocalModel.load(path, EngineOptions(window=1024, slots=1))
+    with anyio.fail_after(120):
+        async with aclosing(model.stream_chat({"messages": [ASKED], "max_tokens": 1000})) as chunks:
+            await anext(chunks)
+            await anext(chunks)
+        # One slot: the next answer can only come when the first one has stopped.
+        said = [chunk async for chunk in model.stream_chat({"messages": [ASKED], "max_tokens": 4})]
+        assert said[-1]["usage"]["completion_tokens"] <= 4
+    await model.aclose()
