@@ -33,7 +33,7 @@ class EngineOptions:
     """More threads than cores make it many times slower."""
 
     batch: int = 16
-    """Prompt tokens between two looks at whether the client left: small, so that a busy machine too stops within 1 s."""
+    """Prompt tokens between two looks at whether the client left: few, so that a busy machine stops within 1 s too."""
 
     cache_mb: int = 512
     """Memory for prompts that lost their slot, so that a conversation which returns is not read again."""
