@@ -23,7 +23,7 @@ NOTHING_FOUND = "The documents do not answer this."
 documents = DocumentSearch(
     name="search_docs",
     description="Search the documentation of graph-agent.",
-    example="supported Python versions",
+    example="topic",
 )
 tools = [calculator, current_time, convert_units]
 
@@ -34,6 +34,8 @@ builder.add_node(
         model=chat_model(temperature=0),
         tools=[documents.schema, *tools],
         prompt=PROMPT,
+        # For small models: a large one decides well by itself, and then greets without a search.
+        look_first=True,
         nothing_found=NOTHING_FOUND,
     ),
 )

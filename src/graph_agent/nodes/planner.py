@@ -12,21 +12,33 @@ from graph_agent.nodes.citations import CheckedCitations, cite
 Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
 
 
-def make_planner(*, model: BaseChatModel, tools: Sequence[Any], prompt: str, nothing_found: str | None = None) -> Node:
+def make_planner(
+    *,
+    model: BaseChatModel,
+    tools: Sequence[Any],
+    prompt: str,
+    look_first: bool = False,
+    nothing_found: str | None = None,
+) -> Node:
     """A node that asks `model` what to do next, with `tools` to choose from.
 
     Its last message is the answer: citations in it are checked against `state["sources"]`, become annotations, and
-    `custom_outputs["sources"]` lists what was retrieved. With `nothing_found`, a turn whose searches found nothing is
-    answered with that sentence: a small model would rather invent than say so.
+    `custom_outputs["sources"]` lists what was retrieved. With `look_first`, the first move of a turn is a tool call:
+    a small model would rather answer from memory. With `nothing_found`, a turn whose searches found nothing is answered
+    with that sentence, and an answer that is that sentence cites nothing.
     """
 
     async def plan(state: AgentState) -> dict[str, Any]:
         sources = state.get("sources") or []
-        if nothing_found is not None and _only_empty_searches(state["messages"]):
-            return _answered(AIMessage(nothing_found), [])
+        results = _results_of_turn(state["messages"])
+        if nothing_found is not None and results and all(result.content == EMPTY_SEARCH for result in results):
+            return _answered(AIMessage(nothing_found), sources, cites=False)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
-        said = await checked.bind_tools(tools).ainvoke([SystemMessage(prompt), *state["messages"]])
-        return {"messages": [said]} if said.tool_calls else _answered(said, sources)
+        choice = {"tool_choice": "required"} if look_first and not results else {}
+        said = await checked.bind_tools(tools, **choice).ainvoke([SystemMessage(prompt), *state["messages"]])
+        if said.tool_calls:
+            return {"messages": [said]}
+        return _answered(said, sources, cites=said.text.strip() != nothing_found)
 
     return plan
 
@@ -58,19 +70,20 @@ EMPTY_SEARCH = "No passage fits this query."
 """What the retriever says in a tool message when nothing was found."""
 
 
-def _only_empty_searches(messages: Sequence[BaseMessage]) -> bool:
+def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+    """What tools and searches gave since the last question."""
     results: list[ToolMessage] = []
     for message in reversed(messages):
         if isinstance(message, HumanMessage):
             break
         if isinstance(message, ToolMessage):
             results.append(message)
-    return bool(results) and all(result.content == EMPTY_SEARCH for result in results)
+    return results
 
 
-def _answered(said: AIMessage, sources: Sequence[Source]) -> dict[str, Any]:
+def _answered(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
     text = said.text
-    annotations = cite(text, sources)
+    annotations = cite(text, sources) if cites else []
     cited = {annotation["url"] for annotation in annotations}
     listed = [
         {
