@@ -65,8 +65,12 @@ class Tracer:
             environ=environ,
             default_uri=f"sqlite:///{settings.cache_dir / 'traces.db'}",
         )
-        exporter.start()
         return cls(exporter)
+
+    def start(self) -> None:
+        """Open the store ahead of the first trace. Call it when the graphs are loaded: where the store is a database
+        this imports MLflow, and two threads that import the same packages at once slow each other down."""
+        self._exporter.start()
 
     def open(self, *, invocation: "Invocation", caller: Caller, graph: str) -> RunTrace:
         """The trace of a run that is about to start; its `trace_id` is known at once."""
