@@ -125,7 +125,10 @@ class Contest:
             result.memory_mb = memory_mb(self._hosts[name].pid)
             if self._tracking is not None and name in self._experiments:
                 result.traces = self._arrived(self._experiments[name], result.streams)
-        except OSError as error:
+                if not result.traces:
+                    # Without them the row was not measured doing what it is there for.
+                    raise ServerBroken(f"no trace arrived; {self._hosts[name].last_words()}")
+        except (ServerBroken, OSError) as error:
             self._breaks(result, error)
 
     def _arrived(self, experiment: str, expected: int) -> int:

@@ -115,3 +115,7 @@ def _promptness(results: Mapping[str, Result]) -> Iterator[Goal]:
         yield Goal(f"{mode}, first event ≤ the floor's + 3 ms", late, late <= 3.0, " ms")
         answers = results[name].answers_seconds
         yield Goal(f"{mode}, the port answers ≤ 2 s after start", answers, answers <= 2.0, " s")
+        traces = results[name].traces
+        if traces is not None:
+            arrived = traces / results[name].streams
+            yield Goal(f"{mode}, traces arrived of streams", arrived * 100, arrived == 1.0, " %")
