@@ -1,7 +1,7 @@
 """Calls or text, decided by the model while it writes: grammars that allow nothing else, and what it wrote read back.
 
-One generation decides and answers. A JSON decision first and an answer second was measured to be worse at deciding
-and slower; `docs/local-workspace.md` has the figures.
+One generation decides and answers. A JSON decision first and an answer second decided 24 of 41 cases rightly where
+this form decided 38 (the 1.5B model, the same examples): shown an array, the model would rather fill it than leave it.
 """
 
 import json
