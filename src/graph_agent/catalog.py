@@ -155,7 +155,7 @@ class Catalog:
             raise GraphNotLoaded(f"{spec.path.name} has no variable {spec.variable!r}", param=spec.name) from None
         try:
             graph = await self._make(made)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.error("graph %s: its factory failed: %s", spec.name, describe(error))
             raise GraphNotLoaded(
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
@@ -217,13 +217,13 @@ def _import(spec: GraphSpec) -> ModuleType:
     try:
         # Compiled from source each time: the bytecode cache goes by whole seconds, and edits come faster.
         exec(compile(spec.path.read_text(encoding="utf-8"), str(spec.path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise GraphNotLoaded(f"graph {spec.name!r} did not load: {_why(spec, error)}", param=spec.name) from error
     return module
 
 
-def _why(spec: GraphSpec, error: Exception) -> str:
+def _why(spec: GraphSpec, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"SyntaxError at {Path(error.filename or spec.path).name}:{error.lineno}"
     if isinstance(error, ModuleNotFoundError):

@@ -17,6 +17,7 @@ import uvicorn
 
 from graph_agent.serving.app import create_app
 from graph_agent.serving.server import Server
+from graph_agent.serving.workers import listening_socket
 from graph_agent.settings import Settings
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "langgraph.json"
@@ -59,17 +60,15 @@ def serving(**settings: Any) -> Iterator[Service]:
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "max_seconds": 8.0}
     app = create_app(Settings(**values | settings), environ={})
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
-    log, loops = _Log(), list[asyncio.AbstractEventLoop]()
-    listening = socket.create_server(("127.0.0.1", 0))
+    log = _Log()
+    listening = listening_socket("127.0.0.1", 0)
     # Inherited by every connection: a slow reader is felt after kilobytes, not megabytes.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
 
     def run() -> None:
-        async def main() -> None:
-            loops.append(asyncio.get_running_loop())
-            await server.serve(sockets=[listening])
-
-        asyncio.run(main())
+        server.run([listening])
+        server.loop.run_until_complete(server.loop.shutdown_default_executor())
+        server.loop.close()
 
     logging.getLogger().addHandler(log)
     thread = threading.Thread(target=run)
@@ -79,7 +78,7 @@ def serving(**settings: Any) -> Iterator[Service]:
         with httpx.Client(base_url=url, timeout=30) as client:
             # Waits for the graphs to be loaded.
             client.get("/agent/info").raise_for_status()
-        yield Service(url, loops[0], log.lines)
+        yield Service(url, server.loop, log.lines)
     finally:
         server.should_exit = True
         thread.join(15)

@@ -107,6 +107,11 @@ class Run:
             raise self.failure
         return response
 
+    async def ended(self) -> None:
+        """Returns when the graph has stopped, however it did."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     def interrupt(self, error: AgentError) -> None:
         """End the stream with `error` now, for a reader who is still there, and stop the graph."""
         if self._task is not None and not self._task.done():
@@ -129,7 +134,7 @@ class Run:
             await self._relay.put(self._translator.start())
             await self._drive()
             self._complete()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._explain(error)
         finally:
             overdue.cancel()
@@ -181,7 +186,7 @@ class Run:
         else:
             self._end("completed", self._translator.finish(self._watch.usage))
 
-    def _explain(self, error: Exception) -> None:
+    def _explain(self, error: Exception | SystemExit) -> None:
         if self._watch.spent is not None:
             self._cut(self._watch.spent)
         elif isinstance(error, GraphRecursionError):
@@ -193,7 +198,7 @@ class Run:
         self._end("incomplete", self._translator.cut(budget, self._watch.usage))
         self._watch.stop()
 
-    def _fail(self, error: AgentError, *, cause: Exception | None = None) -> None:
+    def _fail(self, error: AgentError, *, cause: Exception | SystemExit | None = None) -> None:
         if self._translator.ended:
             return
         self.failure = error

@@ -14,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound
+from graph_agent.runs.failures import describe
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
 from graph_agent.serving.identity import Identity
+from graph_agent.serving.logs import log_uncaught
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        asyncio.get_running_loop().set_default_executor(_node_threads(settings))
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(_node_threads(settings))
+        loop.set_exception_handler(log_uncaught)
         loading = asyncio.create_task(_load(settings, gate, on_failed_start))
         try:
             yield
@@ -69,11 +73,6 @@ def _node_threads(settings: Settings) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.max_runs * THREADS_PER_RUN, thread_name_prefix="node")
 
 
-def app_from_environment() -> Starlette:
-    """`create_app` for servers that take an import string, as uvicorn does with several workers."""
-    return create_app(Settings.from_environment())
-
-
 async def _load(settings: Settings, gate: Gate, on_failed_start: Callable[[AgentError], None] | None) -> None:
     try:
         service = await asyncio.to_thread(_import_service, settings)
@@ -82,8 +81,6 @@ async def _load(settings: Settings, gate: Gate, on_failed_start: Callable[[Agent
         logger.error("cannot start: %s", error.message)
         gate.fail(error)
     except Exception as error:
-        from graph_agent.runs.failures import describe
-
         logger.error("cannot start: %s", describe(error))
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:

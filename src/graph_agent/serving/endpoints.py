@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
+from graph_agent.runs.failures import describe
 from graph_agent.serving.encoding import encode
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import RunSlots, read_body
@@ -83,6 +84,7 @@ class Endpoints:
         self._gate = gate
         self._slots = RunSlots(settings.max_runs)
         self._runs: set[Run] = set()
+        self._stopping = False
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -95,12 +97,13 @@ class Endpoints:
         ]
 
     async def drain(self, *, grace_seconds: float) -> None:
-        """Let runs under way finish for so long, then end the rest with `service_stopping`."""
-        ends = asyncio.get_running_loop().time() + grace_seconds
-        while self._runs and asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(0.05)
+        """Take no new runs, let those under way finish for so long, then end the rest with `service_stopping`."""
+        self._stopping = True
+        ended = [asyncio.ensure_future(run.ended()) for run in self._runs]
+        if ended:
+            await asyncio.wait(ended, timeout=grace_seconds)
         for run in list(self._runs):
-            run.interrupt(ServiceStopping("the service is stopping; send the request again"))
+            run.interrupt(_stopping())
 
     async def health(self, request: Request) -> Response:
         """The process answers; says nothing about graphs."""
@@ -132,6 +135,8 @@ class Endpoints:
         caller = self._identity.caller(request.headers)
         body = await read_body(request, most=self._settings.max_body_bytes)
         service = await self._gate.passed()
+        if self._stopping:
+            raise _stopping()
         invocation = service.parse(body)
         self._slots.take()
         try:
@@ -193,11 +198,13 @@ class _Posted:
             response = error_response(error)
         except Exception as error:
             # Not left to the server: it would log the exception's message, which may hold anything.
-            from graph_agent.runs.failures import describe
-
             logger.error("request failed: %s", describe(error))
             response = error_response(AgentError("the service failed; its log has the place"))
         await response(scope, receive, send)
+
+
+def _stopping() -> ServiceStopping:
+    return ServiceStopping("the service is stopping; send the request again")
 
 
 def error_response(error: AgentError, *, request_id: str | None = None) -> Response:

@@ -1,6 +1,8 @@
 """uvicorn, told how to stop: open streams end properly, then the process goes, whatever still holds threads."""
 
 import asyncio
+import contextlib
+import logging
 import os
 import signal
 import socket
@@ -8,11 +10,14 @@ from typing import Any, NoReturn
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.supervisors import Multiprocess
 
 from graph_agent.errors import AgentError
+from graph_agent.runs.failures import describe
 from graph_agent.serving.app import create_app
-from graph_agent.settings import Settings, as_environment
+from graph_agent.serving.logs import LOGGING, log_uncaught_elsewhere
+from graph_agent.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 4.0
 """For runs under way to finish by themselves after SIGTERM; Databricks Apps kills after 15 s."""
@@ -22,7 +27,23 @@ CLOSE_SECONDS = 3
 
 
 class Server(uvicorn.Server):
-    """Ends open streams with a terminal event before it closes their connections."""
+    """Ends open streams with a terminal event before it closes their connections, and waits for no thread."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop. The loop is left as it is: closing it would wait for synchronous nodes."""
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        serving = self.loop.create_task(self.serve(sockets))
+        while True:
+            try:
+                return self.loop.run_until_complete(serving)
+            except SystemExit as exit:
+                # A node or a tool that calls `sys.exit()` ends its run; asyncio would end all of them.
+                if serving.done():
+                    raise
+                logger.error("a graph tried to exit: %s", describe(exit))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, after the runs are drained."""
@@ -35,16 +56,15 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, *, workers: int = 1) -> int:
     """Serve until SIGTERM or SIGINT; the exit status, 1 when the graphs did not load."""
-    options: dict[str, Any] = {
-        "host": settings.host,
-        "port": settings.port,
-        "log_config": LOGGING,
-        "access_log": False,
-        "timeout_graceful_shutdown": CLOSE_SECONDS,
-        "server_header": False,
-    }
-    if workers > 1:
-        return _serve_with_workers(settings, workers, options)
+    if workers == 1:
+        return serve_here(settings)
+    from graph_agent.serving.workers import serve_with_workers
+
+    return serve_with_workers(settings, workers)
+
+
+def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -> int:
+    """Serve in this process, on `sockets` if they are bound already."""
     failures: list[AgentError] = []
 
     def stop(error: AgentError) -> None:
@@ -53,24 +73,21 @@ def serve(settings: Settings, *, workers: int = 1) -> int:
 
     # With reload on, a broken graph is something to mend while the service runs.
     app = create_app(settings, on_failed_start=None if settings.reload == "on" else stop)
-    server = Server(uvicorn.Config(app, **options))
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        pass
+    server = Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=LOGGING,
+            access_log=False,
+            timeout_graceful_shutdown=CLOSE_SECONDS,
+            server_header=False,
+        )
+    )
+    log_uncaught_elsewhere()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets)
     return 1 if failures or not server.started else 0
-
-
-def _serve_with_workers(settings: Settings, workers: int, options: dict[str, Any]) -> int:
-    """Several processes behind one socket. Graphs are loaded here first: a worker that cannot would be restarted
-    for ever."""
-    from graph_agent.catalog import Catalog, read_manifest
-
-    asyncio.run(Catalog(read_manifest(settings.config), default=settings.graph).open())
-    os.environ.update(as_environment(settings))
-    config = uvicorn.Config("graph_agent.serving.app:app_from_environment", factory=True, workers=workers, **options)
-    Multiprocess(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
-    return 0
 
 
 def leave(status: int) -> NoReturn:
@@ -82,16 +99,3 @@ def leave(status: int) -> NoReturn:
             continue
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os._exit(status)
-
-
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "graph_agent": {"level": "INFO"},
-        "uvicorn": {"level": "INFO"},
-    },
-}

@@ -1,0 +1,79 @@
+"""Several processes behind one socket, each the whole service; the parent starts, replaces and stops them.
+
+uvicorn's own supervisor runs uvicorn's own server, which knows nothing of ending streams.
+"""
+
+import logging
+import logging.config
+import multiprocessing
+import signal
+import socket
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+
+from graph_agent.serving.logs import LOGGING
+from graph_agent.serving.server import leave, serve_here
+from graph_agent.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+NOT_LOADED = 1
+"""A worker's exit status when its graphs did not load: another one would fare no better."""
+
+
+def serve_with_workers(settings: Settings, count: int) -> int:
+    """Serve with `count` processes until SIGTERM or SIGINT; the exit status."""
+    logging.config.dictConfig(LOGGING)
+    with listening_socket(settings.host, settings.port) as listening:
+        logger.info("%d workers running on http://%s:%d", count, *listening.getsockname()[:2])
+        return _Workers(settings, listening, count).run()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound and whose connections send small frames at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named TCP: asyncio switches Nagle's algorithm off for such sockets only, and it delays frames by 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(2048)
+    return listening
+
+
+class _Workers:
+    def __init__(self, settings: Settings, listening: socket.socket, count: int) -> None:
+        self._settings = settings
+        self._listening = listening
+        self._stopping = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        self._workers = [self._start() for _ in range(count)]
+
+    def run(self) -> int:
+        """Until the last one has ended."""
+        status = 0
+        while self._workers:
+            wait([worker.sentinel for worker in self._workers], timeout=1.0)
+            for worker in [worker for worker in self._workers if worker.exitcode is not None]:
+                self._workers.remove(worker)
+                if worker.exitcode == NOT_LOADED:
+                    status = NOT_LOADED
+                    self._stop()
+                elif not self._stopping:
+                    logger.error("a worker ended with status %s; starting another", worker.exitcode)
+                    self._workers.append(self._start())
+        return status
+
+    def _start(self) -> SpawnProcess:
+        worker = multiprocessing.get_context("spawn").Process(target=_work, args=(self._settings, self._listening))
+        worker.start()
+        return worker
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            worker.terminate()
+
+
+def _work(settings: Settings, listening: socket.socket) -> None:
+    leave(serve_here(settings, [listening]))

@@ -1,0 +1,225 @@
+"""`graph-agent serve` as a process: what it logs, how it stops, and what keeps it from starting."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from tests.serving.conftest import GRAPHS, Service, Upstream, ask
+from tests.wire import frames
+
+pytestmark = pytest.mark.anyio
+
+SOURCE = Path(__file__).parent.parent.parent / "src"
+PASSWORD = "hunter2"
+
+
+class Process(Service):
+    """A running `graph-agent serve`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        super().__init__("", asyncio.get_running_loop(), [])
+        self.process = process
+        self._listener = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.log.append(line.decode())
+
+    async def logged(self, words: str) -> str:
+        """The first line with these words, once there is one."""
+        while not (found := [line for line in self.log if words in line]):
+            assert not self._listener.done(), "".join(self.log)
+            await asyncio.sleep(0.01)
+        return found[0]
+
+    async def ended(self) -> int:
+        """The exit status, once the process has gone and all it said was read."""
+        await self._listener
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def graph_agent(*arguments: str, **settings: str) -> AsyncIterator[Process]:
+    """`graph-agent serve` on a free port, ended at the latest with the block."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("GRAPH_AGENT_", "DATABRICKS_"))}
+    values = {"PYTHONPATH": str(SOURCE), "GRAPH_AGENT_TRACING": "off"} | settings
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "graph_agent", "serve", "--port", "0", *arguments,
+        stderr=asyncio.subprocess.PIPE, env=environ | values,
+    )  # fmt: skip
+    running = Process(process)
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await running.ended()
+
+
+@asynccontextmanager
+async def ready(*arguments: str, **settings: str) -> AsyncIterator[Process]:
+    """The same, with the graphs of `tests/graphs` loaded."""
+    async with graph_agent("--config", str(GRAPHS), *arguments, **settings) as running:
+        with anyio.fail_after(30):
+            line = await running.logged("running on http")
+            running.url = next(word for word in line.split() if word.startswith("http://"))
+            await running.logged("ready: serving")
+        yield running
+
+
+async def rest_of(reader: asyncio.StreamReader) -> list[Any]:
+    """The frames of a raw, chunked answer, to the end of its connection."""
+    body = (await reader.read()).split(b"\r\n\r\n", 1)[1]
+    text = b""
+    while body:
+        size, body = body.split(b"\r\n", 1)
+        text, body = text + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return frames(text.decode())
+
+
+async def test_nothing_an_exception_says_is_logged() -> None:
+    async with ready() as running:
+        async with running.client() as client:
+            for fail in ("before", "after", "model", "tool", "interrupt", "late"):
+                for stream in (True, False):
+                    body = {"model": "failing", "input": "Go.", "stream": stream, "custom_inputs": {"fail": fail}}
+                    await client.post("/responses", json=body)
+            assert (await client.post("/responses", json={"model": "careless", "input": "Go."})).status_code == 200
+            assert (await client.post("/responses", json={"model": "team", "input": "Go."})).status_code == 200
+        running.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(10):
+            await running.ended()
+    log = "".join(running.log)
+    assert PASSWORD not in log
+    assert log.count("failed: graph_failed: Unreachable at ") == 8
+    assert "could not connect" in log
+    assert "Task exception was never retrieved" in log
+    assert "ValueError at " in log
+
+
+async def test_a_stopping_service_ends_its_streams_and_goes(upstream: Upstream, upstreams: Any) -> None:
+    async with ready() as running:
+        waiting, waiting_writer = await ask(running, upstream, stream=True)
+        blocked, blocked_writer = await ask(running, await upstreams(), stream=True, custom_inputs={"node": "blocking"})
+        whole, whole_writer = await ask(running, await upstreams(), stream=False)
+        upstream.say("Half")
+        stopped = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(10):
+            streamed = [await rest_of(reader) for reader in (waiting, blocked)]
+            replied = await whole.read()
+            await running.ended()
+        assert time.monotonic() - stopped < 10
+        for writer in (waiting_writer, blocked_writer, whole_writer):
+            writer.close()
+            await writer.wait_closed()
+    for *events, done in streamed:
+        assert done == "[DONE]"
+        assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+        assert events[-1]["response"]["error"]["code"] == "service_stopping"
+    assert replied.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"service_stopping"' in replied
+    assert [line for line in running.log if "Traceback" in line] == []
+
+
+async def test_a_run_that_ends_in_time_is_not_cut_by_a_stop(upstream: Upstream) -> None:
+    async with ready() as running:
+        reader, writer = await ask(running, upstream, stream=True)
+        running.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(10):
+            # Who comes now is told to come back, or finds the door shut.
+            async with running.client() as client:
+                while True:
+                    try:
+                        late = await client.post("/responses", json={"model": "plain", "input": "Hi"})
+                    except httpx.TransportError:
+                        break
+                    if late.status_code == 503:
+                        assert late.json()["error"]["code"] == "service_stopping"
+                        assert late.headers["retry-after"] == "5"
+                        break
+            upstream.say("Whole.")
+            upstream.end()
+            events = await rest_of(reader)
+            await running.ended()
+        writer.close()
+        await writer.wait_closed()
+    assert events[-2]["response"]["output"][0]["content"][0]["text"] == "Whole."
+
+
+async def test_ctrl_c_does_not_wait_for_a_synchronous_node(upstream: Upstream) -> None:
+    async with ready() as running:
+        _, writer = await ask(running, upstream, stream=True, custom_inputs={"node": "blocking"})
+        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(signal.SIGINT)
+        with anyio.fail_after(10):
+            await running.ended()
+        writer.close()
+        await writer.wait_closed()
+    assert [line for line in running.log if "Traceback" in line] == []
+
+
+async def test_several_workers_end_their_streams_too(upstream: Upstream) -> None:
+    async with graph_agent("--config", str(GRAPHS), "--workers", "2", GRAPH_AGENT_MAX_SECONDS="9") as running:
+        with anyio.fail_after(40):
+            line = await running.logged("running on http")
+            running.url = next(word for word in line.split() if word.startswith("http://"))
+            while sum("ready: serving" in line for line in running.log) < 2:
+                await asyncio.sleep(0.02)
+            reader, writer = await ask(running, upstream, stream=True)
+        running.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(12):
+            events = await rest_of(reader)
+            await running.ended()
+        writer.close()
+        await writer.wait_closed()
+    assert events[-1] == "[DONE]"
+    assert events[-2]["response"]["error"]["code"] == "service_stopping"
+
+
+async def test_the_port_answers_before_the_graphs_are_loaded() -> None:
+    started = time.monotonic()
+    async with graph_agent("--config", str(GRAPHS)) as running:
+        with anyio.fail_after(10):
+            line = await running.logged("running on http")
+            running.url = next(word for word in line.split() if word.startswith("http://"))
+            async with running.client() as client:
+                assert (await client.get("/health")).status_code == 200
+                took = time.monotonic() - started
+                early = await client.get("/ready")
+        assert took < 2.0
+        if early.status_code != 200:
+            assert early.json()["error"]["code"] == "not_ready"
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        ("def graph(:\n", "graph 'mine' did not load: SyntaxError at mine.py:1"),
+        (f"raise ValueError('{PASSWORD}')\n", "graph 'mine' did not load: ValueError at "),
+        ("import no_such_module\n", "no module named 'no_such_module'; add it to the requirements"),
+        ("import sys\nsys.exit(3)\n", "graph 'mine' did not load: SystemExit at "),
+    ],
+    ids=["syntax", "raises", "module", "exits"],
+)
+async def test_a_graph_that_does_not_load_ends_the_start_and_says_why(tmp_path: Path, graph: str, words: str) -> None:
+    (tmp_path / "mine.py").write_text(graph)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"mine": "./mine.py:graph"}}))
+    async with graph_agent("--config", str(tmp_path / "langgraph.json")) as running:
+        with anyio.fail_after(20):
+            status = await running.ended()
+    log = "".join(running.log)
+    assert status == 1
+    assert words in log
+    assert PASSWORD not in log
