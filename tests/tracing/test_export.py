@@ -313,7 +313,6 @@ async def test_an_experiment_id_in_the_environment_wins_over_the_name(tracking_u
 async def test_a_run_is_replayed_below_the_span_mlflow_opened(tracking_uri: str) -> None:
     import mlflow
 
-    mlflow.set_experiment("replayed")
     record = await recorded_run()
     with mlflow.start_span("predict", span_type="AGENT") as span:
         attach_to_active_span(record, span)
