@@ -6,14 +6,15 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import agenerate_from_stream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolCallChunk, ToolMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from graph_agent.tracing import RunRecord, SpanRecord
 
 Tree = tuple[Any, ...]
 
-USAGE = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+USAGE = UsageMetadata(input_tokens=7, output_tokens=3, total_tokens=10)
 
 
 class ScriptedModel(BaseChatModel):
@@ -54,7 +55,7 @@ class ScriptedModel(BaseChatModel):
         if self.calls and not any(isinstance(message, ToolMessage) for message in messages):
             yield AIMessageChunk(
                 content="",
-                tool_call_chunks=[{**call, "index": place} for place, call in enumerate(self.calls)],
+                tool_call_chunks=[ToolCallChunk(**one, index=place) for place, one in enumerate(self.calls)],
                 usage_metadata=USAGE,
             )
             return

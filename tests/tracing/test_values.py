@@ -50,7 +50,7 @@ CYCLE.append(CYCLE)
         (Form(name="Ann", password=SecretStr("hunter2")), {"name": "Ann", "password": "<SecretStr>"}),
         (Row(1, "hunter2"), {"number": 1}),
         ({1: "one", "set": {2}}, {"1": "one", "set": [2]}),
-        (Runtime(context={"token": "hunter2"}), "<Runtime>"),
+        (Runtime(context=Row(1, "hunter2")), "<Runtime>"),
         (object(), "<object>"),
         (2**80, 2**80),
         ("half: \ud800", "half: ?"),
