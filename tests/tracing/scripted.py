@@ -55,7 +55,10 @@ class ScriptedModel(BaseChatModel):
         if self.calls and not any(isinstance(message, ToolMessage) for message in messages):
             yield AIMessageChunk(
                 content="",
-                tool_call_chunks=[ToolCallChunk(**one, index=place) for place, one in enumerate(self.calls)],
+                tool_call_chunks=[
+                    ToolCallChunk(name=one["name"], args=one["args"], id=one["id"], index=place)
+                    for place, one in enumerate(self.calls)
+                ],
                 usage_metadata=USAGE,
             )
             return
