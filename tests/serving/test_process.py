@@ -158,13 +158,16 @@ async def test_a_run_that_ends_in_time_is_not_cut_by_a_stop(upstream: Upstream) 
     assert events[-2]["response"]["output"][0]["content"][0]["text"] == "Whole."
 
 
-async def test_ctrl_c_does_not_wait_for_a_synchronous_node(upstream: Upstream) -> None:
+async def test_a_second_ctrl_c_waits_for_no_run_and_no_synchronous_node(upstream: Upstream) -> None:
     async with ready() as running:
-        _, writer = await ask(running, upstream, stream=True, custom_inputs={"node": "blocking"})
+        reader, writer = await ask(running, upstream, stream=True, custom_inputs={"node": "blocking"})
         running.process.send_signal(signal.SIGINT)
-        running.process.send_signal(signal.SIGINT)
-        with anyio.fail_after(10):
+        with anyio.fail_after(3):
+            await running.logged("stopping: 1 runs have 4 s to finish")
+            running.process.send_signal(signal.SIGINT)
+            *_, failed, done = await rest_of(reader)
             await running.ended()
+        assert (failed["response"]["error"]["code"], done) == ("service_stopping", "[DONE]")
         writer.close()
         await writer.wait_closed()
     assert [line for line in running.log if "Traceback" in line] == []

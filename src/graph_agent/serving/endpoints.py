@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ ADDRESSES: Mapping[str, Dialect] = {
     "/v1/responses": OPENAI,
 }
 """Databricks' documentation lets bearer tokens call `/api/` addresses only, hence both prefixes."""
+
+HASTE_SECONDS = 0.1
+"""How soon a second Ctrl-C is noticed."""
 
 NO_RESPONSE_STATUS = 499
 """What nginx logs when the client has left; nobody reads it."""
@@ -96,12 +99,18 @@ class Endpoints:
             Route("/agent/info", self.info),
         ]
 
-    async def drain(self, *, grace_seconds: float) -> None:
-        """Take no new runs, let those under way finish for so long, then end the rest with `service_stopping`."""
+    async def drain(self, *, grace_seconds: float, in_haste: Callable[[], bool] = lambda: False) -> None:
+        """Take no new runs, let those under way finish for so long, then end the rest with `service_stopping`.
+
+        Once `in_haste` says so they are not waited for.
+        """
         self._stopping = True
-        ended = [asyncio.ensure_future(run.ended()) for run in self._runs]
-        if ended:
-            await asyncio.wait(ended, timeout=grace_seconds)
+        if self._runs:
+            logger.info("stopping: %d runs have %g s to finish", len(self._runs), grace_seconds)
+        waiting = {asyncio.ensure_future(run.ended()) for run in self._runs}
+        ends = asyncio.get_running_loop().time() + grace_seconds
+        while waiting and not in_haste() and asyncio.get_running_loop().time() < ends:
+            _, waiting = await asyncio.wait(waiting, timeout=HASTE_SECONDS)
         for run in list(self._runs):
             run.interrupt(_stopping())
 

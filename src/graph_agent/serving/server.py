@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
         app: Any = self.config.loaded_app
         while not isinstance(app, Starlette):
             app = app.app  # uvicorn's own middleware around ours
-        await app.state.drain(grace_seconds=0.0 if self.force_exit else GRACE_SECONDS)
+        await app.state.drain(grace_seconds=GRACE_SECONDS, in_haste=lambda: self.force_exit)
         await super().shutdown(sockets)
 
 
