@@ -7,13 +7,11 @@ the config. Source: LangGraph CLI configuration reference.
 
 import asyncio
 import importlib.util
-import inspect
 import itertools
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +21,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
+from graph_agent.factories import Factories
 from graph_agent.runs.failures import describe
 
 logger = logging.getLogger(__name__)
@@ -41,6 +40,9 @@ class GraphSpec:
     variable: str
     description: str | None = None
 
+    folders: tuple[Path, ...] = ()
+    """What else the graph may import from: the manifest's `dependencies` that are folders."""
+
 
 def read_manifest(path: Path) -> list[GraphSpec]:
     """The graphs `langgraph.json` names, in its order.
@@ -57,15 +59,29 @@ def read_manifest(path: Path) -> list[GraphSpec]:
     graphs = manifest.get("graphs") if isinstance(manifest, dict) else None
     if not isinstance(graphs, dict) or not graphs:
         raise GraphNotLoaded(f'{path} names no graph; expected {{"graphs": {{"name": "./file.py:graph"}}}}')
-    return [_spec(path, name, entry) for name, entry in graphs.items()]
+    folders = _folders(path, manifest.get("dependencies"))
+    return [_spec(path, name, entry, folders) for name, entry in graphs.items()]
 
 
-def _spec(manifest: Path, name: str, entry: Any) -> GraphSpec:
+def _folders(manifest: Path, dependencies: Any) -> tuple[Path, ...]:
+    """As `langgraph dev` does: requirements that are no folder are for whoever installs them."""
+    named = [one for one in dependencies if isinstance(one, str)] if isinstance(dependencies, list) else []
+    found = [(manifest.parent / one).resolve() for one in named]
+    return tuple(folder for folder in found if folder.is_dir())
+
+
+def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> GraphSpec:
     target, description = (entry.get("path"), entry.get("description")) if isinstance(entry, dict) else (entry, None)
     file, _, variable = target.rpartition(":") if isinstance(target, str) else ("", "", "")
     if not file or not variable:
         raise GraphNotLoaded(f"{manifest}: graph {name!r} must be './file.py:variable'", param=name)
-    return GraphSpec(name=name, path=(manifest.parent / file).resolve(), variable=variable, description=description)
+    return GraphSpec(
+        name=name,
+        path=(manifest.parent / file).resolve(),
+        variable=variable,
+        description=description,
+        folders=folders,
+    )
 
 
 class Catalog:
@@ -84,7 +100,8 @@ class Catalog:
         self._graphs: dict[str, Graph] = {}
         self._broken: dict[str, GraphNotLoaded] = {}
         self._seen: dict[str, Mapping[Path, int]] = {}
-        self._exits = AsyncExitStack()
+        self._factories = Factories()
+        self._folders = {spec.path.parent for spec in specs}
         self._loading = asyncio.Lock()
 
     @property
@@ -116,7 +133,7 @@ class Catalog:
 
     async def aclose(self) -> None:
         """Leave the context managers that made graphs."""
-        await self._exits.aclose()
+        await self._factories.aclose()
 
     async def get(self, name: str | None) -> Graph:
         """The graph of that name, the default one for `None`.
@@ -148,40 +165,19 @@ class Catalog:
             logger.error("%s; the graph loaded before, if any, goes on serving", error.message)
 
     async def _load(self, spec: GraphSpec) -> Graph:
-        module = await asyncio.to_thread(_import, spec)
+        module = await asyncio.to_thread(_import, spec, self._folders)
         try:
             made = getattr(module, spec.variable)
         except AttributeError:
             raise GraphNotLoaded(f"{spec.path.name} has no variable {spec.variable!r}", param=spec.name) from None
         try:
-            graph = await self._make(made)
+            graph = await self._factories.make(made)
         except (Exception, SystemExit) as error:
             logger.error("graph %s: its factory failed: %s", spec.name, describe(error))
             raise GraphNotLoaded(
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
             ) from None
         return _checked(spec, graph)
-
-    async def _make(self, made: Any) -> Any:
-        if isinstance(made, Pregel | StateGraph) or not callable(made):
-            return made
-        product = _call(made)
-        if inspect.isawaitable(product):
-            product = await product
-        if hasattr(product, "__aenter__"):
-            return await self._exits.enter_async_context(product)
-        if hasattr(product, "__enter__") and not isinstance(product, Pregel):
-            return self._exits.enter_context(product)
-        return product
-
-
-def _call(factory: Callable[..., Any]) -> Any:
-    takes = [
-        parameter
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-    ]
-    return factory({"configurable": {}}) if takes else factory()
 
 
 def _checked(spec: GraphSpec, graph: Any) -> Graph:
@@ -201,12 +197,13 @@ def _checked(spec: GraphSpec, graph: Any) -> Graph:
     return graph
 
 
-def _import(spec: GraphSpec) -> ModuleType:
+def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     """Execute the file afresh, under a name of its own, with its folder importable as for a script."""
     folder = str(spec.path.parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    _forget_siblings(spec.path.parent)
+    more = [str(one) for one in spec.folders if str(one) not in sys.path and one != spec.path.parent]
+    # First, also where another graph's folder went before it: both may have a module of one name.
+    sys.path[:] = [folder, *(one for one in sys.path if one != folder), *more]
+    _forget_siblings(spec.path.parent, graph_folders)
     name = f"graph_agent_graphs.{spec.path.stem}_{next(_versions)}"
     found = importlib.util.spec_from_file_location(name, spec.path)
     if found is None or found.loader is None or not spec.path.is_file():
@@ -231,11 +228,15 @@ def _why(spec: GraphSpec, error: BaseException) -> str:
     return describe(error)
 
 
-def _forget_siblings(folder: Path) -> None:
-    """Modules the graph imports from its own folder are executed afresh with it."""
+def _forget_siblings(folder: Path, graph_folders: Set[Path]) -> None:
+    """Modules the graph imports from its own folder are executed afresh with it, and not taken from another's."""
+    names = {path.stem for path in folder.glob("*.py")}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and Path(file).parent == folder and not name.startswith("graph_agent_graphs."):
+        if not file or name.startswith("graph_agent_graphs."):
+            continue
+        home = Path(file).parent
+        if home == folder or (name in names and home in graph_folders):
             del sys.modules[name]
 
 

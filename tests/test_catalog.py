@@ -1,0 +1,321 @@
+"""`langgraph.json` and the graphs it names, as strangers write them."""
+
+import asyncio
+import json
+import logging
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from langchain_core.messages import HumanMessage
+
+from graph_agent.catalog import Catalog, GraphSpec, read_manifest
+from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "hunter2"
+
+BUILDER = """
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+
+
+def says(text):
+    def answer(state):
+        return {"messages": [AIMessage(text)]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", answer)
+    builder.add_edge(START, "answer")
+    return builder
+
+"""
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Writes graph files and a `langgraph.json` that names `graph` of each; its path."""
+
+    def write(dependencies: list[str] | None = None, **files: str) -> Path:
+        for name, body in files.items():
+            (tmp_path / f"{name}.py").write_text(BUILDER + textwrap.dedent(body))
+        graphs = {name: f"./{name}.py:graph" for name in files}
+        manifest = tmp_path / "langgraph.json"
+        manifest.write_text(json.dumps({"graphs": graphs, "dependencies": dependencies or ["."]}))
+        return manifest
+
+    return write
+
+
+async def catalog(manifest: Path, **options: Any) -> Catalog:
+    opened = Catalog(read_manifest(manifest), **options)
+    await opened.open()
+    return opened
+
+
+async def said(catalog: Catalog, name: str | None = None) -> str:
+    graph = await catalog.get(name)
+    state = await graph.ainvoke({"messages": [HumanMessage("?")]})
+    return str(state["messages"][-1].text)
+
+
+# -- what a variable may be -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'graph = says("hello").compile()',
+        'graph = says("hello")',
+        """
+        def graph():
+            return says("hello").compile()
+        """,
+        """
+        def graph():
+            return says("hello")
+        """,
+        """
+        async def graph():
+            return says("hello").compile()
+        """,
+        """
+        def graph(config):
+            assert config["configurable"] == {}
+            return says("hello").compile()
+        """,
+        """
+        def graph(config=None, *, deep=True, **more):
+            return says("hello").compile()
+        """,
+        """
+        from contextlib import contextmanager
+
+        @contextmanager
+        def graph():
+            yield says("hello").compile()
+        """,
+        """
+        from contextlib import asynccontextmanager
+
+        @asynccontextmanager
+        async def graph(config):
+            yield says("hello")
+        """,
+        """
+        class Factory:
+            def __call__(self):
+                return says("hello").compile()
+
+        graph = Factory()
+        """,
+    ],
+    ids=[
+        "compiled", "builder", "function", "builder-function", "async-function", "with-config", "with-defaults",
+        "context-manager", "async-context-manager", "object",
+    ],
+)  # fmt: skip
+async def test_every_way_to_name_a_graph_is_served(folder: Folder, body: str) -> None:
+    opened = await catalog(folder(mine=body))
+    assert await said(opened) == "hello"
+    await opened.aclose()
+
+
+async def test_a_context_manager_is_left_by_the_task_that_entered_it(folder: Folder, tmp_path: Path) -> None:
+    """Clients of tool servers hold task groups, which refuse to be left by another task."""
+    body = f"""
+        from contextlib import asynccontextmanager
+        from pathlib import Path
+        import anyio
+
+        @asynccontextmanager
+        async def graph():
+            async with anyio.create_task_group():
+                yield says("hello").compile()
+            Path({str(tmp_path / "left")!r}).touch()
+    """
+    opened = Catalog(read_manifest(folder(mine=body)))
+    await asyncio.create_task(opened.open())
+    assert await said(opened) == "hello"
+    await asyncio.create_task(opened.aclose())
+    assert (tmp_path / "left").exists()
+
+
+async def test_a_manifest_may_describe_its_graphs(tmp_path: Path) -> None:
+    manifest = tmp_path / "langgraph.json"
+    manifest.write_text(
+        json.dumps({"graphs": {"a": {"path": "./a.py:graph", "description": "Does a."}, "b": "sub/b.py:make"}})
+    )
+    assert read_manifest(manifest) == [
+        GraphSpec(name="a", path=tmp_path / "a.py", variable="graph", description="Does a.", folders=()),
+        GraphSpec(name="b", path=tmp_path / "sub" / "b.py", variable="make", description=None, folders=()),
+    ]
+
+
+async def test_the_first_graph_is_the_default_unless_another_is_named(folder: Folder) -> None:
+    manifest = folder(one='graph = says("one")', two='graph = says("two")')
+    assert await said(await catalog(manifest)) == "one"
+    assert await said(await catalog(manifest, default="two")) == "two"
+    with pytest.raises(UnknownGraph, match="no graph named 'three'; known: one, two"):
+        Catalog(read_manifest(manifest), default="three")
+    with pytest.raises(UnknownGraph):
+        await (await catalog(manifest)).get("three")
+
+
+async def test_a_graph_imports_modules_of_its_own_folder_and_of_the_manifests_dependencies(
+    folder: Folder, tmp_path: Path
+) -> None:
+    (tmp_path / "own_words.py").write_text('WORDS = "own"')
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "shared_words.py").write_text('WORDS = "shared"')
+    body = """
+        from own_words import WORDS
+        from shared_words import WORDS as SHARED
+
+        graph = says(f"{WORDS} and {SHARED}")
+    """
+    assert await said(await catalog(folder(mine=body, dependencies=["./library", "langchain"]))) == "own and shared"
+
+
+async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_path: Path) -> None:
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "parts.py").write_text(f"WORDS = {name!r}")
+        (tmp_path / name / "graph.py").write_text(f"from parts import WORDS\n{BUILDER}\ngraph = says(WORDS)\n")
+    manifest = tmp_path / "langgraph.json"
+    manifest.write_text(json.dumps({"graphs": {name: f"./{name}/graph.py:graph" for name in ("left", "right")}}))
+    opened = await catalog(manifest)
+    assert [await said(opened, name) for name in ("left", "right")] == ["left", "right"]
+
+
+# -- what does not load -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("def graph(:", r"graph 'mine' did not load: SyntaxError at mine\.py:15"),
+        ("import no_such_package", "no module named 'no_such_package'; add it to the requirements"),
+        ("from langgraph import no_such_name", "graph 'mine' did not load: ImportError at "),
+        (f"raise ValueError('{PASSWORD}')", "graph 'mine' did not load: ValueError at "),
+        ("raise SystemExit(3)", "graph 'mine' did not load: SystemExit at "),
+        ("grahp = 1", r"mine\.py has no variable 'graph'"),
+        ("graph = 7", "graph 'mine': graph is a int, not a compiled LangGraph graph"),
+        ("def graph():\n    return None", "graph 'mine': graph is a NoneType, not a compiled LangGraph graph"),
+        (f"def graph():\n    raise ValueError('{PASSWORD}')", r"the factory of graph 'mine' failed \(ValueError\)"),
+        ("def graph():\n    raise SystemExit", r"the factory of graph 'mine' failed \(SystemExit\)"),
+        (
+            "from langgraph.checkpoint.memory import InMemorySaver as Saver\n"
+            "graph = says('').compile(checkpointer=Saver())",
+            "graph 'mine' is compiled with a checkpointer of its own; export builder.compile\\(\\) without one",
+        ),
+    ],
+    ids=[
+        "syntax", "no-module", "no-name", "raises", "exits", "no-variable", "no-graph", "factory-of-nothing",
+        "factory-raises", "factory-exits", "checkpointer",
+    ],
+)  # fmt: skip
+async def test_a_graph_that_does_not_load_is_named_with_the_reason(
+    folder: Folder, caplog: pytest.LogCaptureFixture, body: str, words: str
+) -> None:
+    with pytest.raises(GraphNotLoaded, match=words) as raised:
+        await catalog(folder(mine=body))
+    assert raised.value.param == "mine"
+    assert PASSWORD not in raised.value.message
+    assert PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"langgraph\.json does not exist; name your graphs there or pass --config"),
+        ("{", r"langgraph\.json cannot be read as JSON"),
+        ("[]", r"langgraph\.json names no graph; expected"),
+        ('{"graphs": {}}', r"langgraph\.json names no graph; expected"),
+        ('{"graphs": {"mine": "mine.py"}}', r"graph 'mine' must be '\./file\.py:variable'"),
+        ('{"graphs": {"mine": {"description": "x"}}}', r"graph 'mine' must be '\./file\.py:variable'"),
+        ('{"graphs": {"mine": 7}}', r"graph 'mine' must be '\./file\.py:variable'"),
+        ('{"graphs": {"mine": "./nowhere.py:graph"}}', r"graph 'mine': .*nowhere\.py is not a Python file"),
+    ],
+)
+async def test_a_manifest_that_names_no_graph_is_told_how(tmp_path: Path, content: str | None, words: str) -> None:
+    manifest = tmp_path / "langgraph.json"
+    if content is not None:
+        manifest.write_text(content)
+    with pytest.raises(GraphNotLoaded, match=words):
+        await catalog(manifest)
+
+
+# -- reload -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_edited_graph_is_live_on_the_next_request(folder: Folder) -> None:
+    opened = await catalog(folder(mine='graph = says("one")'), reload=True)
+    assert await said(opened) == "one"
+    folder(mine='graph = says("two")')
+    assert await said(opened) == "two"
+
+
+async def test_a_graph_that_was_not_edited_stays_the_same_object(folder: Folder) -> None:
+    opened = await catalog(folder(mine='graph = says("one").compile()'), reload=True)
+    assert await opened.get("mine") is await opened.get("mine")
+
+
+async def test_without_reload_an_edit_changes_nothing(folder: Folder) -> None:
+    opened = await catalog(folder(mine='graph = says("one")'))
+    folder(mine='graph = says("two")')
+    assert await said(opened) == "one"
+
+
+async def test_an_edited_module_beside_the_graph_reloads_it(folder: Folder, tmp_path: Path) -> None:
+    beside = tmp_path / "beside_words.py"
+    beside.write_text('WORDS = "one"')
+    opened = await catalog(folder(mine="from beside_words import WORDS\ngraph = says(WORDS)"), reload=True)
+    assert await said(opened) == "one"
+    beside.write_text('WORDS = "two"')
+    assert await said(opened) == "two"
+
+
+async def test_an_edit_that_does_not_load_keeps_the_last_good_graph_and_says_why(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = await catalog(folder(mine='graph = says("one")'), reload=True)
+    folder(mine="def graph(:")
+    caplog.set_level(logging.ERROR)
+    assert await said(opened) == "one"
+    assert "graph 'mine' did not load: SyntaxError at mine.py:15" in caplog.text
+    caplog.clear()
+    assert await said(opened) == "one"
+    assert caplog.text == ""
+    folder(mine='graph = says("three")')
+    assert await said(opened) == "three"
+
+
+async def test_a_graph_broken_from_the_start_is_told_to_its_callers_until_it_is_mended(folder: Folder) -> None:
+    opened = await catalog(folder(good='graph = says("good")', mine="def graph(:"), reload=True)
+    assert await said(opened, "good") == "good"
+    with pytest.raises(NotReady, match=r"SyntaxError at mine\.py:15; mend it and send the request again"):
+        await opened.get("mine")
+    folder(good='graph = says("good")', mine='graph = says("mended")')
+    assert await said(opened, "mine") == "mended"
+
+
+async def test_many_requests_after_an_edit_load_it_once(folder: Folder, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    body = f"""
+        with open({str(count)!r}, "a") as file:
+            file.write("x")
+        graph = says("one")
+    """
+    opened = await catalog(folder(mine=body), reload=True)
+    folder(mine=body.replace("one", "two"))
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(opened.get, "mine")
+    assert count.read_text() == "xx"
