@@ -32,21 +32,21 @@ def fill_context(
         return values
     try:
         return schema(**values)
-    except ValidationError as error:
+    except Exception as error:
         if not values:
             return None
-        where = ".".join(str(step) for step in error.errors()[0]["loc"])
-        raise InvalidRequest(
-            f"custom_inputs.{where} does not fit this graph's context", param=f"custom_inputs.{where}"
-        ) from None
-    except TypeError:
-        if not values:
-            return None
-        missing = sorted(_required(schema) - values.keys())
-        raise InvalidRequest(
-            f"custom_inputs lacks {', '.join(missing)}, which this graph's context requires",
-            param=f"custom_inputs.{missing[0]}" if missing else "custom_inputs",
-        ) from None
+        raise _misfit(schema, values, error) from None
+
+
+def _misfit(schema: Any, values: Mapping[str, Any], error: Exception) -> InvalidRequest:
+    """What is wrong with the values, without repeating them: the schema is a stranger's, and so is what it raises."""
+    if isinstance(error, ValidationError) and (steps := error.errors()[0]["loc"]):
+        param = ".".join(["custom_inputs", *map(str, steps)])
+        return InvalidRequest(f"{param} does not fit this graph's context", param=param)
+    if missing := sorted(_required(schema) - values.keys()):
+        message = f"custom_inputs lacks {', '.join(missing)}, which this graph's context requires"
+        return InvalidRequest(message, param=f"custom_inputs.{missing[0]}")
+    return InvalidRequest("custom_inputs does not fit this graph's context", param="custom_inputs")
 
 
 def _is_model(schema: Any) -> bool:
@@ -62,6 +62,8 @@ def _field_names(schema: Any) -> list[str]:
 
 
 def _required(schema: Any) -> set[str]:
+    if not dataclasses.is_dataclass(schema):
+        return set()
     missing = dataclasses.MISSING
     return {
         field.name
