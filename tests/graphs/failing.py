@@ -1,5 +1,6 @@
 """Fails where it is told to; every exception holds a password."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ class Unreachable(Exception):
 
 @dataclass
 class Context:
-    fail: Literal["before", "after", "model", "tool", "interrupt", "late"]
+    fail: Literal["before", "after", "model", "tool", "interrupt", "late", "exit"]
 
 
 MODELS: dict[str, ScriptedModel] = {
@@ -40,6 +41,8 @@ async def answer(state: MessagesState, runtime: Runtime[Context]) -> dict[str, A
     where = runtime.context.fail
     if where == "before":
         raise Unreachable(f"postgres://me:{PASSWORD}@db")
+    if where == "exit":
+        sys.exit(PASSWORD)
     if where == "interrupt":
         interrupt({"question": PASSWORD})
     said = await MODELS[where].ainvoke(state["messages"])

@@ -20,6 +20,7 @@ PLACES = {
     "tool": (500, "graph_failed"),
     "interrupt": (501, "approvals_not_served"),
     "late": (500, "graph_failed"),
+    "exit": (500, "graph_failed"),
 }
 FAILURES = pytest.mark.parametrize("fail", PLACES)
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")

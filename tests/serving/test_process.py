@@ -91,7 +91,7 @@ async def rest_of(reader: asyncio.StreamReader) -> list[Any]:
 async def test_nothing_an_exception_says_is_logged() -> None:
     async with ready() as running:
         async with running.client() as client:
-            for fail in ("before", "after", "model", "tool", "interrupt", "late"):
+            for fail in ("before", "after", "model", "tool", "interrupt", "late", "exit"):
                 for stream in (True, False):
                     body = {"model": "failing", "input": "Go.", "stream": stream, "custom_inputs": {"fail": fail}}
                     await client.post("/responses", json=body)
