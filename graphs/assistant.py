@@ -14,9 +14,8 @@ from graph_agent.nodes.planner import requested_nodes
 from graph_agent.toolbox import calculator, convert_units, current_time
 
 PROMPT = """You are the assistant of the graph-agent project. Answer questions about the project only from its \
-documentation, which search_docs finds: search first, always. Answer in one or two short sentences and cite the passage \
-you used by its number, such as [1]. If the passages do not answer the question, reply exactly: The documents do not \
-answer this. Use the other tools for every calculation, time and unit."""
+documentation, which search_docs finds: search first, always. Answer in one or two short sentences and cite the \
+passage you used by its number, such as [1]. Use the other tools for every calculation, time and unit."""
 
 NOTHING_FOUND = "The documents do not answer this."
 
@@ -25,18 +24,20 @@ documents = DocumentSearch(
     description="Search the documentation of graph-agent.",
     example="topic",
 )
+model = chat_model(temperature=0)
 tools = [calculator, current_time, convert_units]
 
 builder = StateGraph(AgentState, context_schema=AgentContext)
 builder.add_node(
     "planner",
     make_planner(
-        model=chat_model(temperature=0),
+        model=model,
         tools=[documents.schema, *tools],
         prompt=PROMPT,
         # For small models: a large one decides well by itself, and then greets without a search.
         look_first=True,
         nothing_found=NOTHING_FOUND,
+        check=model,
     ),
 )
 builder.add_node("retriever", make_retriever(documents))

@@ -8,10 +8,12 @@ import anyio
 import pytest
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.tools import ToolException, tool
 from langgraph.graph import START, StateGraph
+from pydantic import Field
 
 from graph_agent import AgentState, make_planner, make_retriever, make_tools
 from graph_agent.errors import RetrievalFailed
@@ -26,8 +28,7 @@ class Says(BaseChatModel):
     """Gives the scripted messages in order and keeps what it was asked."""
 
     script: list[AIMessage]
-    asked: list[list[BaseMessage]] = []
-    offered: list[Any] = []
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
 
     @property
     def _llm_type(self) -> str:
@@ -38,6 +39,9 @@ class Says(BaseChatModel):
 
     def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
         raise NotImplementedError
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
@@ -98,9 +102,9 @@ async def endless(x: int) -> int:
 TOOLS = [add, leaky, helpful, endless]
 
 
-def graph_of(model: Says, shelf: Shelf, **retriever: Any) -> Any:
+def graph_of(model: Says, shelf: Shelf, check: Says | None = None, **retriever: Any) -> Any:
     builder = StateGraph(AgentState)
-    planner = make_planner(model=model, tools=[*TOOLS], prompt="Be brief.", nothing_found="I do not know.")
+    planner = make_planner(model=model, tools=[*TOOLS], prompt="Be brief.", nothing_found="I do not know.", check=check)
     builder.add_node("planner", planner)
     builder.add_node("retriever", make_retriever(shelf, **retriever))
     builder.add_node("tools", make_tools(TOOLS, skip=[shelf.name], seconds=0.2))
@@ -142,6 +146,26 @@ async def test_a_search_that_finds_nothing_is_answered_without_asking_the_model_
     assert state["messages"][-1].content == "I do not know."
     assert len(model.asked) == 1
     assert state["custom_outputs"]["sources"] == []
+
+
+@pytest.mark.parametrize(("verdict", "answer"), [("No.", "I do not know."), ("yes", "8000 [1]"), ("Hm", "8000 [1]")])
+async def test_passages_that_do_not_answer_the_question_are_declined_before_anything_is_written(
+    verdict: str, answer: str
+) -> None:
+    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
+    check = Says(script=[AIMessage(verdict)])
+    state = await run(model, Shelf(port=[passage("p", "The port is 8000.")]), check=check)
+    assert state["messages"][-1].text == answer
+    request = check.asked[0][-1].text
+    assert "[1] The port is 8000." in request
+    assert "question" in request
+
+
+async def test_an_answer_from_tools_is_not_checked_against_passages() -> None:
+    model = Says(script=[calls(("c1", "add", {"a": 2, "b": 3})), AIMessage("5")])
+    check = Says(script=[AIMessage("no")])
+    state = await run(model, Shelf(), check=check)
+    assert (state["messages"][-1].text, check.asked) == ("5", [])
 
 
 async def test_a_failed_search_beside_a_good_one_is_told_to_the_planner() -> None:

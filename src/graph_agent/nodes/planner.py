@@ -7,7 +7,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from graph_agent.contract import AgentState, Source
+from graph_agent.nodes.answerable import answerable
 from graph_agent.nodes.citations import CheckedCitations, cite
+from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 
 Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
 
@@ -19,19 +21,21 @@ def make_planner(
     prompt: str,
     look_first: bool = False,
     nothing_found: str | None = None,
+    check: BaseChatModel | None = None,
 ) -> Node:
     """A node that asks `model` what to do next, with `tools` to choose from.
 
     Its last message is the answer: citations in it are checked against `state["sources"]`, become annotations, and
     `custom_outputs["sources"]` lists what was retrieved. With `look_first`, the first move of a turn is a tool call:
     a small model would rather answer from memory. With `nothing_found`, a turn whose searches found nothing is answered
-    with that sentence, and an answer that is that sentence cites nothing.
+    with that sentence, and an answer that is that sentence cites nothing. With `check` too, that model is first asked
+    whether the passages answer the question at all; see `answerable`.
     """
 
     async def plan(state: AgentState) -> dict[str, Any]:
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
-        if nothing_found is not None and results and all(result.content == EMPTY_SEARCH for result in results):
+        if nothing_found is not None and results and not await _worth_answering(state, results, check):
             return _answered(AIMessage(nothing_found), sources, cites=False)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         choice = {"tool_choice": "required"} if look_first and not results else {}
@@ -41,6 +45,18 @@ def make_planner(
         return _answered(said, sources, cites=said.text.strip() != nothing_found)
 
     return plan
+
+
+async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], check: BaseChatModel | None) -> bool:
+    """False when searches were all that was done, and they found nothing that answers the question."""
+    if all(result.content == EMPTY_SEARCH for result in results):
+        return False
+    searched = all(PASSAGES in result.additional_kwargs for result in results)
+    if check is None or not searched:
+        return True
+    passages = "\n\n".join(str(result.content) for result in results)
+    question = next(message.text for message in reversed(state["messages"]) if isinstance(message, HumanMessage))
+    return await answerable(question, passages, model=check)
 
 
 def requested_nodes(
@@ -64,10 +80,6 @@ def requested_calls(messages: Sequence[BaseMessage]) -> list[Any]:
     """The tool calls of the planner's last message."""
     last = messages[-1] if messages else None
     return list(last.tool_calls) if isinstance(last, AIMessage) else []
-
-
-EMPTY_SEARCH = "No passage fits this query."
-"""What the retriever says in a tool message when nothing was found."""
 
 
 def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:

@@ -12,7 +12,8 @@ from langchain_core.runnables import RunnableConfig
 
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
-from graph_agent.nodes.planner import EMPTY_SEARCH, requested_calls
+from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.planner import requested_calls
 from graph_agent.tracing import record_retrieval
 
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
@@ -60,7 +61,10 @@ def make_retriever(
             if keep is not None:
                 result = keep(str(call["args"].get("query", "")), result)
             shown = _take(result, sources, first=first - known)
-            messages.append(ToolMessage(_listing(shown), tool_call_id=call["id"], name=search.name))
+            marks = {PASSAGES: len(shown)}
+            messages.append(
+                ToolMessage(_listing(shown), tool_call_id=call["id"], name=search.name, additional_kwargs=marks)
+            )
         return {"messages": messages, "sources": sources[known:]}
 
     return retrieve
