@@ -17,9 +17,7 @@ async def fail() -> None:
 
 
 async def answer(state: MessagesState) -> dict[str, Any]:
-    forgotten = asyncio.create_task(fail())
-    while not forgotten.done():
-        await asyncio.sleep(0)
+    await asyncio.wait([asyncio.create_task(fail())])
     try:
         raise KeyError(PASSWORD)
     except KeyError:

@@ -224,6 +224,16 @@ def test_two_runs_whose_endpoint_gives_every_message_one_id_stay_apart() -> None
     ]
 
 
+def test_an_answer_nobody_streamed_may_say_what_was_commentary_before() -> None:
+    events = translated(
+        token("Done.", last=True),
+        returns(AIMessage("Done.", id="m-1", tool_calls=[CALL])),
+        returns(ToolMessage("seen", tool_call_id="call_1", id="t")),
+        returns(AIMessage("Done.", id="m-2")),
+    )
+    assert phases(events[-1]["response"]) == [("Done.", "commentary"), ("Done.", "final_answer")]
+
+
 def test_a_chunk_of_no_speaker_is_nobodys_text() -> None:
     assert gist(translated(token("private", run=None))) == ["completed"]
 

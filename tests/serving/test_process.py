@@ -29,19 +29,23 @@ class Process(Service):
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         super().__init__("", asyncio.get_running_loop(), [])
         self.process = process
+        self._news = asyncio.Event()
         self._listener = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.log.append(line.decode())
+            self._news.set()
+        self._news.set()
 
-    async def logged(self, words: str) -> str:
-        """The first line with these words, once there is one."""
-        while not (found := [line for line in self.log if words in line]):
-            assert not self._listener.done(), "".join(self.log)
-            await asyncio.sleep(0.01)
-        return found[0]
+    async def logged(self, words: str, *, times: int = 1) -> str:
+        """The line in which these words were logged so many times."""
+        while len(found := [line for line in self.log if words in line]) < times:
+            assert not self.process.stderr.at_eof(), "".join(self.log)  # type: ignore[union-attr]
+            self._news.clear()
+            await self._news.wait()
+        return found[-1]
 
     async def ended(self) -> int:
         """The exit status, once the process has gone and all it said was read."""
@@ -148,6 +152,7 @@ async def test_a_run_that_ends_in_time_is_not_cut_by_a_stop(upstream: Upstream) 
                     if late.status_code == 503:
                         assert late.json()["error"]["code"] == "service_stopping"
                         assert late.headers["retry-after"] == "5"
+                        assert (await client.get("/ready")).status_code == 503
                         break
             upstream.say("Whole.")
             upstream.end()
@@ -178,8 +183,7 @@ async def test_several_workers_end_their_streams_too(upstream: Upstream) -> None
         with anyio.fail_after(40):
             line = await running.logged("running on http")
             running.url = next(word for word in line.split() if word.startswith("http://"))
-            while sum("ready: serving" in line for line in running.log) < 2:
-                await asyncio.sleep(0.02)
+            await running.logged("ready: serving", times=2)
             reader, writer = await ask(running, upstream, stream=True)
         running.process.send_signal(signal.SIGTERM)
         with anyio.fail_after(12):
@@ -209,12 +213,10 @@ async def test_the_port_answers_before_the_graphs_are_loaded() -> None:
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        ("def graph(:\n", "graph 'mine' did not load: SyntaxError at mine.py:1"),
         (f"raise ValueError('{PASSWORD}')\n", "graph 'mine' did not load: ValueError at "),
-        ("import no_such_module\n", "no module named 'no_such_module'; add it to the requirements"),
         ("import sys\nsys.exit(3)\n", "graph 'mine' did not load: SystemExit at "),
     ],
-    ids=["syntax", "raises", "module", "exits"],
+    ids=["raises", "exits"],
 )
 async def test_a_graph_that_does_not_load_ends_the_start_and_says_why(tmp_path: Path, graph: str, words: str) -> None:
     (tmp_path / "mine.py").write_text(graph)

@@ -84,7 +84,8 @@ class Speech:
     def _close(self, run: str, phase: Phase | None, status: Status = "completed") -> Iterator[Event]:
         text = self._open.pop(run)
         whole = text.whole
-        self._closed[whole.strip()] = text.index
+        if phase != "commentary":
+            self._closed[whole.strip()] = text.index
         annotations = annotations_of(text.message) if text.message is not None else []
         for position, annotation in enumerate(annotations):
             yield events.annotation_added(text.item_id, text.index, position, annotation)

@@ -119,9 +119,9 @@ class Endpoints:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """200 once runs can start, 503 before."""
-        if self._gate.service is None:
-            why = self._gate.failure or NotReady("the graphs are still loading")
+        """200 while runs can start, 503 before and after."""
+        if self._stopping or self._gate.service is None:
+            why = _stopping() if self._stopping else self._gate.failure or NotReady("the graphs are still loading")
             return JSONResponse({"status": "not_ready"} | NotReady(why.message).body(), status_code=503)
         return JSONResponse({"status": "ready"})
 
