@@ -1,4 +1,4 @@
-"""One question and what the agent did with it -> figures. Pure functions; a figure is 0 or 1, or `None` if not asked."""
+"""One question and what the agent did with it -> figures, each 0 or 1, or `None` if not asked. Pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -157,8 +156,7 @@ def test_a_failing_graph_ends_the_stream_and_raises_without_the_stranger_s_words
     before = traces()
     events = []
     with pytest.raises(GraphFailed) as failed:
-        for event in agent.predict_stream(question("fail")):
-            events.append(event)
+        events.extend(agent.predict_stream(question("fail")))
     assert [event.type for event in events][-2:] == ["error", "response.failed"]
     (trace,) = new_traces(before)
     everything = f"{failed.value}{[event.model_dump() for event in events]}{trace.to_json()}"

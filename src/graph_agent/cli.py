@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from graph_agent.errors import AgentError
 from graph_agent.settings import Settings
@@ -71,8 +72,8 @@ def _service_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(options: argparse.Namespace, **overrides: str) -> Settings:
-    flags = {name: getattr(options, name, None) for name in ("config", "graph", "host", "port")}
-    return Settings.from_environment(**flags, **overrides)
+    flags: dict[str, Any] = {name: getattr(options, name, None) for name in ("config", "graph", "host", "port")}
+    return Settings.from_environment(None, **flags, **overrides)
 
 
 # Each command imports what it needs when it runs: `serve` binds its port before anything heavy is loaded, and

@@ -21,7 +21,7 @@ Any other failed tool is told to the caller as failed and no more: its text may 
 class AgentContext:
     """The run's context for graphs that declare it: `StateGraph(AgentState, context_schema=AgentContext)`."""
 
-    caller: Caller = Caller("local")
+    caller: Caller = field(default_factory=lambda: Caller("local"))
     """The verified caller; never taken from the request's body."""
 
     thread: str | None = None

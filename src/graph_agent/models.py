@@ -39,10 +39,12 @@ def _connect(name: str, parameters: dict[str, Any]) -> BaseChatModel:
 
         timeout = settings().request_seconds
         defaults = {"timeout": timeout, "max_retries": RETRIES, "workspace_client": workspace_client()}
-        return ChatDatabricks(model=endpoint, **defaults | parameters)
+        served: BaseChatModel = ChatDatabricks(model=endpoint, **defaults | parameters)
+        return served
     from langchain.chat_models import init_chat_model
 
-    return init_chat_model(name, **parameters)
+    model: BaseChatModel = init_chat_model(name, **parameters)
+    return model
 
 
 class DeferredChatModel(BaseChatModel):

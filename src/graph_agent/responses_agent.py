@@ -10,7 +10,7 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import SpanStatusCode
-from mlflow.pyfunc import ResponsesAgent
+from mlflow.pyfunc import ResponsesAgent  # type: ignore[attr-defined]
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 
 from graph_agent.bridge import call, iterate
@@ -22,6 +22,7 @@ from graph_agent.protocol.incoming import Invocation, parse_request
 from graph_agent.runs.runner import Run
 from graph_agent.settings import Settings
 from graph_agent.tracing import RunRecorder, attach_to_active_span
+from graph_agent.tracing.tracer import usage_attributes
 
 
 class GraphResponsesAgent(ResponsesAgent):
@@ -39,7 +40,8 @@ class GraphResponsesAgent(ResponsesAgent):
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
 
-    def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:
+    # MLflow's own base classes disagree on these signatures; this is the one its documentation gives.
+    def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:  # type: ignore[override]
         """The whole response.
 
         Raises:
@@ -50,7 +52,7 @@ class GraphResponsesAgent(ResponsesAgent):
             response = event.get("response", response)
         return ResponsesAgentResponse(**response)
 
-    def predict_stream(
+    def predict_stream(  # type: ignore[override]
         self, request: ResponsesAgentRequest
     ) -> Generator[ResponsesAgentStreamEvent, None, None]:
         """The events of `/responses`, one terminal event last. Closing the generator stops the graph.
@@ -127,7 +129,9 @@ class _SpanTrace:
     def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
         """Close the record; a run that failed or was cancelled is an error in the trace."""
         bad = status in ("failed", "cancelled")
-        self.handler.close(status="ERROR" if bad else "OK", outputs={"output": output})
+        self.handler.close(
+            status="ERROR" if bad else "OK", outputs={"output": output}, attributes=usage_attributes(usage)
+        )
 
     def attach(self, span: Any) -> None:
         """Put the run's steps under MLflow's span."""

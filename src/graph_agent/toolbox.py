@@ -32,7 +32,7 @@ def calculator(
         names={"pi": math.pi, "e": math.e},
     )
     try:
-        value = evaluator.eval(expression.replace("^", "**").replace("×", "*").replace("÷", "/"))
+        value = evaluator.eval(expression.replace("^", "**").replace("\u00d7", "*").replace("\u00f7", "/"))
     except ZeroDivisionError:
         raise ToolException("division by zero has no value") from None
     except (InvalidExpression, SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError):

@@ -57,9 +57,7 @@ def chat_backend(settings: Settings) -> ChatBackend:
     if is_upstream(settings):
         from graph_agent.local.upstream import UpstreamModel
 
-        return UpstreamModel(
-            settings.local_weights, model=settings.local_model_name, api_key=settings.local_api_key
-        )
+        return UpstreamModel(settings.local_weights, model=settings.local_model_name, api_key=settings.local_api_key)
     from graph_agent.local.model import LocalModel
 
     path = model_path(settings)

@@ -85,6 +85,9 @@ async def _load(settings: Settings, gate: Gate, on_failed_start: Callable[[Agent
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:
         gate.open(service)
+        if service.tracer is not None:
+            # Now, as opening a new SQLite store takes seconds; not before, as its imports would delay the graphs'.
+            service.tracer.start()
         logger.info("ready: serving %s", ", ".join(service.catalog.names))
     if gate.failure is not None and on_failed_start is not None:
         on_failed_start(gate.failure)

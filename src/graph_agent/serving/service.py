@@ -17,6 +17,9 @@ class Tracer(Protocol):
     def open(self, *, invocation: Invocation, caller: Caller, graph: str) -> Recorder:
         """A recorder whose `trace_id` is known from the start."""
 
+    def start(self) -> None:
+        """Begin to open the store, in the background."""
+
     def close(self, timeout_seconds: float) -> Any:
         """Deliver what waits, for at most so long."""
 

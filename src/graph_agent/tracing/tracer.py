@@ -31,7 +31,7 @@ class RunTrace:
             status="ERROR" if status in FAILED else "OK",
             error=FAILED.get(status),
             outputs={"choices": [{"message": {"role": "assistant", "content": answer}}], "output": output},
-            attributes={"graph_agent.status": status, **_usage(usage)},
+            attributes={"graph_agent.status": status, **usage_attributes(usage)},
         )
         self._deliver(record)
 
@@ -85,6 +85,7 @@ class Tracer:
         self._exporter.close(timeout_seconds)
 
 
-def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+def usage_attributes(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's token counts as the attribute of its root span; none where nothing was counted."""
     counts = {name: usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
     return {CHAT_USAGE: counts} if any(counts.values()) else {}
