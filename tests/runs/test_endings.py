@@ -439,11 +439,13 @@ async def test_the_budget_of_time_ends_a_run_whose_node_swallows_its_cancellatio
 
     run = a_run(chain(stubborn), budgets=Budgets(seconds=0.2))
     run.start()
-    with anyio.fail_after(4):
-        events = [event async for batch in run.batches(quiet_seconds=5) for event in batch]
+    try:
+        with anyio.fail_after(4):
+            events = [event async for batch in run.batches(quiet_seconds=5) for event in batch]
+    finally:
+        release.set()
+        await run.aclose()
     assert _told_budget(events)[0] == "seconds"
-    release.set()
-    await run.aclose()
 
 
 async def test_a_graph_that_swallows_what_stops_it_is_cut_all_the_same() -> None:

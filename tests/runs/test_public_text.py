@@ -449,6 +449,19 @@ async def test_a_subgraph_streams_and_what_its_parent_returns_again_is_not_said_
     assert phases(events[-1]["response"]) == [("One.", "commentary"), ("Two.", "final_answer")]
 
 
+async def test_an_agent_in_a_subgraph_is_told_as_if_it_stood_alone() -> None:
+    @tool
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    alone = _agent(says(["Let me look.", Call("look")], "I saw it."), [look])
+    builder = StateGraph(MessagesState)
+    builder.add_node("team", alone)
+    builder.add_edge(START, "team")
+    assert gist(await events_of(builder.compile())) == gist(await events_of(alone))
+
+
 async def test_a_subgraph_that_answers_in_short_form_is_not_said_twice() -> None:
     def first(state: MessagesState) -> dict[str, Any]:
         return {"messages": [("ai", "One.")]}
