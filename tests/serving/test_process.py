@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -228,3 +229,14 @@ async def test_a_graph_that_does_not_load_ends_the_start_and_says_why(tmp_path: 
     assert status == 1
     assert words in log
     assert PASSWORD not in log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_port_that_is_taken_ends_the_start_and_says_so(workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with graph_agent("--config", str(GRAPHS), "--workers", workers, "--port", port) as running:
+            with anyio.fail_after(20):
+                assert await running.ended() == 1
+    assert "address already in use" in "".join(running.log).lower()
+    assert "Traceback" not in "".join(running.log)

@@ -85,7 +85,8 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -
         )
     )
     log_uncaught_elsewhere()
-    with contextlib.suppress(KeyboardInterrupt):
+    # uvicorn exits by itself where it cannot listen.
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets)
     return 1 if failures or not server.started else 0
 

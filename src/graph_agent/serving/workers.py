@@ -18,13 +18,18 @@ from graph_agent.settings import Settings
 logger = logging.getLogger(__name__)
 
 NOT_LOADED = 1
-"""A worker's exit status when its graphs did not load: another one would fare no better."""
+"""The exit status of a worker whose graphs did not load, another one would fare no better, and of a failed start."""
 
 
 def serve_with_workers(settings: Settings, count: int) -> int:
     """Serve with `count` processes until SIGTERM or SIGINT; the exit status."""
     logging.config.dictConfig(LOGGING)
-    with listening_socket(settings.host, settings.port) as listening:
+    try:
+        listening = listening_socket(settings.host, settings.port)
+    except OSError as error:
+        logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror)
+        return NOT_LOADED
+    with listening:
         logger.info("%d workers running on http://%s:%d", count, *listening.getsockname()[:2])
         return _Workers(settings, listening, count).run()
 
