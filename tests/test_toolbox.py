@@ -17,6 +17,8 @@ from graph_agent.toolbox import calculator, convert_units, current_time
         ("sqrt(2) * 10", "14.14213562"),
         ("17 % 5 + 7 // 2", "5"),
         ("round(10 / 3, 2)", "3.33"),
+        ("15% * 840", "126"),
+        ("17 % 5", "2"),
     ],
 )
 def test_the_calculator_works_out_arithmetic(expression: str, value: str) -> None:

@@ -80,6 +80,9 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
             for line in response.iter_lines():
                 if line.startswith("data: {"):
                     printer.show(json.loads(line.removeprefix("data: ")))
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        return 0
     except httpx.ConnectError:
         raise NotReady(f"nothing answers at {address}; start it with graph-agent dev, or leave --url out") from None
     except httpx.HTTPError as error:

@@ -1,6 +1,7 @@
 """Ready-made tools: arithmetic, date and time, unit conversion. Each stands on a well-kept library."""
 
 import math
+import re
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
@@ -17,13 +18,13 @@ def calculator(
     expression: Annotated[
         str,
         Field(
-            description="numbers and + - * / // % ** ( ) sqrt log exp round abs pi",
+            description="numbers and + - * / ** ( ) sqrt() log() exp() round() pi",
             max_length=MOST_CHARACTERS,
             examples=["12.5 * (3 + 4)"],
         ),
     ],
 ) -> str:
-    """Work out an arithmetic expression."""
+    """Work out an arithmetic expression of plain numbers."""
     from simpleeval import InvalidExpression, SimpleEval
 
     functions = {name: getattr(math, name) for name in ("sqrt", "log", "exp", "sin", "cos", "tan", "floor", "ceil")}
@@ -32,7 +33,7 @@ def calculator(
         names={"pi": math.pi, "e": math.e},
     )
     try:
-        value = evaluator.eval(expression.replace("^", "**").replace("\u00d7", "*").replace("\u00f7", "/"))
+        value = evaluator.eval(_as_python(expression))
     except ZeroDivisionError:
         raise ToolException("division by zero has no value") from None
     except (InvalidExpression, SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError):
@@ -40,6 +41,15 @@ def calculator(
             "this is not an arithmetic expression; write numbers and operators only, such as (2 + 3) * 4"
         ) from None
     return _number(value)
+
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?!\s*[\d(])")
+
+
+def _as_python(expression: str) -> str:
+    """Arithmetic as people write it, in Python's operators: `15% * 840`, `2^10`, and the signs of school books."""
+    signs = {"^": "**", "\u00d7": "*", "\u00f7": "/"}
+    return _PERCENT.sub(r"(\1/100)", "".join(signs.get(sign, sign) for sign in expression))
 
 
 @tool
@@ -67,7 +77,7 @@ def convert_units(
     from_unit: Annotated[str, Field(max_length=30, examples=["miles"])],
     to_unit: Annotated[str, Field(max_length=30, examples=["km"])],
 ) -> str:
-    """Convert a value from one unit to another."""
+    """Convert a quantity between units: length, mass, temperature, volume, speed, time, data, energy."""
     from pint import DimensionalityError, UndefinedUnitError
 
     try:

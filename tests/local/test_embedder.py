@@ -25,7 +25,7 @@ def minilm() -> MiniLMEmbedder:
     cache = Path(os.environ.get("GRAPH_AGENT_CACHE_DIR") or default_cache_dir(os.environ))
     paths = [cache / weights.file_name for weights in (MINILM, MINILM_TOKENIZER)]
     if not all(is_verified(path, weights) for path, weights in zip(paths, (MINILM, MINILM_TOKENIZER), strict=True)):
-        pytest.skip("the embedding model is not in the cache folder; `graph-agent model` fetches it")
+        pytest.fail("the embedding model is not in the cache folder; `graph-agent model` fetches it")
     return MiniLMEmbedder(*paths)
 
 

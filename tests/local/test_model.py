@@ -1,5 +1,4 @@
 import json
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -17,7 +16,8 @@ from graph_agent.errors import InvalidRequest, LocalModelFailed, PromptTooLong
 from graph_agent.local.engine import Engine, EngineOptions, Piece, Turn
 from graph_agent.local.model import LocalModel
 from graph_agent.local.upstream import UpstreamModel
-from graph_agent.settings import default_cache_dir
+from graph_agent.local.weights import WEIGHTS
+from graph_agent.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -248,9 +248,9 @@ async def test_an_upstream_failure_is_told_without_its_words(reply: Response, me
 
 @pytest.mark.local_model
 async def test_the_real_model_answers_and_stops_when_its_reader_leaves() -> None:
-    path = default_cache_dir(os.environ) / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
-    if not path.exists():
-        pytest.skip("run `graph-agent model` with GRAPH_AGENT_LOCAL_WEIGHTS=qwen-0.5b first")
+    settings = Settings.from_environment()
+    path = settings.cache_dir / WEIGHTS[settings.local_weights].file_name
+    assert path.exists(), "run `graph-agent model` first, as `make test` does"
     model = await LocalModel.load(path, EngineOptions(window=1024, slots=1))
     with anyio.fail_after(120):
         async with aclosing(model.stream_chat({"messages": [ASKED], "max_tokens": 1000})) as chunks:

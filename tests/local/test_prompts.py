@@ -46,7 +46,7 @@ def test_calls_and_their_results_are_told_as_the_model_writes_and_reads_them() -
     assert turns({"role": "user", "content": "where is B-2?"}, CALL, RESULT) == [
         ("user", "where is B-2?"),
         ("assistant", '[{"name": "lookup", "arguments": {"id": "B-2"}}]'),
-        ("user", "Result of lookup:\nshipped"),
+        ("user", "Result of lookup:\nshipped\n\nUse this to answer: where is B-2?"),
     ]
 
 
@@ -58,7 +58,7 @@ def test_results_of_calls_made_at_once_share_a_turn() -> None:
     }
     assert turns({"role": "user", "content": "?"}, CALL, RESULT, second)[-1] == (
         "user",
-        "Result of lookup:\nshipped\nResult of the tool:\nlate[image_url]",
+        "Result of lookup:\nshipped\nResult of the tool:\nlate[image_url]\n\nUse this to answer: ?",
     )
 
 

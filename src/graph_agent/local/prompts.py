@@ -103,6 +103,7 @@ def _values(call: Call) -> str:
 def _conversation(messages: Sequence[Message]) -> Iterator[Turn]:
     names: dict[str, str] = {}
     results: list[str] = []
+    question = ""
     for message in messages:
         if message["role"] == "tool":
             name = names.get(str(message.get("tool_call_id")), "the tool")
@@ -117,9 +118,11 @@ def _conversation(messages: Sequence[Message]) -> Iterator[Turn]:
             said = text_of(message.get("content"))
             yield _turn("assistant", "\n".join(filter(None, [said, calls_text([*calls.values()]) if calls else ""])))
         elif message["role"] == "user":
-            yield _turn("user", text_of(message.get("content")))
+            question = text_of(message.get("content"))
+            yield _turn("user", question)
     if results:
-        yield _turn("user", "\n".join(results))
+        # Results come as a user's turn: without the question again a small model thanks for them.
+        yield _turn("user", "\n".join([*results, f"\nUse this to answer: {question}"]))
 
 
 def _turn(role: str, content: str) -> Turn:
