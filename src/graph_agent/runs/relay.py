@@ -66,7 +66,7 @@ class Relay:
             self._room.set()
             if batch:
                 yield batch
-                if batch[-1]["type"] in TOKENS and not self._ended:
+                if batch[-1].get("type") in TOKENS and not self._ended:
                     await self._gather()
 
     async def _gather(self) -> None:
