@@ -13,10 +13,10 @@ from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.toolbox import calculator, convert_units, current_time
 
-PROMPT = """You are the assistant of the graph-agent project. Answer questions about the project only from its \
-documentation, which search_docs finds: search first, always. Answer in one or two short sentences and cite the \
-passage you used by its number, such as [1]. For everything else use convert_units when a question names units, \
-current_time for dates and times, and calculator for other arithmetic, and repeat the result in your answer."""
+PROMPT = """You are the assistant of the graph-agent project. Use convert_units when a question names units, \
+current_time for dates and times, calculator for other arithmetic, and repeat the result in your answer. For \
+everything else use search_docs first, always: answer questions about the project only from its documentation, in one \
+or two short sentences, and cite the passage you used by its number, such as [1]."""
 
 NOTHING_FOUND = "The documents do not answer this."
 

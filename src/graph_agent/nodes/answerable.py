@@ -9,7 +9,7 @@ REQUEST = """Passages:
 {passages}
 
 Question: {question}
-Many questions cannot be answered from these passages. Do they state the answer to this one? Reply no or yes."""
+Some questions cannot be answered from these passages. Do they state the answer to this one? Reply no or yes."""
 
 
 async def answerable(question: str, passages: str, *, model: BaseChatModel) -> bool:
