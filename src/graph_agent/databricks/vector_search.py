@@ -63,7 +63,7 @@ class DocumentSearch:
         }
 
     async def search(self, query: str) -> list[tuple[Document, float]]:
-        """The best passages and their scores, best first.
+        """The best passages and their scores, best first; none below `GRAPH_AGENT_MIN_SCORE`.
 
         Raises:
             RetrievalFailed: the index refused, or was silent for `GRAPH_AGENT_REQUEST_SECONDS`.
@@ -88,7 +88,8 @@ class DocumentSearch:
             query_type=tool.query_type,
             **(tool.model_extra or {}),
         )
-        return [(document, float(score)) for document, score in found]
+        least = settings().min_score
+        return [(document, float(score)) for document, score in found if score >= least]
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
