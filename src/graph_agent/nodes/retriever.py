@@ -34,13 +34,11 @@ Found = list[tuple[Document, float]]
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 
-def make_retriever(
-    search: Search, *, min_score: float = 0.0, keep: Callable[[str, Found], Found] | None = None
-) -> Node:
+def make_retriever(search: Search, *, min_score: float = 0.0) -> Node:
     """A node that runs the planner's calls of `search` and puts the passages into the state, numbered for citing.
 
-    Passages below `min_score` are dropped, then `keep(question, found)` may drop more. A search that fails becomes a
-    tool message; when all of them fail the run ends with `RetrievalFailed`, as an answer would be invented.
+    Passages below `min_score` are dropped. A search that fails becomes a tool message; when all of them fail the run
+    ends with `RetrievalFailed`, as an answer would be invented.
     """
 
     async def retrieve(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
@@ -58,8 +56,6 @@ def make_retriever(
                 messages.append(_failed(call, search.name, result))
                 continue
             result = [(document, score) for document, score in result if score >= min_score]
-            if keep is not None:
-                result = keep(str(call["args"].get("query", "")), result)
             shown = _take(result, sources, first=first - known)
             marks = {PASSAGES: len(shown)}
             messages.append(
