@@ -65,6 +65,9 @@ class Settings:
     request_seconds: float = 120.0
     """Longest silence of one model or index call before it counts as failed."""
 
+    model_seconds: float = 180.0
+    """Longest time of one model call, its retries included."""
+
     max_body_bytes: int = 4_194_304
     """Largest request body, bytes."""
 
@@ -91,6 +94,16 @@ class Settings:
 
     local_user: str = "local"
     """Who is calling when the service does not run behind the Databricks Apps proxy."""
+
+    authorization: Literal["app", "user", "user-required"] = "app"
+    """Whose permissions calls to Databricks use: the app's; the calling user's; or the user's, with requests that carry
+    no user token refused at the door."""
+
+    bearer_token: str | None = field(default=None, repr=False)
+    """Requests must carry this token; for hosting outside Databricks Apps. Unset: no token is asked for."""
+
+    log_format: Literal["json", "text"] = "json"
+    """Logs as JSON lines or for people; `graph-agent dev` writes text."""
 
     tracing: Literal["on", "off"] = "on"
     """MLflow traces of every run."""
@@ -136,7 +149,7 @@ class Settings:
         for name in ("max_runs", "max_steps", "max_tool_calls", "max_output_tokens", "max_body_bytes"):
             if getattr(self, name) < 1:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")
-        for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds"):
+        for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds", "model_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise BadSetting(f"{PREFIX}{name.upper()} must be above 0", param=f"{PREFIX}{name.upper()}")
         if not 0 <= self.min_score <= 1:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs
@@ -44,8 +44,15 @@ class Credentials:
 class Access:
     """Checks bearer tokens, and mints one for whoever proves to be the service principal."""
 
-    def __init__(self, credentials: Credentials, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        users: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._credentials = credentials
+        self._users = {digest(token): user for token, user in (users or {}).items()}
         self._clock = clock
         self._minted: dict[bytes, float] = {}
 
@@ -53,7 +60,13 @@ class Access:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return False
-        return same(token, self._credentials.token) or self._minted.get(digest(token), 0.0) > self._clock()
+        if same(token, self._credentials.token) or digest(token) in self._users:
+            return True
+        return self._minted.get(digest(token), 0.0) > self._clock()
+
+    def user(self, authorization: str) -> str | None:
+        """The person whose token this is; `None` for the workspace's own."""
+        return self._users.get(digest(authorization.partition(" ")[2]))
 
     def mint(self) -> str:
         now = self._clock()

@@ -5,7 +5,7 @@ by token or as a service principal. Bind it to loopback only.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from graph_agent.local.access import Access, Credentials, RequireToken
@@ -45,16 +45,19 @@ def create_workspace(
     embedder: Embedder,
     credentials: Credentials,
     user: str = "me@localhost",
+    users: Mapping[str, str] | None = None,
+    more: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The ASGI app. `indexes` are keyed by three-level names such as `main.docs.project`.
 
-    Every route but sign-in demands the token of `credentials`, or one minted for its client id and secret.
+    Every route but sign-in demands the token of `credentials`, one minted for its client id and secret, or one of
+    `users`, which maps tokens to names. `more` are routes that go before its own.
     """
-    access = Access(credentials)
-    serving = ServingRoutes(backend, embedder, user=user)
+    access = Access(credentials, users=users)
+    serving = ServingRoutes(backend, embedder, access, user=user)
     search = IndexRoutes(indexes, embedding_endpoint=EMBEDDING_ENDPOINT, user=user)
     return Starlette(
-        routes=[*access.routes(), *serving.routes(), *search.routes()],
+        routes=[*more, *access.routes(), *serving.routes(), *search.routes()],
         middleware=[Middleware(Faults), Middleware(RequireToken, access=access)],
         exception_handlers={HTTPException: unknown_route},
     )
@@ -63,9 +66,10 @@ def create_workspace(
 class ServingRoutes:
     """The two serving endpoints, one for chat and one for embeddings, and who the caller is."""
 
-    def __init__(self, backend: ChatBackend, embedder: Embedder, *, user: str) -> None:
+    def __init__(self, backend: ChatBackend, embedder: Embedder, access: Access, *, user: str) -> None:
         self._backend = backend
         self._embedder = embedder
+        self._access = access
         self._user = user
 
     def routes(self) -> list[Route]:
@@ -78,7 +82,8 @@ class ServingRoutes:
         ]
 
     async def _me(self, request: Request) -> Response:
-        return json_response({"id": "1", "userName": self._user, "displayName": self._user, "active": True})
+        user = self._access.user(request.headers.get("authorization", "")) or self._user
+        return json_response({"id": "1", "userName": user, "displayName": user, "active": True})
 
     async def _endpoints(self, request: Request) -> Response:
         return json_response({"endpoints": [described(name) for name in TASKS]})
