@@ -14,6 +14,7 @@
     │   ├── GraphFailed              500  a node raised
     │   ├── ModelFailed              502  the model endpoint refused or broke off
     │   ├── RetrievalFailed          502
+    │   ├── ToolFailed               502  a tool's server refused or was silent; most runs go on without it
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
@@ -145,6 +146,13 @@ class RetrievalFailed(RunError):
 
     status = 502
     code = "retrieval_failed"
+
+
+class ToolFailed(RunError):
+    """The server behind a tool refused the call, broke it off or was silent: an MCP server, a SQL warehouse, Genie."""
+
+    status = 502
+    code = "tool_failed"
 
 
 class ApprovalsNotServed(RunError):

@@ -10,6 +10,7 @@ from graph_agent.contract import AgentState, Source
 from graph_agent.nodes.answerable import answerable
 from graph_agent.nodes.citations import CheckedCitations, cite
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.tool_sources import Listed, available
 
 Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
 
@@ -30,6 +31,9 @@ def make_planner(
     a small model would rather answer from memory. With `nothing_found`, a turn whose searches found nothing is answered
     with that sentence, and an answer that is that sentence cites nothing. With `check` too, that model is first asked
     whether the passages answer the question at all; see `answerable`.
+
+    Tool sources among `tools` are asked at each move what they have. What they miss is told to the model, and stands
+    in `custom_outputs["warnings"]` beside the answer.
     """
 
     async def plan(state: AgentState) -> dict[str, Any]:
@@ -37,14 +41,25 @@ def make_planner(
         results = _results_of_turn(state["messages"])
         if nothing_found is not None and results and not await _worth_answering(state, results, check):
             return _answered(AIMessage(nothing_found), sources, cites=False)
+        usable = await available(tools)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
-        choice = {"tool_choice": "required"} if look_first and not results else {}
-        said = await checked.bind_tools(tools, **choice).ainvoke([SystemMessage(prompt), *state["messages"]])
+        # A required choice among no tools is refused by model endpoints.
+        choice = {"tool_choice": "required"} if look_first and usable.tools and not results else {}
+        asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
+        said = await asked.ainvoke([SystemMessage(_with_warnings(prompt, usable)), *state["messages"]])
         if said.tool_calls:
             return {"messages": [said]}
-        return _answered(said, sources, cites=said.text.strip() != nothing_found)
+        answer = _answered(said, sources, cites=said.text.strip() != nothing_found)
+        # Those of an earlier turn of the conversation must not outlive it.
+        if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
+            answer["custom_outputs"]["warnings"] = list(usable.warnings)
+        return answer
 
     return plan
+
+
+def _with_warnings(prompt: str, usable: Listed) -> str:
+    return "\n\n".join([prompt, *usable.warnings])
 
 
 async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], check: BaseChatModel | None) -> bool:

@@ -10,32 +10,42 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import ValidationError
 
 from graph_agent.contract import PUBLIC_ERROR, AgentState
+from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.nodes.planner import requested_calls
+from graph_agent.nodes.tool_sources import ToolSource, available
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 
-def make_tools(tools: Sequence[BaseTool], *, skip: Sequence[str] = (), seconds: float = 60.0) -> Node:
+def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = (), seconds: float = 60.0) -> Node:
     """A node that runs the planner's calls of `tools`, each for at most `seconds`.
 
     A failing tool becomes a tool message with `status="error"` that the planner can act on. `skip` are names another
     node takes care of. What a tool raises as `ToolException` is meant for the model and told to it; of any other
-    exception only the type is, as its message may hold a secret.
+    exception only the type is, as its message may hold a secret. Tool sources among `tools` are asked for a tool that
+    is not among the others. A tool that needs the user's token where there is none ends the run with
+    `Unauthenticated`.
     """
-    by_name = {tool.name: tool for tool in tools}
+    own = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
 
     async def use_tools(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
-        results = await asyncio.gather(*(_use(by_name, call, config, seconds) for call in calls))
+        by_name, missing = own, ""
+        if any(call["name"] not in own for call in calls):
+            listed = await available(tools)
+            by_name, missing = {tool.name: tool for tool in listed.tools}, " ".join(["", *listed.warnings])
+        results = await asyncio.gather(*(_use(by_name, call, config, seconds, missing) for call in calls))
         return {"messages": results}
 
     return use_tools
 
 
-async def _use(by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, seconds: float) -> ToolMessage:
+async def _use(
+    by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, seconds: float, missing: str
+) -> ToolMessage:
     tool = by_name.get(call["name"])
     if tool is None:
-        return _error(call, f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.")
+        return _error(call, f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.{missing}")
     try:
         async with asyncio.timeout(seconds):
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
@@ -44,6 +54,11 @@ async def _use(by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, 
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, one["loc"])) or "arguments" for one in error.errors())
         return _error(call, f"{tool.name} was called with wrong arguments: {wrong}.", public=False)
+    except RequestError:
+        # The caller has to mend it: signing in, mostly. No answer can be given without.
+        raise
+    except ToolFailed as error:
+        return _error(call, f"{tool.name}: {error.message}")
     except ToolException as error:
         return _error(call, f"{tool.name}: {error}", public=False)
     except Exception as error:

@@ -1,0 +1,77 @@
+"""Tools that are asked for at each turn: a source may have others for each user, and none while its server is down."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from langchain_core.tools import BaseTool
+
+from graph_agent.errors import AgentError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a source has now."""
+
+    tools: Sequence[Any] = ()
+    """LangChain tools; beside them, in the planner, schemas of tools that another node runs."""
+
+    warnings: Sequence[str] = ()
+    """What is missing and why, one sentence each, written for the caller; without a stranger's text in it."""
+
+
+@runtime_checkable
+class ToolSource(Protocol):
+    """Stands among the tools of `make_planner` and `make_tools`; `databricks.mcp.McpTools` is one."""
+
+    async def tools(self) -> Listed:
+        """The tools of whoever the run acts for. Asked often: answer from memory where that can be.
+
+        Raises:
+            Unauthenticated: it acts for the user, and there is no token. Anything else missing is a warning.
+        """
+
+
+async def available(tools: Sequence[Any]) -> Listed:
+    """`tools` with every source among them replaced by what it has now, all sources asked at once.
+
+    A tool whose name is taken already is left out with a warning, as a model could not tell the two apart.
+    """
+    sources = [tool for tool in tools if isinstance(tool, ToolSource)]
+    found = [tool for tool in tools if not isinstance(tool, ToolSource)]
+    taken = {name_of(tool) for tool in found}
+    warnings: list[str] = []
+    for listed in await asyncio.gather(*map(_ask, sources)):
+        warnings += listed.warnings
+        for tool in listed.tools:
+            name = name_of(tool)
+            if name in taken:
+                warnings.append(f"One of two tools named {name} was left out: give its server another name.")
+                continue
+            taken.add(name)
+            found.append(tool)
+    return Listed(found, warnings)
+
+
+def name_of(tool: Any) -> str:
+    """The name a model calls it by: of a LangChain tool, a function, or an OpenAI schema."""
+    if isinstance(tool, BaseTool):
+        return tool.name
+    if isinstance(tool, dict):
+        return str(tool.get("function", tool).get("name", ""))
+    return str(getattr(tool, "__name__", ""))
+
+
+async def _ask(source: ToolSource) -> Listed:
+    try:
+        return await source.tools()
+    except AgentError:
+        raise
+    except Exception as error:
+        # A source of a graph author's own: its turn goes on without it too.
+        logger.warning("tools could not be listed: %s of %s", type(error).__name__, type(source).__name__)
+        return Listed(warnings=[f"Some tools are not available now ({type(error).__name__})."])
