@@ -40,7 +40,7 @@ def make_planner(
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
         if nothing_found is not None and results and not await _worth_answering(state, results, check):
-            return _answered(AIMessage(nothing_found), sources, cites=False)
+            return answered(AIMessage(nothing_found), sources, cites=False)
         usable = await available(tools)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         # A required choice among no tools is refused by model endpoints.
@@ -49,7 +49,7 @@ def make_planner(
         said = await asked.ainvoke([SystemMessage(_with_warnings(prompt, usable)), *state["messages"]])
         if said.tool_calls:
             return {"messages": [said]}
-        answer = _answered(said, sources, cites=said.text.strip() != nothing_found)
+        answer = answered(said, sources, cites=said.text.strip() != nothing_found)
         # Those of an earlier turn of the conversation must not outlive it.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
             answer["custom_outputs"]["warnings"] = list(usable.warnings)
@@ -108,7 +108,8 @@ def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
     return results
 
 
-def _answered(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
+def answered(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
+    """The update of a node whose message `said` is the answer: annotations for what it cites, and the sources."""
     text = said.text
     annotations = cite(text, sources) if cites else []
     cited = {annotation["url"] for annotation in annotations}
