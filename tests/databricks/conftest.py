@@ -1,0 +1,47 @@
+"""What the tests against a Databricks stand-in share: a bare environment, and a stand-in as Apps would name it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.standin.server import StandIn, stand_in
+
+from graph_agent.databricks import clients
+
+USERS = tuple(f"user{number:02}" for number in range(20))
+"""Names known to the stand-in `standing`; their tokens are `user-NAME`."""
+
+PREFIXES = ("DATABRICKS_", "GRAPH_AGENT_", "MLFLOW_")
+
+
+def forget_clients() -> None:
+    """Begin anew with the environment as it is now."""
+    clients.settings.cache_clear()
+    clients.workspace_client.cache_clear()
+    clients.get_user_workspace_client.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No variable and no file of the machine says who we are; no client of another test is left."""
+    for name in [name for name in os.environ if name.startswith(PREFIXES)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "no-such-configuration"))
+    forget_clients()
+    yield
+    forget_clients()
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    """A stand-in, named in the environment as Databricks Apps names the workspace: the app's service principal."""
+    with stand_in(tmp_path / "workspace", users=USERS) as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
