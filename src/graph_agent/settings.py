@@ -114,6 +114,9 @@ class Settings:
     experiment: str = "graph-agent"
     """MLflow experiment by name; the standard `MLFLOW_EXPERIMENT_ID` wins where it is set."""
 
+    version: str | None = None
+    """The code's version, as traces name it: any text, or `[BRANCH@]COMMIT[-dirty]`; what git says if unset."""
+
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request; `graph-agent dev` switches it on."""
 
