@@ -7,30 +7,43 @@ if TYPE_CHECKING:
     from graph_agent.caller import Caller
     from graph_agent.contract import AgentContext, AgentState, Source
     from graph_agent.models import chat_model
+    from graph_agent.nodes.agent import make_agent
+    from graph_agent.nodes.handoff import Handoff
     from graph_agent.nodes.planner import make_planner
     from graph_agent.nodes.retriever import make_retriever
+    from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
     from graph_agent.nodes.tools import make_tools
 
 __all__ = [
     "AgentContext",
     "AgentState",
     "Caller",
+    "Handoff",
     "Source",
     "chat_model",
+    "hand_back",
+    "make_agent",
     "make_planner",
     "make_retriever",
+    "make_supervisor",
     "make_tools",
+    "route_handoffs",
 ]
 
 _HOMES = {
     "AgentContext": "graph_agent.contract",
     "AgentState": "graph_agent.contract",
     "Caller": "graph_agent.caller",
+    "Handoff": "graph_agent.nodes.handoff",
     "Source": "graph_agent.contract",
     "chat_model": "graph_agent.models",
+    "hand_back": "graph_agent.nodes.supervisor",
+    "make_agent": "graph_agent.nodes.agent",
     "make_planner": "graph_agent.nodes.planner",
     "make_retriever": "graph_agent.nodes.retriever",
+    "make_supervisor": "graph_agent.nodes.supervisor",
     "make_tools": "graph_agent.nodes.tools",
+    "route_handoffs": "graph_agent.nodes.supervisor",
 }
 
 

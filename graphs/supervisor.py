@@ -1,0 +1,93 @@
+"""A supervisor and two agents: one answers from the documents, one works with tools.
+
+    supervisor ──► documents ──┐
+       ▲  └──────► data ───────┼──► end
+       └───────────────────────┘
+
+One agent alone answers the caller itself. Where several are needed, the supervisor puts their answers together.
+"""
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.prebuilt import tools_condition
+
+from graph_agent import (
+    AgentContext,
+    AgentState,
+    Handoff,
+    chat_model,
+    hand_back,
+    make_agent,
+    make_planner,
+    make_retriever,
+    make_supervisor,
+    make_tools,
+    route_handoffs,
+)
+from graph_agent.databricks.vector_search import DocumentSearch
+from graph_agent.nodes.planner import requested_nodes
+from graph_agent.toolbox import calculator, convert_units, current_time
+
+SUPERVISOR = """You lead a small team. Hand each question to the agent that is for it, or its parts to several at \
+once. When their answers are there, put them together in one or two short sentences, and keep numbers such as [1]."""
+
+DOCUMENTS = """Answer questions about the graph-agent project only from its documentation. Use search_docs first, \
+always. Answer in one or two short sentences, and cite the passage you used by its number, such as [1]."""
+
+DATA = """Work out what is asked with your tools: convert_units where units are named, current_time for dates and \
+times, calculator for other arithmetic. Repeat the result in your answer."""
+
+model = chat_model(temperature=0)
+search = DocumentSearch(name="search_docs", description="Search the documentation of graph-agent.", example="topic")
+tools = [calculator, current_time, convert_units]
+
+agents = [
+    Handoff(
+        to="data",
+        description="Arithmetic, units, dates and times.",
+        example="Convert 3.5 miles to km",
+    ),
+    Handoff(
+        to="documents",
+        description="Everything else: questions about the graph-agent project and its documentation.",
+        example="How is it installed?",
+    ),
+]
+
+documents = StateGraph(AgentState, context_schema=AgentContext)
+documents.add_node(
+    "planner",
+    make_planner(
+        model=model,
+        tools=[search.schema],
+        prompt=DOCUMENTS,
+        # Here and below for small models, as in `assistant.py`.
+        look_first=True,
+        nothing_found="The documents do not answer this.",
+        check=model,
+    ),
+)
+documents.add_node("retriever", make_retriever(search))
+documents.add_edge(START, "planner")
+documents.add_conditional_edges("planner", requested_nodes(retrieval=search.name), ["retriever", END])
+documents.add_edge("retriever", "planner")
+
+data = StateGraph(AgentState, context_schema=AgentContext)
+data.add_node("planner", make_planner(model=model, tools=tools, prompt=DATA, look_first=True))
+data.add_node("tools", make_tools(tools))
+data.add_edge(START, "planner")
+data.add_conditional_edges("planner", tools_condition)
+data.add_edge("tools", "planner")
+
+builder = StateGraph(AgentState, context_schema=AgentContext)
+builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt=SUPERVISOR, look_first=True))
+builder.add_node(
+    "documents", make_agent("documents", documents.compile(name="documents"), sees=lambda tool: tool == search.name)
+)
+builder.add_node("data", make_agent("data", data.compile(name="data"), sees=lambda tool: tool != search.name))
+builder.add_edge(START, "supervisor")
+builder.add_conditional_edges("supervisor", route_handoffs, ["supervisor", "documents", "data", END])
+builder.add_conditional_edges("documents", hand_back, ["supervisor", END])
+builder.add_conditional_edges("data", hand_back, ["supervisor", END])
+
+# No checkpointer here: LangGraph Studio and the service each attach their own.
+graph = builder.compile()

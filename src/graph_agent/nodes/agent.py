@@ -1,0 +1,98 @@
+"""An agent of a supervisor: a whole graph as one node."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp, GraphRecursionError
+from langgraph.pregel import Pregel
+
+from graph_agent.contract import PUBLIC_ERROR, AgentState
+from graph_agent.errors import GraphFailed, RequestError, RunCancelled, RunError
+from graph_agent.nodes.handoff import (
+    before_turn,
+    is_handoff,
+    only_calls,
+    question_of,
+    results_of,
+    rounds_of,
+    target_of,
+)
+from graph_agent.nodes.supervisor import FAILURE
+
+Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
+
+
+def make_agent(
+    name: str, graph: Pregel[Any, Any, Any, Any], *, sees: Callable[[str], bool] = lambda tool: True
+) -> Node:
+    """The node `name` that gives its turn to `graph`, a compiled graph whose state has `messages`.
+
+    The graph sees the conversation without hand-offs; of the calls of earlier turns it sees those whose tool `sees`
+    says yes to: shown calls of a tool it does not have, a model makes them too. An agent that has the turn for itself
+    sees the caller's own words and answers them; its text is the answer. One of several sees its task in their place,
+    and what others have found; its answer becomes the result of its hand-off, and is not streamed as text. If it
+    fails, its error becomes that result; an agent on its own fails the run.
+    """
+
+    async def work(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+        messages = state["messages"]
+        rounds = rounds_of(messages)
+        calls = [call for call in (rounds[-1] if rounds else []) if target_of(call) == name]
+        final = all(call["id"] in results_of(messages) for call in calls)
+        shown = _shown(messages, calls if len(rounds) > 1 or not final else [], sees)
+        given = {"messages": shown, "sources": state.get("sources") or []}
+        if final:
+            return _news(await graph.ainvoke(given, config), shown)
+        # Nobody's answer yet: the supervisor's is.
+        quiet: RunnableConfig = {**config, "tags": [*config.get("tags", []), "nostream"]}
+        try:
+            update = _news(await graph.ainvoke(given, quiet), shown)
+        except (GraphBubbleUp, GraphRecursionError, RunCancelled, RequestError):
+            raise
+        except RunError as error:
+            return {"messages": [_failed(call, error) for call in calls]}
+        except Exception as error:
+            failure = GraphFailed(f"the agent {name!r} failed ({type(error).__name__})")
+            return {"messages": [_failed(call, failure) for call in calls]}
+        return update | {"messages": _handed_back(update["messages"], calls)}
+
+    return work
+
+
+def _shown(messages: Sequence[BaseMessage], calls: Sequence[Any], sees: Callable[[str], bool]) -> list[BaseMessage]:
+    """The conversation as the agent sees it: with its task in place of the question, where it has one of its own."""
+    earlier = only_calls(before_turn(messages), lambda tool: not is_handoff(tool) and sees(tool))
+    question = question_of(messages)
+    tasks = [str(call["args"]["task"]) for call in calls if call["args"].get("task")]
+    if not tasks:
+        return [*earlier, question] if question else earlier
+    known = [f"- {result.content}" for result in results_of(messages).values() if result.status != "error"]
+    task = "\n".join([*tasks, *(["\nKnown already:", *known] if known else [])])
+    return [*earlier, HumanMessage(task, id=f"task_{uuid4().hex}")]
+
+
+def _news(result: dict[str, Any], given: Sequence[BaseMessage]) -> dict[str, Any]:
+    """What the graph added."""
+    known = {message.id for message in given}
+    update = {key: result[key] for key in ("sources", "custom_outputs") if result.get(key)}
+    return update | {"messages": [message for message in result["messages"] if message.id not in known]}
+
+
+def _handed_back(news: list[BaseMessage], calls: Sequence[Any]) -> list[BaseMessage]:
+    """What the agent did, and its answer as the result of the hand-off."""
+    last = news[-1] if news else None
+    if not isinstance(last, AIMessage) or last.tool_calls or not last.text.strip():
+        silence = GraphFailed("the agent gave no answer")
+        return [*news, *(_failed(call, silence) for call in calls)]
+    results = [ToolMessage(last.text, name=call["name"], tool_call_id=call["id"]) for call in calls]
+    return [*news[:-1], *results]
+
+
+def _failed(call: Any, error: RunError) -> ToolMessage:
+    marks = {PUBLIC_ERROR: True, FAILURE: error.code}
+    return ToolMessage(
+        error.message, name=call["name"], tool_call_id=call["id"], status="error", additional_kwargs=marks
+    )
