@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from graph_agent.local.access import Access, Credentials, RequireToken
 from graph_agent.local.chat_routes import ChatAnswer, ChatBackend, check_chat
 from graph_agent.local.embedder import Embedder
+from graph_agent.local.functions import FunctionServer
 from graph_agent.local.index import Index
 from graph_agent.local.index_routes import IndexRoutes
 from graph_agent.local.rest import (
@@ -57,7 +58,7 @@ def create_workspace(
     serving = ServingRoutes(backend, embedder, access, user=user)
     search = IndexRoutes(indexes, embedding_endpoint=EMBEDDING_ENDPOINT, user=user)
     return Starlette(
-        routes=[*more, *access.routes(), *serving.routes(), *search.routes()],
+        routes=[*more, *access.routes(), *serving.routes(), *search.routes(), FunctionServer().route()],
         middleware=[Middleware(Faults), Middleware(RequireToken, access=access)],
         exception_handlers={HTTPException: unknown_route},
     )

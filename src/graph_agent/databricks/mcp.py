@@ -1,0 +1,295 @@
+"""Tools of MCP servers, for `make_planner` and `make_tools`: listed once for each user, called over kept sessions.
+
+data = McpTools([McpServer.functions("main.tools"), McpServer.at("https://host/mcp", name="weather")])
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from langchain_core.tools import BaseTool, ToolException
+
+from graph_agent.acting import user_token
+from graph_agent.databricks.clients import actor, headers_for, settings, workspace_client
+from graph_agent.databricks.mcp_servers import McpServer
+from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
+from graph_agent.late import IMPORTING
+from graph_agent.nodes.tool_sources import Listed
+
+if TYPE_CHECKING:
+    from graph_agent.databricks.mcp_exchange import ExchangeFailed
+    from graph_agent.databricks.mcp_sessions import Session, Sessions
+
+__all__ = ["McpServer", "McpTools"]
+
+logger = logging.getLogger(__name__)
+
+LIST_SECONDS = 10.0
+"""For finding out what a server has, sign-in and session included: a turn waits for it at most once."""
+
+MOST_SEATS = 256
+"""Sessions kept and lists remembered at once; a server and a user make one. The one unused for longest goes first."""
+
+
+@dataclass
+class _Seat:
+    """One server for one identity: what it listed, or why it could not, and until when that holds."""
+
+    tools: Sequence[BaseTool] = ()
+    warning: str | None = None
+    until: float = 0.0
+    failures: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass
+class _Here:
+    """What belongs to one event loop."""
+
+    sessions: "Sessions"
+    host: str | None = None
+    seats: "OrderedDict[tuple[str, str], _Seat]" = field(default_factory=OrderedDict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class McpTools:
+    """A tool source. Making it does no work, and one object serves every user and event loop of the process.
+
+    A list of tools holds for `list_seconds`. A server that could not be listed is left alone for `pause_seconds`,
+    twice as long after each further failure up to a minute; meanwhile its tools are missing, with a warning. Sessions
+    end after `idle_seconds` without a call.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[McpServer],
+        *,
+        list_seconds: float = 600.0,
+        pause_seconds: float = 5.0,
+        idle_seconds: float = 600.0,
+    ) -> None:
+        names = [server.name for server in servers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigurationError(f"two MCP servers are named {twice[0]!r}; give each a name of its own")
+        self._servers = tuple(servers)
+        self._list_seconds = list_seconds
+        self._pause_seconds = pause_seconds
+        self._idle_seconds = idle_seconds
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
+
+    async def tools(self) -> Listed:
+        """The tools of every server that can be reached by whoever the run acts for, and a warning for the others.
+
+        Raises:
+            Unauthenticated: a server is used on the user's behalf, and there is no token or it has expired.
+        """
+        # Before anything is awaited: nobody may be served halfway.
+        keys = [identity(server) for server in self._servers]
+        here = await self._here()
+        asked = (self._listed(here, server, key) for server, key in zip(self._servers, keys, strict=True))
+        seats = await asyncio.gather(*asked)
+        return Listed(
+            [tool for seat in seats for tool in seat.tools],
+            [seat.warning for seat in seats if seat.warning is not None],
+        )
+
+    async def close(self) -> None:
+        """End the sessions of this event loop; without it they end with the loop."""
+        here = self._loops.pop(asyncio.get_running_loop(), None)
+        if here is not None:
+            await here.sessions.close()
+
+    async def _listed(self, here: _Here, server: McpServer, key: str) -> _Seat:
+        seat = here.seats.setdefault((server.name, key), _Seat())
+        here.seats.move_to_end((server.name, key))
+        while len(here.seats) > MOST_SEATS:
+            here.seats.popitem(last=False)
+        if time.monotonic() < seat.until:
+            return seat
+        async with seat.lock:
+            if time.monotonic() >= seat.until:
+                await self._list(here, server, key, seat)
+        return seat
+
+    async def _list(self, here: _Here, server: McpServer, key: str, seat: _Seat) -> None:
+        from graph_agent.databricks.mcp_exchange import ExchangeFailed
+        from graph_agent.databricks.mcp_results import McpTool, described
+
+        try:
+            async with asyncio.timeout(LIST_SECONDS):
+                found = await self._with_session(here, server, key, lambda open: open.tools(seconds=LIST_SECONDS))
+        except TimeoutError:
+            self._missing(server, seat, f"it did not answer within {LIST_SECONDS:g} s")
+        except ExchangeFailed as failure:
+            self._missing(server, seat, words(failure, server))
+        except ToolFailed as failure:
+            self._missing(server, seat, failure.message)
+        else:
+            tools = []
+            for tool in found:
+                description, schema = described(tool)
+                name = server.tool_name(tool.name)
+                asks = self._asks(server, tool.name)
+                tools.append(McpTool(name=name, description=description, args_schema=schema, ask=asks))
+            seat.tools, seat.warning, seat.failures = tools, None, 0
+            seat.until = time.monotonic() + self._list_seconds
+
+    def _missing(self, server: McpServer, seat: _Seat, reason: str) -> None:
+        seat.tools, seat.warning = (), f"The tools of {server.name} are not available now: {reason}."
+        seat.until = time.monotonic() + min(self._pause_seconds * 2**seat.failures, 60.0)
+        seat.failures = min(seat.failures + 1, 10)
+        logger.warning("the tools of MCP server %s are not available: %s", server.name, reason)
+
+    def _asks(self, server: McpServer, name: str) -> Callable[[dict[str, Any]], Any]:
+        async def ask(arguments: dict[str, Any]) -> Any:
+            return await self._call(server, name, arguments)
+
+        return ask
+
+    async def _call(self, server: McpServer, name: str, arguments: Mapping[str, Any]) -> Any:
+        """One call, as whoever the run acts for.
+
+        Raises:
+            ToolFailed: no answer, in our words.
+            ToolException: the tool or its server said no, in theirs: for the model alone.
+        """
+        key = identity(server)
+        here = await self._here()
+        from mcp import McpError
+
+        from graph_agent.databricks.mcp_exchange import ExchangeFailed
+        from graph_agent.databricks.mcp_results import bounded, read
+
+        try:
+            result = await self._with_session(here, server, key, lambda open: open.call(name, arguments))
+        except ExchangeFailed as failure:
+            reason = words(failure, server)
+            logger.warning("a call of a tool of MCP server %s failed: %s", server.name, reason)
+            raise ToolFailed(f"{server.name} gave no answer: {reason}") from None
+        except McpError as error:
+            raise ToolException(bounded(error.error.message, 500)) from None
+        text, structured = read(result)
+        if result.isError:
+            raise ToolException(text)
+        return text, structured
+
+    async def _with_session(self, here: _Here, server: McpServer, key: str, ask: Callable[["Session"], Any]) -> Any:
+        """What `ask` gets from the open session, opened anew once if the server has forgotten it."""
+        from graph_agent.databricks.mcp_exchange import ExchangeFailed
+
+        url, headers = await self._url(here, server), _headers(server, key)
+        session = await here.sessions.get((server.name, key), url, headers)
+        try:
+            return await ask(session)
+        except ExchangeFailed as failure:
+            if failure.reason != "forgotten":
+                raise
+            session.end()
+        session = await here.sessions.get((server.name, key), url, headers)
+        return await ask(session)
+
+    async def _url(self, here: _Here, server: McpServer) -> str:
+        if server.kind == "custom":
+            return server.place
+        async with here.lock:
+            if here.host is None:
+                try:
+                    client = await asyncio.to_thread(workspace_client)
+                except ValueError:
+                    # The SDK's message quotes the configuration it found.
+                    raise ToolFailed("no workspace is configured: set DATABRICKS_HOST and credentials") from None
+                here.host = str(client.config.host).rstrip("/")
+        return here.host + server.place
+
+    async def _here(self) -> _Here:
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            # Late and in a thread: the SDK takes a second to import.
+            sessions = await asyncio.to_thread(_sessions_class)
+            if loop not in self._loops:
+                opened = sessions(most=MOST_SEATS, idle_seconds=self._idle_seconds, seconds=settings().request_seconds)
+                self._loops[loop] = _Here(opened)
+        return self._loops[loop]
+
+
+def identity(server: McpServer) -> str:
+    """Whose session and list it is: a user's token, named without telling it, or the one identity of everybody else.
+
+    Raises:
+        Unauthenticated: it acts for the user, and there is no token or it has expired.
+    """
+    if server.acting_as == "nobody":
+        return "nobody"
+    return user_token().key if actor(server.acting_as) == "user" else "app"
+
+
+def words(failure: "ExchangeFailed", server: McpServer) -> str:
+    """Why there was no answer, and what to change, without a word of the server's own."""
+    acts = server.acting_as if server.acting_as == "nobody" else actor(server.acting_as)
+    match failure.reason, failure.status:
+        case "refused", 401 if acts == "nobody":
+            return "it asks for credentials (401); give it `headers`, or say who it is `acting_as`"
+        case "refused", 401 if acts == "user":
+            return f"it did not accept the user's token (401); it may have expired{_or_scope(server)}"
+        case "refused", 401:
+            return "it did not accept the app's credentials (401)"
+        case "refused", 403 if acts == "user":
+            return f"the user may not use it (403); they need {server.permission}{_and_scope(server)}"
+        case "refused", 403:
+            return f"the app may not use it (403); its service principal needs {server.permission}"
+        case "refused", 404:
+            return "there is no such server (404)"
+        case "refused", 429:
+            return "it is asked too much (429)"
+        case "refused", int(status):
+            return f"it failed ({status})" if status >= 500 else f"it refused ({status})"
+        case reason, _:
+            return _REASONS.get(reason, "its answer is not MCP")
+
+
+_REASONS: Mapping[str, str] = {
+    "forgotten": "it forgot the session twice",
+    "unreachable": "it cannot be reached",
+    "slow": "it did not answer in time",
+    "cut": "it broke its answer off",
+    "large": "its answer is too large",
+    "credentials": "no credentials for it could be had",
+}
+
+
+def _and_scope(server: McpServer) -> str:
+    return f", and the app the user scope {server.scope}" if server.scope else ""
+
+
+def _or_scope(server: McpServer) -> str:
+    return f", or the app lacks the user scope {server.scope}" if server.scope else ""
+
+
+def _headers(server: McpServer, key: str) -> Callable[[], Mapping[str, str]]:
+    """The headers of a session's requests, for as long as it lives."""
+    if server.acting_as == "nobody":
+        return server.extra_headers
+    if key == "app":
+        return lambda: {**headers_for("app"), **server.extra_headers()}
+    # The session is this token's, and no other's can be sent in it.
+    token = user_token()
+
+    def of_user() -> Mapping[str, str]:
+        if token.expired():
+            raise Unauthenticated("the user's token has expired")
+        return {"Authorization": f"Bearer {token.value}", **server.extra_headers()}
+
+    return of_user
+
+
+def _sessions_class() -> type["Sessions"]:
+    with IMPORTING:
+        from graph_agent.databricks.mcp_results import McpTool  # noqa: F401
+        from graph_agent.databricks.mcp_sessions import Sessions
+
+    return Sessions

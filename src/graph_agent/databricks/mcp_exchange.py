@@ -1,0 +1,234 @@
+"""One HTTP exchange with an MCP server, made so that it always ends in an answer to its own request.
+
+The SDK's transport ends the whole session, with every call under way in it, when one request is refused; it waits for
+ever on a stream that was cut, and logs what it cannot read. Here each failure becomes the JSON-RPC error of the
+request it belongs to, and the session goes on.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import Any, Literal
+
+import httpx
+
+Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "large", "credentials"]
+FAILED = -32050
+"""The JSON-RPC error code of failures found here; of the range left to implementations."""
+
+MOST_BYTES = 4_194_304
+"""Of one answer. A model can read a hundredth of it; more would only fill the memory."""
+
+REPEATS = 2
+"""How often a request that was refused as too much (429) or for now (503) is sent again: it was not carried out."""
+
+LONGEST_PAUSE = 5.0
+"""Seconds to wait before a repeat, whatever `Retry-After` says: a person is waiting."""
+
+GOODBYE_SECONDS = 2.0
+"""For the request that ends a session; nothing depends on it, and a stopping service must not wait."""
+
+EVENTS = "text/event-stream"
+
+
+class PerRequest(httpx.Auth):
+    """Headers asked for at each request, off the event loop: the app's token may have to be minted."""
+
+    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
+        self._headers = headers
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        try:
+            headers = await asyncio.to_thread(self._headers)
+        except Exception as error:
+            raise ExchangeFailed("credentials") from error
+        request.headers.update(headers)
+        yield request
+
+
+class ExchangeFailed(Exception):
+    """Why there is no answer."""
+
+    def __init__(self, reason: Reason, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+        self.status = status
+
+    def answer(self, request_id: Any) -> bytes:
+        """It as the JSON-RPC answer to that request."""
+        error = {"code": FAILED, "message": self.reason, "data": {"status": self.status}}
+        return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
+
+
+class Exchange(httpx.AsyncBaseTransport):
+    """Sends a session's requests over the `shared` client with credentials of its own, each for at most `seconds`."""
+
+    def __init__(self, shared: httpx.AsyncClient, auth: httpx.Auth, *, seconds: float) -> None:
+        self._shared = shared
+        self._auth = auth
+        self._seconds = seconds
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            # Messages a server sends unasked are of no use here, and a connection held open for each user costs much.
+            return httpx.Response(405, request=request)
+        if request.method == "DELETE":
+            return await self._goodbye(request)
+        message = json.loads(await request.aread())
+        request_id = message.get("id") if "method" in message else None
+        ends = asyncio.get_running_loop().time() + self._seconds
+        try:
+            response = await self._answer(request, request_id, ends)
+        except ExchangeFailed as failure:
+            # Of a notification that failed, the next request tells.
+            if request_id is None:
+                return httpx.Response(202, request=request)
+            return _json(failure.answer(request_id))
+        return response
+
+    async def _answer(self, request: httpx.Request, request_id: Any, ends: float) -> httpx.Response:
+        response = await self._accepted(request, ends)
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kept = {name: value for name, value in response.headers.items() if name == "mcp-session-id"}
+        if response.status_code == 202 or request_id is None:
+            await response.aclose()
+            return httpx.Response(202, headers=kept)
+        if kind == EVENTS:
+            return httpx.Response(
+                200, headers=kept | {"content-type": EVENTS}, stream=_Events(response, request_id, ends)
+            )
+        body = b"".join([piece async for piece in _pieces(response, ends)])
+        if kind != "application/json" or _parsed(body) is None:
+            raise ExchangeFailed("foreign")
+        return _json(body, kept)
+
+    async def _accepted(self, request: httpx.Request, ends: float) -> httpx.Response:
+        """The response to it once its status is a good one; refusals that may pass are repeated."""
+        for repeat in range(REPEATS + 1):
+            try:
+                async with asyncio.timeout_at(ends):
+                    response = await self._shared.send(request, auth=self._auth, stream=True)
+            except (TimeoutError, httpx.TimeoutException) as error:
+                raise ExchangeFailed("slow") from error
+            except httpx.ConnectError as error:
+                raise ExchangeFailed("unreachable") from error
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise ExchangeFailed("cut") from error
+            if response.is_success:
+                return response
+            await response.aclose()
+            if (moved := _moved(response)) is not None:
+                request = moved
+                continue
+            pause = _pause(response, repeat)
+            late = asyncio.get_running_loop().time() + pause >= ends
+            if response.status_code not in (429, 503) or repeat == REPEATS or late:
+                break
+            await asyncio.sleep(pause)
+        lost = response.status_code in (400, 404) and "mcp-session-id" in request.headers
+        raise ExchangeFailed("forgotten" if lost else "refused", status=response.status_code)
+
+    async def _goodbye(self, request: httpx.Request) -> httpx.Response:
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._shared.send(request, auth=self._auth)
+        except (TimeoutError, httpx.HTTPError, ExchangeFailed):
+            pass
+        return httpx.Response(204, request=request)
+
+
+class _Events(httpx.AsyncByteStream):
+    """A stream of events, passed on whole event by whole event, that never ends without the answer."""
+
+    def __init__(self, response: httpx.Response, request_id: Any, ends: float) -> None:
+        self._response = response
+        self._id = request_id
+        self._ends = ends
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        resumable = False
+        try:
+            async for event in _events(_pieces(self._response, self._ends)):
+                resumable = resumable or any(line.startswith(b"id:") for line in event.splitlines())
+                if data := _data(event):
+                    message = _parsed(data)
+                    if message is None:
+                        raise ExchangeFailed("foreign")
+                    if "id" not in message:
+                        # Progress and logs: nobody reads them, and the SDK logs those it cannot read.
+                        continue
+                yield event + b"\n\n"
+            if resumable:
+                # The SDK asks for the rest itself, by the last event's id.
+                return
+            raise ExchangeFailed("cut")
+        except ExchangeFailed as failure:
+            yield b"event: message\ndata: " + failure.answer(self._id) + b"\n\n"
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+async def _pieces(response: httpx.Response, ends: float) -> AsyncIterator[bytes]:
+    """The body, until `ends`, and of a bounded size."""
+    size, pieces = 0, response.aiter_bytes()
+    try:
+        while True:
+            async with asyncio.timeout_at(ends):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise ExchangeFailed("large")
+            yield piece
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise ExchangeFailed("slow") from error
+    except httpx.HTTPError as error:
+        raise ExchangeFailed("cut") from error
+    finally:
+        await response.aclose()
+
+
+async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Whole events only: half of one would be logged as unreadable, with what stands in it."""
+    held = b""
+    async for piece in pieces:
+        held = (held + piece).replace(b"\r\n", b"\n")
+        *events, held = held.split(b"\n\n")
+        for event in events:
+            yield event
+
+
+def _data(event: bytes) -> bytes:
+    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
+    """A JSON-RPC message, or nothing."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and message.get("jsonrpc") == "2.0" else None
+
+
+def _moved(response: httpx.Response) -> httpx.Request | None:
+    """Where the same request is asked for again, on the same server: credentials go nowhere else."""
+    moved, sent = response.next_request, response.request
+    if moved is None or moved.method != sent.method:
+        return None
+    same = (moved.url.scheme, moved.url.netloc) == (sent.url.scheme, sent.url.netloc)
+    return moved if same else None
+
+
+def _json(body: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(200, headers={**(headers or {}), "content-type": "application/json"}, content=body)
+
+
+def _pause(response: httpx.Response, repeat: int) -> float:
+    try:
+        asked = float(response.headers.get("retry-after", ""))
+    except ValueError:
+        asked = 0.5 * 2**repeat
+    return min(max(asked, 0.1), LONGEST_PAUSE)
