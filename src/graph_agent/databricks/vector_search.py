@@ -1,35 +1,31 @@
-"""Documents out of `VectorSearchRetrieverTool`.
-
-The tool hands its model a Python repr of documents. Here the same tool, index and filters give the documents
-themselves, with ids a citation can be checked against.
-"""
+"""Documents out of Vector Search: an index as the planner's tool, searched as the app or as the calling user."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from langchain_core.documents import Document
+from langchain_core.tools import ToolException
 
-from graph_agent.databricks.clients import settings, workspace_client
-from graph_agent.errors import RetrievalFailed
-from graph_agent.late import IMPORTING
-
-if TYPE_CHECKING:
-    from databricks_langchain import VectorSearchRetrieverTool
-
-SEARCHES_AT_ONCE = 8
-"""Threads for searches; the tool is synchronous, and the default executor has six on two cores."""
+from graph_agent.acting import user_token
+from graph_agent.databricks.app_search import AppSearch, connected
+from graph_agent.databricks.clients import Actor, actor, settings
+from graph_agent.databricks.embeddings import embedded
+from graph_agent.databricks.filters import FilterRules
+from graph_agent.databricks.index_errors import Called, failure, status_of
+from graph_agent.databricks.index_query import Filters, Found, IndexQuery
+from graph_agent.databricks.search_threads import SearchThreads
+from graph_agent.databricks.token_search import import_client, search_with
+from graph_agent.errors import AgentError, RetrievalFailed
 
 
 @dataclass(frozen=True, kw_only=True)
-class DocumentSearch:
+class DocumentSearch(IndexQuery):
     """A Vector Search index as the planner's tool. Makes no call until the first search.
 
-    `columns` are read beside the text; `doc_uri` and `chunk_id` name the columns that say where a passage is from.
-    `index=None` takes `GRAPH_AGENT_INDEX`.
+    As the app it uses the search of `VectorSearchRetrieverTool`, built on the first search, in at most eight threads.
+    For a user it sends one request with that user's token, from the first search on.
     """
 
     name: str = "search_docs"
@@ -37,83 +33,119 @@ class DocumentSearch:
     example: str = "how to install it"
     """A query as a model should write it; small models need one."""
 
-    index: str | None = None
-    results: int = 5
-    query_type: Literal["ANN", "HYBRID"] = "HYBRID"
-    columns: Sequence[str] = ("chunk_id", "text", "doc_uri", "title")
-    doc_uri: str = "doc_uri"
-    chunk_id: str = "chunk_id"
-    filters: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """More arguments for `VectorSearchRetrieverTool`."""
+    filters: Filters = field(default_factory=dict)
+    """Hold for every search; a model cannot widen them. A mapping, or text on a storage-optimised endpoint."""
 
-    client: Callable[[], Any] = workspace_client
+    filterable: Mapping[str, type] = field(default_factory=dict)
+    """Columns the model may filter by, and the type of their values: `str`, `int`, `float` or `bool`."""
+
+    storage_optimised: bool = False
+    """Whether the endpoint is of that kind: it takes filters as text."""
+
+    acting_as: Actor | None = None
+    """`"app"` or `"user"`; `None` takes `GRAPH_AGENT_AUTHORIZATION`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Before the first search: a fixed filter that cannot be sent is the author's mistake.
+        self._rules.combined(None)
 
     @property
     def schema(self) -> dict[str, Any]:
         """The tool as a chat model is told of it."""
         query = {"type": "string", "description": "what to look for", "maxLength": 200, "examples": [self.example]}
+        properties = {"query": query, "filters": self._rules.schema()} if self.filterable else {"query": query}
         return {
             "type": "function",
             "function": {
                 "name": self.name,
                 "description": self.description,
-                "parameters": {"type": "object", "properties": {"query": query}, "required": ["query"]},
+                "parameters": {"type": "object", "properties": properties, "required": ["query"]},
             },
         }
 
-    async def search(self, query: str) -> list[tuple[Document, float]]:
+    async def search(self, query: str, filters: Any = None) -> Found:
         """The best passages and their scores, best first; none below `GRAPH_AGENT_MIN_SCORE`.
 
+        `filters` are the model's: a list of `{"key", "value"}` over the `filterable` columns.
+
         Raises:
-            RetrievalFailed: the index refused, or was silent for `GRAPH_AGENT_REQUEST_SECONDS`.
+            ToolException: the model's filters cannot be used; says what can.
+            RetrievalFailed: the index refused, cannot be reached, or took over `GRAPH_AGENT_REQUEST_SECONDS` in all.
+            Unauthenticated: acting for a user, and there is no token; the app never stands in.
         """
-        seconds = settings().request_seconds
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(seconds):
-                return await loop.run_in_executor(self._threads, self._search, query)
-        except TimeoutError:
-            raise RetrievalFailed(f"the index did not answer within {seconds:g} s") from None
-        except Exception as error:
-            # The client's exceptions quote request and response bodies.
-            raise RetrievalFailed(f"the index could not be searched ({type(error).__name__})") from error
-
-    def _search(self, query: str) -> list[tuple[Document, float]]:
-        tool = self._tool
-        found = tool._vector_store.similarity_search_with_score(
-            query=query,
-            k=tool.num_results,
-            filter=dict(tool.filters or {}),
-            query_type=tool.query_type,
-            **(tool.model_extra or {}),
-        )
+        combined = self._rules.combined(filters)
+        acting_as = actor(self.acting_as)
+        token = user_token().value if acting_as == "user" else None
         least = settings().min_score
-        return [(document, float(score)) for document, score in found if score >= least]
+        try:
+            async with asyncio.timeout(settings().request_seconds):
+                found = await self._found(query, combined, acting_as, token)
+        except Exception as error:
+            raise self._told(error, acting_as, filtered=bool(filters)) from error
+        return [(document, score) for document, score in found if score >= least]
+
+    async def warm(self) -> None:
+        """Do what the first search would otherwise wait for: imports, and as the app the calls that read the index.
+
+        Raises:
+            RetrievalFailed: as for a search; the next search tries again.
+        """
+        acting_as = actor(self.acting_as)
+        try:
+            async with asyncio.timeout(settings().request_seconds):
+                await self._threads.run(_prepared)
+                if acting_as == "app":
+                    await self._threads.run(self._app.warm)
+        except Exception as error:
+            raise self._told(error, acting_as, filtered=False) from error
+
+    async def _found(self, text: str, filters: Filters, acting_as: Actor, token: str | None) -> Found:
+        if token is None:
+            found = await self._threads.run(self._app.search, text, filters)
+            if found is not None:
+                return found
+            token = await self._threads.run(_app_token)
+        host = await self._threads.run(_prepared)
+        vector = None
+        if self.embedding is not None:
+            vector = await self._threads.run(_embedded, text, self.embedding, acting_as)
+        return await search_with(token, self, text, filters, host=host, vector=vector)
+
+    def _told(self, error: Exception, acting_as: Actor, *, filtered: bool) -> Exception:
+        """What a search raises for what it met."""
+        if isinstance(error, AgentError | ToolException):
+            return error
+        if filtered and status_of(error) == 400:
+            return ToolException(f"the index refused these filters. {self._rules.allowed()}")
+        what = f"the index {self.index_name}"
+        if isinstance(error, TimeoutError):
+            return RetrievalFailed(f"{what} did not answer within {settings().request_seconds:g} s")
+        return failure(error, Called(what, "SELECT on it, with USE CATALOG and USE SCHEMA above it", acting_as))
 
     @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(SEARCHES_AT_ONCE, thread_name_prefix=f"search-{self.name}")
+    def _rules(self) -> FilterRules:
+        as_text = self.storage_optimised or isinstance(self.filters, str)
+        return FilterRules(self.filterable, self.filters, as_text)
 
     @cached_property
-    def _tool(self) -> "VectorSearchRetrieverTool":
-        # Late: databricks-langchain takes over ten seconds to import.
-        with IMPORTING:
-            from databricks_langchain import VectorSearchRetrieverTool
+    def _threads(self) -> SearchThreads:
+        return SearchThreads(self.name)
 
-        return VectorSearchRetrieverTool(
-            index_name=self.index or settings().index,
-            tool_name=self.name,
-            # A description of our own saves the constructor two calls.
-            tool_description=self.description,
-            num_results=self.results,
-            query_type=self.query_type,
-            columns=list(self.columns),
-            doc_uri=self.doc_uri,
-            primary_key=self.chunk_id,
-            filters=dict(self.filters) or None,
-            # Without it the tool fails under the service-principal variables that Apps sets.
-            workspace_client=self.client(),
-            disable_notice=True,
-            **self.options,
-        )
+    @cached_property
+    def _app(self) -> AppSearch:
+        return AppSearch(self)
+
+
+def _app_token() -> str:
+    return connected().config.authenticate()["Authorization"].removeprefix("Bearer ")
+
+
+def _prepared() -> str:
+    """The workspace's address, with the client imported."""
+    import_client()
+    return str(connected().config.host)
+
+
+def _embedded(text: str, endpoint: str, acting_as: Actor) -> list[float]:
+    return embedded(text, endpoint=endpoint, acting_as=acting_as)

@@ -3,80 +3,125 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import ToolException
 
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.planner import requested_calls
+from graph_agent.nodes.retrievers import Columns, RetrieverSearch
 from graph_agent.tracing import record_retrieval
 
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 
 
+Found = Sequence[tuple[Document, float | None]]
+Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
+
+
 class Search(Protocol):
-    """An index behind a tool's name; `databricks.vector_search.DocumentSearch` is one."""
+    """An index behind a tool's name; `RetrieverSearch` is one, and `databricks.vector_search.DocumentSearch`."""
 
     @property
     def name(self) -> str:
         """The tool's name."""
 
-    async def search(self, query: str) -> list[tuple[Document, float]]:
-        """Passages and scores, best first."""
+    async def search(self, query: str) -> Found:
+        """Passages and scores, best first.
+
+        Raises:
+            RetrievalFailed: the search failed.
+            ToolException: the model's arguments cannot be used; the text is for the model.
+        """
 
 
-Found = list[tuple[Document, float]]
-Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
+@runtime_checkable
+class FilteredSearch(Protocol):
+    """A search whose model may filter."""
+
+    filterable: Any
+    """What it may filter by; empty for nothing."""
+
+    async def search(self, query: str, filters: Any = None) -> Found:
+        """As `Search`, with the filters the model wrote."""
 
 
-def make_retriever(search: Search, *, min_score: float = 0.0) -> Node:
+def make_retriever(
+    search: Search | BaseRetriever,
+    *,
+    name: str = "search_docs",
+    columns: Columns | None = None,
+    min_score: float = 0.0,
+) -> Node:
     """A node that runs the planner's calls of `search` and puts the passages into the state, numbered for citing.
 
-    Passages below `min_score` are dropped. A search that fails becomes a tool message; when all of them fail the run
-    ends with `RetrievalFailed`, as an answer would be invented.
+    `search` may be any LangChain retriever, which then answers the calls of `name`. `columns` says what its documents
+    call their passage, address, id and title, so that spans and citations hold them. Passages below `min_score` are
+    dropped. A search that fails becomes a tool message, and so does one whose arguments cannot be used; when all fail
+    the run ends with `RetrievalFailed`, as an answer would be invented.
     """
+    known = columns or Columns()
+    if isinstance(search, BaseRetriever):
+        search = RetrieverSearch(retriever=search, name=name)
+    searched: Search = search
 
     async def retrieve(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
-        calls = [call for call in requested_calls(state["messages"]) if call["name"] == search.name]
-        results = await asyncio.gather(*(_search(search, str(call["args"].get("query", "")), config) for call in calls))
+        calls = [call for call in requested_calls(state["messages"]) if call["name"] == searched.name]
+        results = await asyncio.gather(*(_search(searched, call["args"], known, config) for call in calls))
         failures = [result for result in results if isinstance(result, RetrievalFailed)]
         if failures and len(failures) == len(results):
             raise failures[0]
         sources = list(state.get("sources") or [])
-        known = len(sources)
+        before = len(sources)
         first = 1 + max([source.number for source in sources] + _numbers(state["messages"]), default=0)
         messages = []
         for call, result in zip(calls, results, strict=True):
-            if isinstance(result, RetrievalFailed):
-                messages.append(_failed(call, search.name, result))
+            if isinstance(result, Exception):
+                messages.append(_failed(call, searched.name, result))
                 continue
-            result = [(document, score) for document, score in result if score >= min_score]
-            shown = _take(result, sources, first=first - known)
+            result = [(document, score) for document, score in result if score is None or score >= min_score]
+            shown = _take(result, sources, first=first - before)
             marks = {PASSAGES: len(shown)}
             messages.append(
-                ToolMessage(_listing(shown), tool_call_id=call["id"], name=search.name, additional_kwargs=marks)
+                ToolMessage(_listing(shown), tool_call_id=call["id"], name=searched.name, additional_kwargs=marks)
             )
-        return {"messages": messages, "sources": sources[known:]}
+        return {"messages": messages, "sources": sources[before:]}
 
     return retrieve
 
 
-async def _search(search: Search, query: str, config: RunnableConfig) -> Found | RetrievalFailed:
+async def _search(
+    search: Search, arguments: Mapping[str, Any], columns: Columns, config: RunnableConfig
+) -> Found | RetrievalFailed | ToolException:
+    query, filters = str(arguments.get("query") or ""), arguments.get("filters")
     started = time.time_ns()
     try:
-        found = await search.search(query)
-    except RetrievalFailed as error:
+        found = [(columns.read(document), score) for document, score in await _found(search, query, filters)]
+    except (RetrievalFailed, ToolException) as error:
         return error
     documents = [document for document, _ in found]
     record_retrieval(
         config, query=query, documents=documents, name=search.name, start_ns=started, end_ns=time.time_ns()
     )
     return found
+
+
+async def _found(search: Search, query: str, filters: Any) -> Found:
+    if not query.strip():
+        raise ToolException("the call needs a query: words to look for.")
+    if not filters:
+        return await search.search(query)
+    # Never left out in silence: the model would take what it gets for filtered.
+    if not isinstance(search, FilteredSearch):
+        raise ToolException("this search takes no filters: call it with a query alone.")
+    return await search.search(query, filters)
 
 
 def _take(found: Found, sources: list[Source], *, first: int) -> list[Source]:
@@ -94,7 +139,7 @@ def _take(found: Found, sources: list[Source], *, first: int) -> list[Source]:
                 chunk_id=chunk_id,
                 title=str(document.metadata.get("title") or uri),
                 text=document.page_content,
-                score=round(score, 4),
+                score=None if score is None else round(score, 4),
             )
             by_chunk[chunk_id] = source
             sources.append(source)
@@ -116,5 +161,5 @@ def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
     ]
 
 
-def _failed(call: Any, name: str, error: RetrievalFailed) -> ToolMessage:
-    return ToolMessage(error.message, tool_call_id=call["id"], name=name, status="error")
+def _failed(call: Any, name: str, error: RetrievalFailed | ToolException) -> ToolMessage:
+    return ToolMessage(str(error), tool_call_id=call["id"], name=name, status="error")

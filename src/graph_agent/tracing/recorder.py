@@ -21,6 +21,9 @@ from graph_agent.tracing.records import Kind, RunRecord, SpanRecord
 
 _LOW_BITS = (1 << 64) - 1
 
+NO_SPAN = "graph_agent_no_span"
+"""Key in the metadata of a retriever's call whose caller records the search itself, with `record_retrieval`."""
+
 
 class RunRecorder(BaseCallbackHandler):
     """A callback handler for `config["callbacks"]`: one per run, whose `close()` gives the record to export.
@@ -257,9 +260,13 @@ class RunRecorder(BaseCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if NO_SPAN in (metadata or {}):
+            self._owners[run_id] = self._owner(parent_run_id)
+            return
         self._start(run_id, parent_run_id, name or model_name(serialized), "RETRIEVER", {"query": query})
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:

@@ -1,0 +1,94 @@
+"""What the index and embedding clients raise, as errors that say what to change. Their own texts are never quoted:
+they hold request and response bodies."""
+
+import json
+from dataclasses import dataclass
+
+from graph_agent.databricks.clients import Actor
+from graph_agent.errors import RetrievalFailed
+
+BUSY = frozenset({429, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What was called, the grant it takes, and as whom."""
+
+    what: str
+    grant: str
+    acting_as: Actor
+
+    @property
+    def who(self) -> str:
+        """As a sentence names them."""
+        return "the calling user" if self.acting_as == "user" else "the app's service principal"
+
+
+def failure(error: Exception, called: Called) -> RetrievalFailed:
+    """The typed error for whatever a client raised."""
+    return RetrievalFailed(_message(error, called))
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status behind an exception of the index client or of the SDK; none where nothing answered."""
+    from databricks.sdk import errors as sdk
+    from databricks.sdk.errors.base import DatabricksError
+    from requests.exceptions import RetryError
+
+    if isinstance(error, RetryError):
+        # The client gave up on 429, 503 or 504, and no longer says which.
+        return 503
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return status
+    kinds = {
+        sdk.BadRequest: 400,
+        sdk.Unauthenticated: 401,
+        sdk.PermissionDenied: 403,
+        sdk.NotFound: 404,
+        sdk.TooManyRequests: 429,
+        sdk.TemporarilyUnavailable: 503,
+        DatabricksError: 500,
+    }
+    return next((number for kind, number in kinds.items() if isinstance(error, kind)), None)
+
+
+def _message(error: Exception, called: Called) -> str:
+    what, who = called.what, called.who
+    match status_of(error):
+        case 400:
+            return f"{what} refused the query: check the columns, filters and query type it is asked with (400)"
+        case 401 if called.acting_as == "user":
+            return f"{what} did not accept the user's token: sign in again and repeat the request (401)"
+        case 401:
+            return f"{what} did not accept the app's credentials: check DATABRICKS_CLIENT_ID and its secret (401)"
+        case 403 if called.acting_as == "user":
+            return f"{who} may not use {what}: grant them {called.grant}, and give the app the user scope for it (403)"
+        case 403:
+            return f"{who} may not use {what}: grant it {called.grant} (403)"
+        case 404:
+            return f"{what} does not exist, or {who} may not see it: check its name (404)"
+        case status if status in BUSY:
+            return f"{what} is overloaded or not running, also after retries: try again later ({_busy(error)})"
+        case int(status):
+            return f"{what} failed: look at its state in the workspace ({status})"
+        case _:
+            return _unanswered(error, what)
+
+
+def _busy(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    return str(status) if isinstance(status, int) else "429 or 503"
+
+
+def _unanswered(error: Exception, what: str) -> str:
+    import httpx
+    import requests
+
+    if isinstance(error, (requests.exceptions.ChunkedEncodingError, httpx.RemoteProtocolError, httpx.ReadError)):
+        return f"{what} broke its answer off: try again ({type(error).__name__})"
+    if isinstance(error, (requests.exceptions.ConnectionError, httpx.TransportError, ConnectionError, TimeoutError)):
+        return f"{what} cannot be reached: check DATABRICKS_HOST and the network ({type(error).__name__})"
+    if isinstance(error, (json.JSONDecodeError, LookupError, AttributeError)):
+        return f"{what} gave an answer that cannot be read: try again ({type(error).__name__})"
+    return f"{what} could not be asked ({type(error).__name__})"

@@ -1,0 +1,136 @@
+"""Threads for the index client, which is synchronous and waits for ever: few of them, and none is lost for good."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import cache, partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from graph_agent.errors import RetrievalFailed
+from graph_agent.late import IMPORTING
+
+T = TypeVar("T")
+
+THREADS = 8
+"""Threads of one search; the default executor has six on two cores, and everybody's work waits in it."""
+
+LONGEST_RETRY = 20.0
+"""Seconds to wait before a retry, whatever a `Retry-After` asks for."""
+
+
+class SearchThreads:
+    """Up to `most` daemon threads that run the calls of one search, in the context of whoever asked.
+
+    A call whose caller has left keeps its thread until the client gives up, which `limit_waiting` sees to. When all
+    threads are held that way, further calls are refused at once in place of waiting behind them.
+    """
+
+    def __init__(self, name: str, *, most: int = THREADS) -> None:
+        self._name = name
+        self._most = most
+        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._left = 0
+
+    async def run(self, call: Callable[..., T], *arguments: Any) -> T:
+        """What `call` returns. Cancelled, it leaves a call that has begun to its thread, and one that waits undone.
+
+        Raises:
+            RetrievalFailed: all threads are held by calls that were given up.
+        """
+        if self._left >= self._most:
+            raise RetrievalFailed(
+                f"{self._left} earlier searches of {self._name} still wait for an index that does not answer; "
+                "try again later, and check the state of the Vector Search endpoint"
+            )
+        future: Future[T] = Future()
+        self._waiting.put((future, partial(copy_context().run, call, *arguments)))
+        self._grow()
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                self._count_left(1)
+                future.add_done_callback(lambda _: self._count_left(-1))
+            raise
+
+    def _count_left(self, change: int) -> None:
+        with self._lock:
+            self._left += change
+
+    def _grow(self) -> None:
+        with self._lock:
+            if self._threads == self._most:
+                return
+            self._threads += 1
+            name = f"search-{self._name}-{self._threads}"
+        # Daemons: the interpreter's exit waits for the threads of an executor.
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            future, call = self._waiting.get()
+            if future.set_running_or_notify_cancel():
+                _settle(future, call)
+            # An idle thread must not keep the last caller's context alive.
+            del future, call
+
+
+def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
+    try:
+        result = call()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def limit_waiting(seconds: float) -> None:
+    """Give this thread's connection to the index a time limit per attempt; the client has none and takes none.
+
+    The client keeps one `requests` session per thread. With the limit, a thread that an index left waiting returns
+    after at most four times `seconds`: the client tries four times.
+    """
+    with IMPORTING:
+        from databricks.ai_search import utils  # type: ignore[import-untyped]
+
+    # The order of the arguments is part of the cache's key.
+    session = utils._cached_get_request_session(
+        total_retries=3,
+        backoff_factor=1,
+        backoff_jitter=0.2,
+        process_id=os.getpid(),
+        thread_id=threading.get_ident(),
+    )
+    if not isinstance(session.get_adapter("https://"), _limited()):
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _limited()(seconds))
+
+
+@cache
+def _limited() -> type[Any]:
+    # Late, as the SDK that brings them.
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    class Retries(Retry):
+        def get_retry_after(self, response: Any) -> float | None:
+            asked = super().get_retry_after(response)
+            return None if asked is None else min(asked, LONGEST_RETRY)
+
+    class Limited(HTTPAdapter):
+        def __init__(self, seconds: float) -> None:
+            self._seconds = seconds
+            # As the client's own.
+            retries = Retries(total=3, backoff_factor=1, backoff_jitter=0.2, status_forcelist=[429, 503, 504])
+            super().__init__(max_retries=retries)
+
+        def send(self, request: Any, *arguments: Any, **more: Any) -> Any:
+            return super().send(request, *arguments, **{**more, "timeout": more.get("timeout") or self._seconds})
+
+    return Limited

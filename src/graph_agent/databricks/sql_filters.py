@@ -1,0 +1,46 @@
+"""Filters as the text that storage-optimised endpoints take, like the condition of a SQL query."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graph_agent.errors import ConfigurationError
+
+
+def sql_filter(filters: Mapping[str, Any]) -> str:
+    """The mapping of a standard endpoint as a text; nothing for nothing.
+
+    Raises:
+        ConfigurationError: a text holds a quote or a backslash, for which there is no documented way.
+    """
+    return " AND ".join(f"({_condition(key, value)})" for key, value in filters.items())
+
+
+def _condition(key: str, value: Any) -> str:
+    if " OR " in key:
+        pairs = zip(key.split(" OR "), value, strict=True)
+        return " OR ".join(_condition(column.strip(), one) for column, one in pairs)
+    column, _, operator = key.partition(" ")
+    several = isinstance(value, list | tuple)
+    match operator.strip().upper():
+        case "":
+            return f"{column} IN ({_listed(value)})" if several else f"{column} = {_literal(value)}"
+        case "NOT":
+            return f"{column} NOT IN ({_listed(value)})" if several else f"{column} != {_literal(value)}"
+        case "LIKE":
+            return " OR ".join(f"{column} LIKE {_literal(one)}" for one in (value if several else [value]))
+        case comparison:
+            return f"{column} {comparison} {_literal(value)}"
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(_literal(value) for value in values)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if "'" in str(value) or "\\" in str(value):
+        raise ConfigurationError("a filter's text may hold no quote or backslash on a storage-optimised endpoint")
+    return f"'{value}'"

@@ -1,0 +1,69 @@
+"""Searches with a given token: the asynchronous index client, which asks the index and nobody else.
+
+`VectorSearchRetrieverTool` cannot act for a user: it replaces credentials it does not know by the process's own.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from langchain_core.documents import Document
+
+from graph_agent.databricks.index_query import Filters, Found, IndexQuery
+from graph_agent.late import IMPORTING
+
+
+def import_client() -> None:
+    """Import the client. Takes seconds the first time: call it in a thread."""
+    with IMPORTING:
+        import_module("databricks.ai_search.async_index")
+        import_module("databricks_ai_bridge.utils.vector_search")
+
+
+async def search_with(
+    token: str, query: IndexQuery, text: str, filters: Filters, *, host: str, vector: Sequence[float] | None
+) -> Found:
+    """The best passages and their scores, best first: one request with `token`, over the loop's shared connections.
+
+    The client waits for ever: give it a time limit. Cancelling it closes its request.
+    """
+    from databricks.ai_search.async_index import AsyncAISearchIndex  # type: ignore[import-untyped]
+
+    index = AsyncAISearchIndex(
+        workspace_url=host,
+        # Left out: a user's token is for the workspace's own address.
+        index_url="",
+        name=query.index_name,
+        endpoint_name="",
+        personal_access_token=token,
+        use_user_passed_credentials=True,
+    )
+    page = await index.similarity_search(
+        columns=query.read,
+        query_text=text if query.asks_with_words else None,
+        query_vector=None if vector is None else list(vector),
+        filters=filters or None,
+        num_results=query.results,
+        query_type=query.query_type,
+        reranker=query.reranker(),
+        # Otherwise it prints a notice with every query.
+        disable_notice=True,
+        **query.options,
+    )
+    return query.titled(documents_of(page, query))
+
+
+def documents_of(page: dict[str, Any], query: IndexQuery) -> list[tuple[Document, float]]:
+    """The rows of an answer as the tool would give them."""
+    from databricks_ai_bridge.utils.vector_search import (  # type: ignore[import-untyped]
+        RetrieverSchema,
+        parse_vector_search_response,
+    )
+
+    schema = RetrieverSchema(
+        text_column=query.text_column,
+        doc_uri=query.doc_uri,
+        primary_key=query.chunk_id,
+        other_columns=query.read,
+    )
+    return list(parse_vector_search_response(page, retriever_schema=schema, document_class=Document))
