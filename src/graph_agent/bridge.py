@@ -41,13 +41,14 @@ def call(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run_coroutine_threadsafe(make(), shared_loop()).result()
 
 
-def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+def iterate(make: Callable[[], AsyncGenerator[T, None]], *, context: contextvars.Context | None = None) -> Iterator[T]:
     """The values of an asynchronous generator, one by one. Stopping early closes it, and waits until it is closed.
 
-    The generator runs with the caller's context variables, so an active MLflow span is still active in it.
+    The generator runs with the caller's context variables, so an active MLflow span is still active in it; or in
+    `context`.
     """
     out: queue.Queue[T | _End] = queue.Queue(WAITING_MOST)
-    context = contextvars.copy_context()
+    context = contextvars.copy_context() if context is None else context
     loop = shared_loop()
     pump = asyncio.run_coroutine_threadsafe(_start(make, out, context), loop).result()
     try:

@@ -3,19 +3,25 @@
 Source: MLflow, "ResponsesAgent for model serving". The same runner as the service, synchronous outside.
 """
 
+import contextvars
+import inspect
 import threading
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import mlflow
 from mlflow.entities import SpanStatusCode
 from mlflow.pyfunc import ResponsesAgent  # type: ignore[attr-defined]
+from mlflow.pyfunc.utils.data_validation import wrap_non_list_predict_pydantic
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 
+from graph_agent.acting import acting_for
 from graph_agent.bridge import call, iterate
 from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.databricks.model_serving import serving_user_token
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.incoming import Invocation, parse_request
@@ -24,12 +30,17 @@ from graph_agent.settings import Settings
 from graph_agent.tracing import RunRecorder, attach_to_active_span
 from graph_agent.tracing.tracer import usage_attributes
 
+_CHECKED: Any = wrap_non_list_predict_pydantic
+
 
 class GraphResponsesAgent(ResponsesAgent):
     """A graph of `langgraph.json` behind `predict` and `predict_stream`.
 
     Safe in several threads and inside a running event loop. MLflow opens the trace of each call itself; the run's
-    steps are put under it, and nothing when tracing is off.
+    steps are put under it. With `GRAPH_AGENT_TRACING=off` no trace is opened.
+
+    Calls on behalf of the user carry the token that Model Serving holds for the request under way; elsewhere there is
+    none, and such a call is refused.
 
     Raises:
         GraphNotLoaded, UnknownGraph: on first use, with what to change.
@@ -39,6 +50,8 @@ class GraphResponsesAgent(ResponsesAgent):
         self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
+        if self._settings.tracing == "off":
+            self._open_no_traces()
 
     # MLflow's own base classes disagree on these signatures; this is the one its documentation gives.
     def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:  # type: ignore[override]
@@ -63,6 +76,13 @@ class GraphResponsesAgent(ResponsesAgent):
         for event in self._events(request):
             yield ResponsesAgentStreamEvent(**event)
 
+    def _open_no_traces(self) -> None:
+        """MLflow wraps both methods at the class's creation; these are the same without its span."""
+        for name in ("predict", "predict_stream"):
+            bare = inspect.unwrap(getattr(type(self), name))
+            checked = _CHECKED(bare, ResponsesAgentRequest, "The request is not valid.")
+            setattr(self, name, MethodType(checked, self))
+
     def _events(self, request: ResponsesAgentRequest) -> Generator[Event, None, None]:
         catalog = self._opened()
         body = request.model_dump_json(exclude_none=True).encode()
@@ -80,7 +100,7 @@ class GraphResponsesAgent(ResponsesAgent):
             recorder=trace,
         )
         try:
-            yield from iterate(lambda: _numbered(run))
+            yield from iterate(lambda: _numbered(run), context=self._context())
         except GeneratorExit:
             # MLflow ends its span on exceptions and at the end, not when the caller stops early.
             if trace is not None and span is not None:
@@ -91,6 +111,11 @@ class GraphResponsesAgent(ResponsesAgent):
             trace.attach(span)
         if run.failure is not None:
             raise run.failure
+
+    def _context(self) -> contextvars.Context:
+        """The caller's, with the token of the user to act for."""
+        with acting_for(None if self._settings.authorization == "app" else serving_user_token()):
+            return contextvars.copy_context()
 
     def _opened(self) -> Catalog:
         with self._opening:

@@ -1,0 +1,17 @@
+"""Who is calling in Model Serving, where no proxy sets headers."""
+
+from graph_agent.acting import UserToken
+
+
+def serving_user_token() -> UserToken | None:
+    """The calling user's token of the request under way; `None` outside Model Serving, or where it was not enabled.
+
+    Source: databricks-sdk, `ModelServingUserCredentials`.
+    """
+    from databricks.sdk.credentials_provider import ModelServingAuthProvider
+
+    try:
+        found = ModelServingAuthProvider(ModelServingAuthProvider.USER_CREDENTIALS).get_databricks_host_token()
+    except RuntimeError:
+        return None
+    return UserToken(found[1]) if found and found[1] else None

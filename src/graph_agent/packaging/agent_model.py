@@ -1,0 +1,11 @@
+"""The file that is a logged agent (MLflow, "Models from code"): executed when the model is logged or loaded."""
+
+from typing import Any
+
+import mlflow
+
+from graph_agent.packaging.logged import adopt, agent_beside
+
+config: Any = mlflow.models.ModelConfig()
+adopt(config.get("settings"))
+mlflow.models.set_model(agent_beside(__file__, graph=config.get("graph")))

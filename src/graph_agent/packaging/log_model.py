@@ -1,0 +1,144 @@
+"""`graph-agent log-model`: the graphs as an MLflow model, for Model Serving, notebooks and batch scoring."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from graph_agent.bridge import call
+from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.errors import BadSetting, ConfigurationError
+from graph_agent.late import IMPORTING
+from graph_agent.packaging.project import requirements, stage
+from graph_agent.packaging.resources import Resources, resources_of
+from graph_agent.settings import Settings, as_environment
+from graph_agent.tracing.version import version_of
+
+HERE = Path(__file__).parent
+
+OF_THE_GRAPH = frozenset(
+    {
+        *("model", "index", "min_score", "request_seconds", "model_seconds", "authorization", "tracing"),
+        *("max_steps", "max_tool_calls", "max_seconds", "max_output_tokens"),
+    }
+)
+"""Settings that say how a graph runs, and are recorded; the others say where a service runs, or are secret."""
+
+ROWS_AT_ONCE = 16
+"""Runs at a time in one Python worker of a batch job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """A model that was logged."""
+
+    uri: str
+    version: str | None
+    """In the registry, where it was registered."""
+
+    resources: Resources
+
+
+def log_model(
+    settings: Settings,
+    *,
+    name: str = "agent",
+    register: bool = False,
+    table: bool = False,
+    example: str | None = None,
+    used: Mapping[str, Sequence[str]] | None = None,
+    code: Sequence[Path] = (),
+    packages: Sequence[str] = (),
+    experiment_id: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Logged:
+    """Log the graphs of `settings.config` to the experiment, with what they need and the settings they run with.
+
+    `name` is `catalog.schema.model` where the model is also registered. With `table` it is a model for
+    `mlflow.pyfunc.spark_udf`, else an agent. Models are called only where an `example` question is given. `used`
+    names resources beside those that are found in the graphs, by the argument names of `resources_of`. The experiment
+    is that of the id, else `settings.experiment`.
+
+    Raises:
+        ConfigurationError: and its kind; what to change, also where the tracking server or registry refuses.
+    """
+    environ = os.environ if environ is None else environ
+    if register and name.count(".") != 2:
+        raise BadSetting("--register needs --name catalog.schema.model", param="name")
+    specs = read_manifest(settings.config)
+    call(Catalog(specs, default=settings.graph).open)
+    resources = resources_of(specs, settings, **(used or {}))
+    with IMPORTING:
+        import mlflow
+
+        from graph_agent.packaging.logged import unasked
+    with tempfile.TemporaryDirectory() as folder, unasked(example is None):
+        arguments: dict[str, Any] = {
+            "name": name.rpartition(".")[2],
+            "python_model": str(HERE / ("table_model.py" if table else "agent_model.py")),
+            "code_paths": [str(path) for path in stage(settings.config, Path(folder), more=code)],
+            "pip_requirements": requirements(settings.config, more=packages),
+            "model_config": {"settings": recorded(settings), "graph": settings.graph, "at_once": ROWS_AT_ONCE},
+            "tags": dict(version_of(environ, settings.config.resolve().parent)),
+            "registered_model_name": name if register else None,
+            **_rights(settings, resources),
+            **(_table() if table else _example(example)),
+        }
+        try:
+            _use_experiment(settings, experiment_id, environ)
+            logged = mlflow.pyfunc.log_model(**arguments)
+        except (mlflow.MlflowException, OSError) as error:
+            reason = getattr(error, "error_code", type(error).__name__)
+            raise ConfigurationError(
+                f"the model could not be logged ({reason}): check the tracking server, the experiment and the name"
+            ) from error
+    return Logged(uri=logged.model_uri, version=logged.registered_model_version, resources=resources)
+
+
+def recorded(settings: Settings) -> dict[str, str]:
+    """The settings a graph runs with that are not the default, as variables."""
+    default = Settings()
+    changed = {one.name for one in fields(settings) if getattr(settings, one.name) != getattr(default, one.name)}
+    names = {f"GRAPH_AGENT_{one.upper()}" for one in changed & OF_THE_GRAPH}
+    return {name: value for name, value in as_environment(settings).items() if name in names}
+
+
+def _rights(settings: Settings, resources: Resources) -> dict[str, Any]:
+    if settings.authorization == "app":
+        return {"resources": resources.for_mlflow()}
+    from mlflow.models.auth_policy import AuthPolicy, SystemAuthPolicy, UserAuthPolicy
+
+    return {
+        "auth_policy": AuthPolicy(
+            system_auth_policy=SystemAuthPolicy(resources=resources.for_mlflow()),
+            user_auth_policy=UserAuthPolicy(api_scopes=resources.scopes()),
+        )
+    }
+
+
+def _table() -> dict[str, Any]:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    outputs: list[Any] = [ColSpec(DataType.string, name) for name in ("answer", "status", "error")]
+    signature = ModelSignature(Schema([ColSpec(DataType.string, "question", required=False)]), Schema(outputs))
+    return {"signature": signature}
+
+
+def _example(question: str | None) -> dict[str, Any]:
+    return {"input_example": {"input": [{"role": "user", "content": question or "Hello"}]}}
+
+
+def _use_experiment(settings: Settings, experiment_id: str | None, environ: Mapping[str, str]) -> None:
+    import mlflow
+
+    if uri := settings.tracking_uri or environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(uri)
+    else:
+        mlflow.set_tracking_uri(f"sqlite:///{settings.cache_dir / 'traces.db'}")
+    if experiment_id:
+        mlflow.set_experiment(experiment_id=experiment_id)
+    else:
+        mlflow.set_experiment(settings.experiment)

@@ -1,0 +1,53 @@
+"""What a logged model runs, and while it is being logged does not."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import mlflow
+from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
+
+from graph_agent.packaging.project import FOLDER, MANIFEST
+from graph_agent.responses_agent import GraphResponsesAgent
+from graph_agent.settings import Settings
+
+UNASKED: ContextVar[bool] = ContextVar("graph_agent_unasked", default=False)
+"""Whether an agent is being logged that must not run its graph."""
+
+
+@contextmanager
+def unasked(without_asking: bool) -> Iterator[None]:
+    """Within it a model is logged; MLflow's two trial calls of `predict` run the graph, or not."""
+    before = UNASKED.set(without_asking)
+    try:
+        yield
+    finally:
+        UNASKED.reset(before)
+
+
+def adopt(settings: Mapping[str, str]) -> None:
+    """Take the settings a model was logged with; what this process's environment says wins.
+
+    Into the environment, as graphs read their settings from there.
+    """
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    if Settings.from_environment().tracing == "off":
+        mlflow.tracing.disable()
+
+
+def agent_beside(file: str, *, graph: str | None) -> GraphResponsesAgent:
+    """The agent of the logged model that `file` lies in; one that answers nothing where it is not to be asked."""
+    kind = Unasked if UNASKED.get() else GraphResponsesAgent
+    project = Path(file).parent / "code" / FOLDER / MANIFEST
+    return kind(config=project if project.is_file() else None, graph=graph)
+
+
+class Unasked(GraphResponsesAgent):
+    """Stands for the agent while MLflow logs it and tries `predict`, which must not call a model."""
+
+    def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:  # type: ignore[override]
+        """An empty response."""
+        return ResponsesAgentResponse(output=[])

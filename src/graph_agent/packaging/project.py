@@ -1,0 +1,100 @@
+"""The files and packages a logged model needs: this package, the graphs, and what they import."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from graph_agent.catalog import GraphSpec, read_manifest
+from graph_agent.errors import ConfigurationError
+
+FOLDER = "agent_project"
+"""Where the project lies in a logged model, beside this package."""
+
+MANIFEST = "langgraph.json"
+
+LARGEST_FILE = 10_000_000
+"""Bytes; what is larger is data, and belongs into a table, a volume or an index."""
+
+NOT_CODE = shutil.ignore_patterns("__pycache__", ".*", "*.pyc", "node_modules")
+
+NAME = re.compile(r"^[A-Za-z0-9._-]+")
+
+
+def stage(manifest: Path, target: Path, *, more: Sequence[Path] = ()) -> list[Path]:
+    """Copy this package and the project of `manifest` into `target`; what to give MLflow as `code_paths`.
+
+    Of the project: the manifest, the folder of each graph, the folders its `dependencies` name, and `more`. A
+    dependency on the project's own folder (`.`) takes its Python files along, and nothing else that lies there.
+
+    Raises:
+        GraphNotLoaded: the manifest cannot be read.
+        ConfigurationError: a graph lies outside the manifest's folder, or a file is too large.
+    """
+    root = manifest.resolve().parent
+    project = target / FOLDER
+    project.mkdir(parents=True)
+    shutil.copyfile(manifest, project / MANIFEST)
+    for path in sorted({*_wanted(read_manifest(manifest), root), *(one.resolve() for one in more)}):
+        _copy(path, root, project)
+    shutil.copytree(Path(__file__).parent.parent, target / "graph_agent", ignore=NOT_CODE)
+    return [target / "graph_agent", project]
+
+
+def _wanted(specs: Iterable[GraphSpec], root: Path) -> set[Path]:
+    folders = {folder for spec in specs for folder in (spec.path.parent, *spec.folders)}
+    return {*(folders - {root}), *(root.glob("*.py") if root in folders else ())}
+
+
+def _copy(path: Path, root: Path, project: Path) -> None:
+    if not path.is_relative_to(root):
+        raise ConfigurationError(
+            f"{path.name} lies outside the folder of {MANIFEST}; a model takes along what is in it: move it there"
+        )
+    large = [one.name for one in _files(path) if one.stat().st_size > LARGEST_FILE]
+    if large:
+        raise ConfigurationError(
+            f"{', '.join(large)} is over {LARGEST_FILE // 1_000_000} MB; keep data in a table, a volume or an index"
+        )
+    there = project / path.relative_to(root)
+    if path.is_dir():
+        shutil.copytree(path, there, ignore=NOT_CODE, dirs_exist_ok=True)
+    else:
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, there)
+
+
+def _files(path: Path) -> Iterable[Path]:
+    return (one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
+def requirements(manifest: Path, *, more: Sequence[str] = ()) -> list[str]:
+    """What a model's environment installs: the direct dependencies of this package, those the manifest names, and
+    `more`, each pinned to the version that is installed here.
+
+    Raises:
+        ConfigurationError: this package's own list cannot be found.
+    """
+    try:
+        own = metadata.requires("graph-agent") or []
+    except metadata.PackageNotFoundError:
+        raise ConfigurationError("graph-agent is run from its folder, not installed: run `make setup` first") from None
+    named = [one for one in own if "extra ==" not in one]
+    named += [one for one in _dependencies(manifest) if not (manifest.parent / one).exists()]
+    return sorted({_pinned(one) for one in named} | set(more))
+
+
+def _dependencies(manifest: Path) -> list[str]:
+    read: Any = json.loads(manifest.read_text(encoding="utf-8"))
+    return [one for one in read.get("dependencies", []) if isinstance(one, str)]
+
+
+def _pinned(requirement: str) -> str:
+    found = NAME.match(requirement)
+    try:
+        return f"{found[0]}=={metadata.version(found[0])}" if found else requirement
+    except metadata.PackageNotFoundError:
+        return requirement

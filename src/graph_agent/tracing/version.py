@@ -1,0 +1,51 @@
+"""Which version of the code is running, in the names MLflow has for it."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+VARIABLE = "GRAPH_AGENT_VERSION"
+COMMIT = "mlflow.source.git.commit"
+BRANCH = "mlflow.source.git.branch"
+DIRTY = "mlflow.source.git.dirty"
+VERSION = "version"
+"""The tag that holds the version as a whole."""
+
+GIT_SECONDS = 5.0
+
+FORM = re.compile(r"^(?:(?P<branch>[^@\s]+)@)?(?P<commit>[0-9a-f]{7,64})(?P<dirty>-dirty)?$")
+
+
+def version_of(environ: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
+    """What to tag a trace or model with: `GRAPH_AGENT_VERSION`, else what git says of the folder; empty without both.
+
+    The variable is any text; of the form `[BRANCH@]COMMIT[-dirty]` it is understood. Runs git for some milliseconds:
+    call it off the event loop.
+    """
+    given = environ.get(VARIABLE) or _of_checkout(folder or Path.cwd())
+    if not given:
+        return {}
+    found = FORM.match(given)
+    if found is None:
+        return {VERSION: given}
+    known = {VERSION: given, COMMIT: found["commit"], DIRTY: "true" if found["dirty"] else "false"}
+    return known | ({BRANCH: found["branch"]} if found["branch"] else {})
+
+
+def _of_checkout(folder: Path) -> str:
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return ""
+    branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
+    dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{f'{branch}@' if branch not in ('', 'HEAD') else ''}{commit}{'-dirty' if dirty else ''}"
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
