@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_agent.errors import AgentError
+from graph_agent.packaging.command import add_log_model
 from graph_agent.settings import Settings
 
 
@@ -57,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
 
     model = commands.add_parser("model", help="fetch and verify the local model's weights")
     model.set_defaults(run=_model)
+
+    add_log_model(commands)
 
     doctor = commands.add_parser("doctor", help="say what is missing and how to mend it")
     doctor.add_argument("--config", type=Path, metavar="FILE")
