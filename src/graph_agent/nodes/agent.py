@@ -69,7 +69,9 @@ def _shown(messages: Sequence[BaseMessage], calls: Sequence[Any], sees: Callable
     tasks = [str(call["args"]["task"]) for call in calls if call["args"].get("task")]
     if not tasks:
         return [*earlier, question] if question else earlier
-    known = [f"- {result.content}" for result in results_of(messages).values() if result.status != "error"]
+    own = {call["id"] for call in calls}
+    others = [one for call_id, one in results_of(messages).items() if call_id not in own and one.status != "error"]
+    known = [f"- {result.content}" for result in others]
     task = "\n".join([*tasks, *(["\nKnown already:", *known] if known else [])])
     return [*earlier, HumanMessage(task, id=f"task_{uuid4().hex}")]
 
