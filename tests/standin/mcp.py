@@ -1,10 +1,14 @@
 """MCP servers of the stand-in, beside the workspace's own at `/api/2.0/mcp/functions/main/tools`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from langchain_core.tools import BaseTool, tool
+from mcp import types
+from mcp.server.lowlevel import Server
 from starlette.routing import Route
 
+from graph_agent.databricks.mcp_results import McpTool
 from graph_agent.local.functions import PATH, FunctionServer
 
 FUNCTIONS = "^" + PATH + "$"
@@ -17,12 +21,33 @@ def forecast(city: str) -> str:
     return f"Rain in {city}."
 
 
-@tool
-def find_customer(config: str, callbacks: int = 0) -> str:
-    """A tool whose arguments are named like LangChain's own."""
-    return f"{config} {callbacks}"
+async def _echo(arguments: dict[str, Any]) -> tuple[str, None]:
+    return " ".join(f"{name}={value}" for name, value in arguments.items()), None
+
+
+find_customer = McpTool(
+    name="find_customer",
+    description="A tool whose arguments are named like LangChain's own.",
+    args_schema={"type": "object", "properties": {"config": {"type": "string"}, "callbacks": {"type": "integer"}}},
+    ask=_echo,
+)
 
 
 def mcp_route(path: str, tools: Sequence[BaseTool] = (forecast,), *, stateless: bool = True) -> Route:
     """A server of those tools at that path. One that is not `stateless` keeps sessions, and can forget them."""
     return FunctionServer(tools, path=path, prefix="", stateless=stateless).route()
+
+
+def odd_route(path: str, answers: Mapping[str, Callable[[], Any]]) -> Route:
+    """A server whose tools, without arguments, answer what those functions give, in whatever shape."""
+    server: Server[Any] = Server("odd")
+
+    @server.list_tools()  # type: ignore[no-untyped-call, untyped-decorator]
+    async def listed() -> list[types.Tool]:
+        return [types.Tool(name=name, inputSchema={"type": "object"}) for name in answers]
+
+    @server.call_tool()  # type: ignore[untyped-decorator]
+    async def called(name: str, arguments: dict[str, Any]) -> Any:
+        return answers[name]()
+
+    return FunctionServer(path=path, server=server).route()

@@ -24,7 +24,7 @@ PATH = f"/api/2.0/mcp/functions/{CATALOG}/{SCHEMA}"
 class FunctionServer:
     """An ASGI app that serves tools over streamable HTTP. It starts with its first request: nothing is imported before.
 
-    `stateless` servers keep no session, like those of Databricks.
+    `stateless` servers keep no session, like those of Databricks. With `server`, that one is served and no `tools`.
     """
 
     def __init__(
@@ -34,11 +34,13 @@ class FunctionServer:
         path: str = PATH,
         prefix: str | None = None,
         stateless: bool = True,
+        server: "Server[Any] | None" = None,
     ) -> None:
         self._tools = tools
         self._path = path
         self._prefix = f"{CATALOG}__{SCHEMA}__" if prefix is None else prefix
         self._stateless = stateless
+        self._server = server
         self._running: asyncio.Task[None] | None = None
         self._manager: asyncio.Future[StreamableHTTPSessionManager] | None = None
 
@@ -71,7 +73,7 @@ class FunctionServer:
         from graph_agent.toolbox import calculator, convert_units, current_time
 
         tools = self._tools if self._tools is not None else [calculator, convert_units, current_time]
-        server = serve_tools({self._prefix + tool.name: tool for tool in tools})
+        server = self._server or serve_tools({self._prefix + tool.name: tool for tool in tools})
         return StreamableHTTPSessionManager(server, stateless=self._stateless)
 
 

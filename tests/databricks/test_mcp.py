@@ -1,0 +1,443 @@
+"""Tools of MCP servers: listed once, called over kept sessions, as the app or as each user, and missing with a warning.
+
+The real MCP client talks to real MCP servers of the stand-in over real sockets.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.graph import START, StateGraph
+from mcp import types
+from pydantic import AnyUrl
+from starlette.applications import Starlette
+from tests.databricks.conftest import USERS
+from tests.standin.mcp import FUNCTIONS, find_customer, forecast, mcp_route, odd_route
+from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, results_in, says, serving, stand_in
+from tests.standin.stalls import stalls
+
+from graph_agent import AgentState, chat_model, make_planner, make_tools
+from graph_agent.acting import UserToken, acting_for
+from graph_agent.databricks.mcp import McpServer, McpTools
+from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
+from graph_agent.nodes.planner import requested_nodes
+from graph_agent.toolbox import current_time
+
+pytestmark = pytest.mark.anyio
+logger = logging.getLogger(__name__)
+"""Shows the times the faults took: `pytest -o log_cli=1 -o log_cli_level=INFO`."""
+
+CALCULATOR = "main__tools__calculator"
+EXTERNAL = "/api/2.0/mcp/external/weather"
+
+
+def plan(body: Mapping[str, Any]) -> Sequence[Any]:
+    """One calculation, then an answer with its result."""
+    if not results_in(body):
+        return calls(CALCULATOR, expression="6 * 7")
+    return says(f"It is {body['messages'][-1]['content']}.")
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    more = [mcp_route(EXTERNAL, [forecast, find_customer], stateless=False)]
+    with stand_in(tmp_path / "workspace", users=USERS, more=more, model=ScriptedModel(plan)) as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@asynccontextmanager
+async def opened(*servers: McpServer, **options: Any) -> AsyncIterator[McpTools]:
+    source = McpTools(servers, **options)
+    try:
+        with anyio.fail_after(60):
+            yield source
+    finally:
+        await source.close()
+
+
+def graph_of(*tools: Any, model: Any = None) -> Any:
+    builder = StateGraph(AgentState)
+    planner = make_planner(model=model or chat_model("databricks:local-model"), tools=list(tools), prompt="Be brief.")
+    builder.add_node("planner", planner)
+    builder.add_node("tools", make_tools(list(tools)))
+    builder.add_edge(START, "planner")
+    builder.add_conditional_edges("planner", requested_nodes(retrieval="none"))
+    builder.add_edge("tools", "planner")
+    return builder.compile()
+
+
+async def turn(graph: Any, text: str = "What is 6 * 7?") -> dict[str, Any]:
+    return dict(await graph.ainvoke({"messages": [("user", text)]}))
+
+
+async def named(source: McpTools, name: str) -> BaseTool:
+    listed = await source.tools()
+    return next(tool for tool in listed.tools if tool.name == name)
+
+
+def methods(standing: StandIn, path: str = FUNCTIONS) -> list[str]:
+    """The MCP methods asked for, in order."""
+    return [one.json["method"] if one.body else one.method for one in standing.calls(path)]
+
+
+OPENING = ["initialize", "notifications/initialized"]
+
+
+async def test_a_graph_uses_the_functions_of_a_schema_as_the_app(standing: StandIn) -> None:
+    async with opened(McpServer.functions("main.tools")) as source:
+        graph = graph_of(current_time, source)
+        state = await turn(graph)
+        assert state["messages"][-1].text == "It is 42."
+        assert methods(standing) == [*OPENING, "tools/list", "tools/call"]
+        bound = [one["function"]["name"] for one in standing.model.bodies[0]["tools"]]
+        assert bound == ["current_time", CALCULATOR, "main__tools__convert_units", "main__tools__current_time"]
+        tokens = {one.token for one in standing.calls()}
+        assert [token.startswith("user-") for token in tokens] == [False]
+        assert "warnings" not in state["custom_outputs"]
+        standing.forget()
+        await turn(graph)
+        assert methods(standing) == ["tools/call"]
+
+
+async def test_twenty_users_at_once_are_each_served_with_their_own_token_and_then_in_one_request_a_call(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+
+    async with opened(McpServer.functions("main.tools"), McpServer.external("weather")) as source:
+
+        async def works(user: str) -> None:
+            with acting_for(UserToken(standing.user(user))):
+                tool = await named(source, CALCULATOR)
+                assert await tool.ainvoke({"expression": "6 * 7"}) == "42"
+                tool = await named(source, "weather__forecast")
+                assert await tool.ainvoke({"city": user}) == f"Rain in {user}."
+
+        # The app's own client is made first: it signs in nobody, but reads where the workspace is.
+        async with stalls() as stalled:
+            await asyncio.gather(*map(works, USERS))
+        assert stalled.worst < 0.1
+        used = Counter(one.token for one in standing.calls("/mcp/"))
+        assert used == {standing.user(user): 2 * 4 for user in USERS}
+        assert {one.token for one in standing.calls()} == set(used)
+
+        standing.forget()
+        await asyncio.gather(*map(works, USERS))
+        assert Counter((one.token, one.json["method"]) for one in standing.calls()) == {
+            (standing.user(user), "tools/call"): 2 for user in USERS
+        }
+        assert len(standing.calls(sign_in=True)) == 40
+
+
+async def test_a_run_for_a_user_without_a_token_fails_and_asks_nothing(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+    with acting_for(UserToken(standing.user(USERS[0]))):
+        async with opened(McpServer.functions("main.tools")) as source:
+            tool = await named(source, CALCULATOR)
+            standing.forget()
+            with acting_for(None):
+                with pytest.raises(Unauthenticated):
+                    await turn(graph_of(source))
+                with pytest.raises(Unauthenticated):
+                    await tool.ainvoke({"expression": "1"})
+                with pytest.raises(Unauthenticated):
+                    await asks(make_tools([tool]), CALCULATOR, expression="1")
+            assert standing.calls() == []
+
+
+async def asks(node: Any, name: str, **arguments: Any) -> ToolMessage:
+    """What the tools node makes of one call of the planner."""
+    call = AIMessage("", tool_calls=[{"id": "c1", "name": name, "args": arguments}])
+    (message,) = (await node({"messages": [call]}, {}))["messages"]
+    assert isinstance(message, ToolMessage)
+    return message
+
+
+async def test_a_server_that_is_down_costs_its_tools_and_a_warning_and_comes_back(
+    standing: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    weather = McpServer.at(standing.url + EXTERNAL, name="weather", acting_as="app")
+    standing.fail(EXTERNAL, 500, times=1)
+    async with opened(McpServer.functions("main.tools"), weather, pause_seconds=0.3) as source:
+        graph = graph_of(source)
+        with caplog.at_level(logging.WARNING):
+            state = await turn(graph)
+        warning = "The tools of weather are not available now: it failed (500)."
+        assert state["custom_outputs"]["warnings"] == [warning]
+        assert state["messages"][-1].text == "It is 42."
+        assert standing.model.bodies[0]["messages"][0]["content"] == f"Be brief.\n\n{warning}"
+        assert [r.message for r in caplog.records] == [
+            "the tools of MCP server weather are not available: it failed (500)"
+        ]
+        # Left alone meanwhile: one attempt, though the planner moved twice.
+        assert len(standing.calls(EXTERNAL)) == 1
+        await anyio.sleep(0.4)
+        state = await turn(graph)
+        assert "warnings" not in state["custom_outputs"]
+        assert methods(standing, EXTERNAL)[1:] == [*OPENING, "tools/list"]
+
+
+async def test_with_every_server_down_the_model_answers_without_tools(standing: StandIn) -> None:
+    with dead_host() as url:
+        async with opened(McpServer.at(url + "/mcp", name="weather")) as source:
+            standing.model.script = lambda body: says("I have no tools.")
+            began = time.monotonic()
+            state = await turn(graph_of(source))
+            logger.info(f"turn with a dead host: {time.monotonic() - began:.2f} s")
+            assert state["messages"][-1].text == "I have no tools."
+            assert "tools" not in standing.model.bodies[0]
+            warning = "The tools of weather are not available now: it cannot be reached."
+            assert state["custom_outputs"]["warnings"] == [warning]
+
+
+FAULTS: dict[str, tuple[Callable[[StandIn, str], None], str]] = {
+    "429": (lambda s, path: s.fail(path, 429, times=9), "it is asked too much (429)"),
+    "500": (lambda s, path: s.fail(path, 500, times=9), "it failed (500)"),
+    "503": (lambda s, path: s.fail(path, 503, times=9), "it failed (503)"),
+    "401": (lambda s, path: s.fail(path, 401, times=9), "it did not accept the app's credentials (401)"),
+    "403": (
+        lambda s, path: s.fail(path, 403, times=9),
+        "the app may not use it (403); its service principal needs EXECUTE on the functions of main.tools",
+    ),
+    "404": (lambda s, path: s.fail(path, 404, times=9), "there is no such server (404)"),
+    "cut": (lambda s, path: s.cut(path, after=0, times=9), "it broke its answer off"),
+    "slow": (lambda s, path: s.slow(path, 30, times=9), "it did not answer in time"),
+    "foreign": (lambda s, path: s.fail(path, 200, times=9, body={"secret": "x"}), "its answer is not MCP"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_while_listing_is_a_warning_and_never_blocks_the_loop(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "2")
+    act, reason = FAULTS[fault]
+    act(standing, FUNCTIONS)
+    async with opened(McpServer.functions("main.tools")) as source:
+        async with stalls() as stalled:
+            began = time.monotonic()
+            listed = await source.tools()
+            took = time.monotonic() - began
+        assert (listed.tools, listed.warnings) == (
+            [],
+            [f"The tools of main.tools are not available now: {reason}."],
+        )
+        logger.info(
+            f"listing {fault}: {took:.2f} s, {len(standing.calls(FUNCTIONS))} requests, stall {stalled.worst:.3f}"
+        )
+        assert stalled.worst < 0.1
+        assert len(standing.calls(FUNCTIONS)) == (3 if fault in ("429", "503") else 1)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_while_calling_is_told_to_the_model_and_the_session_lives_on(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "2")
+    act, reason = FAULTS[fault]
+    async with opened(McpServer.functions("main.tools")) as source:
+        node = make_tools([source])
+        await source.tools()
+        standing.forget()
+        act(standing, FUNCTIONS)
+        async with stalls() as stalled:
+            began = time.monotonic()
+            message = await asks(node, CALCULATOR, expression="6 * 7")
+            took = time.monotonic() - began
+        assert message.status == "error"
+        assert message.content == f"{CALCULATOR}: main.tools gave no answer: {reason}"
+        logger.info(
+            f"calling {fault}: {took:.2f} s, {len(standing.calls(FUNCTIONS))} requests, stall {stalled.worst:.3f}"
+        )
+        assert stalled.worst < 0.1
+        standing.faults.clear()
+        standing.forget()
+        assert (await asks(node, CALCULATOR, expression="6 * 7")).content == "42"
+        assert methods(standing) == ["tools/call"]
+
+
+async def test_a_call_to_a_host_that_has_died_is_told_at_once() -> None:
+    async with AsyncExitStack() as stack:
+        with serving(Starlette(routes=[mcp_route("/mcp")])) as url:
+            source = await stack.enter_async_context(opened(McpServer.at(url + "/mcp", name="weather")))
+            tool = await named(source, "weather__forecast")
+            assert await tool.ainvoke({"city": "Oslo"}) == "Rain in Oslo."
+        async with stalls() as stalled:
+            began = time.monotonic()
+            with pytest.raises(
+                ToolFailed, match=r"weather gave no answer: it (cannot be reached|broke its answer off)"
+            ):
+                await tool.ainvoke({"city": "Oslo"})
+            logger.info(f"calling dead: {time.monotonic() - began:.2f} s, stall {stalled.worst:.3f}")
+        assert stalled.worst < 0.1
+
+
+async def test_too_much_asked_for_a_moment_is_asked_again(standing: StandIn) -> None:
+    async with opened(McpServer.functions("main.tools")) as source:
+        standing.fail(FUNCTIONS, 429, headers={"retry-after": "0.2"})
+        tool = await named(source, CALCULATOR)
+        standing.fail(FUNCTIONS, 503)
+        assert await tool.ainvoke({"expression": "6 * 7"}) == "42"
+
+
+async def test_a_session_its_server_forgot_is_opened_anew_once(standing: StandIn) -> None:
+    async with opened(McpServer.external("weather")) as source:
+        tool = await named(source, "weather__forecast")
+        standing.forget()
+        standing.fail(EXTERNAL, 404)
+        assert await tool.ainvoke({"city": "Oslo"}) == "Rain in Oslo."
+        assert [one for one in methods(standing, EXTERNAL) if one != "DELETE"] == ["tools/call", *OPENING, "tools/call"]
+        ids = [one.headers.get("mcp-session-id") for one in standing.calls(EXTERNAL) if one.method == "POST"]
+        assert ids[1] is None
+        assert ids[2] == ids[3]
+        assert len({ids[0], ids[2], None}) == 3
+
+
+async def test_a_call_that_fails_or_is_left_does_not_touch_another_one_in_its_session(standing: StandIn) -> None:
+    async with opened(McpServer.external("weather")) as source:
+        tool = await named(source, "weather__forecast")
+        standing.slow(EXTERNAL, 0.5)
+        slow = asyncio.create_task(tool.ainvoke({"city": "Rome"}))
+        await until(lambda: len(standing.calls(EXTERNAL)) == 4)
+        standing.fail(EXTERNAL, 500)
+        with pytest.raises(ToolFailed):
+            await tool.ainvoke({"city": "Oslo"})
+        standing.slow(EXTERNAL, 30)
+        left = asyncio.create_task(tool.ainvoke({"city": "Bonn"}))
+        await until(lambda: len(standing.calls(EXTERNAL)) == 6)
+        left.cancel()
+        assert await slow == "Rain in Rome."
+        assert await tool.ainvoke({"city": "Oslo"}) == "Rain in Oslo."
+        assert methods(standing, EXTERNAL).count("initialize") == 1
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not holds():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+
+async def test_an_idle_session_is_ended_and_the_next_call_opens_another(standing: StandIn) -> None:
+    async with opened(McpServer.external("weather"), idle_seconds=0.2) as source:
+        tool = await named(source, "weather__forecast")
+        await until(lambda: "DELETE" in methods(standing, EXTERNAL))
+        standing.forget()
+        assert await tool.ainvoke({"city": "Oslo"}) == "Rain in Oslo."
+        assert methods(standing, EXTERNAL)[:3] == [*OPENING, "tools/call"]
+
+
+async def test_a_list_is_read_again_after_its_time(standing: StandIn) -> None:
+    async with opened(McpServer.functions("main.tools"), list_seconds=0.2) as source:
+        await asyncio.gather(source.tools(), source.tools())
+        assert methods(standing) == [*OPENING, "tools/list"]
+        await anyio.sleep(0.3)
+        await source.tools()
+        assert methods(standing) == [*OPENING, "tools/list", "tools/list"]
+
+
+async def test_arguments_named_like_those_of_the_tool_library_arrive(standing: StandIn) -> None:
+    async with opened(McpServer.external("weather")) as source:
+        tool = await named(source, "weather__find_customer")
+        assert await tool.ainvoke({"config": "blue", "callbacks": 3}) == "config=blue callbacks=3"
+
+
+async def test_a_server_elsewhere_gets_its_own_headers_and_no_credentials_of_ours(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+    key = {"x-api-key": "k1"}
+    async with opened(McpServer.at(standing.url + EXTERNAL, name="weather", headers=lambda: key)) as source:
+        with acting_for(UserToken(standing.user(USERS[0]))):
+            listed = await source.tools()
+        (call,) = standing.calls(EXTERNAL)
+        assert (call.token, call.headers["x-api-key"]) == ("", "k1")
+        assert listed.warnings == [
+            "The tools of weather are not available now: it asks for credentials (401); give it `headers`, or say who "
+            "it is `acting_as`."
+        ]
+    with pytest.raises(ConfigurationError, match="https"):
+        McpServer.at("http://example.com/mcp", name="weather", headers=key)
+    with pytest.raises(ConfigurationError, match="https"):
+        McpServer.at("http://example.com/mcp", name="weather", acting_as="user")
+    with pytest.raises(ConfigurationError, match=r"two MCP servers are named 'main\.tools'"):
+        McpTools([McpServer.functions("main.tools"), McpServer.vector_search("main.tools")])
+
+
+async def test_a_user_without_the_permission_is_told_which_one_and_which_scope(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+    with acting_for(UserToken(standing.user(USERS[0]))):
+        async with opened(McpServer.functions("main.tools"), McpServer.genie("g1")) as source:
+            standing.fail(FUNCTIONS, 403)
+            standing.fail("/genie/g1", 401)
+            assert (await source.tools()).warnings == [
+                "The tools of main.tools are not available now: the user may not use it (403); they need EXECUTE on "
+                "the functions of main.tools, and the app the user scope mcp.functions.",
+                "The tools of genie g1 are not available now: it did not accept the user's token (401); it may have "
+                "expired, or the app lacks the user scope mcp.genie.",
+            ]
+
+
+def test_names_are_those_chat_endpoints_take() -> None:
+    weather = McpServer.at("https://example.com/mcp", name="my weather")
+    assert weather.tool_name("fore.cast") == "my_weather__fore_cast"
+    assert McpServer.functions("main.tools").tool_name("main__tools__" + "f" * 80) == "f" * 64
+    for wrong in ("main", "main..tools", "a.b.c.d"):
+        with pytest.raises(ConfigurationError):
+            McpServer.functions(wrong)
+
+
+async def test_what_a_tool_refuses_is_told_to_the_model_alone(standing: StandIn) -> None:
+    async with opened(McpServer.functions("main.tools")) as source:
+        node = make_tools([source])
+        message = await asks(node, CALCULATOR, expression="1 / 0")
+        assert (message.status, message.content) == ("error", f"{CALCULATOR}: division by zero has no value")
+        assert message.additional_kwargs == {}
+        message = await asks(node, "nothing", x=1)
+        assert str(message.content).startswith("There is no tool named 'nothing'; there are: main__tools__calc")
+
+
+async def test_pictures_are_named_long_texts_are_cut_and_structured_content_is_kept() -> None:
+    def everything() -> list[types.ContentBlock]:
+        link = types.ResourceLink(type="resource_link", name="r", uri=AnyUrl("https://example.com/r.csv"))
+        image = types.ImageContent(type="image", data="aGk=", mimeType="image/png")
+        return [image, link, types.TextContent(type="text", text="x" * 30_000)]
+
+    answers: dict[str, Any] = {"all": everything, "table": lambda: {"rows": [["3"]]}}
+    with serving(Starlette(routes=[odd_route("/mcp", answers)])) as url:
+        async with opened(McpServer.at(url + "/mcp", name="odd")) as source:
+            message = await asks(make_tools([source]), "odd__all")
+            image, link, text, left_out = str(message.content).split("\n")
+            assert (image, link) == ("[image, image/png]", "[file https://example.com/r.csv]")
+            assert (set(text), left_out) == ({"x"}, "[10052 more characters were left out]")
+            message = await asks(make_tools([source]), "odd__table")
+            assert (json.loads(str(message.content)), message.artifact) == ({"rows": [["3"]]}, {"rows": [["3"]]})
+
+
+async def test_the_client_of_databricks_mcp_hides_a_401_which_is_why_it_is_not_used(standing: StandIn) -> None:
+    from databricks.sdk import WorkspaceClient
+    from databricks_langchain import DatabricksMCPServer, DatabricksMultiServerMCPClient
+
+    client = await asyncio.to_thread(WorkspaceClient)
+    url = f"{standing.url}/api/2.0/mcp/functions/main/tools"
+    server = DatabricksMCPServer(name="functions", url=url, workspace_client=client)
+    standing.fail(FUNCTIONS, 401, times=9)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await DatabricksMultiServerMCPClient([server]).get_tools()
+    assert raised.group_contains(httpx.UnsupportedProtocol)
