@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graph_agent.caller import Caller
     from graph_agent.contract import AgentContext, AgentState, Source
+    from graph_agent.databricks.clients import get_user_workspace_client
     from graph_agent.models import chat_model
     from graph_agent.nodes.agent import make_agent
     from graph_agent.nodes.handoff import Handoff
@@ -21,6 +22,7 @@ __all__ = [
     "Handoff",
     "Source",
     "chat_model",
+    "get_user_workspace_client",
     "hand_back",
     "make_agent",
     "make_planner",
@@ -37,6 +39,7 @@ _HOMES = {
     "Handoff": "graph_agent.nodes.handoff",
     "Source": "graph_agent.contract",
     "chat_model": "graph_agent.models",
+    "get_user_workspace_client": "graph_agent.databricks.clients",
     "hand_back": "graph_agent.nodes.supervisor",
     "make_agent": "graph_agent.nodes.agent",
     "make_planner": "graph_agent.nodes.planner",

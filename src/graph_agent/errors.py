@@ -12,7 +12,10 @@
     │   └── TooManyRuns              429  carries `retry_after`, seconds
     ├── RunError                     the run failed
     │   ├── GraphFailed              500  a node raised
+    │   ├── WorkspaceUnavailable     502  no client for the Databricks workspace could be made
     │   ├── ModelFailed              502  the model endpoint refused or broke off
+    │   │   ├── ModelRateLimited     429  also after retries
+    │   │   └── ModelTimedOut        504  silent, or longer than a call may take
     │   ├── RetrievalFailed          502
     │   ├── ToolFailed               502  a tool's server refused or was silent; most runs go on without it
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
@@ -21,7 +24,11 @@
     ├── ServiceStopping              503  the service is shutting down
     ├── ConfigurationError           start-up: what to change is in the message
     │   ├── BadSetting
+    │   ├── BadBundle
     │   └── GraphNotLoaded
+    ├── DeployError                  `graph-agent deploy`
+    │   ├── DeployRefused            nothing was changed
+    │   └── DeployFailed             the message says how the app was left
     └── LocalWorkspaceError          laptop only
         ├── WeightsUnavailable
         ├── LocalModelFailed
@@ -141,6 +148,28 @@ class ModelFailed(RunError):
     code = "model_failed"
 
 
+class ModelRateLimited(ModelFailed):
+    """The model endpoint asked for fewer requests, also after retries."""
+
+    status = 429
+    code = "model_rate_limited"
+    kind = "rate_limit_error"
+
+
+class ModelTimedOut(ModelFailed):
+    """The model endpoint was silent for too long, or the call took longer than a call may take."""
+
+    status = 504
+    code = "model_timed_out"
+
+
+class WorkspaceUnavailable(RunError):
+    """The Databricks workspace cannot be reached, or does not accept the app's credentials."""
+
+    status = 502
+    code = "workspace_unavailable"
+
+
 class RetrievalFailed(RunError):
     """The document index refused the query or did not answer in time."""
 
@@ -193,10 +222,32 @@ class BadSetting(ConfigurationError):
     """A `GRAPH_AGENT_*` variable has a value that cannot be used; `param` is its name."""
 
 
+class BadBundle(ConfigurationError):
+    """`databricks.yml` or `app.yaml` cannot be used; `param` names the place."""
+
+    code = "bad_bundle"
+
+
 class GraphNotLoaded(ConfigurationError):
     """A graph of `langgraph.json` could not be loaded; `param` is its name."""
 
     code = "graph_not_loaded"
+
+
+class DeployError(AgentError):
+    """Shipping the app did not work."""
+
+    code = "deploy_failed"
+
+
+class DeployRefused(DeployError):
+    """Something has to be mended first; nothing was changed in the workspace."""
+
+    code = "deploy_refused"
+
+
+class DeployFailed(DeployError):
+    """It failed on the way; the message says how the app was left."""
 
 
 class LocalWorkspaceError(AgentError):

@@ -1,8 +1,9 @@
 """`chat_model("databricks:ENDPOINT")`: a chat model that connects on first use."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -10,56 +11,58 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from graph_agent.databricks.clients import settings, workspace_client
-from graph_agent.errors import BadSetting
-from graph_agent.late import IMPORTING
+from graph_agent.acting import user_token
+from graph_agent.databricks.clients import actor, settings, sign_in
+from graph_agent.errors import AgentError, BadSetting
+from graph_agent.model_errors import Asked, model_error
+from graph_agent.model_providers import RETRIES, ModelName, connected
+from graph_agent.model_usage import UsageOnce
+from graph_agent.once import Once
 
-RETRIES = 2
+T = TypeVar("T")
 
 
-def chat_model(name: str | None = None, **parameters: Any) -> BaseChatModel:
+def chat_model(
+    name: str | None = None, *, acting_as: Literal["app", "user"] | None = None, **parameters: Any
+) -> BaseChatModel:
     """The chat model `provider:name`, `GRAPH_AGENT_MODEL` if none is named. Makes no call and no import yet.
 
     `databricks:NAME` is a serving endpoint (`ChatDatabricks`); any other provider string is LangChain's
     (`openai:…`, `anthropic:…`, `ollama:…`) and works where its package is installed. `parameters` go to the model,
     such as `temperature=0`.
+
+    `acting_as` is whose permissions an endpoint is called with; unset, `GRAPH_AGENT_AUTHORIZATION` says. One model
+    object serves all users. A call takes at most `GRAPH_AGENT_MODEL_SECONDS`, retries included, and raises
+    `ModelFailed` and its kinds, or `Unauthenticated` where it acts for a user and there is no token.
     """
-    return DeferredChatModel(connect=lambda: _connect(name or settings().model, parameters), name=name)
-
-
-def _connect(name: str, parameters: dict[str, Any]) -> BaseChatModel:
-    provider, _, endpoint = name.partition(":")
-    if not endpoint:
-        raise BadSetting(f"model {name!r} must be 'provider:name', such as 'databricks:my-endpoint'", param="model")
-    if provider == "databricks":
-        with IMPORTING:
-            from databricks_langchain import ChatDatabricks
-
-        timeout = settings().request_seconds
-        defaults = {"timeout": timeout, "max_retries": RETRIES, "workspace_client": workspace_client()}
-        served: BaseChatModel = ChatDatabricks(model=endpoint, **defaults | parameters)
-        return served
-    from langchain.chat_models import init_chat_model
-
-    model: BaseChatModel = init_chat_model(name, **parameters)
-    return model
+    return DeferredChatModel(name=name, acting_as=acting_as, parameters=parameters)
 
 
 class DeferredChatModel(BaseChatModel):
-    """A chat model behind a function that makes it: importing a graph file costs nothing.
+    """A chat model that is made when it is first called: importing a graph file costs nothing.
 
-    The first call runs `connect` in a thread, as it imports for seconds and may call the workspace.
+    The first call makes it in a thread, as that imports for seconds and may call the workspace.
     """
 
-    connect: Callable[[], BaseChatModel]
-    _model: BaseChatModel | None = PrivateAttr(default=None)
-    _lock: asyncio.Lock = PrivateAttr(default_factory=asyncio.Lock)
+    acting_as: Literal["app", "user"] | None = None
+    # Not shown: callbacks are told a model's repr, and a parameter may be a key.
+    parameters: Mapping[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
+    _model: Once[BaseChatModel] = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Nothing is made yet."""
+        super().model_post_init(context)
+        self._model = Once(lambda: connected(self._chosen, self.parameters, self.acting_as))
 
     @property
     def _llm_type(self) -> str:
         return "deferred"
+
+    @property
+    def _chosen(self) -> ModelName:
+        return ModelName.parse(self.name or settings().model)
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
@@ -67,12 +70,6 @@ class DeferredChatModel(BaseChatModel):
         """Tools in the common JSON form; the real model translates them to its own when it is called."""
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **choice, **kwargs)
-
-    async def _connected(self) -> BaseChatModel:
-        async with self._lock:
-            if self._model is None:
-                self._model = await asyncio.to_thread(self.connect)
-        return self._model
 
     async def _astream(
         self,
@@ -82,8 +79,22 @@ class DeferredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         # `run_manager` stays here: tokens are reported once, for this model's run and not for one inside it.
-        async for chunk in stream_of(await self._connected(), messages, stop, kwargs):
-            yield chunk
+        asked, usage = self._asked(), UsageOnce()
+        ends = _from_now(asked.total_seconds)
+        try:
+            model = await _until(ends, self._ready(), asked)
+            async with aclosing(stream_of(model, messages, stop, kwargs)) as chunks:
+                while (chunk := await _until(ends, anext(chunks, None), asked)) is not None:
+                    told = usage.taken_from(chunk)
+                    if told is not None:
+                        yield told
+        except AgentError:
+            raise
+        except Exception as error:
+            raise model_error(error, asked) from error
+        closing = usage.closing()
+        if closing is not None:
+            yield closing
 
     async def _agenerate(
         self,
@@ -92,8 +103,15 @@ class DeferredChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        model = await self._connected()
-        return await model._agenerate(messages, stop=stop, **_translated(model, kwargs))
+        asked = self._asked()
+        ends = _from_now(asked.total_seconds)
+        try:
+            model = await _until(ends, self._ready(), asked)
+            return await _until(ends, model._agenerate(messages, stop=stop, **_translated(model, kwargs)), asked)
+        except AgentError:
+            raise
+        except Exception as error:
+            raise model_error(error, asked) from error
 
     def _generate(
         self,
@@ -102,14 +120,47 @@ class DeferredChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        if self._model is None:
-            self._model = self.connect()
-        return self._model._generate(messages, stop=stop, **_translated(self._model, kwargs))
+        # A thread cannot be stopped: here each try is bounded, not the call.
+        asked = self._asked()
+        try:
+            if asked.acting_as == "user":
+                user_token()
+            model = self._model()
+            return model._generate(messages, stop=stop, **_translated(model, kwargs))
+        except AgentError:
+            raise
+        except Exception as error:
+            raise model_error(error, asked) from error
+
+    def _asked(self) -> Asked:
+        chosen, total = self._chosen, settings().model_seconds
+        if not chosen.on_databricks:
+            if self.acting_as is not None:
+                raise BadSetting(f"model {str(chosen)!r} is not on Databricks: leave acting_as out", param="acting_as")
+            return Asked(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
+        return Asked(
+            name=f"model endpoint {chosen.name!r}",
+            acting_as=actor(self.acting_as),
+            tries=1 + self.parameters.get("max_retries", RETRIES),
+            silence_seconds=self.parameters.get("timeout", settings().request_seconds),
+            total_seconds=total,
+        )
+
+    async def _ready(self) -> BaseChatModel:
+        databricks = self._chosen.on_databricks
+        acting_as = actor(self.acting_as)
+        if databricks and acting_as == "user":
+            # Before anything: the endpoint's client would take our exception for a bad connection, and retry.
+            user_token()
+        model = self._model() if self._model.ready else await asyncio.to_thread(self._model)
+        if databricks and acting_as == "app":
+            await sign_in()
+        return model
 
 
 async def stream_of(
     model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-) -> AsyncIterator[ChatGenerationChunk]:
+) -> AsyncGenerator[ChatGenerationChunk, None]:
     """Another model's chunks without a run of its own; one whole chunk from a model that cannot stream."""
     kwargs = _translated(model, kwargs)
     kind = type(model)
@@ -118,8 +169,27 @@ async def stream_of(
         whole = result.generations[0].message
         yield ChatGenerationChunk(message=AIMessageChunk(**whole.model_dump(exclude={"type"})))
         return
-    async for chunk in model._astream(messages, stop=stop, **kwargs):
-        yield chunk
+    # Its declared type has no `aclose`.
+    chunks: Any = model._astream(messages, stop=stop, **kwargs)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk
+
+
+def _from_now(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def _until(ends: float, waited_for: Awaitable[T], asked: Asked) -> T:
+    # Around each wait and not around the stream: in between, time is the reader's, and so would be the exception.
+    limit = asyncio.timeout_at(ends)
+    try:
+        async with limit:
+            return await waited_for
+    except TimeoutError:
+        if limit.expired():
+            raise asked.took_too_long() from None
+        raise
 
 
 def _translated(model: BaseChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:

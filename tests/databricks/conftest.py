@@ -1,9 +1,11 @@
 """What the tests against a Databricks stand-in share: a bare environment, and a stand-in as Apps would name it."""
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.standin.server import StandIn, stand_in
 
@@ -40,6 +42,17 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandI
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
         yield running
+
+
+@pytest.fixture
+async def closed_clients() -> AsyncIterator[None]:
+    """Closes the HTTP clients that models leave open as long as the process lives, in the test's own event loop."""
+    yield
+    for one in gc.get_objects():
+        if isinstance(one, httpx.AsyncClient) and not one.is_closed:
+            await one.aclose()
+        elif isinstance(one, httpx.Client) and not one.is_closed:
+            one.close()
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """The shared Databricks clients: one per process and identity; whose token a call carries is decided per call."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.acting import user_token
+from graph_agent.errors import AgentError, WorkspaceUnavailable
+from graph_agent.once import Once
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -12,7 +15,16 @@ if TYPE_CHECKING:
     from databricks.sdk.core import Config
 
 RETRY_SECONDS = 20
-"""Bound on the SDK's own retries; its default of 300 s would block a start on a dead host for minutes."""
+"""Bound on the SDK's own retries, and on each call that making a client takes.
+
+Its default of 300 s would block a start on a dead host for minutes. With 20, making a client gives up after 20 s where
+nothing listens, and after 40 s where the host is silent (measured).
+"""
+
+NO_WORKSPACE = (
+    "the Databricks workspace cannot be reached, or does not accept the app's credentials: check DATABRICKS_HOST, "
+    "DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET (or DATABRICKS_TOKEN)"
+)
 
 Actor = Literal["app", "user"]
 """Whose permissions a call uses."""
@@ -36,16 +48,17 @@ def client_for(acting_as: Actor | None = None) -> "WorkspaceClient":
     return workspace_client() if actor(acting_as) == "app" else get_user_workspace_client()
 
 
-@cache
+@Once
 def workspace_client() -> "WorkspaceClient":
-    """The app's own client. Its construction asks the workspace for its configuration: call it off the event loop."""
-    # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
-    from databricks.sdk import WorkspaceClient
+    """The app's own client. Its construction asks the workspace for its configuration: call it off the event loop.
 
-    return WorkspaceClient(config=_config())
+    Raises:
+        WorkspaceUnavailable: nothing says which workspace, it cannot be reached, or it refuses the credentials.
+    """
+    return _made()
 
 
-@cache
+@Once
 def get_user_workspace_client() -> "WorkspaceClient":
     """The client that acts for whoever the current run acts for; for graph authors' own tools.
 
@@ -56,7 +69,6 @@ def get_user_workspace_client() -> "WorkspaceClient":
     this client to `VectorSearchRetrieverTool`, which would replace its identity by the app's in silence; use
     `DocumentSearch`.
     """
-    from databricks.sdk import WorkspaceClient
     from databricks.sdk.credentials_provider import CredentialsStrategy
 
     class PerRequestUser(CredentialsStrategy):
@@ -66,8 +78,7 @@ def get_user_workspace_client() -> "WorkspaceClient":
         def __call__(self, cfg: "Config") -> Callable[[], dict[str, str]]:
             return user_headers
 
-    app = workspace_client().config
-    return WorkspaceClient(config=_config(host=app.host, credentials_strategy=PerRequestUser()))
+    return _made(host=workspace_client().config.host, credentials_strategy=PerRequestUser())
 
 
 def user_headers() -> dict[str, str]:
@@ -88,7 +99,31 @@ def headers_for(acting_as: Actor | None = None) -> Mapping[str, str]:
     return user_headers() if actor(acting_as) == "user" else workspace_client().config.authenticate()
 
 
-def _config(**kind: Any) -> "Config":
+async def sign_in() -> None:
+    """Makes sure, off the event loop, that the app has a token for the next call: minting one is a blocking call.
+
+    Raises:
+        WorkspaceUnavailable: the workspace does not accept the app's credentials, or does not answer.
+    """
+    client = workspace_client() if workspace_client.ready else await asyncio.to_thread(workspace_client)
+    try:
+        await asyncio.to_thread(client.config.authenticate)
+    except Exception as error:
+        raise WorkspaceUnavailable(NO_WORKSPACE) from error
+
+
+def _made(**kind: Any) -> "WorkspaceClient":
+    # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
+    from databricks.sdk import WorkspaceClient
     from databricks.sdk.core import Config
 
-    return Config(http_timeout_seconds=settings().request_seconds, retry_timeout_seconds=RETRY_SECONDS, **kind)
+    silence = settings().request_seconds
+    try:
+        config = Config(http_timeout_seconds=min(silence, RETRY_SECONDS), retry_timeout_seconds=RETRY_SECONDS, **kind)
+        config.http_timeout_seconds = silence
+        return WorkspaceClient(config=config)
+    except AgentError:
+        raise
+    except Exception as error:
+        # The SDK's exceptions list its configuration.
+        raise WorkspaceUnavailable(NO_WORKSPACE) from error

@@ -1,0 +1,111 @@
+"""Making the real chat model behind `provider:name`: seconds of imports, and calls to the workspace."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import httpx
+from langchain_core.language_models import BaseChatModel
+
+from graph_agent.databricks.clients import Actor, client_for, settings
+from graph_agent.errors import AgentError, BadSetting
+from graph_agent.late import IMPORTING
+
+RETRIES = 2
+"""Of one call to a serving endpoint, on 408, 409, 429, 5xx and where no connection was made; 0.5 to 8 s apart."""
+
+CONNECT_SECONDS = 10.0
+"""Longest wait for a connection to a serving endpoint."""
+
+
+class ModelName(NamedTuple):
+    """`provider:name`, taken apart."""
+
+    provider: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelName":
+        """Take it apart.
+
+        Raises:
+            BadSetting: it is not of that form.
+        """
+        provider, _, name = text.partition(":")
+        if not provider or not name:
+            raise BadSetting(f"model {text!r} must be 'provider:name', such as 'databricks:my-endpoint'", param="model")
+        return cls(provider, name)
+
+    @property
+    def on_databricks(self) -> bool:
+        """Whether it is a serving endpoint of the workspace."""
+        return self.provider == "databricks"
+
+    def __str__(self) -> str:
+        return f"{self.provider}:{self.name}"
+
+
+def connected(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
+    """The chat model, ready for its first call. Blocks for seconds: call it off the event loop.
+
+    Raises:
+        BadSetting: its package is not installed, or it cannot be set up with these parameters.
+        WorkspaceUnavailable: there is no client for the Databricks workspace.
+    """
+    try:
+        return _endpoint(model, parameters, acting_as) if model.on_databricks else _of_langchain(model, parameters)
+    except AgentError:
+        raise
+    except Exception as error:
+        # A stranger's text may quote the parameters, and with them a key.
+        kind = type(error).__name__
+        raise BadSetting(
+            f"model {str(model)!r} cannot be set up ({kind}): check its name, its parameters and its key", param="model"
+        ) from error
+
+
+def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
+    with IMPORTING:
+        from databricks_langchain import ChatDatabricks
+
+    silence = settings().request_seconds
+    served = ChatDatabricks(
+        **{
+            "model": model.name,
+            "timeout": silence,
+            "max_retries": RETRIES,
+            "workspace_client": client_for(acting_as),
+            **parameters,
+        }
+    )
+    if isinstance(served.timeout, int | float):
+        # Its field takes a number only, for connecting too; its clients take httpx's own.
+        connect = min(served.timeout, CONNECT_SECONDS)
+        served.timeout = httpx.Timeout(served.timeout, connect=connect)
+    # Now: the first use makes a TLS context, 45 to 70 ms of CPU (measured), and that would be on the event loop.
+    _ = served.async_client
+    model_made: BaseChatModel = served
+    return model_made
+
+
+def _of_langchain(model: ModelName, parameters: Mapping[str, Any]) -> BaseChatModel:
+    with IMPORTING:
+        from langchain.chat_models import init_chat_model
+
+    try:
+        made: BaseChatModel = init_chat_model(str(model), **parameters)
+    except ImportError as error:
+        package = next(_missing(error), f"langchain_{model.provider}").partition(".")[0].replace("_", "-")
+        raise BadSetting(
+            f"model {str(model)!r} needs the package {package}: pip install {package}", param="model"
+        ) from error
+    return made
+
+
+def _missing(error: BaseException | None) -> Iterator[str]:
+    """Names of modules that were not found."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            yield error.name
+        error = error.__cause__ or error.__context__
