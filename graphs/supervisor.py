@@ -1,4 +1,4 @@
-"""A supervisor and two agents: one answers from the documents, one works with tools.
+"""A supervisor and two agents: one answers from the documents, one works with functions.
 
     supervisor ──► documents ──┐
        ▲  └──────► data ───────┼──► end
@@ -23,9 +23,9 @@ from graph_agent import (
     make_tools,
     route_handoffs,
 )
+from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.nodes.planner import requested_nodes
-from graph_agent.toolbox import calculator, convert_units, current_time
 
 SUPERVISOR = """You lead a small team. Hand each question to the agent that is for it, or its parts to several at \
 once. When their answers are there, put them together in one or two short sentences, and keep numbers such as [1]."""
@@ -33,12 +33,12 @@ once. When their answers are there, put them together in one or two short senten
 DOCUMENTS = """Answer questions about the graph-agent project only from its documentation. Use search_docs first, \
 always. Answer in one or two short sentences, and cite the passage you used by its number, such as [1]."""
 
-DATA = """Work out what is asked with your tools: convert_units where units are named, current_time for dates and \
-times, calculator for other arithmetic. Repeat the result in your answer."""
+DATA = """Work out what is asked with your tools, never in your head, and repeat the result in your answer."""
 
 model = chat_model(temperature=0)
 search = DocumentSearch(name="search_docs", description="Search the documentation of graph-agent.", example="topic")
-tools = [calculator, current_time, convert_units]
+# Unity Catalog functions; the local workspace has some. LangChain tools may stand here as well.
+tools = [McpTools([McpServer.functions("main.tools")])]
 
 agents = [
     Handoff(

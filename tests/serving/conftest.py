@@ -67,6 +67,8 @@ def serving(**settings: Any) -> Iterator[Service]:
 
     def run() -> None:
         server.run([listening])
+        # Sessions of tool servers outlive the runs; elsewhere the process ends them.
+        server.loop.run_until_complete(_end_all())
         server.loop.run_until_complete(server.loop.shutdown_default_executor())
         server.loop.close()
 
@@ -84,6 +86,13 @@ def serving(**settings: Any) -> Iterator[Service]:
         thread.join(15)
         logging.getLogger().removeHandler(log)
         assert not thread.is_alive()
+
+
+async def _end_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @pytest.fixture(scope="module")

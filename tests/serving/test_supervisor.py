@@ -119,7 +119,7 @@ def search() -> list[dict[str, Any]]:
 
 
 def reckon() -> list[dict[str, Any]]:
-    return calls(("calculator", {"expression": "6 * 7"}))
+    return calls(("main__tools__calculator", {"expression": "6 * 7"}))
 
 
 THIRTY = says("Thirty ", "seconds ", "[1].")
@@ -246,7 +246,7 @@ def test_two_agents_work_at_once_and_the_supervisor_alone_speaks(
     }
     assert handed_back(response) == {"transfer_to_documents": "Thirty seconds [1].", "transfer_to_data": "It is 42."}
     assert sorted(item["name"] for item in response["output"] if item["type"] == "function_call") == [
-        "calculator",
+        "main__tools__calculator",
         "search_docs",
         "transfer_to_data",
         "transfer_to_documents",
@@ -277,7 +277,10 @@ def test_agents_that_hand_back_work_in_turn_and_know_what_was_found(
     play(
         **both(
             supervisor=[calls(to_documents(hand_back=True)), calls(to_data("Convert it to minutes"))],
-            data=[calls(("convert_units", {"value": 30, "from_unit": "s", "to_unit": "min"})), says("0.5 minutes.")],
+            data=[
+                calls(("main__tools__convert_units", {"value": 30, "from_unit": "s", "to_unit": "min"})),
+                says("0.5 minutes."),
+            ],
         )
     )
     response = ask(service, "What is the timeout in minutes?")[-1]["response"]
@@ -359,7 +362,7 @@ def test_the_output_resent_is_a_history_everyone_reads_their_part_of(
     assert phases(response) == [("42.", "final_answer")]
     assert spoken(asked(workspace, "data")[0])[1:] == [
         ("user", BOTH),
-        ("assistant", ["calculator"]),
+        ("assistant", ["main__tools__calculator"]),
         ("tool", "42"),
         ("assistant", "Thirty seconds [1], and 42."),
         ("user", "How long?"),
@@ -472,7 +475,7 @@ async def test_the_trace_of_two_agents_at_once_is_one_tree(workspace: StandIn, p
     asking, checking = ("CHAT_MODEL", "CheckedCitations", None), ("CHAT_MODEL", "DeferredChatModel", None)
     plan = ("CHAIN", "planner", None, asking)
     look = ("CHAIN", "retriever", None, ("RETRIEVER", "search_docs", None))
-    use = ("CHAIN", "tools", None, ("TOOL", "calculator", None))
+    use = ("CHAIN", "tools", None, ("TOOL", "main__tools__calculator", None))
     root, *steps = (await _tree(catalog))[1:]
     assert root == "supervisor"
     first, *agents, last = steps[1:]

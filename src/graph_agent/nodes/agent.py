@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -73,7 +72,8 @@ def _shown(messages: Sequence[BaseMessage], calls: Sequence[Any], sees: Callable
     others = [one for call_id, one in results_of(messages).items() if call_id not in own and one.status != "error"]
     known = [f"- {result.content}" for result in others]
     task = "\n".join([*tasks, *(["\nKnown already:", *known] if known else [])])
-    return [*earlier, HumanMessage(task, id=f"task_{uuid4().hex}")]
+    # The same id when a node is resumed: it is told apart from what the graph added by it.
+    return [*earlier, HumanMessage(task, id=f"task_{calls[0]['id']}")]
 
 
 def _news(result: dict[str, Any], given: Sequence[BaseMessage]) -> dict[str, Any]:
