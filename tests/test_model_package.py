@@ -1,0 +1,224 @@
+"""`graph-agent log-model`: what is in the logged model, and that it answers in an environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.standin.server import ScriptedModel, StandIn, says, stand_in
+
+from graph_agent.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAUSE = 0.4
+
+GRAPH = '''
+"""One model call, with a name from a module beside it; documents are searched by a graph that is never asked."""
+from langgraph.graph import START, MessagesState, StateGraph
+from graph_agent import chat_model
+from graph_agent.databricks.vector_search import DocumentSearch
+from beside import PROMPT
+
+model = chat_model()
+documents = DocumentSearch()
+
+
+async def answer(state):
+    if "fail" in state["messages"][-1].content:
+        raise ValueError("postgres://user:hunter2@db")
+    return {"messages": [await model.ainvoke([("system", PROMPT), *state["messages"]])]}
+
+
+builder = StateGraph(MessagesState)
+builder.add_node("answer", answer)
+builder.add_edge(START, "answer")
+graph = builder.compile()
+'''
+
+ASK = """
+import json, sys, time
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+question = {"input": [{"role": "user", "content": "What colour is dark mode?"}]}
+whole = model.predict(question)
+began, events = time.monotonic(), []
+for event in model.predict_stream(question):
+    events.append([event["type"], event.get("delta"), time.monotonic() - began])
+import graph_agent
+print(json.dumps({"whole": whole, "events": events, "package": graph_agent.__file__}))
+"""
+
+SCORE = """
+import json, sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+questions = ["What colour is dark mode?", None, "please fail", " "]
+scored = model.predict(pandas.DataFrame({"question": questions}))
+print(json.dumps(scored.to_dict("list")))
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    model = ScriptedModel(lambda body: [says("It ")[0], PAUSE, *says("It ", "is "), PAUSE, *says("blue.")[1:]])
+    with stand_in(tmp_path_factory.mktemp("workspace") / "standin", model=model) as standing:
+        yield standing
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "graphs").mkdir()
+    (folder / "graphs" / "colour.py").write_text(GRAPH)
+    (folder / "graphs" / "beside.py").write_text('PROMPT = "Be brief."\n')
+    (folder / "secrets.txt").write_text("hunter2")
+    (folder / "langgraph.json").write_text(
+        json.dumps({"dependencies": ["."], "graphs": {"colour": "./graphs/colour.py:graph"}})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(workspace: StandIn, project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("home")
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'store.db'}",
+        **workspace.environment(),
+    }
+
+
+def logged(project: Path, environment: dict[str, str], *flags: str, **settings: str) -> Path:
+    """The folder of a model that the command has just logged."""
+    command = [sys.executable, "-m", "graph_agent", "log-model", "--config", str(project / "langgraph.json"), *flags]
+    cwd = Path(environment["HOME"])
+    done = subprocess.run(command, env=environment | settings, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return max(cwd.glob("mlruns/*/models/*/artifacts"), key=lambda path: path.stat().st_mtime_ns)
+
+
+@pytest.fixture(scope="module")
+def agent_model(project: Path, environment: dict[str, str], workspace: StandIn) -> Path:
+    workspace.forget()
+    used = ["--function", "main.tools.rate", "--lakebase", "memory"]
+    settings = {"GRAPH_AGENT_VERSION": "main@3f2c1ab9-dirty", "GRAPH_AGENT_MAX_STEPS": "30"}
+    return logged(project, environment, *used, GRAPH_AGENT_BEARER_TOKEN="s3cret", **settings)
+
+
+def described(model: Path) -> Any:
+    return yaml.safe_load((model / "MLmodel").read_text())
+
+
+def test_a_logged_agent_names_its_task_its_resources_and_its_settings(agent_model: Path) -> None:
+    found = described(agent_model)
+    assert found["metadata"]["task"] == "agent/v1/responses"
+    assert found["resources"]["databricks"] == {
+        "serving_endpoint": [{"name": "local-minilm"}, {"name": "local-model"}],
+        "vector_search_index": [{"name": "main.docs.project"}],
+        "function": [{"name": "main.tools.rate"}],
+        "lakebase": [{"name": "memory"}],
+    }
+    assert found["flavors"]["python_function"]["config"]["settings"] == {"GRAPH_AGENT_MAX_STEPS": "30"}
+    assert found["flavors"]["python_function"]["streamable"] is True
+
+
+def test_a_logged_agent_holds_the_project_s_code_and_pins_and_nothing_else_of_its_folder(agent_model: Path) -> None:
+    project = agent_model / "code" / "agent_project"
+    assert sorted(str(one.relative_to(project)) for one in project.rglob("*") if one.is_file()) == [
+        "graphs/beside.py",
+        "graphs/colour.py",
+        "langgraph.json",
+    ]
+    pins = (agent_model / "requirements.txt").read_text().split()
+    assert any(pin.startswith("langgraph==") for pin in pins)
+    assert all("==" in pin for pin in pins)
+    everything = b"".join(one.read_bytes() for one in agent_model.rglob("*") if one.is_file())
+    assert b"s3cret" not in everything
+
+
+@pytest.mark.usefixtures("agent_model")
+def test_logging_calls_no_model(workspace: StandIn) -> None:
+    assert {one.line for one in workspace.calls()} == {"GET /api/2.0/vector-search/indexes/main.docs.project"}
+
+
+@pytest.fixture(scope="module")
+def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the locked dependencies, and without this project; takes a quarter of a minute."""
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    uv = str(Path(sys.executable).parent / "uv")
+    lock = ROOT / "requirements.txt"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    python = folder / "bin" / "python"
+    install = [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock)]
+    subprocess.run(install, check=True)
+    return python
+
+
+def told(python: Path, script: str, model: Path, environment: dict[str, str]) -> Any:
+    done = subprocess.run(
+        [python, "-c", script, model], env=environment, cwd="/", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_logged_agent_answers_and_streams_in_a_clean_environment(
+    agent_model: Path, clean_python: Path, environment: dict[str, str]
+) -> None:
+    said = told(clean_python, ASK, agent_model, environment)
+    assert Path(said["package"]).is_relative_to(agent_model)
+    assert said["whole"]["status"] == "completed"
+    assert said["whole"]["output"][-1]["content"][0]["text"] == "It is blue."
+    deltas = [(delta, at) for kind, delta, at in said["events"] if kind == "response.output_text.delta"]
+    assert "".join(delta for delta, _ in deltas) == "It is blue."
+    assert deltas[-1][1] - deltas[0][1] > PAUSE / 2
+    assert said["events"][-1][0] == "response.completed"
+
+
+def test_a_table_is_scored_row_by_row_and_a_bad_row_fails_alone(
+    project: Path, clean_python: Path, environment: dict[str, str]
+) -> None:
+    model = logged(project, environment, "--table", GRAPH_AGENT_TRACING="off")
+    scored = told(clean_python, SCORE, model, environment)
+    assert scored == {
+        "answer": ["It is blue.", "", "", ""],
+        "status": ["completed", "failed", "failed", "failed"],
+        "error": ["", "no_question", "graph_failed", "no_question"],
+    }
+
+
+def test_an_agent_that_acts_for_its_users_declares_the_scopes_of_their_tokens(
+    project: Path, environment: dict[str, str]
+) -> None:
+    found = described(logged(project, environment, GRAPH_AGENT_AUTHORIZATION="user"))
+    policy = found["auth_policy"]
+    assert policy["user_auth_policy"]["api_scopes"] == [
+        "serving.serving-endpoints",
+        "vectorsearch.vector-search-indexes",
+    ]
+    assert {"name": "local-model"} in policy["system_auth_policy"]["resources"]["databricks"]["serving_endpoint"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--register"], "--register needs --name catalog.schema.model"),
+        (["--code", "/etc/hostname"], "hostname lies outside the folder of langgraph.json"),
+        (["--code", "{project}/large.bin"], "large.bin is over 10 MB"),
+    ],
+)
+def test_what_cannot_be_logged_is_refused_with_what_to_change(
+    flags: Sequence[str], said: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project / "large.bin").open("wb") as large:
+        large.truncate(11_000_000)
+    given = [flag.format(project=project) for flag in flags]
+    assert main(["log-model", "--config", str(project / "langgraph.json"), *given]) == 2
+    assert said in capsys.readouterr().err
