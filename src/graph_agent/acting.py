@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph_agent.errors import Unauthenticated
+from graph_agent.redaction import hiding
 
 NO_USER = (
     "this call acts for the calling user, and the request carried no user token: call the app through its Databricks "
@@ -49,7 +50,8 @@ def acting_for(token: UserToken | None) -> Iterator[None]:
     """Within it, calls on behalf of the user carry `token`; tasks and copied contexts that begin in it keep it."""
     before = _TOKEN.set(token)
     try:
-        yield
+        with hiding(None if token is None else [token.value]):
+            yield
     finally:
         _TOKEN.reset(before)
 

@@ -17,6 +17,8 @@ from graph_agent.errors import RetrievalFailed
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
+from graph_agent.nodes.secrets import document_without_secrets
+from graph_agent.redaction import redact
 from graph_agent.tracing import record_retrieval
 
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
@@ -103,7 +105,10 @@ async def _search(
     query, filters = str(arguments.get("query") or ""), arguments.get("filters")
     started = time.time_ns()
     try:
-        found = [(columns.read(document), score) for document, score in await _found(search, query, filters)]
+        found = [
+            (document_without_secrets(columns.read(document)), score)
+            for document, score in await _found(search, query, filters)
+        ]
     except (RetrievalFailed, ToolException) as error:
         return error
     documents = [document for document, _ in found]
@@ -162,4 +167,4 @@ def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
 
 
 def _failed(call: Any, name: str, error: RetrievalFailed | ToolException) -> ToolMessage:
-    return ToolMessage(str(error), tool_call_id=call["id"], name=name, status="error")
+    return ToolMessage(redact(str(error)), tool_call_id=call["id"], name=name, status="error")

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.nodes.planner import requested_calls
+from graph_agent.nodes.secrets import without_secrets
 from graph_agent.nodes.tool_sources import ToolSource, available
+from graph_agent.redaction import redact
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
@@ -22,7 +24,8 @@ def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = 
 
     A failing tool becomes a tool message with `status="error"` that the planner can act on. `skip` are names another
     node takes care of. What a tool raises as `ToolException` is meant for the model and told to it; of any other
-    exception only the type is, as its message may hold a secret. Tool sources among `tools` are asked for a tool that
+    exception only the type is, as its message may hold a secret. Secrets in a result are replaced by markers before it
+    enters the state: neither the model nor a checkpoint has them. Tool sources among `tools` are asked for a tool that
     is not among the others. A tool that needs the user's token where there is none ends the run with
     `Unauthenticated`.
     """
@@ -64,11 +67,13 @@ async def _use(
     except Exception as error:
         return _error(call, f"{tool.name} failed ({type(error).__name__}).")
     if isinstance(result, ToolMessage):
-        return result
-    return ToolMessage(str(result), tool_call_id=call["id"], name=tool.name)
+        return without_secrets(result)
+    return ToolMessage(redact(str(result)), tool_call_id=call["id"], name=tool.name)
 
 
 def _error(call: Any, text: str, *, public: bool = True) -> ToolMessage:
     """A failed call's result for the model. What a stranger raised is for the model alone."""
     marks = {PUBLIC_ERROR: True} if public else {}
-    return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks)
+    return ToolMessage(
+        redact(text), tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks
+    )

@@ -13,6 +13,7 @@ from graph_agent.protocol.content import output_text
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.output import Output
+from graph_agent.redaction import redact
 
 NEVER_RETURNED = "the run ended before this tool returned"
 
@@ -46,7 +47,7 @@ class Calls:
                 continue
             self._asked.add(call_id)
             self.count += 1
-            arguments = json.dumps(call["args"], ensure_ascii=False, skipkeys=True, default=str)
+            arguments = redact(json.dumps(call["args"], ensure_ascii=False, skipkeys=True, default=str))
             yield from self._open(call_id, call["name"], arguments)
 
     def answered(self, message: ToolMessage) -> Iterator[Event]:
@@ -107,4 +108,4 @@ def _public(message: ToolMessage, name: str) -> str:
     """What the caller may read: the text of an error may quote any exception, and that is meant for the model."""
     if message.status == "error" and not message.additional_kwargs.get(PUBLIC_ERROR):
         return f"the tool {name!r} failed"
-    return output_text(message)
+    return redact(output_text(message))

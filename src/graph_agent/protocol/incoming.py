@@ -31,6 +31,7 @@ from graph_agent.protocol.json_text import NotUsable, decode
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.unserved import refuse_unserved
 from graph_agent.protocol.written import new_id
+from graph_agent.redaction import redact_value
 
 __all__ = ["Invocation", "parse_request"]
 
@@ -70,7 +71,7 @@ class Invocation:
     """As sent; meant for the graph."""
 
     metadata: Mapping[str, str]
-    """As sent; returned with the response."""
+    """As sent, but for secrets; returned with the response."""
 
     max_output_tokens: int | None
     """The caller's limit, in tokens."""
@@ -90,7 +91,7 @@ def parse_request(body: bytes, *, graphs: Sequence[str], background_served: bool
 
     Raises `InvalidRequest`, `UnsupportedField` or `UnknownGraph`; `param` is the path of the field at fault.
     """
-    fields = _fields(body)
+    fields = _without_secrets(_fields(body))
     _check(fields)
     refuse_unserved(fields, background_served=background_served)
     return Invocation(
@@ -105,6 +106,13 @@ def parse_request(body: bytes, *, graphs: Sequence[str], background_served: bool
         client_request_id=fields.get("client_request_id"),
         background=bool(fields.get("background")),
     )
+
+
+def _without_secrets(fields: Fields) -> Fields:
+    """What a caller pasted is neither kept nor shown to a model. `custom_inputs` alone goes to the graph as sent: it
+    enters no state, and a graph may ask for a key there."""
+    custom = {name: value for name, value in fields.items() if name == "custom_inputs"}
+    return {name: redact_value(value) for name, value in fields.items() if name not in custom} | custom
 
 
 def _fields(body: bytes) -> Fields:

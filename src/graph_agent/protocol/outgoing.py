@@ -25,6 +25,7 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, Item, ResponseHead, Usage
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.speech import Speech
+from graph_agent.redaction import redact_value
 
 SPEAKER = "graph_agent_speaker"
 """Key in a stream part's metadata: which model run speaks. Absent where its words are nobody's answer."""
@@ -119,7 +120,7 @@ class Translator:
         """The run failed: close what is open as incomplete, then the error as this dialect says it."""
         yield from self._calls.abandon()
         yield from self._speech.break_off()
-        fields = error.fields()
+        fields = redact_value(error.fields())
         if self._dialect.failure == "error_frame":
             self.ended = True
             yield events.invocations_error(fields)
@@ -142,7 +143,7 @@ class Translator:
         for update in data.values():
             for values in _mappings(update):
                 if root and isinstance(outputs := values.get("custom_outputs"), Mapping):
-                    self.custom_outputs.update(outputs)
+                    self.custom_outputs.update(redact_value(outputs))
                 for message in _messages(values.get("messages")):
                     if not self._is_repeated(message):
                         yield from self._returned_message(message)

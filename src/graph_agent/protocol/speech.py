@@ -14,6 +14,7 @@ from graph_agent.protocol.content import annotations_of, reasoning_of, text_of
 from graph_agent.protocol.events import Event, Phase, Status
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.thoughts import Thoughts
+from graph_agent.redaction import Redactor, redact_value
 
 
 @dataclass(slots=True)
@@ -23,7 +24,11 @@ class _Text:
     index: int
     message_id: str | None = None
     item_id: str = field(default_factory=lambda: events.new_id("msg"))
+    redactor: Redactor = field(default_factory=Redactor)
     parts: list[str] = field(default_factory=list)
+    """What was shown of it."""
+    said: list[str] = field(default_factory=list)
+    """What the model wrote: by this a returned message is recognised."""
     message: AIMessage | None = None
     """The whole message, once its node has returned it."""
     complete: bool = False
@@ -32,6 +37,10 @@ class _Text:
     @property
     def whole(self) -> str:
         return "".join(self.parts)
+
+    @property
+    def written(self) -> str:
+        return "".join(self.said)
 
     @property
     def ended(self) -> bool:
@@ -63,7 +72,7 @@ class Speech:
         if delta := text_of(chunk.content):
             if run not in self._open:
                 yield from self._begin(run, chunk.id)
-            yield _written(self._open[run], delta)
+            yield from _written(self._open[run], delta)
         if chunk.chunk_position == "last":
             self._thoughts.complete(run)
             if run in self._open:
@@ -83,10 +92,12 @@ class Speech:
 
     def _close(self, run: str, phase: Phase | None, status: Status = "completed") -> Iterator[Event]:
         text = self._open.pop(run)
+        if rest := text.redactor.flush():
+            yield _shown(text, rest)
         whole = text.whole
         if phase != "commentary":
-            self._closed[whole.strip()] = text.index
-        annotations = annotations_of(text.message) if text.message is not None else []
+            self._closed[text.written.strip()] = text.index
+        annotations = redact_value(annotations_of(text.message)) if text.message is not None else []
         for position, annotation in enumerate(annotations):
             yield events.annotation_added(text.item_id, text.index, position, annotation)
         part = events.text_part(whole, annotations)
@@ -127,19 +138,19 @@ class Speech:
         for run, text in self._open.items():
             if text.message_id is not None and text.message_id == message.id:
                 return run
-        same = (run for run, text in self._open.items() if text.whole.strip() == said.strip())
+        same = (run for run, text in self._open.items() if text.written.strip() == said.strip())
         return next(same, None)
 
     def _confirm(self, run: str, message: AIMessage, said: str) -> Iterator[Event]:
         text = self._open[run]
-        whole = text.whole
+        whole = text.written
         if said.strip() != whole.strip():
             if not said.startswith(whole):
                 # Its node thought better of what was streamed: what it returned counts.
                 yield from self._close(run, "commentary")
                 self._hold(message)
                 return
-            yield _written(text, said[len(whole) :])
+            yield from _written(text, said[len(whole) :])
         text.message = message
         self._answer, self._held = text.index, None
 
@@ -175,7 +186,7 @@ class Speech:
         for other, text in list(self._open.items()):
             if text is not last:
                 yield from self._close(other, "commentary", _status(text))
-        yield _written(last, sentence)
+        yield from _written(last, sentence)
         yield from self._close(run, "final_answer", "incomplete")
         self._output.settle_all(last.index)
 
@@ -195,12 +206,18 @@ class Speech:
         yield from self._begin(run, None)
         text = self._open[run]
         text.message = message
-        yield _written(text, text_of(message.content))
+        yield from _written(text, text_of(message.content))
         yield from self._close(run, "final_answer")
         self._output.settle_all(text.index)
 
 
-def _written(text: _Text, delta: str) -> Event:
+def _written(text: _Text, delta: str) -> Iterator[Event]:
+    text.said.append(delta)
+    if shown := text.redactor.feed(delta):
+        yield _shown(text, shown)
+
+
+def _shown(text: _Text, delta: str) -> Event:
     text.parts.append(delta)
     return events.text_delta(text.item_id, text.index, delta)
 

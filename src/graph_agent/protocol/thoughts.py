@@ -9,12 +9,14 @@ from graph_agent.protocol import events
 from graph_agent.protocol.content import reasoning_of
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.output import Output
+from graph_agent.redaction import Redactor
 
 
 @dataclass(slots=True)
 class _Thought:
     index: int
     item_id: str = field(default_factory=lambda: events.new_id("rs"))
+    redactor: Redactor = field(default_factory=Redactor)
     parts: list[str] = field(default_factory=list)
     complete: bool = False
 
@@ -35,8 +37,8 @@ class Thoughts:
             self._thinkers.add(message_id)
             yield events.item_added(thought.index, events.reasoning_item(thought.item_id, None))
             yield events.reasoning_part_added(thought.item_id, thought.index)
-        thought.parts.append(delta)
-        yield events.reasoning_delta(thought.item_id, thought.index, delta)
+        if shown := thought.redactor.feed(delta):
+            yield _shown(thought, shown)
 
     def write_whole(self, message: AIMessage) -> Iterator[Event]:
         """The reasoning of a message, unless it was streamed."""
@@ -63,7 +65,14 @@ class Thoughts:
 
     def _close(self, run: str) -> Iterator[Event]:
         thought = self._open.pop(run)
+        if rest := thought.redactor.flush():
+            yield _shown(thought, rest)
         whole = "".join(thought.parts)
         yield events.reasoning_text_done(thought.item_id, thought.index, whole)
         yield events.reasoning_part_done(thought.item_id, thought.index, whole)
         yield self._output.close(thought.index, events.reasoning_item(thought.item_id, whole))
+
+
+def _shown(thought: _Thought, delta: str) -> Event:
+    thought.parts.append(delta)
+    return events.reasoning_delta(thought.item_id, thought.index, delta)

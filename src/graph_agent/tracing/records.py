@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from graph_agent.redaction.known import Known
+
 Kind = Literal["AGENT", "CHAIN", "CHAT_MODEL", "LLM", "RETRIEVER", "TOOL"]
 """MLflow's span types that a run is made of."""
 
@@ -62,6 +64,9 @@ class RunRecord:
 
     tags: Mapping[str, str] = field(default_factory=dict)
     """Shown and searchable in MLflow."""
+
+    hidden: Known | None = field(default=None, repr=False)
+    """Secrets of the request, which no attribute may tell."""
 
     @property
     def root(self) -> SpanRecord:

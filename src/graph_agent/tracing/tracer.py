@@ -1,9 +1,11 @@
 """Traces for the service: a recorder per run, an exporter per process."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from graph_agent.caller import Caller
+from graph_agent.redaction import hidden_here
 from graph_agent.settings import Settings
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.payloads import CHAT_USAGE
@@ -33,7 +35,7 @@ class RunTrace:
             outputs={"choices": [{"message": {"role": "assistant", "content": answer}}], "output": output},
             attributes={"graph_agent.status": status, **usage_attributes(usage)},
         )
-        self._deliver(record)
+        self._deliver(replace(record, hidden=hidden_here()))
 
 
 def open_trace(

@@ -1,0 +1,11 @@
+"""Secrets out of text: known kinds by their form, known values by what they are. Imports nothing of ours.
+
+It is the second line of defence, for what strangers say: a tool's result, a user's paste, a library's log line. The
+first is that nothing of ours puts a secret there.
+"""
+
+from graph_agent.redaction.known import KNOWN, hidden_here, hiding, secrets_of
+from graph_agent.redaction.stream import Redactor
+from graph_agent.redaction.text import redact, redact_value
+
+__all__ = ["KNOWN", "Redactor", "hidden_here", "hiding", "redact", "redact_value", "secrets_of"]

@@ -1,0 +1,100 @@
+"""Text that comes piece by piece, without its secrets: a piece waits only while it may be the beginning of one."""
+
+from graph_agent.redaction.kinds import BEGUN, HINTS, STEMS
+from graph_agent.redaction.known import KNOWN, Known, hidden_here
+from graph_agent.redaction.text import found, replaced
+
+CONTEXT = 160
+"""Characters behind the present that decide about it: `password: `, or a scheme and a user."""
+
+MOST_HELD = 8_192
+"""Characters held back at most; a JWT with many groups has 4,000. What is longer goes out redacted as it stands."""
+
+_NEAR = 12
+"""Characters before a piece in which a hint may have begun."""
+
+_NAME = 48
+"""Characters before an equals sign or a colon in which the name of a value stands."""
+
+_SMALL = 256
+"""Characters that may be held and looked at anew with each piece."""
+
+
+class Redactor:
+    """One text under way: `feed` gives what may be shown of it now, `flush` the rest.
+
+    Where a secret's kind shows by fixed first letters such as `dapi`, and they came in an earlier piece, those letters
+    were shown; of known values at most the first two characters.
+    """
+
+    __slots__ = ("_before", "_held", "_here", "_looked", "_wary")
+
+    def __init__(self) -> None:
+        self._here: Known | None = hidden_here()
+        self._before = ""
+        """The end of what was shown, as it was written."""
+        self._held = ""
+        self._wary = 0
+        """Characters for which a hint seen before still counts."""
+        self._looked = 0
+        """How much was held when it was last looked at."""
+
+    def feed(self, piece: str) -> str:
+        """What may be shown now: nearly always the piece itself."""
+        if not self._held and self._wary <= 0 and not self._hinted(piece):
+            self._before = (self._before + piece)[-CONTEXT:]
+            return piece
+        return self._carefully(piece)
+
+    def flush(self) -> str:
+        """What was held back, and begin anew."""
+        text, start = self._before + self._held, len(self._before)
+        shown = replaced(text, found(text, self._here), start=start) if self._held else ""
+        self._before = self._held = ""
+        self._wary = self._looked = 0
+        return shown
+
+    def _hinted(self, piece: str) -> bool:
+        text = self._before[-_NEAR:] + piece
+        lower = text.lower()
+        for hint in HINTS:
+            if hint in lower:
+                return True
+        for known in (KNOWN, self._here):
+            if known is not None:
+                for beginning in known.beginnings:
+                    if beginning in text:
+                        return True
+        if ":" in piece or "=" in piece:
+            lower = (self._before[-_NAME:] + piece).lower()
+            return any(stem in lower for stem in STEMS)
+        return False
+
+    def _carefully(self, piece: str) -> str:
+        self._wary = CONTEXT if self._hinted(piece) else self._wary - len(piece)
+        self._held += piece
+        # Looking at a growing text at every piece would be quadratic.
+        if _SMALL < len(self._held) < min(self._looked * 9 // 8, MOST_HELD):
+            return ""
+        text, start = self._before + self._held, len(self._before)
+        spans = found(text, self._here)
+        end = len(text) if len(self._held) >= MOST_HELD else max(start, self._pending(text, start, spans))
+        shown = replaced(text, spans, start=start, end=end)
+        self._before, self._held = text[:end][-CONTEXT:], text[end:]
+        self._looked = len(self._held)
+        return shown
+
+    def _pending(self, text: str, start: int, spans: list[tuple[int, int, str]]) -> int:
+        """From where on the text may be the beginning of a secret, or one that goes on."""
+        place = min(known.begun(text) for known in (KNOWN, self._here or KNOWN))
+        position = max(0, start - CONTEXT)
+        while match := BEGUN.search(text, position):
+            secret = match.start(match.lastgroup or 0)
+            if secret < len(text):
+                place = min(place, secret)
+                break
+            position = match.start() + 1
+        for first, last, _ in spans:
+            if last == len(text):
+                place = min(place, first)
+        return place

@@ -1,0 +1,94 @@
+"""Whole texts and JSON-like values without their secrets."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graph_agent.redaction.kinds import KINDS
+from graph_agent.redaction.known import KNOWN, Known, hidden_here
+
+KNOWN_MARKER = "[redacted known secret]"
+
+_SENSITIVE = re.compile(
+    r"(?i)(?:^|.*[_.-])(?:password|passwd|passphrase|pwd|secret|client_?secret|api_?key|secret_?(?:access_?)?key"
+    r"|(?:access|refresh|auth|bearer|session)_?token|account_?key|private_?key|authorization|cookie)$"
+)
+
+Span = tuple[int, int, str]
+"""Start, end, and what to put there."""
+
+
+def redact(text: str) -> str:
+    """The text with every secret replaced by a marker that says its kind; time is linear in the text's length."""
+    spans = found(text, hidden_here())
+    return replaced(text, spans) if spans else text
+
+
+def redact_value(value: Any) -> Any:
+    """The same for JSON-like values: texts, keys, lists and mappings; anything else is returned as it is.
+
+    The text under a key such as `password` goes whole, whatever it looks like.
+    """
+    match value:
+        case str():
+            return redact(value)
+        case Mapping():
+            return {_key(key): _under(key, one) for key, one in value.items()}
+        case list():
+            return [redact_value(one) for one in value]
+        case tuple() if type(value) is tuple:
+            return tuple(map(redact_value, value))
+    return value
+
+
+def _key(key: Any) -> Any:
+    return redact(key) if isinstance(key, str) else key
+
+
+def _under(key: Any, value: Any) -> Any:
+    if isinstance(key, str) and isinstance(value, str) and value and _SENSITIVE.match(key):
+        return value if value.startswith("[redacted ") else "[redacted secret]"
+    return redact_value(value)
+
+
+def found(text: str, here: Known | None) -> list[Span]:
+    """Every secret in the text, in order; where two overlap, both as one."""
+    spans = list(_found(text, here))
+    if len(spans) > 1:
+        spans.sort()
+        spans = list(_joined(spans))
+    return spans
+
+
+def _found(text: str, here: Known | None) -> Iterator[Span]:
+    for known in (KNOWN, here):
+        if known is not None and known.pattern is not None:
+            yield from ((*match.span(), KNOWN_MARKER) for match in known.pattern.finditer(text))
+    lower = text.lower()
+    for kind in KINDS:
+        if any(hint in lower for hint in kind.hints):
+            yield from ((*match.span("secret"), kind.marker) for match in kind.whole.finditer(text))
+
+
+def _joined(spans: list[Span]) -> Iterator[Span]:
+    start, end, marker = spans[0]
+    for one in spans[1:]:
+        if one[0] < end:
+            end = max(end, one[1])
+        else:
+            yield start, end, marker
+            start, end, marker = one
+    yield start, end, marker
+
+
+def replaced(text: str, spans: list[Span], *, start: int = 0, end: int | None = None) -> str:
+    """The part of the text from `start` to `end` with the spans that touch it replaced."""
+    end = len(text) if end is None else end
+    pieces, done = [], start
+    for first, last, marker in spans:
+        if last <= start or first >= end:
+            continue
+        pieces += [text[done : max(first, done)], marker]
+        done = last
+    pieces.append(text[done:end])
+    return "".join(pieces)
