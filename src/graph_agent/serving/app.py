@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound
 from graph_agent.runs.failures import describe
+from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
-from graph_agent.serving.identity import Identity
+from graph_agent.serving.identity import Identity, doubts, on_apps
 from graph_agent.serving.logs import log_uncaught
 from graph_agent.settings import Settings
 
@@ -41,8 +43,11 @@ def create_app(
 
     `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
     """
+    environ = os.environ if environ is None else environ
+    # Behind the proxy of Apps, which signs callers in, the header is the proxy's.
+    bearer = settings.bearer_token is not None and not on_apps(environ)
     gate = Gate(wait_seconds=settings.ready_seconds)
-    identity = Identity.from_environment(os.environ if environ is None else environ, local_user=settings.local_user)
+    identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     endpoints = Endpoints(settings=settings, identity=identity, gate=gate)
 
     @asynccontextmanager
@@ -50,6 +55,8 @@ def create_app(
         loop = asyncio.get_running_loop()
         loop.set_default_executor(_node_threads(settings))
         loop.set_exception_handler(log_uncaught)
+        for doubt in doubts(settings, environ):
+            logger.warning(doubt)
         loading = asyncio.create_task(_load(settings, gate, on_failed_start))
         try:
             yield
@@ -62,6 +69,7 @@ def create_app(
     app = Starlette(
         routes=endpoints.routes(),
         lifespan=lifespan,
+        middleware=[Middleware(BearerGate, settings=settings)] if bearer else [],
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     app.state.drain = endpoints.drain

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns
+from graph_agent.acting import acting_for
+from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns, Unauthenticated
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
 from graph_agent.runs.failures import describe
@@ -142,6 +143,7 @@ class Endpoints:
     async def run(self, request: Request, dialect: Dialect) -> Any:
         """Start a run and answer with its stream or its whole response."""
         caller = self._identity.caller(request.headers)
+        token = self._identity.token(request.headers)
         body = await read_body(request, most=self._settings.max_body_bytes)
         service = await self._gate.passed()
         if self._stopping:
@@ -154,7 +156,9 @@ class Endpoints:
             self._slots.free()
             raise
         self._runs.add(run)
-        run.start(lambda: self._ended(run))
+        # The run's task begins here and carries the token on; nothing else of this request does.
+        with acting_for(token):
+            run.start(lambda: self._ended(run))
         asked = request.headers.get("x-mlflow-return-trace-id", "").lower() == "true"
         trace = {"trace_id": trace_id} if asked and trace_id else None
         if invocation.mode == "stream":
@@ -223,6 +227,8 @@ def error_response(error: AgentError, *, request_id: str | None = None) -> Respo
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, NotReady | ServiceStopping):
         headers["retry-after"] = "5"
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)
     return JSONResponse(error.body(), status_code=error.status, headers=headers)

@@ -1,12 +1,17 @@
-"""Who is calling."""
+"""Who is calling, and on whose behalf calls to Databricks go out."""
 
-from collections.abc import Mapping
+import hmac
+import ipaddress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from starlette.datastructures import Headers
 
+from graph_agent.acting import EXPIRED, NO_USER, UserToken
 from graph_agent.caller import Caller
 from graph_agent.errors import Unauthenticated
+from graph_agent.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +24,22 @@ class Identity:
 
     behind_apps_proxy: bool
     local_user: str
+    authorization: Literal["app", "user", "user-required"] = "app"
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], *, local_user: str) -> "Identity":
+    def from_environment(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        local_user: str,
+        authorization: Literal["app", "user", "user-required"] = "app",
+    ) -> "Identity":
         """On Databricks Apps if the platform says so."""
-        return cls(behind_apps_proxy=bool(environ.get("DATABRICKS_APP_NAME")), local_user=local_user)
+        return cls(
+            behind_apps_proxy=on_apps(environ),
+            local_user=local_user,
+            authorization=authorization,
+        )
 
     def caller(self, headers: Headers) -> Caller:
         """Who is calling.
@@ -37,3 +53,58 @@ class Identity:
         if not user:
             raise Unauthenticated("no X-Forwarded-User header: call the app through its Databricks Apps address")
         return Caller(user, headers.get("x-forwarded-email"))
+
+    def token(self, headers: Headers) -> UserToken | None:
+        """The token calls for this user carry; none where calls are the app's, or where none was forwarded.
+
+        Raises:
+            Unauthenticated: it has expired, or users are required and there is none.
+        """
+        if self.authorization == "app":
+            return None
+        value = headers.get("x-forwarded-access-token", "").strip() if self.behind_apps_proxy else ""
+        if not value:
+            if self.authorization == "user-required":
+                raise Unauthenticated(NO_USER)
+            return None
+        token = UserToken(value)
+        if token.expired():
+            raise Unauthenticated(EXPIRED)
+        return token
+
+
+def on_apps(environ: Mapping[str, str]) -> bool:
+    """Whether the platform is Databricks Apps, where a proxy stands before every request."""
+    return bool(environ.get("DATABRICKS_APP_NAME"))
+
+
+def holds(authorization: str, bearer_token: str) -> bool:
+    """Whether an `Authorization` header holds that token; the time it takes does not tell how much of it was right."""
+    scheme, _, given = authorization.partition(" ")
+    same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), bearer_token.encode())
+    return scheme.lower() == "bearer" and same
+
+
+def doubts(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """What an operator should know about who may use the service, at its start."""
+    if on_apps(environ):
+        if settings.bearer_token is not None:
+            yield "GRAPH_AGENT_BEARER_TOKEN has no effect on Databricks Apps: its proxy signs callers in"
+        return
+    if settings.bearer_token is None and not _loopback(settings.host):
+        yield (
+            f"anybody who can reach {settings.host} may use this service with the app's permissions: "
+            "set GRAPH_AGENT_BEARER_TOKEN, or bind 127.0.0.1"
+        )
+    if settings.authorization == "user-required":
+        yield (
+            "GRAPH_AGENT_AUTHORIZATION=user-required refuses every request here: users' tokens come from the proxy of "
+            "Databricks Apps"
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
