@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import httpx
 
-from graph_agent.errors import NotReady
+from graph_agent.errors import AgentError, NotReady
 from graph_agent.settings import Settings, as_environment
 
 START_SECONDS = 3600
@@ -21,20 +21,43 @@ MOST_SHOWN = 100
 """Characters of a tool's arguments or result shown on its line."""
 
 
-def ask(question: str, *, graph: str | None, url: str | None, settings: Settings) -> int:
+def ask(question: str, *, graph: str | None, url: str | None, settings: Settings, app: str | None = None) -> int:
     """Ask a running service, or start the local workspace and service for this one question; the exit status.
 
+    `app` is a deployed app, looked up and asked with the OAuth token of the environment; `url` any other service, sent
+    `GRAPH_AGENT_BEARER_TOKEN` where that is set.
+
     Raises:
-        NotReady: the service at `url` does not answer, or the one started here ended.
+        NotReady: the service at `url` does not answer, the one started here ended, or there is no such app.
+        Unauthenticated: an app is to be asked with a personal access token.
     """
-    address = url or f"http://127.0.0.1:{settings.port}"
+    address, headers = _deployed(app) if app is not None else (url or f"http://127.0.0.1:{settings.port}", {})
+    if app is None and settings.bearer_token:
+        headers = {"Authorization": f"Bearer {settings.bearer_token}"}
     timeout = httpx.Timeout(settings.max_seconds + settings.ready_seconds, connect=5.0)
-    with httpx.Client(timeout=timeout) as client:
-        if url is not None or _ready(client, address):
+    with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
+        if app is not None or url is not None or _ready(client, address):
             return _show(client, address, question, graph)
         with _started(settings) as child:
             _wait(client, address, child)
             return _show(client, address, question, graph)
+
+
+def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
+    from graph_agent.databricks.apps import app_url, oauth_headers
+    from graph_agent.databricks.clients import workspace_client
+
+    try:
+        client = workspace_client()
+        headers = oauth_headers(client)
+    except AgentError:
+        raise
+    except Exception as error:
+        raise NotReady(
+            f"the workspace could not be signed in to ({type(error).__name__}); set DATABRICKS_HOST and sign in with"
+            " `databricks auth login`, or set the service principal's variables"
+        ) from error
+    return app_url(client, app), headers
 
 
 def _ready(client: httpx.Client, address: str) -> bool:
@@ -73,6 +96,10 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
     printer = Printer(sys.stdout)
     try:
         with client.stream("POST", f"{address}/responses", json=body) as response:
+            if response.is_redirect:
+                # The Apps proxy sends whom it does not know to a page for browsers.
+                print("the app did not accept the token; it needs OAuth and CAN_USE", file=sys.stderr)
+                return 1
             if response.status_code != 200:
                 response.read()
                 print(f"{response.status_code}: {_message(response)}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("ask", help="ask one question; starts what it needs")
     ask.add_argument("question")
     ask.add_argument("--graph", metavar="NAME", help="a graph of langgraph.json; the first one if not given")
-    ask.add_argument("--url", help="base URL of a service that runs already")
+    where = ask.add_mutually_exclusive_group()
+    where.add_argument("--url", help="base URL of a service that runs already")
+    where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
     ask.set_defaults(run=_ask)
 
     index = commands.add_parser("index", help="index folders or files for the local workspace")
@@ -60,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     model.set_defaults(run=_model)
 
     add_log_model(commands)
+
+    deploy = commands.add_parser("deploy", help="ship the app to Databricks Apps, and roll back if it does not answer")
+    deploy.add_argument("--target", metavar="NAME", help="a target of databricks.yml; its default one if not given")
+    deploy.add_argument("--app", metavar="NAME", help="another name for the app, with a folder of its own")
+    deploy.add_argument("--dry-run", action="store_true", help="check everything, print the plan, change nothing")
+    deploy.add_argument("--force", action="store_true", help="deploy although nothing changed")
+    deploy.set_defaults(run=_deploy)
 
     doctor = commands.add_parser("doctor", help="say what is missing and how to mend it")
     doctor.add_argument("--config", type=Path, metavar="FILE")
@@ -108,7 +118,7 @@ def _workspace(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace) -> int:
     from graph_agent.ask import ask
 
-    return ask(options.question, graph=options.graph, url=options.url, settings=_settings(options))
+    return ask(options.question, graph=options.graph, url=options.url, app=options.app, settings=_settings(options))
 
 
 def _index(options: argparse.Namespace) -> int:
@@ -121,6 +131,20 @@ def _model(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import fetch
 
     return fetch(_settings(options))
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from graph_agent.deploying.deploy import deploy
+
+    return deploy(
+        Path.cwd(),
+        environ=os.environ,
+        say=lambda line: print(line, flush=True),
+        target=options.target,
+        app=options.app,
+        dry_run=options.dry_run,
+        force=options.force,
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,0 +1,209 @@
+"""`databricks.yml`, read as `databricks bundle deploy` reads it: one app, its resources, and where its files go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graph_agent.deploying.references import resolved
+from graph_agent.errors import BadBundle
+
+FILE = "databricks.yml"
+DEFAULT_ROOT = "/Workspace/Users/${workspace.current_user.userName}/.bundle/${bundle.name}/${bundle.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """What one target of the bundle says about its app."""
+
+    target: str
+    app: str
+    """The app's name in the workspace."""
+
+    root: str
+    """The workspace folder of this target; the sources go to `files` below it, as the Databricks CLI puts them."""
+
+    source: str
+    """The app's folder below the bundle's, `.` for the bundle's own."""
+
+    declared: Mapping[str, Any]
+    """The app's fields as the Apps API names them, such as `resources` and `user_api_scopes`."""
+
+    permissions: Sequence[Mapping[str, str]] = ()
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    """Patterns as in .gitignore."""
+
+    host: str | None = None
+    """The workspace the bundle is for, where it says so."""
+
+    @property
+    def files(self) -> str:
+        """The workspace folder the sources are uploaded to."""
+        return f"{self.root}/files"
+
+    @property
+    def source_path(self) -> str:
+        """The folder the app is deployed from."""
+        below = self.source.strip("./")
+        return f"{self.files}/{below}" if below else self.files
+
+    @property
+    def resources(self) -> Mapping[str, Mapping[str, Any]]:
+        """The app's resources by the name app.yaml uses."""
+        return {one["name"]: one for one in self.declared.get("resources", ())}
+
+
+API_FIELDS = (
+    "description",
+    "compute_size",
+    "resources",
+    "user_api_scopes",
+    "budget_policy_id",
+    "usage_policy_id",
+    "telemetry_export_destinations",
+)
+NOT_FOR_THE_API = ("name", "source_code_path", "permissions", "lifecycle")
+
+
+def target_of(path: Path, target: str | None) -> str:
+    """The target that is meant; the bundle's default if none is named.
+
+    Raises:
+        BadBundle: the file cannot be read, or has no such target.
+    """
+    return _target(read_yaml(path), target)
+
+
+def read_bundle(
+    path: Path, *, target: str | None, user: str | None, environ: Mapping[str, str], app: str | None = None
+) -> Bundle:
+    """The bundle of one target. `user` is who deploys, `app` another name for the app, with a folder of its own.
+
+    Raises:
+        BadBundle: the file is no bundle with one app, or a reference has no value; the message names it.
+    """
+    document = read_yaml(path)
+    target = _target(document, target)
+    document = _merged(document, document.get("targets", {}).get(target) or {})
+    look_up = _look_up(document, target=target, user=user, environ=environ)
+    key, fields = _only_app(document)
+    fields = resolved(fields, look_up)
+    unknown = sorted(set(fields) - set(API_FIELDS) - set(NOT_FOR_THE_API))
+    if "config" in unknown:
+        raise BadBundle("command and env belong into app.yaml, not into `config` of the bundle's app", param="config")
+    if unknown:
+        raise BadBundle(f"the bundle's app {key!r} has a field this cannot deploy: {unknown[0]}", param=unknown[0])
+    name = fields.get("name")
+    if not isinstance(name, str) or not name:
+        raise BadBundle(f"the bundle's app {key!r} needs a name", param="name")
+    workspace = resolved(document.get("workspace") or {}, look_up)
+    root = workspace.get("root_path") or resolved(DEFAULT_ROOT, look_up)
+    sync = document.get("sync") or {}
+    return Bundle(
+        target=target,
+        app=app or name,
+        root=root if app in (None, name) else f"{root}-{app}",
+        source=fields.get("source_code_path", "."),
+        declared={field: fields[field] for field in API_FIELDS if field in fields},
+        permissions=fields.get("permissions") or (),
+        include=sync.get("include") or (),
+        exclude=sync.get("exclude") or (),
+        host=workspace.get("host"),
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        BadBundle: it is missing or is something else.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise BadBundle(f"{path.name} cannot be read; run this in the folder that has it", param=path.name) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        raise BadBundle(f"{path.name} is not valid YAML" + (f", line {line + 1}" if line is not None else "")) from None
+    if not isinstance(value, dict):
+        raise BadBundle(f"{path.name} must hold a mapping", param=path.name)
+    return value
+
+
+def _target(document: Mapping[str, Any], target: str | None) -> str:
+    targets = document.get("targets") or {}
+    if target is None:
+        defaults = [name for name, one in targets.items() if (one or {}).get("default")]
+        if len(targets) == 1 or len(defaults) == 1:
+            return str((defaults or list(targets))[0])
+        raise BadBundle(f"name a target; {FILE} has {', '.join(targets) or 'none'}", param="targets")
+    if target not in targets:
+        raise BadBundle(f"{FILE} has no target {target!r}; it has {', '.join(targets) or 'none'}", param="targets")
+    return target
+
+
+def _only_app(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    apps = (document.get("resources") or {}).get("apps") or {}
+    if len(apps) != 1:
+        raise BadBundle(f"{FILE} must have one app under resources.apps; it has {len(apps)}", param="resources.apps")
+    return next(iter(apps.items()))
+
+
+def _merged(base: Any, over: Any) -> Any:
+    """A target's values over the common ones, as the CLI does it: mappings are merged, lists joined, where entries of
+    the same `name` are merged, and the rest is replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        keys = [*base, *(key for key in over if key not in base)]
+        return {
+            key: _merged(base[key], over[key]) if key in base and key in over else (over | base)[key] for key in keys
+        }
+    if isinstance(base, list) and isinstance(over, list):
+        named = {one["name"]: one for one in over if _has_name(one)}
+        kept = [_merged(one, named.pop(one["name"], None)) if _has_name(one) else one for one in base]
+        return [*kept, *(one for one in over if not _has_name(one) or one["name"] in named)]
+    if isinstance(base, dict) and over is not None:
+        # A target may give a variable's value itself in place of a mapping with `default`.
+        return {**base, "default": over}
+    return base if over is None else over
+
+
+def _has_name(entry: Any) -> bool:
+    return isinstance(entry, dict) and "name" in entry
+
+
+def _look_up(
+    document: Mapping[str, Any], *, target: str, user: str | None, environ: Mapping[str, str]
+) -> Callable[[str], str]:
+    variables = document.get("variables") or {}
+    known = {"bundle.target": target, "bundle.environment": target, "bundle.name": _name(document)}
+    if user is not None:
+        known["workspace.current_user.userName"] = user
+        known["workspace.current_user.short_name"] = user.partition("@")[0].replace(".", "_")
+
+    def look_up(reference: str) -> str:
+        if reference in known:
+            return known[reference]
+        kind, _, name = reference.partition(".")
+        if kind != "var":
+            raise BadBundle(f"{FILE} has a reference that is not known here: ${{{reference}}}", param=reference)
+        if name not in variables:
+            raise BadBundle(f"{FILE} has no variable {name!r}", param=reference)
+        given = environ.get(f"BUNDLE_VAR_{name}")
+        value = given if given is not None else (variables[name] or {}).get("default")
+        if value is None:
+            raise BadBundle(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference)
+        if isinstance(value, dict | list):
+            raise BadBundle(f"variable {name!r} of {FILE} must be a single value", param=reference)
+        return str(value)
+
+    return look_up
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    name = (document.get("bundle") or {}).get("name")
+    if not isinstance(name, str) or not name:
+        raise BadBundle(f"{FILE} needs bundle.name", param="bundle.name")
+    return name

@@ -1,0 +1,161 @@
+"""What a deployment would change: the difference between what is here and what is in the workspace."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.deploying.bundle import Bundle
+from graph_agent.deploying.manifest import Manifest
+from graph_agent.deploying.sources import Source, Sources
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.apps import App, AppPermissions
+
+MOST_SHOWN = 20
+"""Files of one kind named in a plan; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that will be done. `fields` are the app's fields that differ from the bundle's."""
+
+    bundle: Bundle
+    creates: bool
+    upload: Sequence[Source]
+    delete: Sequence[str]
+    unchanged: int
+    fields: Sequence[str]
+    grants: bool
+    """Whether the app's permissions differ from the bundle's."""
+
+    deploys: bool
+    """Whether the sources are deployed; not when the very same ones run already."""
+
+    starts: bool
+    """Whether the app's compute is stopped."""
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is to be done."""
+        return not (self.deploys or self.grants)
+
+    def lines(self) -> Iterator[str]:
+        """The plan for a person."""
+        yield f"{'create' if self.creates else 'update'} app {self.bundle.app} (target {self.bundle.target})"
+        yield f"  files in {self.bundle.files}"
+        yield from _files("upload", [f"{one.path} ({_size(one.size)})" for one in self.upload])
+        yield from _files("delete", list(self.delete))
+        yield f"  {self.unchanged} unchanged, {_size(sum(one.size for one in self.upload))} to upload"
+        if self.fields and not self.creates:
+            yield f"  change the app's {', '.join(self.fields)}"
+        if self.grants:
+            yield f"  set permissions: {', '.join(_grant(one) for one in self.bundle.permissions)}"
+        if self.starts:
+            yield "  start the app's compute"
+        yield "  deploy, then ask the app one question" if self.deploys else "  the same files run already"
+
+
+def make_plan(
+    bundle: Bundle,
+    sources: Sources,
+    *,
+    manifest: Manifest,
+    listed: Mapping[str, int | None],
+    app: "App | None",
+    permissions: "AppPermissions | None",
+    force: bool = False,
+) -> Plan:
+    """Compare. `listed` is what is really in the folder: a file changed or deleted there by hand is uploaded again."""
+    upload = [one for one in sources.files.values() if not _there(one, manifest, listed)]
+    delete = sorted(set(listed) - set(sources.files))
+    differing = [name for name, value in bundle.declared.items() if not _is(app, name, value)]
+    starts = app is not None and _state(app) in ("STOPPED", "STOPPING", "ERROR")
+    return Plan(
+        bundle=bundle,
+        creates=app is None,
+        upload=upload,
+        delete=delete,
+        unchanged=len(sources.files) - len(upload),
+        fields=differing,
+        grants=bool(bundle.permissions) and not granted(bundle, permissions),
+        deploys=bool(force or upload or delete or differing or starts or not _runs(app, manifest, bundle)),
+        starts=starts,
+    )
+
+
+def _there(source: Source, manifest: Manifest, listed: Mapping[str, int | None]) -> bool:
+    entry = manifest.files.get(source.path)
+    return (
+        entry is not None
+        and entry.sha256 == source.sha256
+        and source.path in listed
+        and entry.modified == listed[source.path]
+    )
+
+
+def _runs(app: "App | None", manifest: Manifest, bundle: Bundle) -> bool:
+    """Whether the deployment that was seen to work is the one that runs now."""
+    if app is None or app.active_deployment is None or manifest.deployment is None:
+        return False
+    running = (
+        app.app_status is not None and app.app_status.state is not None and app.app_status.state.value == "RUNNING"
+    )
+    return running and app.active_deployment.deployment_id == manifest.deployment
+
+
+def _state(app: "App") -> str:
+    status = app.compute_status
+    return status.state.value if status is not None and status.state is not None else ""
+
+
+def _is(app: "App | None", name: str, value: Any) -> bool:
+    return app is not None and covers(app.as_dict().get(name), value)
+
+
+def covers(actual: Any, declared: Any) -> bool:
+    """Whether `actual` is what was declared; the platform adds fields of its own, and orders resources as it likes."""
+    if isinstance(declared, dict):
+        return isinstance(actual, dict) and all(covers(actual.get(key), value) for key, value in declared.items())
+    if isinstance(declared, list):
+        rest = list(actual or ())
+        for value in declared:
+            match = next((one for one in rest if covers(one, value)), None)
+            if match is None:
+                return False
+            rest.remove(match)
+        return not rest
+    # Ids are numbers in some files and texts in the API.
+    return str(actual) == str(declared)
+
+
+def granted(bundle: Bundle, permissions: "AppPermissions | None") -> bool:
+    """Whether the app's own permissions, those inherited left out, hold what the bundle declares.
+
+    One that is not declared but there, as the owner's is, does not count as a difference.
+    """
+    held = {
+        (one.user_name or one.group_name or one.service_principal_name, level.permission_level.value)
+        for one in (permissions.access_control_list or () if permissions else ())
+        for level in one.all_permissions or ()
+        if level.permission_level is not None and not level.inherited
+    }
+    return all((_who(one), one.get("level")) in held for one in bundle.permissions)
+
+
+def _who(permission: Mapping[str, str]) -> str | None:
+    return permission.get("user_name") or permission.get("group_name") or permission.get("service_principal_name")
+
+
+def _grant(permission: Mapping[str, str]) -> str:
+    return f"{permission.get('level')} for {_who(permission)}"
+
+
+def _files(verb: str, names: Sequence[str]) -> Iterator[str]:
+    for name in names[:MOST_SHOWN]:
+        yield f"  {verb} {name}"
+    if len(names) > MOST_SHOWN:
+        yield f"  {verb} {len(names) - MOST_SHOWN} more"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

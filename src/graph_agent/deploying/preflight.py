@@ -1,0 +1,145 @@
+"""What is looked at before anything is changed: who deploys, what the app needs, and whether both are allowed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.databricks.apps import check_oauth
+from graph_agent.deploying.bundle import Bundle
+from graph_agent.errors import DeployRefused, Unauthenticated
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.apps import App, AppPermissions
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The app as it stands in the workspace before the deployment; both are `None` where there is none."""
+
+    app: "App | None"
+    permissions: "AppPermissions | None"
+
+
+def who_deploys(client: "WorkspaceClient") -> str:
+    """The deployer's user name; a service principal's is its application id.
+
+    Raises:
+        DeployRefused: the workspace does not answer, does not know the caller, or was given a personal access token.
+    """
+    from databricks.sdk.errors.base import DatabricksError
+
+    try:
+        check_oauth(client)
+        user = client.current_user.me().user_name
+    except Unauthenticated as error:
+        raise DeployRefused(f"the app could not be asked after its deployment: {error.message}") from None
+    except DatabricksError as error:
+        raise DeployRefused(f"the workspace did not accept the credentials ({type(error).__name__})") from error
+    except Exception as error:
+        # Whatever signing in meets: no network, no such host, a command that is missing.
+        raise DeployRefused(
+            f"the workspace at {client.config.host} does not answer ({type(error).__name__})"
+        ) from error
+    if not user:
+        raise DeployRefused("the workspace did not say who is deploying")
+    return user
+
+
+def check_host(client: "WorkspaceClient", bundle: Bundle) -> None:
+    """Refuse to deploy to another workspace than the bundle names.
+
+    Raises:
+        DeployRefused: it is another.
+    """
+    if bundle.host and bundle.host.rstrip("/") != (client.config.host or "").rstrip("/"):
+        raise DeployRefused(f"the bundle is for {bundle.host}, but the credentials are for {client.config.host}")
+
+
+def check_resources(client: "WorkspaceClient", bundle: Bundle) -> list[str]:
+    """Look every resource of the app up; a line of each, for the log.
+
+    Raises:
+        DeployRefused: some do not exist, or the deployer may not see them; all are named.
+    """
+    seen: list[str] = []
+    missing: list[str] = []
+    for name, resource in bundle.resources.items():
+        kind = next((key for key in resource if key not in ("name", "description")), "")
+        fields = resource.get(kind)
+        look = LOOKS.get(kind)
+        if look is None or not isinstance(fields, dict):
+            seen.append(f"{name}: {kind or 'nothing'} is not looked up")
+            continue
+        wrong = _wrong(look, client, fields)
+        line = f"{name}: {kind.replace('_', ' ')} {_title(fields)}"
+        (missing if wrong else seen).append(f"{line} {wrong}".rstrip())
+    if missing:
+        raise DeployRefused(f"the app's resources are not all there: {'; '.join(missing)}")
+    return seen
+
+
+def _wrong(look: Callable[..., Any], client: "WorkspaceClient", fields: Mapping[str, Any]) -> str:
+    from databricks.sdk.errors import NotFound, PermissionDenied
+    from databricks.sdk.errors.base import DatabricksError
+
+    try:
+        look(client, fields)
+    except NotFound:
+        return "does not exist"
+    except PermissionDenied:
+        return "is not yours to see, so you cannot give it to an app"
+    except KeyError as error:
+        return f"has no {error.args[0]}"
+    except (DatabricksError, OSError) as error:
+        return f"could not be looked up ({type(error).__name__})"
+    return ""
+
+
+def _securable(client: "WorkspaceClient", fields: Mapping[str, Any]) -> Any:
+    name = fields["securable_full_name"]
+    match fields["securable_type"]:
+        case "TABLE":
+            return client.tables.get(name)
+        case "FUNCTION":
+            return client.functions.get(name)
+        case "VOLUME":
+            return client.volumes.read(name)
+        case "CONNECTION":
+            return client.connections.get(name)
+    return None
+
+
+LOOKS: Mapping[str, Callable[["WorkspaceClient", Mapping[str, Any]], Any]] = {
+    "serving_endpoint": lambda client, fields: client.serving_endpoints.get(fields["name"]),
+    "uc_securable": _securable,
+    "experiment": lambda client, fields: client.experiments.get_experiment(str(fields["experiment_id"])),
+    "genie_space": lambda client, fields: client.genie.get_space(fields["space_id"]),
+    "sql_warehouse": lambda client, fields: client.warehouses.get(fields["id"]),
+    "database": lambda client, fields: client.database.get_database_instance(fields["instance_name"]),
+}
+
+
+def _title(fields: Mapping[str, Any]) -> str:
+    keys = ("securable_full_name", "experiment_id", "instance_name", "space_id", "id", "name")
+    return next((str(fields[key]) for key in keys if key in fields), "")
+
+
+def standing_app(client: "WorkspaceClient", name: str) -> Standing:
+    """The app as it is now.
+
+    Raises:
+        DeployRefused: it belongs to somebody else, or a deployment of it is under way.
+    """
+    from databricks.sdk.errors import NotFound, PermissionDenied
+
+    try:
+        app = client.apps.get(name)
+        permissions = client.apps.get_permissions(name)
+    except NotFound:
+        return Standing(None, None)
+    except PermissionDenied:
+        raise DeployRefused(f"you may not manage the app {name!r}; its owner can give you CAN_MANAGE") from None
+    if app.pending_deployment is not None:
+        raise DeployRefused(f"a deployment of {name!r} is under way; wait for it to end")
+    return Standing(app, permissions)

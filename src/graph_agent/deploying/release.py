@@ -1,0 +1,190 @@
+"""One deployment, from the first upload to the answer of the deployed app, and the way back when it fails."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graph_agent.deploying.manifest import Entry, Manifest, Undo
+from graph_agent.deploying.plan import Plan
+from graph_agent.deploying.platform import Platform, Say, same_again, writable
+from graph_agent.deploying.preflight import Standing
+from graph_agent.deploying.remote import Remote
+from graph_agent.deploying.sources import Source
+from graph_agent.errors import AgentError, DeployFailed
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.apps import App, AppDeployment
+
+Check = Callable[[str], str]
+"""The smoke test: given the app's URL it returns a line for the log, or raises `DeployFailed`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What a deployment needs: the plan, the state before, and the doors to the workspace."""
+
+    plan: Plan
+    files: Mapping[str, Source]
+    before: Standing
+    manifest: Manifest
+    remote: Remote
+    platform: Platform
+    check: Check
+    deployer: str
+    say: Say
+
+    def carry_out(self) -> "App":
+        """Upload, configure, deploy, ask, and then set permissions; the app as it is afterwards.
+
+        Raises:
+            DeployFailed: something failed; the message says what, and what runs now.
+        """
+        try:
+            undo = self._upload()
+        except Exception as error:
+            raise DeployFailed(
+                f"{told(error)}; the app was not touched, and the next deploy uploads the rest"
+            ) from error
+        try:
+            self._configure()
+            deployment = self._deploy()
+            app = self.platform.get()
+            self.say(self.check((app.url or "").rstrip("/")))
+        except (Exception, KeyboardInterrupt) as error:
+            raise DeployFailed(f"{told(error)}; {self._roll_back(undo)}") from error
+        try:
+            self.remote.write_manifest(Manifest(self._entries(), deployment))
+            self.remote.forget_before()
+            self.grant()
+        except Exception as error:
+            raise DeployFailed(
+                f"the app is deployed and answers, but afterwards {told(error)}; deploy again"
+            ) from error
+        return app
+
+    def grant(self) -> None:
+        """Set the permissions the bundle declares, where they differ: only once the app is seen to work."""
+        if self.plan.grants:
+            self.say("setting permissions")
+            self.platform.grant(self.plan.bundle.permissions, deployer=self.deployer)
+
+    def _upload(self) -> Undo | None:
+        """Bring the folder up to date. The contents it replaces are kept aside in the workspace, so that a later
+        process can still go back when this one dies half-way."""
+        upload = {one.path: one.content for one in self.plan.upload}
+        touched = {*upload, *self.plan.delete}
+        self.remote.make_root()
+        undo = self._keep(touched)
+        settled = {path: entry for path, entry in self.manifest.files.items() if path not in touched}
+        self.remote.write_manifest(Manifest(settled, None, undo))
+        done: list[str] = []
+
+        def progress(path: str) -> None:
+            done.append(path)
+            self.say(f"uploaded {path} ({len(done)} of {len(upload)})")
+
+        self.remote.write(upload, done=progress)
+        self.remote.delete(self.plan.delete)
+        if touched:
+            self.remote.write_manifest(Manifest(self._entries(), None, undo))
+        return undo
+
+    def _keep(self, touched: Iterable[str]) -> Undo | None:
+        active = self.before.app.active_deployment if self.before.app else None
+        if active is None or active.deployment_id is None:
+            return None
+        last = self.manifest.undo
+        if last is None or last.deployment != active.deployment_id:
+            # The folder is as the active deployment found it.
+            last = Undo(active.deployment_id)
+        fresh = set(touched) - last.existed - last.added
+        contents = self.remote.contents(fresh)
+        if contents:
+            self.remote.write(contents, place="before")
+        return Undo(last.deployment, last.existed | set(contents), last.added | (fresh - set(contents)))
+
+    def _entries(self) -> dict[str, Entry]:
+        modified = self.remote.listed()
+        return {path: Entry(one.sha256, one.size, modified.get(path)) for path, one in self.files.items()}
+
+    def _configure(self) -> None:
+        if self.before.app is None:
+            self.say(f"creating app {self.plan.bundle.app}")
+            app = self.platform.create(self.plan.bundle.declared)
+            self.say(f"its address is {app.url}; its service principal is {app.service_principal_client_id}")
+            for line in grants_to_run(app, self.plan):
+                self.say(line)
+            return
+        if self.plan.fields:
+            self.say(f"changing the app's {', '.join(self.plan.fields)}")
+            self.platform.update(self.before.app, self.plan.bundle.declared)
+        if self.plan.starts:
+            self.platform.start()
+
+    def _deploy(self) -> str:
+        from databricks.sdk.service.apps import AppDeployment, AppDeploymentMode
+
+        return self.platform.deploy(
+            AppDeployment(source_code_path=self.plan.bundle.source_path, mode=AppDeploymentMode.SNAPSHOT)
+        )
+
+    def _roll_back(self, undo: Undo | None) -> str:
+        """Bring back what ran before; what to say of it."""
+        before = self.before.app
+        if before is None or before.active_deployment is None or undo is None:
+            return "there is no deployment before it to roll back to, so the app is left as it is"
+        self.say(f"rolling back to deployment {undo.deployment}")
+        try:
+            self._restore(before, before.active_deployment, undo)
+        except (Exception, KeyboardInterrupt) as error:
+            return f"rolling back to deployment {undo.deployment} failed too ({told(error)}); look at the app at once"
+        configuration = " and the app's configuration" if self.plan.fields else ""
+        return f"rolled back to deployment {undo.deployment}: its files{configuration} are restored, and it runs again"
+
+    def _restore(self, before: "App", active: "AppDeployment", undo: Undo) -> None:
+        contents = self.remote.contents(undo.existed, place="before")
+        if len(contents) < len(undo.existed):
+            raise DeployFailed("files kept aside are gone")
+        changed = undo.existed | undo.added
+        settled = {path: entry for path, entry in self._entries().items() if path not in changed}
+        self.remote.write_manifest(Manifest(settled, None, undo))
+        self.remote.write(contents)
+        self.remote.delete(sorted(undo.added))
+        if self.plan.fields:
+            size = self.platform.get().compute_size
+            self.platform.put(writable(before), size_before=size.value if size else None)
+        deployment = self.platform.deploy(same_again(active))
+        modified = self.remote.listed()
+        restored = {path: Entry.of(content, modified.get(path)) for path, content in contents.items()}
+        self.remote.write_manifest(Manifest(settled | restored, deployment))
+        self.remote.forget_before()
+
+
+def told(error: BaseException) -> str:
+    """What may be told of an error: our own by its message, the workspace's by its kind."""
+    if isinstance(error, AgentError):
+        return error.message
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted"
+    return f"the workspace refused or did not answer ({type(error).__name__})"
+
+
+def grants_to_run(app: "App", plan: Plan) -> list[str]:
+    """The Unity Catalog grants the service principal needs where the deployer could not give them."""
+    principal = app.service_principal_client_id
+    tables = [
+        one["uc_securable"]["securable_full_name"]
+        for one in plan.bundle.resources.values()
+        if one.get("uc_securable", {}).get("securable_type") == "TABLE"
+    ]
+    if not tables:
+        return []
+    lines = ["unless you may MANAGE them, have their owner run:"]
+    for table in tables:
+        catalog, schema, _ = table.split(".", 2)
+        lines += [
+            f"  GRANT USE CATALOG ON CATALOG `{catalog}` TO `{principal}`;",
+            f"  GRANT USE SCHEMA ON SCHEMA `{catalog}`.`{schema}` TO `{principal}`;",
+            f"  GRANT SELECT ON TABLE {table} TO `{principal}`;",
+        ]
+    return lines

@@ -1,0 +1,111 @@
+"""The files to upload: what git tracks, less what the bundle leaves out, and nothing that looks like a secret."""
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from graph_agent.deploying.bundle import Bundle
+from graph_agent.errors import DeployRefused
+
+LARGEST_BYTES = 10_000_000
+"""A larger file fails a deployment on Databricks Apps, whose limit is 10 MB."""
+
+SECRET_NAMES = (
+    *(".env", ".env.*", ".netrc", ".databrickscfg", ".npmrc", ".pypirc", "id_rsa*", "id_ed25519*"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*credentials*.json", "*service-account*.json"),
+)
+NO_SECRET_NAMES = (".env.example", ".env.template")
+SECRET_TEXTS = re.compile(
+    rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----|\bdapi[0-9a-f]{32}\b|\bdose[0-9a-f]{32}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b"
+    rb"|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{40,}|\bAKIA[0-9A-Z]{16}\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file: its path below the bundle's folder, with `/`, and its contents."""
+
+    path: str
+    content: bytes
+    sha256: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All files to upload by their path, and what git says of the folder."""
+
+    files: Mapping[str, Source]
+    uncommitted: Sequence[str]
+    """Tracked files with changes, and new files git does not track yet, which are not uploaded."""
+
+
+def read_sources(folder: Path, bundle: Bundle) -> Sources:
+    """Read every file that belongs to the app.
+
+    Raises:
+        DeployRefused: there is no git repository or no file, or a file is too large or looks like a secret.
+    """
+    tracked = _git(folder, "ls-files", "-z", "--cached")
+    left_out = _matching(folder, "--cached", bundle.exclude)
+    added = _matching(folder, "--others", bundle.include)
+    paths = sorted({path for path in tracked if path not in left_out} | (added - left_out))
+    files: dict[str, Source] = {}
+    for path in paths:
+        # A tracked file that was deleted in the folder is gone.
+        if (folder / path).is_file():
+            content = (folder / path).read_bytes()
+            files[path] = Source(path, content, hashlib.sha256(content).hexdigest())
+    _check(files)
+    changed = [line[3:] for line in _git(folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")]
+    return Sources(files, changed)
+
+
+def _check(files: Mapping[str, Source]) -> None:
+    if not files:
+        raise DeployRefused("there is nothing to upload: git tracks no file here that the bundle does not leave out")
+    large = [f"{one.path} ({one.size / 1e6:.1f} MB)" for one in files.values() if one.size > LARGEST_BYTES]
+    if large:
+        raise DeployRefused(
+            f"Databricks Apps takes no file over 10 MB: {', '.join(large)};"
+            " add it to sync.exclude, or keep it in a volume"
+        )
+    secret = [one.path for one in files.values() if looks_secret(one)]
+    if secret:
+        raise DeployRefused(
+            f"these look like secrets and are not uploaded: {', '.join(secret)};"
+            " remove them from git and renew them, or add them to sync.exclude"
+        )
+
+
+def looks_secret(source: Source) -> bool:
+    """Whether a file's name or contents are those of keys and tokens."""
+    name = source.path.rpartition("/")[2].lower()
+    named = any(fnmatch(name, pattern) for pattern in SECRET_NAMES) and name not in NO_SECRET_NAMES
+    return named or SECRET_TEXTS.search(source.content) is not None
+
+
+def _matching(folder: Path, kind: str, patterns: Sequence[str]) -> set[str]:
+    if not patterns:
+        return set()
+    # Git itself matches them, so that they mean what they mean in .gitignore, and to the Databricks CLI.
+    given = [argument for pattern in patterns for argument in ("--exclude", pattern)]
+    return set(_git(folder, "ls-files", "-z", kind, "--ignored", *given))
+
+
+def _git(folder: Path, *arguments: str) -> list[str]:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except OSError:
+        raise DeployRefused("git is needed to tell which files belong to the app; install it") from None
+    if done.returncode:
+        raise DeployRefused(f"{folder.name} is no git repository; git tells which files belong to the app") from None
+    return [part for part in done.stdout.decode("utf-8", "surrogateescape").split("\0") if part]

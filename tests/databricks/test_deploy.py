@@ -1,0 +1,505 @@
+"""`graph-agent deploy` against a stand-in workspace: the calls it makes, in order, and what it leaves behind."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.databricks.conftest import forget_clients
+from tests.standin.apps import ANSWERS, FAILS, Apps, DeployedApp
+from tests.standin.server import StandIn, serving, stand_in
+
+from graph_agent.deploying.deploy import Waits, deploy
+from graph_agent.errors import AgentError, BadBundle, DeployRefused
+
+BUNDLE = """
+bundle: {name: shop}
+variables:
+  endpoint: {default: local-model}
+  index: {default: main.docs.project}
+  experiment: {description: its id}
+  size: {default: MEDIUM}
+resources:
+  apps:
+    it:
+      name: shop-${bundle.target}
+      description: A shop.
+      source_code_path: .
+      compute_size: ${var.size}
+      resources:
+        - {name: model, serving_endpoint: {name: "${var.endpoint}", permission: CAN_QUERY}}
+        - name: index
+          uc_securable: {securable_full_name: "${var.index}", securable_type: TABLE, permission: SELECT}
+        - {name: experiment, experiment: {experiment_id: "${var.experiment}", permission: CAN_EDIT}}
+      user_api_scopes: [model-serving, vector-search]
+      permissions:
+        - {level: CAN_USE, group_name: users}
+sync:
+  exclude: [/databricks.yml, /notes/]
+targets:
+  dev: {mode: development, default: true}
+  prod: {mode: production, variables: {size: LARGE}}
+"""
+APP = """
+command: [python, -m, graph_agent, serve]
+env:
+  - {name: PYTHONPATH, value: src}
+  - {name: GRAPH_AGENT_MODEL, valueFrom: model}
+"""
+ROOT = "/Workspace/Users/me@localhost/.bundle/shop/dev"
+FILES = f"{ROOT}/files"
+MANIFEST = f"{ROOT}/graph-agent-manifest.json"
+READING = [
+    "GET /api/2.0/preview/scim/v2/Me",
+    "GET /api/2.0/serving-endpoints/local-model",
+    "GET /api/2.1/unity-catalog/tables/main.docs.project",
+    "GET /api/2.0/mlflow/experiments/get",
+    "GET /api/2.0/apps/shop-dev",
+]
+
+
+@dataclass
+class Shop:
+    """A project folder, the workspace it is deployed to, and the app as it is deployed there."""
+
+    folder: Path
+    standing: StandIn
+    apps: Apps
+    app: DeployedApp
+    environ: dict[str, str]
+    said: list[str] = field(default_factory=list)
+    rehearsed: list[dict[str, bytes]] = field(default_factory=list)
+
+    def write(self, **files: str) -> None:
+        """Change files, by names with `__` for `/` and `_` before the ending, and commit."""
+        for name, text in files.items():
+            self.put(name.replace("__", "/").replace("_", "."), text)
+        self.commit()
+
+    def put(self, path: str, text: str) -> None:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text)
+
+    def commit(self) -> None:
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--allow-empty", "--message", "change")
+
+    def deploy(self, **options: Any) -> int:
+        """Deploy with everything but the start on this machine real; the record begins anew."""
+        self.standing.forget()
+        self.said.clear()
+        waits = Waits(platform=1.5, ready=2, answer=5)
+
+        def rehearse(files: Any, source: str, app: Any, *, seconds: float) -> float:
+            self.rehearsed.append({path: one.content for path, one in files.items()})
+            return 0.1
+
+        return deploy(
+            self.folder,
+            **{"environ": self.environ, "say": self.said.append, "waits": waits, "rehearse": rehearse} | options,
+        )
+
+    def lines(self, *, writing: bool = False) -> list[str]:
+        """What was called; `writing` leaves out what only reads."""
+        return [one.line for one in self.standing.calls() if not writing or one.method != "GET"]
+
+    def uploads(self) -> list[str]:
+        """The paths that were uploaded, in order."""
+        return [part(one.body, "path") for one in self.standing.calls("workspace/import")]
+
+    def manifest(self) -> Any:
+        return json.loads(self.apps.files[MANIFEST][0])
+
+    def active(self) -> str:
+        """The running deployment."""
+        return str(self.apps.apps["shop-dev"]["active_deployment"]["deployment_id"])
+
+
+def git(folder: Path, *arguments: str) -> None:
+    me = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *me, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def part(body: bytes, name: str) -> str:
+    return body.split(f'name="{name}"\r\n\r\n'.encode(), 1)[1].split(b"\r\n", 1)[0].decode()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    apps, app = Apps(), DeployedApp([ANSWERS])
+    with stand_in(tmp_path / "workspace", more=apps.routes()) as standing, serving(app) as url:
+        apps.url = url
+        for name, value in standing.environment().items():
+            monkeypatch.setenv(name, value)
+        forget_clients()
+        made = Shop(folder, standing, apps, app, {"BUNDLE_VAR_experiment": "123"})
+        for path, text in {
+            "databricks.yml": BUNDLE,
+            "app.yaml": APP,
+            "langgraph.json": '{"graphs": {"a": "./a.py:graph"}}',
+            "a.py": "graph = None\n",
+            "src/deep/b.py": "# Databricks notebook source\n",
+            "notes/n.md": "not needed",
+        }.items():
+            made.put(path, text)
+        made.commit()
+        yield made
+
+
+def test_the_first_deploy_uploads_creates_deploys_asks_and_then_lets_people_in(shop: Shop) -> None:
+    assert shop.deploy() == 0
+    lines = shop.lines()
+    assert lines[:5] == READING
+    writing = shop.lines(writing=True)
+    imports = "POST /api/2.0/workspace/import"
+    made = writing.index("POST /api/2.0/apps")
+    assert writing[:2] == ["POST /api/2.0/workspace/mkdirs", imports]
+    assert sorted(writing[2:made]) == [imports] * 5 + ["POST /api/2.0/workspace/mkdirs"]
+    assert writing[made:] == [
+        "POST /api/2.0/apps",
+        "POST /api/2.0/apps/shop-dev/deployments",
+        imports,
+        "POST /api/2.0/workspace/delete",
+        "PUT /api/2.0/permissions/apps/shop-dev",
+    ]
+    assert shop.uploads()[0] == shop.uploads()[-1] == MANIFEST
+    assert shop.apps.below(FILES) == shop.rehearsed[0]
+    assert sorted(shop.apps.below(FILES)) == ["a.py", "app.yaml", "langgraph.json", "src/deep/b.py"]
+    [created] = shop.standing.calls("^/api/2.0/apps$")
+    assert created.json == {
+        "name": "shop-dev",
+        "description": "A shop.",
+        "compute_size": "MEDIUM",
+        "resources": [
+            {"name": "model", "serving_endpoint": {"name": "local-model", "permission": "CAN_QUERY"}},
+            {
+                "name": "index",
+                "uc_securable": {
+                    "securable_full_name": "main.docs.project",
+                    "securable_type": "TABLE",
+                    "permission": "SELECT",
+                },
+            },
+            {"name": "experiment", "experiment": {"experiment_id": "123", "permission": "CAN_EDIT"}},
+        ],
+        "user_api_scopes": ["model-serving", "vector-search"],
+    }
+    [deployed] = shop.standing.calls("deployments$")
+    assert deployed.json == {"source_code_path": FILES, "mode": "SNAPSHOT"}
+    assert shop.apps.permissions["shop-dev"] == [
+        {"group_name": "users", "permission_level": "CAN_USE"},
+        {"user_name": "me@localhost", "permission_level": "CAN_MANAGE"},
+    ]
+    assert shop.manifest()["deployment"] == "d1" == shop.active()
+    # The app is asked with the OAuth token the workspace minted, and streams.
+    assert shop.app.questions == [{"input": "Say in one sentence what you can do.", "stream": True}]
+    assert set(shop.app.tokens) == {f"Bearer {deployed.token}"}
+    assert any("GRANT SELECT ON TABLE main.docs.project TO `11111111-" in line for line in shop.said)
+
+
+def test_a_redeploy_uploads_what_changed_and_deletes_what_is_gone(shop: Shop) -> None:
+    shop.deploy()
+    (shop.folder / "src/deep/b.py").unlink()
+    shop.put("a.py", "graph = 1\n")
+    shop.put("new/c.py", "c = 1\n")
+    shop.commit()
+    assert shop.deploy() == 0
+    before = f"{ROOT}/before"
+    uploads = shop.uploads()
+    assert sorted(uploads[:2]) == [f"{before}/a.py", f"{before}/src/deep/b.py"]
+    assert uploads[2] == MANIFEST
+    assert sorted(uploads[3:5]) == [f"{FILES}/a.py", f"{FILES}/new/c.py"]
+    assert uploads[5:] == [MANIFEST, MANIFEST]
+    assert [one.json for one in shop.standing.calls("workspace/delete")] == [
+        {"path": f"{FILES}/src/deep/b.py"},
+        {"path": before, "recursive": True},
+    ]
+    assert shop.apps.snapshots["d2"] == shop.rehearsed[-1]
+    assert shop.manifest()["deployment"] == "d2" == shop.active()
+    assert not shop.standing.calls("/permissions/", sign_in=True)[1:]
+    assert not [one for one in shop.standing.calls("/apps/shop-dev$") if one.method == "PATCH"]
+
+
+def test_an_unchanged_redeploy_changes_nothing(shop: Shop) -> None:
+    shop.deploy()
+    assert shop.deploy() == 0
+    assert shop.lines(writing=True) == []
+    assert shop.said[-1] == "nothing to deploy: shop-dev runs with the same files and the same configuration"
+    assert len(shop.app.questions) == 1
+    assert shop.deploy(force=True) == 0
+    assert [path for path in shop.uploads() if path != MANIFEST] == []
+    assert shop.active() == "d2"
+
+
+def test_files_changed_or_deleted_by_hand_in_the_workspace_are_uploaded_again(shop: Shop) -> None:
+    shop.deploy()
+    del shop.apps.files[f"{FILES}/a.py"]
+    shop.apps.files[f"{FILES}/app.yaml"] = b"command: [evil]", 1
+    shop.apps.files[f"{FILES}/stray.py"] = b"", 1
+    assert shop.deploy() == 0
+    assert shop.apps.below(FILES) == shop.rehearsed[-1]
+    assert sorted(path for path in shop.uploads() if path.startswith(FILES)) == [f"{FILES}/a.py", f"{FILES}/app.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (FAILS, "the deployed app's answer ended as response.failed (model_failed)"),
+        (("response.created", "response.completed"), "the deployed app answered, but streamed no text"),
+        (("response.output_text.delta",), "the deployed app's answer ended without response.completed"),
+        (502, "the deployed app answered with status 502"),
+        (401, "did not accept the deployer's token (status 401)"),
+    ],
+)
+def test_a_failing_smoke_test_brings_the_deployment_before_back(shop: Shop, answer: Any, why: str) -> None:
+    shop.deploy()
+    first, app_before = shop.apps.below(FILES), dict(shop.apps.apps["shop-dev"])
+    (shop.folder / "src/deep/b.py").unlink()
+    shop.put("a.py", "graph = 'broken'\n")
+    shop.put("c.py", "c = 1\n")
+    shop.put("databricks.yml", BUNDLE.replace("A shop.", "Another shop.").replace("MEDIUM", "LARGE"))
+    shop.commit()
+    shop.app.answers[:] = [answer]
+    assert shop.deploy() == 1
+    assert shop.apps.below(FILES) == first == shop.apps.snapshots["d3"]
+    assert [one.json for one in shop.standing.calls("deployments$")] == [
+        {"source_code_path": FILES, "mode": "SNAPSHOT"},
+        {"source_code_path": FILES, "mode": "SNAPSHOT"},
+    ]
+    put = [one for one in shop.standing.calls("/apps/shop-dev") if one.method in ("PATCH", "POST")]
+    assert [one.line.removeprefix("POST ").removeprefix("PATCH ").removeprefix("/api/2.0/apps/") for one in put] == [
+        "shop-dev",
+        "shop-dev/update",
+        "shop-dev/deployments",
+        "shop-dev",
+        "shop-dev/update",
+        "shop-dev/deployments",
+    ]
+    assert put[1].json == {"update_mask": "compute_size", "app": {"name": "shop-dev", "compute_size": "LARGE"}}
+    assert put[3].json["description"] == "A shop."
+    for name in ("description", "resources", "user_api_scopes", "compute_size"):
+        assert shop.apps.apps["shop-dev"][name] == app_before[name]
+    assert why in shop.said[-1]
+    assert "rolled back to deployment d1: its files and the app's configuration are restored" in shop.said[-1]
+    assert not any("secret" in line for line in shop.said)
+    # What was restored is known: the next deploy uploads the same three again, and no more.
+    assert shop.manifest()["deployment"] == "d3" == shop.active()
+    shop.app.answers[:] = [ANSWERS]
+    assert shop.deploy() == 0
+    assert sorted(path for path in shop.uploads() if path.startswith(FILES)) == [f"{FILES}/a.py", f"{FILES}/c.py"]
+
+
+def test_a_deployment_the_platform_refuses_is_rolled_back_with_its_command_and_variables(shop: Shop) -> None:
+    shop.deploy()
+    active = shop.apps.apps["shop-dev"]["active_deployment"]
+    active |= {"command": ["old"], "env_vars": [{"name": "A", "value_from": "model"}]}
+    shop.write(a_py="graph = 2\n")
+    shop.apps.outcomes[:] = ["FAILED"]
+    assert shop.deploy() == 1
+    assert [one.json for one in shop.standing.calls("deployments$")][1] == {
+        "source_code_path": FILES,
+        "mode": "SNAPSHOT",
+        "command": ["old"],
+        "env_vars": [{"name": "A", "value_from": "model"}],
+    }
+    assert "the platform could not deploy it" in shop.said[-1]
+    assert "rolled back to deployment d1: its files are restored" in shop.said[-1]
+    assert len(shop.app.questions) == 1
+
+
+@pytest.mark.parametrize("outcome", ["IN_PROGRESS", "CANCELLED"])
+def test_a_deployment_that_never_succeeds_is_waited_for_no_longer_than_told(shop: Shop, outcome: str) -> None:
+    shop.deploy()
+    shop.write(a_py="graph = 2\n")
+    shop.apps.outcomes[:] = [outcome]
+    assert shop.deploy() == 1
+    why = "had not ended after 1.5 s" if outcome == "IN_PROGRESS" else "was cancelled"
+    assert why in shop.said[-1]
+    assert "rolled back to deployment d1" in shop.said[-1]
+
+
+def test_a_first_deployment_that_fails_says_that_there_is_nothing_to_go_back_to(shop: Shop) -> None:
+    shop.app.answers[:] = [FAILS]
+    assert shop.deploy() == 1
+    assert "there is no deployment before it to roll back to" in shop.said[-1]
+    assert len(shop.standing.calls("deployments$")) == 1
+    assert "shop-dev" not in shop.apps.permissions
+    # It runs, but was not seen to work: the next one deploys again.
+    shop.app.answers[:] = [ANSWERS]
+    assert shop.deploy() == 0
+    assert shop.active() == "d2"
+
+
+def test_a_rollback_that_fails_too_says_so(shop: Shop) -> None:
+    shop.deploy()
+    shop.write(a_py="graph = 2\n")
+    shop.apps.outcomes[:] = ["FAILED", "FAILED"]
+    assert shop.deploy() == 1
+    assert "rolling back to deployment d1 failed too" in shop.said[-1]
+    assert shop.deploy() == 0
+    assert shop.apps.snapshots[shop.active()] == shop.rehearsed[-1]
+
+
+def break_imports(shop: Shop) -> None:
+    shop.standing.fail(r"workspace/import", 500, times=99)
+
+
+def cut_imports(shop: Shop) -> None:
+    shop.standing.cut(r"workspace/import", after=0, times=99)
+
+
+@pytest.mark.parametrize("fault", [break_imports, cut_imports])
+@pytest.mark.parametrize("after", [2, 3, 5, 7])
+def test_an_interrupted_upload_is_healed_by_the_next_deploy(
+    shop: Shop, fault: Callable[[Shop], None], after: int
+) -> None:
+    shop.deploy()
+    first = shop.apps.below(FILES)
+    for name in ("a.py", "src/deep/b.py", "c.py", "d.py"):
+        shop.put(name, f"changed = {name!r}\n")
+    shop.commit()
+    # The third to sixth of the imports and those after them fail: keeping aside, the manifest, or the sources.
+    shop.standing.slow("workspace/import", 0, times=after)
+    fault(shop)
+    assert shop.deploy() == 1
+    assert "the app was not touched, and the next deploy uploads the rest" in shop.said[-1]
+    assert shop.standing.calls("deployments$") == []
+    shop.standing.faults.clear()
+
+    # Even a next deploy that fails goes back to what runs, not to the half-uploaded folder.
+    shop.app.answers[:] = [FAILS]
+    shop.put("a.py", "changed = 'again'\n")
+    shop.put("e.py", "e = 1\n")
+    shop.commit()
+    assert shop.deploy() == 1
+    assert "rolled back to deployment d1" in shop.said[-1]
+    assert shop.apps.below(FILES) == first == shop.apps.snapshots[shop.active()]
+
+    shop.app.answers[:] = [ANSWERS]
+    assert shop.deploy() == 0
+    assert shop.apps.below(FILES) == shop.rehearsed[-1] == shop.apps.snapshots[shop.active()]
+
+
+def test_an_upload_told_to_wait_is_tried_again(shop: Shop) -> None:
+    shop.standing.fail("workspace/import", 429, headers={"retry-after": "0"})
+    assert shop.deploy() == 0
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(shop: Shop) -> None:
+    assert shop.deploy(dry_run=True) == 0
+    assert shop.lines(writing=True) == []
+    assert "create app shop-dev (target dev)" in shop.said
+    assert any(line.startswith("  upload src/deep/b.py (") for line in shop.said)
+    assert shop.said[-1] == "dry run: nothing was changed"
+    assert len(shop.rehearsed) == 1
+
+
+def test_a_target_and_another_name_have_a_folder_of_their_own(shop: Shop) -> None:
+    assert shop.deploy(target="prod", app="other") == 0
+    [created] = shop.standing.calls("^/api/2.0/apps$")
+    assert (created.json["name"], created.json["compute_size"]) == ("other", "LARGE")
+    [deployed] = shop.standing.calls("deployments$")
+    assert deployed.json["source_code_path"] == ROOT.replace("dev", "prod-other/files")
+
+
+def test_fields_the_bundle_does_not_declare_are_kept(shop: Shop) -> None:
+    shop.deploy()
+    shop.apps.apps["shop-dev"] |= {"budget_policy_id": "b", "description": "Changed by hand."}
+    assert shop.deploy() == 0
+    [patch] = [one for one in shop.standing.calls("/apps/shop-dev$") if one.method == "PATCH"]
+    assert (patch.json["budget_policy_id"], patch.json["description"]) == ("b", "A shop.")
+
+
+def test_a_stopped_app_is_started(shop: Shop) -> None:
+    shop.deploy()
+    shop.apps.apps["shop-dev"]["compute_status"] = {"state": "STOPPED"}
+    assert shop.deploy() == 0
+    assert "POST /api/2.0/apps/shop-dev/start" in shop.lines()
+
+
+def refused(shop: Shop, kind: type[AgentError] = DeployRefused, **options: Any) -> str:
+    with pytest.raises(kind) as caught:
+        shop.deploy(**options)
+    assert shop.lines(writing=True) == []
+    return caught.value.message
+
+
+def test_resources_that_are_not_there_are_all_named(shop: Shop) -> None:
+    environ = {"BUNDLE_VAR_endpoint": "gone", "BUNDLE_VAR_index": "main.docs.gone", "BUNDLE_VAR_experiment": "7"}
+    assert refused(shop, environ=environ) == (
+        "the app's resources are not all there: model: serving endpoint gone does not exist;"
+        " index: uc securable main.docs.gone does not exist; experiment: experiment 7 does not exist"
+    )
+
+
+def test_a_file_over_10_mb_is_refused_by_name(shop: Shop) -> None:
+    (shop.folder / "large.bin").write_bytes(b"x" * 10_000_001)
+    shop.commit()
+    assert "no file over 10 MB: large.bin (10.0 MB)" in refused(shop)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (".env", "A=1"),
+        ("conf/server.pem", "x"),
+        ("a.py", "TOKEN = 'dapi" + "0" * 32 + "'"),
+        ("k.txt", "-----BEGIN RSA " + "PRIVATE KEY-----"),
+    ],
+)
+def test_what_looks_like_a_secret_is_not_uploaded(shop: Shop, path: str, text: str) -> None:
+    shop.put(path, text)
+    shop.commit()
+    message = refused(shop)
+    assert f"these look like secrets and are not uploaded: {path}" in message
+    assert "dapi0" not in message
+
+
+def test_a_personal_access_token_is_refused_before_anything_is_called(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABRICKS_CLIENT_ID")
+    monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
+    monkeypatch.setenv("DATABRICKS_TOKEN", shop.standing.credentials.token)
+    forget_clients()
+    message = refused(shop)
+    assert "takes OAuth tokens only" in message
+    assert shop.standing.credentials.token not in message
+    assert shop.standing.calls() == []
+
+
+def test_an_app_of_somebody_else_is_refused(shop: Shop) -> None:
+    shop.deploy()
+    shop.standing.fail("/permissions/", 403)
+    assert "you may not manage the app 'shop-dev'" in refused(shop)
+
+
+def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Shop) -> None:
+    assert "set BUNDLE_VAR_experiment" in refused(shop, BadBundle, environ={})
+    assert shop.standing.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("databricks.yml", "${var.size}", "${var.sise}", "has no variable 'sise'"),
+        ("databricks.yml", "A shop.", "${resources.jobs.x.id}", "not known here: ${resources.jobs.x.id}"),
+        ("databricks.yml", "A shop.", "${var.loop}", "go in a circle"),
+        ("databricks.yml", "A shop.", "A: [shop", "is not valid YAML"),
+        ("databricks.yml", "description: A shop.", "config: {}", "belong into app.yaml"),
+        ("app.yaml", "valueFrom: model", "valueFrom: modle", "no resource of the bundle's app; it has model, index"),
+        ("app.yaml", "[python, -m, graph_agent, serve]", "python serve", "command must be a list of texts"),
+        ("langgraph.json", "graphs", "graph", "langgraph.json"),
+    ],
+)
+def test_a_broken_project_is_refused(shop: Shop, file: str, old: str, new: str, message: str) -> None:
+    text = (shop.folder / file).read_text().replace(old, new)
+    shop.put(file, text.replace("  size:", "  loop: {default: 'x${var.loop}'}\n  size:"))
+    shop.commit()
+    assert message in refused(shop, AgentError)

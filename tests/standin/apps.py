@@ -1,0 +1,249 @@
+"""The workspace folder, the Apps API and a deployed app, for a stand-in workspace."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+TICKS = count(1_700_000_000_000)
+"""Each write has a later time than the one before, as the workspace's clock has."""
+
+
+def error(status: int, code: str, message: str = "told to") -> JSONResponse:
+    return JSONResponse({"error_code": code, "message": message}, status)
+
+
+@dataclass
+class Apps:
+    """What the workspace holds. `outcomes` are the states of the next deployments; SUCCEEDED when none is left.
+
+    An outcome IN_PROGRESS stays for ever.
+    """
+
+    url: str = "http://127.0.0.1:9"
+    """Where every app is deployed."""
+
+    files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    apps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    permissions: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    outcomes: list[str] = field(default_factory=list)
+    deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    snapshots: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """The files each deployment was made from."""
+
+    def routes(self) -> list[Route]:
+        """All of it, for `stand_in(more=…)`."""
+        app = "/api/2.0/apps/{name}"
+        return [
+            Route("/api/2.0/workspace/mkdirs", self._mkdirs, methods=["POST"]),
+            Route("/api/2.0/workspace/import", self._import, methods=["POST"]),
+            Route("/api/2.0/workspace/export", self._export),
+            Route("/api/2.0/workspace/list", self._list),
+            Route("/api/2.0/workspace/delete", self._delete, methods=["POST"]),
+            Route("/api/2.0/mlflow/experiments/get", self._experiment),
+            Route("/api/2.0/apps", self._create, methods=["POST"]),
+            Route(app, self._app, methods=["GET"]),
+            Route(app, self._update, methods=["PATCH"]),
+            Route(f"{app}/update", self._resize, methods=["POST", "GET"]),
+            Route(f"{app}/start", self._start, methods=["POST"]),
+            Route(f"{app}/deployments", self._deploy, methods=["POST"]),
+            Route(f"{app}/deployments/{{deployment}}", self._deployment),
+            Route("/api/2.0/permissions/apps/{name}", self._permissions, methods=["GET", "PUT"]),
+        ]
+
+    def below(self, folder: str) -> dict[str, bytes]:
+        """The files of a folder by their path in it."""
+        prefix = f"{folder}/"
+        return {path[len(prefix) :]: one[0] for path, one in self.files.items() if path.startswith(prefix)}
+
+    async def _mkdirs(self, request: Request) -> Response:
+        folder = (await request.json())["path"]
+        while folder:
+            self.folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        return JSONResponse({})
+
+    async def _import(self, request: Request) -> Response:
+        parts = multipart(request.headers["content-type"], await request.body())
+        path = parts["path"].decode()
+        if path.rpartition("/")[0] not in self.folders:
+            return error(404, "RESOURCE_DOES_NOT_EXIST", "The parent folder does not exist.")
+        if path in self.files and parts.get("overwrite") != b"true":
+            return error(400, "RESOURCE_ALREADY_EXISTS")
+        assert parts["format"] == b"RAW"
+        self.files[path] = parts["content"], next(TICKS)
+        return JSONResponse({})
+
+    async def _export(self, request: Request) -> Response:
+        path = request.query_params["path"]
+        if path not in self.files:
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        return Response(self.files[path][0], media_type="application/octet-stream")
+
+    async def _list(self, request: Request) -> Response:
+        folder = request.query_params["path"]
+        if folder not in self.folders:
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        objects: list[dict[str, Any]] = [
+            {"path": one, "object_type": "DIRECTORY"} for one in sorted(self.folders) if parent(one) == folder
+        ]
+        objects += [
+            {"path": path, "object_type": "FILE", "size": len(content), "modified_at": at}
+            for path, (content, at) in sorted(self.files.items())
+            if parent(path) == folder
+        ]
+        return JSONResponse({"objects": objects})
+
+    async def _delete(self, request: Request) -> Response:
+        body = await request.json()
+        path, inside = body["path"], f"{body['path']}/"
+        if path not in self.files and path not in self.folders:
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        self.files = {one: kept for one, kept in self.files.items() if one != path and not one.startswith(inside)}
+        self.folders = {one for one in self.folders if one != path and not one.startswith(inside)}
+        return JSONResponse({})
+
+    async def _experiment(self, request: Request) -> Response:
+        experiment = request.query_params["experiment_id"]
+        if experiment != "123":
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        return JSONResponse({"experiment": {"experiment_id": experiment, "name": "e", "lifecycle_stage": "active"}})
+
+    async def _create(self, request: Request) -> Response:
+        body = await request.json()
+        self.apps[body["name"]] = {
+            **body,
+            "id": "app-1",
+            "url": self.url,
+            "service_principal_client_id": "11111111-2222-3333-4444-555555555555",
+            "compute_status": {"state": "ACTIVE"},
+            "app_status": {"state": "UNAVAILABLE"},
+        }
+        return JSONResponse(self.apps[body["name"]])
+
+    async def _app(self, request: Request) -> Response:
+        app = self.apps.get(request.path_params["name"])
+        return JSONResponse(app) if app else error(404, "RESOURCE_DOES_NOT_EXIST")
+
+    async def _update(self, request: Request) -> Response:
+        name, body = request.path_params["name"], await request.json()
+        # A full replacement: whatever is not sent is cleared; the size cannot be changed this way.
+        kept = {key: value for key, value in self.apps[name].items() if key in SERVER_SIDE or key == "compute_size"}
+        self.apps[name] = {**body, **kept}
+        return JSONResponse(self.apps[name])
+
+    async def _resize(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if request.method == "POST":
+            body = await request.json()
+            assert body["update_mask"] == "compute_size"
+            self.apps[name]["compute_size"] = body["app"]["compute_size"]
+        return JSONResponse({"status": {"state": "SUCCEEDED"}})
+
+    async def _start(self, request: Request) -> Response:
+        app = self.apps[request.path_params["name"]]
+        app["compute_status"] = {"state": "ACTIVE"}
+        return JSONResponse(app)
+
+    async def _deploy(self, request: Request) -> Response:
+        app, body = self.apps[request.path_params["name"]], await request.json()
+        if app["compute_status"]["state"] != "ACTIVE":
+            return error(400, "BAD_REQUEST", "The app's compute is not running.")
+        name = f"d{len(self.deployments) + 1}"
+        outcome = self.outcomes.pop(0) if self.outcomes else "SUCCEEDED"
+        self.deployments[name] = {**body, "deployment_id": name, "status": {"state": outcome, "message": "m"}}
+        self.snapshots[name] = self.below(body["source_code_path"])
+        if outcome == "SUCCEEDED":
+            app["active_deployment"] = self.deployments[name]
+            app["app_status"] = {"state": "RUNNING"}
+        return JSONResponse({**self.deployments[name], "status": {"state": "IN_PROGRESS", "message": "m"}})
+
+    async def _deployment(self, request: Request) -> Response:
+        return JSONResponse(self.deployments[request.path_params["deployment"]])
+
+    async def _permissions(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if request.method == "PUT":
+            self.permissions[name] = (await request.json())["access_control_list"]
+        listed = [
+            {
+                **{key: value for key, value in one.items() if key != "permission_level"},
+                "all_permissions": [{"permission_level": one["permission_level"], "inherited": False}],
+            }
+            for one in self.permissions.get(name, [])
+        ]
+        return JSONResponse({"object_id": f"/apps/{name}", "access_control_list": listed})
+
+
+SERVER_SIDE = ("id", "url", "service_principal_client_id", "compute_status", "app_status", "active_deployment")
+
+
+def parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def multipart(content_type: str, body: bytes) -> dict[str, bytes]:
+    """The parts of a form by their names."""
+    found = {}
+    boundary = b"--" + re.search(r"boundary=([^;]+)", content_type)[1].strip('"').encode()  # type: ignore[index]
+    for piece in body.split(boundary)[1:-1]:
+        head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        name = re.search(rb'name="([^"]+)"', head)
+        assert name is not None
+        found[name[1].decode()] = content.removesuffix(b"\r\n")
+    return found
+
+
+@dataclass
+class DeployedApp:
+    """An app as its proxy shows it; `tokens` are what it was called with.
+
+    `answers` are taken in turn, the last for ever. An answer is a list of event types to stream, or a status.
+    """
+
+    answers: list[Sequence[str] | int]
+    tokens: list[str] = field(default_factory=list)
+    questions: list[Any] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        self.tokens.append(request.headers.get("authorization", ""))
+        await (await self._answer(request))(scope, receive, send)
+
+    async def _answer(self, request: Request) -> ASGIApp:
+        if request.url.path == "/ready":
+            return PlainTextResponse("ready")
+        self.questions.append(await request.json())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, int):
+            return PlainTextResponse("no", answer)
+        return StreamingResponse(events(answer), media_type="text/event-stream")
+
+
+ANSWERS = ("response.created", "response.output_text.delta", "response.completed")
+FAILS = ("response.created", "response.output_text.delta", "error", "response.failed")
+
+
+async def events(types: Sequence[str]) -> AsyncIterator[bytes]:
+    for kind in types:
+        event: dict[str, Any] = {"type": kind}
+        match kind:
+            case "response.output_text.delta":
+                event["delta"] = "Hello."
+            case "error":
+                event["message"] = "dapi-secret in a message"
+            case "response.failed":
+                event["response"] = {"error": {"code": "model_failed", "message": "dapi-secret in a message"}}
+            case "response.completed":
+                event["response"] = {"output": []}
+        yield f"data: {json.dumps(event)}\n\n".encode()
