@@ -6,18 +6,22 @@ from typing import Any
 
 import anyio
 import pytest
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import ToolException, tool
 from langgraph.graph import START, StateGraph
 from pydantic import Field
 
-from graph_agent import AgentState, make_planner, make_retriever, make_tools
-from graph_agent.errors import RetrievalFailed
+from graph_agent import AgentState, Source, make_planner, make_retriever, make_tools
+from graph_agent.errors import RetrievalFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
+from graph_agent.nodes.retrievers import Columns, RetrieverSearch
+from graph_agent.tracing import RunRecorder
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +73,42 @@ class Shelf:
         return self._found[query]
 
 
+class FilteredShelf(Shelf):
+    """A shelf whose model may filter; keeps the filters it was given."""
+
+    filterable = ("year",)
+
+    def __init__(self, **found: list[tuple[Document, float]]) -> None:
+        super().__init__(**found)
+        self.filters: list[Any] = []
+
+    async def search(self, query: str, filters: Any = None) -> list[tuple[Document, float]]:
+        self.filters.append(filters)
+        if filters == "nonsense":
+            raise ToolException("filters must be a list.")
+        return await super().search(query)
+
+
+class Wiki(BaseRetriever):
+    """Somebody's retriever, with names of its own; the query decides how it fares."""
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        if query == "broken":
+            raise ValueError(f"postgres://u:{PASSWORD}@db")
+        page = {"page": "W1", "link": "https://wiki/w1", "headline": "Ports", "body": "The port is 8000.", "score": 0.7}
+        return [Document("about ports", metadata=page)]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        if query == "endless":
+            await anyio.sleep_forever()
+        return self._get_relevant_documents(query, run_manager=run_manager.get_sync())
+
+
+WIKI = Columns(text="body", doc_uri="link", chunk_id="page", title="headline")
+
+
 def passage(chunk: str, text: str, score: float = 0.9) -> tuple[Document, float]:
     metadata = {"chunk_id": chunk, "doc_uri": f"docs/{chunk}.md", "title": chunk}
     return Document(page_content=text, metadata=metadata), score
@@ -102,11 +142,11 @@ async def endless(x: int) -> int:
 TOOLS = [add, leaky, helpful, endless]
 
 
-def graph_of(model: Says, shelf: Shelf, check: Says | None = None, **retriever: Any) -> Any:
+def graph_of(model: Says, shelf: Shelf, check: Says | None = None, node: Any = None, **retriever: Any) -> Any:
     builder = StateGraph(AgentState)
     planner = make_planner(model=model, tools=[*TOOLS], prompt="Be brief.", nothing_found="I do not know.", check=check)
     builder.add_node("planner", planner)
-    builder.add_node("retriever", make_retriever(shelf, **retriever))
+    builder.add_node("retriever", node or make_retriever(shelf, **retriever))
     builder.add_node("tools", make_tools(TOOLS, skip=[shelf.name], seconds=0.2))
     builder.add_edge(START, "planner")
     builder.add_conditional_edges("planner", requested_nodes(retrieval=shelf.name))
@@ -184,6 +224,84 @@ async def test_when_every_search_fails_the_run_fails_instead_of_inventing() -> N
     model = Says(script=[calls(("c1", "search_docs", {"query": "gone"}))])
     with pytest.raises(RetrievalFailed):
         await run(model, Shelf())
+
+
+async def test_filters_of_a_call_reach_a_search_that_takes_them() -> None:
+    filters = [{"key": "year", "value": 2024}]
+    model = Says(script=[calls(("c1", "search_docs", {"query": "port", "filters": filters})), AIMessage("8000 [1]")])
+    shelf = FilteredShelf(port=[passage("p", "8000")])
+    await run(model, shelf)
+    assert shelf.filters == [filters]
+
+
+@pytest.mark.parametrize(
+    ("shelf", "args", "told"),
+    [
+        (FilteredShelf(), {"query": "port", "filters": "nonsense"}, "filters must be a list."),
+        (
+            Shelf(port=[]),
+            {"query": "port", "filters": [1]},
+            "this search takes no filters: call it with a query alone.",
+        ),
+        (Shelf(), {"query": " "}, "the call needs a query: words to look for."),
+        (Shelf(), {}, "the call needs a query: words to look for."),
+    ],
+)
+async def test_arguments_a_search_cannot_use_are_told_to_the_planner_and_fail_nothing(
+    shelf: Shelf, args: dict[str, Any], told: str
+) -> None:
+    model = Says(script=[calls(("c1", "search_docs", args)), AIMessage("Let me try again.")])
+    state = await run(model, shelf)
+    message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
+    assert (message.status, message.content) == ("error", told)
+
+
+@pytest.mark.parametrize(
+    "retriever",
+    [
+        make_retriever(Wiki(), columns=WIKI),
+        make_retriever(RetrieverSearch(retriever=Wiki(), columns=WIKI)),
+        make_retriever(RetrieverSearch(retriever=Wiki()), columns=WIKI),
+    ],
+)
+async def test_any_retriever_with_any_names_gives_the_same_span_and_citations(retriever: Any) -> None:
+    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
+    recorder = RunRecorder(graph="test", inputs={})
+    graph = graph_of(model, Shelf(), node=retriever)
+    state = await graph.ainvoke({"messages": [HumanMessage("question")]}, {"callbacks": [recorder]})
+
+    [source] = state["sources"]
+    assert source == Source(
+        number=1, doc_uri="https://wiki/w1", chunk_id="W1", title="Ports", text="The port is 8000.", score=0.7
+    )
+    [annotation] = state["messages"][-1].content[0]["annotations"]
+    assert (annotation["url"], annotation["title"]) == ("https://wiki/w1", "Ports")
+    # One span, so that no judge counts the documents twice.
+    [span] = [span for span in recorder.spans if span.kind == "RETRIEVER"]
+    assert (span.name, span.inputs) == ("search_docs", {"query": "port"})
+    metadata = {"doc_uri": "https://wiki/w1", "chunk_id": "W1", "title": "Ports", "score": 0.7}
+    assert span.outputs == [Document("The port is 8000.", metadata=metadata)]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [("broken", "search_docs failed (ValueError)"), ("endless", "search_docs did not answer within 0.2 s")],
+)
+async def test_a_retriever_that_fails_or_hangs_is_a_typed_error_without_its_text(query: str, told: str) -> None:
+    search = RetrieverSearch(retriever=Wiki(), seconds=0.2)
+    with anyio.fail_after(5), pytest.raises(RetrievalFailed) as failed:
+        await search.search(query)
+    assert failed.value.message == told
+
+
+async def test_a_missing_identity_ends_the_run_as_what_it_is() -> None:
+    class Locked(Shelf):
+        async def search(self, query: str) -> Any:
+            raise Unauthenticated("no token")
+
+    model = Says(script=[calls(("c1", "search_docs", {"query": "port"}))])
+    with pytest.raises(Unauthenticated):
+        await run(model, Locked())
 
 
 async def test_a_resent_history_does_not_make_one_number_mean_two_passages() -> None:

@@ -1,0 +1,246 @@
+"""The traps of the Vector Search clients, each shown on the library as it is and then on `DocumentSearch`."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from databricks.ai_search.async_index import AsyncAISearchIndex
+from databricks.ai_search.async_utils import aclose_all_clients
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.core import Config
+from databricks.sdk.credentials_provider import CredentialsStrategy
+from databricks_langchain import VectorSearchRetrieverTool
+from langchain_core.messages import AIMessage
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from tests.databricks.conftest import USERS, forget_clients
+from tests.standin.server import INDEX, StandIn, serving, stand_in
+from tests.standin.vectors import SELF_MANAGED, SILENT, Silence, vector_routes
+
+from graph_agent import make_retriever
+from graph_agent.acting import UserToken, acting_for
+from graph_agent.databricks.vector_search import DocumentSearch
+from graph_agent.errors import RetrievalFailed
+from graph_agent.tracing import RunRecorder
+from graph_agent.tracing.values import to_json
+
+pytestmark = pytest.mark.anyio
+
+INDEXES = "/api/2.0/vector-search/indexes"
+
+
+@pytest.fixture(autouse=True)
+async def closed_connections() -> AsyncIterator[None]:
+    """The index client keeps its connections by event loop, and a test's loop ends with it."""
+    yield
+    await aclose_all_clients()
+
+
+@pytest.fixture
+def silence() -> Silence:
+    return Silence()
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silence: Silence) -> Iterator[StandIn]:
+    with stand_in(tmp_path / "workspace", users=USERS, more=vector_routes(silence)) as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def tool(client: WorkspaceClient | None, **more: Any) -> VectorSearchRetrieverTool:
+    """The library's tool, as a graph author would write it."""
+    return VectorSearchRetrieverTool(index_name=INDEX, workspace_client=client, **more)
+
+
+async def as_user(search: DocumentSearch, name: str = "user03") -> Any:
+    with acting_for(UserToken(f"user-{name}")):
+        return await search.search("what is the timeout")
+
+
+# -- 5.1: calls of the constructor ----------------------------------------------------------------------------------
+
+
+async def test_the_tool_is_built_with_four_calls_and_without_the_catalog(standing: StandIn) -> None:
+    await asyncio.to_thread(tool, WorkspaceClient())
+    theirs = [call.line for call in standing.calls()]
+    standing.forget()
+    await DocumentSearch(index=INDEX).warm()
+    ours = [call.line for call in standing.calls()]
+    assert len(theirs) == 6
+    assert f"GET /api/2.1/unity-catalog/tables/{INDEX}" in theirs
+    assert sorted(ours) == ["GET /api/2.0/serving-endpoints/local-minilm", *[f"GET {INDEXES}/{INDEX}"] * 3]
+
+
+async def test_filters_of_the_model_need_no_catalog(standing: StandIn) -> None:
+    standing.fail("/unity-catalog/", 403, times=9)
+    with pytest.raises(ValueError, match="Failed to retrieve table metadata"):
+        await asyncio.to_thread(tool, WorkspaceClient(), dynamic_filter=True)
+    search = DocumentSearch(index=INDEX, filterable={"position": int}, filters={"title": "Settings > Timeouts"})
+    [(document, _)] = await search.search("timeout", [{"key": "position >=", "value": 0}])
+    assert "thirty seconds" in document.page_content
+
+
+async def test_a_search_that_describes_the_index_wrongly_says_what_it_takes(standing: StandIn) -> None:
+    for wrong in (
+        DocumentSearch(index=INDEX, embedding="local-minilm"),
+        DocumentSearch(index=SELF_MANAGED, text_column="body"),
+    ):
+        with pytest.raises(RetrievalFailed, match="`embedding` and `text_column` are for an index that holds vectors"):
+            await wrong.search("pump")
+
+
+# -- 5.2 and 5.4: what is asked and what comes back -----------------------------------------------------------------
+
+
+async def test_documents_and_not_a_repr_reach_the_state_and_the_span(standing: StandIn) -> None:
+    text = await asyncio.to_thread(tool(WorkspaceClient()).invoke, "what is the timeout")
+    assert text.startswith("[Document(")
+    recorder = RunRecorder(graph="test", inputs={})
+    called = AIMessage("", tool_calls=[{"id": "c", "name": "search_docs", "args": {"query": "what is the timeout"}}])
+    state: Any = {"messages": [called]}
+    update = await make_retriever(DocumentSearch(index=INDEX, results=1))(state, {"callbacks": [recorder]})
+    [source] = update["sources"]
+    assert (source.doc_uri, source.title) == ("documents/settings.md#timeouts", "Settings > Timeouts")
+    assert update["messages"][0].content == f"[1] {source.text}"
+    [span] = [span for span in recorder.spans if span.kind == "RETRIEVER"]
+    assert (span.name, span.inputs) == ("search_docs", {"query": "what is the timeout"})
+    [document] = span.outputs
+    assert (document.page_content, document.metadata["chunk_id"]) == (source.text, source.chunk_id)
+    assert to_json(span.outputs).startswith('[{"page_content":"')
+
+
+@pytest.mark.parametrize("acting_as", ["app", "user"])
+async def test_nothing_is_printed(standing: StandIn, capfd: pytest.CaptureFixture[str], acting_as: Any) -> None:
+    index = AsyncAISearchIndex(standing.url, "", INDEX, "", personal_access_token="user-user00")
+    await index.similarity_search(columns=["text"], query_text="timeout")
+    assert "[NOTICE]" in capfd.readouterr().out
+    await as_user(DocumentSearch(index=INDEX, acting_as=acting_as))
+    assert capfd.readouterr().out == ""
+
+
+async def test_an_index_that_never_answers_costs_a_set_time_and_closes_a_users_request(
+    standing: StandIn, silence: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = AsyncAISearchIndex(standing.url, "", SILENT, "", personal_access_token="user-user00")
+    with anyio.move_on_after(1.0) as given_up:
+        await theirs.similarity_search(columns=["text"], query_text="timeout", disable_notice=True)
+    assert given_up.cancelled_caught
+    silence.left.clear()
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "0.5")
+    forget_clients()
+    with anyio.fail_after(5), pytest.raises(RetrievalFailed, match=r"did not answer within 0\.5 s"):
+        await as_user(DocumentSearch(index=SILENT, acting_as="user"))
+    assert await asyncio.to_thread(silence.left.wait, 5)
+
+
+async def test_leaving_a_search_closes_a_users_request(standing: StandIn, silence: Silence) -> None:
+    leaving = asyncio.create_task(as_user(DocumentSearch(index=SILENT, acting_as="user")))
+    assert await asyncio.to_thread(silence.asked.wait, 10)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await asyncio.to_thread(silence.left.wait, 5)
+
+
+async def test_threads_an_index_holds_are_few_and_come_back(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "0.5")
+    search = DocumentSearch(index=SILENT, name="held", acting_as="app")
+    await search.warm()
+
+    async def failure() -> str:
+        with pytest.raises(RetrievalFailed) as failed:
+            await search.search("timeout")
+        return failed.value.message
+
+    # More than threads: those that wait for one are given up without having begun.
+    assert set(await asyncio.gather(*(failure() for _ in range(12)))) == {
+        f"the index {SILENT} did not answer within 0.5 s"
+    }
+    started = time.monotonic()
+    assert (await failure()).startswith("8 earlier searches of held still wait for an index that does not answer")
+    assert time.monotonic() - started < 0.2
+    assert sum(thread.name.startswith("search-held-") for thread in threading.enumerate()) == 8
+    with anyio.fail_after(30):
+        while "earlier searches" in await failure():  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+
+
+# -- 5.5: whose credentials -----------------------------------------------------------------------------------------
+
+
+async def test_the_service_principals_variables_are_enough(standing: StandIn) -> None:
+    with pytest.raises(Exception, match="personal access token or service principal"):
+        await asyncio.to_thread(tool, None)
+    assert await DocumentSearch(index=INDEX).search("what is the timeout")
+
+
+class OfUser(CredentialsStrategy):
+    """A user's token in a client, as one would hand it to the tool."""
+
+    def auth_type(self) -> str:
+        return "of-user"
+
+    def __call__(self, config: Config) -> Any:
+        return lambda: {"Authorization": "Bearer user-user03"}
+
+
+async def test_a_users_credentials_are_never_replaced_by_the_apps(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = standing.credentials.token
+    monkeypatch.setenv("DATABRICKS_TOKEN", app)
+    monkeypatch.delenv("DATABRICKS_CLIENT_ID")
+    monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
+    of_user = WorkspaceClient(config=Config(host=standing.url, credentials_strategy=OfUser()))
+    standing.forget()
+    await asyncio.to_thread(tool(of_user).invoke, "what is the timeout")
+    # The confused deputy: the client was the user's.
+    assert {call.token for call in standing.calls(INDEXES)} == {app}
+    standing.forget()
+    await as_user(DocumentSearch(index=INDEX, acting_as="user"))
+    assert [(call.line, call.token) for call in standing.calls()] == [(f"GET {INDEXES}/{INDEX}/query", "user-user03")]
+
+
+async def test_inside_model_serving_a_users_token_is_not_replaced_either(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IS_IN_DB_MODEL_SERVING_ENV", "true")
+    await as_user(DocumentSearch(index=INDEX, acting_as="user", rerank=()))
+    assert {call.token for call in standing.calls()} == {"user-user03"}
+
+
+async def test_credentials_the_tool_does_not_know_are_the_apps_all_the_same(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def token(_: Request) -> JSONResponse:
+        ends = int(time.time()) + 3600
+        return JSONResponse({"access_token": "user-user19", "expires_on": ends, "token_type": "Bearer"})
+
+    with serving(Starlette(routes=[Route("/token", token)])) as service:
+        monkeypatch.delenv("DATABRICKS_CLIENT_ID")
+        monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
+        monkeypatch.setenv("DATABRICKS_METADATA_SERVICE_URL", f"{service}/token")
+        assert await DocumentSearch(index=INDEX).search("what is the timeout")
+    assert [(call.line, call.token) for call in standing.calls()] == [(f"GET {INDEXES}/{INDEX}/query", "user-user19")]
+
+
+# -- 5.6: the asynchronous client -----------------------------------------------------------------------------------
+
+
+async def test_a_users_first_search_reads_nothing_of_the_index(standing: StandIn) -> None:
+    search = DocumentSearch(index=INDEX, acting_as="user", rerank=["title"])
+    standing.fail("/query$", 404)
+    with pytest.raises(RetrievalFailed):
+        await as_user(search)
+    # The query is all that was asked; before it, the app's client read where the workspace is.
+    assert [call.line for call in standing.calls()] == [f"GET {INDEXES}/{INDEX}/query"]
+    assert {call.token for call in standing.calls(sign_in=True)} == {"", "user-user03"}
