@@ -67,9 +67,12 @@ documents.add_node(
     ),
 )
 documents.add_node("retriever", make_retriever(search))
+# It has no other tools: a model that calls one all the same is told so.
+documents.add_node("tools", make_tools([], skip=[search.name]))
 documents.add_edge(START, "planner")
-documents.add_conditional_edges("planner", requested_nodes(retrieval=search.name), ["retriever", END])
+documents.add_conditional_edges("planner", requested_nodes(retrieval=search.name))
 documents.add_edge("retriever", "planner")
+documents.add_edge("tools", "planner")
 
 data = StateGraph(AgentState, context_schema=AgentContext)
 data.add_node("planner", make_planner(model=model, tools=tools, prompt=DATA, look_first=True))

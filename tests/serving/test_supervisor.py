@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,13 @@ def asked(workspace: StandIn, who: str) -> list[list[dict[str, Any]]]:
 
 
 def spoken(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
-    """Role and text, or the names of calls."""
-    return [
-        (
-            one["role"],
-            [call["function"]["name"] for call in one["tool_calls"]] if one.get("tool_calls") else one["content"],
-        )
-        for one in messages
-    ]
+    """Role and text, or the names of calls. Results of calls made at once, which come in any order, are sorted."""
+    told = []
+    for place, one in enumerate(messages):
+        named = [call["function"]["name"] for call in one.get("tool_calls") or ()]
+        told.append((0 if one["role"] == "tool" else place, one["role"], named or one["content"]))
+    groups = groupby(told, key=lambda one: one[0])
+    return [(role, text) for _, group in groups for _, role, text in sorted(group)]
 
 
 # -- one agent -------------------------------------------------------------------------------------------------------
@@ -463,6 +463,12 @@ def test_a_hand_off_to_nobody_is_told_so_and_the_supervisor_tries_again(
     assert handed_back(response)["transfer_to_weather"] == (
         "There is no agent behind 'transfer_to_weather'; call one of transfer_to_data, transfer_to_documents."
     )
+
+
+def test_a_tool_the_agent_does_not_have_is_told_so_and_it_goes_on(service: Service, play: Any) -> None:
+    play(supervisor=[calls(to_documents())], documents=[calls(("calculator", {})), search(), THIRTY], check=YES)
+    response = ask(service)[-1]["response"]
+    assert phases(response) == [("Thirty seconds [1].", "final_answer")]
 
 
 # -- the trace, and Studio -------------------------------------------------------------------------------------------

@@ -1,0 +1,166 @@
+"""The supervisor's nodes with agents a stranger wrote, on a scripted model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
+from pydantic import Field
+
+from graph_agent import AgentState, Handoff, hand_back, make_agent, make_supervisor, route_handoffs
+from graph_agent.errors import GraphFailed
+from graph_agent.nodes.handoff import only_calls
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "hunter2-planted"
+
+
+class Says(BaseChatModel):
+    """Gives the scripted messages in order and keeps what it was asked."""
+
+    script: list[AIMessage]
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "says"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        return self.bind(tools=list(tools), **kwargs)
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.asked.append(messages)
+        said = self.script[len(self.asked) - 1]
+        return ChatResult(generations=[ChatGeneration(message=said.model_copy())])
+
+
+def handing(*tasks: tuple[str, str]) -> AIMessage:
+    """Hand-offs: the agent and its task."""
+    return AIMessage(
+        "",
+        tool_calls=[
+            {"id": f"call_{agent}_{task}", "name": f"transfer_to_{agent}", "args": {"task": task}}
+            for agent, task in tasks
+        ],
+    )
+
+
+def team(model: Says, *, checkpointer: Any = None, state: Any = AgentState, **nodes: Any) -> Any:
+    """A supervisor of one-node graphs."""
+    builder = StateGraph(state)
+    agents = [Handoff(to=name, description=name, example="?") for name in nodes]
+    builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt="Lead."))
+    builder.add_edge(START, "supervisor")
+    builder.add_conditional_edges("supervisor", route_handoffs, ["supervisor", *nodes, END])
+    for name, node in nodes.items():
+        graph = StateGraph(MessagesState).add_node("work", node).add_edge(START, "work").compile()
+        builder.add_node(name, make_agent(name, graph))
+        builder.add_conditional_edges(name, hand_back, ["supervisor", END])
+    return builder.compile(checkpointer=checkpointer)
+
+
+def replies(text: str) -> Any:
+    return lambda state: {"messages": [("ai", text)]}
+
+
+def repeats(state: MessagesState) -> Any:
+    return {"messages": [AIMessage("/".join(message.text for message in state["messages"]))]}
+
+
+def told(state: Any) -> list[tuple[str, str]]:
+    return [(message.type, message.text) for message in state["messages"]]
+
+
+QUESTION = {"messages": [HumanMessage("Both?")]}
+
+
+@pytest.mark.parametrize("state", [AgentState, MessagesState])
+async def test_graphs_that_know_nothing_of_this_package_are_agents_too(state: Any) -> None:
+    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("Both are done.")])
+    end = await team(model, state=state, one=replies("First."), two=repeats).ainvoke(QUESTION)
+    assert told(end) == [
+        ("human", "Both?"),
+        ("ai", ""),
+        ("tool", "First."),
+        ("tool", "2"),
+        ("ai", "Both are done."),
+    ]
+
+
+async def test_two_hand_offs_to_one_agent_are_one_turn_of_it() -> None:
+    model = Says(script=[handing(("one", "1"), ("one", "2"), ("two", "3")), AIMessage("Done.")])
+    end = await team(model, one=repeats, two=replies("Two.")).ainvoke(QUESTION)
+    assert told(end)[2:] == [("tool", "1\n2"), ("tool", "1\n2"), ("tool", "Two."), ("ai", "Done.")]
+
+
+async def test_what_a_stranger_raised_is_told_by_its_type_alone() -> None:
+    def fails(state: MessagesState) -> Any:
+        raise ValueError(PASSWORD)
+
+    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("One is down.")])
+    end = await team(model, one=fails, two=replies("Two.")).ainvoke(QUESTION)
+    assert told(end)[2:] == [
+        ("tool", "the agent 'one' failed (ValueError)"),
+        ("tool", "Two."),
+        ("ai", "One is down."),
+    ]
+
+
+async def test_agents_that_all_say_nothing_fail_the_run() -> None:
+    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("I invent an answer.")])
+    with pytest.raises(GraphFailed, match="the agent gave no answer"):
+        await team(model, one=lambda state: {}, two=replies(" ")).ainvoke(QUESTION)
+
+
+async def test_an_agent_that_asks_a_person_is_resumed_and_its_task_stays_its_own() -> None:
+    def asks(state: MessagesState) -> Any:
+        return {"messages": [AIMessage(f"They said {interrupt('Sure?')}.")]}
+
+    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("Done.")])
+    graph = team(model, checkpointer=InMemorySaver(), one=asks, two=replies("Two."))
+    config = {"configurable": {"thread_id": "1"}}
+    stopped = await graph.ainvoke(QUESTION, config)
+    assert [one.value for one in stopped["__interrupt__"]] == ["Sure?"]
+    end = await graph.ainvoke(Command(resume="yes"), config)
+    assert told(end)[2:] == [("tool", "They said yes."), ("tool", "Two."), ("ai", "Done.")]
+
+
+async def test_a_hand_off_that_was_kept_by_a_checkpointer_is_not_the_next_turns() -> None:
+    model = Says(script=[handing(("one", "1")), AIMessage("Hello."), handing(("two", "2"))])
+    graph = team(model, checkpointer=InMemorySaver(), one=repeats, two=repeats)
+    config = {"configurable": {"thread_id": "1"}}
+    await graph.ainvoke({"messages": [HumanMessage("A")]}, config)
+    await graph.ainvoke({"messages": [HumanMessage("B")]}, config)
+    end = await graph.ainvoke({"messages": [HumanMessage("C")]}, config)
+    assert told(end)[-1] == ("ai", "A/A/B/Hello./C")
+
+
+def test_calls_an_asker_does_not_have_are_taken_out_with_their_results() -> None:
+    content = [{"type": "text", "text": "Let me see."}, {"type": "tool_use", "id": "b", "name": "look", "input": {}}]
+    wanted = [{"id": "a", "name": "add", "args": {}}, {"id": "b", "name": "look", "args": {}}]
+    history = [
+        HumanMessage("?"),
+        AIMessage(content, tool_calls=wanted),
+        ToolMessage("2", tool_call_id="a"),
+        ToolMessage("seen", tool_call_id="b"),
+        AIMessage("", tool_calls=[{"id": "c", "name": "look", "args": {}}]),
+        ToolMessage("again", tool_call_id="c"),
+        AIMessage("2."),
+    ]
+    shown = only_calls(history, lambda tool: tool == "add")
+    assert [(message.type, message.content) for message in shown] == [
+        ("human", "?"),
+        ("ai", "Let me see."),
+        ("tool", "2"),
+        ("ai", "2."),
+    ]
+    assert [call["name"] for call in shown[1].tool_calls] == ["add"]  # type: ignore[attr-defined]
