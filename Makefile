@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check lint types bench lock clean
+.PHONY: help setup dev test check lint types bench batch lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,17 @@ types: setup ## Types
 bench: setup ## Compare with bare Starlette, bare LangGraph and MLflow AgentServer, side by side
 	@$(BIN)/python -m bench
 
+BATCH := examples/batch
+BATCH_PYTHON := $(CURDIR)/$(BATCH)/.venv/bin/python
+batch: setup ## Log a model, and score 1,000 questions with it on local Spark; needs Java 17
+	@command -v java >/dev/null || { echo "Spark needs Java 17 or later; on Debian: apt install openjdk-17-jre-headless"; exit 1; }
+	@test -x $(BATCH_PYTHON) || $(BIN)/uv venv --quiet --python $(BIN)/python $(BATCH)/.venv
+	@$(BIN)/uv pip install --quiet --python $(BATCH_PYTHON) --no-deps --require-hashes -r $(BATCH)/requirements.txt
+	@mkdir -p $(BATCH)/out && cd $(BATCH)/out && export MLFLOW_TRACKING_URI=sqlite:///mlflow.db GRAPH_AGENT_TRACING=off && \
+		model=$$($(CURDIR)/$(BIN)/graph-agent log-model --table --graph starter --config $(CURDIR)/langgraph.json | \
+			sed -n 's/^logged \([^ ]*\) .*/\1/p') && \
+		$(BATCH_PYTHON) ../score.py --demo --model $$model --output scored
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 lock: setup ## Resolve the dependencies anew into the hashed locks
@@ -50,7 +61,11 @@ lock: setup ## Resolve the dependencies anew into the hashed locks
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
 	$(LOCK) pyproject.toml --extra local --extra dev -c requirements-local.txt -o requirements-dev.txt
 	echo uv | $(LOCK) - -c requirements-dev.txt -o requirements-uv.txt
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ ]*.*[^ \\]\) *\\*$$/\1/p' requirements.txt | \
+		grep -v -E '^(py4j|numpy|pandas|databricks-connect)==' > $(BATCH)/.constraints.txt
+	$(LOCK) pyproject.toml $(BATCH)/requirements.in --override $(BATCH)/overrides.txt -c $(BATCH)/.constraints.txt \
+		--no-emit-package databricks-connect -o $(BATCH)/requirements.txt
 
 clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(BATCH)/.venv $(BATCH)/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
