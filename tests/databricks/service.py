@@ -1,0 +1,52 @@
+"""This service in the test's own event loop, so that a test can watch it; as on Databricks Apps."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from graph_agent.serving.app import create_app
+from graph_agent.settings import Settings
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+
+
+@asynccontextmanager
+async def service_here(**overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service while it runs, its graphs loaded. Settings and platform are the environment's."""
+    settings = Settings.from_environment(**{"config": GRAPHS, "tracing": "off"} | overrides)
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(settings, environ=os.environ)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    headers = {} if settings.bearer_token is None else {"authorization": f"Bearer {settings.bearer_token}"}
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            (await client.get("/agent/info", headers=headers)).raise_for_status()
+            yield client
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()
+
+
+def forwarded(user: str) -> dict[str, str]:
+    """The headers the Apps proxy sets for a user, with user authorization on."""
+    return {
+        "x-forwarded-user": user,
+        "x-forwarded-email": f"{user}@example.com",
+        "x-forwarded-access-token": f"user-{user}",
+    }
+
+
+def text_of(answer: httpx.Response) -> str:
+    """What a whole response says."""
+    output = answer.json()["output"]
+    return " ".join(part["text"] for item in output if item["type"] == "message" for part in item["content"])
