@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import mlflow
 import pytest
 from databricks.ai_search.async_index import AsyncAISearchIndex
 from databricks.ai_search.async_utils import aclose_all_clients
@@ -41,6 +42,14 @@ async def closed_connections() -> AsyncIterator[None]:
     """The index client keeps its connections by event loop, and a test's loop ends with it."""
     yield
     await aclose_all_clients()
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """The library's tool traces each call of its own, into a database where the tests run."""
+    mlflow.tracing.disable()
+    yield
+    mlflow.tracing.enable()
 
 
 @pytest.fixture
@@ -101,6 +110,7 @@ async def test_a_search_that_describes_the_index_wrongly_says_what_it_takes(stan
 # -- 5.2 and 5.4: what is asked and what comes back -----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_documents_and_not_a_repr_reach_the_state_and_the_span(standing: StandIn) -> None:
     text = await asyncio.to_thread(tool(WorkspaceClient()).invoke, "what is the timeout")
     assert text.startswith("[Document(")
@@ -193,6 +203,7 @@ class OfUser(CredentialsStrategy):
         return lambda: {"Authorization": "Bearer user-user03"}
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_a_users_credentials_are_never_replaced_by_the_apps(
     standing: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
