@@ -8,7 +8,7 @@ from mcp import types
 from mcp.server.lowlevel import Server
 from starlette.routing import Route
 
-from graph_agent.databricks.mcp_results import McpTool
+from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.local.functions import PATH, FunctionServer
 
 FUNCTIONS = "^" + PATH + "$"
@@ -25,7 +25,7 @@ async def _echo(arguments: dict[str, Any]) -> tuple[str, None]:
     return " ".join(f"{name}={value}" for name, value in arguments.items()), None
 
 
-find_customer = McpTool(
+find_customer = RemoteTool(
     name="find_customer",
     description="A tool whose arguments are named like LangChain's own.",
     args_schema={"type": "object", "properties": {"config": {"type": "string"}, "callbacks": {"type": "integer"}}},

@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool, ToolException
 from graph_agent.acting import user_token
 from graph_agent.databricks.clients import actor, headers_for, settings, workspace_client
 from graph_agent.databricks.mcp_servers import McpServer
+from graph_agent.databricks.remote_tool import RemoteTool, bounded
 from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
 from graph_agent.late import IMPORTING
 from graph_agent.nodes.tool_sources import Listed
@@ -118,13 +119,14 @@ class McpTools:
 
     async def _list(self, here: _Here, server: McpServer, key: str, seat: _Seat) -> None:
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
-        from graph_agent.databricks.mcp_results import McpTool, described
+        from graph_agent.databricks.mcp_results import described
 
+        seconds = min(LIST_SECONDS, settings().request_seconds)
         try:
-            async with asyncio.timeout(LIST_SECONDS):
-                found = await self._with_session(here, server, key, lambda open: open.tools(seconds=LIST_SECONDS))
+            async with asyncio.timeout(seconds):
+                found = await self._with_session(here, server, key, lambda open: open.tools(seconds=seconds))
         except TimeoutError:
-            self._missing(server, seat, f"it did not answer within {LIST_SECONDS:g} s")
+            self._missing(server, seat, _REASONS["slow"])
         except ExchangeFailed as failure:
             self._missing(server, seat, words(failure, server))
         except ToolFailed as failure:
@@ -135,7 +137,7 @@ class McpTools:
                 description, schema = described(tool)
                 name = server.tool_name(tool.name)
                 asks = self._asks(server, tool.name)
-                tools.append(McpTool(name=name, description=description, args_schema=schema, ask=asks))
+                tools.append(RemoteTool(name=name, description=description, args_schema=schema, ask=asks))
             seat.tools, seat.warning, seat.failures = tools, None, 0
             seat.until = time.monotonic() + self._list_seconds
 
@@ -163,7 +165,7 @@ class McpTools:
         from mcp import McpError
 
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
-        from graph_agent.databricks.mcp_results import bounded, read
+        from graph_agent.databricks.mcp_results import read
 
         try:
             result = await self._with_session(here, server, key, lambda open: open.call(name, arguments))
@@ -289,7 +291,7 @@ def _headers(server: McpServer, key: str) -> Callable[[], Mapping[str, str]]:
 
 def _sessions_class() -> type["Sessions"]:
     with IMPORTING:
-        from graph_agent.databricks.mcp_results import McpTool  # noqa: F401
+        import graph_agent.databricks.mcp_results  # noqa: F401
         from graph_agent.databricks.mcp_sessions import Sessions
 
     return Sessions

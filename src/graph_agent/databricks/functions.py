@@ -1,0 +1,178 @@
+"""Unity Catalog functions as tools, run on a SQL warehouse as the app or as the user.
+
+tools = functions("main.tools.price", "main.tools.stock", warehouse="0123456789abcdef")
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.tools import ToolException
+
+from graph_agent.databricks.api_calls import ApiCalls
+from graph_agent.databricks.clients import Actor, settings
+from graph_agent.databricks.remote_tool import RemoteTool, Result, bounded
+from graph_agent.errors import ConfigurationError, ToolFailed
+from graph_agent.nodes.tool_sources import Listed
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.catalog import FunctionInfo
+    from databricks.sdk.service.sql import StatementResponse
+
+logger = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+"""For reading what a function takes; a turn waits for it."""
+
+PAUSE_SECONDS = 30.0
+"""How long a function that could not be read is left alone."""
+
+WAIT_SECONDS = 5
+"""How long the warehouse holds the request open for a quick statement; the service takes 5 to 50."""
+
+MOST_PAUSES = 1024
+"""Remembered at once: a function and a user make one."""
+
+
+def functions(*names: str, warehouse: str | None = None, acting_as: Actor | None = None) -> "Functions":
+    """A tool source of the functions named `catalog.schema.function`. Making it does no work.
+
+    `warehouse` is the id of the SQL warehouse that runs them; `None` takes `DATABRICKS_WAREHOUSE_ID`. What a function
+    takes is read once, by whoever uses it first; the permission to run it is checked at every call.
+
+    Raises:
+        ConfigurationError: a name is not of that form.
+    """
+    for name in names:
+        if len(parts := name.split(".")) != 3 or not all(parts):
+            raise ConfigurationError(f"{name!r} does not name a function; write it as catalog.schema.function")
+    return Functions(names, warehouse=warehouse, acting_as=acting_as)
+
+
+class Functions:
+    """See `functions`."""
+
+    def __init__(self, names: tuple[str, ...], *, warehouse: str | None, acting_as: Actor | None) -> None:
+        self._names = names
+        self._warehouse = warehouse
+        self._reads = ApiCalls("the function", grant="EXECUTE on it and USE on its schema", acting_as=acting_as)
+        self._runs = ApiCalls(
+            "the SQL warehouse", grant="CAN USE on it and EXECUTE on the function", acting_as=acting_as
+        )
+        self._tools: dict[str, RemoteTool] = {}
+        self._pauses: dict[tuple[str, str], tuple[float, str]] = {}
+
+    async def tools(self) -> Listed:
+        """The functions that can be read, and a warning for each other.
+
+        Raises:
+            Unauthenticated: they are used on the user's behalf, and there is no token or it has expired.
+        """
+        key = self._reads.identity()
+        warnings = [one for one in await asyncio.gather(*(self._read(name, key) for name in self._names)) if one]
+        return Listed([self._tools[name] for name in self._names if name in self._tools], warnings)
+
+    async def _read(self, name: str, key: str) -> str | None:
+        """Make its tool, unless that is done; why that cannot be."""
+        if name in self._tools:
+            return None
+        until, warning = self._pauses.get((name, key), (0.0, ""))
+        if time.monotonic() < until:
+            return warning
+        try:
+            seconds = min(READ_SECONDS, settings().request_seconds)
+            function = await self._reads.ask(lambda client: client.functions.get(name), seconds=seconds)
+        except ToolFailed as failure:
+            warning = f"The function {name} is not available now: {failure.message}."
+            logger.warning("the function %s is not available: %s", name, failure.message)
+            if len(self._pauses) >= MOST_PAUSES:
+                self._pauses.clear()
+            self._pauses[name, key] = (time.monotonic() + PAUSE_SECONDS, warning)
+            return warning
+        from graph_agent.databricks.function_sql import schema
+
+        self._tools[name] = RemoteTool(
+            # Chat endpoints take 64 characters; the end tells functions of one schema apart.
+            name="".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in name.replace(".", "__"))[-64:],
+            description=function.comment or f"The function {name}.",
+            args_schema=schema(function),
+            ask=self._asks(function),
+        )
+        return None
+
+    def _asks(self, function: "FunctionInfo") -> Callable[[dict[str, Any]], Awaitable[Result]]:
+        async def ask(arguments: dict[str, Any]) -> Result:
+            return await self._run(function, arguments)
+
+        return ask
+
+    async def _run(self, function: "FunctionInfo", arguments: dict[str, Any]) -> Result:
+        """The result.
+
+        Raises:
+            ToolFailed: the warehouse refused, failed or took too long.
+            ToolException: the arguments do not fit, or the statement failed; for the model alone.
+        """
+        from databricks.sdk.service.sql import StatementState
+
+        from graph_agent.databricks.function_sql import result
+
+        response = await self._executed(function, arguments)
+        state = response.status.state if response.status else None
+        if state == StatementState.SUCCEEDED:
+            return result(function, response)
+        said = response.status.error if response.status else None
+        raise ToolException(bounded((said.message if said else None) or f"the statement ended as {state}", 500))
+
+    async def _executed(self, function: "FunctionInfo", arguments: dict[str, Any]) -> "StatementResponse":
+        """The statement's last state. It is cancelled when nobody waits for it any more."""
+        from databricks.sdk.service.sql import ExecuteStatementRequestOnWaitTimeout, StatementState
+
+        from graph_agent.databricks.function_sql import MOST_ROWS, statement
+
+        text, values = statement(function, arguments)
+        seconds = settings().request_seconds
+
+        def execute(client: "WorkspaceClient") -> "StatementResponse":
+            return client.statement_execution.execute_statement(
+                text,
+                self._warehouse_of(client),
+                parameters=values,
+                row_limit=MOST_ROWS,
+                wait_timeout=f"{WAIT_SECONDS}s",
+                on_wait_timeout=ExecuteStatementRequestOnWaitTimeout.CONTINUE,
+            )
+
+        ends = time.monotonic() + seconds
+        response = await self._runs.ask(execute, seconds=seconds, left=lambda client, begun: _cancel(client, begun))
+        identifier, pause = response.statement_id or "", 0.5
+        try:
+            while response.status and response.status.state in (StatementState.PENDING, StatementState.RUNNING):
+                if time.monotonic() + pause >= ends:
+                    raise ToolFailed(f"the function did not end within {seconds:g} s and was cancelled")
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, 3.0)
+                response = await self._runs.ask(
+                    lambda client: client.statement_execution.get_statement(identifier),
+                    seconds=max(ends - time.monotonic(), 0.1),
+                )
+        except (ToolFailed, asyncio.CancelledError):
+            self._runs.leave(lambda client: client.statement_execution.cancel_execution(identifier))
+            raise
+        return response
+
+    def _warehouse_of(self, client: "WorkspaceClient") -> str:
+        warehouse = self._warehouse or client.config.warehouse_id
+        if not warehouse:
+            raise ConfigurationError(
+                "no SQL warehouse: give `functions` its `warehouse`, or set DATABRICKS_WAREHOUSE_ID"
+            )
+        return str(warehouse)
+
+
+def _cancel(client: "WorkspaceClient", begun: "StatementResponse") -> None:
+    if begun.statement_id:
+        client.statement_execution.cancel_execution(begun.statement_id)
