@@ -8,13 +8,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import Field
 
 from graph_agent import AgentState, Handoff, hand_back, make_agent, make_supervisor, route_handoffs
-from graph_agent.errors import GraphFailed
-from graph_agent.nodes.handoff import only_calls
+from graph_agent.errors import ConfigurationError, GraphFailed, RunCancelled, Unauthenticated
+from graph_agent.nodes.handoff import before_turn, only_calls
 
 pytestmark = pytest.mark.anyio
 
@@ -115,6 +116,16 @@ async def test_what_a_stranger_raised_is_told_by_its_type_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize("error", [Unauthenticated("sign in"), RunCancelled("stopped"), GraphRecursionError("steps")])
+async def test_what_ends_a_run_is_no_agents_failure(error: Exception) -> None:
+    def fails(state: MessagesState) -> Any:
+        raise error
+
+    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("Done.")])
+    with pytest.raises(type(error)):
+        await team(model, one=fails, two=replies("Two.")).ainvoke(QUESTION)
+
+
 async def test_agents_that_all_say_nothing_fail_the_run() -> None:
     model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("I invent an answer.")])
     with pytest.raises(GraphFailed, match="the agent gave no answer"):
@@ -164,3 +175,31 @@ def test_calls_an_asker_does_not_have_are_taken_out_with_their_results() -> None
         ("ai", "2."),
     ]
     assert [call["name"] for call in shown[1].tool_calls] == ["add"]  # type: ignore[attr-defined]
+
+
+async def test_warnings_of_an_earlier_turn_do_not_outlive_it() -> None:
+    async def warned(state: AgentState) -> Any:
+        missing = len(before_turn(state["messages"])) == 0
+        warnings = {"custom_outputs": {"warnings": ["The tools are down."]}} if missing else {}
+        return {"messages": [AIMessage("I could not look.")], **warnings}
+
+    model = Says(script=[handing(("one", "1")), handing(("one", "2"))])
+    agent = StateGraph(AgentState).add_node("work", warned).add_edge(START, "work").compile()
+    builder = StateGraph(AgentState)
+    agents = [Handoff(to="one", description="one", example="?")]
+    builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt="Lead."))
+    builder.add_node("one", make_agent("one", agent))
+    builder.add_edge(START, "supervisor")
+    builder.add_conditional_edges("supervisor", route_handoffs, ["one", END])
+    builder.add_conditional_edges("one", hand_back, ["supervisor", END])
+    graph: Any = builder.compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    first = await graph.ainvoke({"messages": [HumanMessage("A")]}, config)
+    second = await graph.ainvoke({"messages": [HumanMessage("B")]}, config)
+    assert [one["custom_outputs"]["warnings"] for one in (first, second)] == [["The tools are down."], []]
+
+
+@pytest.mark.parametrize("name", ["weather agent", "", "x" * 51])
+def test_a_node_no_tool_can_be_named_after_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="letters, digits"):
+        Handoff(to=name, description="?", example="?")

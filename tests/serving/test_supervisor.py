@@ -465,6 +465,24 @@ def test_a_hand_off_to_nobody_is_told_so_and_the_supervisor_tries_again(
     )
 
 
+def test_an_agent_that_only_calls_tools_spends_the_runs_budget(service: Service, play: Any) -> None:
+    play(**both(data=lambda body: reckon()))
+    response = ask(service, BOTH, max_tool_calls=6)[-1]["response"]
+    assert (response["status"], response["metadata"]["budget"]) == ("incomplete", "tool_calls")
+
+
+async def test_functions_that_are_down_are_a_warning_beside_the_answer(workspace: StandIn, play: Any) -> None:
+    # Without tools it asks as whoever checks passages does.
+    play(supervisor=[calls(to_data())], check=[says("I cannot work that out now.")])
+    workspace.fail("/api/2.0/mcp/", 503, times=9)
+    catalog = Catalog(read_manifest(MANIFEST))
+    await catalog.open()
+    end = await (await catalog.get("supervisor")).ainvoke({"messages": [HumanMessage("What is 6 * 7?")]})
+    assert end["messages"][-1].text == "I cannot work that out now."
+    (warning,) = end["custom_outputs"]["warnings"]
+    assert warning.startswith("The tools of main.tools are not available now")
+
+
 def test_a_tool_the_agent_does_not_have_is_told_so_and_it_goes_on(service: Service, play: Any) -> None:
     play(supervisor=[calls(to_documents())], documents=[calls(("calculator", {})), search(), THIRTY], check=YES)
     response = ask(service)[-1]["response"]

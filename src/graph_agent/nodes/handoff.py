@@ -4,19 +4,29 @@ A hand-off whose call has a result at once is *final*: the agent answers the cal
 its agent's answer, and the supervisor goes on.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from graph_agent.errors import ConfigurationError
+
 PREFIX = "transfer_to_"
 """What names of hand-off tools begin with, as in `langgraph-supervisor`."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,50}")
+"""Model endpoints take tool names of at most 64 such characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handoff:
-    """A tool that passes the turn to the agent `to`, the name of its node."""
+    """A tool that passes the turn to the agent `to`, the name of its node.
+
+    Raises:
+        ConfigurationError: no tool can be named after that node.
+    """
 
     to: str
     description: str
@@ -24,6 +34,12 @@ class Handoff:
 
     example: str
     """A task as a model should write it; small models need one."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.to):
+            raise ConfigurationError(
+                f"the agent {self.to!r} cannot be handed to: name its node with at most 50 letters, digits, _ or -"
+            )
 
     @property
     def name(self) -> str:

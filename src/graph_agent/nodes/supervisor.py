@@ -60,9 +60,13 @@ def make_supervisor(
         if last and said.tool_calls:
             # An endpoint that heeds no `none`: what the agents said is the answer then.
             said = AIMessage(said.text or _told(messages), id=said.id)
+        update = answered(said, sources, cites=True)
         if said.tool_calls:
-            return {"messages": [said, *_results_at_once(said, by_name)]}
-        return answered(said, sources, cites=True)
+            update = {"messages": [said, *_results_at_once(said, by_name)], "custom_outputs": {}}
+        if not done and (state.get("custom_outputs") or {}).get("warnings"):
+            # Those of an earlier turn of the conversation must not outlive it; agents add their own.
+            update["custom_outputs"]["warnings"] = []
+        return update
 
     return supervise
 
