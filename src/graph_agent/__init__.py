@@ -7,11 +7,13 @@ if TYPE_CHECKING:
     from graph_agent.caller import Caller
     from graph_agent.contract import AgentContext, AgentState, Source
     from graph_agent.databricks.clients import get_user_workspace_client
+    from graph_agent.databricks.vector_search import DocumentSearch
     from graph_agent.models import chat_model
     from graph_agent.nodes.agent import make_agent
     from graph_agent.nodes.handoff import Handoff
     from graph_agent.nodes.planner import make_planner
     from graph_agent.nodes.retriever import make_retriever
+    from graph_agent.nodes.retrievers import Columns, RetrieverSearch
     from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
     from graph_agent.nodes.tools import make_tools
 
@@ -19,7 +21,10 @@ __all__ = [
     "AgentContext",
     "AgentState",
     "Caller",
+    "Columns",
+    "DocumentSearch",
     "Handoff",
+    "RetrieverSearch",
     "Source",
     "chat_model",
     "get_user_workspace_client",
@@ -36,7 +41,10 @@ _HOMES = {
     "AgentContext": "graph_agent.contract",
     "AgentState": "graph_agent.contract",
     "Caller": "graph_agent.caller",
+    "Columns": "graph_agent.nodes.retrievers",
+    "DocumentSearch": "graph_agent.databricks.vector_search",
     "Handoff": "graph_agent.nodes.handoff",
+    "RetrieverSearch": "graph_agent.nodes.retrievers",
     "Source": "graph_agent.contract",
     "chat_model": "graph_agent.models",
     "get_user_workspace_client": "graph_agent.databricks.clients",

@@ -1,7 +1,5 @@
 """Searches as the app: the search of `VectorSearchRetrieverTool` itself, which gives documents in place of text."""
 
-import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from graph_agent.databricks.clients import settings, workspace_client
@@ -10,9 +8,9 @@ from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import limit_waiting
 from graph_agent.errors import RetrievalFailed
 from graph_agent.late import IMPORTING
+from graph_agent.once import Once
 
 if TYPE_CHECKING:
-    from databricks.sdk import WorkspaceClient
     from databricks_langchain import VectorSearchRetrieverTool
 
 HONOURED = ("pat", "oauth-m2m")
@@ -20,16 +18,15 @@ HONOURED = ("pat", "oauth-m2m")
 
 
 class AppSearch:
-    """The tool of one index, built on the first search: four calls, seven for vectors of your own. Synchronous."""
+    """The tool of one index, built on the first search with four calls. Synchronous."""
 
     def __init__(self, query: IndexQuery) -> None:
         self._query = query
-        self._lock = threading.Lock()
-        self._built: Future[VectorSearchRetrieverTool] | None = None
+        self.tool = Once(self._build)
 
     def search(self, text: str, filters: Filters) -> Found | None:
         """The best passages and their scores, best first; `None` where the tool would not use the app's credentials."""
-        if connected().config.auth_type not in HONOURED:
+        if workspace_client().config.auth_type not in HONOURED:
             return None
         limit_waiting(settings().request_seconds)
         tool = self.tool()
@@ -45,25 +42,12 @@ class AppSearch:
 
     def warm(self) -> None:
         """Build the tool now."""
-        if connected().config.auth_type in HONOURED:
+        if workspace_client().config.auth_type in HONOURED:
             self.tool()
-
-    def tool(self) -> "VectorSearchRetrieverTool":
-        """The tool. Searches that come while it is built wait for it, and share its failure."""
-        with self._lock:
-            mine = self._built is None
-            building = self._built = self._built or Future()
-        if mine:
-            try:
-                building.set_result(self._build())
-            except BaseException as error:
-                self._built = None
-                building.set_exception(error)
-        return building.result()
 
     def _build(self) -> "VectorSearchRetrieverTool":
         limit_waiting(settings().request_seconds)
-        client = connected()
+        client = workspace_client()
         with IMPORTING:
             from databricks_langchain import VectorSearchRetrieverTool
         query = self._query
@@ -91,18 +75,3 @@ class AppSearch:
                 "are for an index that holds vectors of your own, whose length must be that of the endpoint's vectors; "
                 "one with managed embeddings takes no `embedding`"
             ) from error
-
-
-def connected() -> "WorkspaceClient":
-    """The app's client.
-
-    Raises:
-        RetrievalFailed: the workspace cannot be reached, or there are no credentials for it.
-    """
-    try:
-        return workspace_client()
-    except Exception as error:
-        raise RetrievalFailed(
-            "the workspace cannot be reached with the app's credentials: check DATABRICKS_HOST, DATABRICKS_CLIENT_ID "
-            f"and DATABRICKS_CLIENT_SECRET ({type(error).__name__})"
-        ) from error

@@ -9,8 +9,8 @@ from typing import Any
 from langchain_core.tools import ToolException
 
 from graph_agent.acting import user_token
-from graph_agent.databricks.app_search import AppSearch, connected
-from graph_agent.databricks.clients import Actor, actor, settings
+from graph_agent.databricks.app_search import AppSearch
+from graph_agent.databricks.clients import Actor, actor, settings, workspace_client
 from graph_agent.databricks.embeddings import embedded
 from graph_agent.databricks.filters import FilterRules
 from graph_agent.databricks.index_errors import Called, failure, status_of
@@ -72,6 +72,7 @@ class DocumentSearch(IndexQuery):
         Raises:
             ToolException: the model's filters cannot be used; says what can.
             RetrievalFailed: the index refused, cannot be reached, or took over `GRAPH_AGENT_REQUEST_SECONDS` in all.
+            WorkspaceUnavailable: the workspace cannot be reached, or does not accept the app's credentials.
             Unauthenticated: acting for a user, and there is no token; the app never stands in.
         """
         combined = self._rules.combined(filters)
@@ -89,7 +90,7 @@ class DocumentSearch(IndexQuery):
         """Do what the first search would otherwise wait for: imports, and as the app the calls that read the index.
 
         Raises:
-            RetrievalFailed: as for a search; the next search tries again.
+            RetrievalFailed, WorkspaceUnavailable: as for a search; the next search tries again.
         """
         acting_as = actor(self.acting_as)
         try:
@@ -138,13 +139,13 @@ class DocumentSearch(IndexQuery):
 
 
 def _app_token() -> str:
-    return connected().config.authenticate()["Authorization"].removeprefix("Bearer ")
+    return workspace_client().config.authenticate()["Authorization"].removeprefix("Bearer ")
 
 
 def _prepared() -> str:
     """The workspace's address, with the client imported."""
     import_client()
-    return str(connected().config.host)
+    return str(workspace_client().config.host)
 
 
 def _embedded(text: str, endpoint: str, acting_as: Actor) -> list[float]:
