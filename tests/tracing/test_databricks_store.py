@@ -12,6 +12,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from tests.tracing.scripted import answer
 
+from graph_agent.databricks.clients import workspace_client
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 
 USED = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
@@ -80,7 +81,9 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("DATABRICKS_HOST", server.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", "t0ken")
+    workspace_client.cache_clear()
     yield server
+    workspace_client.cache_clear()
     server.shutdown()
     server.server_close()
 
@@ -98,7 +101,7 @@ def recorded_run() -> RunRecord:
 
 
 def test_a_trace_and_its_spans_arrive_as_mlflow_itself_sends_them(workspace: Workspace) -> None:
-    exporter = TraceExporter("databricks", "/Shared/agent", environ={})
+    exporter = TraceExporter("databricks", "/Shared/agent", environ={"GRAPH_AGENT_VERSION": "main@3f2c1ab9-dirty"})
     record = recorded_run()
     exporter.submit(record)
     assert exporter.flush(60)
@@ -112,7 +115,12 @@ def test_a_trace_and_its_spans_arrive_as_mlflow_itself_sends_them(workspace: Wor
     assert info["trace_metadata"]["mlflow.trace.session"] == "t-1"
     assert info["trace_metadata"]["mlflow.trace.user"] == "ann"
     assert json.loads(info["trace_metadata"]["mlflow.trace.tokenUsage"]) == USED
-    assert info["tags"] == {"graph": "assistant", "mlflow.traceName": "assistant"}
+    assert info["tags"] == {"graph": "assistant", "mlflow.traceName": "assistant", "version": "main@3f2c1ab9-dirty"}
+    assert {name: value for name, value in info["trace_metadata"].items() if "git" in name} == {
+        "mlflow.source.git.commit": "3f2c1ab9",
+        "mlflow.source.git.branch": "main",
+        "mlflow.source.git.dirty": "true",
+    }
     root, below = file["spans"]
     assert base64.b64decode(root["trace_id"]).hex() == record.trace_id.removeprefix("tr-")
     assert (root["name"], root["parent_span_id"], below["parent_span_id"]) == ("assistant", None, root["span_id"])

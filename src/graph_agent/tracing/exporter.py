@@ -84,6 +84,7 @@ class TraceExporter:
         self._experiment = experiment
         self._size = queue_size
         self._open = opener or self._open_store
+        self._version: Mapping[str, str] = {}
         self._waiting: deque[RunRecord] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -167,7 +168,9 @@ class TraceExporter:
     def _open_store(self) -> "TraceStore":
         # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
         from graph_agent.tracing.stores import open_store
+        from graph_agent.tracing.version import version_of
 
+        self._version = version_of(self._environ)
         return open_store(self._uri, experiment=self._experiment, environ=self._environ)
 
     def _next_batch(self) -> list[RunRecord]:
@@ -175,7 +178,8 @@ class TraceExporter:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
             self._changed.wait_for(self._has_company, GATHER_SECONDS)
-            return [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
+        return [record.of_version(self._version) for record in batch]
 
     def _has_company(self) -> bool:
         return len(self._waiting) >= MOST_AT_ONCE or self._goal > self._settled or self._closed

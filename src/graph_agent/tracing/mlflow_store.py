@@ -60,8 +60,7 @@ class MlflowStore:
 
     def _log(self, record: RunRecord) -> None:
         """As MLflow's own exporter does: spans where the store takes them, else as a file beside the trace."""
-        trace = Trace(info=_info(record, self._experiment_id), data=TraceData(spans=_spans(record, of_trace=False)))
-        set_request_response_preview(trace.info, trace.data)
+        trace = trace_of(record, self._experiment_id)
         if self._takes_spans:
             self._takes_spans = self._log_spans(trace.data.spans)
         stored = self._client.start_trace(trace.info)
@@ -79,6 +78,13 @@ class MlflowStore:
                 raise
             return False
         return True
+
+
+def trace_of(record: RunRecord, experiment_id: str) -> Trace:
+    """The run as MLflow's trace, for stores that keep spans apart from what is known of the whole."""
+    trace = Trace(info=_info(record, experiment_id), data=TraceData(spans=_spans(record, of_trace=False)))
+    set_request_response_preview(trace.info, trace.data)
+    return trace
 
 
 def _make_folder(tracking_uri: str | None) -> None:
@@ -126,7 +132,7 @@ def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
         request_time=root.start_ns // 1_000_000,
         execution_duration=(root.end_ns - root.start_ns) // 1_000_000,
         state=TraceState.OK if root.error is None else TraceState.ERROR,
-        trace_metadata={name: value[:250] for name, value in metadata.items() if value},
+        trace_metadata={name: value[:250] for name, value in {**record.metadata, **metadata}.items() if value},
         tags={TraceTagKey.TRACE_NAME: root.name, **record.tags},
     )
 

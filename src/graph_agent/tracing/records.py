@@ -1,8 +1,8 @@
 """What is kept of a run until it is exported: plain values that cost next to nothing to make."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 from graph_agent.redaction.known import Known
 
@@ -65,8 +65,17 @@ class RunRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     """Shown and searchable in MLflow."""
 
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """The same, and fixed."""
+
     hidden: Known | None = field(default=None, repr=False)
     """Secrets of the request, which no attribute may tell."""
+
+    def of_version(self, version: Mapping[str, str]) -> Self:
+        """The same run, made by that version of the code (`version_of`): the whole as a tag, its parts as metadata."""
+        tags = {name: value for name, value in version.items() if not name.startswith("mlflow.")}
+        parts = {name: value for name, value in version.items() if name not in tags}
+        return replace(self, tags={**tags, **self.tags}, metadata={**parts, **self.metadata})
 
     @property
     def root(self) -> SpanRecord:

@@ -30,11 +30,15 @@ def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[st
             server.use_experiment(experiment)
             return server
         server.close()
+    experiment_id = environ.get("MLFLOW_EXPERIMENT_ID")
     # Late: MLflow takes over four seconds of CPU to import, and a tracking server needs nothing of it.
     with IMPORTING:
         from graph_agent.tracing.mlflow_store import MlflowStore
+        from graph_agent.tracing.workspace_store import WorkspaceStore
 
-    return MlflowStore(tracking_uri, experiment=experiment, experiment_id=environ.get("MLFLOW_EXPERIMENT_ID"))
+    if tracking_uri == "databricks":
+        return WorkspaceStore(experiment=experiment, experiment_id=experiment_id)
+    return MlflowStore(tracking_uri, experiment=experiment, experiment_id=experiment_id)
 
 
 class ServerStore:

@@ -1,0 +1,81 @@
+"""MLflow tracking in a workspace: an experiment, traces, and the store their spans are uploaded to."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from tests.standin.server import serving
+
+EXPERIMENT = "123"
+NAME = "/Shared/agent"
+
+
+@dataclass
+class Tracking:
+    """What was stored. `routes` go to the stand-in."""
+
+    traces: dict[str, Any] = field(default_factory=dict)
+    """Trace infos by id."""
+
+    spans: dict[str, Any] = field(default_factory=dict)
+    """The uploaded spans by trace id."""
+
+    uploads: list[dict[str, str]] = field(default_factory=list)
+    """Headers of each upload to the store."""
+
+    started: list[str] = field(default_factory=list)
+    """Trace ids in the order of their calls, repeated ones included."""
+
+    store_url: str = ""
+    down: int = 0
+    """How many uploads the store will refuse."""
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/api/2.0/mlflow/experiments/get", self._experiment),
+            Route("/api/2.0/mlflow/experiments/get-by-name", self._experiment),
+            Route("/api/3.0/mlflow/traces", self._start, methods=["POST"]),
+            Route("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload", self._credentials),
+        ]
+
+    async def _experiment(self, request: Request) -> Response:
+        location = f"dbfs:/databricks/mlflow-tracking/{EXPERIMENT}"
+        found = {"experiment_id": EXPERIMENT, "name": NAME, "artifact_location": location, "lifecycle_stage": "active"}
+        return JSONResponse({"experiment": found})
+
+    async def _start(self, request: Request) -> Response:
+        info = (await request.json())["trace"]["trace_info"]
+        name = info["trace_id"]
+        self.started.append(name)
+        self.traces[name] = info
+        where = f"dbfs:/databricks/mlflow-tracking/{EXPERIMENT}/{name}/artifacts"
+        stored = {**info, "tags": {**info.get("tags", {}), "mlflow.artifactLocation": where}}
+        return JSONResponse({"trace": {"trace_info": stored}})
+
+    async def _credentials(self, request: Request) -> Response:
+        signed = f"{self.store_url}/{request.path_params['trace']}?signature=s3cret"
+        return JSONResponse({"credential_info": {"signed_uri": signed, "type": "AWS_PRESIGNED_URL", "headers": []}})
+
+    async def _upload(self, request: Request) -> Response:
+        if self.down:
+            self.down -= 1
+            return Response("no, s3cret", status_code=403)
+        self.uploads.append(dict(request.headers))
+        self.spans[request.path_params["trace"]] = json.loads(await request.body())["spans"]
+        return Response()
+
+
+@contextmanager
+def tracking() -> Iterator[Tracking]:
+    """Tracking with its store, which runs at an address of its own until the block ends."""
+    kept = Tracking()
+    store = Starlette(routes=[Route("/{trace}", kept._upload, methods=["PUT"])])
+    with serving(store) as url:
+        kept.store_url = url
+        yield kept
