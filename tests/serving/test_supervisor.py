@@ -20,7 +20,7 @@ from tests.wire import frames, gist, phases
 
 from graph_agent.catalog import Catalog, read_manifest
 from graph_agent.databricks import clients
-from graph_agent.tracing import RunRecorder
+from graph_agent.tracing import RunRecord, RunRecorder
 
 pytestmark = pytest.mark.anyio
 
@@ -500,7 +500,8 @@ async def test_the_trace_of_two_agents_at_once_is_one_tree(workspace: StandIn, p
     plan = ("CHAIN", "planner", None, asking)
     look = ("CHAIN", "retriever", None, ("RETRIEVER", "search_docs", None))
     use = ("CHAIN", "tools", None, ("TOOL", "main__tools__calculator", None))
-    root, *steps = (await _tree(catalog))[1:]
+    record = await _record(catalog)
+    root, *steps = tree(record)[1:]
     assert root == "supervisor"
     first, *agents, last = steps[1:]
     assert first == last == ("CHAIN", "supervisor", None, asking)
@@ -513,9 +514,12 @@ async def test_the_trace_of_two_agents_at_once_is_one_tree(workspace: StandIn, p
         ),
         "data": ("CHAIN", "data", None, ("CHAIN", "data", None, plan, use, plan)),
     }
+    # No span stands outside that tree.
+    assert [span for span in record.spans if span.parent is None] == [record.root]
+    assert len(record.spans) == 1 + 2 + 2 + 7 + 2 + 6 + 2
 
 
-async def _tree(catalog: Catalog) -> Any:
+async def _record(catalog: Catalog) -> RunRecord:
     graph: Any = await catalog.get("supervisor")
     recorder = RunRecorder(graph="supervisor", inputs=BOTH)
     stream = graph.astream(
@@ -527,7 +531,7 @@ async def _tree(catalog: Catalog) -> Any:
     )
     async for _ in stream:
         pass
-    return tree(recorder.close())
+    return recorder.close()
 
 
 async def test_the_manifest_loads_every_graph_without_a_call_and_studio_sees_the_agents(workspace: StandIn) -> None:
