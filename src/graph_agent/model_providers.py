@@ -25,12 +25,14 @@ class ModelName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "ModelName":
-        """Take it apart.
+        """Take it apart. A name alone is a serving endpoint's, as `valueFrom` of an app.yaml gives it.
 
         Raises:
             BadSetting: it is not of that form.
         """
-        provider, _, name = text.partition(":")
+        provider, colon, name = text.partition(":")
+        if not colon:
+            provider, name = "databricks", text
         if not provider or not name:
             raise BadSetting(f"model {text!r} must be 'provider:name', such as 'databricks:my-endpoint'", param="model")
         return cls(provider, name)

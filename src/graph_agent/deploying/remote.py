@@ -6,6 +6,7 @@ the next deploy takes for up to date.
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.deploying.manifest import Manifest
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """Uploads and downloads under way at a time."""
+
+UPLOAD_TRIES = 4
+RETRY_SECONDS = 60
+"""For one file, its waits included."""
 
 Place = Literal["files", "before"]
 
@@ -102,10 +107,15 @@ class Remote:
             return
 
     def _upload(self, path: str, content: bytes) -> None:
+        from databricks.sdk.retries import retried
         from databricks.sdk.service.workspace import ImportFormat
 
+        # The SDK retries every call but uploads, for it takes a form's fields for a stream it cannot rewind.
+        again = retried(
+            timeout=timedelta(seconds=RETRY_SECONDS), is_retryable=_broken_connection, max_attempts=UPLOAD_TRIES
+        )
         # RAW: any other format turns a Python file with a notebook's first line into a notebook.
-        self._client.workspace.upload(path, content, format=ImportFormat.RAW, overwrite=True)
+        again(self._client.workspace.upload)(path, content, format=ImportFormat.RAW, overwrite=True)
 
     def _download(self, path: str) -> bytes | None:
         from databricks.sdk.errors import NotFound
@@ -124,3 +134,11 @@ class Remote:
             return list(pool.map(act, paths))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _broken_connection(error: BaseException) -> str | None:
+    """Why to try again, as the SDK's retries ask; 429 and 503 are retried in any case."""
+    from requests import ConnectionError, Timeout
+    from requests.exceptions import ChunkedEncodingError
+
+    return "broken connection" if isinstance(error, ConnectionError | Timeout | ChunkedEncodingError) else None
