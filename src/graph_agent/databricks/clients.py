@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from databricks.sdk.core import Config
 
 RETRY_SECONDS = 20
-"""Bound on the SDK's own retries, and on each call that making a client takes.
+"""Bound on the SDK's own retries of a call; its default is 300 s."""
 
-Its default of 300 s would block a start on a dead host for minutes. With 20, making a client gives up after 20 s where
-nothing listens, and after 40 s where the host is silent (measured).
+MAKING_SECONDS = 10
+"""Bound on each call that making a client takes, retries included; by default a dead host holds it up for 300 s.
+
+Making one then gives up after 11 s where nothing listens, and after 20 s where the host is silent (measured).
 """
 
 NO_WORKSPACE = (
@@ -119,8 +121,8 @@ def _made(**kind: Any) -> "WorkspaceClient":
 
     silence = settings().request_seconds
     try:
-        config = Config(http_timeout_seconds=min(silence, RETRY_SECONDS), retry_timeout_seconds=RETRY_SECONDS, **kind)
-        config.http_timeout_seconds = silence
+        config = Config(http_timeout_seconds=min(silence, MAKING_SECONDS), retry_timeout_seconds=MAKING_SECONDS, **kind)
+        config.http_timeout_seconds, config.retry_timeout_seconds = silence, RETRY_SECONDS
         return WorkspaceClient(config=config)
     except AgentError:
         raise
