@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check lint types bench batch lock clean
+.PHONY: help setup dev test check lint types bench batch lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ lock: setup ## Resolve the dependencies anew into the hashed locks
 		grep -v -E '^(py4j|numpy|pandas|databricks-connect)==' > $(BATCH)/.constraints.txt
 	$(LOCK) pyproject.toml $(BATCH)/requirements.in --override $(BATCH)/overrides.txt -c $(BATCH)/.constraints.txt \
 		--no-emit-package databricks-connect -o $(BATCH)/requirements.txt
+
+deploy: setup ## Ship the app to Databricks Apps; TARGET=prod chooses a target, DRY_RUN=1 only prints the plan
+	@$(BIN)/graph-agent deploy $(if $(TARGET),--target $(TARGET)) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) $(if $(APP),--app $(APP))
 
 clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(BATCH)/.venv $(BATCH)/out
