@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -34,8 +35,8 @@ class Process(Service):
         self._listener = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
             self.log.append(line.decode())
             self._news.set()
         self._news.set()
@@ -43,7 +44,7 @@ class Process(Service):
     async def logged(self, words: str, *, times: int = 1) -> str:
         """The line in which these words were logged so many times."""
         while len(found := [line for line in self.log if words in line]) < times:
-            assert not self.process.stderr.at_eof(), "".join(self.log)  # type: ignore[union-attr]
+            assert not self.process.stdout.at_eof(), "".join(self.log)  # type: ignore[union-attr]
             self._news.clear()
             await self._news.wait()
         return found[-1]
@@ -61,7 +62,7 @@ async def graph_agent(*arguments: str, **settings: str) -> AsyncIterator[Process
     values = {"PYTHONPATH": str(SOURCE), "GRAPH_AGENT_TRACING": "off"} | settings
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "graph_agent", "serve", "--port", "0", *arguments,
-        stderr=asyncio.subprocess.PIPE, env=environ | values,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environ | values,
     )  # fmt: skip
     running = Process(process)
     try:
@@ -78,9 +79,16 @@ async def ready(*arguments: str, **settings: str) -> AsyncIterator[Process]:
     async with graph_agent("--config", str(GRAPHS), *arguments, **settings) as running:
         with anyio.fail_after(30):
             line = await running.logged("running on http")
-            running.url = next(word for word in line.split() if word.startswith("http://"))
+            running.url = address(line)
             await running.logged("ready: serving")
         yield running
+
+
+def address(line: str) -> str:
+    """The URL in a log line."""
+    found = re.search(r"http://[\w.:]+", line)
+    assert found is not None
+    return found[0]
 
 
 async def rest_of(reader: asyncio.StreamReader) -> list[Any]:
@@ -183,7 +191,7 @@ async def test_several_workers_end_their_streams_too(upstream: Upstream) -> None
     async with graph_agent("--config", str(GRAPHS), "--workers", "2", GRAPH_AGENT_MAX_SECONDS="9") as running:
         with anyio.fail_after(40):
             line = await running.logged("running on http")
-            running.url = next(word for word in line.split() if word.startswith("http://"))
+            running.url = address(line)
             await running.logged("ready: serving", times=2)
             reader, writer = await ask(running, upstream, stream=True)
         running.process.send_signal(signal.SIGTERM)
@@ -201,7 +209,7 @@ async def test_the_port_answers_before_the_graphs_are_loaded() -> None:
     async with graph_agent("--config", str(GRAPHS)) as running:
         with anyio.fail_after(10):
             line = await running.logged("running on http")
-            running.url = next(word for word in line.split() if word.startswith("http://"))
+            running.url = address(line)
             async with running.client() as client:
                 assert (await client.get("/health")).status_code == 200
                 took = time.monotonic() - started

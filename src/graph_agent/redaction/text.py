@@ -62,8 +62,8 @@ def found(text: str, here: Known | None) -> list[Span]:
 
 def _found(text: str, here: Known | None) -> Iterator[Span]:
     for known in (KNOWN, here):
-        if known is not None and known.pattern is not None:
-            yield from ((*match.span(), KNOWN_MARKER) for match in known.pattern.finditer(text))
+        if known is not None:
+            yield from ((*span, KNOWN_MARKER) for span in known.spans(text))
     lower = text.lower()
     for kind in KINDS:
         if any(hint in lower for hint in kind.hints):

@@ -12,7 +12,7 @@ from langgraph.pregel import Pregel
 from graph_agent.caller import Caller
 from graph_agent.errors import AgentError
 from graph_agent.protocol.dialects import Dialect
-from graph_agent.protocol.events import Event, ResponseHead
+from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.outgoing import Translator
 from graph_agent.runs.context import fill_context
@@ -106,6 +106,16 @@ class Run:
         if self.failure is not None:
             raise self.failure
         return response
+
+    @property
+    def status(self) -> Status:
+        """How it ended; `cancelled` until it has."""
+        return self._status
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return self._watch.usage
 
     async def ended(self) -> None:
         """Returns when the graph has stopped, however it did."""

@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound
+from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.runs.failures import describe
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
 from graph_agent.serving.identity import Identity, doubts, on_apps
 from graph_agent.serving.logs import log_uncaught
-from graph_agent.settings import Settings
+from graph_agent.serving.request_log import RequestLog
+from graph_agent.settings import Settings, as_environment
 
 if TYPE_CHECKING:
     from graph_agent.serving.service import Service
@@ -46,6 +48,7 @@ def create_app(
     environ = os.environ if environ is None else environ
     # Behind the proxy of Apps, which signs callers in, the header is the proxy's.
     bearer = settings.bearer_token is not None and not on_apps(environ)
+    KNOWN.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     endpoints = Endpoints(settings=settings, identity=identity, gate=gate)
@@ -69,7 +72,7 @@ def create_app(
     app = Starlette(
         routes=endpoints.routes(),
         lifespan=lifespan,
-        middleware=[Middleware(BearerGate, settings=settings)] if bearer else [],
+        middleware=[Middleware(RequestLog), *([Middleware(BearerGate, settings=settings)] if bearer else [])],
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     app.state.drain = endpoints.drain

@@ -15,10 +15,12 @@ from graph_agent.acting import acting_for
 from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns, Unauthenticated
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
+from graph_agent.redaction import redact_value
 from graph_agent.runs.failures import describe
 from graph_agent.serving.encoding import encode
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import RunSlots, read_body
+from graph_agent.serving.log_context import facts, note
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.settings import Settings
 
@@ -148,7 +150,9 @@ class Endpoints:
         service = await self._gate.passed()
         if self._stopping:
             raise _stopping()
-        invocation = service.parse(body)
+        with acting_for(token):
+            # The token is a secret here already: a caller may have pasted it.
+            invocation = service.parse(body)
         self._slots.take()
         try:
             run, trace_id = await service.open_run(invocation, caller=caller, dialect=dialect)
@@ -156,6 +160,7 @@ class Endpoints:
             self._slots.free()
             raise
         self._runs.add(run)
+        note(graph=run.head.model, user=caller.user, run_id=run.head.id, trace_id=trace_id, **_own_id(run))
         # The run's task begins here and carries the token on; nothing else of this request does.
         with acting_for(token):
             run.start(lambda: self._ended(run))
@@ -168,6 +173,8 @@ class Endpoints:
     def _ended(self, run: "Run") -> None:
         self._runs.discard(run)
         self._slots.free()
+        usage = run.usage
+        note(end=run.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
 
     def _stream(self, run: "Run", trace: Mapping[str, str] | None) -> EventStreamResponse:
         return EventStreamResponse(
@@ -216,6 +223,11 @@ class _Posted:
         await response(scope, receive, send)
 
 
+def _own_id(run: "Run") -> Mapping[str, str]:
+    """A request that came without an id is known by its run's."""
+    return {} if "request_id" in facts() else {"request_id": run.head.id}
+
+
 def _stopping() -> ServiceStopping:
     return ServiceStopping("the service is stopping; send the request again")
 
@@ -231,4 +243,4 @@ def error_response(error: AgentError, *, request_id: str | None = None) -> Respo
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    return JSONResponse(redact_value(error.body()), status_code=error.status, headers=headers)

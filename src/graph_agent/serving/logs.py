@@ -4,36 +4,87 @@ import asyncio
 import logging
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
+from graph_agent.redaction import redact, redact_value
 from graph_agent.runs.failures import describe
+from graph_agent.serving.log_context import facts
 
 logger = logging.getLogger(__name__)
 
+OF_EVERY_LINE = ("request_id", "run_id", "trace_id")
+"""What each line of a request tells, as far as it is known by then."""
+
 
 class DiscreetFormatter(logging.Formatter):
-    """Writes an exception as types and code places, also where a library or a graph logs its traceback."""
+    """Lines for people. Writes an exception as types and code places, and no secret, whoever logs it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; more than one line where its message has more."""
+        # Another formatter may have left the whole traceback there, and code lines there.
+        record.exc_text = record.stack_info = None
+        return redact(super().format(record))
 
     def formatException(self, ei: Any) -> str:
         """The exception in one line."""
         return describe(ei[1]) if ei[1] is not None else ""
 
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "plain": {"()": DiscreetFormatter, "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "graph_agent": {"level": "INFO"},
-        "uvicorn": {"level": "INFO"},
-        # It quotes whatever a callback raises, and stopping a run is done by raising from one.
-        "langchain_core.callbacks": {"level": "ERROR"},
-    },
-}
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: `time`, `level`, `logger`, `message`, the request's ids, the `exception` as types and
+    places, and what the record carries as `fields`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        known = facts()
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: known[name] for name in OF_EVERY_LINE if known.get(name)},
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = describe(record.exc_info[1])
+        return _dumped(redact_value(line))
+
+
+def _dumped(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=_type, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Half of a surrogate pair, mostly.
+        texts = {name: str(value).encode(errors="backslashreplace").decode() for name, value in line.items()}
+        return orjson.dumps(texts).decode()
+
+
+def _type(value: Any) -> str:
+    return f"<{type(value).__name__}>"
+
+
+def logging_config(log_format: str) -> dict[str, Any]:
+    """The configuration of every logger of a serving process, libraries' and uvicorn's included, as `dictConfig`
+    wants it; `log_format` is `json` or `text`."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": DiscreetFormatter, "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+            "json": {"()": JsonFormatter},
+        },
+        "handlers": {"stdout": {"class": "graph_agent.serving.log_writer.StdoutHandler", "formatter": log_format}},
+        "root": {"handlers": ["stdout"], "level": "WARNING"},
+        "loggers": {
+            "graph_agent": {"level": "INFO"},
+            "uvicorn": {"level": "INFO"},
+            # It quotes whatever a callback raises, and stopping a run is done by raising from one.
+            "langchain_core.callbacks": {"level": "ERROR"},
+        },
+    }
 
 
 def log_uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -43,9 +94,10 @@ def log_uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
 
 
 def log_uncaught_elsewhere() -> None:
-    """The same for threads and destructors, which Python otherwise prints with what the exception says."""
+    """The same for threads, destructors and warnings, which Python otherwise prints with what the exception says."""
     threading.excepthook = lambda args: _log(f"thread {args.thread.name if args.thread else ''}", args.exc_value)
     sys.unraisablehook = lambda args: _log("destructor", args.exc_value)
+    logging.captureWarnings(True)
 
 
 def _log(where: str, error: BaseException | None) -> None:

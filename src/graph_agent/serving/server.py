@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from graph_agent.errors import AgentError
 from graph_agent.runs.failures import describe
 from graph_agent.serving.app import create_app
-from graph_agent.serving.logs import LOGGING, log_uncaught_elsewhere
+from graph_agent.serving.logs import log_uncaught_elsewhere, logging_config
 from graph_agent.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def serve(settings: Settings, *, workers: int = 1) -> int:
 def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -> int:
     """Serve in this process, on `sockets` if they are bound already."""
     failures: list[AgentError] = []
+    # Else MLflow gives its loggers a handler of its own, which writes what exceptions say.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 
     def stop(error: AgentError) -> None:
         failures.append(error)
@@ -78,7 +80,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -
             app,
             host=settings.host,
             port=settings.port,
-            log_config=LOGGING,
+            log_config=logging_config(settings.log_format),
             access_log=False,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             server_header=False,
@@ -93,6 +95,8 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -
 
 def leave(status: int) -> NoReturn:
     """End the process now: threads of synchronous nodes and native libraries would hold the interpreter open."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     for stream in (1, 2):
         try:
             os.fsync(stream)

@@ -11,7 +11,7 @@ import socket
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
-from graph_agent.serving.logs import LOGGING
+from graph_agent.serving.logs import logging_config
 from graph_agent.serving.server import leave, serve_here
 from graph_agent.settings import Settings
 
@@ -23,7 +23,7 @@ NOT_LOADED = 1
 
 def serve_with_workers(settings: Settings, count: int) -> int:
     """Serve with `count` processes until SIGTERM or SIGINT; the exit status."""
-    logging.config.dictConfig(LOGGING)
+    logging.config.dictConfig(logging_config(settings.log_format))
     try:
         listening = listening_socket(settings.host, settings.port)
     except OSError as error:

@@ -1,0 +1,81 @@
+"""Log lines to standard output by a thread of its own: a slow reader of the log must not hold up the event loop."""
+
+import contextlib
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+
+MOST_WAITING = 10_000
+"""Lines that may wait for a slow reader; further ones are dropped and counted."""
+
+FLUSH_SECONDS = 1.0
+
+STDOUT = 1
+
+
+class StdoutHandler(logging.Handler):
+    """Formats where the line is logged, as the request's context is there, and writes elsewhere."""
+
+    def __init__(self, *, descriptor: int = STDOUT, most_waiting: int = MOST_WAITING) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: queue.Queue[bytes] = queue.Queue(most_waiting)
+        self._dropped = 0
+        self._writer: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue one line; never waits."""
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        self._queue(line)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be formatted: logging itself would print its arguments."""
+        error = sys.exc_info()[0]
+        place = f"{record.filename}:{record.lineno} ({error.__name__ if error else 'unknown'})"
+        self._queue(self._own(logging.ERROR, f"a log line could not be written: {record.name} at {place}"))
+
+    def flush(self) -> None:
+        """Wait until what was logged is written, for at most a second."""
+        ends = time.monotonic() + FLUSH_SECONDS
+        while self._waiting.unfinished_tasks and time.monotonic() < ends:
+            time.sleep(0.005)
+
+    def _queue(self, line: str) -> None:
+        if self._writer is None:
+            with self.lock or contextlib.nullcontext():
+                self._start()
+        try:
+            self._waiting.put_nowait(line.encode(errors="backslashreplace") + b"\n")
+        except queue.Full:
+            self._dropped += 1
+
+    def _start(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._work, name="log-writer", daemon=True)
+            self._writer.start()
+
+    def _work(self) -> None:
+        while True:
+            line = self._waiting.get()
+            self._write(line)
+            if self._dropped and self._waiting.empty():
+                dropped, self._dropped = self._dropped, 0
+                words = f"{dropped} log lines were dropped: whoever reads standard output was too slow"
+                self._write(self._own(logging.WARNING, words).encode() + b"\n")
+            self._waiting.task_done()
+
+    def _write(self, line: bytes) -> None:
+        # Nobody reads any more: there is no one to tell.
+        with contextlib.suppress(OSError):
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+
+    def _own(self, level: int, words: str) -> str:
+        return self.format(logging.LogRecord(__name__, level, __file__, 0, words, None, None))

@@ -1,0 +1,101 @@
+"""One log line per request, and the id by which its lines are found."""
+
+import logging
+import re
+import time
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from graph_agent.redaction import hiding, redact
+from graph_agent.serving.log_context import Facts, note, noting
+
+logger = logging.getLogger(__name__)
+
+PROBES = frozenset({"/health", "/ready"})
+"""Asked every few seconds by whoever watches the service: their lines are at level DEBUG."""
+
+CREDENTIALS = frozenset({b"authorization", b"x-forwarded-access-token", b"cookie", b"proxy-authorization"})
+
+SHORTEST_CREDENTIAL = 16
+"""Characters; clients of a service that asks for none send words such as `anything`, which answers hold too."""
+
+MOST_PATH = 200
+"""Characters of a path that are logged; the query never is."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+class RequestLog:
+    """ASGI middleware, the outermost. A well-formed `X-Request-Id` is kept and answered with; else the response's own
+    id is the request's. What the request's headers hold as credentials is redacted wherever it turns up."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        with noting() as facts, hiding(_credentials(scope["headers"])):
+            given = _given_id(scope["headers"])
+            if given is not None:
+                note(request_id=given)
+
+            async def answered(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    facts["status"] = message["status"]
+                    message = {**message, "headers": _named(message.get("headers", ()), facts, given)}
+                await send(message)
+
+            try:
+                await self._app(scope, receive, answered)
+            finally:
+                _log(scope, facts, time.monotonic() - began)
+
+
+def _log(scope: Scope, facts: Facts, seconds: float) -> None:
+    method, path, status = scope["method"], scope["path"][:MOST_PATH], facts.get("status", 499)
+    fields = {
+        **facts,
+        "method": method,
+        "path": path,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 1),
+    }
+    level = logging.DEBUG if path in PROBES else logging.INFO
+    words = "%s %s %d in %d ms"
+    logger.log(level, words, method, path, status, round(seconds * 1000), extra={"fields": fields})
+
+
+def _named(headers: Iterable[tuple[bytes, bytes]], facts: Facts, given: str | None) -> list[tuple[bytes, bytes]]:
+    """The answer's headers with the request's id."""
+    kept = list(headers)
+    own = next((value.decode("latin-1") for name, value in kept if name.lower() == b"x-request-id"), None)
+    if given is None:
+        if own is not None:
+            facts["request_id"] = own
+        return kept
+    kept = [(name, value) for name, value in kept if name.lower() != b"x-request-id"]
+    return [*kept, (b"x-request-id", given.encode("latin-1"))]
+
+
+def _given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The proxy's name for the request, unless it could be anything else: it is logged and sent back."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            return text if _ID.fullmatch(text) and redact(text) == text else None
+    return None
+
+
+def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    found: list[str] = []
+    for name, value in headers:
+        text = value.decode("latin-1")
+        if name == b"cookie":
+            found += [cookie.partition("=")[2].strip() for cookie in text.split(";")]
+        elif name in CREDENTIALS:
+            found.append(text.rpartition(" ")[2])
+    return [one for one in found if len(one) >= SHORTEST_CREDENTIAL]
