@@ -441,3 +441,36 @@ async def test_the_client_of_databricks_mcp_hides_a_401_which_is_why_it_is_not_u
     with pytest.raises(BaseExceptionGroup) as raised:
         await DatabricksMultiServerMCPClient([server]).get_tools()
     assert raised.group_contains(httpx.UnsupportedProtocol)
+
+
+async def test_of_too_many_sessions_the_one_unused_for_longest_is_ended(standing: StandIn) -> None:
+    from graph_agent.databricks.mcp_sessions import Sessions
+
+    async def nobody() -> Mapping[str, str]:
+        return {}
+
+    with serving(Starlette(routes=[mcp_route("/mcp", stateless=False)])) as url, anyio.fail_after(30):
+        sessions = Sessions(most=2, idle_seconds=60, seconds=5)
+        try:
+            kept = [await sessions.get(("weather", str(user)), url + "/mcp", nobody) for user in (0, 1, 0, 2)]
+            assert kept[0] is kept[2]
+            await kept[1].ended()
+            assert [session.alive for session in kept] == [True, False, True, True]
+            assert [tool.name for tool in await kept[0].tools(seconds=5)] == ["forecast"]
+        finally:
+            await sessions.close()
+        assert not any(session.alive for session in kept)
+
+
+def test_sessions_end_with_the_event_loop_they_belong_to(standing: StandIn) -> None:
+    source = McpTools([McpServer.external("weather")])
+
+    async def uses() -> str:
+        tool = await named(source, "weather__forecast")
+        return str(await tool.ainvoke({"city": "Oslo"}))
+
+    # Two loops, one after the other: nothing of the first is left to the second.
+    for _ in range(2):
+        standing.forget()
+        assert asyncio.run(uses()) == "Rain in Oslo."
+        assert methods(standing, EXTERNAL)[:4] == [*OPENING, "tools/list", "tools/call"]

@@ -7,14 +7,14 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from langchain_core.tools import BaseTool, ToolException
 
-from graph_agent.acting import user_token
+from graph_agent.acting import EXPIRED, user_token
 from graph_agent.databricks.clients import actor, headers_for, settings, workspace_client
 from graph_agent.databricks.mcp_servers import McpServer
 from graph_agent.databricks.remote_tool import RemoteTool, bounded
@@ -272,19 +272,24 @@ def _or_scope(server: McpServer) -> str:
     return f", or the app lacks the user scope {server.scope}" if server.scope else ""
 
 
-def _headers(server: McpServer, key: str) -> Callable[[], Mapping[str, str]]:
+def _headers(server: McpServer, key: str) -> Callable[[], Awaitable[Mapping[str, str]]]:
     """The headers of a session's requests, for as long as it lives."""
     if server.acting_as == "nobody":
         return server.extra_headers
     if key == "app":
-        return lambda: {**headers_for("app"), **server.extra_headers()}
+
+        async def of_app() -> Mapping[str, str]:
+            # In a thread: the app's token may have to be minted.
+            return {**await asyncio.to_thread(headers_for, "app"), **await server.extra_headers()}
+
+        return of_app
     # The session is this token's, and no other's can be sent in it.
     token = user_token()
 
-    def of_user() -> Mapping[str, str]:
+    async def of_user() -> Mapping[str, str]:
         if token.expired():
-            raise Unauthenticated("the user's token has expired")
-        return {"Authorization": f"Bearer {token.value}", **server.extra_headers()}
+            raise Unauthenticated(EXPIRED)
+        return {"Authorization": f"Bearer {token.value}", **await server.extra_headers()}
 
     return of_user
 

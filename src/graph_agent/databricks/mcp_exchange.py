@@ -7,7 +7,7 @@ request it belongs to, and the session goes on.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import httpx
@@ -32,14 +32,14 @@ EVENTS = "text/event-stream"
 
 
 class PerRequest(httpx.Auth):
-    """Headers asked for at each request, off the event loop: the app's token may have to be minted."""
+    """Headers asked for at each request: the app's token may have to be minted."""
 
-    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, headers: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
         self._headers = headers
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         try:
-            headers = await asyncio.to_thread(self._headers)
+            headers = await self._headers()
         except Exception as error:
             raise ExchangeFailed("credentials") from error
         request.headers.update(headers)

@@ -1,5 +1,6 @@
 """MCP servers as a graph declares them: where each is, whose permissions its calls use, and what those must be."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -82,9 +83,9 @@ class McpServer:
             raise ConfigurationError(f"{name!r} does not name a schema; write it as {form}")
         return cls(name=name, kind=kind, place=_path(kind, *parts), acting_as=acting_as)
 
-    def extra_headers(self) -> Mapping[str, str]:
+    async def extra_headers(self) -> Mapping[str, str]:
         """`headers`, asked for where they are a function."""
-        return self.headers() if callable(self.headers) else self.headers
+        return await asyncio.to_thread(self.headers) if callable(self.headers) else self.headers
 
     def tool_name(self, remote: str) -> str:
         """What the model calls a tool of it: chat endpoints take 64 characters of letters, digits, `_` and `-`."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from graph_agent.databricks.mcp_exchange import FAILED, Exchange, ExchangeFailed
 MOST_TOOLS = 256
 """Of one server; a model chooses badly among far fewer."""
 
-Headers = Callable[[], Mapping[str, str]]
+Headers = Callable[[], Awaitable[Mapping[str, str]]]
 Answer = TypeVar("Answer", types.ListToolsResult, types.CallToolResult)
 
 
