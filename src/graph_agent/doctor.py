@@ -6,28 +6,22 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from graph_agent.databricks.checkup import databricks
 from graph_agent.errors import AgentError
+from graph_agent.finding import Finding
 from graph_agent.settings import Settings
 
 LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "bs4", "rich")
 NEEDED_BYTES = 3 * 1024**3
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: whether it is well, what was seen, and what to do if it is not."""
-
-    well: bool
-    what: str
-    mend: str = ""
-
-
 def doctor(settings: Settings) -> int:
     """Look at everything and print it; the exit status, 1 when something is to be mended."""
-    findings = [finding for look in LOOKS for finding in look(settings)]
+    # What runs on Apps has neither the local workspace nor a port to choose.
+    looks = EVERYWHERE if os.environ.get("DATABRICKS_APP_NAME") else EVERYWHERE + ON_A_LAPTOP
+    findings = [finding for look in looks for finding in look(settings)]
     for finding in findings:
         print(f"{'ok  ' if finding.well else 'MEND'} {finding.what}")
         if not finding.well:
@@ -105,4 +99,5 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     )
 
 
-LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _graphs, _workspace, _weights, _port, _disk)
+EVERYWHERE: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _graphs, databricks)
+ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_workspace, _weights, _port, _disk)

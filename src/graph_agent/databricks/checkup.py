@@ -1,0 +1,158 @@
+"""What `graph-agent doctor` looks at in a Databricks workspace: sign-in, endpoint, index, experiment, user scopes."""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.databricks.clients import workspace_client
+from graph_agent.errors import AgentError
+from graph_agent.finding import Finding
+from graph_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+BUNDLE = Path("databricks.yml")
+
+SCOPES: Mapping[str, str] = {
+    "model-serving": "serving.serving-endpoints",
+    "vector-search": "vectorsearch.vector-search-indexes",
+}
+"""What a user's token must be allowed for a graph that asks a model and an index; each with its older name."""
+
+
+def databricks(settings: Settings) -> Iterator[Finding]:
+    """Findings about the workspace of the environment; none where no workspace is named."""
+    host = os.environ.get("DATABRICKS_HOST")
+    if host:
+        signed_in = yield from _signed_in(host)
+        if signed_in is not None:
+            yield from _model(signed_in, settings)
+            yield from _index(signed_in, settings)
+            yield from _experiment(signed_in, settings)
+        if settings.authorization != "app":
+            yield from _scopes(signed_in)
+
+
+def declared_scopes(document: Any) -> frozenset[str]:
+    """`user_api_scopes` of the apps of a bundle, those of its targets included."""
+    if not isinstance(document, dict):
+        return frozenset()
+    layers = [document, *(document.get("targets") or {}).values()]
+    apps = [app for layer in layers for app in (((layer or {}).get("resources") or {}).get("apps") or {}).values()]
+    return frozenset(scope for app in apps for scope in (app or {}).get("user_api_scopes") or ())
+
+
+def _signed_in(host: str) -> Generator[Finding, None, "WorkspaceClient | None"]:
+    try:
+        client = workspace_client()
+        name = client.current_user.me().user_name
+    except AgentError as error:
+        yield Finding(False, f"sign-in to {host}", error.message)
+    except Exception as error:
+        yield Finding(
+            False,
+            f"sign-in to {host} ({type(error).__name__})",
+            "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or DATABRICKS_TOKEN",
+        )
+    else:
+        yield Finding(True, f"signed in to {host} as {name}")
+        return client
+    return None
+
+
+def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
+    provider, _, name = settings.model.partition(":")
+    if provider != "databricks":
+        return
+    what = f"model endpoint {name}"
+    mend = f"create the serving endpoint {name}, or name another in GRAPH_AGENT_MODEL"
+    grant = f"grant the app's service principal CAN_QUERY on the serving endpoint {name}"
+    found = yield from _looked_up(what, lambda: client.serving_endpoints.get(name), missing=mend, denied=grant)
+    if found is not None:
+        ready = found.state is not None and found.state.ready is not None and found.state.ready.value == "READY"
+        yield Finding(ready, f"{what} {'is' if ready else 'is not'} ready", "look at its state in the workspace")
+
+
+def _index(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
+    what = f"index {settings.index}"
+    mend = "create the Vector Search index, or name another in GRAPH_AGENT_INDEX"
+    grant = f"grant the app's service principal SELECT on {settings.index}, USE CATALOG and USE SCHEMA"
+    look = client.vector_search_indexes.get_index
+    found = yield from _looked_up(what, lambda: look(settings.index), missing=mend, denied=grant)
+    if found is not None:
+        ready = found.status is not None and bool(found.status.ready)
+        yield Finding(ready, f"{what} {'is' if ready else 'is not'} ready", "wait for its first sync, or start one")
+
+
+def _experiment(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
+    number = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    tracking = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if settings.tracing == "off" or not tracking.startswith("databricks"):
+        return
+    what = f"MLflow experiment {number or settings.experiment}"
+    mend = "create the experiment, and set MLFLOW_EXPERIMENT_ID to its id"
+    grant = f"grant the app's service principal CAN_EDIT on the {what}"
+
+    def look() -> Any:
+        if number:
+            return client.experiments.get_experiment(number)
+        return client.experiments.get_by_name(settings.experiment)
+
+    found = yield from _looked_up(what, look, missing=mend, denied=grant)
+    if found is not None:
+        yield Finding(True, what)
+
+
+def _looked_up(
+    what: str, look: Callable[[], Any], *, missing: str, denied: str
+) -> Generator[Finding, None, Any | None]:
+    from databricks.sdk import errors
+
+    try:
+        return look()
+    except errors.NotFound:
+        yield Finding(False, f"{what} does not exist", missing)
+    except errors.PermissionDenied:
+        yield Finding(False, f"{what} may not be seen", denied)
+    except Exception as error:
+        yield Finding(False, f"{what} could not be looked up ({type(error).__name__})", "try again")
+    return None
+
+
+def _scopes(client: "WorkspaceClient | None") -> Iterator[Finding]:
+    app = os.environ.get("DATABRICKS_APP_NAME")
+    if BUNDLE.is_file():
+        yield from _enough(
+            f"user scopes in {BUNDLE}", _of_bundle(), f"add it to user_api_scopes of the app in {BUNDLE}"
+        )
+    elif not app:
+        yield Finding(False, f"user scopes: no {BUNDLE} here", "run doctor in the folder of the bundle")
+    if app and client is not None:
+        try:
+            granted = client.apps.get(app).effective_user_api_scopes or ()
+        except Exception as error:
+            # An app need not be allowed to see itself.
+            yield Finding(True, f"user scopes of the app {app} cannot be seen from here ({type(error).__name__})")
+        else:
+            yield from _enough(f"user scopes of the app {app}", granted, "add it to the app, and deploy again")
+
+
+def _of_bundle() -> frozenset[str]:
+    # Late: only this look needs it.
+    import yaml
+
+    try:
+        return declared_scopes(yaml.safe_load(BUNDLE.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
+        return frozenset()
+
+
+def _enough(what: str, scopes: Iterable[str], mend: str) -> Iterator[Finding]:
+    given = set(scopes)
+    lacking = [scope for scope, older in SCOPES.items() if not given & {scope, older}]
+    for scope in lacking:
+        yield Finding(False, f"{what}: {scope} is missing", mend)
+    if not lacking:
+        yield Finding(True, f"{what}: {', '.join(SCOPES)}")

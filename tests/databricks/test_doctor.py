@@ -1,0 +1,116 @@
+"""`graph-agent doctor` in a workspace: what is missing is named, and how to mend it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from tests.databricks.service import GRAPHS
+from tests.standin.server import StandIn, stand_in
+
+from graph_agent.cli import main
+
+BUNDLE = "resources: {{apps: {{agent: {{name: agent, user_api_scopes: [{}]}}}}}}"
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The working folder, a laptop's local model looked for in an empty cache."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GRAPH_AGENT_CACHE_DIR", str(tmp_path / "cache"))
+    # As on Apps: nothing of the laptop's is looked at.
+    monkeypatch.setenv("DATABRICKS_APP_NAME", "agent")
+    return folder
+
+
+def diagnosed(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    status = main(["doctor", "--config", str(GRAPHS)])
+    return status, capsys.readouterr().out
+
+
+def test_a_workspace_in_order_is_well(standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = diagnosed(capsys)
+    assert (status, "MEND" in said) == (0, False), said
+    assert "signed in to" in said
+    assert "model endpoint local-model is ready" in said
+    assert "index main.docs.project is ready" in said
+
+
+def test_what_does_not_exist_is_named(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_MODEL", "databricks:no-such-endpoint")
+    monkeypatch.setenv("GRAPH_AGENT_INDEX", "main.docs.nothing")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "404")
+    status, said = diagnosed(capsys)
+    assert status == 1
+    assert "model endpoint no-such-endpoint does not exist\n     -> create the serving endpoint" in said
+    assert "index main.docs.nothing does not exist" in said
+    assert "MLflow experiment 404 does not exist\n     -> create the experiment" in said
+
+
+def test_what_may_not_be_seen_says_which_grant_is_missing(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standing.fail("/api/2.0/serving-endpoints/", 403)
+    standing.fail("/vector-search/indexes/", 403)
+    status, said = diagnosed(capsys)
+    assert status == 1
+    assert "CAN_QUERY on the serving endpoint local-model" in said
+    assert "SELECT on main.docs.project" in said
+
+
+def test_credentials_that_are_refused_are_named_and_not_shown(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", "wrong-secret")
+    status, said = diagnosed(capsys)
+    assert status == 1
+    assert "DATABRICKS_CLIENT_SECRET" in said
+    assert "wrong-secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("declared", "missing"),
+    [
+        ("model-serving, vector-search", []),
+        ("serving.serving-endpoints, vectorsearch.vector-search-indexes", []),
+        ("model-serving", ["vector-search"]),
+        ("", ["model-serving", "vector-search"]),
+    ],
+)
+def test_scopes_of_user_authorization_are_looked_for_in_the_bundle(
+    standing: StandIn,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    declared: str,
+    missing: Sequence[str],
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+    (here / "databricks.yml").write_text(BUNDLE.format(declared))
+    status, said = diagnosed(capsys)
+    assert status == bool(missing)
+    for scope in missing:
+        assert f"databricks.yml: {scope} is missing\n     -> add it to user_api_scopes" in said
+
+
+def test_scopes_the_app_really_has_are_compared(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def app(request: Request) -> Response:
+        return JSONResponse({"name": "agent", "effective_user_api_scopes": ["iam.current-user:read", "vector-search"]})
+
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user-required")
+    with stand_in(tmp_path / "workspace", more=[Route("/api/2.0/apps/agent", app)]) as standing:
+        for name, value in standing.environment().items():
+            monkeypatch.setenv(name, value)
+        status, said = diagnosed(capsys)
+    assert status == 1
+    assert "user scopes of the app agent: model-serving is missing" in said
+    assert "vector-search is missing" not in said
