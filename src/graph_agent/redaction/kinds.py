@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# A boundary: no word goes on here. An escaped line end, as in JSON within a text, is one too.
-_EDGE = r"(?:(?<![\w-])|(?<=\\[nrt]))"
+# A boundary: no word goes on here. An escaped character, as in JSON or an address within a text, is one too.
+_EDGE = r"(?:(?<![\w-])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))"
 # A digit soon, which words do not have. Bounded, as it is asked at every boundary.
 _DIGIT = r"(?=[^\s\"'\\]{0,63}\d)"
 # A value; a call or an item of a list is code.
 _VALUE = r"[^\s\"'`,;&<>(){}\[\]\\|]"
 _ARMOUR = r"(?:[\w+/=\s:,]|\\{1,3}[nrt]|-(?!-))"
-_QUOTE = r"(?:\\{0,3}[\"'])"
+_QUOTE = r"(?:\\{0,7}[\"'])"
 _CODE = r"(?!\w[\w.]{0,99}[(\[])"
 _KEY = (
     r"(?:pass(?:word|wd|phrase)|pwd|client[_-]?secret|secret[_-]?(?:access[_-]?)?key|api[_-]?(?:key|token)"
