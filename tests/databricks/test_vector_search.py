@@ -252,6 +252,22 @@ async def test_twenty_users_at_once_search_each_with_their_own_token(standing: S
         assert call.token == f"user-{text.removeprefix('timeout of ')}"
 
 
+async def test_twenty_users_who_come_first_wait_for_one_set_up(standing: StandIn) -> None:
+    search = DocumentSearch(index=INDEX, acting_as="user")
+    await asyncio.gather(*(found_by(search, f"timeout of {name}", user=name) for name in USERS))
+    assert {call.token for call in standing.calls()} == {f"user-{name}" for name in USERS}
+    assert len(standing.calls()) == len(USERS)
+    # The workspace's configuration is read once, and without credentials.
+    assert [call.token for call in standing.calls(sign_in=True) if call not in standing.calls()] == ["", ""]
+
+
+async def test_twenty_searches_of_the_app_build_one_tool(standing: StandIn) -> None:
+    search = DocumentSearch(index=INDEX)
+    await asyncio.gather(*(found_by(search, f"timeout of {name}") for name in USERS))
+    assert len(standing.calls(QUERY)) == len(USERS)
+    assert len(standing.calls()) == len(USERS) + 4
+
+
 async def test_without_a_user_token_nothing_is_asked_and_the_app_never_stands_in(standing: StandIn) -> None:
     search = DocumentSearch(index=INDEX, acting_as="user")
     with pytest.raises(Unauthenticated):

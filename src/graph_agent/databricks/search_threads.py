@@ -93,8 +93,8 @@ def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
 def limit_waiting(seconds: float) -> None:
     """Give this thread's connection to the index a time limit per attempt; the client has none and takes none.
 
-    The client keeps one `requests` session per thread. With the limit, a thread that an index left waiting returns
-    after at most four times `seconds`: the client tries four times.
+    The client keeps one `requests` session per thread, and tries four times. With the limit, a thread that an index
+    left waiting returns after at most four times `seconds` and three waits of up to 20 s.
     """
     with IMPORTING:
         from databricks.ai_search import utils  # type: ignore[import-untyped]
