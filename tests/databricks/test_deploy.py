@@ -13,7 +13,10 @@ from tests.standin.apps import ANSWERS, FAILS, Apps, DeployedApp
 from tests.standin.server import StandIn, serving, stand_in
 
 from graph_agent.deploying.deploy import Waits, deploy
+from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.errors import AgentError, BadBundle, DeployRefused
+from graph_agent.serving.app import create_app
+from graph_agent.settings import Settings
 
 BUNDLE = """
 bundle: {name: shop}
@@ -505,3 +508,48 @@ def test_a_broken_project_is_refused(shop: Shop, file: str, old: str, new: str, 
     shop.put(file, text.replace("  size:", "  loop: {default: 'x${var.loop}'}\n  size:"))
     shop.commit()
     assert message in refused(shop, AgentError)
+
+
+def test_the_workspaces_own_words_are_told_without_secrets(shop: Shop) -> None:
+    words = "Preview is off for token dapi" + "0123456789abcdef" * 2
+    shop.standing.fail("^/api/2.0/apps$", 400, method="POST", body={"error_code": "BAD_REQUEST", "message": words})
+    assert shop.deploy() == 1
+    assert "the workspace refused: Preview is off for token [redacted" in shop.said[-1]
+    assert "0123456789abcdef" not in shop.said[-1]
+
+
+@pytest.mark.parametrize("path", ["/apps/shop-dev$", "workspace/list"])
+def test_a_workspace_that_fails_before_anything_is_changed_is_an_error_of_ours(shop: Shop, path: str) -> None:
+    shop.standing.fail(path, 500, times=9)
+    assert "what shop-dev is like now cannot be read: the workspace refused" in refused(shop)
+
+
+def test_the_smoke_test_reads_what_the_service_really_streams(shop: Shop) -> None:
+    graphs = Path(__file__).parents[1] / "graphs" / "langgraph.json"
+    with serving(create_app(Settings(config=graphs, graph="echo", tracing="off"))) as url:
+        shop.apps.url = url
+        assert shop.deploy(waits=Waits(ready=60)) == 0
+    assert any(line.startswith("the app answers: first word after") for line in shop.said)
+
+
+def test_an_app_that_does_not_start_here_is_not_deployed(shop: Shop) -> None:
+    shop.put(
+        "app.yaml", APP.replace("[python, -m, graph_agent, serve]", "[python, -c, 'print(7); raise SystemExit(3)']")
+    )
+    shop.commit()
+    message = refused(shop, rehearse=rehearse)
+    assert message == "the app does not start from the files to upload: it ended with status 3\n  | 7"
+
+
+def test_an_app_that_is_never_ready_here_is_not_waited_for_for_ever(shop: Shop) -> None:
+    shop.put("app.yaml", APP.replace("[python, -m, graph_agent, serve]", "[python, -c, 'import time; time.sleep(60)']"))
+    shop.commit()
+    assert "it was not ready in 0.5 s" in refused(shop, rehearse=rehearse, waits=Waits(start=0.5))
+
+
+def test_what_is_not_committed_is_pointed_out(shop: Shop) -> None:
+    shop.put("a.py", "graph = 3\n")
+    shop.put("new.py", "")
+    assert shop.deploy() == 0
+    assert "warning: not committed: a.py, new.py; new files are not uploaded" in shop.said
+    assert shop.apps.below(FILES)["a.py"] == b"graph = 3\n"

@@ -10,15 +10,15 @@ from graph_agent.databricks.apps import oauth_headers
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.deploying.app_file import AppFile, read_app_file
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
-from graph_agent.deploying.manifest import Manifest
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform, Say
 from graph_agent.deploying.preflight import check_host, check_resources, standing_app, who_deploys
 from graph_agent.deploying.rehearsal import rehearse
-from graph_agent.deploying.release import Release, told
+from graph_agent.deploying.release import Release
 from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.smoke import ask_once
 from graph_agent.deploying.sources import Sources, read_sources
+from graph_agent.deploying.telling import refusing
 from graph_agent.errors import AgentError, DeployFailed, DeployRefused
 
 if TYPE_CHECKING:
@@ -79,8 +79,9 @@ def deploy(
     for line in check_resources(client, bundle):
         say(f"found {line}")
     remote = Remote(client, root=bundle.root)
-    standing = standing_app(client, bundle.app)
-    manifest, listed = _seen(remote)
+    with refusing(f"what {bundle.app} is like now cannot be read"):
+        standing = standing_app(client, bundle.app)
+        manifest, listed = remote.manifest(), remote.listed()
     plan = make_plan(
         bundle,
         sources,
@@ -119,7 +120,8 @@ def deploy(
 def _carried_out(release: Release, say: Say) -> int:
     try:
         if not release.plan.deploys:
-            release.grant()
+            with refusing("the permissions were not set"):
+                release.grant()
             say(f"permissions of {release.plan.bundle.app} are set")
             return 0
         app = release.carry_out()
@@ -133,13 +135,6 @@ def _carried_out(release: Release, say: Say) -> int:
 def _check(client: "WorkspaceClient", url: str, waits: Waits) -> str:
     answered = ask_once(url, oauth_headers(client), ready_seconds=waits.ready, answer_seconds=waits.answer)
     return f"the app answers: first word after {answered.first_word:.1f} s, all after {answered.all:.1f} s"
-
-
-def _seen(remote: Remote) -> tuple[Manifest, dict[str, int | None]]:
-    try:
-        return remote.manifest(), remote.listed()
-    except Exception as error:
-        raise DeployRefused(f"the app's folder in the workspace cannot be read: {told(error)}") from error
 
 
 def _client() -> "WorkspaceClient":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.databricks.apps import check_oauth
 from graph_agent.deploying.bundle import Bundle
+from graph_agent.deploying.telling import told
 from graph_agent.errors import DeployRefused, Unauthenticated
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def who_deploys(client: "WorkspaceClient") -> str:
     except Unauthenticated as error:
         raise DeployRefused(f"the app could not be asked after its deployment: {error.message}") from None
     except DatabricksError as error:
-        raise DeployRefused(f"the workspace did not accept the credentials ({type(error).__name__})") from error
+        raise DeployRefused(f"the credentials are not accepted: {told(error)}") from error
     except Exception as error:
         # Whatever signing in meets: no network, no such host, a command that is missing.
         raise DeployRefused(
@@ -91,8 +92,8 @@ def _wrong(look: Callable[..., Any], client: "WorkspaceClient", fields: Mapping[
         return "is not yours to see, so you cannot give it to an app"
     except KeyError as error:
         return f"has no {error.args[0]}"
-    except (DatabricksError, OSError) as error:
-        return f"could not be looked up ({type(error).__name__})"
+    except (DatabricksError, OSError, TimeoutError) as error:
+        return f"could not be looked up: {told(error)}"
     return ""
 
 

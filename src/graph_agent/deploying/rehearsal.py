@@ -16,6 +16,7 @@ import httpx
 from graph_agent.deploying.app_file import AppFile
 from graph_agent.deploying.sources import Source
 from graph_agent.errors import DeployRefused
+from graph_agent.redaction import redact
 
 LAST_LINES = 15
 """Lines of the app's output shown when it does not become ready."""
@@ -103,4 +104,4 @@ def _free_port() -> int:
 
 def _tail(output: Path) -> str:
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"  | {line}" for line in lines[-LAST_LINES:])
+    return "\n".join(f"  | {redact(line)}" for line in lines[-LAST_LINES:])

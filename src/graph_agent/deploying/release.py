@@ -10,7 +10,8 @@ from graph_agent.deploying.platform import Platform, Say, same_again, writable
 from graph_agent.deploying.preflight import Standing
 from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.sources import Source
-from graph_agent.errors import AgentError, DeployFailed
+from graph_agent.deploying.telling import told
+from graph_agent.errors import DeployFailed
 
 if TYPE_CHECKING:
     from databricks.sdk.service.apps import App, AppDeployment
@@ -41,7 +42,7 @@ class Release:
         """
         try:
             undo = self._upload()
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             raise DeployFailed(
                 f"{told(error)}; the app was not touched, and the next deploy uploads the rest"
             ) from error
@@ -158,15 +159,6 @@ class Release:
         restored = {path: Entry.of(content, modified.get(path)) for path, content in contents.items()}
         self.remote.write_manifest(Manifest(settled | restored, deployment))
         self.remote.forget_before()
-
-
-def told(error: BaseException) -> str:
-    """What may be told of an error: our own by its message, the workspace's by its kind."""
-    if isinstance(error, AgentError):
-        return error.message
-    if isinstance(error, KeyboardInterrupt):
-        return "it was interrupted"
-    return f"the workspace refused or did not answer ({type(error).__name__})"
 
 
 def grants_to_run(app: "App", plan: Plan) -> list[str]:

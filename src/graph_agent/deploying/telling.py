@@ -1,0 +1,36 @@
+"""What the person who deploys is told of errors that are not ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from graph_agent.errors import AgentError, DeployRefused
+from graph_agent.redaction import redact
+
+MOST_TOLD = 300
+"""Characters of a message of the workspace."""
+
+
+def told(error: BaseException) -> str:
+    """Our own errors by their message, the workspace's by its code and words without secrets, others by their kind."""
+    from databricks.sdk.errors.base import DatabricksError
+
+    if isinstance(error, AgentError):
+        return error.message
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted"
+    if isinstance(error, DatabricksError):
+        # Only its words say what to mend: which permission, which quota, which preview is off.
+        words = redact(" ".join(str(error).split()))[:MOST_TOLD].rstrip(". ")
+        return f"the workspace refused: {words or error.error_code or type(error).__name__}"
+    return f"the workspace did not answer as it should ({type(error).__name__})"
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Errors while nothing is changed yet, as `DeployRefused`; `what` says what failed."""
+    try:
+        yield
+    except AgentError:
+        raise
+    except Exception as error:
+        raise DeployRefused(f"{what}: {told(error)}") from error
