@@ -95,8 +95,10 @@ def _of_langchain(model: ModelName, parameters: Mapping[str, Any]) -> BaseChatMo
 
     try:
         made: BaseChatModel = init_chat_model(str(model), **parameters)
-    except ImportError as error:
-        package = next(_missing(error), f"langchain_{model.provider}").partition(".")[0].replace("_", "-")
+    except (ImportError, AttributeError) as error:
+        # LangChain's community package is where it looks last, and not where the provider's model is any more.
+        wanted = (name for name in _missing(error) if not name.startswith("langchain_community"))
+        package = next(wanted, f"langchain_{model.provider}").partition(".")[0].replace("_", "-")
         raise BadSetting(
             f"model {str(model)!r} needs the package {package}: pip install {package}", param="model"
         ) from error

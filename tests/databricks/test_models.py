@@ -1,8 +1,16 @@
 """Models behind serving endpoints, through the real client over real sockets."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
+from langchain_core.load import dumpd
+from tests.databricks.conftest import USERS
+from tests.databricks.service import service_here
 from tests.standin.server import USAGE, StandIn, delta
 
+from graph_agent.acting import UserToken, acting_for
+from graph_agent.errors import BadSetting, ModelRateLimited, Unauthenticated
 from graph_agent.models import chat_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
@@ -38,3 +46,113 @@ async def test_usage_is_counted_once(standing: StandIn, usage: str) -> None:
         whole = chunk if whole is None else whole + chunk
     assert whole is not None
     assert whole.usage_metadata == {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
+
+
+@pytest.mark.parametrize("usage", USAGES)
+async def test_the_service_reports_what_was_used(standing: StandIn, usage: str) -> None:
+    standing.model.script = lambda body: USAGES[usage]
+    async with service_here() as client:
+        answer = await client.post("/invocations", json={"model": "asking", "input": "What colour?"})
+    told = answer.json()["usage"]
+    assert (told["input_tokens"], told["output_tokens"], told["total_tokens"]) == (11, 7, 18)
+
+
+async def test_one_model_object_acts_for_whoever_asks(standing: StandIn) -> None:
+    model = chat_model("databricks:local-model", acting_as="user")
+    for user in USERS[:3]:
+        with acting_for(UserToken(standing.user(user))):
+            await model.ainvoke("What colour?")
+            # In a thread, as from a synchronous node.
+            await asyncio.to_thread(model.invoke, "What colour?")
+    tokens = [call.token for call in standing.calls("/serving-endpoints/")]
+    assert tokens == [standing.user(user) for user in USERS[:3] for _ in range(2)]
+
+
+async def test_without_a_user_nothing_is_called(standing: StandIn) -> None:
+    model = chat_model("databricks:local-model", acting_as="user")
+    with pytest.raises(Unauthenticated):
+        await model.ainvoke("What colour?")
+    with pytest.raises(Unauthenticated):
+        model.invoke("What colour?")
+    assert standing.requests == []
+
+
+async def test_a_node_can_act_as_the_app_where_the_others_act_for_the_user(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+    with acting_for(UserToken(standing.user(USERS[0]))):
+        await chat_model("databricks:local-model", acting_as="app").ainvoke("What colour?")
+    (call,) = standing.calls("/serving-endpoints/")
+    assert call.token not in ("", standing.user(USERS[0]))
+
+
+async def test_parameters_reach_the_endpoint_and_no_repr(standing: StandIn) -> None:
+    model = chat_model("databricks:local-model", temperature=0.5, extra_params={"user": "secret"})
+    await model.ainvoke("What colour?")
+    assert standing.model.bodies[-1]["temperature"] == 0.5
+    assert "secret" not in repr(model)
+    assert "secret" not in str(dumpd(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("openai:gpt-5", "pip install langchain-openai"),
+        ("anthropic:claude", "pip install langchain-anthropic"),
+        ("ollama:llama", "pip install langchain-ollama"),
+        ("nobody:model", "cannot be set up"),
+        ("databricks:", "must be 'provider:name'"),
+    ],
+)
+async def test_a_model_that_cannot_be_made_says_what_to_change(name: str, says: str) -> None:
+    with pytest.raises(BadSetting, match=says):
+        await chat_model(name).ainvoke("What colour?")
+
+
+async def test_any_providers_model_works_where_its_package_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "langchain_groq.py").write_text(PACKAGE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = chat_model("groq:llama", temperature=0.25)
+    chunks = [chunk.text async for chunk in model.astream("What colour?")]
+    assert "".join(chunks) == "llama at 0.25"
+    with pytest.raises(ModelRateLimited, match=r"^model 'groq:llama' is rate limited \(429\): "):
+        await model.ainvoke("too much")
+    with pytest.raises(BadSetting, match="acting_as"):
+        await chat_model("groq:llama", acting_as="user").ainvoke("What colour?")
+
+
+PACKAGE = '''
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+
+
+class RateLimited(Exception):
+    status_code = 429
+
+
+class ChatGroq(BaseChatModel):
+    """A provider's model, as LangChain's packages are built."""
+
+    model: str
+    temperature: float
+
+    @property
+    def _llm_type(self):
+        return "groq"
+
+    async def _astream(self, messages, stop=None, run_manager=None, **kwargs):
+        if messages[-1].text == "too much":
+            raise RateLimited("the key sk-123 has no credit")
+        for word in (self.model, " at ", str(self.temperature)):
+            yield ChatGenerationChunk(message=AIMessageChunk(word))
+
+    async def _agenerate(self, messages, stop=None, run_manager=None, **kwargs):
+        raise RateLimited("the key sk-123 has no credit")
+
+    def _generate(self, *args, **kwargs):
+        raise NotImplementedError
+'''

@@ -63,9 +63,17 @@ def _signed_in(host: str) -> Generator[Finding, None, "WorkspaceClient | None"]:
 
 
 def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
-    provider, _, name = settings.model.partition(":")
-    if provider != "databricks":
+    # Late: LangChain takes a second to import.
+    from graph_agent.model_providers import ModelName
+
+    try:
+        model = ModelName.parse(settings.model)
+    except AgentError as error:
+        yield Finding(False, "GRAPH_AGENT_MODEL", error.message)
         return
+    if not model.on_databricks:
+        return
+    name = model.name
     what = f"model endpoint {name}"
     mend = f"create the serving endpoint {name}, or name another in GRAPH_AGENT_MODEL"
     grant = f"grant the app's service principal CAN_QUERY on the serving endpoint {name}"
