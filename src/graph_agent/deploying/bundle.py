@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graph_agent.deploying.declared import check_declared
 from graph_agent.deploying.references import resolved
+from graph_agent.deploying.targets import chosen, merged
 from graph_agent.errors import BadBundle
 
 FILE = "databricks.yml"
@@ -66,15 +68,6 @@ API_FIELDS = (
 NOT_FOR_THE_API = ("name", "source_code_path", "permissions", "lifecycle")
 
 
-def target_of(path: Path, target: str | None) -> str:
-    """The target that is meant; the bundle's default if none is named.
-
-    Raises:
-        BadBundle: the file cannot be read, or has no such target.
-    """
-    return _target(read_yaml(path), target)
-
-
 def read_bundle(
     path: Path, *, target: str | None, user: str | None, environ: Mapping[str, str], app: str | None = None
 ) -> Bundle:
@@ -83,9 +76,19 @@ def read_bundle(
     Raises:
         BadBundle: the file is no bundle with one app, or a reference has no value; the message names it.
     """
-    document = read_yaml(path)
-    target = _target(document, target)
-    document = _merged(document, document.get("targets", {}).get(target) or {})
+    try:
+        return _bundle(read_yaml(path), target=target, user=user, environ=environ, app=app)
+    except (AttributeError, TypeError, KeyError, ValueError):
+        raise BadBundle(
+            f"{path.name} does not have the shape of a bundle: a list or a text stands for a mapping"
+        ) from None
+
+
+def _bundle(
+    document: dict[str, Any], *, target: str | None, user: str | None, environ: Mapping[str, str], app: str | None
+) -> Bundle:
+    target = chosen(document, target)
+    document = merged(document, document.get("targets", {}).get(target) or {})
     look_up = _look_up(document, target=target, user=user, environ=environ)
     key, fields = _only_app(document)
     fields = resolved(fields, look_up)
@@ -97,6 +100,8 @@ def read_bundle(
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise BadBundle(f"the bundle's app {key!r} needs a name", param="name")
+    declared = {field: fields[field] for field in API_FIELDS if field in fields}
+    check_declared(app or name, declared, fields.get("permissions") or ())
     workspace = resolved(document.get("workspace") or {}, look_up)
     root = workspace.get("root_path") or resolved(DEFAULT_ROOT, look_up)
     sync = document.get("sync") or {}
@@ -105,7 +110,7 @@ def read_bundle(
         app=app or name,
         root=root if app in (None, name) else f"{root}-{app}",
         source=fields.get("source_code_path", "."),
-        declared={field: fields[field] for field in API_FIELDS if field in fields},
+        declared=declared,
         permissions=fields.get("permissions") or (),
         include=sync.get("include") or (),
         exclude=sync.get("exclude") or (),
@@ -133,45 +138,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def _target(document: Mapping[str, Any], target: str | None) -> str:
-    targets = document.get("targets") or {}
-    if target is None:
-        defaults = [name for name, one in targets.items() if (one or {}).get("default")]
-        if len(targets) == 1 or len(defaults) == 1:
-            return str((defaults or list(targets))[0])
-        raise BadBundle(f"name a target; {FILE} has {', '.join(targets) or 'none'}", param="targets")
-    if target not in targets:
-        raise BadBundle(f"{FILE} has no target {target!r}; it has {', '.join(targets) or 'none'}", param="targets")
-    return target
-
-
 def _only_app(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     apps = (document.get("resources") or {}).get("apps") or {}
     if len(apps) != 1:
         raise BadBundle(f"{FILE} must have one app under resources.apps; it has {len(apps)}", param="resources.apps")
     return next(iter(apps.items()))
-
-
-def _merged(base: Any, over: Any) -> Any:
-    """A target's values over the common ones, as the CLI does it: mappings are merged, lists joined, where entries of
-    the same `name` are merged, and the rest is replaced."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        keys = [*base, *(key for key in over if key not in base)]
-        return {
-            key: _merged(base[key], over[key]) if key in base and key in over else (over | base)[key] for key in keys
-        }
-    if isinstance(base, list) and isinstance(over, list):
-        named = {one["name"]: one for one in over if _has_name(one)}
-        kept = [_merged(one, named.pop(one["name"], None)) if _has_name(one) else one for one in base]
-        return [*kept, *(one for one in over if not _has_name(one) or one["name"] in named)]
-    if isinstance(base, dict) and over is not None:
-        # A target may give a variable's value itself in place of a mapping with `default`.
-        return {**base, "default": over}
-    return base if over is None else over
-
-
-def _has_name(entry: Any) -> bool:
-    return isinstance(entry, dict) and "name" in entry
 
 
 def _look_up(

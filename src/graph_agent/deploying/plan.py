@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.deploying.bundle import Bundle
+from graph_agent.deploying.declared import covers
 from graph_agent.deploying.manifest import Manifest
 from graph_agent.deploying.sources import Source, Sources
 
@@ -110,22 +111,6 @@ def _state(app: "App") -> str:
 
 def _is(app: "App | None", name: str, value: Any) -> bool:
     return app is not None and covers(app.as_dict().get(name), value)
-
-
-def covers(actual: Any, declared: Any) -> bool:
-    """Whether `actual` is what was declared; the platform adds fields of its own, and orders resources as it likes."""
-    if isinstance(declared, dict):
-        return isinstance(actual, dict) and all(covers(actual.get(key), value) for key, value in declared.items())
-    if isinstance(declared, list):
-        rest = list(actual or ())
-        for value in declared:
-            match = next((one for one in rest if covers(one, value)), None)
-            if match is None:
-                return False
-            rest.remove(match)
-        return not rest
-    # Ids are numbers in some files and texts in the API.
-    return str(actual) == str(declared)
 
 
 def granted(bundle: Bundle, permissions: "AppPermissions | None") -> bool:
