@@ -142,7 +142,7 @@ def test_text_without_secrets_passes_a_stream_unchanged(pieces: list[str]) -> No
 
 
 @given(
-    st.sampled_from(sorted(PLANTED)), st.lists(st.integers(1, 9), min_size=1), st.sampled_from(["", " and on", ".\n"])
+    st.sampled_from(sorted(PLANTED)), st.lists(st.integers(1, 9), min_size=1), st.sampled_from(["", " and on", "\n"])
 )
 def test_no_secret_comes_through_a_stream_however_it_is_cut(kind: str, cuts: list[int], after: str) -> None:
     text, core = PLANTED[kind]
@@ -174,23 +174,8 @@ def test_a_known_value_does_not_come_through_a_stream(cuts: list[int]) -> None:
 
 def test_ordinary_words_are_never_held_back() -> None:
     redactor = Redactor()
-    words = [
-        "",
-        "The",
-        "passwords",
-        "page",
-        "says:",
-        "set",
-        "a",
-        "token",
-        "of",
-        "your",
-        "own,",
-        "e.g.",
-        "in",
-        "docs/tokens.md",
-        "(secret)!",
-    ]
+    text = "The passwords page says: set a token of your own, e.g. in docs/tokens.md (secret)!"
+    words = text.split()
     assert [redactor.feed(f" {word}") for word in words] == [f" {word}" for word in words]
 
 
