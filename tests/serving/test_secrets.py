@@ -19,6 +19,7 @@ from tests.standin.server import StandIn, stand_in
 
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.protocol.incoming import parse_request
+from graph_agent.redaction import hiding
 
 pytestmark = pytest.mark.anyio
 
@@ -139,11 +140,12 @@ async def test_no_checkpoint_holds_a_planted_secret(monkeypatch: pytest.MonkeyPa
     spec.loader.exec_module(leaky)
     saver = InMemorySaver()
     graph = leaky.of_node_makers().compile(checkpointer=saver)
-    invocation = parse_request(json.dumps(body(hidden, "ours")).encode(), graphs=["leaky"])
-    with acting_for(UserToken(hidden["environment"].text)):
-        state = await graph.ainvoke(
-            {"messages": list(invocation.messages)}, {"configurable": {"thread_id": "t"}}, durability="sync"
-        )
+    # What the service hides on its own: the headers' credentials and, on behalf of a user, their token.
+    credentials = [hidden["header_bearer"].text, hidden["cookie"].text]
+    with hiding([*credentials, hidden["environment"].text]), acting_for(UserToken(hidden["header_user_token"].text)):
+        invocation = parse_request(json.dumps(body(hidden, "ours")).encode(), graphs=["leaky"])
+        config = {"configurable": {"thread_id": "t"}}
+        state = await graph.ainvoke({"messages": list(invocation.messages)}, config, durability="sync")
     kept = repr((dict(saver.storage), dict(saver.writes), dict(saver.blobs))).encode()
     assert len(state["messages"]) > 6
     assert kept.count(b"[redacted") > 8
