@@ -205,7 +205,8 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         ("from langgraph import no_such_name", "graph 'mine' did not load: ImportError at "),
         (f"raise ValueError('{PASSWORD}')", "graph 'mine' did not load: ValueError at "),
         ("raise SystemExit(3)", "graph 'mine' did not load: SystemExit at "),
-        ("grahp = 1", r"mine\.py has no variable 'graph'"),
+        ("grahp = says('')", r"graph 'mine': mine\.py has no variable 'graph'; its graphs: grahp"),
+        ("import json\njson.loads('{')", r"JSONDecodeError at .*decoder\.py:\d+ in raw_decode, called from mine\.py:16"),
         ("graph = 7", "graph 'mine': graph is a int, not a compiled LangGraph graph"),
         ("def graph():\n    return None", "graph 'mine': graph is a NoneType, not a compiled LangGraph graph"),
         (f"def graph():\n    raise ValueError('{PASSWORD}')", r"the factory of graph 'mine' failed \(ValueError\)"),
@@ -217,7 +218,7 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         ),
     ],
     ids=[
-        "syntax", "no-module", "no-name", "raises", "exits", "no-variable", "no-graph", "factory-of-nothing",
+        "syntax", "no-module", "no-name", "raises", "exits", "no-variable", "raises-elsewhere", "no-graph", "factory-of-nothing",
         "factory-raises", "factory-exits", "checkpointer",
     ],
 )  # fmt: skip
@@ -235,13 +236,13 @@ async def test_a_graph_that_does_not_load_is_named_with_the_reason(
     ("content", "words"),
     [
         (None, r"langgraph\.json does not exist; name your graphs there or pass --config"),
-        ("{", r"langgraph\.json cannot be read as JSON"),
+        ("{", r"langgraph\.json: no JSON at line 1, column 2"),
         ("[]", r"langgraph\.json names no graph; expected"),
         ('{"graphs": {}}', r"langgraph\.json names no graph; expected"),
         ('{"graphs": {"mine": "mine.py"}}', r"graph 'mine' must be '\./file\.py:variable'"),
         ('{"graphs": {"mine": {"description": "x"}}}', r"graph 'mine' must be '\./file\.py:variable'"),
         ('{"graphs": {"mine": 7}}', r"graph 'mine' must be '\./file\.py:variable'"),
-        ('{"graphs": {"mine": "./nowhere.py:graph"}}', r"graph 'mine': .*nowhere\.py is not a Python file"),
+        ('{"graphs": {"mine": "./nowhere.py:graph"}}', r"graph 'mine': .*nowhere\.py does not exist"),
     ],
 )
 async def test_a_manifest_that_names_no_graph_is_told_how(tmp_path: Path, content: str | None, words: str) -> None:
@@ -300,7 +301,9 @@ async def test_an_edit_that_does_not_load_keeps_the_last_good_graph_and_says_why
 async def test_a_graph_broken_from_the_start_is_told_to_its_callers_until_it_is_mended(folder: Folder) -> None:
     opened = await catalog(folder(good='graph = says("good")', mine="def graph(:"), reload=True)
     assert await said(opened, "good") == "good"
-    with pytest.raises(NotReady, match=r"SyntaxError at mine\.py:15; mend it and send the request again"):
+    with pytest.raises(
+        NotReady, match=r"SyntaxError at mine\.py:15: invalid syntax; mend it and send the request again"
+    ):
         await opened.get("mine")
     folder(good='graph = says("good")', mine='graph = says("mended")')
     assert await said(opened, "mine") == "mended"

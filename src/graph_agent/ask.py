@@ -1,7 +1,6 @@
 """`graph-agent ask "QUESTION"`: the answer in the terminal, with steps, sources and timing."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any, TextIO
 import httpx
 
 from graph_agent.errors import AgentError, NotReady
-from graph_agent.settings import Settings, as_environment
+from graph_agent.settings import Settings
 
 START_SECONDS = 3600
 """A first start downloads a gigabyte; its progress shows meanwhile."""
@@ -35,12 +34,13 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     if app is None and settings.bearer_token:
         headers = {"Authorization": f"Bearer {settings.bearer_token}"}
     timeout = httpx.Timeout(settings.max_seconds + settings.ready_seconds, connect=5.0)
+    path = "/api/responses" if app is not None else "/responses"
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
         if app is not None or url is not None or _ready(client, address):
-            return _show(client, address, question, graph)
+            return _show(client, address + path, question, graph)
         with _started(settings) as child:
             _wait(client, address, child)
-            return _show(client, address, question, graph)
+            return _show(client, address + path, question, graph)
 
 
 def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
@@ -70,7 +70,7 @@ def _ready(client: httpx.Client, address: str) -> bool:
 @contextmanager
 def _started(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "graph_agent", "dev", "--no-reload"]
-    child = subprocess.Popen(command, env=dict(os.environ) | as_environment(settings), stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield child
     finally:
@@ -95,7 +95,7 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
     body = {"input": question, "stream": True, **({"model": graph} if graph else {})}
     printer = Printer(sys.stdout)
     try:
-        with client.stream("POST", f"{address}/responses", json=body) as response:
+        with client.stream("POST", address, json=body) as response:
             if response.is_redirect:
                 # The Apps proxy sends whom it does not know to a page for browsers.
                 print("the app did not accept the token; it needs OAuth and CAN_USE", file=sys.stderr)

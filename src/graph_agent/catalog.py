@@ -54,8 +54,10 @@ def read_manifest(path: Path) -> list[GraphSpec]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GraphNotLoaded(f"{path} does not exist; name your graphs there or pass --config") from None
+    except json.JSONDecodeError as error:
+        raise GraphNotLoaded(f"{path}: no JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except (ValueError, OSError) as error:
-        raise GraphNotLoaded(f"{path} cannot be read as JSON ({type(error).__name__})") from None
+        raise GraphNotLoaded(f"{path} cannot be read ({type(error).__name__})") from None
     graphs = manifest.get("graphs") if isinstance(manifest, dict) else None
     if not isinstance(graphs, dict) or not graphs:
         raise GraphNotLoaded(f'{path} names no graph; expected {{"graphs": {{"name": "./file.py:graph"}}}}')
@@ -110,6 +112,11 @@ class Catalog:
         return list(self._specs)
 
     @property
+    def broken(self) -> Mapping[str, GraphNotLoaded]:
+        """Graphs that did not load, with the reason; only with `reload=True` the others are served without them."""
+        return {name: error for name, error in self._broken.items() if name not in self._graphs}
+
+    @property
     def specs(self) -> list[GraphSpec]:
         """Every graph's line of the manifest."""
         return list(self._specs.values())
@@ -159,7 +166,7 @@ class Catalog:
         self._seen[spec.name] = now
         try:
             self._graphs[spec.name] = await self._load(spec)
-            logger.warning("graph %s reloaded", spec.name)
+            logger.info("graph %s reloaded", spec.name)
         except GraphNotLoaded as error:
             self._broken[spec.name] = error
             logger.error("%s; the graph loaded before, if any, goes on serving", error.message)
@@ -169,11 +176,15 @@ class Catalog:
         try:
             made = getattr(module, spec.variable)
         except AttributeError:
-            raise GraphNotLoaded(f"{spec.path.name} has no variable {spec.variable!r}", param=spec.name) from None
+            there = ", ".join(name for name, one in vars(module).items() if isinstance(one, Pregel | StateGraph))
+            raise GraphNotLoaded(
+                f"graph {spec.name!r}: {spec.path.name} has no variable {spec.variable!r}; its graphs: {there or 'none'}",
+                param=spec.name,
+            ) from None
         try:
             graph = await self._factories.make(made)
         except (Exception, SystemExit) as error:
-            logger.error("graph %s: its factory failed: %s", spec.name, describe(error))
+            logger.error("graph %s: its factory failed: %s", spec.name, describe(error, own=spec.path.parent))
             raise GraphNotLoaded(
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
             ) from None
@@ -206,6 +217,8 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     _forget_siblings(spec.path.parent, graph_folders)
     name = f"graph_agent_graphs.{spec.path.stem}_{next(_versions)}"
     found = importlib.util.spec_from_file_location(name, spec.path)
+    if not spec.path.exists():
+        raise GraphNotLoaded(f"graph {spec.name!r}: {spec.path} does not exist", param=spec.name)
     if found is None or found.loader is None or not spec.path.is_file():
         raise GraphNotLoaded(f"graph {spec.name!r}: {spec.path} is not a Python file", param=spec.name)
     module = importlib.util.module_from_spec(found)
@@ -222,10 +235,11 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
 
 def _why(spec: GraphSpec, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
-        return f"SyntaxError at {Path(error.filename or spec.path).name}:{error.lineno}"
+        # The compiler's own words, without the line it quotes.
+        return f"SyntaxError at {Path(error.filename or spec.path).name}:{error.lineno}: {error.msg}"
     if isinstance(error, ModuleNotFoundError):
         return f"no module named {error.name!r}; add it to the requirements"
-    return describe(error)
+    return describe(error, own=spec.path.parent)
 
 
 def _forget_siblings(folder: Path, graph_folders: Set[Path]) -> None:

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import LocalWorkspaceError
 from graph_agent.late import IMPORTING
-from graph_agent.settings import Settings, as_environment
+from graph_agent.settings import PREFIX, Settings, as_environment
 
 if TYPE_CHECKING:
     from graph_agent.local.access import Credentials
@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 START_SECONDS = 3600
 """A first start downloads a gigabyte; progress is shown meanwhile."""
 
+PATIENCE: Mapping[str, float] = {"request_seconds": 600.0, "model_seconds": 600.0, "max_seconds": 900.0}
+"""Limits with the model on this machine: beside other work it was seen to read one prompt for four minutes."""
+
 
 def dev(settings: Settings, *, real_workspace: bool = False) -> int:
     """The local workspace in a process of its own, and the service in this one; the exit status."""
+    from graph_agent.catalog import read_manifest
     from graph_agent.serving.server import serve
 
+    # Before the minute that loading a model can take.
+    read_manifest(settings.config)
+    _demand_free_port(settings.port, "GRAPH_AGENT_PORT")
+    if not real_workspace:
+        settings = _patient(settings, os.environ)
     os.environ.update(as_environment(settings))
     if real_workspace:
         return serve(settings)
@@ -49,7 +58,7 @@ class LocalWorkspace:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "LocalWorkspace":
-        _demand_free_port(self._settings.workspace_port)
+        _demand_free_port(self._settings.workspace_port, "GRAPH_AGENT_WORKSPACE_PORT")
         environment = dict(os.environ) | as_environment(self._settings)
         self.enter(environment)
         # The child reads its standard input until the end, which comes when this process is gone.
@@ -147,9 +156,17 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _demand_free_port(port: int) -> None:
+def _demand_free_port(port: int, setting: str) -> None:
     if answers(port):
-        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or set GRAPH_AGENT_WORKSPACE_PORT")
+        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or set {setting}")
+
+
+def _patient(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """With the time a small machine takes to read a prompt, where the environment does not say how long to wait."""
+    longer: dict[str, Any] = {
+        name: seconds for name, seconds in PATIENCE.items() if f"{PREFIX}{name.upper()}" not in environ
+    }
+    return replace(settings, **longer)
 
 
 def _credentials(fresh: "Credentials") -> "Credentials":
@@ -180,7 +197,8 @@ def _announce(settings: Settings, warm: threading.Thread) -> None:
     print(
         f"\nReady on {address}. Try:\n\n"
         f"  curl -N {address}/invocations -H 'content-type: application/json' "
-        '-d \'{"input": "How do I serve my own graph?", "stream": true}\'\n',
+        '-d \'{"input": "How do I serve my own graph?", "stream": true}\'\n'
+        f"  {Path(sys.executable).parent}/graph-agent ask 'What is a budget?'\n",
         file=sys.stderr,
         flush=True,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from graph_agent.errors import AgentError, GraphFailed, ModelFailed, RunCancelled
 
@@ -26,9 +27,12 @@ def safe_error(error: BaseException, *, model_error: BaseException | None = None
     return GraphFailed(f"the graph failed ({name}); the service's log has the place")
 
 
-def describe(error: BaseException) -> str:
-    """Where and of what type an exception is, for the log: types and code places, never messages or values."""
-    return " <- ".join(f"{type(one).__name__} at {_place(one)}" for one in _chain(error))
+def describe(error: BaseException, *, own: Path | None = None) -> str:
+    """Where and of what type an exception is, for the log: types and code places, never messages or values.
+
+    With `own`, a folder, the last line of a file in it is named too: what an author can mend.
+    """
+    return " <- ".join(f"{type(one).__name__} at {_place(one, own)}" for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -45,9 +49,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting.extend(link for link in (one.__cause__, one.__context__) if link is not None)
 
 
-def _place(error: BaseException) -> str:
+def _place(error: BaseException, own: Path | None) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return "unknown place"
     last = frames[-1]
-    return f"{last.filename}:{last.lineno} in {last.name}"
+    place = f"{last.filename}:{last.lineno} in {last.name}"
+    theirs = [frame for frame in frames[:-1] if own is not None and Path(frame.filename).is_relative_to(own)]
+    if own is None or not theirs or Path(last.filename).is_relative_to(own):
+        return place
+    return f"{place}, called from {Path(theirs[-1].filename).relative_to(own)}:{theirs[-1].lineno}"

@@ -25,6 +25,7 @@ from graph_agent.serving.request_log import RequestLog
 from graph_agent.settings import Settings, as_environment
 
 if TYPE_CHECKING:
+    from graph_agent.catalog import Catalog
     from graph_agent.serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -99,9 +100,14 @@ async def _load(settings: Settings, gate: Gate, on_failed_start: Callable[[Agent
         if service.tracer is not None:
             # Now, as opening a new SQLite store takes seconds; not before, as its imports would delay the graphs'.
             service.tracer.start()
-        logger.info("ready: serving %s", ", ".join(service.catalog.names))
+        logger.info("ready: serving %s", _served(service.catalog))
     if gate.failure is not None and on_failed_start is not None:
         on_failed_start(gate.failure)
+
+
+def _served(catalog: "Catalog") -> str:
+    loaded = ", ".join(name for name in catalog.names if name not in catalog.broken)
+    return f"{loaded or 'nothing'}; not loaded: {', '.join(catalog.broken)}" if catalog.broken else loaded
 
 
 def _import_service(settings: Settings) -> "Service":
