@@ -22,8 +22,9 @@ from langgraph.graph import START, StateGraph
 from mcp import types
 from pydantic import AnyUrl
 from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
 from tests.databricks.conftest import USERS
-from tests.standin.mcp import FUNCTIONS, find_customer, forecast, mcp_route, odd_route
+from tests.standin.mcp import FUNCTIONS, find_customer, forecast, mcp_route, odd_route, raw_route
 from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, results_in, says, serving, stand_in
 from tests.standin.stalls import stalls
 
@@ -474,3 +475,54 @@ def test_sessions_end_with_the_event_loop_they_belong_to(standing: StandIn) -> N
         standing.forget()
         assert asyncio.run(uses()) == "Rain in Oslo."
         assert methods(standing, EXTERNAL)[:4] == [*OPENING, "tools/list", "tools/call"]
+
+
+TOOLS = {"tools": [{"name": "forecast", "inputSchema": {"type": "object"}}]}
+LISTINGS: dict[str, tuple[Callable[[Any], Response], str | None]] = {
+    "an event stream that ends without the answer": (
+        lambda id: Response(": hello\n\n", media_type="text/event-stream"),
+        "it broke its answer off",
+    ),
+    "an event that is not JSON": (
+        lambda id: Response("data: planted-secret\n\n", media_type="text/event-stream"),
+        "its answer is not MCP",
+    ),
+    "an answer of another shape": (
+        lambda id: JSONResponse({"jsonrpc": "2.0", "id": id, "result": {"tools": "planted-secret"}}),
+        "its answer is not MCP",
+    ),
+    "a refusal in the protocol's words": (
+        lambda id: JSONResponse({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "planted-secret"}}),
+        "it refused to list them",
+    ),
+    "too large an answer": (
+        lambda id: JSONResponse({"jsonrpc": "2.0", "id": id, "result": {"tools": [], "x": "y" * 5_000_000}}),
+        "its answer is too large",
+    ),
+    "progress first, which nobody reads": (
+        lambda id: Response(
+            'data: {"jsonrpc": "2.0", "method": "notifications/odd", "params": "planted-secret"}\r\n\r\n'
+            "event: message\r\n"
+            f"data: {json.dumps({'jsonrpc': '2.0', 'id': id, 'result': TOOLS})}\r\n\r\n",
+            media_type="text/event-stream",
+        ),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+async def test_an_answer_that_cannot_be_read_is_a_warning_and_stands_in_no_log(
+    listing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers, reason = LISTINGS[listing]
+    with caplog.at_level(logging.INFO), serving(Starlette(routes=[raw_route("/mcp", answers)])) as url:
+        async with opened(McpServer.at(url + "/mcp", name="raw")) as source:
+            began = time.monotonic()
+            listed = await source.tools()
+            assert time.monotonic() - began < 5
+    if reason is None:
+        assert [tool.name for tool in listed.tools] == ["raw__forecast"]
+    else:
+        assert listed.warnings == [f"The tools of raw are not available now: {reason}."]
+    assert "planted-secret" not in caplog.text

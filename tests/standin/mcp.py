@@ -6,6 +6,8 @@ from typing import Any
 from langchain_core.tools import BaseTool, tool
 from mcp import types
 from mcp.server.lowlevel import Server
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from graph_agent.databricks.remote_tool import RemoteTool
@@ -51,3 +53,21 @@ def odd_route(path: str, answers: Mapping[str, Callable[[], Any]]) -> Route:
         return answers[name]()
 
     return FunctionServer(path=path, server=server).route()
+
+
+def raw_route(path: str, listing: Callable[[Any], Response]) -> Route:
+    """A server that opens sessions, and answers `tools/list` with whatever `listing` makes of the request's id."""
+
+    async def answer(request: Request) -> Response:
+        body = await request.json()
+        match body["method"]:
+            case "initialize":
+                about = {"protocolVersion": body["params"]["protocolVersion"], "capabilities": {"tools": {}}}
+                about["serverInfo"] = {"name": "raw", "version": "1"}
+                return JSONResponse({"jsonrpc": "2.0", "id": body["id"], "result": about})
+            case "tools/list":
+                return listing(body["id"])
+            case _:
+                return Response(status_code=202)
+
+    return Route(path, answer, methods=["POST"])

@@ -118,6 +118,8 @@ class McpTools:
         return seat
 
     async def _list(self, here: _Here, server: McpServer, key: str, seat: _Seat) -> None:
+        from mcp import McpError
+
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
         from graph_agent.databricks.mcp_results import described
 
@@ -129,6 +131,8 @@ class McpTools:
             self._missing(server, seat, _REASONS["slow"])
         except ExchangeFailed as failure:
             self._missing(server, seat, words(failure, server))
+        except McpError:
+            self._missing(server, seat, "it refused to list them")
         except ToolFailed as failure:
             self._missing(server, seat, failure.message)
         else:
