@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import mlflow
 import pytest
 from mlflow.types.responses import ResponsesAgentRequest
+from tests.standin.server import stand_in
 
 from graph_agent.bridge import shared_loop
-from graph_agent.errors import GraphFailed, InvalidRequest
+from graph_agent.databricks import clients
+from graph_agent.errors import GraphFailed, InvalidRequest, Unauthenticated
 from graph_agent.responses_agent import GraphResponsesAgent
 
 GRAPH = '''
@@ -169,3 +173,67 @@ def test_a_wrong_request_is_refused_by_field(agent: GraphResponsesAgent) -> None
     with pytest.raises(InvalidRequest) as refused:
         agent.predict(request)
     assert refused.value.param == "custom_inputs.thread_id"
+
+
+ACTING = '''
+"""Says who the workspace takes the caller for."""
+import asyncio
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from graph_agent.databricks.clients import get_user_workspace_client
+
+
+async def answer(state):
+    me = await asyncio.to_thread(lambda: get_user_workspace_client().current_user.me())
+    return {"messages": [AIMessage(me.user_name)]}
+
+
+builder = StateGraph(MessagesState)
+builder.add_node("answer", answer)
+builder.add_edge(START, "answer")
+graph = builder.compile()
+'''
+
+
+@pytest.fixture
+def acting_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphResponsesAgent]:
+    (tmp_path / "acting.py").write_text(ACTING)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"acting": "./acting.py:graph"}}))
+    with stand_in(tmp_path / "workspace", users=["ann"]) as standing:
+        for name, value in standing.environment().items():
+            monkeypatch.setenv(name, value)
+        forget_clients()
+        yield GraphResponsesAgent(config=tmp_path / "langgraph.json", authorization="user", tracing="off")
+        forget_clients()
+
+
+def forget_clients() -> None:
+    for made_once in (clients.settings, clients.workspace_client, clients.get_user_workspace_client):
+        made_once.cache_clear()
+
+
+def test_in_model_serving_it_acts_for_the_user_of_the_request(
+    acting_agent: GraphResponsesAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Model Serving leaves them: the endpoint's own token in a file, the caller's on the main thread.
+    monkeypatch.setenv("IS_IN_DATABRICKS_MODEL_SERVING_ENV", "true")
+    monkeypatch.setenv("SERVING_CREDENTIALS_DIR", str(tmp_path))
+    (tmp_path / "model-dependencies-oauth-token").write_text('{"OAUTH_TOKEN": [{"oauthTokenValue": "endpoint"}]}')
+    monkeypatch.setitem(threading.main_thread().__dict__, "invokers_token", "user-ann")
+    response = acting_agent.predict(question())
+    assert response.output[-1].content[0]["text"] == "ann"
+
+
+def test_elsewhere_an_agent_that_acts_for_users_refuses_and_does_not_act_as_the_app(
+    acting_agent: GraphResponsesAgent,
+) -> None:
+    with pytest.raises(Unauthenticated):
+        acting_agent.predict(question())
+
+
+def test_with_tracing_off_no_trace_is_opened(agent: GraphResponsesAgent) -> None:
+    quiet = GraphResponsesAgent(config=agent._settings.config, tracing="off")
+    before = traces()
+    assert quiet.predict({"input": [{"role": "user", "content": "What is twice 21?"}]}).status == "completed"  # type: ignore[arg-type]
+    assert text_of(list(quiet.predict_stream(question()))) == ANSWER
+    assert new_traces(before) == []

@@ -29,9 +29,6 @@ class Tracking:
     uploads: list[dict[str, str]] = field(default_factory=list)
     """Headers of each upload to the store."""
 
-    started: list[str] = field(default_factory=list)
-    """Trace ids in the order of their calls, repeated ones included."""
-
     store_url: str = ""
     down: int = 0
     """How many uploads the store will refuse."""
@@ -41,6 +38,7 @@ class Tracking:
             Route("/api/2.0/mlflow/experiments/get", self._experiment),
             Route("/api/2.0/mlflow/experiments/get-by-name", self._experiment),
             Route("/api/3.0/mlflow/traces", self._start, methods=["POST"]),
+            Route("/api/3.0/mlflow/traces/{trace}", self._trace),
             Route("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload", self._credentials),
         ]
 
@@ -52,11 +50,14 @@ class Tracking:
     async def _start(self, request: Request) -> Response:
         info = (await request.json())["trace"]["trace_info"]
         name = info["trace_id"]
-        self.started.append(name)
-        self.traces[name] = info
+        if name in self.traces:
+            return JSONResponse({"error_code": "RESOURCE_ALREADY_EXISTS", "message": "known"}, status_code=409)
         where = f"dbfs:/databricks/mlflow-tracking/{EXPERIMENT}/{name}/artifacts"
-        stored = {**info, "tags": {**info.get("tags", {}), "mlflow.artifactLocation": where}}
-        return JSONResponse({"trace": {"trace_info": stored}})
+        self.traces[name] = {**info, "tags": {**info.get("tags", {}), "mlflow.artifactLocation": where}}
+        return JSONResponse({"trace": {"trace_info": self.traces[name]}})
+
+    async def _trace(self, request: Request) -> Response:
+        return JSONResponse({"trace": {"trace_info": self.traces[request.path_params["trace"]]}})
 
     async def _credentials(self, request: Request) -> Response:
         signed = f"{self.store_url}/{request.path_params['trace']}?signature=s3cret"

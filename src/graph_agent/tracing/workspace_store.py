@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from databricks.sdk.errors.base import DatabricksError
+from databricks.sdk.errors.platform import ResourceConflict
 from mlflow.entities import Trace, TraceData, TraceInfo
 from mlflow.exceptions import MlflowException
-from mlflow.protos.service_pb2 import StartTraceV3
+from mlflow.protos.service_pb2 import GetTraceInfoV3, StartTraceV3
 from mlflow.store.artifact.databricks_artifact_repo import _SERVICE_AND_METHOD_TO_INFO, DatabricksArtifactRepository
 from mlflow.tracing.client import TracingClient
 from mlflow.tracing.constant import TRACE_REQUEST_ID_PREFIX
@@ -34,6 +35,8 @@ AT_ONCE = 4
 
 MOST_BEGUN = 1000
 """Traces remembered whose spans have not arrived."""
+
+TRACES = "/api/3.0/mlflow/traces"
 
 OF_TRACES = re.compile(rf"^dbfs:/databricks/mlflow-tracking/[^/]+/{TRACE_REQUEST_ID_PREFIX}")
 """Folders that signed addresses are lent for; MLflow's own client finds its way to any other."""
@@ -100,8 +103,13 @@ class WorkspaceStore:
     def _start(self, info: TraceInfo) -> TraceInfo:
         whole: Any = Trace(info=info, data=TraceData(spans=[]))
         request = StartTraceV3(trace=whole.to_proto())
-        answer = self._call("POST", "/api/3.0/mlflow/traces", json.loads(message_to_json(request)))
-        return TraceInfo.from_proto(_parsed(answer, StartTraceV3.Response()).trace.trace_info)
+        try:
+            answer = self._call("POST", TRACES, json.loads(message_to_json(request)))
+            return TraceInfo.from_proto(_parsed(answer, StartTraceV3.Response()).trace.trace_info)
+        except _Exists:
+            # An answer was lost on its way, and the SDK asked again.
+            answer = self._call("GET", f"{TRACES}/{info.trace_id}", {})
+            return TraceInfo.from_proto(_parsed(answer, GetTraceInfoV3.Response()).trace.trace_info)
 
     def _upload(self, stored: TraceInfo, data: TraceData) -> None:
         where = stored.tags.get(MLFLOW_ARTIFACT_LOCATION, "")
@@ -135,6 +143,8 @@ class WorkspaceStore:
         sent = {"query": content} if method == "GET" else {"body": content}
         try:
             return self._api.do(method, path, headers={"Accept": "application/json"}, **sent)
+        except ResourceConflict as error:
+            raise _Exists("HTTP 409") from error
         except DatabricksError as error:
             raise _refusal(status_of(error)) from error
         except (OSError, ValueError) as error:
@@ -143,6 +153,10 @@ class WorkspaceStore:
 
 class _Missing(RecordRefused):
     """There is no such thing."""
+
+
+class _Exists(RecordRefused):
+    """There is one already."""
 
 
 class _SignedStore(DatabricksArtifactRepository):
