@@ -20,7 +20,7 @@ RETRY_SECONDS = 20
 MAKING_SECONDS = 10
 """Bound on each call that making a client takes, retries included; by default a dead host holds it up for 300 s.
 
-Making one then gives up after 11 s where nothing listens, and after 20 s where the host is silent (measured).
+Making one then gives up after 12 s, whether nothing listens or the host is silent (measured).
 """
 
 NO_WORKSPACE = (
