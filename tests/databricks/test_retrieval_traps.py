@@ -21,12 +21,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from tests.databricks.conftest import USERS, forget_clients
+from tests.databricks.conftest import USERS
 from tests.standin.server import INDEX, StandIn, serving, stand_in
 from tests.standin.vectors import SELF_MANAGED, SILENT, Silence, vector_routes
 
 from graph_agent import make_retriever
 from graph_agent.acting import UserToken, acting_for
+from graph_agent.databricks.clients import settings
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import RetrievalFailed
 from graph_agent.tracing import RunRecorder
@@ -68,6 +69,12 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silence: Silence) 
 def tool(client: WorkspaceClient | None, **more: Any) -> VectorSearchRetrieverTool:
     """The library's tool, as a graph author would write it."""
     return VectorSearchRetrieverTool(index_name=INDEX, workspace_client=client, **more)
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The time limit of what comes now."""
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", str(seconds))
+    settings.cache_clear()
 
 
 async def as_user(search: DocumentSearch, name: str = "user03") -> Any:
@@ -144,11 +151,13 @@ async def test_an_index_that_never_answers_costs_a_set_time_and_closes_a_users_r
     with anyio.move_on_after(1.0) as given_up:
         await theirs.similarity_search(columns=["text"], query_text="timeout", disable_notice=True)
     assert given_up.cancelled_caught
+    ours = DocumentSearch(index=SILENT, acting_as="user")
+    await ours.warm()
+    assert await asyncio.to_thread(silence.left.wait, 5)
     silence.left.clear()
-    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "0.5")
-    forget_clients()
+    limit(monkeypatch, 0.5)
     with anyio.fail_after(5), pytest.raises(RetrievalFailed, match=r"did not answer within 0\.5 s"):
-        await as_user(DocumentSearch(index=SILENT, acting_as="user"))
+        await as_user(ours)
     assert await asyncio.to_thread(silence.left.wait, 5)
 
 
@@ -162,9 +171,9 @@ async def test_leaving_a_search_closes_a_users_request(standing: StandIn, silenc
 
 
 async def test_threads_an_index_holds_are_few_and_come_back(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "0.5")
     search = DocumentSearch(index=SILENT, name="held", acting_as="app")
     await search.warm()
+    limit(monkeypatch, 0.5)
 
     async def failure() -> str:
         with pytest.raises(RetrievalFailed) as failed:

@@ -201,6 +201,7 @@ async def test_the_model_is_told_what_it_may_filter_by() -> None:
     [
         ({"options": {"top": 3}}, "no such option of a search: top"),
         ({"results": 0}, "`results` must be at least 1"),
+        ({"index": "docs"}, "`index` must be `catalog.schema.index`, not 'docs'"),
         ({"filterable": {"a b": str}}, "not 'a b'"),
         ({"filterable": {"a": list}}, "not 'a'"),
         ({"filters": {"a": "it's"}, "storage_optimised": True}, "no quote or backslash"),

@@ -71,7 +71,7 @@ class AppSearch:
             )
         except ValueError as error:
             raise RetrievalFailed(
-                f"the index {query.index_name} is not as `DocumentSearch` describes it: `embedding` and `text_column` "
-                "are for an index that holds vectors of your own, whose length must be that of the endpoint's vectors; "
-                "one with managed embeddings takes no `embedding`"
+                f"the index {query.index_name} is not as `DocumentSearch` describes it: check its columns' names; "
+                "`embedding` and `text_column` are for an index that holds vectors of your own, whose length must be "
+                "that of the endpoint's vectors, and one with managed embeddings takes no `embedding`"
             ) from error

@@ -60,6 +60,8 @@ class IndexQuery:
             )
         if self.results < 1:
             raise ConfigurationError("`results` must be at least 1")
+        if self.index is not None and self.index.count(".") != 2:
+            raise ConfigurationError(f"`index` must be `catalog.schema.index`, not {self.index!r}")
 
     @property
     def index_name(self) -> str:
