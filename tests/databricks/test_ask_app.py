@@ -75,6 +75,7 @@ def test_a_service_elsewhere_is_sent_the_bearer_token_of_the_settings(
     workspace: StandIn, app: DeployedApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "ours")
+    app.prefix = "/responses"
     with serving(app) as url:
         assert main(["ask", "--url", url, "hi"]) == 0
     assert app.tokens == ["Bearer ours"]

@@ -256,7 +256,9 @@ def test_files_changed_or_deleted_by_hand_in_the_workspace_are_uploaded_again(sh
         (FAILS, "the deployed app's answer ended as response.failed (model_failed)"),
         (("response.created", "response.completed"), "the deployed app answered, but streamed no text"),
         (("response.output_text.delta",), "the deployed app's answer ended without response.completed"),
-        (502, "the deployed app answered with status 502"),
+        (502, "the deployed app did not answer within 2 s (status 502)"),
+        (500, "the deployed app answered with status 500"),
+        (0, "the app's answer broke off (RemoteProtocolError)"),
         (401, "did not accept the deployer's token (status 401)"),
     ],
 )
@@ -296,6 +298,12 @@ def test_a_failing_smoke_test_brings_the_deployment_before_back(shop: Shop, answ
     shop.app.answers[:] = [ANSWERS]
     assert shop.deploy() == 0
     assert sorted(path for path in shop.uploads() if path.startswith(FILES)) == [f"{FILES}/a.py", f"{FILES}/c.py"]
+
+
+def test_an_app_that_is_still_being_exchanged_is_waited_for(shop: Shop) -> None:
+    shop.app.answers[:] = [503, 502, ANSWERS]
+    assert shop.deploy() == 0
+    assert len(shop.app.questions) == 3
 
 
 def test_a_deployment_the_platform_refuses_is_rolled_back_with_its_command_and_variables(shop: Shop) -> None:

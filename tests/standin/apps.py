@@ -204,14 +204,16 @@ def multipart(content_type: str, body: bytes) -> dict[str, bytes]:
 
 @dataclass
 class DeployedApp:
-    """An app as its proxy shows it; `tokens` are what it was called with.
+    """An app as its proxy shows it; `tokens` are what it was called with. Only below `prefix` do tokens count.
 
-    `answers` are taken in turn, the last for ever. An answer is a list of event types to stream, or a status.
+    `answers` are taken in turn, the last for ever. An answer is a list of event types to stream, a status, or 0 for a
+    connection that is cut.
     """
 
     answers: list[Sequence[str] | int]
     tokens: list[str] = field(default_factory=list)
     questions: list[Any] = field(default_factory=list)
+    prefix: str = "/api/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -221,13 +223,24 @@ class DeployedApp:
         await (await self._answer(request))(scope, receive, send)
 
     async def _answer(self, request: Request) -> ASGIApp:
-        if request.url.path == "/ready":
-            return PlainTextResponse("ready")
+        if not request.url.path.startswith(self.prefix):
+            # Where a person is sent to sign in, with a browser.
+            return PlainTextResponse("", 302, {"location": "/login"})
         self.questions.append(await request.json())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == 0:
+            # The proxy cuts the connection.
+            return cut
         if isinstance(answer, int):
             return PlainTextResponse("no", answer)
         return StreamingResponse(events(answer), media_type="text/event-stream")
+
+
+async def cut(scope: Scope, receive: Receive, send: Send) -> None:
+    """An answer that begins and never ends."""
+    headers = [(b"content-type", b"text/event-stream"), (b"content-length", b"999")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True})
 
 
 ANSWERS = ("response.created", "response.output_text.delta", "response.completed")

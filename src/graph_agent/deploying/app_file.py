@@ -32,7 +32,10 @@ def read_app_file(folder: Path, bundle: Bundle) -> AppFile:
         raise BadBundle(f"{FILE}: command must be a list of texts; it is run without a shell", param="command")
     environment: dict[str, str] = {}
     hidden: list[str] = []
-    for entry in document.get("env") or ():
+    entries = document.get("env") or []
+    if not isinstance(entries, list):
+        raise BadBundle(f"{FILE}: env must be a list of names with values", param="env")
+    for entry in entries:
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str):
             raise BadBundle(f"{FILE}: every entry of env needs a name", param="env")
@@ -41,7 +44,7 @@ def read_app_file(folder: Path, bundle: Bundle) -> AppFile:
         if "value" in entry:
             environment[name] = str(entry["value"])
             continue
-        resource = bundle.resources.get(entry["valueFrom"])
+        resource = bundle.resources.get(str(entry["valueFrom"]))
         if resource is None:
             known = ", ".join(bundle.resources) or "none"
             raise BadBundle(

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 
 from graph_agent.errors import DeployFailed
 
+ADDRESS = "/api/responses"
 QUESTION = "Say in one sentence what you can do."
 
 
@@ -22,36 +24,29 @@ class Answered:
 
 
 def ask_once(url: str, headers: Mapping[str, str], *, ready_seconds: float, answer_seconds: float) -> Answered:
-    """Wait until the app at `url` is ready, then stream one question.
+    """Stream one question to the app at `url`, again and again while it is still being exchanged.
 
     Raises:
-        DeployFailed: it was not ready in time, refused, or its answer did not stream to `response.completed`.
+        DeployFailed: it was not there in time, refused, or its answer did not stream to `response.completed`.
     """
     timeout = httpx.Timeout(answer_seconds, connect=10)
+    ends = time.monotonic() + ready_seconds
     with httpx.Client(base_url=url, headers=dict(headers), timeout=timeout) as client:
-        _wait(client, ready_seconds)
-        try:
-            return _stream(client, time.monotonic() + answer_seconds)
-        except httpx.HTTPError as error:
-            raise DeployFailed(f"the app's answer broke off ({type(error).__name__})") from error
+        while True:
+            try:
+                return _stream(client, time.monotonic() + answer_seconds)
+            except _NotThere as absent:
+                if time.monotonic() > ends:
+                    raise DeployFailed(
+                        f"the deployed app did not answer within {ready_seconds:g} s ({absent})"
+                    ) from None
+            except httpx.HTTPError as error:
+                raise DeployFailed(f"the app's answer broke off ({type(error).__name__})") from error
+            time.sleep(min(2.0, ready_seconds / 10))
 
 
-def _wait(client: httpx.Client, seconds: float) -> None:
-    # The proxy answers 502 and 503 while the app is being exchanged.
-    ends, seen = time.monotonic() + seconds, "no answer"
-    while True:
-        try:
-            status = client.get("/ready", timeout=10).status_code
-        except httpx.HTTPError as error:
-            seen = type(error).__name__
-        else:
-            if status == 200:
-                return
-            _check(status)
-            seen = f"status {status}"
-        if time.monotonic() > ends:
-            raise DeployFailed(f"the deployed app was not ready in {seconds:g} s ({seen})")
-        time.sleep(min(1.0, seconds / 10))
+class _NotThere(Exception):
+    """No answer of the app, but the proxy's while the app is being exchanged, or none at all."""
 
 
 def _check(status: int) -> None:
@@ -65,8 +60,10 @@ def _check(status: int) -> None:
 def _stream(client: httpx.Client, ends: float) -> Answered:
     began, first = time.monotonic(), None
     body = {"input": QUESTION, "stream": True}
-    with client.stream("POST", "/responses", json=body) as response:
+    with _posted(client, body) as response:
         _check(response.status_code)
+        if response.status_code in (502, 503, 504):
+            raise _NotThere(f"status {response.status_code}")
         if response.status_code != 200:
             raise DeployFailed(f"the deployed app answered with status {response.status_code}")
         for line in response.iter_lines():
@@ -83,6 +80,20 @@ def _stream(client: httpx.Client, ends: float) -> Answered:
                 case "response.failed" | "response.incomplete" as ending:
                     raise DeployFailed(f"the deployed app's answer ended as {ending}{_code(event)}")
     raise DeployFailed("the deployed app's answer ended without response.completed")
+
+
+@contextmanager
+def _posted(client: httpx.Client, body: Mapping[str, Any]) -> Iterator[httpx.Response]:
+    # Databricks documents tokens for addresses below /api/ only.
+    request = client.build_request("POST", ADDRESS, json=body)
+    try:
+        response = client.send(request, stream=True)
+    except httpx.ConnectError as error:
+        raise _NotThere(type(error).__name__) from error
+    try:
+        yield response
+    finally:
+        response.close()
 
 
 def _event(line: str) -> Mapping[str, Any]:
