@@ -24,6 +24,7 @@ from pydantic import AnyUrl
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from tests.databricks.conftest import USERS
+from tests.databricks.service import service_here
 from tests.standin.mcp import FUNCTIONS, find_customer, forecast, mcp_route, odd_route, raw_route
 from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, results_in, says, serving, stand_in
 from tests.standin.stalls import stalls
@@ -526,3 +527,16 @@ async def test_an_answer_that_cannot_be_read_is_a_warning_and_stands_in_no_log(
     else:
         assert listed.warnings == [f"The tools of raw are not available now: {reason}."]
     assert "planted-secret" not in caplog.text
+
+
+async def test_the_caller_of_the_service_reads_what_was_missing(standing: StandIn) -> None:
+    standing.model.script = lambda body: says("It is blue.")
+    standing.fail(FUNCTIONS, 500, times=9)
+    async with service_here() as client:
+        answer = await client.post("/invocations", json={"model": "everything", "input": "What colour?"})
+    assert answer.status_code == 200
+    assert answer.json()["custom_outputs"]["warnings"] == [
+        "The tools of main.tools are not available now: it failed (500).",
+        "The function main.shop.price is not available now: the function does not exist, or the app's service "
+        "principal may not see it: check its name (404).",
+    ]
