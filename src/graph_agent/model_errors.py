@@ -10,7 +10,9 @@ from typing import Literal
 
 import httpx
 
-from graph_agent.errors import AgentError, ModelFailed, ModelRateLimited, ModelTimedOut
+from graph_agent.errors import AgentError, ModelFailed, ModelRateLimited, ModelTimedOut, Unauthenticated
+
+REFUSED = "the workspace does not accept the user's token: sign in again, or fetch a new token, and repeat the request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def model_error(error: Exception, asked: Asked) -> AgentError:
     return _transport_error(chain, asked) if status is None else _status_error(status, asked)
 
 
-def _status_error(status: int, asked: Asked) -> ModelFailed:
+def _status_error(status: int, asked: Asked) -> AgentError:
     name, tries = asked.name, _tries(asked)
     match status:
         case 400 | 422:
@@ -58,6 +60,9 @@ def _status_error(status: int, asked: Asked) -> ModelFailed:
                 f"{name} does not accept the request ({status}): the conversation may be too long for it, or it may "
                 "not take one of the parameters or tools"
             )
+        case 401 if asked.acting_as == "user":
+            # A token that is not a JWT does not say when it ends: the endpoint is the first to know.
+            return Unauthenticated(REFUSED)
         case 401 | 403:
             return ModelFailed(f"{name} refused the call ({status}): {_permission(status, asked)}")
         case 404:

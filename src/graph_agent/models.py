@@ -138,11 +138,14 @@ class DeferredChatModel(BaseChatModel):
             if self.acting_as is not None:
                 raise BadSetting(f"model {str(chosen)!r} is not on Databricks: leave acting_as out", param="acting_as")
             return Asked(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
+        # A graph's author may have set either to whatever the client takes.
+        retries = self.parameters.get("max_retries", RETRIES)
+        silence = self.parameters.get("timeout", settings().request_seconds)
         return Asked(
             name=f"model endpoint {chosen.name!r}",
             acting_as=actor(self.acting_as),
-            tries=1 + self.parameters.get("max_retries", RETRIES),
-            silence_seconds=self.parameters.get("timeout", settings().request_seconds),
+            tries=1 + retries if isinstance(retries, int) else None,
+            silence_seconds=silence if isinstance(silence, int | float) else None,
             total_seconds=total,
         )
 

@@ -131,13 +131,37 @@ async def test_elsewhere_a_forwarded_token_is_not_believed(standing: StandIn, mo
     assert standing.calls(MODEL) == []
 
 
-async def test_a_token_that_expires_during_the_run_is_not_replaced(for_users: StandIn) -> None:
+async def test_a_token_the_workspace_refuses_is_not_replaced(for_users: StandIn) -> None:
     async with service_here() as client:
         for_users.fail(MODEL, 401)
         answer = await client.post("/invocations", json=ASK, headers=forwarded(USERS[0]))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "model_failed")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated")
     assert "sign in again" in answer.json()["error"]["message"]
     assert [call.token for call in for_users.calls(MODEL)] == [for_users.user(USERS[0])]
+
+
+async def test_a_user_without_the_permission_is_told_which(for_users: StandIn) -> None:
+    async with service_here() as client:
+        for_users.fail(MODEL, 403)
+        answer = await client.post("/invocations", json=ASK, headers=forwarded(USERS[0]))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "model_failed")
+    assert "the calling user needs CAN_QUERY on it" in answer.json()["error"]["message"]
+
+
+async def test_a_token_that_expires_between_two_tries_ends_the_call(for_users: StandIn) -> None:
+    async with service_here() as client:
+        # The imports of the first call must not use the token up.
+        (await client.post("/invocations", json=ASK, headers=forwarded(USERS[0]))).raise_for_status()
+        for_users.forget()
+        for_users.fail(MODEL, 503, times=9, headers={"retry-after": "4"})
+        token = jwt(expires_in=3)
+        brief = forwarded(USERS[0]) | {"x-forwarded-access-token": token}
+        began = time.monotonic()
+        answer = await client.post("/invocations", json=ASK, headers=brief)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated")
+    assert [call.token for call in for_users.requests] == [token]
+    # The client's own retries of what it takes for a bad connection, and no more.
+    assert time.monotonic() - began < 15
 
 
 async def test_the_token_shows_nowhere_and_is_gone_after_the_request(
