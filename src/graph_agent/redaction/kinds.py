@@ -5,7 +5,7 @@ bounded. Sources: the vendors' pages on their token formats; the rules of public
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # A boundary: no word goes on here. An escaped character, as in JSON or an address within a text, is one too.
@@ -34,7 +34,7 @@ class Kind:
     """Lower-case texts, without one of which there can be no such secret."""
 
     whole: re.Pattern[str]
-    begun: str
+    begun: re.Pattern[str]
     """A pattern of a text that ends inside of one. Fixed first letters are there whole: they are nobody's secret."""
 
     @property
@@ -50,13 +50,15 @@ def _prefixed(
     edge, need = (_EDGE, _DIGIT) if digit else ("", "")
     heads = "|".join(map(re.escape, prefixes))
     whole = re.compile(rf"{edge}(?P<secret>(?:{heads}){need}{body}{{{least},}})")
-    return Kind(name, [hint.lower() for hint in hints or prefixes], whole, f"{edge}(?:{heads}){body}*")
+    begun = rf"{edge}(?P<secret>(?:{heads}){body}*)\Z"
+    return Kind(name, [hint.lower() for hint in hints or prefixes], whole, re.compile(begun))
 
 
-def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str | None = None) -> Kind:
+def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str) -> Kind:
     """Secrets that are known by what stands before them."""
     whole = re.compile(f"{before}(?P<secret>{value})")
-    return Kind(name, hints, whole, f"{before}(?P<>{begun or value.rstrip('+') + '*'})")
+    # The lookahead for a digit asks about what has not come yet.
+    return Kind(name, hints, whole, re.compile(rf"{before.replace(_DIGIT, '')}(?P<secret>{begun})\Z"))
 
 
 STEMS = ("key", "secret", "token", "pass", "pwd", "cred", "sig=")
@@ -70,13 +72,16 @@ KINDS: tuple[Kind, ...] = (
             rf"(?P<secret>-----BEGIN [A-Z ]{{0,40}}PRIVATE KEY-----{_ARMOUR}*"
             r"(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?)"
         ),
-        rf"-----BEGIN [A-Z ]{{0,60}}(?:-{{0,5}}|-----{_ARMOUR}*\\{{0,3}}(?:-{{1,5}}(?:E[A-Z ]{{0,60}}-{{0,5}})?)?)",
+        re.compile(
+            rf"(?P<secret>-----BEGIN [A-Z ]{{0,60}}(?:-{{0,5}}"
+            rf"|-----{_ARMOUR}*\\{{0,3}}(?:-{{1,5}}(?:E[A-Z ]{{0,60}}-{{0,5}})?)?))\Z"
+        ),
     ),
     Kind(
         "JWT",
         ["eyj"],
         re.compile(rf"{_EDGE}(?P<secret>eyJ[\w-]{{8,}}\.[\w-]{{8,}}\.[\w-]{{8,}})"),
-        rf"{_EDGE}eyJ[\w-]*(?:\.[\w-]*){{0,2}}",
+        re.compile(rf"{_EDGE}(?P<secret>eyJ[\w-]*(?:\.[\w-]*){{0,2}})\Z"),
     ),
     _prefixed("Databricks token", ["dapi", "dose", "dkea", "dsap"], r"[0-9a-fA-F-]", 30),
     _prefixed("GitHub token", ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"], r"\w", 22),
@@ -129,15 +134,5 @@ KINDS: tuple[Kind, ...] = (
 )  # fmt: skip
 
 
-def _begun_all() -> Iterator[str]:
-    for number, kind in enumerate(KINDS):
-        # The lookaheads for a digit ask about what has not come yet.
-        pattern = kind.begun.replace(_DIGIT, "")
-        yield pattern.replace("(?P<>", f"(?P<s{number}>") if "(?P<>" in pattern else f"(?P<s{number}>{pattern})"
-
-
-BEGUN = re.compile(f"(?:{'|'.join(_begun_all())})\\Z")
-"""Finds the earliest place from which a text's end may be the beginning of a secret."""
-
-HINTS: tuple[str, ...] = tuple(sorted({hint for kind in KINDS for hint in kind.hints} - set(STEMS)))
-"""Lower-case texts of which every other secret has one."""
+HINTS: tuple[str, ...] = tuple(sorted({hint for kind in KINDS for hint in kind.hints} - {*STEMS, "://"}))
+"""Lower-case texts of which every other secret has one, but for those of connection strings."""

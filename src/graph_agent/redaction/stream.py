@@ -1,6 +1,6 @@
 """Text that comes piece by piece, without its secrets: a piece waits only while it may be the beginning of one."""
 
-from graph_agent.redaction.kinds import BEGUN, HINTS, STEMS
+from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
 from graph_agent.redaction.known import KNOWN, Known, hidden_here
 from graph_agent.redaction.text import found, replaced
 
@@ -15,6 +15,9 @@ _NEAR = 12
 
 _NAME = 48
 """Characters before an equals sign or a colon in which the name of a value stands."""
+
+_SOON = 8
+"""Characters between a name and its value: spaces and quotes."""
 
 _SMALL = 256
 """Characters that may be held and looked at anew with each piece."""
@@ -35,7 +38,7 @@ class Redactor:
         """The end of what was shown, as it was written."""
         self._held = ""
         self._wary = 0
-        """Characters for which a hint seen before still counts."""
+        """Characters for which the value of a name just shown may yet begin."""
         self._looked = 0
         """How much was held when it was last looked at."""
 
@@ -67,11 +70,11 @@ class Redactor:
                         return True
         if ":" in piece or "=" in piece:
             lower = (self._before[-_NAME:] + piece).lower()
-            return any(stem in lower for stem in STEMS)
+            return any(stem in lower for stem in STEMS) or "://" in self._before or "://" in text
         return False
 
     def _carefully(self, piece: str) -> str:
-        self._wary = CONTEXT if self._hinted(piece) else self._wary - len(piece)
+        self._wary -= len(piece)
         self._held += piece
         # Looking at a growing text at every piece would be quadratic.
         if _SMALL < len(self._held) < min(self._looked * 9 // 8, MOST_HELD):
@@ -87,14 +90,22 @@ class Redactor:
     def _pending(self, text: str, start: int, spans: list[tuple[int, int, str]]) -> int:
         """From where on the text may be the beginning of a secret, or one that goes on."""
         place = min(known.begun(text) for known in (KNOWN, self._here or KNOWN))
-        position = max(0, start - CONTEXT)
-        while match := BEGUN.search(text, position):
-            secret = match.start(match.lastgroup or 0)
-            if secret < len(text):
-                place = min(place, secret)
-                break
-            position = match.start() + 1
+        lower = text.lower()
+        for kind in KINDS:
+            if any(hint in lower for hint in kind.hints):
+                place = min(place, self._begun(kind, text))
         for first, last, _ in spans:
             if last == len(text):
                 place = min(place, first)
         return place
+
+    def _begun(self, kind: Kind, text: str) -> int:
+        """From where on the text may be a secret of this kind; its length where it is none."""
+        position = 0
+        while match := kind.begun.search(text, position):
+            if match.start("secret") < len(text):
+                return match.start("secret")
+            # What stands before a secret is there, and nothing of it yet.
+            self._wary = _SOON
+            position = match.start() + 1
+        return len(text)
