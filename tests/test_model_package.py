@@ -22,10 +22,14 @@ GRAPH = '''
 from langgraph.graph import START, MessagesState, StateGraph
 from graph_agent import chat_model
 from graph_agent.databricks.vector_search import DocumentSearch
+from graph_agent.databricks.functions import functions
+from graph_agent.databricks.mcp import McpServer, McpTools
 from beside import PROMPT
 
 model = chat_model()
 documents = DocumentSearch()
+servers = McpTools([McpServer.genie("g1"), McpServer.external("github")])
+sources = [functions("main.tools.rate", warehouse="w1"), servers]
 
 
 async def answer(state):
@@ -107,7 +111,7 @@ def logged(project: Path, environment: dict[str, str], *flags: str, **settings: 
 @pytest.fixture(scope="module")
 def agent_model(project: Path, environment: dict[str, str], workspace: StandIn) -> Path:
     workspace.forget()
-    used = ["--function", "main.tools.rate", "--lakebase", "memory"]
+    used = ["--function", "main.tools.extra", "--lakebase", "memory"]
     settings = {"GRAPH_AGENT_VERSION": "main@3f2c1ab9-dirty", "GRAPH_AGENT_MAX_STEPS": "30"}
     return logged(project, environment, *used, GRAPH_AGENT_BEARER_TOKEN="s3cret", **settings)
 
@@ -122,7 +126,10 @@ def test_a_logged_agent_names_its_task_its_resources_and_its_settings(agent_mode
     assert found["resources"]["databricks"] == {
         "serving_endpoint": [{"name": "local-minilm"}, {"name": "local-model"}],
         "vector_search_index": [{"name": "main.docs.project"}],
-        "function": [{"name": "main.tools.rate"}],
+        "function": [{"name": "main.tools.extra"}, {"name": "main.tools.rate"}],
+        "sql_warehouse": [{"name": "w1"}],
+        "genie_space": [{"name": "g1"}],
+        "uc_connection": [{"name": "github"}],
         "lakebase": [{"name": "memory"}],
     }
     assert found["flavors"]["python_function"]["config"]["settings"] == {"GRAPH_AGENT_MAX_STEPS": "30"}
@@ -200,7 +207,12 @@ def test_an_agent_that_acts_for_its_users_declares_the_scopes_of_their_tokens(
     found = described(logged(project, environment, GRAPH_AGENT_AUTHORIZATION="user"))
     policy = found["auth_policy"]
     assert policy["user_auth_policy"]["api_scopes"] == [
+        "catalog.connections",
+        "dashboards.genie",
+        "mcp.external",
+        "mcp.genie",
         "serving.serving-endpoints",
+        "sql",
         "vectorsearch.vector-search-indexes",
     ]
     assert {"name": "local-model"} in policy["system_auth_policy"]["resources"]["databricks"]["serving_endpoint"]

@@ -65,6 +65,16 @@ class Functions:
         self._tools: dict[str, RemoteTool] = {}
         self._pauses: dict[tuple[str, str], tuple[float, str]] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The functions, as `catalog.schema.function`."""
+        return self._names
+
+    @property
+    def warehouse(self) -> str | None:
+        """The id of the warehouse that was named for them."""
+        return self._warehouse
+
     async def tools(self) -> Listed:
         """The functions that can be read, and a warning for each other.
 

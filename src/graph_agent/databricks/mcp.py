@@ -83,6 +83,11 @@ class McpTools:
         self._idle_seconds = idle_seconds
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
 
+    @property
+    def servers(self) -> tuple[McpServer, ...]:
+        """The servers it was made with."""
+        return self._servers
+
     async def tools(self) -> Listed:
         """The tools of every server that can be reached by whoever the run acts for, and a warning for the others.
 

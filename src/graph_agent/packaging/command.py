@@ -31,7 +31,9 @@ USED = (
     ("--endpoint", "endpoints", "a serving endpoint the graphs use"),
     ("--index", "indexes", "a Vector Search index the graphs use"),
     ("--function", "functions", "a Unity Catalog function the graphs use"),
+    ("--warehouse", "warehouses", "a SQL warehouse the graphs use, by its id"),
     ("--genie", "genie_spaces", "a Genie space the graphs use, by its id"),
+    ("--connection", "connections", "a Unity Catalog connection the graphs use"),
     ("--lakebase", "lakebase", "a Lakebase instance the graphs use"),
 )
 """What graphs use beside what is found in them."""

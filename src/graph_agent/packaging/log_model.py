@@ -11,8 +11,9 @@ from graph_agent.bridge import call
 from graph_agent.catalog import Catalog, read_manifest
 from graph_agent.errors import BadSetting, ConfigurationError
 from graph_agent.late import IMPORTING
+from graph_agent.packaging.discovery import resources_of
 from graph_agent.packaging.project import requirements, stage
-from graph_agent.packaging.resources import Resources, resources_of
+from graph_agent.packaging.resources import Resources
 from graph_agent.settings import Settings, as_environment
 from graph_agent.tracing.version import version_of
 
@@ -58,7 +59,7 @@ def log_model(
 
     `name` is `catalog.schema.model` where the model is also registered. With `table` it is a model for
     `mlflow.pyfunc.spark_udf`, else an agent. Models are called only where an `example` question is given. `used`
-    names resources beside those that are found in the graphs, by the argument names of `resources_of`. The experiment
+    names resources beside those that are found in the graphs, by the fields of `Resources`. The experiment
     is that of the id, else `settings.experiment`.
 
     Raises:
@@ -69,7 +70,7 @@ def log_model(
         raise BadSetting("--register needs --name catalog.schema.model", param="name")
     specs = read_manifest(settings.config)
     call(Catalog(specs, default=settings.graph).open)
-    resources = resources_of(specs, settings, **(used or {}))
+    resources = resources_of(specs, settings, used=used)
     with IMPORTING:
         import mlflow
 

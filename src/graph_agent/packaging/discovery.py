@@ -1,0 +1,118 @@
+"""Finds in loaded graphs what they use of the workspace."""
+
+import logging
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from graph_agent.catalog import GraphSpec
+from graph_agent.databricks.clients import workspace_client
+from graph_agent.databricks.functions import Functions
+from graph_agent.databricks.index_query import IndexQuery
+from graph_agent.databricks.mcp import McpServer, McpTools
+from graph_agent.models import DeferredChatModel
+from graph_agent.packaging.resources import Resources
+from graph_agent.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PROVIDER = "databricks:"
+
+Found = defaultdict[str, set[str]]
+"""Names by kind, as `Resources` has them."""
+
+Answer = TypeVar("Answer")
+
+
+def resources_of(
+    specs: Iterable[GraphSpec], settings: Settings, *, used: Mapping[str, Sequence[str]] | None = None
+) -> Resources:
+    """What the loaded graphs of `specs` use, and what was named beside it (`used`, by the fields of `Resources`).
+
+    Found are the chat models, document searches, functions and MCP servers that a graph's file, or a module beside
+    it, keeps in variables of its own or in lists; with them the embedding endpoints of the indexes, and the functions
+    of schemas. Anything else is to be named: Genie spaces that are no MCP servers, Lakebase, what a node makes itself.
+    """
+    found: Found = defaultdict(set)
+    for kind, names in (used or {}).items():
+        found[kind].update(names)
+    for value in _variables(specs):
+        _note(value, settings, found)
+    for index in found["indexes"]:
+        found["endpoints"].update(_embedding_endpoint(index))
+    return Resources(**{kind: frozenset(names) for kind, names in found.items()})
+
+
+def _variables(specs: Iterable[GraphSpec]) -> Iterable[Any]:
+    folders = tuple(f"{spec.path.parent}{os.sep}" for spec in specs)
+    for module in list(sys.modules.values()):
+        if (getattr(module, "__file__", None) or "").startswith(folders):
+            for value in list(vars(module).values()):
+                yield from value if isinstance(value, list | tuple) else [value]
+
+
+def _note(value: Any, settings: Settings, found: Found) -> None:
+    match value:
+        case DeferredChatModel():
+            name = value.name or settings.model
+            if name.startswith(PROVIDER):
+                found["endpoints"].add(name.removeprefix(PROVIDER))
+        case IndexQuery():
+            found["indexes"].add(value.index or settings.index)
+            found["endpoints"].update([value.embedding] if value.embedding else [])
+        case Functions():
+            found["functions"].update(value.names)
+            if warehouse := value.warehouse or os.environ.get("DATABRICKS_WAREHOUSE_ID"):
+                found["warehouses"].add(warehouse)
+        case McpTools():
+            for server in value.servers:
+                _note_server(server, found)
+
+
+def _note_server(server: McpServer, found: Found) -> None:
+    if server.scope is not None:
+        found["mcp_scopes"].add(server.scope)
+    last = server.place.rpartition("/")[2]
+    match server.kind:
+        case "functions":
+            whole_schema = server.name.count(".") == 1
+            found["functions"].update(_functions_of(server.name) if whole_schema else [server.name])
+        case "vector-search" if server.name.count(".") == 2:
+            found["indexes"].add(server.name)
+        case "vector-search":
+            logger.warning("name the indexes of the schema %s that the graphs search with --index", server.name)
+        case "genie":
+            found["genie_spaces"].add(last)
+        case "external":
+            found["connections"].add(last)
+
+
+def _functions_of(schema: str) -> list[str]:
+    catalog, _, name = schema.partition(".")
+    listed = _looked_up(
+        f"the functions of {schema}",
+        "--function",
+        lambda: list(workspace_client().functions.list(catalog_name=catalog, schema_name=name)),
+    )
+    return [one.full_name for one in listed or [] if one.full_name]
+
+
+def _embedding_endpoint(index: str) -> list[str]:
+    """The endpoint that turns the index's queries into vectors, where Databricks manages that."""
+    described = _looked_up(
+        f"index {index}", "--endpoint", lambda: workspace_client().vector_search_indexes.get_index(index)
+    )
+    spec = described.delta_sync_index_spec if described is not None else None
+    columns = (spec.embedding_source_columns if spec else None) or []
+    return [name for one in columns if (name := one.embedding_model_endpoint_name)]
+
+
+def _looked_up(what: str, flag: str, look: Callable[[], Answer]) -> Answer | None:
+    try:
+        return look()
+    except Exception as error:
+        reason = type(error).__name__
+        logger.warning("%s cannot be looked up (%s): name with %s what belongs to it", what, reason, flag)
+        return None
