@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check lint types bench batch lock deploy clean
+.PHONY: help setup dev studio traces test check lint types bench batch lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,21 @@ $(VENV)/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
 dev: setup ## Set up everything, then serve with the local workspace, reloading edited graphs
 	@$(BIN)/graph-agent dev
 
-test: setup ## Run the tests, the local model's included
+STUDIO := .venv-studio
+studio: setup $(STUDIO)/.ready ## LangGraph Studio's server on the same graphs, with the local workspace
+	@$(BIN)/graph-agent studio
+
+# An environment of its own: langgraph-api wants older protobuf and grpcio than the service has.
+$(STUDIO)/.ready: requirements-studio.txt pyproject.toml | setup
+	@test -x $(STUDIO)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(STUDIO)
+	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --require-hashes -r requirements-studio.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+traces: setup ## Look at the local traces in MLflow's own pages
+	@$(BIN)/graph-agent traces
+
+test: setup $(STUDIO)/.ready ## Run the tests, the local model's included
 	@$(BIN)/graph-agent model
 	@$(BIN)/pytest
 
@@ -60,6 +74,8 @@ lock: setup ## Resolve the dependencies anew into the hashed locks
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
 	$(LOCK) pyproject.toml --extra local --extra dev -c requirements-local.txt -o requirements-dev.txt
+	grep -v -E '^ |^(protobuf|grpcio|grpcio-status)==' requirements-dev.txt | sed 's/ *\\$$//' | \
+		$(LOCK) pyproject.toml --extra studio -c /dev/stdin -o requirements-studio.txt
 	echo uv | $(LOCK) - -c requirements-dev.txt -o requirements-uv.txt
 	sed -n 's/^\([A-Za-z0-9._-]*==[^ ]*.*[^ \\]\) *\\*$$/\1/p' requirements.txt | \
 		grep -v -E '^(py4j|numpy|pandas|databricks-connect)==' > $(BATCH)/.constraints.txt
@@ -70,5 +86,5 @@ deploy: setup ## Ship the app to Databricks Apps; TARGET=prod chooses a target, 
 	@$(BIN)/graph-agent deploy $(if $(TARGET),--target $(TARGET)) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) $(if $(APP),--app $(APP))
 
 clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(BATCH)/.venv $(BATCH)/out
+	rm -rf $(VENV) $(STUDIO) .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(BATCH)/.venv $(BATCH)/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
