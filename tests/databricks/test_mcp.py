@@ -540,3 +540,33 @@ async def test_the_caller_of_the_service_reads_what_was_missing(standing: StandI
         "The function main.shop.price is not available now: the function does not exist, or the app's service "
         "principal may not see it: check its name (404).",
     ]
+
+
+async def test_a_cookie_goes_back_in_the_session_it_was_set_in_and_in_no_other(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
+    seen: list[tuple[str, str | None]] = []
+
+    def listing(id: Any) -> Response:
+        return JSONResponse(
+            {"jsonrpc": "2.0", "id": id, "result": TOOLS}, headers={"set-cookie": f"who={len(seen)}; path=/"}
+        )
+
+    inner = Starlette(routes=[raw_route("/mcp/", listing)])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+            seen.append((headers["authorization"], headers.get("cookie")))
+        await inner(scope, receive, send)
+
+    # Without the slash at the end each request is answered with a redirect first.
+    with serving(app) as url:
+        async with opened(McpServer.at(url + "/mcp", name="raw", acting_as="user"), list_seconds=0) as source:
+            for user in (USERS[0], USERS[1], USERS[0]):
+                with acting_for(UserToken(standing.user(user))):
+                    assert len((await source.tools()).tools) == 1
+    first, second = (f"Bearer {standing.user(user)}" for user in USERS[:2])
+    assert [one for one in seen if one[1]] == [(first, "who=6")]
+    assert {token for token, _ in seen} == {first, second}

@@ -7,7 +7,7 @@ request it belongs to, and the session goes on.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import httpx
@@ -29,6 +29,8 @@ GOODBYE_SECONDS = 2.0
 """For the request that ends a session; nothing depends on it, and a stopping service must not wait."""
 
 EVENTS = "text/event-stream"
+KEPT = ("mcp-session-id", "set-cookie")
+"""Headers the session is to see. Its cookies are its own: they may say who is signed in."""
 
 
 class PerRequest(httpx.Auth):
@@ -89,14 +91,13 @@ class Exchange(httpx.AsyncBaseTransport):
     async def _answer(self, request: httpx.Request, request_id: Any, ends: float) -> httpx.Response:
         response = await self._accepted(request, ends)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        kept = {name: value for name, value in response.headers.items() if name == "mcp-session-id"}
+        kept = [(name, value) for name, value in response.headers.multi_items() if name in KEPT]
         if response.status_code == 202 or request_id is None:
             await response.aclose()
             return httpx.Response(202, headers=kept)
         if kind == EVENTS:
-            return httpx.Response(
-                200, headers=kept | {"content-type": EVENTS}, stream=_Events(response, request_id, ends)
-            )
+            headers = [*kept, ("content-type", EVENTS)]
+            return httpx.Response(200, headers=headers, stream=_Events(response, request_id, ends))
         body = b"".join([piece async for piece in _pieces(response, ends)])
         if kind != "application/json" or _parsed(body) is None:
             raise ExchangeFailed("foreign")
@@ -222,8 +223,8 @@ def _moved(response: httpx.Response) -> httpx.Request | None:
     return moved if same else None
 
 
-def _json(body: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
-    return httpx.Response(200, headers={**(headers or {}), "content-type": "application/json"}, content=body)
+def _json(body: bytes, headers: Sequence[tuple[str, str]] = ()) -> httpx.Response:
+    return httpx.Response(200, headers=[*headers, ("content-type", "application/json")], content=body)
 
 
 def _pause(response: httpx.Response, repeat: int) -> float:

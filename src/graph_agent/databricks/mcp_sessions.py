@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
@@ -180,7 +181,11 @@ class Sessions:
 
 def _http_client(seconds: float) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
-    return httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)))
+    # Nobody's cookies are kept here: the next request may be another user's.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.AsyncClient(
+        limits=limits, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)), cookies=no_cookies
+    )
 
 
 def _failure(error: McpError) -> ExchangeFailed | None:
