@@ -58,7 +58,7 @@ class RequestLog:
 def _log(scope: Scope, facts: Facts, seconds: float) -> None:
     method, path, status = scope["method"], scope["path"][:MOST_PATH], facts.get("status", 499)
     fields = {
-        **facts,
+        **{name: value for name, value in facts.items() if value is not None},
         "method": method,
         "path": path,
         "status": status,
