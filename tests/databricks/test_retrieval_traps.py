@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import mlflow
 import pytest
+from databricks.ai_search import async_utils
 from databricks.ai_search.async_index import AsyncAISearchIndex
 from databricks.ai_search.async_utils import aclose_all_clients
 from databricks.sdk import WorkspaceClient
@@ -140,6 +142,7 @@ async def test_nothing_is_printed(standing: StandIn, capfd: pytest.CaptureFixtur
     index = AsyncAISearchIndex(standing.url, "", INDEX, "", personal_access_token="user-user00")
     await index.similarity_search(columns=["text"], query_text="timeout")
     assert "[NOTICE]" in capfd.readouterr().out
+    await aclose_all_clients()
     await as_user(DocumentSearch(index=INDEX, acting_as=acting_as))
     assert capfd.readouterr().out == ""
 
@@ -151,6 +154,7 @@ async def test_an_index_that_never_answers_costs_a_set_time_and_closes_a_users_r
     with anyio.move_on_after(1.0) as given_up:
         await theirs.similarity_search(columns=["text"], query_text="timeout", disable_notice=True)
     assert given_up.cancelled_caught
+    await aclose_all_clients()
     ours = DocumentSearch(index=SILENT, acting_as="user")
     await ours.warm()
     assert await asyncio.to_thread(silence.left.wait, 5)
@@ -254,6 +258,15 @@ async def test_credentials_the_tool_does_not_know_are_the_apps_all_the_same(
 
 
 # -- 5.6: the asynchronous client -----------------------------------------------------------------------------------
+
+
+async def test_connections_of_a_loop_that_ended_are_not_taken_over(standing: StandIn) -> None:
+    # The client files them by the loop's `id`, which a later loop may get.
+    key = id(asyncio.get_running_loop())
+    async with httpx.AsyncClient() as of_another:
+        async_utils._clients[key] = of_another
+        assert await as_user(DocumentSearch(index=INDEX, acting_as="user"))
+        assert async_utils._clients[key] is not of_another
 
 
 async def test_a_users_first_search_reads_nothing_of_the_index(standing: StandIn) -> None:

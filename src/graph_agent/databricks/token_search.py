@@ -3,21 +3,47 @@
 `VectorSearchRetrieverTool` cannot act for a user: it replaces credentials it does not know by the process's own.
 """
 
+import threading
+from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from langchain_core.documents import Document
 
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.late import IMPORTING
 
+if TYPE_CHECKING:
+    import httpx
 
-def import_client() -> None:
-    """Import the client. Takes seconds the first time: call it in a thread."""
+_CONNECTIONS: WeakKeyDictionary[AbstractEventLoop, "httpx.AsyncClient"] = WeakKeyDictionary()
+_MAKING = threading.Lock()
+
+
+def prepare(loop: AbstractEventLoop) -> None:
+    """Import the client, and make its connections for a loop. Takes seconds the first time: call it in a thread.
+
+    Left alone, the client makes them on the loop, which reading the certificates blocks for 50 to 150 ms; and it keeps
+    them by the loop's `id`, which a later loop may get.
+    """
+    with _MAKING:
+        made = _CONNECTIONS.get(loop)
+        if made is None or made.is_closed:
+            _CONNECTIONS[loop] = _connected(id(loop))
+
+
+def _connected(key: int) -> "httpx.AsyncClient":
+    import httpx
+
     with IMPORTING:
-        import_module("databricks.ai_search.async_index")
         import_module("databricks_ai_bridge.utils.vector_search")
+        import_module("databricks.ai_search.async_index")
+        from databricks.ai_search import async_utils  # type: ignore[import-untyped]
+    made = httpx.AsyncClient(timeout=None)
+    async_utils._clients[key] = made
+    return made
 
 
 async def search_with(

@@ -16,7 +16,7 @@ from graph_agent.databricks.filters import FilterRules
 from graph_agent.databricks.index_errors import Called, failure, status_of
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import SearchThreads
-from graph_agent.databricks.token_search import import_client, search_with
+from graph_agent.databricks.token_search import prepare, search_with
 from graph_agent.errors import AgentError, RetrievalFailed
 
 
@@ -95,7 +95,7 @@ class DocumentSearch(IndexQuery):
         acting_as = actor(self.acting_as)
         try:
             async with asyncio.timeout(settings().request_seconds):
-                await self._threads.run(_prepared)
+                await self._threads.run(_prepared, asyncio.get_running_loop())
                 if acting_as == "app":
                     await self._threads.run(self._app.warm)
         except Exception as error:
@@ -107,7 +107,7 @@ class DocumentSearch(IndexQuery):
             if found is not None:
                 return found
             token = await self._threads.run(_app_token)
-        host = await self._threads.run(_prepared)
+        host = await self._threads.run(_prepared, asyncio.get_running_loop())
         vector = None
         if self.embedding is not None:
             vector = await self._threads.run(_embedded, text, self.embedding, acting_as)
@@ -142,9 +142,9 @@ def _app_token() -> str:
     return workspace_client().config.authenticate()["Authorization"].removeprefix("Bearer ")
 
 
-def _prepared() -> str:
-    """The workspace's address, with the client imported."""
-    import_client()
+def _prepared(loop: asyncio.AbstractEventLoop) -> str:
+    """The workspace's address, with the client ready for the loop."""
+    prepare(loop)
     return str(workspace_client().config.host)
 
 
