@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.standin.server import ScriptedModel, StandIn, says, stand_in
+from tests.standin.tracking import EXPERIMENT, MODEL, tracking
 
 from graph_agent.cli import main
 
@@ -216,6 +217,25 @@ def test_an_agent_that_acts_for_its_users_declares_the_scopes_of_their_tokens(
         "vectorsearch.vector-search-indexes",
     ]
     assert {"name": "local-model"} in policy["system_auth_policy"]["resources"]["databricks"]["serving_endpoint"]
+
+
+def test_a_model_is_logged_to_a_workspace_as_the_service_principal(
+    project: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with tracking() as tracked, stand_in(tmp_path / "workspace", more=tracked.routes()) as standing:
+        settings = {"MLFLOW_TRACKING_URI": "databricks", "MLFLOW_EXPERIMENT_ID": EXPERIMENT, **standing.environment()}
+        command = [sys.executable, "-m", "graph_agent", "log-model", "--config", str(project / "langgraph.json")]
+        given = environment | settings | {"GRAPH_AGENT_VERSION": "main@3f2c1ab9-dirty"}
+        done = subprocess.run(command, env=given, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert f"logged models:/{MODEL}" in done.stdout, done.stderr
+    assert tracked.model["info"]["status"] == "LOGGED_MODEL_READY"
+    tags = {tag["key"]: tag["value"] for tag in tracked.model["info"]["tags"]}
+    assert (tags["version"], tags["mlflow.source.git.commit"]) == ("main@3f2c1ab9-dirty", "3f2c1ab9")
+    names = {path.partition("/artifacts/")[2] for path in tracked.files}
+    assert {"MLmodel", "requirements.txt", "code/agent_project/langgraph.json"} <= names
+    tokens = {one.token for one in standing.calls("/(mlflow|fs)/")}
+    assert tokens
+    assert standing.credentials.token not in tokens
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.standin.server import serving
 
 EXPERIMENT = "123"
 NAME = "/Shared/agent"
+MODEL = "m-0123456789abcdef0123456789abcdef"
 
 
 @dataclass
@@ -29,6 +30,12 @@ class Tracking:
     uploads: list[dict[str, str]] = field(default_factory=list)
     """Headers of each upload to the store."""
 
+    model: dict[str, Any] = field(default_factory=dict)
+    """The model that was logged."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What was uploaded to the workspace, by path."""
+
     store_url: str = ""
     down: int = 0
     """How many uploads the store will refuse."""
@@ -40,6 +47,9 @@ class Tracking:
             Route("/api/3.0/mlflow/traces", self._start, methods=["POST"]),
             Route("/api/3.0/mlflow/traces/{trace}", self._trace),
             Route("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload", self._credentials),
+            Route("/api/2.0/mlflow/logged-models", self._create_model, methods=["POST"]),
+            Route("/api/2.0/mlflow/logged-models/{model}", self._model, methods=["GET", "PATCH"]),
+            Route("/api/2.0/fs/files/{path:path}", self._file, methods=["PUT"]),
         ]
 
     async def _experiment(self, request: Request) -> Response:
@@ -62,6 +72,24 @@ class Tracking:
     async def _credentials(self, request: Request) -> Response:
         signed = f"{self.store_url}/{request.path_params['trace']}?signature=s3cret"
         return JSONResponse({"credential_info": {"signed_uri": signed, "type": "AWS_PRESIGNED_URL", "headers": []}})
+
+    async def _create_model(self, request: Request) -> Response:
+        asked = await request.json()
+        location = f"dbfs:/databricks/mlflow-tracking/{EXPERIMENT}/logged_models/{MODEL}/artifacts"
+        info = {"model_id": MODEL, "experiment_id": EXPERIMENT, "artifact_uri": location, "status": 1}
+        tags = [{"key": one["key"], "value": one["value"]} for one in asked.get("tags", [])]
+        times = {"creation_timestamp_ms": 1, "last_updated_timestamp_ms": 1}
+        self.model = {"info": {**info, **times, "name": asked["name"], "tags": tags}, "data": {}}
+        return JSONResponse({"model": self.model})
+
+    async def _model(self, request: Request) -> Response:
+        if request.method == "PATCH" and "status" in (asked := await request.json()):
+            self.model["info"]["status"] = asked["status"]
+        return JSONResponse({"model": self.model})
+
+    async def _file(self, request: Request) -> Response:
+        self.files[request.path_params["path"]] = await request.body()
+        return Response(status_code=204)
 
     async def _upload(self, request: Request) -> Response:
         if self.down:
