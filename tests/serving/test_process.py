@@ -56,12 +56,12 @@ class Process(Service):
 
 
 @asynccontextmanager
-async def graph_agent(*arguments: str, **settings: str) -> AsyncIterator[Process]:
+async def graph_agent(*arguments: str, port: int | None = 0, **settings: str) -> AsyncIterator[Process]:
     """`graph-agent serve` on a free port, ended at the latest with the block."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("GRAPH_AGENT_", "DATABRICKS_"))}
     values = {"PYTHONPATH": str(SOURCE), "GRAPH_AGENT_TRACING": "off"} | settings
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "graph_agent", "serve", "--port", "0", *arguments,
+        sys.executable, "-m", "graph_agent", "serve", *([] if port is None else ["--port", str(port)]), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environ | values,
     )  # fmt: skip
     running = Process(process)
@@ -170,6 +170,42 @@ async def test_a_run_that_ends_in_time_is_not_cut_by_a_stop(upstream: Upstream) 
         writer.close()
         await writer.wait_closed()
     assert events[-2]["response"]["output"][0]["content"][0]["text"] == "Whole."
+
+
+async def test_neither_a_stuck_node_nor_a_stuck_tracking_server_nor_an_open_stream_keeps_the_process(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    tracking = await asyncio.start_server(silent, "127.0.0.1", 0)
+    uri = f"http://127.0.0.1:{tracking.sockets[0].getsockname()[1]}"
+    settings = {"GRAPH_AGENT_TRACING": "on", "GRAPH_AGENT_TRACKING_URI": uri, "XDG_CACHE_HOME": str(tmp_path)}
+    async with ready(**settings) as running:
+        async with running.client() as client:
+            # A trace that waits to be delivered.
+            assert (await client.post("/responses", json={"model": "plain", "input": "Hi"})).status_code == 200
+        reader, writer = await ask(running, upstream, stream=True, custom_inputs={"node": "blocking"})
+        stopped = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        with anyio.fail_after(15):
+            *_, failed, done = await rest_of(reader)
+            await running.ended()
+        assert time.monotonic() - stopped < 15
+        writer.close()
+        await writer.wait_closed()
+    tracking.close()
+    assert (failed["response"]["error"]["code"], done) == ("service_stopping", "[DONE]")
+
+
+async def test_databricks_apps_decides_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {"DATABRICKS_APP_PORT": str(port), "GRAPH_AGENT_HOST": "127.0.0.1"}
+    async with graph_agent("--config", str(GRAPHS), port=None, **environment) as running:
+        with anyio.fail_after(20):
+            assert address(await running.logged("running on http")) == f"http://127.0.0.1:{port}"
 
 
 async def test_a_second_ctrl_c_waits_for_no_run_and_no_synchronous_node(upstream: Upstream) -> None:
