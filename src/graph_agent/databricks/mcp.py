@@ -7,23 +7,23 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from langchain_core.tools import BaseTool, ToolException
 
-from graph_agent.acting import EXPIRED, user_token
-from graph_agent.databricks.clients import actor, headers_for, settings, workspace_client
+from graph_agent.databricks.clients import settings, workspace_client
+from graph_agent.databricks.mcp_identity import identity, session_headers
+from graph_agent.databricks.mcp_reasons import REASONS, words
 from graph_agent.databricks.mcp_servers import McpServer
 from graph_agent.databricks.remote_tool import RemoteTool, bounded
-from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
+from graph_agent.errors import ConfigurationError, ToolFailed
 from graph_agent.late import IMPORTING
 from graph_agent.nodes.tool_sources import Listed
 
 if TYPE_CHECKING:
-    from graph_agent.databricks.mcp_exchange import ExchangeFailed
     from graph_agent.databricks.mcp_sessions import Session, Sessions
 
 __all__ = ["McpServer", "McpTools"]
@@ -133,7 +133,7 @@ class McpTools:
             async with asyncio.timeout(seconds):
                 found = await self._with_session(here, server, key, lambda open: open.tools(seconds=seconds))
         except TimeoutError:
-            self._missing(server, seat, _REASONS["slow"])
+            self._missing(server, seat, REASONS["slow"])
         except ExchangeFailed as failure:
             self._missing(server, seat, words(failure, server))
         except McpError:
@@ -193,7 +193,7 @@ class McpTools:
         """What `ask` gets from the open session, opened anew once if the server has forgotten it."""
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
 
-        url, headers = await self._url(here, server), _headers(server, key)
+        url, headers = await self._url(here, server), session_headers(server, key)
         session = await here.sessions.get((server.name, key), url, headers)
         try:
             return await ask(session)
@@ -226,81 +226,6 @@ class McpTools:
                 opened = sessions(most=MOST_SEATS, idle_seconds=self._idle_seconds, seconds=settings().request_seconds)
                 self._loops[loop] = _Here(opened)
         return self._loops[loop]
-
-
-def identity(server: McpServer) -> str:
-    """Whose session and list it is: a user's token, named without telling it, or the one identity of everybody else.
-
-    Raises:
-        Unauthenticated: it acts for the user, and there is no token or it has expired.
-    """
-    if server.acting_as == "nobody":
-        return "nobody"
-    return user_token().key if actor(server.acting_as) == "user" else "app"
-
-
-def words(failure: "ExchangeFailed", server: McpServer) -> str:
-    """Why there was no answer, and what to change, without a word of the server's own."""
-    acts = server.acting_as if server.acting_as == "nobody" else actor(server.acting_as)
-    match failure.reason, failure.status:
-        case "refused", 401 if acts == "nobody":
-            return "it asks for credentials (401); give it `headers`, or say who it is `acting_as`"
-        case "refused", 401 if acts == "user":
-            return f"it did not accept the user's token (401); it may have expired{_or_scope(server)}"
-        case "refused", 401:
-            return "it did not accept the app's credentials (401)"
-        case "refused", 403 if acts == "user":
-            return f"the user may not use it (403); they need {server.permission}{_and_scope(server)}"
-        case "refused", 403:
-            return f"the app may not use it (403); its service principal needs {server.permission}"
-        case "refused", 404:
-            return "there is no such server (404)"
-        case "refused", 429:
-            return "it is asked too much (429)"
-        case "refused", int(status):
-            return f"it failed ({status})" if status >= 500 else f"it refused ({status})"
-        case reason, _:
-            return _REASONS.get(reason, "its answer is not MCP")
-
-
-_REASONS: Mapping[str, str] = {
-    "forgotten": "it forgot the session twice",
-    "unreachable": "it cannot be reached",
-    "slow": "it did not answer in time",
-    "cut": "it broke its answer off",
-    "large": "its answer is too large",
-    "credentials": "no credentials for it could be had",
-}
-
-
-def _and_scope(server: McpServer) -> str:
-    return f", and the app the user scope {server.scope}" if server.scope else ""
-
-
-def _or_scope(server: McpServer) -> str:
-    return f", or the app lacks the user scope {server.scope}" if server.scope else ""
-
-
-def _headers(server: McpServer, key: str) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    """The headers of a session's requests, for as long as it lives."""
-    if server.acting_as == "nobody":
-        return server.extra_headers
-    if key == "app":
-
-        async def of_app() -> Mapping[str, str]:
-            # In a thread: the app's token may have to be minted.
-            return {**await asyncio.to_thread(headers_for, "app"), **await server.extra_headers()}
-
-        return of_app
-    # The session is this token's, and no other's can be sent in it.
-    token = user_token()
-
-    async def of_user() -> Mapping[str, str]:
-        if token.expired():
-            raise Unauthenticated(EXPIRED)
-        return {"Authorization": f"Bearer {token.value}", **await server.extra_headers()}
-
-    return of_user
 
 
 def _sessions_class() -> type["Sessions"]:

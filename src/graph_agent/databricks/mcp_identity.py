@@ -1,0 +1,42 @@
+"""As whom an MCP server is called: whose session a request belongs to, and the headers of that session."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from graph_agent.acting import EXPIRED, user_token
+from graph_agent.databricks.clients import actor, headers_for
+from graph_agent.databricks.mcp_servers import McpServer
+from graph_agent.errors import Unauthenticated
+
+
+def identity(server: McpServer) -> str:
+    """Whose session and list it is: a user's token, named without telling it, or the one identity of everybody else.
+
+    Raises:
+        Unauthenticated: it acts for the user, and there is no token or it has expired.
+    """
+    if server.acting_as == "nobody":
+        return "nobody"
+    return user_token().key if actor(server.acting_as) == "user" else "app"
+
+
+def session_headers(server: McpServer, key: str) -> Callable[[], Awaitable[Mapping[str, str]]]:
+    """The headers of a session's requests, for as long as it lives."""
+    if server.acting_as == "nobody":
+        return server.extra_headers
+    if key == "app":
+
+        async def of_app() -> Mapping[str, str]:
+            # In a thread: the app's token may have to be minted.
+            return {**await asyncio.to_thread(headers_for, "app"), **await server.extra_headers()}
+
+        return of_app
+    # The session is this token's, and no other's can be sent in it.
+    token = user_token()
+
+    async def of_user() -> Mapping[str, str]:
+        if token.expired():
+            raise Unauthenticated(EXPIRED)
+        return {"Authorization": f"Bearer {token.value}", **await server.extra_headers()}
+
+    return of_user
