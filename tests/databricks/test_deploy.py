@@ -399,6 +399,38 @@ def test_an_interrupted_upload_is_healed_by_the_next_deploy(
     assert shop.apps.below(FILES) == shop.rehearsed[-1] == shop.apps.snapshots[shop.active()]
 
 
+@pytest.mark.parametrize("clock", [True, False])
+def test_an_interrupted_upload_is_healed_when_the_change_is_taken_back(shop: Shop, clock: bool) -> None:
+    shop.apps.clock = clock
+    shop.deploy()
+    first = shop.apps.below(FILES)
+    shop.write(a_py="graph = 'half'\n")
+    # The contents kept aside, the manifest and the file arrive; what comes after them does not.
+    shop.standing.slow("workspace/import", 0, times=3)
+    break_imports(shop)
+    assert shop.deploy() == 1
+    assert shop.apps.below(FILES) != first
+    shop.standing.faults.clear()
+    shop.write(a_py="graph = None\n")
+    assert shop.deploy() == 0
+    assert f"{FILES}/a.py" in shop.uploads()
+    assert shop.apps.below(FILES) == first
+
+
+def test_a_deployment_somebody_else_made_is_replaced(shop: Shop) -> None:
+    shop.deploy()
+    shop.apps.apps["shop-dev"]["active_deployment"] |= {"deployment_id": "theirs"}
+    assert shop.deploy() == 0
+    assert len(shop.standing.calls("deployments$")) == 1
+
+
+def test_an_app_that_crashed_is_deployed_again(shop: Shop) -> None:
+    shop.deploy()
+    shop.apps.apps["shop-dev"]["app_status"] = {"state": "CRASHED"}
+    assert shop.deploy() == 0
+    assert len(shop.standing.calls("deployments$")) == 1
+
+
 def test_an_upload_told_to_wait_is_tried_again(shop: Shop) -> None:
     shop.standing.fail("workspace/import", 429, headers={"retry-after": "0"})
     assert shop.deploy() == 0, shop.said

@@ -39,6 +39,9 @@ class Apps:
     snapshots: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The files each deployment was made from."""
 
+    clock: bool = True
+    """Whether a listing says when files were changed."""
+
     def routes(self) -> list[Route]:
         """All of it, for `stand_in(more=…)`."""
         app = "/api/2.0/apps/{name}"
@@ -96,7 +99,7 @@ class Apps:
             {"path": one, "object_type": "DIRECTORY"} for one in sorted(self.folders) if parent(one) == folder
         ]
         objects += [
-            {"path": path, "object_type": "FILE", "size": len(content), "modified_at": at}
+            {"path": path, "object_type": "FILE", "size": len(content), **({"modified_at": at} if self.clock else {})}
             for path, (content, at) in sorted(self.files.items())
             if parent(path) == folder
         ]
