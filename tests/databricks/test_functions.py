@@ -231,6 +231,11 @@ async def test_a_function_that_cannot_be_read_is_a_warning(workspace: Any) -> No
         assert standing.calls() == []
 
 
+async def test_a_missing_workspace_is_a_warning() -> None:
+    (warning,) = (await functions("main.tools.price", warehouse="w1").tools()).warnings
+    assert warning.startswith("The function main.tools.price is not available now: the Databricks workspace cannot")
+
+
 async def test_a_dead_host_is_a_warning_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     with dead_host() as url:
         monkeypatch.setenv("DATABRICKS_HOST", url)

@@ -570,3 +570,20 @@ async def test_a_cookie_goes_back_in_the_session_it_was_set_in_and_in_no_other(
     first, second = (f"Bearer {standing.user(user)}" for user in USERS[:2])
     assert [one for one in seen if one[1]] == [(first, "who=6")]
     assert {token for token, _ in seen} == {first, second}
+
+
+async def test_a_dead_or_missing_workspace_is_a_warning_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "1")
+    async with opened(McpServer.functions("main.tools")) as source:
+        (warning,) = (await source.tools()).warnings
+        assert warning.startswith("The tools of main.tools are not available now: the Databricks workspace cannot")
+        assert "check DATABRICKS_HOST" in warning
+    with dead_host() as url:
+        monkeypatch.setenv("DATABRICKS_HOST", url)
+        monkeypatch.setenv("DATABRICKS_TOKEN", "t")
+        async with opened(McpServer.functions("main.tools")) as source, stalls() as stalled:
+            began = time.monotonic()
+            listed = await source.tools()
+            assert time.monotonic() - began < 3
+        assert listed.warnings == ["The tools of main.tools are not available now: it did not answer in time."]
+        assert stalled.worst < 0.1

@@ -11,7 +11,7 @@ from graph_agent.acting import user_token
 from graph_agent.databricks.clients import Actor, actor, client_for
 from graph_agent.databricks.index_errors import Called, failure, status_of
 from graph_agent.databricks.search_threads import SearchThreads
-from graph_agent.errors import AgentError, RetrievalFailed, ToolFailed
+from graph_agent.errors import AgentError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -69,6 +69,8 @@ class ApiCalls:
             raise
         except RetrievalFailed:
             raise ToolFailed(f"{self._what} left {THREADS} earlier calls unanswered: try again later") from None
+        except WorkspaceUnavailable as error:
+            raise ToolFailed(error.message) from None
         except AgentError:
             raise
         except Exception as error:

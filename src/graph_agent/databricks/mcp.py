@@ -19,7 +19,8 @@ from graph_agent.databricks.mcp_identity import identity, session_headers
 from graph_agent.databricks.mcp_reasons import REASONS, words
 from graph_agent.databricks.mcp_servers import McpServer
 from graph_agent.databricks.remote_tool import RemoteTool, bounded
-from graph_agent.errors import ConfigurationError, ToolFailed
+from graph_agent.databricks.search_threads import SearchThreads
+from graph_agent.errors import ConfigurationError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
 from graph_agent.late import IMPORTING
 from graph_agent.nodes.tool_sources import Listed
 
@@ -81,6 +82,8 @@ class McpTools:
         self._list_seconds = list_seconds
         self._pause_seconds = pause_seconds
         self._idle_seconds = idle_seconds
+        # Not the default threads: on a dead host the SDK takes twenty seconds to give up, and a stopping service waits.
+        self._threads = SearchThreads("workspace", most=4)
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
 
     @property
@@ -210,10 +213,9 @@ class McpTools:
         async with here.lock:
             if here.host is None:
                 try:
-                    client = await asyncio.to_thread(workspace_client)
-                except ValueError:
-                    # The SDK's message quotes the configuration it found.
-                    raise ToolFailed("no workspace is configured: set DATABRICKS_HOST and credentials") from None
+                    client = await self._threads.run(workspace_client)
+                except (WorkspaceUnavailable, RetrievalFailed) as error:
+                    raise ToolFailed(error.message) from None
                 here.host = str(client.config.host).rstrip("/")
         return here.host + server.place
 
