@@ -104,8 +104,13 @@ def _dev(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import dev
     from graph_agent.serving.server import leave
 
-    settings = _settings(options, reload="off" if options.no_reload else "on")
+    settings = _settings(options, reload="off" if options.no_reload else "on", **_log_format())
     return leave(dev(settings, real_workspace=options.real_workspace))
+
+
+def _log_format() -> dict[str, str]:
+    """A person reads the log of `dev`, unless they ask for the other one."""
+    return {} if os.environ.get("GRAPH_AGENT_LOG_FORMAT") else {"log_format": "text"}
 
 
 def _workspace(options: argparse.Namespace) -> int:
