@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import httpx
-import mlflow
 import pytest
 from databricks.ai_search import async_utils
 from databricks.ai_search.async_index import AsyncAISearchIndex
@@ -48,14 +47,6 @@ async def closed_connections() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def untraced() -> Iterator[None]:
-    """The library's tool traces each call of its own, into a database where the tests run."""
-    mlflow.tracing.disable()
-    yield
-    mlflow.tracing.enable()
-
-
-@pytest.fixture
 def silence() -> Silence:
     return Silence()
 
@@ -71,6 +62,12 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silence: Silence) 
 def tool(client: WorkspaceClient | None, **more: Any) -> VectorSearchRetrieverTool:
     """The library's tool, as a graph author would write it."""
     return VectorSearchRetrieverTool(index_name=INDEX, workspace_client=client, **more)
+
+
+def answer_of(built: VectorSearchRetrieverTool) -> str:
+    """What the tool tells a model; without the trace it makes of each call, in a database where the tests run."""
+    answer: str = VectorSearchRetrieverTool._run.__wrapped__(built, "what is the timeout")
+    return answer
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -119,9 +116,8 @@ async def test_a_search_that_describes_the_index_wrongly_says_what_it_takes(stan
 # -- 5.2 and 5.4: what is asked and what comes back -----------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("untraced")
 async def test_documents_and_not_a_repr_reach_the_state_and_the_span(standing: StandIn) -> None:
-    text = await asyncio.to_thread(tool(WorkspaceClient()).invoke, "what is the timeout")
+    text = await asyncio.to_thread(answer_of, tool(WorkspaceClient()))
     assert text.startswith("[Document(")
     recorder = RunRecorder(graph="test", inputs={})
     called = AIMessage("", tool_calls=[{"id": "c", "name": "search_docs", "args": {"query": "what is the timeout"}}])
@@ -216,7 +212,6 @@ class OfUser(CredentialsStrategy):
         return lambda: {"Authorization": "Bearer user-user03"}
 
 
-@pytest.mark.usefixtures("untraced")
 async def test_a_users_credentials_are_never_replaced_by_the_apps(
     standing: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +221,7 @@ async def test_a_users_credentials_are_never_replaced_by_the_apps(
     monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
     of_user = WorkspaceClient(config=Config(host=standing.url, credentials_strategy=OfUser()))
     standing.forget()
-    await asyncio.to_thread(tool(of_user).invoke, "what is the timeout")
+    await asyncio.to_thread(answer_of, tool(of_user))
     # The confused deputy: the client was the user's.
     assert {call.token for call in standing.calls(INDEXES)} == {app}
     standing.forget()
