@@ -1,0 +1,25 @@
+"""Vectors without a model: texts that share words are near each other. The same on every machine, nothing to fetch."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class HashingEmbedder:
+    """Counts of words, each word in one of 1,024 places."""
+
+    dimension = 1024
+    name = "hashing-1024"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One unit vector per text."""
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in re.findall(r"\w+", text.lower()):
+                place = int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big") % self.dimension
+                vectors[row, place] += 1.0
+        unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1.0)
+        return unit

@@ -1,0 +1,107 @@
+"""What the scripted model understands of a question and of passages: words and numbers, nothing more."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_WORD = re.compile(r"[a-z0-9]+")
+_NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
+_SENTENCE = re.compile(r"(?<=[.!?|])\s+|\n{2,}|\n(?=[|\-#])")
+_EXPRESSION = re.compile(r"[(\d][\d\s().,]*(?:[-+*/^%]\s*[(\d][\d\s().,]*)+")
+_NUMBER = r"(\d+(?:\.\d+)?)"
+
+STOP = frozenset(
+    _WORD.findall(
+        "a about all an and any are as at be by can could did do does for from get give graph agent has have how i if "
+        "in into is it its me much my named need of on one or please project say set should so tell that the their "
+        "them then there these this those to use used was what when where which while who why will with would you your"
+    )
+)
+
+ZONES = {
+    "berlin": "Europe/Berlin",
+    "chicago": "America/Chicago",
+    "london": "Europe/London",
+    "paris": "Europe/Paris",
+    "tokyo": "Asia/Tokyo",
+    "utc": "UTC",
+}
+
+Wish = tuple[str, dict[str, Any]]
+"""A parameter that tells the tool wanted, and its arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage of a tool's result, as the retriever lists it."""
+
+    number: str
+    text: str
+
+
+def stems(text: str) -> frozenset[str]:
+    """The words that mean something, without their endings."""
+    return frozenset(word[:5] for word in _WORD.findall(text.lower().replace("_", " ")) if word not in STOP)
+
+
+def passages(text: str) -> list[Passage]:
+    """What a search's result lists."""
+    pieces = _NUMBERED.split(text)
+    return [Passage(number, text.strip()) for number, text in zip(pieces[1::2], pieces[2::2], strict=True)]
+
+
+def support(question: str, found: Sequence[Passage]) -> float:
+    """The largest share of the question's words that one passage holds, 0 to 1; 1 for a question of no words."""
+    wanted = stems(question)
+    if not wanted:
+        return 1.0
+    return max((len(wanted & stems(passage.text)) / len(wanted) for passage in found), default=0.0)
+
+
+def quoted(question: str, found: Sequence[Passage]) -> str:
+    """The sentence that has most of the question's words, with its neighbours, and the number of its passage."""
+    wanted = stems(question)
+    best, text = (-1.0, 0.0), ""
+    for rank, passage in enumerate(found, 1):
+        sentences = [one.strip() for one in _SENTENCE.split(passage.text) if one.strip()]
+        whole = len(wanted & stems(passage.text))
+        for place, sentence in enumerate(sentences):
+            score = (len(wanted & stems(sentence)) + 0.5 * whole + 1 / rank, -len(sentence) / 1000)
+            if score > best:
+                around = " ".join(sentences[max(0, place - 1) : place + 2])
+                best, text = score, f"{around} [{passage.number}]"
+    return text
+
+
+def wish(question: str) -> Wish | None:
+    """The tool a question asks for, or none."""
+    text = question.lower()
+    return _units(text) or _time(text) or _arithmetic(text)
+
+
+def _units(text: str) -> Wish | None:
+    if match := re.search(rf"{_NUMBER} (?:degrees )?([a-z/]+) (?:in|to|into) (?:degrees )?([a-z/]+)", text):
+        value, origin, target = match.groups()
+    elif match := re.search(rf"how many ([a-z]+) (?:are|is) {_NUMBER} ([a-z]+)", text):
+        target, value, origin = match.groups()
+    else:
+        return None
+    return "from_unit", {"value": float(value), "from_unit": origin, "to_unit": target}
+
+
+def _time(text: str) -> Wish | None:
+    if not re.search(r"\b(?:what time|which day|what day|current time|today's date)\b", text):
+        return None
+    place = next((zone for name, zone in ZONES.items() if name in text), "UTC")
+    return "timezone", {"timezone": place}
+
+
+def _arithmetic(text: str) -> Wish | None:
+    if match := re.search(rf"{_NUMBER} (?:percent|%) of {_NUMBER}", text):
+        return "expression", {"expression": f"{match[1]} / 100 * {match[2]}"}
+    if match := re.search(rf"square root of {_NUMBER}", text):
+        return "expression", {"expression": f"sqrt({match[1]})"}
+    if match := _EXPRESSION.search(text):
+        return "expression", {"expression": match[0].strip(" .,")}
+    return None

@@ -1,0 +1,49 @@
+"""ASGI apps on loopback in a thread, and the environment in which Databricks' clients find them."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+@contextmanager
+def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
+    """The app's URL while it runs; a free port unless one is named."""
+    listener = socket.create_server(("127.0.0.1", port))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=15)
+        listener.close()
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """The process's environment with `values` and no other `DATABRICKS_*`, and clients made anew for it."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith("DATABRICKS_")]:
+        del os.environ[name]
+    os.environ.update(values)
+    _forget_clients()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    from graph_agent.databricks import clients
+
+    clients.settings.cache_clear()
+    clients.workspace_client.cache_clear()
+    clients.get_user_workspace_client.cache_clear()

@@ -1,0 +1,150 @@
+"""What is judged: the project's own agent, served in this process over some model, or one that runs elsewhere."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from evals.errors import AgentUnreachable
+from evals.runner import Agent
+from evals.serving import environment, serving
+from graph_agent.errors import AgentError
+from graph_agent.settings import PREFIX, Settings, as_environment
+
+SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
+MUTANTS = Path(__file__).with_name("mutants") / "langgraph.json"
+START_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to judge, as the command line says it."""
+
+    model: str = SCRIPTED
+    """`scripted`, `local`, a model such as `databricks:my-llm`; with `url` or `app` a name to tell baselines apart."""
+
+    graph: str | None = None
+    url: str | None = None
+    app: str | None = None
+    config: Path = Path("langgraph.json")
+
+    @property
+    def here(self) -> bool:
+        """Whether the agent is served in this process."""
+        return self.url is None and self.app is None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for the records."""
+        return self.url or (f"app {self.app}" if self.app else "in process")
+
+    def version(self) -> str:
+        """Changes with everything in the checkout that answers may depend on; the place alone for one elsewhere."""
+        if not self.here:
+            return self.place
+        root, digest = self.config.resolve().parent, hashlib.sha256()
+        folders = [root / "graphs", self.config.resolve().parent, root / "docs", Path("docs"), Path("graphs")]
+        import graph_agent
+
+        files = {path for folder in folders for path in folder.glob("*.*")}
+        files |= set(Path(graph_agent.__file__).parent.rglob("*.py"))
+        for path in sorted(path.resolve() for path in files if path.suffix in (".py", ".md", ".json")):
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+@contextmanager
+def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
+    """The agent, ready to be asked, until the block ends.
+
+    Raises:
+        AgentUnreachable: it did not become ready, or nothing answers at its URL.
+        AgentError: the local workspace or the graphs did not start; the message says why.
+    """
+    if target.app is not None:
+        from graph_agent.databricks.apps import app_url, oauth_headers
+        from graph_agent.databricks.clients import workspace_client
+
+        client = workspace_client()
+        yield Agent(
+            url=app_url(client, target.app),
+            path="/api/responses",
+            headers=oauth_headers(client),
+            graph=target.graph,
+        )
+    elif target.url is not None:
+        token = os.environ.get(f"{PREFIX}BEARER_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        yield Agent(url=target.url.rstrip("/"), headers=headers, graph=target.graph)
+    else:
+        with (
+            _workspace(target) as (settings, variables),
+            environment({**variables, **as_environment(settings)}),
+            _service(settings, port) as url,
+        ):
+            yield Agent(url=url, headers=_bearer(settings), graph=target.graph)
+
+
+@contextmanager
+def _workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
+    """The settings and the Databricks variables with which the service finds its model."""
+    settings = Settings.from_environment(None, config=target.config)
+    if target.model == SCRIPTED:
+        from evals.scripted.workspace import scripted_workspace
+
+        # Off unless asked for: MLflow takes longer to import than the rows take.
+        traced = os.environ.get(f"{PREFIX}TRACING") == "on"
+        settings = replace(settings, model="databricks:local-model", tracing="on" if traced else "off")
+        # The documentation is the project's, also where the graphs judged are mutants.
+        with scripted_workspace(Path.cwd(), settings) as variables:
+            yield settings, variables
+    elif target.model == LOCAL:
+        from graph_agent.local.dev import PATIENCE, LocalWorkspace
+
+        longer: dict[str, Any] = {
+            name: value for name, value in PATIENCE.items() if f"{PREFIX}{name.upper()}" not in os.environ
+        }
+        settings = replace(settings, model="databricks:local-model", **longer)
+        # It indexes what lies beside the list of graphs.
+        with LocalWorkspace(replace(settings, config=Path("langgraph.json"))) as workspace:
+            found: dict[str, str] = {}
+            workspace.enter(found)
+            workspace.wait()
+            yield settings, found
+    else:
+        variables = {name: value for name, value in os.environ.items() if name.startswith("DATABRICKS_")}
+        yield replace(settings, model=target.model), variables
+
+
+@contextmanager
+def _service(settings: Settings, port: int) -> Iterator[str]:
+    from graph_agent.serving.app import create_app
+
+    failures: list[AgentError] = []
+    with serving(create_app(settings, on_failed_start=failures.append), port=port) as url:
+        ends = time.monotonic() + START_SECONDS
+        with httpx.Client(base_url=url, timeout=5.0, trust_env=False, headers=_bearer(settings)) as client:
+            while not _ready(client):
+                if failures:
+                    raise failures[0]
+                if time.monotonic() > ends:
+                    raise AgentUnreachable(f"the graphs did not load within {START_SECONDS} s; see the log above")
+                time.sleep(0.1)
+        yield url
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _bearer(settings: Settings) -> dict[str, str]:
+    return {"Authorization": f"Bearer {settings.bearer_token}"} if settings.bearer_token else {}
