@@ -240,6 +240,13 @@ def test_an_unchanged_redeploy_changes_nothing(shop: Shop) -> None:
     assert shop.active() == "d2"
 
 
+def test_a_workspace_may_list_its_paths_without_the_first_folder(shop: Shop) -> None:
+    shop.apps.short_paths = True
+    shop.deploy()
+    assert shop.deploy() == 0
+    assert shop.lines(writing=True) == []
+
+
 def test_files_changed_or_deleted_by_hand_in_the_workspace_are_uploaded_again(shop: Shop) -> None:
     shop.deploy()
     del shop.apps.files[f"{FILES}/a.py"]
@@ -525,8 +532,9 @@ def test_an_app_of_somebody_else_is_refused(shop: Shop) -> None:
     assert "you may not manage the app 'shop-dev'" in refused(shop)
 
 
-def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Shop) -> None:
-    assert "set BUNDLE_VAR_experiment" in refused(shop, BadBundle, environ={})
+@pytest.mark.parametrize("environ", [{}, {"BUNDLE_VAR_experiment": ""}])
+def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Shop, environ: dict[str, str]) -> None:
+    assert "set BUNDLE_VAR_experiment" in refused(shop, BadBundle, environ=environ)
     assert shop.standing.calls() == []
 
 
@@ -538,6 +546,7 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
         ("databricks.yml", "A shop.", "${var.loop}", "go in a circle"),
         ("databricks.yml", "A shop.", "A: [shop", "is not valid YAML"),
         ("databricks.yml", "description: A shop.", "config: {}", "belong into app.yaml"),
+        ("databricks.yml", "bundle: {", "include: [more.yml]\nbundle: {", "`include` is not read here"),
         ("databricks.yml", "MEDIUM", "SMALL", "does not take this compute_size: SMALL"),
         ("databricks.yml", "CAN_QUERY", "CAN_QEURY", "does not take this resources: {'name': 'model'"),
         ("databricks.yml", "name: experiment, ", "", "every resource of the app needs a name"),
@@ -591,6 +600,19 @@ def test_an_app_that_is_never_ready_here_is_not_waited_for_for_ever(shop: Shop) 
     shop.put("app.yaml", APP.replace("[python, -m, graph_agent, serve]", "[python, -c, 'import time; time.sleep(60)']"))
     shop.commit()
     assert "it was not ready in 0.5 s" in refused(shop, rehearse=rehearse, waits=Waits(start=0.5))
+
+
+def test_resources_that_only_the_cli_deploys_are_pointed_out(shop: Shop) -> None:
+    shop.put("databricks.yml", BUNDLE.replace("resources:\n  apps:", "resources:\n  jobs: {j: {}}\n  apps:"))
+    shop.commit()
+    assert shop.deploy(dry_run=True) == 0
+    assert "warning: jobs of the bundle are not deployed by this, but by the Databricks CLI" in shop.said
+
+
+def test_a_bundle_for_another_workspace_is_refused(shop: Shop) -> None:
+    shop.put("databricks.yml", BUNDLE + "workspace: {host: 'https://other.example'}\n")
+    shop.commit()
+    assert "the bundle is for https://other.example, but the credentials are for http://127" in refused(shop)
 
 
 def test_what_is_not_committed_is_pointed_out(shop: Shop) -> None:

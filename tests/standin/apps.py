@@ -39,6 +39,9 @@ class Apps:
     snapshots: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The files each deployment was made from."""
 
+    short_paths: bool = False
+    """Whether a listing leaves `/Workspace` out of its paths."""
+
     clock: bool = True
     """Whether a listing says when files were changed."""
 
@@ -92,7 +95,7 @@ class Apps:
         return Response(self.files[path][0], media_type="application/octet-stream")
 
     async def _list(self, request: Request) -> Response:
-        folder = request.query_params["path"]
+        folder = "/Workspace" + request.query_params["path"].removeprefix("/Workspace")
         if folder not in self.folders:
             return error(404, "RESOURCE_DOES_NOT_EXIST")
         objects: list[dict[str, Any]] = [
@@ -103,6 +106,8 @@ class Apps:
             for path, (content, at) in sorted(self.files.items())
             if parent(path) == folder
         ]
+        if self.short_paths:
+            objects = [{**one, "path": one["path"].removeprefix("/Workspace")} for one in objects]
         return JSONResponse({"objects": objects})
 
     async def _delete(self, request: Request) -> Response:

@@ -37,6 +37,9 @@ class Bundle:
     """Patterns as in .gitignore."""
 
     host: str | None = None
+    ignored: Sequence[str] = ()
+    """Kinds of resources beside apps, which only the Databricks CLI deploys."""
+
     """The workspace the bundle is for, where it says so."""
 
     @property
@@ -89,6 +92,8 @@ def _bundle(
 ) -> Bundle:
     target = chosen(document, target)
     document = merged(document, document.get("targets", {}).get(target) or {})
+    if document.get("include"):
+        raise BadBundle(f"put everything into {FILE}: `include` is not read here", param="include")
     look_up = _look_up(document, target=target, user=user, environ=environ)
     key, fields = _only_app(document)
     fields = resolved(fields, look_up)
@@ -115,6 +120,7 @@ def _bundle(
         include=sync.get("include") or (),
         exclude=sync.get("exclude") or (),
         host=workspace.get("host"),
+        ignored=[kind for kind in document["resources"] if kind != "apps"],
     )
 
 
@@ -162,8 +168,8 @@ def _look_up(
             raise BadBundle(f"{FILE} has a reference that is not known here: ${{{reference}}}", param=reference)
         if name not in variables:
             raise BadBundle(f"{FILE} has no variable {name!r}", param=reference)
-        given = environ.get(f"BUNDLE_VAR_{name}")
-        value = given if given is not None else (variables[name] or {}).get("default")
+        # An empty variable is an unset one: workflows pass on variables that nobody set.
+        value = environ.get(f"BUNDLE_VAR_{name}") or (variables[name] or {}).get("default")
         if value is None:
             raise BadBundle(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference)
         if isinstance(value, dict | list):

@@ -75,6 +75,8 @@ def deploy(
     say(f"deploying as {user} to {client.config.host}")
     bundle = read_bundle(folder / FILE, target=target, user=user, environ=environ, app=app)
     check_host(client, bundle)
+    if bundle.ignored:
+        say(f"warning: {', '.join(bundle.ignored)} of the bundle are not deployed by this, but by the Databricks CLI")
     sources, app_file = _local(folder, bundle, say)
     for line in check_resources(client, bundle):
         say(f"found {line}")
