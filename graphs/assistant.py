@@ -6,7 +6,7 @@
 Its last message is the answer.
 """
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from graph_agent import AgentContext, AgentState, chat_model, make_planner, make_retriever, make_tools
 from graph_agent.databricks.vector_search import DocumentSearch
@@ -44,7 +44,7 @@ builder.add_node(
 builder.add_node("retriever", make_retriever(documents))
 builder.add_node("tools", make_tools(tools, skip=[documents.name]))
 builder.add_edge(START, "planner")
-builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.name))
+builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.name), ["retriever", "tools", END])
 builder.add_edge("retriever", "planner")
 builder.add_edge("tools", "planner")
 

@@ -70,7 +70,7 @@ documents.add_node("retriever", make_retriever(search))
 # It has no other tools: a model that calls one all the same is told so.
 documents.add_node("tools", make_tools([], skip=[search.name]))
 documents.add_edge(START, "planner")
-documents.add_conditional_edges("planner", requested_nodes(retrieval=search.name))
+documents.add_conditional_edges("planner", requested_nodes(retrieval=search.name), ["retriever", "tools", END])
 documents.add_edge("retriever", "planner")
 documents.add_edge("tools", "planner")
 
