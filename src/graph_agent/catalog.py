@@ -20,7 +20,7 @@ from typing import Any
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
-from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
+from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.factories import Factories
 from graph_agent.runs.failures import describe
 
@@ -101,6 +101,7 @@ class Catalog:
         self._reload = reload
         self._graphs: dict[str, Graph] = {}
         self._broken: dict[str, GraphNotLoaded] = {}
+        self._modules: dict[str, ModuleType] = {}
         self._seen: dict[str, Mapping[Path, int]] = {}
         self._factories = Factories()
         self._folders = {spec.path.parent for spec in specs}
@@ -138,6 +139,26 @@ class Catalog:
                 logger.error(error.message)
                 self._broken[spec.name] = error
 
+    async def warm(self, *, seconds: float) -> None:
+        """Let the graphs do what their first run would otherwise wait for, for at most so long.
+
+        Asked is whatever stands in a variable of a graph's file, or in a list there, and has `async def warm()`, such
+        as `chat_model()` and `DocumentSearch`. What fails is logged, and fails again when it is used.
+        """
+        values = [value for module in self._modules.values() for value in vars(module).values()]
+        every = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+        able = {id(one): one for one in every if not isinstance(one, type) and hasattr(type(one), "warm")}
+        try:
+            async with asyncio.timeout(seconds):
+                results = await asyncio.gather(*(one.warm() for one in able.values()), return_exceptions=True)
+        except TimeoutError:
+            logger.warning("what the graphs use was not ready within %g s; their first runs will wait for it", seconds)
+            return
+        for error in results:
+            if isinstance(error, BaseException):
+                reason = error.message if isinstance(error, AgentError) else describe(error)
+                logger.warning("what a graph uses is not ready: %s", reason)
+
     async def aclose(self) -> None:
         """Leave the context managers that made graphs."""
         await self._factories.aclose()
@@ -172,13 +193,14 @@ class Catalog:
             logger.error("%s; the graph loaded before, if any, goes on serving", error.message)
 
     async def _load(self, spec: GraphSpec) -> Graph:
-        module = await asyncio.to_thread(_import, spec, self._folders)
+        module = self._modules[spec.name] = await asyncio.to_thread(_import, spec, self._folders)
         try:
             made = getattr(module, spec.variable)
         except AttributeError:
-            there = ", ".join(name for name, one in vars(module).items() if isinstance(one, Pregel | StateGraph))
+            there = [name for name, one in vars(module).items() if isinstance(one, Pregel | StateGraph)]
+            file, graphs = spec.path.name, ", ".join(there) or "none"
             raise GraphNotLoaded(
-                f"graph {spec.name!r}: {spec.path.name} has no variable {spec.variable!r}; its graphs: {there or 'none'}",
+                f"graph {spec.name!r}: {file} has no variable {spec.variable!r}; its graphs: {graphs}",
                 param=spec.name,
             ) from None
         try:

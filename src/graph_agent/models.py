@@ -71,6 +71,14 @@ class DeferredChatModel(BaseChatModel):
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **choice, **kwargs)
 
+    async def warm(self) -> None:
+        """Do what the first call would otherwise wait for: seconds of imports, and the client.
+
+        Raises:
+            BadSetting, WorkspaceUnavailable: as the first call; the next one tries again.
+        """
+        await asyncio.to_thread(self._model)
+
     async def _astream(
         self,
         messages: list[BaseMessage],

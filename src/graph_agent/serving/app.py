@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 THREADS_PER_RUN = 4
 
+WARM_SECONDS = 40.0
+"""How long `/ready` waits for imports and clients that the first run would wait for; ten seconds of it are imports."""
+
 TRACE_DELIVERY_SECONDS = 5.0
 """How long stopping waits for traces; Databricks Apps kills 15 s after SIGTERM."""
 
@@ -61,7 +64,8 @@ def create_app(
         loop.set_exception_handler(log_uncaught)
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
-        loading = asyncio.create_task(_load(settings, gate, on_failed_start))
+        # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
+        loading = asyncio.create_task(_load(settings, gate, on_failed_start, warm=on_apps(environ)))
         try:
             yield
         finally:
@@ -85,10 +89,14 @@ def _node_threads(settings: Settings) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.max_runs * THREADS_PER_RUN, thread_name_prefix="node")
 
 
-async def _load(settings: Settings, gate: Gate, on_failed_start: Callable[[AgentError], None] | None) -> None:
+async def _load(
+    settings: Settings, gate: Gate, on_failed_start: Callable[[AgentError], None] | None, *, warm: bool
+) -> None:
     try:
         service = await asyncio.to_thread(_import_service, settings)
         await service.catalog.open()
+        if warm:
+            await service.catalog.warm(seconds=WARM_SECONDS)
     except AgentError as error:
         logger.error("cannot start: %s", error.message)
         gate.fail(error)
