@@ -7,6 +7,7 @@ import httpx
 from langchain_core.language_models import BaseChatModel
 
 from graph_agent.databricks.clients import Actor, client_for, settings
+from graph_agent.databricks.cookies import keep_none
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.late import IMPORTING
 
@@ -84,7 +85,8 @@ def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
         connect = min(served.timeout, CONNECT_SECONDS)
         served.timeout = httpx.Timeout(served.timeout, connect=connect)
     # Now: the first use makes a TLS context, 45 to 70 ms of CPU (measured), and that would be on the event loop.
-    _ = served.async_client
+    for client in (served.async_client, served.client):
+        keep_none(client._client.cookies.jar)
     model_made: BaseChatModel = served
     return model_made
 

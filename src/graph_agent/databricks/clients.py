@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.acting import user_token
+from graph_agent.databricks.cookies import keep_none
 from graph_agent.errors import AgentError, WorkspaceUnavailable
 from graph_agent.once import Once
 from graph_agent.settings import Settings
@@ -123,7 +124,10 @@ def _made(**kind: Any) -> "WorkspaceClient":
     try:
         config = Config(http_timeout_seconds=min(silence, MAKING_SECONDS), retry_timeout_seconds=MAKING_SECONDS, **kind)
         config.http_timeout_seconds, config.retry_timeout_seconds = silence, RETRY_SECONDS
-        return WorkspaceClient(config=config)
+        client = WorkspaceClient(config=config)
+        # Its `requests` session is shared by all users.
+        keep_none(client.api_client._api_client._session.cookies)
+        return client
     except AgentError:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.documents import Document
 
+from graph_agent.databricks.cookies import keep_none
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.late import IMPORTING
 
@@ -42,6 +43,7 @@ def _connected(key: int) -> "httpx.AsyncClient":
         import_module("databricks.ai_search.async_index")
         from databricks.ai_search import async_utils  # type: ignore[import-untyped]
     made = httpx.AsyncClient(timeout=None)
+    keep_none(made.cookies.jar)
     async_utils._clients[key] = made
     return made
 
