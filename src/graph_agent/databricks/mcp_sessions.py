@@ -6,13 +6,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
 from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
 
+from graph_agent.databricks.cookies import keep_none
 from graph_agent.databricks.mcp_exchange import FAILED, Exchange, ExchangeFailed, PerRequest
 
 MOST_TOOLS = 256
@@ -181,11 +181,9 @@ class Sessions:
 
 def _http_client(seconds: float) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
-    # Nobody's cookies are kept here: the next request may be another user's.
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    return httpx.AsyncClient(
-        limits=limits, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)), cookies=no_cookies
-    )
+    shared = httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)))
+    keep_none(shared.cookies.jar)
+    return shared
 
 
 def _failure(error: McpError) -> ExchangeFailed | None:
