@@ -526,6 +526,13 @@ def test_a_personal_access_token_is_refused_before_anything_is_called(
     assert shop.standing.calls() == []
 
 
+def test_without_credentials_the_way_to_sign_in_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    forget_clients()
+    assert "no workspace could be signed in to" in refused(shop)
+
+
 def test_an_app_of_somebody_else_is_refused(shop: Shop) -> None:
     shop.deploy()
     shop.standing.fail("/permissions/", 403)

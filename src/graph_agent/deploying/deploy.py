@@ -19,7 +19,7 @@ from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.smoke import ask_once
 from graph_agent.deploying.sources import Sources, read_sources
 from graph_agent.deploying.telling import refusing
-from graph_agent.errors import AgentError, DeployFailed, DeployRefused
+from graph_agent.errors import DeployFailed, DeployRefused
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -142,13 +142,11 @@ def _check(client: "WorkspaceClient", url: str, waits: Waits) -> str:
 def _client() -> "WorkspaceClient":
     try:
         return workspace_client()
-    except AgentError:
-        raise
     except Exception as error:
         # The SDK's message quotes the configuration it found.
         raise DeployRefused(
-            f"no way to sign in to a workspace was found ({type(error).__name__}); set DATABRICKS_HOST and sign in with"
-            " `databricks auth login`, or set DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
+            "no workspace could be signed in to: set DATABRICKS_HOST and run `databricks auth login`, or set"
+            " DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET of a service principal"
         ) from error
 
 
