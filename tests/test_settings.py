@@ -17,6 +17,12 @@ def test_the_documentation_lists_exactly_the_settings_there_are() -> None:
     assert documented == {field.name.upper() for field in fields(Settings)}
 
 
+def test_the_readme_names_every_setting() -> None:
+    readme = (ROOT / "README.md").read_text().partition("## Settings of the service")[2].partition("\n## ")[0]
+    named = re.findall(r"`([A-Z_]+)`", readme)
+    assert sorted(named) == sorted(field.name.upper() for field in fields(Settings))
+
+
 def test_every_field_says_what_it_means() -> None:
     source = (ROOT / "src/graph_agent/settings.py").read_text()
     for field in fields(Settings):
