@@ -44,6 +44,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     dev.set_defaults(run=_dev)
 
+    studio = commands.add_parser("studio", help="LangGraph Studio's server on the same graphs, and the local workspace")
+    studio.add_argument("--config", type=Path, metavar="FILE", help="the list of graphs (default: langgraph.json)")
+    studio.add_argument("--port", type=int, default=2024, dest="studio_port", metavar="P", help="port (default: 2024)")
+    studio.add_argument("--no-reload", action="store_true", help="keep the graphs as they were at start")
+    studio.add_argument(
+        "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
+    )
+    studio.set_defaults(run=_studio)
+
+    graph = commands.add_parser("graph", help="draw a graph; needs no network")
+    graph.add_argument("name", metavar="NAME", help="a graph of langgraph.json")
+    graph.add_argument("--config", type=Path, metavar="FILE", help="the list of graphs (default: langgraph.json)")
+    graph.add_argument("--format", choices=("mermaid", "ascii", "png"), default="mermaid")
+    graph.add_argument("--output", type=Path, metavar="FILE", help="where it is written; the terminal if not given")
+    graph.add_argument("--xray", action="store_true", help="with what is inside of subgraphs")
+    graph.set_defaults(run=_graph)
+
+    traces = commands.add_parser("traces", help="look at the local traces in MLflow's own pages")
+    traces.add_argument("--port", type=int, default=5000, dest="traces_port", metavar="P", help="port (default: 5000)")
+    traces.set_defaults(run=_traces)
+
     workspace = commands.add_parser("workspace", help="the local workspace alone, for the environment's credentials")
     workspace.set_defaults(run=_workspace)
 
@@ -111,6 +132,29 @@ def _dev(options: argparse.Namespace) -> int:
 def _log_format() -> dict[str, str]:
     """A person reads the log of `dev`, unless they ask for the other one."""
     return {} if os.environ.get("GRAPH_AGENT_LOG_FORMAT") else {"log_format": "text"}
+
+
+def _studio(options: argparse.Namespace) -> int:
+    from graph_agent.local.studio import studio
+
+    return studio(
+        _settings(options),
+        port=options.studio_port,
+        reload=not options.no_reload,
+        real_workspace=options.real_workspace,
+    )
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from graph_agent.drawing import draw
+
+    return draw(_settings(options), options.name, form=options.format, output=options.output, xray=options.xray)
+
+
+def _traces(options: argparse.Namespace) -> int:
+    from graph_agent.local.traces import show
+
+    return show(_settings(options), port=options.traces_port)
 
 
 def _workspace(options: argparse.Namespace) -> int:

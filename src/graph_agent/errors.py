@@ -25,7 +25,8 @@
     ├── ConfigurationError           start-up: what to change is in the message
     │   ├── BadSetting
     │   ├── BadBundle
-    │   └── GraphNotLoaded
+    │   ├── GraphNotLoaded
+    │   └── CannotDraw
     ├── DeployError                  `graph-agent deploy`
     │   ├── DeployRefused            nothing was changed
     │   └── DeployFailed             the message says how the app was left
@@ -33,7 +34,8 @@
         ├── WeightsUnavailable
         ├── LocalModelFailed
         ├── PromptTooLong
-        └── IndexUnavailable
+        ├── IndexUnavailable
+        └── NoTraces
 
 The message of each is written for its reader and says what to change. It never quotes an exception this
 package did not raise: those may hold tokens, connection strings or documents.
@@ -234,6 +236,12 @@ class GraphNotLoaded(ConfigurationError):
     code = "graph_not_loaded"
 
 
+class CannotDraw(ConfigurationError):
+    """`graph-agent graph` cannot draw in that form, or not into that file."""
+
+    code = "cannot_draw"
+
+
 class DeployError(AgentError):
     """Shipping the app did not work."""
 
@@ -273,3 +281,7 @@ class PromptTooLong(LocalWorkspaceError):
 
 class IndexUnavailable(LocalWorkspaceError):
     """The index file is missing, or is not an index of this version."""
+
+
+class NoTraces(LocalWorkspaceError):
+    """`graph-agent traces` has nothing to show."""

@@ -1,0 +1,145 @@
+"""`graph-agent studio`: LangGraph Studio's server on the graphs of `langgraph.json`, with the local workspace up."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from graph_agent.catalog import GraphSpec, read_manifest
+from graph_agent.errors import LocalWorkspaceError
+from graph_agent.local.dev import LocalWorkspace, answers
+from graph_agent.settings import Settings, as_environment
+
+PORT = 2024
+"""What Studio's page looks for by itself. Source: LangGraph CLI reference."""
+
+SITE = "https://smith.langchain.com/studio/"
+
+ENVIRONMENT = ".venv-studio"
+"""Where `make studio` installs the server: it wants older protobuf and grpcio than the service has."""
+
+STOP_SECONDS = 10
+
+# Neither asks anything of a foreign host; both are LangGraph's own switches.
+QUIET = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "true"}
+
+
+def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_workspace: bool = False) -> int:
+    """The local workspace and `langgraph dev`, each a process of its own, until Ctrl-C; the exit status.
+
+    The server starts in the folder of `langgraph.json` and keeps its threads there, in `.langgraph_api`. Blocking
+    calls in an async node fail the run, as they would hold up every other run of the service.
+
+    Raises:
+        GraphNotLoaded: there is no readable `langgraph.json`.
+        LocalWorkspaceError: the port is taken, the server is not installed, or the workspace did not start.
+    """
+    python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
+    if answers(port):
+        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
+    environment = dict(os.environ) | as_environment(settings) | QUIET
+    with contextlib.ExitStack() as stack:
+        # As Ctrl-C, so that both children are stopped and waited for.
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            if not real_workspace:
+                workspace = stack.enter_context(LocalWorkspace(settings))
+                workspace.enter(environment)
+                workspace.wait()
+            server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
+            return stack.enter_context(server).wait()
+        except KeyboardInterrupt:
+            # Once is enough: stopping takes a moment, and is bounded.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return 0
+
+
+class _Server:
+    """`langgraph dev` as a child process that ends with its parent, however that ends."""
+
+    def __init__(
+        self,
+        python: Path,
+        config: Path,
+        specs: list[GraphSpec],
+        *,
+        port: int,
+        reload: bool,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._port = port
+        self._names = [spec.name for spec in specs]
+        # Not the whole folder: it may hold environments with thousands of folders to watch.
+        watched = {str(spec.path.parent): None for spec in specs} if reload else {}
+        command = [str(python), "-m", "graph_agent.local.studio_server", *watched, "--"]
+        dev = ["dev", "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--no-browser"]
+        self._command = [*command, *dev, *([] if reload else ["--no-reload"])]
+        self._folder, self._environ = config.parent, environ
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "_Server":
+        self._child = subprocess.Popen(self._command, cwd=self._folder, env=self._environ, stdin=subprocess.PIPE)
+        threading.Thread(target=self._announce, args=(self._child,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is None:
+            return
+        self._child.terminate()
+        try:
+            self._child.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+
+    def wait(self) -> int:
+        """Until it ends by itself, which it does only when it could not start."""
+        assert self._child is not None
+        self._child.wait()
+        return 1
+
+    def _announce(self, child: "subprocess.Popen[bytes]") -> None:
+        address = f"http://127.0.0.1:{self._port}"
+        while child.poll() is None and not _ready(address):
+            time.sleep(0.2)
+        if child.poll() is None:
+            print(_greeting(address, self._names), file=sys.stderr, flush=True)
+
+
+def _greeting(address: str, names: list[str]) -> str:
+    return (
+        f"\nReady on {address}: {', '.join(names)}.\n\n"
+        f"  Studio   {SITE}?baseUrl={address}\n"
+        "           a page of LangSmith's site: it needs internet and a login there, and talks to this address\n"
+        f"  API      {address}, with langgraph-sdk; needs neither\n"
+        "  Ctrl-C   stops the server and the local workspace\n"
+    )
+
+
+def _python(folder: Path) -> Path:
+    """The interpreter that has the server: this one, or that of `.venv-studio` beside `langgraph.json`."""
+    if importlib.util.find_spec("langgraph_api"):
+        return Path(sys.executable)
+    for place in (folder, Path.cwd(), Path(sys.prefix).parent):
+        for python in (place / ENVIRONMENT / "bin" / "python", place / ENVIRONMENT / "Scripts" / "python.exe"):
+            if python.exists():
+                return python
+    raise LocalWorkspaceError(f"LangGraph's server is not installed; `make studio` installs it in {ENVIRONMENT}")
+
+
+def _ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/ok", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,86 @@
+"""`graph-agent traces`: MLflow's own pages on the local traces, with as few processes as it takes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+from graph_agent.errors import LocalWorkspaceError, NoTraces
+from graph_agent.local.dev import answers
+from graph_agent.settings import Settings
+
+PORT = 5000
+"""MLflow's own."""
+
+STOP_SECONDS = 10
+
+LIGHT = {
+    # Else it starts eight processes more, for evaluations on a server.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+def show(settings: Settings, *, port: int = PORT) -> int:
+    """Serve MLflow's pages on loopback until Ctrl-C; the exit status.
+
+    Raises:
+        NoTraces: nothing was traced on this machine yet, or traces go elsewhere.
+        LocalWorkspaceError: the port is taken.
+    """
+    elsewhere = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if elsewhere:
+        raise NoTraces(
+            "traces do not go to this machine: GRAPH_AGENT_TRACKING_URI or MLFLOW_TRACKING_URI names another place; "
+            "look there, or unset it"
+        )
+    store = settings.cache_dir / "traces.db"
+    if not store.is_file():
+        raise NoTraces(
+            f"there are no traces yet: {store} does not exist; ask something first, with GRAPH_AGENT_TRACING=on"
+        )
+    if answers(port):
+        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
+    # `mlflow` makes folders for artifacts where it runs; traces have none.
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store.resolve()}"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+        command += ["--default-artifact-root", folder]
+        # As Ctrl-C, so that the server does not outlive this process.
+        signal.signal(signal.SIGTERM, _interrupt)
+        server = subprocess.Popen(command, env=dict(os.environ) | LIGHT, cwd=folder)
+        threading.Thread(target=_announce, args=(server, port, settings.experiment), daemon=True).start()
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _stop(server)
+    return 1
+
+
+def _stop(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def _announce(server: "subprocess.Popen[bytes]", port: int, experiment: str) -> None:
+    address = f"http://127.0.0.1:{port}"
+    while server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
+            print(f"\nTraces on {address}, in the experiment {experiment!r}. Ctrl-C stops.\n", file=sys.stderr)
+            return
+        time.sleep(0.2)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,78 @@
+"""`graph-agent studio` as a command: what it says, how it follows edits, how it stops, and what hinders its start."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.studio.conftest import free_port, graph_agent_studio
+
+GRAPH = """
+from langgraph.graph import START, MessagesState, StateGraph
+
+
+async def say(state: MessagesState):
+    return {"messages": [("ai", "WORD")]}
+
+
+graph = StateGraph(MessagesState).add_node("say", say).add_edge(START, "say").compile()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(GRAPH.replace("WORD", "before"))
+    (tmp_path / "langgraph.json").write_text('{"dependencies": ["."], "graphs": {"mine": "./mine.py:graph"}}')
+    return tmp_path
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.local_model
+def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(folder: Path) -> None:
+    workspace = free_port()
+    # The workspace is real; only its language model would be somebody else's, and is never asked.
+    given = {"GRAPH_AGENT_WORKSPACE_PORT": str(workspace), "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1"}
+    with graph_agent_studio(folder, **given) as studio:
+        assert "mine" in studio.logged("Ready on ")
+        assert f"baseUrl={studio.url}" in studio.logged("smith.langchain.com")
+        assert "needs internet and a login" in studio.logged("LangSmith's site")
+        assert is_open(workspace)
+        assert said_by(studio.url) == "before"
+        (folder / "mine.py").write_text(GRAPH.replace("WORD", "after"))
+        ends = time.monotonic() + 60
+        while said_by(studio.url) != "after":
+            assert time.monotonic() < ends, "".join(studio.log)
+            time.sleep(0.2)
+        studio.process.send_signal(signal.SIGINT)
+        assert studio.process.wait(timeout=30) == 0
+    assert not is_open(studio.port)
+    assert not is_open(workspace)
+    assert not [line for line in studio.log if "Traceback" in line]
+    assert (folder / ".langgraph_api").is_dir()
+
+
+def said_by(url: str) -> str:
+    """What the graph answers, or nothing while the server restarts."""
+    import httpx
+
+    try:
+        answer = httpx.post(f"{url}/runs/wait", json={"assistant_id": "mine", "input": {"messages": []}}, timeout=30)
+        return str(answer.json()["messages"][-1]["content"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return ""
+
+
+def test_a_taken_port_is_said_before_anything_starts(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "graph_agent", "studio", "--config", str(folder / "langgraph.json")]
+        ended = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr == f"graph-agent: port {port} is taken; stop what uses it, or pass --port\n"
