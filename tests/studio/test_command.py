@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.studio.conftest import free_port, graph_agent_studio
 
@@ -60,8 +61,6 @@ def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(fol
 
 def said_by(url: str) -> str:
     """What the graph answers, or nothing while the server restarts."""
-    import httpx
-
     try:
         answer = httpx.post(f"{url}/runs/wait", json={"assistant_id": "mine", "input": {"messages": []}}, timeout=30)
         return str(answer.json()["messages"][-1]["content"])

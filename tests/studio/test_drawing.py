@@ -1,0 +1,87 @@
+"""`graph-agent graph`: every graph drawn whole, without a network; and the README's picture is the flagship's."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.studio.conftest import PROJECT, ROOT
+
+EDGE = re.compile(r"^\t(\S+) (?:-->|-\.->|-\. .* \.->) (\S+);$", re.M)
+NODE = re.compile(r"^\t(\w+)\(", re.M)
+PICTURE = re.compile(r"<!-- picture of the assistant: begin -->\n(.*)<!-- picture of the assistant: end -->", re.S)
+
+
+def graph_agent_graph(*arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    # Whoever tried the network would fail here.
+    nowhere = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+    environ = os.environ | nowhere | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-W", "ignore", "-m", "graph_agent", "graph", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=environ)
+
+
+def drawn(*arguments: str) -> str:
+    ended = graph_agent_graph(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("graph", PROJECT)
+def test_every_node_of_a_graph_is_reached_and_left(graph: str) -> None:
+    mermaid = drawn(graph)
+    edges = EDGE.findall(mermaid)
+    nodes = set(NODE.findall(mermaid))
+    assert nodes > {"__start__", "__end__"}
+    assert {begin for begin, _ in edges} == nodes - {"__end__"}
+    assert {end for _, end in edges} == nodes - {"__start__"}
+
+
+def test_a_look_inside_shows_the_nodes_of_agents(tmp_path: Path) -> None:
+    file = tmp_path / "supervisor.mmd"
+    assert drawn("supervisor", "--xray", "--output", str(file)) == ""
+    assert re.findall(r"^\tsubgraph (\w+)$", file.read_text(), re.M) == ["documents", "data"]
+    assert "planner" not in drawn("supervisor")
+
+
+def test_the_readme_shows_the_flagship_as_it_is() -> None:
+    shown = PICTURE.search((ROOT / "README.md").read_text())
+    assert shown is not None
+    assert shown[1] == f"```mermaid\n{drawn('assistant')}```\n"
+
+
+def test_what_cannot_be_drawn_is_said_with_what_to_do(tmp_path: Path) -> None:
+    wrong = {
+        ("nobody",): "graph-agent: no graph named 'nobody'; known: assistant, supervisor, starter\n",
+        ("assistant", "--format", "png"): "graph-agent: a PNG needs a file: pass --output FILE\n",
+        ("starter", "--output", str(tmp_path)): f"graph-agent: {tmp_path} cannot be written (IsADirectoryError)\n",
+    }
+    for arguments, message in wrong.items():
+        ended = graph_agent_graph(*arguments)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", message)
+
+
+@pytest.mark.parametrize(("form", "package"), [("png", "pygraphviz"), ("ascii", "grandalf")])
+def test_a_form_that_needs_a_package_names_it(tmp_path: Path, form: str, package: str) -> None:
+    file = tmp_path / "drawing"
+    ended = graph_agent_graph("starter", "--format", form, "--output", str(file))
+    if importlib.util.find_spec(package) is None:
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(f"graph-agent: --format {form} needs ")
+        assert package in ended.stderr
+        assert not file.exists()
+    else:
+        assert file.stat().st_size > 100
+
+
+def test_a_graph_of_anybody_is_drawn_from_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from langgraph.graph import START, MessagesState, StateGraph\n"
+        "graph = StateGraph(MessagesState).add_node('say', lambda state: {}).add_edge(START, 'say')\n"
+    )
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"mine": "./mine.py:graph"}}))
+    ended = graph_agent_graph("mine", folder=tmp_path)
+    assert EDGE.findall(ended.stdout) == [("__start__", "say"), ("say", "__end__")]

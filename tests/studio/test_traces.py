@@ -1,0 +1,104 @@
+"""`graph-agent traces`: MLflow's own pages on the traces of this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from tests.standin.server import stand_in
+from tests.studio.conftest import ROOT, free_port, manifest
+from tests.studio.test_command import is_open
+
+COMMAND = [sys.executable, "-W", "ignore", "-m", "graph_agent"]
+
+
+def environment(cache: Path, **more: str) -> dict[str, str]:
+    ours = ("GRAPH_AGENT_", "DATABRICKS_", "MLFLOW_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    given = {"PYTHONPATH": str(ROOT / "src"), "GRAPH_AGENT_CACHE_DIR": str(cache), "DATABRICKS_CONFIG_FILE": os.devnull}
+    return kept | given | more
+
+
+def refused(cache: Path, *arguments: str, **more: str) -> str:
+    command = [*COMMAND, "traces", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(cache, **more))
+    assert ended.returncode == 2
+    assert not ended.stdout
+    return ended.stderr
+
+
+@contextmanager
+def stopped(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """The process, told to end as a supervisor would, and waited for."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_for(url: str) -> None:
+    ends = time.monotonic() + 90
+    while time.monotonic() < ends:
+        try:
+            if httpx.get(url, timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process started, and those that these did."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    started = [int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid]
+    return started + [one for child in started for one in below(child)]
+
+
+def test_a_run_of_the_service_is_found_there(tmp_path: Path) -> None:
+    project, cache = manifest(tmp_path / "project"), tmp_path / "cache"
+    log = tmp_path / "log"
+    with stand_in(tmp_path / "standin") as standing, log.open("w") as written:
+        environ = environment(cache, **standing.environment())
+        port = free_port()
+        serve = [*COMMAND, "serve", "--config", str(project / "langgraph.json"), "--port", str(port)]
+        with stopped(subprocess.Popen(serve, env=environ, stdout=written, stderr=written)):
+            wait_for(f"http://127.0.0.1:{port}/ready")
+            asked = {"model": "starter", "input": "What colour is it?"}
+            httpx.post(f"http://127.0.0.1:{port}/responses", json=asked, timeout=90).raise_for_status()
+    port = free_port()
+    traces = [*COMMAND, "traces", "--port", str(port)]
+    with log.open("w") as written, stopped(subprocess.Popen(traces, env=environ, stdout=written, stderr=written)) as it:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/health")
+        assert "<title>MLflow" in httpx.get(url).text
+        experiment = httpx.get(f"{url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=graph-agent").json()
+        place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": experiment["experiment"]}
+        found = httpx.post(f"{url}/api/3.0/mlflow/traces/search", json={"locations": [place]}).json()["traces"]
+        assert [trace["request_preview"] for trace in found] == ["What colour is it?"]
+        # Of MLflow's own ten, the two that are needed.
+        assert len(below(it.pid)) == 2
+    assert f"Traces on {url}, in the experiment 'graph-agent'" in log.read_text()
+    assert not is_open(port)
+
+
+def test_where_there_is_nothing_to_see_it_says_why(tmp_path: Path) -> None:
+    assert "there are no traces yet" in refused(tmp_path)
+    assert "GRAPH_AGENT_TRACING=on" in refused(tmp_path)
+    elsewhere = refused(tmp_path, GRAPH_AGENT_TRACKING_URI="http://somebody:secret@there")
+    assert "traces do not go to this machine" in elsewhere
+    assert "secret" not in elsewhere
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    (tmp_path / "traces.db").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = refused(tmp_path, "--port", port)
+    assert said == f"graph-agent: port {port} is taken; stop what uses it, or pass --port\n"
