@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ["requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-uv.txt"]
+STUDIO = "requirements-studio.txt"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)( ; .+?)? \\$")
 
 SERVICE = (
@@ -23,7 +24,7 @@ def pins(lock: str) -> set[tuple[str, str, str]]:
     return {(m[1], m[2], m[3] or "") for line in lines if (m := PIN.match(line))}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, STUDIO])
 def test_every_line_of_a_lock_is_a_pin_or_its_hash(lock: str) -> None:
     for line in (ROOT / lock).read_text().splitlines():
         assert PIN.match(line) or re.match(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$", line), line
@@ -33,6 +34,11 @@ def test_the_locks_agree_with_each_other() -> None:
     service, local, dev, uv = map(pins, LOCKS)
     assert service <= local <= dev
     assert uv <= dev
+
+
+def test_studio_runs_the_graphs_with_the_service_s_versions_but_for_what_its_server_refuses() -> None:
+    service, studio = ({(name, version) for name, version, _ in pins(lock)} for lock in ("requirements.txt", STUDIO))
+    assert {name for name, _ in service - studio} == {"protobuf", "grpcio", "grpcio-status"}
 
 
 @pytest.mark.parametrize(("lock", "imports"), [("requirements.txt", SERVICE), ("requirements-local.txt", WORKSPACE)])
