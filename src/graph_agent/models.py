@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -63,6 +64,16 @@ class DeferredChatModel(BaseChatModel):
     @property
     def _chosen(self) -> ModelName:
         return ModelName.parse(self.name or settings().model)
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        # What a span of the call is named by.
+        params = super()._get_ls_params(stop, **kwargs)
+        try:
+            chosen = self._chosen
+        except AgentError:
+            # Told when it is called.
+            return params
+        return {**params, "ls_provider": chosen.provider, "ls_model_name": chosen.name}
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any

@@ -5,6 +5,7 @@ Source: MLflow, "ResponsesAgent for model serving". The same runner as the servi
 
 import contextvars
 import inspect
+import os
 import threading
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -25,8 +26,9 @@ from graph_agent.databricks.model_serving import serving_user_token
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.runs.runner import Run
-from graph_agent.settings import Settings
+from graph_agent.settings import Settings, as_environment
 from graph_agent.tracing import RunRecorder, attach_to_active_span
 from graph_agent.tracing.tracer import usage_attributes
 
@@ -48,6 +50,7 @@ class GraphResponsesAgent(ResponsesAgent):
 
     def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
         self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
+        KNOWN.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
         if self._settings.tracing == "off":

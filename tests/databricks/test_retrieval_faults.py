@@ -16,7 +16,7 @@ from tests.standin.vectors import SELF_MANAGED, vector_routes
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.clients import settings
 from graph_agent.databricks.vector_search import DocumentSearch
-from graph_agent.errors import RetrievalFailed, RunError, WorkspaceUnavailable
+from graph_agent.errors import RetrievalFailed, RunError, Unauthenticated, WorkspaceUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -55,9 +55,9 @@ async def tried(search: DocumentSearch) -> Any:
         with acting_for(UserToken("user-user00")):
             try:
                 outcome: Any = await search.search("what is the timeout")
-            except RunError as error:
+            except (RunError, Unauthenticated) as error:
                 outcome = error
-    told = outcome.message if isinstance(outcome, RunError) else "recovered"
+    told = outcome.message if isinstance(outcome, RunError | Unauthenticated) else "recovered"
     print(f"{search.acting_as}: {time.monotonic() - started:.2f} s, stall {found.worst:.3f} s: {told}")  # noqa: T201
     assert found.worst < 0.1
     assert SECRET not in told
@@ -135,7 +135,7 @@ async def test_a_long_wait_the_index_asks_for_ends_with_the_time_limit(
             {
                 "app": "the index {index} did not accept the app's credentials: check DATABRICKS_CLIENT_ID and its "
                 "secret (401)",
-                "user": "the index {index} did not accept the user's token: sign in again and repeat the request (401)",
+                "user": "the index {index} did not accept the user's token: sign in again and repeat the request",
             },
         ),
     ],
@@ -146,6 +146,7 @@ async def test_a_refusal_says_who_must_change_what(standing: StandIn, acting_as:
     failed = await tried(search)
     sentence = told if isinstance(told, str) else told[acting_as]
     assert failed.message == sentence.format(index=INDEX, who=NAMES[acting_as])
+    assert isinstance(failed, Unauthenticated if (status, acting_as) == (401, "user") else RetrievalFailed)
     assert len(standing.calls(QUERY)) == 2
 
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 
 from graph_agent.databricks.clients import Actor
-from graph_agent.errors import RetrievalFailed
+from graph_agent.errors import RetrievalFailed, Unauthenticated
 
 BUSY = frozenset({429, 503, 504})
 
@@ -24,8 +24,10 @@ class Called:
         return "the calling user" if self.acting_as == "user" else "the app's service principal"
 
 
-def failure(error: Exception, called: Called) -> RetrievalFailed:
-    """The typed error for whatever a client raised."""
+def failure(error: Exception, called: Called) -> RetrievalFailed | Unauthenticated:
+    """The typed error for whatever a client raised; a user's token that is not accepted is the user's to renew."""
+    if called.acting_as == "user" and status_of(error) == 401:
+        return Unauthenticated(f"{called.what} did not accept the user's token: sign in again and repeat the request")
     return RetrievalFailed(_message(error, called))
 
 
@@ -58,8 +60,6 @@ def _message(error: Exception, called: Called) -> str:
     match status_of(error):
         case 400:
             return f"{what} refused the query: check the columns, filters and query type it is asked with (400)"
-        case 401 if called.acting_as == "user":
-            return f"{what} did not accept the user's token: sign in again and repeat the request (401)"
         case 401:
             return f"{what} did not accept the app's credentials: check DATABRICKS_CLIENT_ID and its secret (401)"
         case 403 if called.acting_as == "user":

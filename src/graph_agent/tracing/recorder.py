@@ -178,7 +178,9 @@ class RunRecorder(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         said = list(messages[0]) if messages else []
-        span = self._start(run_id, parent_run_id, name or model_name(serialized), "CHAT_MODEL", {"messages": said})
+        # Its name where it tells one: a class says little, least of all one that wraps another model.
+        called = name or (metadata or {}).get("ls_model_name") or model_name(serialized)
+        span = self._start(run_id, parent_run_id, called, "CHAT_MODEL", {"messages": said})
         note_call(span, metadata, kwargs.get("invocation_params"))
         self._written[run_id] = []
 
