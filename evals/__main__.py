@@ -1,99 +1,140 @@
-"""`python -m evals --half tuning`: ask a running service the question set and print the figures.
-
-The service is asked over its own HTTP stream, one question at a time, as a person would.
-"""
+"""`python -m evals`: judge the agent against the committed baseline. `make eval` calls it; see docs/evals.md."""
 
 import argparse
-import json
+import os
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import httpx
+from evals.evaluation import Plan, evaluate, rewrite_baseline, usual_dataset, usual_limits, write
+from evals.mutations import MUTATIONS
+from evals.progress import progress
+from evals.report import terminal
+from evals.rows import HALVES
+from evals.targets import ELSEWHERE, MUTANTS, SCRIPTED, Target, opened
+from graph_agent.errors import AgentError
 
-from evals.scoring import Answer, scored
 
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0 when the gate is open, 1 when it is shut, 2 when nothing could be judged."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments.insert(0, "run")
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except AgentError as error:
+        print(f"evals: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run it again to go on", file=sys.stderr)
+        return 130
+    return status
 
 
-def main() -> int:
-    """Exit status 0 once every question was asked; judging is the reader's."""
-    parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="base URL of the service")
-    parser.add_argument("--half", choices=["tuning", "held_out"], default="tuning")
-    parser.add_argument("--kind", choices=["docs", "tools", "unanswerable"])
-    parser.add_argument("--records", type=Path, help="write one JSON line per question to this file")
-    options = parser.parse_args()
-    questions = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
-    questions = [q for q in questions if q["half"] == options.half and options.kind in (None, q["kind"])]
-    figures: dict[str, list[bool]] = defaultdict(list)
-    seconds: list[float] = []
-    records = []
-    with httpx.Client(timeout=300.0) as client:
-        for number, question in enumerate(questions, 1):
-            answer = ask(client, options.url, question["question"])
-            seconds.append(answer.seconds)
-            marks = scored(question, answer)
-            for name, mark in marks.items():
-                if mark is not None:
-                    figures[name].append(mark)
-            records.append({"id": question["id"], "marks": marks, "answer": answer.text, "calls": answer.calls})
-            good = {True: "+", False: "-", None: " "}
-            line = " ".join(f"{name}{good[mark]}" for name, mark in marks.items() if mark is not None)
-            print(f"[{number}/{len(questions)}] {question['id']} {answer.seconds:5.1f} s  {line}", flush=True)
-            if options.half == "tuning":
-                print(f"    {question['question']}\n    -> {answer.text[:300]!r} {answer.calls}", flush=True)
-    if options.records:
-        options.records.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    print(f"\n{options.half} half")
-    for name, values in figures.items():
-        print(f"  {name:18} {sum(values):3} of {len(values)}")
-    print(f"  median seconds     {sorted(seconds)[len(seconds) // 2]:.1f}")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m evals", description="Judge the agent against its baseline.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="ask, score, compare; the default")
+    _asking(run)
+    run.add_argument("--mutation", choices=sorted(MUTATIONS), help="judge the flagship broken in this way")
+    run.set_defaults(run=_run)
+
+    baseline = commands.add_parser("baseline", help="ask, score, and make this the baseline")
+    _asking(baseline)
+    baseline.set_defaults(run=_baseline, mutation=None)
+
+    serve = commands.add_parser("serve", help="serve the agent over the scripted model, for other programs to ask")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--graph", metavar="NAME")
+    serve.set_defaults(run=_serve)
+
+    from evals.harvest import add_arguments
+
+    add_arguments(commands.add_parser("add", help="make a row of a stored trace"))
+    return parser
+
+
+def _asking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", metavar="NAME", help="docs, smoke or a JSONL file")
+    parser.add_argument("--model", help="scripted (default), local, or a model such as databricks:my-llm")
+    parser.add_argument("--graph", metavar="NAME", help="a graph of langgraph.json; its first one if not given")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", help="an agent that is served already")
+    where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
+    parser.add_argument("--rows", type=int, metavar="N", help="only so many rows, each kind in its share")
+    parser.add_argument("--half", choices=HALVES, help="only one half of the set")
+    parser.add_argument("--seconds", type=float, metavar="S", help="begin no row after so long; a rerun goes on")
+    parser.add_argument("--at-once", type=int, metavar="N", help="rows asked at the same time")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="another baseline than the dataset's own")
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the command line asks for."""
+    elsewhere = options.url is not None or options.app is not None
+    model = options.model or (ELSEWHERE if elsewhere else SCRIPTED)
+    target = Target(
+        model=model,
+        graph=options.mutation or options.graph,
+        url=options.url,
+        app=options.app,
+        config=MUTANTS if options.mutation and not elsewhere else Path("langgraph.json"),
+    )
+    return Plan(
+        target=target,
+        dataset=usual_dataset(options.dataset, SCRIPTED if elsewhere else model),
+        count=options.rows,
+        half=options.half,
+        limits=usual_limits(model, options.at_once, options.seconds),
+        baseline=options.baseline,
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    plan = plan_of(options)
+    with opened(plan.target) as agent:
+        evaluation = evaluate(plan, agent, progress())
+    folder = write(evaluation)
+    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
+    print(f"written to {_shown(folder)}")
+    _summarise(folder)
+    if evaluation.scores.missing:
+        print("the time was used up; run it again to go on", file=sys.stderr)
+    return 0 if evaluation.verdict is not None and evaluation.verdict.passed else 1
+
+
+def _baseline(options: argparse.Namespace) -> int:
+    plan = plan_of(options)
+    with opened(plan.target) as agent:
+        evaluation = evaluate(plan, agent, progress())
+    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
+    print(f"rewritten: {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
     return 0
 
 
-def ask(client: httpx.Client, url: str, question: str) -> Answer:
-    """One question over `POST /responses`, streamed."""
-    answer, began = Answer(), time.monotonic()
-    body = {"input": question, "stream": True}
-    with client.stream("POST", f"{url}/responses", json=body) as response:
-        response.raise_for_status()
-        for line in response.iter_lines():
-            if line.startswith("data: {"):
-                _note(answer, json.loads(line.removeprefix("data: ")), began)
-    answer.seconds = time.monotonic() - began
-    return answer
+def _serve(options: argparse.Namespace) -> int:
+    with opened(Target(graph=options.graph), port=options.port) as agent:
+        print(f"{agent.url} answers with the scripted model; Ctrl-C stops it", flush=True)
+        while True:
+            time.sleep(3600)
 
 
-def _note(answer: Answer, event: dict[str, Any], began: float) -> None:
-    match event["type"]:
-        case "response.output_text.delta":
-            answer.first_seconds = answer.first_seconds or time.monotonic() - began
-        case "response.output_item.done":
-            _item(answer, event["item"])
-        case "response.completed" | "response.incomplete" | "response.failed":
-            answer.status = event["response"]["status"]
-            answer.sources = (event["response"].get("custom_outputs") or {}).get("sources") or []
-            # Which message was the answer is only known at the end.
-            for item in event["response"]["output"]:
-                _said(answer, item)
+def _summarise(folder: Path) -> None:
+    """GitHub shows what is appended to this file on the run's page."""
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write((folder / "report.md").read_text(encoding="utf-8"))
 
 
-def _item(answer: Answer, item: dict[str, Any]) -> None:
-    match item["type"]:
-        case "function_call":
-            answer.calls.append((item["name"], json.loads(item["arguments"])))
-        case "function_call_output":
-            answer.outputs.append(item["output"])
-
-
-def _said(answer: Answer, item: dict[str, Any]) -> None:
-    if item["type"] == "message" and item.get("phase") != "commentary":
-        answer.text += "".join(part["text"] for part in item["content"])
-        answer.cited += [a["url"] for part in item["content"] for a in part["annotations"]]
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Threads of the service and of native libraries would hold the interpreter open.
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -15,6 +15,7 @@ from evals.errors import AgentUnreachable
 from evals.runner import Agent
 from evals.serving import environment, serving
 from graph_agent.errors import AgentError
+from graph_agent.late import IMPORTING
 from graph_agent.settings import PREFIX, Settings, as_environment
 
 SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
@@ -136,6 +137,9 @@ def _service(settings: Settings, port: int) -> Iterator[str]:
                 if time.monotonic() > ends:
                     raise AgentUnreachable(f"the graphs did not load within {START_SECONDS} s; see the log above")
                 time.sleep(0.1)
+        # What the first rows would wait for, and their times would tell.
+        with IMPORTING:
+            import databricks_langchain  # noqa: F401
         yield url
 
 

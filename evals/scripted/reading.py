@@ -7,7 +7,7 @@ from typing import Any
 
 _WORD = re.compile(r"[a-z0-9]+")
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
-_SENTENCE = re.compile(r"(?<=[.!?|])\s+|\n{2,}|\n(?=[|\-#])")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n{2,}|\n(?=[|\-#])")
 _EXPRESSION = re.compile(r"[(\d][\d\s().,]*(?:[-+*/^%]\s*[(\d][\d\s().,]*)+")
 _NUMBER = r"(\d+(?:\.\d+)?)"
 

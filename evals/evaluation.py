@@ -1,0 +1,165 @@
+"""One evaluation from end to end: ask, score, compare, and write down what was found."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from evals.baseline import Baseline, baseline_path, made, read_baseline
+from evals.errors import BadBaseline
+from evals.gate import Verdict, judged
+from evals.junit import junit
+from evals.progress import Progress
+from evals.prompts import prompts_of
+from evals.records import Record, RecordsFile
+from evals.report import markdown
+from evals.rows import Row, chosen, dataset_digest, read_rows
+from evals.runner import Agent, Limits, ask_all
+from evals.scorers import scorers
+from evals.scores import Scores, scored
+from evals.targets import LOCAL, MUTANTS, SCRIPTED, Target
+
+OUT = Path(__file__).with_name("out")
+DATASETS = Path(__file__).with_name("datasets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to evaluate."""
+
+    target: Target
+    dataset: Path
+    count: int | None = None
+    """Rows to take; all if not given."""
+
+    half: Literal["tuning", "held_out"] | None = None
+    limits: Limits = field(default_factory=Limits)
+    baseline: Path | None = None
+    """Another baseline than the dataset's own."""
+
+    out: Path = OUT
+
+    @property
+    def mutation(self) -> str | None:
+        """The mutant that is judged, if one is."""
+        return self.target.graph if self.target.config == MUTANTS else None
+
+    @property
+    def sample(self) -> bool:
+        """Whether rows are left out on purpose."""
+        return self.count is not None or self.half is not None
+
+    @property
+    def baseline_path(self) -> Path:
+        """A mutant is judged by the baseline of what it was made of."""
+        graph = None if self.mutation else self.target.graph
+        return self.baseline or baseline_path(self.dataset, self.target.model, graph)
+
+    @property
+    def folder(self) -> Path:
+        """Where records, scores and reports go."""
+        parts = [self.dataset.stem, self.target.graph, self.target.model, self.target.app or self.target.url]
+        return self.out / "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came of a plan. `verdict` is None where there is no baseline yet."""
+
+    plan: Plan
+    rows: Sequence[Row]
+    records: Sequence[Record]
+    scores: Scores
+    baseline: Baseline | None
+    verdict: Verdict | None
+
+
+def usual_dataset(name: str | None, model: str) -> Path:
+    """The file of a dataset's name or path; by default the small set for the script and the full one for models."""
+    name = name or ("smoke" if model == SCRIPTED else "docs")
+    return Path(name) if name.endswith(".jsonl") else DATASETS / f"{name}.jsonl"
+
+
+def usual_limits(model: str, at_once: int | None, seconds: float | None) -> Limits:
+    """The local model decodes two requests at once, and reads a prompt for minutes beside other work."""
+    at_once = at_once or (2 if model == LOCAL else 4)
+    return Limits(at_once=at_once, seconds=seconds, silence=900.0 if model == LOCAL else 300.0)
+
+
+def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
+    """Ask the agent every row of the plan and judge it. Blocks; writes nothing but records.
+
+    Raises:
+        BadDataset: a line of the dataset is no row.
+        AgentUnreachable: nothing answers.
+    """
+    rows = chosen(read_rows(plan.dataset), count=plan.count, half=plan.half)
+    file = RecordsFile(plan.folder / "records.jsonl", subject(plan))
+    records = asyncio.run(ask_all(rows, agent, file, limits=plan.limits, progress=progress))
+    return judge(plan, rows, records)
+
+
+def judge(plan: Plan, rows: Sequence[Row], records: Sequence[Record]) -> Evaluation:
+    """Score records, and compare with the baseline where there is one."""
+    prompts = prompts_of(Path("langgraph.json"), None if plan.mutation else plan.target.graph)
+    run = subject(plan) | {
+        "dataset_digest": dataset_digest(rows),
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sample": plan.sample,
+    }
+    scores = scored(rows, records, scorers(prompts), run=run)
+    try:
+        baseline = read_baseline(plan.baseline_path)
+    except BadBaseline:
+        if plan.baseline_path.exists():
+            raise
+        baseline = None
+    verdict = None if baseline is None else judged(scores, baseline, sample=plan.sample)
+    return Evaluation(plan=plan, rows=rows, records=records, scores=scores, baseline=baseline, verdict=verdict)
+
+
+def subject(plan: Plan) -> dict[str, Any]:
+    """What the records are of: records of another subject are not gone on with."""
+    return {
+        "dataset": plan.dataset.stem,
+        "model": plan.target.model,
+        "graph": plan.target.graph,
+        "place": plan.target.place,
+        "version": plan.target.version(),
+    }
+
+
+def write(evaluation: Evaluation) -> Path:
+    """Scores, Markdown and JUnit beside the records; the folder."""
+    folder, scores, verdict = evaluation.plan.folder, evaluation.scores, evaluation.verdict
+    folder.mkdir(parents=True, exist_ok=True)
+    gate = None if verdict is None else verdict.json()
+    text = json.dumps(scores.json() | {"gate": gate}, indent=1, ensure_ascii=False)
+    (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown(scores, verdict, evaluation.baseline), encoding="utf-8")
+    if verdict is not None:
+        (folder / "junit.xml").write_text(junit(scores, verdict), encoding="utf-8")
+    return folder
+
+
+def rewrite_baseline(evaluation: Evaluation) -> Path:
+    """Make these scores the baseline.
+
+    Raises:
+        BadBaseline: rows are missing, a scorer failed, or only a sample was asked: what was not judged cannot be one.
+    """
+    scores, path = evaluation.scores, evaluation.plan.baseline_path
+    failed = sorted({scorer for row in scores.rows.values() for scorer in row.errors})
+    if scores.missing or failed or evaluation.plan.sample:
+        what = (
+            f"{len(scores.missing)} rows were not asked" if scores.missing else f"scorers failed: {', '.join(failed)}"
+        )
+        reason = "only a sample was asked; leave ROWS and HALF out" if evaluation.plan.sample else what
+        raise BadBaseline(f"the baseline was not rewritten: {reason}")
+    noise: Literal["exact", "interval"] = "exact" if evaluation.plan.target.model == SCRIPTED else "interval"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(made(scores, noise=noise, before=evaluation.baseline).text(), encoding="utf-8")
+    return path

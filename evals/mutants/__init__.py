@@ -1,0 +1,1 @@
+"""The flagship, broken on purpose: what the gate must notice."""

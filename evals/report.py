@@ -1,0 +1,106 @@
+"""Scores and verdict as a person reads them: a table for the terminal, the same as Markdown for a CI summary."""
+
+from collections.abc import Iterator
+
+from evals.baseline import Baseline
+from evals.gate import Verdict
+from evals.metrics import metric
+from evals.scores import Scores
+
+MOST_ROWS = 20
+
+
+def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None) -> str:
+    """A table of metrics, what moved, and the verdict."""
+    lines = [headline(scores), ""]
+    lines += [
+        f"{mark:4} {name:24} {value:>10} {before:>10}  {limit:12} {rows:>5}"
+        for mark, name, value, before, limit, rows in [
+            ("", "metric", "value", "baseline", "limit", "rows"),
+            *table(scores, verdict, baseline),
+        ]
+    ]
+    lines += ["", *told(verdict)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None) -> str:
+    """The same for `$GITHUB_STEP_SUMMARY`."""
+    lines = [
+        f"## Evaluation: {headline(scores)}",
+        "",
+        "| | Metric | Value | Baseline | Limit | Rows |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
+    lines += ["", *(f"- {_escaped(line)}" for line in told(verdict))]
+    for tag, values in scores.tagged().items():
+        lines += ["", *_breakdown(scores, tag, values)]
+    return "\n".join(lines) + "\n"
+
+
+def headline(scores: Scores) -> str:
+    """What was judged, in one line."""
+    run = scores.run
+    graph = f", graph {run['graph']}" if run["graph"] else ""
+    return f"{run['dataset']} with {run['model']} ({run['place']}{graph}), {len(scores.rows)} rows"
+
+
+def table(
+    scores: Scores, verdict: Verdict | None, baseline: Baseline | None
+) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Mark, name, value, baseline, limit and rows of each metric; those that have no value any more too."""
+    found = scores.metrics()
+    failed = verdict.failed_metrics if verdict else []
+    names = [*found, *(name for name in (baseline.metrics if baseline else {}) if name not in found)]
+    for name in names:
+        value, count = found.get(name, (None, 0))
+        before = verdict.baseline.get(name) if verdict else None
+        mark = "FAIL" if name in failed else "ok" if verdict and name in verdict.checked else ""
+        yield mark, name, _number(name, value), _number(name, before), _limit(name, baseline), str(count)
+
+
+def told(verdict: Verdict | None) -> Iterator[str]:
+    """The verdict in lines."""
+    if verdict is None:
+        yield "There is no baseline to judge by; make eval-baseline writes it."
+        return
+    for failure in verdict.failures:
+        yield f"FAIL {failure.metric} {failure.message}"
+    for word, moved in (("Regressed", verdict.regressed), ("Fixed", verdict.fixed)):
+        if moved:
+            rows = [f"{name} ({', '.join(figures)})" for name, figures in list(moved.items())[:MOST_ROWS]]
+            more = f" and {len(moved) - MOST_ROWS} more" if len(moved) > MOST_ROWS else ""
+            yield f"{word}: {'; '.join(rows)}{more}"
+    failed = ", ".join(verdict.failed_metrics)
+    yield f"The gate is shut: {failed}." if failed else "The gate is open."
+
+
+def _breakdown(scores: Scores, tag: str, values: dict[str, list[str]]) -> Iterator[str]:
+    by_value = {value: scores.metrics(ids) for value, ids in values.items()}
+    names = [name for name in scores.metrics() if any(name in found for found in by_value.values())]
+    yield f"| {_escaped(tag)} | {' | '.join(_escaped(value) for value in by_value)} |"
+    yield f"|---|{'---|' * len(by_value)}"
+    for name in names:
+        cells = [_number(name, found[name][0]) if name in found else "" for found in by_value.values()]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _limit(name: str, baseline: Baseline | None) -> str:
+    limit = baseline.metrics.get(name) if baseline else None
+    if limit is None:
+        return ""
+    if limit.ceiling is not None:
+        return f"<= {_number(name, limit.ceiling)}"
+    return "" if limit.floor is None else f">= {_number(name, limit.floor)}"
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    unit = metric(name).unit
+    return f"{value:.2f} s" if unit == "s" else f"{value:.0f}" if unit else f"{value:.3f}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

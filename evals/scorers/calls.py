@@ -1,0 +1,77 @@
+"""Tool calls against the expected ones: name and arguments, with partial credit."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evals.records import Record
+from evals.rows import ExpectedCall, Row
+from evals.scorers.answers import is_answered
+
+NAME_SHARE = 0.5
+"""What a call of the right tool is worth with every expected argument wrong."""
+
+
+def tool_calls(row: Row, record: Record) -> Mapping[str, float | None]:
+    """`tool_calls_f1`: harmonic mean of what of the calls was expected and what of the expected was called.
+
+    `tool_arguments`: the share of the expected arguments that some call of their tool had right.
+    """
+    wanted = row.expectations.tool_calls
+    if wanted is None:
+        return {"tool_calls_f1": None, "tool_arguments": None}
+    made = record.last.calls if is_answered(row, record) else []
+    if not wanted:
+        return {"tool_calls_f1": float(not made), "tool_arguments": None}
+    worth = sum(_matched(wanted, made))
+    f1 = 2 * worth / (len(wanted) + len(made))
+    arguments = [_best(call, name, values, made) for call in wanted for name, values in call.arguments.items()]
+    return {"tool_calls_f1": f1, "tool_arguments": sum(arguments) / len(arguments) if arguments else None}
+
+
+def _matched(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The worth of each pair, the best pairs first; no call counts twice."""
+    pairs = sorted(
+        ((worth(one, call), i, j) for i, one in enumerate(wanted) for j, call in enumerate(made)),
+        key=lambda pair: (-pair[0], pair[1:]),
+    )
+    used_wanted: set[int] = set()
+    used_made: set[int] = set()
+    values = []
+    for value, i, j in pairs:
+        if value > 0 and i not in used_wanted and j not in used_made:
+            values.append(value)
+            used_wanted.add(i)
+            used_made.add(j)
+    return values
+
+
+def worth(wanted: ExpectedCall, made: Mapping[str, Any]) -> float:
+    """1 for the right tool with every expected argument right, less for wrong ones, 0 for another tool."""
+    if made["name"] != wanted.name:
+        return 0.0
+    if not wanted.arguments:
+        return 1.0
+    right = sum(fits(_argument(made, name), values) for name, values in wanted.arguments.items())
+    return NAME_SHARE + (1 - NAME_SHARE) * right / len(wanted.arguments)
+
+
+def _best(wanted: ExpectedCall, name: str, values: Sequence[Any], made: Sequence[Mapping[str, Any]]) -> bool:
+    return any(call["name"] == wanted.name and fits(_argument(call, name), values) for call in made)
+
+
+def _argument(call: Mapping[str, Any], name: str) -> Any:
+    arguments = call["arguments"]
+    return arguments.get(name) if isinstance(arguments, dict) else None
+
+
+def fits(given: Any, values: Sequence[Any]) -> bool:
+    """Whether the argument is one of the values: numbers as numbers, texts whatever their case and white space."""
+    return any(_same(given, one) for one in values)
+
+
+def _same(given: Any, wanted: Any) -> bool:
+    try:
+        return abs(float(given) - float(wanted)) < 1e-6
+    except (TypeError, ValueError):
+        return re.sub(r"\s", "", str(given)).lower() == re.sub(r"\s", "", str(wanted)).lower()
