@@ -81,6 +81,8 @@ def graph_agent_studio(folder: Path, *arguments: str, **environ: str) -> Iterato
         [sys.executable, "-m", "graph_agent", "studio", "--port", str(port),
          "--config", str(folder / "langgraph.json"), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=kept | values | environ, cwd=ROOT,
+        # A process group of its own, as a terminal gives it.
+        start_new_session=True,
     )  # fmt: skip
     running = Studio(process, port, folder)
     listener = threading.Thread(target=running.listen)

@@ -1,5 +1,6 @@
 """`graph-agent studio` as a command: what it says, how it follows edits, how it stops, and what hinders its start."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -46,12 +47,19 @@ def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(fol
         assert "needs internet and a login" in studio.logged("LangSmith's site")
         assert is_open(workspace)
         assert said_by(studio.url) == "before"
+        thread = httpx.post(f"{studio.url}/threads", json={}).json()["thread_id"]
+        assert said_by(studio.url, f"threads/{thread}/") == "before"
+        history = httpx.get(f"{studio.url}/threads/{thread}/history").json()
+        assert history
         (folder / "mine.py").write_text(GRAPH.replace("WORD", "after"))
         ends = time.monotonic() + 60
         while said_by(studio.url) != "after":
             assert time.monotonic() < ends, "".join(studio.log)
             time.sleep(0.2)
-        studio.process.send_signal(signal.SIGINT)
+        # Threads outlive the restart.
+        assert httpx.get(f"{studio.url}/threads/{thread}/history").json() == history
+        # To all of them, as a terminal does.
+        os.killpg(studio.process.pid, signal.SIGINT)
         assert studio.process.wait(timeout=30) == 0
     assert not is_open(studio.port)
     assert not is_open(workspace)
@@ -59,13 +67,32 @@ def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(fol
     assert (folder / ".langgraph_api").is_dir()
 
 
-def said_by(url: str) -> str:
+def said_by(url: str, thread: str = "") -> str:
     """What the graph answers, or nothing while the server restarts."""
     try:
-        answer = httpx.post(f"{url}/runs/wait", json={"assistant_id": "mine", "input": {"messages": []}}, timeout=30)
+        asked = {"assistant_id": "mine", "input": {"messages": []}}
+        answer = httpx.post(f"{url}/{thread}runs/wait", json=asked, timeout=30)
         return str(answer.json()["messages"][-1]["content"])
     except (httpx.HTTPError, ValueError, KeyError):
         return ""
+
+
+def test_nothing_outlives_it_however_it_ends(folder: Path) -> None:
+    with graph_agent_studio(folder, "--real-workspace", "--no-reload") as studio:
+        studio.logged("Ready on ")
+        studio.process.kill()
+        ends = time.monotonic() + 20
+        while is_open(studio.port):
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+
+
+def test_a_graph_that_does_not_load_ends_it(folder: Path) -> None:
+    (folder / "mine.py").write_text("raise RuntimeError('no such thing')\n")
+    with graph_agent_studio(folder, "--real-workspace", "--no-reload") as studio:
+        assert studio.process.wait(timeout=60) == 1
+    assert not [line for line in studio.log if "Ready on " in line]
+    assert [line for line in studio.log if "no such thing" in line]
 
 
 def test_a_taken_port_is_said_before_anything_starts(folder: Path) -> None:

@@ -48,17 +48,12 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
     with contextlib.ExitStack() as stack:
         # As Ctrl-C, so that both children are stopped and waited for.
         signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            if not real_workspace:
-                workspace = stack.enter_context(LocalWorkspace(settings))
-                workspace.enter(environment)
-                workspace.wait()
-            server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
-            return stack.enter_context(server).wait()
-        except KeyboardInterrupt:
-            # Once is enough: stopping takes a moment, and is bounded.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            return 0
+        if not real_workspace:
+            workspace = stack.enter_context(LocalWorkspace(settings))
+            workspace.enter(environment)
+            workspace.wait()
+        server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
+        return stack.enter_context(server).wait()
 
 
 class _Server:
@@ -99,9 +94,14 @@ class _Server:
             self._child.kill()
 
     def wait(self) -> int:
-        """Until it ends by itself, which it does only when it could not start."""
+        """Until Ctrl-C; the exit status, 1 when it ended by itself: then it could not start, and has said why."""
         assert self._child is not None
-        self._child.wait()
+        try:
+            self._child.wait()
+        except KeyboardInterrupt:
+            # Once is enough: stopping takes a moment, and is bounded.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return 0
         return 1
 
     def _announce(self, child: "subprocess.Popen[bytes]") -> None:
