@@ -100,7 +100,7 @@ def _limit(spec: Metric, value: float, count: int, noise: Noise, known: Limit | 
         return Limit(value=value, n=count, ceiling=known.ceiling if known else round(usual, 2))
     if known:
         return Limit(value=value, n=count, floor=known.floor, max_drop=known.max_drop)
-    drop = 0.1 if spec.ranking else 0.0 if noise == "exact" or spec.never_worse else 0.05
+    drop = 0.1 if spec.ranking else 0.0 if noise == "exact" or spec.never_worse else 0.1
     floor = value if spec.never_worse else max(0.0, value - 0.25)
     return Limit(value=value, n=count, floor=round(floor, 4), max_drop=drop)
 

@@ -1,5 +1,6 @@
 """Each graph here is `graphs/assistant.py` with one node exchanged for a broken one; the rest is the flagship's own."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
@@ -49,7 +51,9 @@ def _planner_that(changes: Callable[[AIMessage], AIMessage]) -> Graph:
     async def plan(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         # What is streamed could not be taken back.
         quiet: RunnableConfig = {**config, "tags": [*config.get("tags", []), "nostream"]}
-        update: dict[str, Any] = await planner.ainvoke(state, quiet)
+        # The planner's model finds its config in the context, not in what its node is called with.
+        with set_config_context(quiet) as context:
+            update: dict[str, Any] = await asyncio.create_task(planner.ainvoke(state, quiet), context=context)
         return update | {"messages": [changes(message) for message in update["messages"]]}
 
     return _with("planner", plan)
