@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev studio traces test check lint types bench batch lock deploy clean
+.PHONY: help setup dev studio traces test check lint types bench batch eval eval-baseline lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,15 @@ batch: setup ## Log a model, and score 1,000 questions with it on local Spark; n
 		model=$$($(CURDIR)/$(BIN)/graph-agent log-model --table --graph starter --config $(CURDIR)/langgraph.json | \
 			sed -n 's/^logged \([^ ]*\) .*/\1/p') && \
 		$(BATCH_PYTHON) ../score.py --demo --model $$model --output scored
+
+EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(if $(MODEL),--model $(MODEL)) \
+	$(if $(URL),--url $(URL)) $(if $(APP),--app $(APP)) $(if $(ROWS),--rows $(ROWS)) $(if $(HALF),--half $(HALF)) \
+	$(if $(SECONDS),--seconds $(SECONDS))
+eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
+	@$(BIN)/python -m evals run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
+
+eval-baseline: setup ## Judge the agent, and make what it is now the baseline, for review
+	@$(BIN)/python -m evals baseline $(EVAL)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
