@@ -65,18 +65,22 @@ def _ascii(shape: Any) -> bytes:
     try:
         return f"{shape.draw_ascii()}\n".encode()
     except ImportError:
-        raise CannotDraw("--format ascii needs grandalf: pip install grandalf", param="format") from None
+        raise _missing("ascii", "grandalf") from None
 
 
 def _png(shape: Any) -> bytes:
     try:
         return bytes(shape.draw_png())
     except ImportError:
-        raise CannotDraw(
-            "--format png needs Graphviz and pygraphviz (on Debian: apt install graphviz-dev, then pip install "
-            "pygraphviz); --format mermaid needs nothing",
-            param="format",
-        ) from None
+        # Its wheels hold Graphviz itself.
+        raise _missing("png", "pygraphviz") from None
+
+
+def _missing(form: str, package: str) -> CannotDraw:
+    return CannotDraw(
+        f"--format {form} needs {package}: pip install {package}, or make setup; --format mermaid needs nothing",
+        param="format",
+    )
 
 
 FORMS: dict[str, Callable[[Any], bytes]] = {"mermaid": _mermaid, "ascii": _ascii, "png": _png}
