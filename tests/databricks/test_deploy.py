@@ -17,6 +17,7 @@ from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.errors import AgentError, BadBundle, DeployRefused
 from graph_agent.serving.app import create_app
 from graph_agent.settings import Settings
+from graph_agent.tracing.version import version_of
 
 BUNDLE = """
 bundle: {name: shop}
@@ -41,7 +42,7 @@ resources:
       permissions:
         - {level: CAN_USE, group_name: users}
 sync:
-  exclude: [/databricks.yml, /notes/]
+  exclude: [/databricks.yml, /notes/, /graph-agent-version.txt]
 targets:
   dev: {mode: development, default: true}
   prod: {mode: production, variables: {size: LARGE}}
@@ -238,6 +239,19 @@ def test_an_unchanged_redeploy_changes_nothing(shop: Shop) -> None:
     assert shop.deploy(force=True) == 0
     assert [path for path in shop.uploads() if path != MANIFEST] == []
     assert shop.active() == "d2"
+
+
+def test_the_app_is_told_which_commit_it_is(shop: Shop, tmp_path: Path) -> None:
+    shop.write(databricks_yml=BUNDLE.replace(", /graph-agent-version.txt", ""))
+    assert shop.deploy() == 0
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=shop.folder, capture_output=True, text=True, check=True)
+    (tmp_path / "graph-agent-version.txt").write_bytes(shop.apps.below(FILES)["graph-agent-version.txt"])
+    assert version_of({}, tmp_path)["mlflow.source.git.commit"] == head.stdout.strip()
+    assert shop.deploy() == 0
+    assert shop.uploads() == []
+    shop.write(notes__more_md="not needed either")
+    assert shop.deploy() == 0
+    assert [path for path in shop.uploads() if path.startswith(FILES)] == [f"{FILES}/graph-agent-version.txt"]
 
 
 def test_a_workspace_may_list_its_paths_without_the_first_folder(shop: Shop) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from graph_agent.deploying.bundle import Bundle
 from graph_agent.errors import DeployRefused
+from graph_agent.tracing.version import FILE, of_checkout
 
 LARGEST_BYTES = 10_000_000
 """A larger file fails a deployment on Databricks Apps, whose limit is 10 MB."""
@@ -62,11 +63,19 @@ def read_sources(folder: Path, bundle: Bundle) -> Sources:
     for path in paths:
         # A tracked file that was deleted in the folder is gone.
         if (folder / path).is_file():
-            content = (folder / path).read_bytes()
-            files[path] = Source(path, content, hashlib.sha256(content).hexdigest())
+            files[path] = _source(path, (folder / path).read_bytes())
+    named = {pattern.lstrip("/") for pattern in bundle.exclude}
+    if files and FILE not in named and (version := of_checkout(folder)):
+        # The app has no git folder; its traces say what runs.
+        path = (Path(bundle.source) / FILE).as_posix()
+        files[path] = _source(path, version.encode())
     _check(files)
     changed = [line[3:] for line in _git(folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")]
     return Sources(files, changed)
+
+
+def _source(path: str, content: bytes) -> Source:
+    return Source(path, content, hashlib.sha256(content).hexdigest())
 
 
 def _check(files: Mapping[str, Source]) -> None:

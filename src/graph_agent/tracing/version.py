@@ -12,18 +12,24 @@ DIRTY = "mlflow.source.git.dirty"
 VERSION = "version"
 """The tag that holds the version as a whole."""
 
+FILE = "graph-agent-version.txt"
+"""Holds the version where there is no git folder; `graph-agent deploy` writes it beside the sources."""
+
 GIT_SECONDS = 5.0
 
 FORM = re.compile(r"^(?:(?P<branch>[^@\s]+)@)?(?P<commit>[0-9a-f]{7,64})(?P<dirty>-dirty)?$")
 
 
 def version_of(environ: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
-    """What to tag a trace or model with: `GRAPH_AGENT_VERSION`, else what git says of the folder; empty without both.
+    """What to tag a trace or model with; empty where nothing is known.
+
+    It is `GRAPH_AGENT_VERSION`, else what git says of the folder, else what `FILE` in it says.
 
     The variable is any text; of the form `[BRANCH@]COMMIT[-dirty]` it is understood. Runs git for some milliseconds:
     call it off the event loop.
     """
-    given = environ.get(VARIABLE) or _of_checkout(folder or Path.cwd())
+    folder = folder or Path.cwd()
+    given = environ.get(VARIABLE) or of_checkout(folder) or _written(folder)
     if not given:
         return {}
     found = FORM.match(given)
@@ -33,13 +39,21 @@ def version_of(environ: Mapping[str, str], folder: Path | None = None) -> dict[s
     return known | ({BRANCH: found["branch"]} if found["branch"] else {})
 
 
-def _of_checkout(folder: Path) -> str:
+def of_checkout(folder: Path) -> str:
+    """`[BRANCH@]COMMIT[-dirty]` as git says; empty where there is no commit."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return ""
     branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
     dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return f"{f'{branch}@' if branch not in ('', 'HEAD') else ''}{commit}{'-dirty' if dirty else ''}"
+
+
+def _written(folder: Path) -> str:
+    try:
+        return (folder / FILE).read_text(encoding="utf-8").strip()[:200]
+    except (OSError, ValueError):
+        return ""
 
 
 def _git(folder: Path, *words: str) -> str:
