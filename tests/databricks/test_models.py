@@ -10,7 +10,7 @@ from tests.databricks.service import service_here
 from tests.standin.server import USAGE, StandIn, delta
 
 from graph_agent.acting import UserToken, acting_for
-from graph_agent.errors import BadSetting, ModelRateLimited, Unauthenticated
+from graph_agent.errors import BadSetting, ModelFailed, ModelRateLimited, Unauthenticated
 from graph_agent.models import chat_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
@@ -57,6 +57,17 @@ async def test_the_service_reports_what_was_used(standing: StandIn, usage: str) 
     assert (told["input_tokens"], told["output_tokens"], told["total_tokens"]) == (11, 7, 18)
 
 
+async def test_an_openai_model_streams_with_a_key_of_its_own(standing: StandIn) -> None:
+    address = f"{standing.url}/serving-endpoints"
+    model = chat_model("openai:local-model", base_url=address, api_key=standing.user(USERS[0]), max_retries=0)
+    assert "".join([chunk.text async for chunk in model.astream("What colour?")]) == "It is blue."
+    (call,) = standing.calls()
+    assert (call.path, call.token) == ("/serving-endpoints/chat/completions", standing.user(USERS[0]))
+    standing.fail("/chat/completions", 401)
+    with pytest.raises(ModelFailed, match="check the key it is asked with"):
+        await model.ainvoke("What colour?")
+
+
 async def test_one_model_object_acts_for_whoever_asks(standing: StandIn) -> None:
     model = chat_model("databricks:local-model", acting_as="user")
     for user in USERS[:3]:
@@ -98,7 +109,7 @@ async def test_parameters_reach_the_endpoint_and_no_repr(standing: StandIn) -> N
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("openai:gpt-5", "pip install langchain-openai"),
+        ("mistralai:large", "pip install langchain-mistralai"),
         ("anthropic:claude", "pip install langchain-anthropic"),
         ("ollama:llama", "pip install langchain-ollama"),
         ("nobody:model", "cannot be set up"),
