@@ -64,9 +64,14 @@ class Row:
     """Of the row's whole content: tells a changed row from the one that was judged before."""
 
     @property
+    def questions(self) -> tuple[str, ...]:
+        """What the user said in each turn."""
+        return (_text(self.input[-1]), *self.turns)
+
+    @property
     def question(self) -> str:
         """What the user said last."""
-        return self.turns[-1] if self.turns else _text(self.input[-1])
+        return self.questions[-1]
 
 
 def read_rows(path: Path) -> list[Row]:

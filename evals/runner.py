@@ -87,7 +87,7 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
     """One row: its turns one after the other, each with the whole conversation so far."""
     record = Record(id=row.id, digest=row.digest)
     conversation: list[Mapping[str, Any]] = list(row.input)
-    record.turns.append(await _turn(client, agent, conversation, row.question if not row.turns else ""))
+    record.turns.append(await _turn(client, agent, conversation, row.questions[0]))
     for said in row.turns:
         if record.last.status != "completed":
             # The rest of the conversation would be about nothing.
