@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk.client import SyncLangGraphClient
 from tests.standin.server import StandIn
@@ -119,6 +120,17 @@ def test_a_graph_that_interrupts_is_resumed_with_a_decision(client: SyncLangGrap
     values: Any = client.runs.wait(thread, "approving", command={"resume": "yes"}, context=context, raise_error=True)
     assert said(values["messages"][-1]) == "Ann said yes."
     assert client.threads.get(thread)["status"] == "idle"
+
+
+def test_no_page_but_studio_s_may_read_answers(studio: Studio) -> None:
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    allowed = {
+        site: httpx.options(f"{studio.url}/threads", headers=asks | {"origin": site}).headers.get(
+            "access-control-allow-origin"
+        )
+        for site in ("https://smith.langchain.com", "https://example.com")
+    }
+    assert allowed == {"https://smith.langchain.com": "https://smith.langchain.com", "https://example.com": None}
 
 
 def test_a_blocking_call_in_a_node_fails_the_run(client: SyncLangGraphClient, studio: Studio) -> None:

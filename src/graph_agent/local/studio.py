@@ -20,7 +20,8 @@ from graph_agent.settings import Settings, as_environment
 PORT = 2024
 """What Studio's page looks for by itself. Source: LangGraph CLI reference."""
 
-SITE = "https://smith.langchain.com/studio/"
+SITE = "https://smith.langchain.com"
+"""The one site whose pages may read what the server answers; by default LangGraph lets every page."""
 
 ENVIRONMENT = ".venv-studio"
 """Where `make studio` installs the server: it wants older protobuf and grpcio than the service has."""
@@ -44,7 +45,7 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
     python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
     if answers(port):
         raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
-    environment = dict(os.environ) | as_environment(settings) | QUIET
+    environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
     with contextlib.ExitStack() as stack:
         # As Ctrl-C, so that both children are stopped and waited for.
         signal.signal(signal.SIGTERM, _interrupt)
@@ -115,7 +116,7 @@ class _Server:
 def _greeting(address: str, names: list[str]) -> str:
     return (
         f"\nReady on {address}: {', '.join(names)}.\n\n"
-        f"  Studio   {SITE}?baseUrl={address}\n"
+        f"  Studio   {SITE}/studio/?baseUrl={address}\n"
         "           a page of LangSmith's site: it needs internet and a login there, and talks to this address\n"
         f"  API      {address}, with langgraph-sdk; needs neither\n"
         "  Ctrl-C   stops the server and the local workspace\n"
