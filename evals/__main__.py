@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.evaluation import Plan, evaluate, rewrite_baseline, usual_dataset, usual_limits, write
+from evals.evaluation import OUT, Plan, evaluate, rewrite_baseline, usual_dataset, usual_limits, write
 from evals.mutations import MUTATIONS
 from evals.progress import progress
 from evals.report import terminal
@@ -68,6 +68,7 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", choices=HALVES, help="only one half of the set")
     parser.add_argument("--seconds", type=float, metavar="S", help="begin no row after so long; a rerun goes on")
     parser.add_argument("--at-once", type=int, metavar="N", help="rows asked at the same time")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=OUT, help="where records and reports go")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="another baseline than the dataset's own")
 
 
@@ -77,10 +78,11 @@ def plan_of(options: argparse.Namespace) -> Plan:
     model = options.model or (ELSEWHERE if elsewhere else SCRIPTED)
     target = Target(
         model=model,
-        graph=options.mutation or options.graph,
+        graph=options.graph,
+        mutation=options.mutation,
         url=options.url,
         app=options.app,
-        config=MUTANTS if options.mutation and not elsewhere else Path("langgraph.json"),
+        config=MUTANTS if options.mutation else Path("langgraph.json"),
     )
     return Plan(
         target=target,
@@ -89,6 +91,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         half=options.half,
         limits=usual_limits(model, options.at_once, options.seconds),
         baseline=options.baseline,
+        out=options.out,
     )
 
 

@@ -20,7 +20,7 @@ from evals.rows import Row, chosen, dataset_digest, read_rows
 from evals.runner import Agent, Limits, ask_all
 from evals.scorers import scorers
 from evals.scores import Scores, scored
-from evals.targets import LOCAL, MUTANTS, SCRIPTED, Target
+from evals.targets import LOCAL, SCRIPTED, Target
 
 OUT = Path(__file__).with_name("out")
 DATASETS = Path(__file__).with_name("datasets")
@@ -43,11 +43,6 @@ class Plan:
     out: Path = OUT
 
     @property
-    def mutation(self) -> str | None:
-        """The mutant that is judged, if one is."""
-        return self.target.graph if self.target.config == MUTANTS else None
-
-    @property
     def sample(self) -> bool:
         """Whether rows are left out on purpose."""
         return self.count is not None or self.half is not None
@@ -55,13 +50,12 @@ class Plan:
     @property
     def baseline_path(self) -> Path:
         """A mutant is judged by the baseline of what it was made of."""
-        graph = None if self.mutation else self.target.graph
-        return self.baseline or baseline_path(self.dataset, self.target.model, graph)
+        return self.baseline or baseline_path(self.dataset, self.target.model, self.target.graph)
 
     @property
     def folder(self) -> Path:
         """Where records, scores and reports go."""
-        parts = [self.dataset.stem, self.target.graph, self.target.model, self.target.app or self.target.url]
+        parts = [self.dataset.stem, self.target.asked, self.target.model, self.target.app or self.target.url]
         return self.out / "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts if part)
 
 
@@ -104,7 +98,7 @@ def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
 
 def judge(plan: Plan, rows: Sequence[Row], records: Sequence[Record]) -> Evaluation:
     """Score records, and compare with the baseline where there is one."""
-    prompts = prompts_of(Path("langgraph.json"), None if plan.mutation else plan.target.graph)
+    prompts = prompts_of(Path("langgraph.json"), plan.target.graph)
     run = subject(plan) | {
         "dataset_digest": dataset_digest(rows),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -126,7 +120,7 @@ def subject(plan: Plan) -> dict[str, Any]:
     return {
         "dataset": plan.dataset.stem,
         "model": plan.target.model,
-        "graph": plan.target.graph,
+        "graph": plan.target.asked,
         "place": plan.target.place,
         "version": plan.target.version(),
     }

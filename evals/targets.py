@@ -31,9 +31,19 @@ class Target:
     """`scripted`, `local`, a model such as `databricks:my-llm`; with `url` or `app` a name to tell baselines apart."""
 
     graph: str | None = None
+    """A graph of `config`; its first one if not given."""
+
+    mutation: str | None = None
+    """A graph of the mutants, judged in the place of what it was made of."""
+
     url: str | None = None
     app: str | None = None
     config: Path = Path("langgraph.json")
+
+    @property
+    def asked(self) -> str | None:
+        """The graph that is asked."""
+        return self.mutation or self.graph
 
     @property
     def here(self) -> bool:
@@ -77,19 +87,19 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
             url=app_url(client, target.app),
             path="/api/responses",
             headers=oauth_headers(client),
-            graph=target.graph,
+            graph=target.asked,
         )
     elif target.url is not None:
         token = os.environ.get(f"{PREFIX}BEARER_TOKEN")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        yield Agent(url=target.url.rstrip("/"), headers=headers, graph=target.graph)
+        yield Agent(url=target.url.rstrip("/"), headers=headers, graph=target.asked)
     else:
         with (
             _workspace(target) as (settings, variables),
             environment({**variables, **as_environment(settings)}),
             _service(settings, port) as url,
         ):
-            yield Agent(url=url, headers=_bearer(settings), graph=target.graph)
+            yield Agent(url=url, headers=_bearer(settings), graph=target.asked)
 
 
 @contextmanager

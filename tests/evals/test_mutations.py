@@ -1,0 +1,144 @@
+"""Proof that the gate judges: the flagship passes it, and the flagship broken on purpose does not.
+
+One service over the scripted model serves the flagship and its mutants; the small set is asked of each, as CI asks it.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from evals.__main__ import main
+from evals.baseline import made
+from evals.evaluation import DATASETS, Evaluation, Plan, evaluate, rewrite_baseline, write
+from evals.gate import Verdict, judged
+from evals.mutations import MUTATIONS
+from evals.progress import Silent
+from evals.runner import Agent
+from evals.targets import MUTANTS, Target, opened
+
+SMOKE = DATASETS / "smoke.jsonl"
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Agent]:
+    with opened(Target(config=MUTANTS)) as served:
+        yield served
+
+
+def evaluated(agent: Agent, folder: Path, mutation: str | None = None) -> Evaluation:
+    plan = Plan(target=Target(mutation=mutation, config=MUTANTS), dataset=SMOKE, out=folder)
+    return evaluate(plan, replace(agent, graph=mutation), Silent())
+
+
+def verdict(evaluation: Evaluation) -> Verdict:
+    assert evaluation.verdict is not None
+    return evaluation.verdict
+
+
+def test_the_unbroken_agent_passes_ten_times_of_ten(agent: Agent, tmp_path: Path) -> None:
+    verdicts = [verdict(evaluated(agent, tmp_path / str(time))) for time in range(10)]
+    assert [one.failures for one in verdicts] == [[]] * 10
+
+
+@pytest.mark.parametrize("mutation", sorted(MUTATIONS))
+def test_a_broken_agent_fails_and_the_metric_is_named(agent: Agent, tmp_path: Path, mutation: str) -> None:
+    evaluation = evaluated(agent, tmp_path, mutation)
+    assert not verdict(evaluation).passed
+    assert MUTATIONS[mutation] <= set(verdict(evaluation).failed_metrics)
+    # It is the judging that fails, not the asking.
+    assert evaluation.scores.missing == []
+    assert {failure.kind for failure in verdict(evaluation).failures} <= {"drop", "floor"}
+
+
+def test_a_mutant_that_changes_nothing_else_fails_in_nothing_else(agent: Agent, tmp_path: Path) -> None:
+    assert verdict(evaluated(agent, tmp_path, "never-declines")).failed_metrics == ["declined_when_must"]
+
+
+@pytest.mark.parametrize("mutation", ["wrong-documents", "invented-citations", "never-declines"])
+def test_mutations_fail_with_noise_and_few_rows_too(agent: Agent, tmp_path: Path, mutation: str) -> None:
+    # As over a real model: a baseline with intervals, and a sample of its rows.
+    whole = evaluated(agent, tmp_path / "whole")
+    noisy = made(whole.scores, noise="interval", before=None)
+    broken = evaluated(agent, tmp_path / "broken", mutation)
+    found = judged(broken.scores, noisy, sample=True)
+    assert MUTATIONS[mutation] & set(found.failed_metrics)
+    assert judged(whole.scores, noisy, sample=True).passed
+
+
+def test_every_row_of_the_small_set_is_asked_and_none_is_malformed(agent: Agent, tmp_path: Path) -> None:
+    evaluation = evaluated(agent, tmp_path)
+    assert len(evaluation.records) == len(evaluation.rows)
+    assert [turn.problems for record in evaluation.records for turn in record.turns if turn.problems] == []
+    assert {name for row in evaluation.scores.rows.values() for name in row.errors} == set()
+
+
+def test_the_same_rows_come_of_an_agent_that_is_served_elsewhere(agent: Agent, tmp_path: Path) -> None:
+    here = evaluated(agent, tmp_path / "here")
+    plan = Plan(target=Target(model="scripted", url=agent.url), dataset=SMOKE, out=tmp_path / "there")
+    with opened(plan.target) as elsewhere:
+        there = evaluate(plan, elsewhere, Silent())
+    assert verdict(there).passed
+    assert {name: row.values.keys() for name, row in there.scores.rows.items()} == {
+        name: row.values.keys() for name, row in here.scores.rows.items()
+    }
+    folder = write(there)
+    kept = json.loads((folder / "scores.json").read_text())
+    assert kept["gate"]["passed"] is True
+    assert set(kept["rows"]) == {row.id for row in there.rows}
+    assert {path.name for path in folder.iterdir()} == {"records.jsonl", "scores.json", "report.md", "junit.xml"}
+
+
+def test_the_baseline_of_a_sample_is_refused(agent: Agent, tmp_path: Path) -> None:
+    target = Target(model="scripted", url=agent.url)
+    plan = Plan(target=target, dataset=SMOKE, out=tmp_path, count=3, baseline=tmp_path / "b.json")
+    with pytest.raises(Exception, match="leave ROWS and HALF out"):
+        rewrite_baseline(evaluate(plan, agent, Silent()))
+    assert not (tmp_path / "b.json").exists()
+
+
+def at(agent: Agent, folder: Path) -> list[str]:
+    return ["--url", agent.url, "--model", "scripted", "--out", str(folder)]
+
+
+def test_without_a_baseline_the_gate_is_not_open(
+    agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*at(agent, tmp_path), "--rows", "2", "--baseline", str(tmp_path / "none.json")]) == 1
+    assert "make eval-baseline writes it" in capsys.readouterr().out
+
+
+def test_the_command_ends_with_0_when_the_gate_is_open_and_1_when_it_is_shut(
+    agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert main(at(agent, tmp_path)) == 0
+    assert "The gate is open." in capsys.readouterr().out
+    assert main([*at(agent, tmp_path), "--mutation", "empty-answers"]) == 1
+    assert "The gate is shut: facts_covered" in capsys.readouterr().out
+    summary = (tmp_path / "summary.md").read_text()
+    assert summary.index("The gate is open.") < summary.index("The gate is shut: facts_covered")
+
+
+def test_time_that_is_used_up_shuts_the_gate_until_a_rerun_has_gone_on(
+    agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*at(agent, tmp_path), "--seconds", "-1"]) == 1
+    assert "rows were not asked" in (said := capsys.readouterr()).out
+    assert "run it again to go on" in said.err
+    assert main(at(agent, tmp_path)) == 0
+
+
+def test_a_baseline_is_written_once_and_then_passed(
+    agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ["--baseline", str(tmp_path / "mine.json")]
+    assert main(["baseline", *at(agent, tmp_path), *path]) == 0
+    assert "review its diff" in capsys.readouterr().out
+    assert main([*at(agent, tmp_path), *path]) == 0
+
+
+def test_the_command_ends_with_2_when_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dataset", "nothing.jsonl"]) == 2
+    assert "nothing.jsonl" in capsys.readouterr().err
