@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from graph_agent.errors import AgentError
+from graph_agent.errors import AgentError, ConfigurationError
 from graph_agent.packaging.command import add_log_model
 from graph_agent.settings import Settings
 
@@ -84,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     model.set_defaults(run=_model)
 
     add_log_model(commands)
+
+    evaluation = commands.add_parser("eval", help="what make eval runs, in a checkout; eval add TRACE_ID makes a row")
+    evaluation.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="as of python -m evals")
+    evaluation.set_defaults(run=_eval)
 
     deploy = commands.add_parser("deploy", help="ship the app to Databricks Apps, and roll back if it does not answer")
     deploy.add_argument("--target", metavar="NAME", help="a target of databricks.yml; its default one if not given")
@@ -180,6 +184,15 @@ def _model(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import fetch
 
     return fetch(_settings(options))
+
+
+def _eval(options: argparse.Namespace) -> int:
+    import subprocess
+
+    # The evaluation is the checkout's, as the graphs are, and no part of this package.
+    if not Path("evals", "__main__.py").is_file():
+        raise ConfigurationError("there is no evals folder here; run this at the top of a checkout of the project")
+    return subprocess.call([sys.executable, "-m", "evals", *options.arguments])
 
 
 def _deploy(options: argparse.Namespace) -> int:
