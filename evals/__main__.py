@@ -64,7 +64,7 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="an agent that is served already")
     where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
-    parser.add_argument("--rows", type=int, metavar="N", help="only so many rows, each kind in its share")
+    parser.add_argument("--rows", type=int, metavar="N", help="only so many rows, always the same ones, of every kind")
     parser.add_argument("--half", choices=HALVES, help="only one half of the set")
     parser.add_argument("--seconds", type=float, metavar="S", help="begin no row after so long; a rerun goes on")
     parser.add_argument("--at-once", type=int, metavar="N", help="rows asked at the same time")

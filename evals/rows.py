@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,16 +148,16 @@ def dataset_digest(rows: Sequence[Row]) -> str:
 def chosen(
     rows: Sequence[Row], *, count: int | None = None, half: Literal["tuning", "held_out"] | None = None
 ) -> list[Row]:
-    """The rows of one half, and of these `count`: always the same ones, each kind in its share and at least once."""
+    """The rows of one half, and of these `count`: always the same ones, rare kinds beyond their share."""
     rows = [row for row in rows if half is None or row.tags.get("half") == half]
     if count is None or count >= len(rows):
         return rows
     kinds: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest()):
         kinds.setdefault(row.tags.get("kind", ""), []).append(row)
-    # Each row's place within its kind, from 0 to 1: taking the smallest keeps the shares.
+    # By the square root of their number: by their plain share, kinds of few rows would prove nothing in a sample.
     places = {
-        row.id: ((place + 0.5 * (place > 0)) / len(members), kind)
+        row.id: (place / math.sqrt(len(members)), kind)
         for kind, members in sorted(kinds.items())
         for place, row in enumerate(members)
     }

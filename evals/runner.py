@@ -109,7 +109,7 @@ async def _turn(
                     await asyncio.sleep(_pause(response, attempt))
                     continue
                 if response.status_code != 200:
-                    return await _refused(response, listener, began)
+                    return await _refused(response, listener, began, agent)
                 async for line in response.aiter_lines():
                     listener.feed(line, seconds=time.perf_counter() - began)
         except httpx.ConnectError:
@@ -120,12 +120,15 @@ async def _turn(
     return listener.end(seconds=time.perf_counter() - began)
 
 
-async def _refused(response: httpx.Response, listener: Listener, began: float) -> Turn:
+async def _refused(response: httpx.Response, listener: Listener, began: float, agent: Agent) -> Turn:
     if response.status_code in (301, 302, 303, 307, 401, 403):
         raise AgentUnreachable(
             f"the agent does not accept the credentials (status {response.status_code}); "
             "set GRAPH_AGENT_BEARER_TOKEN, or use APP= for a deployed app"
         )
+    if response.status_code == 404:
+        missing = f"graph {agent.graph!r}" if agent.graph else "agent"
+        raise AgentUnreachable(f"there is no {missing} at {agent.url}{agent.path}; see GRAPH and URL")
     await response.aread()
     turn = listener.turn
     turn.seconds = time.perf_counter() - began

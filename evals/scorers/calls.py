@@ -8,6 +8,8 @@ from evals.records import Record
 from evals.rows import ExpectedCall, Row
 from evals.scorers.answers import is_answered
 
+HANDOFF = "transfer_to_"
+
 NAME_SHARE = 0.5
 """What a call of the right tool is worth with every expected argument wrong."""
 
@@ -20,13 +22,20 @@ def tool_calls(row: Row, record: Record) -> Mapping[str, float | None]:
     wanted = row.expectations.tool_calls
     if wanted is None:
         return {"tool_calls_f1": None, "tool_arguments": None}
-    made = record.last.calls if is_answered(row, record) else []
+    made = _own(wanted, record.last.calls) if is_answered(row, record) else []
     if not wanted:
         return {"tool_calls_f1": float(not made), "tool_arguments": None}
     worth = sum(_matched(wanted, made))
     f1 = 2 * worth / (len(wanted) + len(made))
     arguments = [_best(call, name, values, made) for call in wanted for name, values in call.arguments.items()]
     return {"tool_calls_f1": f1, "tool_arguments": sum(arguments) / len(arguments) if arguments else None}
+
+
+def _own(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without a supervisor's hand-offs, which are how it works, unless they are what is expected."""
+    if any(one.name.startswith(HANDOFF) for one in wanted):
+        return list(made)
+    return [call for call in made if not call["name"].startswith(HANDOFF)]
 
 
 def _matched(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -48,7 +57,7 @@ def _matched(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) 
 
 def worth(wanted: ExpectedCall, made: Mapping[str, Any]) -> float:
     """1 for the right tool with every expected argument right, less for wrong ones, 0 for another tool."""
-    if made["name"] != wanted.name:
+    if not is_tool(made["name"], wanted.name):
         return 0.0
     if not wanted.arguments:
         return 1.0
@@ -57,7 +66,12 @@ def worth(wanted: ExpectedCall, made: Mapping[str, Any]) -> float:
 
 
 def _best(wanted: ExpectedCall, name: str, values: Sequence[Any], made: Sequence[Mapping[str, Any]]) -> bool:
-    return any(call["name"] == wanted.name and fits(_argument(call, name), values) for call in made)
+    return any(is_tool(call["name"], wanted.name) and fits(_argument(call, name), values) for call in made)
+
+
+def is_tool(name: str, wanted: str) -> bool:
+    """Whether that is the tool's name; a server may put its own before it, as in `main__tools__calculator`."""
+    return name == wanted or name.endswith(f"__{wanted}")
 
 
 def _argument(call: Mapping[str, Any], name: str) -> Any:

@@ -154,6 +154,14 @@ def test_nobody_at_the_address_is_an_error_that_names_it(tmp_path: Path) -> None
         asked(rows(3), Agent(url=url), tmp_path)
 
 
+def test_a_graph_that_is_not_served_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with (
+        Agentlike(lambda body: JSONResponse({}, 404)).served() as agent,
+        pytest.raises(AgentUnreachable, match="no graph 'mine'"),
+    ):
+        asked(rows(1), agent, tmp_path)
+
+
 @pytest.mark.parametrize("status", [401, 403, 302])
 def test_refused_credentials_are_an_error_and_no_answer(tmp_path: Path, status: int) -> None:
     headers = {"location": "https://login.example"}

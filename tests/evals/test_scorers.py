@@ -91,6 +91,8 @@ def wanted(**arguments: Any) -> dict[str, Any]:
         ([wanted(a=1), wanted(a=2)], [call(a=2), call(a=1)], 1.0),
         ([wanted(a=1), wanted(a=1)], [call(a=1)], 2 / 3),
         ([wanted(a=1)], [], 0.0),
+        ([wanted(a=1)], [call("transfer_to_data"), call("main__tools__calculator", a=1)], 1.0),
+        ([{"name": "transfer_to_data"}], [call("transfer_to_data"), call(a=1)], 2 / 3),
         ([wanted(a=1)], [call() | {"arguments": "{a"}], 0.5),
         ([], [], 1.0),
         ([], [call()], 0.0),
