@@ -43,7 +43,7 @@ traces: setup ## Look at the local traces in MLflow's own pages
 
 test: setup $(STUDIO)/.ready ## Run the tests, the local model's included
 	@$(BIN)/graph-agent model
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 4 --dist loadfile
 
 check: lint types test ## Lint, types and tests
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graph_agent.redaction import Redactor, hiding, redact, redact_value, secrets_of
@@ -141,6 +141,7 @@ def test_text_without_secrets_passes_a_stream_unchanged(pieces: list[str]) -> No
     assert "".join(map(redactor.feed, pieces)) + redactor.flush() == "".join(pieces)
 
 
+@example("escaped json pair", [1, 1, 5], "")
 @given(
     st.sampled_from(sorted(PLANTED)), st.lists(st.integers(1, 9), min_size=1), st.sampled_from(["", " and on", "\n"])
 )

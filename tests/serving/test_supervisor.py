@@ -496,7 +496,7 @@ async def test_the_trace_of_two_agents_at_once_is_one_tree(workspace: StandIn, p
     play(**both())
     catalog = Catalog(read_manifest(MANIFEST))
     await catalog.open()
-    asking, checking = ("CHAT_MODEL", "CheckedCitations", None), ("CHAT_MODEL", "DeferredChatModel", None)
+    asking = checking = ("CHAT_MODEL", "local-model", None)
     plan = ("CHAIN", "planner", None, asking)
     look = ("CHAIN", "retriever", None, ("RETRIEVER", "search_docs", None))
     use = ("CHAIN", "tools", None, ("TOOL", "main__tools__calculator", None))

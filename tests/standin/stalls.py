@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 TICK = 0.01
+SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 class Stalls:
@@ -21,8 +23,9 @@ class Stalls:
 async def stalls() -> AsyncIterator[Stalls]:
     """Measure the running loop until the block ends.
 
-    A loop that is late counts as blocked only for the time in which a thread beside it kept its own ticks: when the
-    machine, or a holder of the interpreter's lock, held up everybody, the loop is not to blame.
+    A loop that is late counts as blocked only for the time in which a thread beside it kept its own ticks, less the
+    time it waited for a processor: when the machine, or a holder of the interpreter's lock, held up everybody, the loop
+    is not to blame.
     """
     found, ended = Stalls(), threading.Event()
     beside: list[float] = []
@@ -46,15 +49,23 @@ def _tick(beside: list[float], ended: threading.Event) -> None:
 
 
 async def _watch(found: Stalls, beside: list[float]) -> None:
-    last = time.monotonic()
+    last, queued = time.monotonic(), _queued()
     while True:
         await asyncio.sleep(TICK)
-        now = time.monotonic()
+        now, queued_now = time.monotonic(), _queued()
         if now - last > 3 * TICK:
-            found.worst = max(found.worst, _alone(last, now, beside))
-        last = now
+            found.worst = max(found.worst, _alone(last, now, beside) - (queued_now - queued))
+        last, queued = now, queued_now
         # What lies behind is never asked for again.
         del beside[:-500]
+
+
+def _queued() -> float:
+    """Seconds this thread could run and waited for a processor (Linux, `proc(5)`); 0 where nobody counts them."""
+    try:
+        return int(SCHEDULED.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _alone(begin: float, end: float, beside: list[float]) -> float:

@@ -16,6 +16,7 @@ _DIGIT = r"(?=[^\s\"'\\]{0,63}\d)"
 _VALUE = r"[^\s\"'`,;&<>(){}\[\]\\|]"
 _ARMOUR = r"(?:[\w+/=\s:,]|\\{1,3}[nrt]|-(?!-))"
 _QUOTE = r"(?:\\{0,7}[\"'])"
+_QUOTE_BEGUN = r"\\{0,7}[\"']?"
 _CODE = r"(?!\w[\w.]{0,99}[(\[])"
 _KEY = (
     r"(?:pass(?:word|wd|phrase)|pwd|client[_-]?secret|secret[_-]?(?:access[_-]?)?key|api[_-]?(?:key|token)"
@@ -57,8 +58,10 @@ def _prefixed(
 def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str) -> Kind:
     """Secrets that are known by what stands before them."""
     whole = re.compile(f"{before}(?P<secret>{value})")
-    # The lookahead for a digit asks about what has not come yet.
-    return Kind(name, hints, whole, re.compile(rf"{before.replace(_DIGIT, '')}(?P<secret>{begun})\Z"))
+    # The lookahead for a digit asks about what has not come yet, and of a quote only its backslashes may be there.
+    so_far = before.replace(_DIGIT, "")
+    so_far = so_far.removesuffix(_QUOTE) + _QUOTE_BEGUN if so_far.endswith(_QUOTE) else so_far
+    return Kind(name, hints, whole, re.compile(rf"{so_far}(?P<secret>{begun})\Z"))
 
 
 STEMS = ("key", "secret", "token", "pass", "pwd", "cred", "sig=")
