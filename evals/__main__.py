@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.evaluation import OUT, Plan, evaluate, rewrite_baseline, usual_dataset, usual_limits, write
+from evals.evaluation import OUT, PAGE, Plan, evaluate, rewrite_baseline, usual_dataset, usual_limits, write
 from evals.mutations import MUTATIONS
 from evals.progress import progress
 from evals.report import terminal
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         evaluation = evaluate(plan, agent, progress())
     folder = write(evaluation)
     print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
-    print(f"written to {_shown(folder)}")
+    print(f"written to {_shown(folder)}; open {_shown(folder / PAGE)}")
     _summarise(folder)
     if evaluation.scores.missing:
         print("the time was used up; run it again to go on", file=sys.stderr)

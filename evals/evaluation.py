@@ -12,6 +12,7 @@ from evals.baseline import Baseline, baseline_path, made, read_baseline
 from evals.errors import BadBaseline
 from evals.gate import Verdict, judged
 from evals.junit import junit
+from evals.page import page
 from evals.progress import Progress
 from evals.prompts import prompts_of
 from evals.records import Record, RecordsFile
@@ -24,6 +25,7 @@ from evals.targets import LOCAL, SCRIPTED, Target
 
 OUT = Path(__file__).with_name("out")
 DATASETS = Path(__file__).with_name("datasets")
+PAGE = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +129,15 @@ def subject(plan: Plan) -> dict[str, Any]:
 
 
 def write(evaluation: Evaluation) -> Path:
-    """Scores, Markdown and JUnit beside the records; the folder."""
+    """Scores, Markdown, the HTML page and JUnit beside the records; the folder."""
     folder, scores, verdict = evaluation.plan.folder, evaluation.scores, evaluation.verdict
     folder.mkdir(parents=True, exist_ok=True)
     gate = None if verdict is None else verdict.json()
     text = json.dumps(scores.json() | {"gate": gate}, indent=1, ensure_ascii=False)
     (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
     (folder / "report.md").write_text(markdown(scores, verdict, evaluation.baseline), encoding="utf-8")
+    html = page(scores, verdict, evaluation.baseline, rows=evaluation.rows, records=evaluation.records)
+    (folder / PAGE).write_text(html, encoding="utf-8")
     if verdict is not None:
         (folder / "junit.xml").write_text(junit(scores, verdict), encoding="utf-8")
     return folder

@@ -25,3 +25,14 @@ def _means(values: Sequence[float]) -> list[float]:
     draw = random.Random(2611)
     count = len(values)
     return sorted(sum(draw.choices(values, k=count)) / count for _ in range(RESAMPLES))
+
+
+def share_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Between what the mean of values from 0 to 1 lies with 95 % confidence, by Wilson's score.
+
+    For pictures: it asks for no draw, and is too wide rather than too narrow for shares between 0 and 1.
+    """
+    count, mean, z = len(values), sum(values) / len(values), 1.96
+    spread = z * (mean * (1 - mean) / count + z * z / (4 * count * count)) ** 0.5
+    middle, scale = mean + z * z / (2 * count), 1 + z * z / count
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)

@@ -103,7 +103,8 @@ class RecordsFile:
         self._write({"finished": True})
 
     def _write(self, value: Json) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        # An answer may hold half a surrogate pair; its escape is JSON too.
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_line(value))
 
     def _unfinished(self) -> dict[str, Record] | None:
@@ -114,7 +115,7 @@ class RecordsFile:
             return None
         records = [Record.of(line) for line in lines[1:]]
         # A line that was being written when the run was stopped is written over.
-        self.path.write_text("".join(map(_line, lines)), encoding="utf-8")
+        self.path.write_text("".join(map(_line, lines)), encoding="utf-8", errors="backslashreplace")
         return {record.id: record for record in records}
 
 

@@ -57,7 +57,7 @@ def table(
         value, count = found.get(name, (None, 0))
         before = verdict.baseline.get(name) if verdict else None
         mark = "FAIL" if name in failed else "ok" if verdict and name in verdict.checked else ""
-        yield mark, name, _number(name, value), _number(name, before), _limit(name, baseline), str(count)
+        yield mark, name, number(name, value), number(name, before), _limit(name, baseline), str(count)
 
 
 def told(verdict: Verdict | None) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _breakdown(scores: Scores, tag: str, values: dict[str, list[str]]) -> Iterat
     yield f"| {_escaped(tag)} | {' | '.join(_escaped(value) for value in by_value)} |"
     yield f"|---|{'---|' * len(by_value)}"
     for name in names:
-        cells = [_number(name, found[name][0]) if name in found else "" for found in by_value.values()]
+        cells = [number(name, found[name][0]) if name in found else "" for found in by_value.values()]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -91,11 +91,12 @@ def _limit(name: str, baseline: Baseline | None) -> str:
     if limit is None:
         return ""
     if limit.ceiling is not None:
-        return f"<= {_number(name, limit.ceiling)}"
-    return "" if limit.floor is None else f">= {_number(name, limit.floor)}"
+        return f"<= {number(name, limit.ceiling)}"
+    return "" if limit.floor is None else f">= {number(name, limit.floor)}"
 
 
-def _number(name: str, value: float | None) -> str:
+def number(name: str, value: float | None) -> str:
+    """A metric's value in its unit; empty for none."""
     if value is None:
         return ""
     unit = metric(name).unit

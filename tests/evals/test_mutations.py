@@ -87,7 +87,8 @@ def test_the_same_rows_come_of_an_agent_that_is_served_elsewhere(agent: Agent, t
     kept = json.loads((folder / "scores.json").read_text())
     assert kept["gate"]["passed"] is True
     assert set(kept["rows"]) == {row.id for row in there.rows}
-    assert {path.name for path in folder.iterdir()} == {"records.jsonl", "scores.json", "report.md", "junit.xml"}
+    written = {"records.jsonl", "scores.json", "report.md", "report.html", "junit.xml"}
+    assert {path.name for path in folder.iterdir()} == written
 
 
 def test_the_baseline_of_a_sample_is_refused(agent: Agent, tmp_path: Path) -> None:
