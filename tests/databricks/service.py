@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import uvicorn
 
 from graph_agent.serving.app import create_app
+from graph_agent.serving.workers import listening_socket
 from graph_agent.settings import Settings
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
@@ -21,7 +21,7 @@ GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 async def service_here(**overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service while it runs, its graphs loaded. Settings and platform are the environment's."""
     settings = Settings.from_environment(**{"config": GRAPHS, "tracing": "off"} | overrides)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     app = create_app(settings, environ=os.environ)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
     running = asyncio.create_task(server.serve(sockets=[listener]))

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
@@ -13,6 +12,8 @@ import pytest
 import uvicorn
 from numpy.typing import NDArray
 from starlette.types import ASGIApp
+
+from graph_agent.serving.workers import listening_socket
 
 
 class HashingEmbedder:
@@ -37,7 +38,7 @@ class HashingEmbedder:
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """The app's URL while it runs."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -52,7 +53,7 @@ def served(app: ASGIApp) -> Iterator[str]:
 @asynccontextmanager
 async def served_here(app: ASGIApp) -> AsyncIterator[str]:
     """The app's URL while it runs in this event loop, for tests that watch what the app does."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

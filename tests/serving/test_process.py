@@ -240,6 +240,26 @@ async def test_several_workers_end_their_streams_too(upstream: Upstream) -> None
     assert events[-2]["response"]["error"]["code"] == "service_stopping"
 
 
+async def test_workers_stop_when_their_parent_is_killed() -> None:
+    async with graph_agent("--config", str(GRAPHS), "--workers", "2") as running:
+        with anyio.fail_after(40):
+            url = address(await running.logged("running on http"))
+            await running.logged("ready: serving", times=2)
+        running.process.kill()
+        with anyio.fail_after(15):
+            while await _answers(url):
+                await anyio.sleep(0.1)
+
+
+async def _answers(url: str) -> bool:
+    async with httpx.AsyncClient(timeout=2) as client:
+        try:
+            await client.get(f"{url}/health")
+        except httpx.HTTPError:
+            return False
+    return True
+
+
 async def test_the_port_answers_before_the_graphs_are_loaded() -> None:
     started = time.monotonic()
     async with graph_agent("--config", str(GRAPHS)) as running:

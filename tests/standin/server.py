@@ -24,6 +24,7 @@ from tests.local.conftest import HashingEmbedder
 from graph_agent.local.access import Credentials
 from graph_agent.local.index import Index
 from graph_agent.local.workspace import create_workspace
+from graph_agent.serving.workers import listening_socket
 
 INDEX = "main.docs.project"
 ENDPOINT = "local-model"
@@ -312,7 +313,7 @@ async def _answer(send: Send, status: int, body: Any, headers: Mapping[str, str]
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
     """The URL of an ASGI app while it runs in a thread."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening_socket("127.0.0.1", 0)
     # Lifespan `on` where an app has one, such as an MCP server's session manager.
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.tools import BaseTool, ToolException
 
-from graph_agent.databricks.clients import settings, workspace_client
+from graph_agent.databricks.clients import actor, settings, workspace_client
 from graph_agent.databricks.mcp_identity import identity, session_headers
 from graph_agent.databricks.mcp_reasons import REASONS, words
 from graph_agent.databricks.mcp_servers import McpServer
@@ -106,6 +106,12 @@ class McpTools:
             [tool for seat in seats for tool in seat.tools],
             [seat.warning for seat in seats if seat.warning is not None],
         )
+
+    async def warm(self) -> None:
+        """List the servers that are used as the app or as nobody, so that the first run need not."""
+        here = await self._here()
+        known = [server for server in self._servers if server.acting_as == "nobody" or actor(server.acting_as) == "app"]
+        await asyncio.gather(*(self._listed(here, server, identity(server)) for server in known))
 
     async def close(self) -> None:
         """End the sessions of this event loop; without it they end with the loop."""

@@ -6,8 +6,10 @@ uvicorn's own supervisor runs uvicorn's own server, which knows nothing of endin
 import logging
 import logging.config
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
@@ -81,4 +83,13 @@ class _Workers:
 
 
 def _work(settings: Settings, listening: socket.socket) -> None:
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     leave(serve_here(settings, [listening]))
+
+
+def _stop_with_parent() -> None:
+    """A parent that was killed stops nobody; a worker left behind would hold the port for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
