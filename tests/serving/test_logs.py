@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import select
 import signal
 import time
 from datetime import datetime
@@ -128,6 +129,38 @@ def test_a_slow_reader_costs_lines_and_never_time() -> None:
     dropped = int(lines[-1]["message"].split()[0])
     assert len(lines) - 1 + dropped == 2_000
     assert dropped > 1_000
+
+
+def test_no_line_breaks_off_where_the_pipe_is_full_and_does_not_block() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    handler = StdoutHandler(descriptor=writing)
+    handler.setFormatter(JsonFormatter())
+    for number in range(100):
+        handler.emit(record("line %d %s", number, "x" * 7_000))
+    text = b""
+    while select.select([reading], [], [], 1)[0]:
+        text += os.read(reading, 65_536)
+    messages = [json.loads(line)["message"] for line in text.splitlines()]
+    assert messages == [f"line {number} {'x' * 7_000}" for number in range(100)]
+
+
+def test_lines_that_met_an_error_are_counted_as_dropped() -> None:
+    gone, writing = os.pipe()
+    os.close(gone)
+    handler = StdoutHandler(descriptor=writing)
+    handler.setFormatter(JsonFormatter())
+    for number in range(3):
+        handler.emit(record("line %d", number))
+    handler.flush()
+    # Somebody reads again under the same descriptor.
+    reading, anew = os.pipe()
+    os.dup2(anew, writing)
+    handler.emit(record("line 3"))
+    handler.flush()
+    lines = [json.loads(line)["message"] for line in os.read(reading, 65_536).splitlines()]
+    assert lines[0] == "line 3"
+    assert lines[1].startswith("3 log lines were dropped")
 
 
 def test_a_line_that_cannot_be_formatted_is_told_without_its_arguments() -> None:

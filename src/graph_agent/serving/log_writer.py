@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import queue
+import select
 import sys
 import threading
 import time
@@ -24,6 +25,9 @@ class StdoutHandler(logging.Handler):
         self._descriptor = descriptor
         self._waiting: queue.Queue[bytes] = queue.Queue(most_waiting)
         self._dropped = 0
+        self._counting = threading.Lock()
+        self._whole = True
+        """Whether the last line that was begun went out to its end."""
         self._writer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -54,7 +58,7 @@ class StdoutHandler(logging.Handler):
         try:
             self._waiting.put_nowait(line.encode(errors="backslashreplace") + b"\n")
         except queue.Full:
-            self._dropped += 1
+            self._count(1)
 
     def _start(self) -> None:
         if self._writer is None:
@@ -64,18 +68,35 @@ class StdoutHandler(logging.Handler):
     def _work(self) -> None:
         while True:
             line = self._waiting.get()
-            self._write(line)
-            if self._dropped and self._waiting.empty():
-                dropped, self._dropped = self._dropped, 0
-                words = f"{dropped} log lines were dropped: whoever reads standard output was too slow"
-                self._write(self._own(logging.WARNING, words).encode() + b"\n")
+            if not self._write(line):
+                self._count(1)
+            elif self._dropped and self._waiting.empty():
+                with self._counting:
+                    dropped, self._dropped = self._dropped, 0
+                words = f"{dropped} log lines were dropped: whoever reads standard output was too slow or did not read"
+                if not self._write(self._own(logging.WARNING, words).encode() + b"\n"):
+                    self._count(dropped)
             self._waiting.task_done()
 
-    def _write(self, line: bytes) -> None:
-        # Nobody reads any more: there is no one to tell.
-        with contextlib.suppress(OSError):
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+    def _write(self, line: bytes) -> bool:
+        """Whether the whole line went out. A full pipe that does not block is waited for: half a line is none."""
+        rest = line if self._whole else b"\n" + line
+        try:
+            while rest:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    select.select((), (self._descriptor,), ())
+        except (OSError, ValueError):
+            # `ValueError` is of `select`, where the descriptor is out of its range.
+            self._whole = self._whole and rest == line
+            return False
+        self._whole = True
+        return True
+
+    def _count(self, dropped: int) -> None:
+        with self._counting:
+            self._dropped += dropped
 
     def _own(self, level: int, words: str) -> str:
         return self.format(logging.LogRecord(__name__, level, __file__, 0, words, None, None))
