@@ -14,7 +14,16 @@ from langgraph.types import Command, interrupt
 from pydantic import Field
 
 from graph_agent import AgentState, Handoff, hand_back, make_agent, make_supervisor, route_handoffs
-from graph_agent.errors import ConfigurationError, GraphFailed, RunCancelled, Unauthenticated
+from graph_agent.errors import (
+    ConfigurationError,
+    GraphFailed,
+    ModelRateLimited,
+    ModelTimedOut,
+    RetrievalFailed,
+    RunCancelled,
+    RunError,
+    Unauthenticated,
+)
 from graph_agent.nodes.handoff import before_turn, only_calls
 
 pytestmark = pytest.mark.anyio
@@ -55,11 +64,14 @@ def handing(*tasks: tuple[str, str]) -> AIMessage:
     )
 
 
-def team(model: Says, *, checkpointer: Any = None, state: Any = AgentState, **nodes: Any) -> Any:
+def team(
+    model: Says, *, checkpointer: Any = None, state: Any = AgentState, look_first: bool = False, **nodes: Any
+) -> Any:
     """A supervisor of one-node graphs."""
     builder = StateGraph(state)
     agents = [Handoff(to=name, description=name, example="?") for name in nodes]
-    builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt="Lead."))
+    supervisor = make_supervisor(model=model, agents=agents, prompt="Lead.", look_first=look_first)
+    builder.add_node("supervisor", supervisor)
     builder.add_edge(START, "supervisor")
     builder.add_conditional_edges("supervisor", route_handoffs, ["supervisor", *nodes, END])
     for name, node in nodes.items():
@@ -130,6 +142,66 @@ async def test_agents_that_all_say_nothing_fail_the_run() -> None:
     model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("I invent an answer.")])
     with pytest.raises(GraphFailed, match="the agent gave no answer"):
         await team(model, one=lambda state: {}, two=replies(" ")).ainvoke(QUESTION)
+
+
+@pytest.mark.parametrize("kind", [ModelRateLimited, ModelTimedOut, RetrievalFailed, RunError])
+async def test_when_all_fail_the_run_fails_as_the_kind_of_error_the_first_did(kind: type[RunError]) -> None:
+    def fails(state: MessagesState) -> Any:
+        raise kind("try later")
+
+    model = Says(script=[handing(("one", "1"), ("two", "2"))])
+    with pytest.raises(RunError, match="try later") as raised:
+        await team(model, one=fails, two=fails).ainvoke(QUESTION)
+    assert type(raised.value) is (GraphFailed if kind is RunError else kind)
+
+
+def in_vain(place: int, text: str = "") -> AIMessage:
+    """A call of a tool that agents have and the supervisor has not."""
+    return AIMessage(text, tool_calls=[{"id": f"vain_{place}", "name": "look", "args": {}}])
+
+
+@pytest.mark.parametrize("look_first", [True, False])
+async def test_a_supervisor_that_calls_what_is_no_agent_sees_the_refusal_and_must_answer_after_three_times(
+    look_first: bool,
+) -> None:
+    model = Says(script=[in_vain(0), in_vain(1), in_vain(2), AIMessage("I cannot look.")])
+    end = await team(model, look_first=look_first, one=replies("One.")).ainvoke(QUESTION)
+    assert told(end)[-1] == ("ai", "I cannot look.")
+    refusal = "There is no agent behind 'look'; call one of transfer_to_one."
+    assert [[one.text for one in asked if one.type == "tool"] for asked in model.asked] == [
+        [refusal] * times for times in range(4)
+    ]
+
+
+async def test_a_supervisor_that_calls_in_vain_for_ever_fails_the_run_or_gives_what_the_agents_said() -> None:
+    model = Says(script=[in_vain(place) for place in range(4)])
+    with pytest.raises(GraphFailed, match="neither answered nor called one of transfer_to_one"):
+        await team(model, one=replies("One.")).ainvoke(QUESTION)
+    model = Says(script=[handing(("one", "1"), ("two", "2")), *(in_vain(place) for place in range(3))])
+    end = await team(model, one=replies("One."), two=replies("Two.")).ainvoke(QUESTION)
+    assert told(end)[-1] == ("ai", "One.\n\nTwo.")
+
+
+async def test_failed_calls_of_an_agent_are_no_moves_of_the_supervisor() -> None:
+    def tries(state: MessagesState) -> Any:
+        task = state["messages"][-1].text
+        failed = [
+            message
+            for place in range(3)
+            for message in (
+                AIMessage("", tool_calls=[{"id": f"own_{task}_{place}", "name": "look", "args": {}}]),
+                ToolMessage("down", name="look", tool_call_id=f"own_{task}_{place}", status="error"),
+            )
+        ]
+        return {"messages": [*failed, AIMessage(f"Did {task}.")]}
+
+    script = [handing(("one", "1"), ("two", "2")), in_vain(0), handing(("one", "3"), ("two", "4")), AIMessage("Done.")]
+    model = Says(script=script)
+    end = await team(model, one=tries, two=tries).ainvoke(QUESTION)
+    assert told(end)[-1] == ("ai", "Done.")
+    assert [one.text for one in model.asked[-1] if one.type == "tool" and one.status == "error"] == [
+        "There is no agent behind 'look'; call one of transfer_to_one, transfer_to_two."
+    ]
 
 
 async def test_an_agent_that_asks_a_person_is_resumed_and_its_task_stays_its_own() -> None:

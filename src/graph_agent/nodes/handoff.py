@@ -5,7 +5,7 @@ its agent's answer, and the supervisor goes on.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from graph_agent.errors import ConfigurationError
 
 PREFIX = "transfer_to_"
 """What names of hand-off tools begin with, as in `langgraph-supervisor`."""
+
+REFUSED = "graph_agent_refused"
+"""Key in a result's `additional_kwargs`: the supervisor called what is no agent."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,50}")
 """Model endpoints take tool names of at most 64 such characters."""
@@ -103,6 +106,19 @@ def rounds_of(messages: Sequence[BaseMessage]) -> list[list[Any]]:
     return [one for one in rounds if one]
 
 
+def refused_of(messages: Sequence[BaseMessage]) -> set[str]:
+    """Ids of this turn's calls of the supervisor that no agent is behind."""
+    results = (message for message in turn_of(messages) if isinstance(message, ToolMessage))
+    return {result.tool_call_id for result in results if REFUSED in result.additional_kwargs}
+
+
+def moves_of(messages: Sequence[BaseMessage]) -> int:
+    """How often the supervisor called anything in this turn, agents or not. What agents call is not counted."""
+    refused = refused_of(messages)
+    said = (message for message in turn_of(messages) if isinstance(message, AIMessage))
+    return sum(any(is_handoff(call["name"]) or call["id"] in refused for call in one.tool_calls) for one in said)
+
+
 def results_of(messages: Sequence[BaseMessage]) -> dict[str, ToolMessage]:
     """Results of this turn's hand-offs by the id of the call."""
     return {
@@ -112,8 +128,10 @@ def results_of(messages: Sequence[BaseMessage]) -> dict[str, ToolMessage]:
     }
 
 
-def only_calls(messages: Sequence[BaseMessage], keep: Callable[[str], bool]) -> list[BaseMessage]:
-    """The conversation with no tool calls but those whose name is to be kept, each with its result.
+def only_calls(
+    messages: Sequence[BaseMessage], keep: Callable[[str], bool], *, ids: Collection[str] = ()
+) -> list[BaseMessage]:
+    """The conversation with no tool calls but those of `ids` and those whose name is to be kept, each with its result.
 
     An agent shown calls of tools it does not have would call them too.
     """
@@ -121,7 +139,7 @@ def only_calls(messages: Sequence[BaseMessage], keep: Callable[[str], bool]) -> 
     dropped: set[str | None] = set()
     for message in messages:
         if isinstance(message, AIMessage) and message.tool_calls:
-            kept = [call for call in message.tool_calls if keep(call["name"])]
+            kept = [call for call in message.tool_calls if call["id"] in ids or keep(call["name"])]
             dropped |= {call["id"] for call in message.tool_calls if call not in kept}
             if len(kept) < len(message.tool_calls):
                 # Some models repeat calls in the content's blocks: the text alone is kept.

@@ -11,9 +11,12 @@ from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import GraphFailed, RunError
 from graph_agent.nodes.citations import CheckedCitations
 from graph_agent.nodes.handoff import (
+    REFUSED,
     Handoff,
     is_handoff,
+    moves_of,
     only_calls,
+    refused_of,
     results_of,
     rounds_of,
     target_of,
@@ -27,7 +30,7 @@ SUPERVISOR = "supervisor"
 """The name of the supervisor's node."""
 
 ROUNDS = 3
-"""How often a supervisor may hand off in one turn; then it answers."""
+"""How often a supervisor may hand off in one turn, attempts to hand to nobody included; then it must answer."""
 
 FAILURE = "graph_agent_failure"
 """Key in a hand-off result's `additional_kwargs`: the code of the error its agent ended with."""
@@ -42,6 +45,9 @@ def make_supervisor(
     back, tell the supervisor their answers, and it goes on; after `rounds` hand-offs of a turn it must answer. With
     `look_first`, its first move is a hand-off: a small model would rather answer from memory. Where all agents it
     asked at once failed, the run ends with the error of the first.
+
+    Raises, when run:
+        GraphFailed: it was to answer, but the model called again, and no agent has said anything.
     """
     by_name = {agent.name: agent for agent in agents}
     tools = [agent.schema for agent in agents]
@@ -53,13 +59,20 @@ def make_supervisor(
             raise failure
         sources = state.get("sources") or []
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
-        last = len(done) >= rounds
+        last = moves_of(messages) >= rounds
         choice = "none" if last else "required" if look_first and not done else None
         asked = checked.bind_tools(tools, **({"tool_choice": choice} if choice else {}))
-        said = await asked.ainvoke([SystemMessage(prompt), *only_calls(messages, is_handoff)])
+        # With what it called in vain: unaware of the refusal it would call the same again.
+        shown = only_calls(messages, is_handoff, ids=refused_of(messages))
+        said = await asked.ainvoke([SystemMessage(prompt), *shown])
         if last and said.tool_calls:
             # An endpoint that heeds no `none`: what the agents said is the answer then.
             said = AIMessage(said.text or _told(messages), id=said.id)
+            if not said.text.strip():
+                raise GraphFailed(
+                    f"the supervisor's model neither answered nor called one of {', '.join(by_name)} in {rounds} "
+                    "attempts: use a model that calls the tools it is given"
+                )
         update = answered(said, sources, cites=True)
         if said.tool_calls:
             update = {"messages": [said, *_results_at_once(said, by_name)], "custom_outputs": {}}
@@ -95,7 +108,7 @@ def _results_at_once(said: AIMessage, by_name: dict[str, Handoff]) -> list[ToolM
     for call in said.tool_calls:
         if call not in known:
             there_are = f"There is no agent behind {call['name']!r}; call one of {', '.join(by_name)}."
-            marks = {PUBLIC_ERROR: True}
+            marks = {PUBLIC_ERROR: True, REFUSED: True}
             results.append(
                 ToolMessage(
                     there_are, name=call["name"], tool_call_id=call["id"], status="error", additional_kwargs=marks
@@ -115,8 +128,15 @@ def _failure_of_all(messages: Sequence[BaseMessage], calls: Sequence[Any]) -> Ru
     codes = [result.additional_kwargs.get(FAILURE) for result in asked]
     if not asked or None in codes:
         return None
-    kinds = {kind.code: kind for kind in RunError.__subclasses__()}
-    return kinds.get(str(codes[0]), GraphFailed)(str(asked[0].content))
+    return _kinds_of(RunError).get(str(codes[0]), GraphFailed)(str(asked[0].content))
+
+
+def _kinds_of(base: type[RunError]) -> dict[str, type[RunError]]:
+    """Every kind below it by its code; of kinds that share one, the most general."""
+    below: dict[str, type[RunError]] = {}
+    for kind in base.__subclasses__():
+        below |= {**_kinds_of(kind), kind.code: kind} | below
+    return below
 
 
 def _told(messages: Sequence[BaseMessage]) -> str:
