@@ -94,6 +94,22 @@ def test_the_workflow_deploys_without_a_secret() -> None:
     assert "github-oidc" in text
 
 
+def test_the_workflow_rehearses_on_the_python_that_it_sets_up() -> None:
+    workflow = yaml.safe_load((PROJECT / ".github/workflows/deploy.yml").read_text())
+    steps = workflow["jobs"]["deploy"]["steps"]
+    [chosen] = [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")]
+    [command] = [step["run"] for step in steps if "run" in step]
+    assert chosen == "3.11"
+    told = subprocess.run(
+        [*command.partition(" TARGET=")[0].split(), "--dry-run", "--always-make", "VENV=no-such-folder", "setup"],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert " python -m venv no-such-folder" in told
+
+
 def permission(resource: object) -> str:
     assert isinstance(resource, dict)
     [found] = [one["permission"] for one in resource.values() if isinstance(one, dict)]
