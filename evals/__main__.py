@@ -7,7 +7,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.evaluation import OUT, PAGE, Plan, evaluate, rewrite_baseline, usual_dataset, usual_limits, write
+from evals.evaluation import (
+    OUT,
+    PAGE,
+    Evaluation,
+    Plan,
+    evaluate,
+    rewrite_baseline,
+    usual_dataset,
+    usual_limits,
+    with_judges,
+    write,
+)
+from evals.judging import check_judge
 from evals.mutations import MUTATIONS
 from evals.progress import progress
 from evals.report import terminal
@@ -67,9 +79,19 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, metavar="N", help="only so many rows, always the same ones, of every kind")
     parser.add_argument("--half", choices=HALVES, help="only one half of the set")
     parser.add_argument("--seconds", type=float, metavar="S", help="begin no row after so long; a rerun goes on")
+    parser.add_argument("--judge", metavar="MODEL", help="openai:/model, databricks:/endpoint or local judges too")
     parser.add_argument("--at-once", type=int, metavar="N", help="rows asked at the same time")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=OUT, help="where records and reports go")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="another baseline than the dataset's own")
+
+
+def evaluated(plan: Plan) -> Evaluation:
+    """Asked, scored, judged where the plan has a judge, and compared."""
+    if plan.judge is not None:
+        check_judge(plan.judge)
+    with opened(plan.target) as agent:
+        evaluation = evaluate(plan, agent, progress())
+    return with_judges(evaluation)
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -83,6 +105,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         url=options.url,
         app=options.app,
         config=MUTANTS if options.mutation else Path("langgraph.json"),
+        traced=options.judge is not None,
     )
     return Plan(
         target=target,
@@ -90,17 +113,19 @@ def plan_of(options: argparse.Namespace) -> Plan:
         count=options.rows,
         half=options.half,
         limits=usual_limits(model, options.at_once, options.seconds),
+        judge=options.judge,
         baseline=options.baseline,
         out=options.out,
     )
 
 
 def _run(options: argparse.Namespace) -> int:
-    plan = plan_of(options)
-    with opened(plan.target) as agent:
-        evaluation = evaluate(plan, agent, progress())
+    evaluation = evaluated(plan_of(options))
     folder = write(evaluation)
     print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
+    if judge := evaluation.scores.run.get("judge"):
+        run = evaluation.scores.run
+        print(f"judged by {judge}: MLflow run {run['mlflow_run']}, dataset {run['mlflow_dataset']}")
     print(f"written to {_shown(folder)}; open {_shown(folder / PAGE)}")
     _summarise(folder)
     if evaluation.scores.missing:
@@ -109,9 +134,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _baseline(options: argparse.Namespace) -> int:
-    plan = plan_of(options)
-    with opened(plan.target) as agent:
-        evaluation = evaluate(plan, agent, progress())
+    evaluation = evaluated(plan_of(options))
     print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
     print(f"rewritten: {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
     return 0

@@ -54,9 +54,9 @@ class Baseline:
         return "{\n  " + ",\n  ".join(parts) + "\n}\n"
 
 
-def baseline_path(dataset: Path, model: str, graph: str | None) -> Path:
-    """Where the baseline of a dataset lies: one for each model and graph it is judged with."""
-    parts = [dataset.stem, *([graph] if graph else []), model]
+def baseline_path(dataset: Path, model: str, graph: str | None, judge: str | None = None) -> Path:
+    """Where the baseline of a dataset lies: one for each model, graph and judge it is judged with."""
+    parts = [dataset.stem, *([graph] if graph else []), model, *([f"by {judge}"] if judge else [])]
     return FOLDER / ("-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts) + ".json")
 
 

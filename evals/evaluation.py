@@ -22,6 +22,7 @@ from evals.runner import Agent, Limits, ask_all
 from evals.scorers import scorers
 from evals.scores import Scores, scored
 from evals.targets import LOCAL, SCRIPTED, Target
+from graph_agent.settings import Settings
 
 OUT = Path(__file__).with_name("out")
 DATASETS = Path(__file__).with_name("datasets")
@@ -39,6 +40,9 @@ class Plan:
 
     half: Literal["tuning", "held_out"] | None = None
     limits: Limits = field(default_factory=Limits)
+    judge: str | None = None
+    """A model that judges what no scorer can, as MLflow names it, or `local`."""
+
     baseline: Path | None = None
     """Another baseline than the dataset's own."""
 
@@ -51,13 +55,20 @@ class Plan:
 
     @property
     def baseline_path(self) -> Path:
-        """A mutant is judged by the baseline of what it was made of."""
-        return self.baseline or baseline_path(self.dataset, self.target.model, self.target.graph)
+        """A mutant is judged by the baseline of what it was made of. Each judge has one: they differ in strictness."""
+        return self.baseline or baseline_path(self.dataset, self.target.model, self.target.graph, self.judge)
 
     @property
     def folder(self) -> Path:
         """Where records, scores and reports go."""
-        parts = [self.dataset.stem, self.target.asked, self.target.model, self.target.app or self.target.url]
+        target = self.target
+        parts = [
+            self.dataset.stem,
+            target.asked,
+            target.model,
+            target.app or target.url,
+            self.judge and f"by {self.judge}",
+        ]
         return self.out / "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts if part)
 
 
@@ -106,15 +117,37 @@ def judge(plan: Plan, rows: Sequence[Row], records: Sequence[Record]) -> Evaluat
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "sample": plan.sample,
     }
-    scores = scored(rows, records, scorers(prompts), run=run)
+    return compared(plan, rows, records, scored(rows, records, scorers(prompts), run=run))
+
+
+def compared(plan: Plan, rows: Sequence[Row], records: Sequence[Record], scores: Scores) -> Evaluation:
+    """Scores beside the baseline: the judge's own, else the one without judges, which then lacks their metrics."""
+    without = baseline_path(plan.dataset, plan.target.model, plan.target.graph)
+    path = without if plan.judge and not plan.baseline_path.exists() else plan.baseline_path
     try:
-        baseline = read_baseline(plan.baseline_path)
+        baseline = read_baseline(path)
     except BadBaseline:
-        if plan.baseline_path.exists():
+        if path.exists():
             raise
         baseline = None
     verdict = None if baseline is None else judged(scores, baseline, sample=plan.sample)
     return Evaluation(plan=plan, rows=rows, records=records, scores=scores, baseline=baseline, verdict=verdict)
+
+
+def with_judges(evaluation: Evaluation) -> Evaluation:
+    """Have the plan's judge look at the answers too, and compare anew.
+
+    Raises:
+        EvalError: the judge or MLflow cannot be reached.
+    """
+    from evals.judging import judge_rows
+
+    plan, scores = evaluation.plan, evaluation.scores
+    if plan.judge is None or not evaluation.records:
+        return evaluation
+    settings = Settings.from_environment(None, config=plan.target.config)
+    judge_rows(evaluation.rows, evaluation.records, scores, judge=plan.judge, settings=settings)
+    return compared(plan, evaluation.rows, evaluation.records, scores)
 
 
 def subject(plan: Plan) -> dict[str, Any]:
@@ -157,7 +190,8 @@ def rewrite_baseline(evaluation: Evaluation) -> Path:
         )
         reason = "only a sample was asked; leave ROWS and HALF out" if evaluation.plan.sample else what
         raise BadBaseline(f"the baseline was not rewritten: {reason}")
-    noise: Literal["exact", "interval"] = "exact" if evaluation.plan.target.model == SCRIPTED else "interval"
+    exact = evaluation.plan.target.model == SCRIPTED and evaluation.plan.judge is None
+    noise: Literal["exact", "interval"] = "exact" if exact else "interval"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(made(scores, noise=noise, before=evaluation.baseline).text(), encoding="utf-8")
     return path

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from evals.errors import BadDataset, EvalError
 from evals.evaluation import usual_dataset
 from evals.rows import HALVES, Row, read_row, read_rows
+from evals.tracking import tracking_uri
 from graph_agent.late import IMPORTING
 from graph_agent.redaction import redact_value
 from graph_agent.settings import Settings
@@ -83,9 +83,8 @@ def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
     with IMPORTING:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
-    uri = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{settings.cache_dir}/traces.db"
     try:
-        trace = MlflowClient(tracking_uri=uri).get_trace(trace_id)
+        trace = MlflowClient(tracking_uri=tracking_uri(settings)).get_trace(trace_id)
     except MlflowException as error:
         raise EvalError(
             f"no trace {trace_id!r} could be read ({error.error_code}); see where GRAPH_AGENT_TRACKING_URI points"

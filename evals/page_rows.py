@@ -79,6 +79,7 @@ def _parts(
         ("Cited", _list([element("code", one) for one in last.cited]) or ("none" if last.retrieved else "")),
         ("Figures", _figures(score, before)),
         ("Errors", _list([f"{scorer}: {error}" for scorer, error in score.errors.items()])),
+        ("Not judged", _list([f"{name}: {why}" for name, why in score.notes.items()])),
         ("Failed", _failure(record)),
         ("Stream", _list([one for turn in record.turns for one in turn.problems] if record else [])),
         ("Trace", _list([element("code", one) for one in score.trace_ids])),

@@ -14,7 +14,7 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
     """A table of metrics, what moved, and the verdict."""
     lines = [headline(scores), ""]
     lines += [
-        f"{mark:4} {name:24} {value:>10} {before:>10}  {limit:12} {rows:>5}"
+        f"{mark:4} {name:25} {value:>10} {before:>10}  {limit:12} {rows:>5}"
         for mark, name, value, before, limit, rows in [
             ("", "metric", "value", "baseline", "limit", "rows"),
             *table(scores, verdict, baseline),

@@ -25,6 +25,9 @@ class RowScore:
     errors: dict[str, str] = field(default_factory=dict)
     """Scorers that raised, and what type; such a row fails the gate."""
 
+    notes: dict[str, str] = field(default_factory=dict)
+    """Figures that no judge was asked for, and why."""
+
     trace_ids: list[str] = field(default_factory=list)
 
 

@@ -14,6 +14,7 @@ import httpx
 from evals.errors import AgentUnreachable
 from evals.runner import Agent
 from evals.serving import environment, serving
+from evals.tracking import tracking_uri
 from graph_agent.errors import AgentError
 from graph_agent.late import IMPORTING
 from graph_agent.settings import PREFIX, Settings, as_environment
@@ -39,6 +40,8 @@ class Target:
     url: str | None = None
     app: str | None = None
     config: Path = Path("langgraph.json")
+    traced: bool = False
+    """Whether traces are needed, over the scripted model too."""
 
     @property
     def asked(self) -> str | None:
@@ -95,7 +98,7 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
         yield Agent(url=target.url.rstrip("/"), headers=headers, graph=target.asked)
     else:
         with (
-            _workspace(target) as (settings, variables),
+            workspace(target) as (settings, variables),
             environment({**variables, **as_environment(settings)}),
             _service(settings, port) as url,
         ):
@@ -103,14 +106,15 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
 
 
 @contextmanager
-def _workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
+def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
     """The settings and the Databricks variables with which the service finds its model."""
     settings = Settings.from_environment(None, config=target.config)
+    settings = replace(settings, tracking_uri=tracking_uri(settings))
     if target.model == SCRIPTED:
         from evals.scripted.workspace import scripted_workspace
 
         # Off unless asked for: MLflow takes longer to import than the rows take.
-        traced = os.environ.get(f"{PREFIX}TRACING") == "on"
+        traced = target.traced or os.environ.get(f"{PREFIX}TRACING") == "on"
         settings = replace(settings, model="databricks:local-model", tracing="on" if traced else "off")
         # The documentation is the project's, also where the graphs judged are mutants.
         with scripted_workspace(Path.cwd(), settings) as variables:
