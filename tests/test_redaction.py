@@ -119,6 +119,12 @@ def test_the_environment_tells_its_secrets_by_their_names() -> None:
     assert secrets_of(environ) == ["s" * 20, "k" * 20]
 
 
+@pytest.mark.parametrize("word", ["anything", "postgres", "not-needed", "no-key-required", "CHANGE_ME"])
+def test_an_ordinary_word_in_such_a_variable_is_no_secret(word: str) -> None:
+    assert secrets_of({"OPENAI_API_KEY": word, "POSTGRES_PASSWORD": word}) == []
+    assert secrets_of({"OPENAI_API_KEY": f"{word}-4711"}) == [f"{word}-4711"]
+
+
 def sources() -> Iterator[Path]:
     yield ROOT / "README.md"
     for folder, pattern in (("docs", "*.md"), ("src", "*.py"), ("graphs", "*.py")):

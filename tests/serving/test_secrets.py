@@ -153,6 +153,29 @@ async def test_no_checkpoint_holds_a_planted_secret(monkeypatch: pytest.MonkeyPa
     assert leaked == set()
 
 
+async def test_everyday_words_of_variables_and_cookies_stay_in_answers() -> None:
+    session, drawn_cookie = drawn(32), drawn(40)
+    ordinary = "postgres takes anything in America/New_York for azure-active-directory since 2024-11-22T10:00:00"
+    cookies = {
+        "tz": "America/New_York",
+        "seen": "2024-11-22T10:00:00",
+        "auth_provider": "azure-active-directory",
+        "author": "postgres takes anything",
+        "__Host-sid": session,
+        "x": drawn_cookie,
+    }
+    environment = {"OPENAI_API_KEY": "anything", "POSTGRES_PASSWORD": "postgres"}
+    async with graph_agent("--config", str(GRAPHS / "langgraph.json"), **environment) as running:
+        with anyio.fail_after(60):
+            running.url = url_in(await running.logged("running on http"))
+            await running.logged("ready: serving")
+            async with running.client() as client:
+                said = {"model": "echo", "input": f"{ordinary} {session} {drawn_cookie}"}
+                sent = {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+                answer = await client.post("/responses", json=said, headers=sent)
+    assert f"{ordinary} [redacted known secret] [redacted known secret]" in answer.text
+
+
 def headers(hidden: dict[str, Planted]) -> dict[str, str]:
     return {
         "authorization": f"Bearer {hidden['header_bearer'].text}",

@@ -1,6 +1,7 @@
 """Secrets known by their value: the process's own, and those of the request at hand."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,9 @@ LEAST_BEGUN = 3
 
 NAMES = ("_TOKEN", "_SECRET", "_PASSWORD", "_API_KEY", "_SECRET_KEY", "_SECRET_ACCESS_KEY")
 """How the names of variables that hold secrets end."""
+
+_WORD = re.compile(r"[A-Za-z_-]{0,15}")
+"""What stands in such variables where nobody asks for a secret: `postgres`, `not-needed`. Answers hold it too."""
 
 
 class Known:
@@ -81,8 +85,9 @@ def hiding(values: Known | Iterable[str] | None) -> Iterator[None]:
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
-    """The values of variables whose names say that they hold secrets."""
-    return [value for name, value in environ.items() if name.upper().endswith(NAMES) and len(value) >= SHORTEST]
+    """The values of variables whose names say that they hold secrets; not ordinary words of under 16 characters."""
+    named = [value for name, value in environ.items() if name.upper().endswith(NAMES)]
+    return [value for value in named if len(value) >= SHORTEST and not _WORD.fullmatch(value)]
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_agent.redaction import hiding, redact
+from graph_agent.serving.cookies import secret_cookies
 from graph_agent.serving.log_context import Facts, note, noting
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     for name, value in headers:
         text = value.decode("latin-1")
         if name == b"cookie":
-            found += [cookie.partition("=")[2].strip() for cookie in text.split(";")]
+            found += secret_cookies(text)
         elif name in CREDENTIALS:
             found.append(text.rpartition(" ")[2])
     return [one for one in found if len(one) >= SHORTEST_CREDENTIAL]
