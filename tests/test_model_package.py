@@ -45,6 +45,15 @@ builder.add_edge(START, "answer")
 graph = builder.compile()
 '''
 
+TINY = """
+from langgraph.graph import START, MessagesState, StateGraph
+
+builder = StateGraph(MessagesState)
+builder.add_node("answer", lambda state: {})
+builder.add_edge(START, "answer")
+graph = builder.compile()
+"""
+
 ASK = """
 import json, sys, time
 import mlflow
@@ -254,3 +263,31 @@ def test_what_cannot_be_logged_is_refused_with_what_to_change(
     given = [flag.format(project=project) for flag in flags]
     assert main(["log-model", "--config", str(project / "langgraph.json"), *given]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("graphs/service-account.json", "{}"),
+        ("graphs/deep/key.pem", "x"),
+        ("graphs/beside.py", "TOKEN = 'dapi" + "0" * 32 + "'"),
+        ("graphs/.env", None),
+    ],
+)
+def test_a_folder_with_what_looks_like_a_secret_is_refused_by_the_file_s_name(
+    path: str, text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "graphs" / "deep").mkdir(parents=True)
+    (tmp_path / "graphs" / "tiny.py").write_text(TINY)
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"tiny": "./graphs/tiny.py:graph"}}')
+    # A hidden file is not taken along, and no reason to refuse.
+    (tmp_path / path).write_text(text or "A=1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
+    monkeypatch.chdir(tmp_path)
+    status = main(["log-model", "--config", "langgraph.json"])
+    said = capsys.readouterr().err
+    assert status == (2 if text else 0), said
+    assert (f"these look like secrets and are not logged with a model: {path};" in said) == bool(text)
+    assert "dapi0" not in said
+    taken = [one for one in tmp_path.glob("mlruns/**/*") if one.name == Path(path).name]
+    assert not taken

@@ -1,29 +1,18 @@
 """The files to upload: what git tracks, less what the bundle leaves out, and nothing that looks like a secret."""
 
 import hashlib
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from graph_agent.deploying.bundle import Bundle
 from graph_agent.errors import DeployRefused
+from graph_agent.secret_files import looks_secret
 from graph_agent.tracing.version import FILE, of_checkout
 
 LARGEST_BYTES = 10_000_000
 """A larger file fails a deployment on Databricks Apps, whose limit is 10 MB."""
-
-SECRET_NAMES = (
-    *(".env", ".env.*", ".netrc", ".databrickscfg", ".npmrc", ".pypirc", "id_rsa*", "id_ed25519*"),
-    *("*.pem", "*.key", "*.p12", "*.pfx", "*credentials*.json", "*service-account*.json"),
-)
-NO_SECRET_NAMES = (".env.example", ".env.template")
-SECRET_TEXTS = re.compile(
-    rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----|\bdapi[0-9a-f]{32}\b|\bdose[0-9a-f]{32}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b"
-    rb"|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{40,}|\bAKIA[0-9A-Z]{16}\b"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +76,12 @@ def _check(files: Mapping[str, Source]) -> None:
             f"Databricks Apps takes no file over 10 MB: {', '.join(large)};"
             " add it to sync.exclude, or keep it in a volume"
         )
-    secret = [one.path for one in files.values() if looks_secret(one)]
+    secret = [one.path for one in files.values() if looks_secret(one.path, one.content)]
     if secret:
         raise DeployRefused(
             f"these look like secrets and are not uploaded: {', '.join(secret)};"
             " remove them from git and renew them, or add them to sync.exclude"
         )
-
-
-def looks_secret(source: Source) -> bool:
-    """Whether a file's name or contents are those of keys and tokens."""
-    name = source.path.rpartition("/")[2].lower()
-    named = any(fnmatch(name, pattern) for pattern in SECRET_NAMES) and name not in NO_SECRET_NAMES
-    return named or SECRET_TEXTS.search(source.content) is not None
 
 
 def _matching(folder: Path, kind: str, patterns: Sequence[str]) -> set[str]:

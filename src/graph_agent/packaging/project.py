@@ -10,6 +10,7 @@ from typing import Any
 
 from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.errors import ConfigurationError
+from graph_agent.secret_files import looks_secret
 
 FOLDER = "agent_project"
 """Where the project lies in a logged model, beside this package."""
@@ -32,7 +33,7 @@ def stage(manifest: Path, target: Path, *, more: Sequence[Path] = ()) -> list[Pa
 
     Raises:
         GraphNotLoaded: the manifest cannot be read.
-        ConfigurationError: a graph lies outside the manifest's folder, or a file is too large.
+        ConfigurationError: a graph lies outside the manifest's folder, or a file is too large or looks like a secret.
     """
     root = manifest.resolve().parent
     project = target / FOLDER
@@ -40,6 +41,7 @@ def stage(manifest: Path, target: Path, *, more: Sequence[Path] = ()) -> list[Pa
     shutil.copyfile(manifest, project / MANIFEST)
     for path in sorted({*_wanted(read_manifest(manifest), root), *(one.resolve() for one in more)}):
         _copy(path, root, project)
+    _refuse_secrets(project)
     shutil.copytree(Path(__file__).parent.parent, target / "graph_agent", ignore=NOT_CODE)
     return [target / "graph_agent", project]
 
@@ -65,6 +67,18 @@ def _copy(path: Path, root: Path, project: Path) -> None:
     else:
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, there)
+
+
+def _refuse_secrets(project: Path) -> None:
+    """Of the copy, for it holds what the model would: what links point to included, what is left out not."""
+    found = sorted(
+        one.relative_to(project).as_posix() for one in _files(project) if looks_secret(one.name, one.read_bytes())
+    )
+    if found:
+        raise ConfigurationError(
+            f"these look like secrets and are not logged with a model: {', '.join(found)};"
+            " move them out of the folders that the model takes along, and renew those that were shared"
+        )
 
 
 def _files(path: Path) -> Iterable[Path]:
