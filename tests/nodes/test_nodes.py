@@ -21,6 +21,7 @@ from graph_agent import AgentState, Source, make_planner, make_retriever, make_t
 from graph_agent.errors import RetrievalFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
+from graph_agent.nodes.tool_sources import Listed, available
 from graph_agent.tracing import RunRecorder
 
 pytestmark = pytest.mark.anyio
@@ -352,3 +353,78 @@ async def test_tools_of_one_turn_wait_for_each_other_no_more_than_they_must() ->
         state: Any = {"messages": [calls(("c1", "meet", {"x": 1}), ("c2", "meet", {"x": 2}))]}
         update = await node(state, {})
     assert [message.content for message in update["messages"]] == ["met", "met"]
+
+
+class Slow:
+    """Work that another ends: it waits until the test is over, and says whether it was left to."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.ended = False
+
+    async def works(self) -> None:
+        self.begun.set()
+        try:
+            await anyio.sleep(60)
+        finally:
+            # Ends in its own time: the run is to wait for it.
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.05)
+            self.ended = True
+
+
+async def test_a_run_that_ends_for_want_of_an_identity_leaves_none_of_its_tools_running() -> None:
+    writing = Slow()
+
+    @tool
+    async def write(x: int) -> str:
+        """Would write."""
+        await writing.works()
+        return "written"
+
+    @tool
+    async def locked(x: int) -> str:
+        """Needs somebody."""
+        await writing.begun.wait()
+        raise Unauthenticated("sign in")
+
+    node = make_tools([write, locked])
+    state: Any = {"messages": [calls(("c1", "write", {"x": 1}), ("c2", "locked", {"x": 2}))]}
+    with anyio.fail_after(5), pytest.raises(Unauthenticated):
+        await node(state, {})
+    assert writing.ended
+
+
+async def test_a_run_that_ends_for_want_of_an_identity_leaves_none_of_its_searches_running() -> None:
+    searching = Slow()
+
+    class Locked(Shelf):
+        async def search(self, query: str) -> Any:
+            if query == "slow":
+                await searching.works()
+            await searching.begun.wait()
+            raise Unauthenticated("sign in")
+
+    node = make_retriever(Locked())
+    wanted = [(query, "search_docs", {"query": query}) for query in ("slow", "locked")]
+    with anyio.fail_after(5), pytest.raises(Unauthenticated):
+        await node({"messages": [calls(*wanted)]}, {})  # type: ignore[typeddict-item]
+    assert searching.ended
+
+
+async def test_a_source_that_wants_an_identity_leaves_no_other_being_asked() -> None:
+    listing = Slow()
+
+    class Source:
+        def __init__(self, locked: bool) -> None:
+            self.locked = locked
+
+        async def tools(self) -> Listed:
+            if not self.locked:
+                await listing.works()
+            await listing.begun.wait()
+            raise Unauthenticated("sign in")
+
+    with anyio.fail_after(5), pytest.raises(Unauthenticated):
+        await available([Source(locked=False), Source(locked=True)])
+    assert listing.ended

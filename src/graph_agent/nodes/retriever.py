@@ -1,6 +1,5 @@
 """The retriever: runs the searches the planner asked for, all at once, and keeps what they found."""
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from langchain_core.tools import ToolException
 
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
+from graph_agent.nodes.at_once import at_once
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
@@ -76,7 +76,7 @@ def make_retriever(
 
     async def retrieve(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] == searched.name]
-        results = await asyncio.gather(*(_search(searched, call["args"], known, config) for call in calls))
+        results = await at_once(_search(searched, call["args"], known, config) for call in calls)
         failures = [result for result in results if isinstance(result, RetrievalFailed)]
         if failures and len(failures) == len(results):
             raise failures[0]

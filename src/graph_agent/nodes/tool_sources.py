@@ -1,6 +1,5 @@
 """Tools that are asked for at each turn: a source may have others for each user, and none while its server is down."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from langchain_core.tools import BaseTool
 
 from graph_agent.errors import AgentError
+from graph_agent.nodes.at_once import at_once
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ async def available(tools: Sequence[Any]) -> Listed:
     found = [tool for tool in tools if not isinstance(tool, ToolSource)]
     taken = {name_of(tool) for tool in found}
     warnings: list[str] = []
-    for listed in await asyncio.gather(*map(_ask, sources)):
+    for listed in await at_once(map(_ask, sources)):
         warnings += listed.warnings
         for tool in listed.tools:
             name = name_of(tool)

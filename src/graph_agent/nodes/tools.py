@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import RequestError, ToolFailed
+from graph_agent.nodes.at_once import at_once
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.secrets import without_secrets
 from graph_agent.nodes.tool_sources import ToolSource, available
@@ -37,7 +38,7 @@ def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = 
         if any(call["name"] not in own for call in calls):
             listed = await available(tools)
             by_name, missing = {tool.name: tool for tool in listed.tools}, " ".join(["", *listed.warnings])
-        results = await asyncio.gather(*(_use(by_name, call, config, seconds, missing) for call in calls))
+        results = await at_once(_use(by_name, call, config, seconds, missing) for call in calls)
         return {"messages": results}
 
     return use_tools
