@@ -16,7 +16,7 @@ TEXTS = re.compile(
 
 
 def looks_secret(path: str, content: bytes) -> bool:
-    """Whether a file's name or contents are those of keys and tokens; the folders of `path`, before `/`, do not count."""
+    """Whether a file's name, the last part of `path`, or its contents are those of keys and tokens."""
     name = path.rpartition("/")[2].lower()
     named = any(fnmatch(name, pattern) for pattern in NAMES) and name not in NO_SECRET_NAMES
     return named or TEXTS.search(content) is not None
