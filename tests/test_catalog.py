@@ -266,7 +266,16 @@ class Slow:
             raise ValueError("{password}")
         (pathlib.Path(__file__).parent / self.name).touch()
 
+class Oven:
+    def warm(self):
+        raise SystemExit
+
+class Bath:
+    async def warm(self, degrees):
+        pass
+
 documents, tools, kind = Slow("documents"), [Slow("tool"), Slow("broken")], Slow
+oven, bath = Oven(), Bath()
 graph = says("")
 """
 
@@ -282,6 +291,7 @@ async def test_what_a_graph_uses_is_made_ready_and_a_failure_is_logged(
         "tool",
     }
     assert "what a graph uses is not ready: ValueError at" in caplog.text
+    assert "what a graph uses is not ready: TypeError at" in caplog.text
     assert PASSWORD not in caplog.text
 
 

@@ -7,6 +7,7 @@ the config. Source: LangGraph CLI configuration reference.
 
 import asyncio
 import importlib.util
+import inspect
 import itertools
 import json
 import logging
@@ -147,10 +148,10 @@ class Catalog:
         """
         values = [value for module in self._modules.values() for value in vars(module).values()]
         every = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
-        able = {id(one): one for one in every if not isinstance(one, type) and hasattr(type(one), "warm")}
+        able = {id(one): one for one in every if inspect.iscoroutinefunction(getattr(type(one), "warm", None))}
         try:
             async with asyncio.timeout(seconds):
-                results = await asyncio.gather(*(one.warm() for one in able.values()), return_exceptions=True)
+                results = await asyncio.gather(*map(_warm, able.values()), return_exceptions=True)
         except TimeoutError:
             logger.warning("what the graphs use was not ready within %g s; their first runs will wait for it", seconds)
             return
@@ -211,6 +212,11 @@ class Catalog:
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
             ) from None
         return _checked(spec, graph)
+
+
+async def _warm(one: Any) -> None:
+    # Called in here: a `warm` that takes arguments is a stranger's, and raises before anything is awaited.
+    await one.warm()
 
 
 def _checked(spec: GraphSpec, graph: Any) -> Graph:

@@ -22,6 +22,7 @@ from graph_agent.acting import acting_for
 from graph_agent.bridge import call, iterate
 from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.databricks.clients import demand_followed
 from graph_agent.databricks.model_serving import serving_user_token
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
@@ -45,11 +46,13 @@ class GraphResponsesAgent(ResponsesAgent):
     none, and such a call is refused.
 
     Raises:
+        BadSetting: a setting was given that graphs read from the environment, such as `model`, which says otherwise.
         GraphNotLoaded, UnknownGraph: on first use, with what to change.
     """
 
     def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
         self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
+        demand_followed(self._settings, settings)
         KNOWN.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 from tests.databricks.conftest import USERS
 from tests.databricks.service import forwarded, service_here, text_of
@@ -121,6 +122,13 @@ async def test_without_a_token_a_run_goes_on_until_it_needs_the_user(for_users_i
     assert '"unauthenticated"' in streamed.text
     # Never the app in the user's place.
     assert [call.line for call in for_users_if_any.calls() if call.token] == []
+
+
+async def test_a_service_for_users_whose_graphs_would_act_as_the_app_serves_nobody(on_apps: StandIn) -> None:
+    # Given in code, where graphs, which read the environment, do not see it.
+    with pytest.raises(httpx.HTTPStatusError, match="503"):
+        async with service_here(authorization="user"):
+            pass
 
 
 async def test_elsewhere_a_forwarded_token_is_not_believed(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,15 @@
 """The shared Databricks clients: one per process and identity; whose token a call carries is decided per call."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.acting import user_token
 from graph_agent.databricks.cookies import keep_none
-from graph_agent.errors import AgentError, WorkspaceUnavailable
+from graph_agent.errors import AgentError, BadSetting, WorkspaceUnavailable
 from graph_agent.once import Once
-from graph_agent.settings import Settings
+from graph_agent.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -37,6 +37,26 @@ Actor = Literal["app", "user"]
 def settings() -> Settings:
     """The settings graph code sees, in the service and in LangGraph Studio alike; read once, on first use."""
     return Settings.from_environment()
+
+
+FOLLOWED = ("authorization", "model", "model_seconds", "request_seconds", "index", "min_score")
+"""Settings that graph code reads itself, from the environment."""
+
+
+def demand_followed(given: Settings, names: Iterable[str]) -> None:
+    """Refuse settings given in code that graph code, which reads the environment's, would not follow.
+
+    Above all `authorization`: a service that asks for the user's token while its graphs act as the app.
+
+    Raises:
+        BadSetting: one of `names` is such a setting, and the environment says something else.
+    """
+    for name in FOLLOWED:
+        if name in names and getattr(given, name) != getattr(settings(), name):
+            variable = f"{PREFIX}{name.upper()}"
+            raise BadSetting(
+                f"set {variable} in the environment: graphs read it there, before they load", param=variable
+            )
 
 
 def actor(acting_as: Actor | None = None) -> Actor:

@@ -121,8 +121,11 @@ def _served(catalog: "Catalog") -> str:
 def _import_service(settings: Settings) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
     from graph_agent.catalog import Catalog, read_manifest
+    from graph_agent.databricks.clients import demand_followed
     from graph_agent.serving.service import Service
 
+    if settings.authorization != "app":
+        demand_followed(settings, ["authorization"])
     catalog = Catalog(read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on")
     tracer = None
     if settings.tracing == "on":
