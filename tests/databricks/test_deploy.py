@@ -353,7 +353,40 @@ def test_a_deployment_that_never_succeeds_is_waited_for_no_longer_than_told(shop
     assert shop.deploy() == 1
     why = "had not ended after 1.5 s" if outcome == "IN_PROGRESS" else "was cancelled"
     assert why in shop.said[-1]
-    assert "rolled back to deployment d1" in shop.said[-1]
+    if outcome == "CANCELLED":
+        assert "rolled back to deployment d1" in shop.said[-1]
+        return
+    assert "deployment d2 was still under way after another 1.5 s and may yet go live" in shop.said[-1]
+    assert len(shop.standing.calls("deployments$")) == 1
+    # Nothing is taken from below a deployment that goes on.
+    assert shop.apps.below(FILES) == shop.apps.snapshots["d2"]
+
+
+def interrupting(shop: Shop) -> Callable[[str], None]:
+    """Ctrl-C as soon as the deployment is under way."""
+
+    def say(line: str) -> None:
+        shop.said.append(line)
+        if line == "deployment d2: in progress":
+            raise KeyboardInterrupt
+
+    return say
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_rollback_waits_for_the_deployment_that_is_under_way(shop: Shop, interrupted: bool) -> None:
+    shop.deploy()
+    first = shop.apps.below(FILES)
+    shop.put("databricks.yml", BUNDLE.replace("A shop.", "Another shop."))
+    shop.write(a_py="graph = 2\n")
+    shop.apps.outcomes[:] = ["LATE"]
+    assert shop.deploy(**({"say": interrupting(shop)} if interrupted else {})) == 1
+    assert ("it was interrupted" if interrupted else "had not ended after 1.5 s") in shop.said[-1]
+    assert "waiting for deployment d2 to end" in shop.said
+    assert "rolled back to deployment d1: its files and the app's configuration are restored" in shop.said[-1]
+    assert shop.active() == "d3" == shop.manifest()["deployment"]
+    assert shop.apps.below(FILES) == first == shop.apps.snapshots["d3"]
+    assert shop.apps.apps["shop-dev"]["description"] == "A shop."
 
 
 def test_a_first_deployment_that_fails_says_that_there_is_nothing_to_go_back_to(shop: Shop) -> None:

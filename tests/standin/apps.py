@@ -24,7 +24,7 @@ def error(status: int, code: str, message: str = "told to") -> JSONResponse:
 class Apps:
     """What the workspace holds. `outcomes` are the states of the next deployments; SUCCEEDED when none is left.
 
-    An outcome IN_PROGRESS stays for ever.
+    An outcome IN_PROGRESS stays for ever; LATE becomes SUCCEEDED after the app was looked at `looks` times.
     """
 
     url: str = "http://127.0.0.1:9"
@@ -41,6 +41,8 @@ class Apps:
 
     short_paths: bool = False
     """Whether a listing leaves `/Workspace` out of its paths."""
+
+    looks: int = 2
 
     clock: bool = True
     """Whether a listing says when files were changed."""
@@ -139,7 +141,14 @@ class Apps:
 
     async def _app(self, request: Request) -> Response:
         app = self.apps.get(request.path_params["name"])
-        return JSONResponse(app) if app else error(404, "RESOURCE_DOES_NOT_EXIST")
+        if app is None:
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        pending = app.get("pending_deployment")
+        if pending and pending["outcome"] == "LATE":
+            self.looks -= 1
+            if self.looks <= 0:
+                self._live(app, pending["deployment_id"])
+        return JSONResponse(app)
 
     async def _update(self, request: Request) -> Response:
         name, body = request.path_params["name"], await request.json()
@@ -165,14 +174,26 @@ class Apps:
         app, body = self.apps[request.path_params["name"]], await request.json()
         if app["compute_status"]["state"] != "ACTIVE":
             return error(400, "BAD_REQUEST", "The app's compute is not running.")
+        if app.get("pending_deployment"):
+            return error(400, "BAD_REQUEST", "Cannot deploy: there is a pending deployment in progress.")
         name = f"d{len(self.deployments) + 1}"
         outcome = self.outcomes.pop(0) if self.outcomes else "SUCCEEDED"
-        self.deployments[name] = {**body, "deployment_id": name, "status": {"state": outcome, "message": "m"}}
+        under_way = {"state": "IN_PROGRESS", "message": "m"}
+        self.deployments[name] = {**body, "deployment_id": name, "status": under_way}
         self.snapshots[name] = self.below(body["source_code_path"])
-        if outcome == "SUCCEEDED":
-            app["active_deployment"] = self.deployments[name]
-            app["app_status"] = {"state": "RUNNING"}
-        return JSONResponse({**self.deployments[name], "status": {"state": "IN_PROGRESS", "message": "m"}})
+        if outcome in ("IN_PROGRESS", "LATE"):
+            app["pending_deployment"] = {**self.deployments[name], "outcome": outcome}
+        elif outcome == "SUCCEEDED":
+            self._live(app, name)
+        else:
+            self.deployments[name]["status"] = {"state": outcome, "message": "m"}
+        return JSONResponse({**self.deployments[name], "status": under_way})
+
+    def _live(self, app: dict[str, Any], name: str) -> None:
+        app.pop("pending_deployment", None)
+        self.deployments[name]["status"] = {"state": "SUCCEEDED", "message": "m"}
+        app["active_deployment"] = self.deployments[name]
+        app["app_status"] = {"state": "RUNNING"}
 
     async def _deployment(self, request: Request) -> Response:
         return JSONResponse(self.deployments[request.path_params["deployment"]])
@@ -191,7 +212,10 @@ class Apps:
         return JSONResponse({"object_id": f"/apps/{name}", "access_control_list": listed})
 
 
-SERVER_SIDE = ("id", "url", "service_principal_client_id", "compute_status", "app_status", "active_deployment")
+SERVER_SIDE = (
+    *("id", "url", "service_principal_client_id", "creator"),
+    *("compute_status", "app_status", "active_deployment", "pending_deployment"),
+)
 
 
 def parent(path: str) -> str:

@@ -1,5 +1,6 @@
 """The app on the platform: created, updated, started, deployed, each waited for with a line of progress."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from databricks.sdk.service.apps import App, AppDeployment
 
 Say = Callable[[str], None]
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 10.0
+"""Seconds between two looks at whether a deployment has ended."""
 
 KEPT = (
     "name",
@@ -110,6 +115,24 @@ class Platform:
         except TimeoutError:
             raise DeployFailed(f"the deployment had not ended after {self._timeout.total_seconds():g} s") from None
         return begun
+
+    def settle(self) -> None:
+        """Wait until no deployment is under way: the platform takes only one at a time.
+
+        Raises:
+            DeployFailed: one still is, after the time each step has.
+        """
+        end, pause = time.monotonic() + self._timeout.total_seconds(), FIRST_PAUSE
+        while (pending := self.get().pending_deployment) is not None:
+            if pause == FIRST_PAUSE:
+                self._say(f"waiting for deployment {pending.deployment_id} to end")
+            if time.monotonic() >= end:
+                raise DeployFailed(
+                    f"deployment {pending.deployment_id} was still under way after another"
+                    f" {self._timeout.total_seconds():g} s and may yet go live; once it has ended, deploy again"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def grant(self, permissions: Sequence[Mapping[str, str]], *, deployer: str) -> None:
         """Set the app's permissions, and keep the deployer's own: they replace what was there."""

@@ -143,6 +143,8 @@ class Release:
         return f"rolled back to deployment {undo.deployment}: its files{configuration} are restored, and it runs again"
 
     def _restore(self, before: "App", active: "AppDeployment", undo: Undo) -> None:
+        # One that was interrupted goes on, and would go live after all, with the files and fields restored below it.
+        self.platform.settle()
         contents = self.remote.contents(undo.existed, place="before")
         if len(contents) < len(undo.existed):
             raise DeployFailed("files kept aside are gone")
