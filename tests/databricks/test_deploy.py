@@ -515,6 +515,52 @@ def test_fields_the_bundle_does_not_declare_are_kept(shop: Shop) -> None:
     assert (patch.json["budget_policy_id"], patch.json["description"]) == ("b", "A shop.")
 
 
+GRANTED = "        - {level: CAN_USE, group_name: users}\n"
+USERS = {"group_name": "users", "permission_level": "CAN_USE"}
+MINE = {"user_name": "me@localhost", "permission_level": "CAN_MANAGE"}
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_access_that_is_taken_out_of_the_bundle_is_taken_away(shop: Shop, left: bool) -> None:
+    analysts = GRANTED.replace("users", "analysts") if left else ""
+    shop.write(databricks_yml=BUNDLE.replace(GRANTED, analysts + GRANTED))
+    shop.deploy()
+    assert USERS in shop.apps.permissions["shop-dev"]
+    shop.write(databricks_yml=BUNDLE.replace(GRANTED, analysts))
+    assert shop.deploy(dry_run=True) == 0
+    assert "  take away CAN_USE for users" in shop.said
+    assert shop.deploy() == 0
+    others = [{**USERS, "group_name": "analysts"}] if left else []
+    assert shop.apps.permissions["shop-dev"] == [*others, MINE]
+    assert "setting permissions; taken away: CAN_USE for users" in shop.said
+    # The inherited ones of the administrators are no difference.
+    assert shop.deploy() == 0
+    assert shop.said[-1].startswith("nothing to deploy")
+
+
+def test_who_made_the_app_keeps_managing_it_and_nobody_else_does(shop: Shop) -> None:
+    shop.deploy()
+    shop.apps.apps["shop-dev"]["creator"] = "Owner@localhost"
+    owner = {"user_name": "owner@localhost", "permission_level": "CAN_MANAGE"}
+    shop.apps.permissions["shop-dev"] += [owner]
+    assert shop.deploy() == 0
+    assert shop.said[-1].startswith("nothing to deploy")
+    robot = {"service_principal_name": "r-1", "permission_level": "CAN_MANAGE"}
+    shop.apps.permissions["shop-dev"] += [robot, {**USERS, "permission_level": "CAN_MANAGE"}]
+    assert shop.deploy() == 0
+    assert "  take away CAN_MANAGE for r-1" in shop.said
+    assert "  take away CAN_MANAGE for users" in shop.said
+    assert shop.apps.permissions["shop-dev"] == [USERS, owner, MINE]
+
+
+def test_a_bundle_without_permissions_leaves_those_of_the_app_alone(shop: Shop) -> None:
+    shop.deploy()
+    shop.write(databricks_yml=BUNDLE.replace(f"      permissions:\n{GRANTED}", ""))
+    assert shop.deploy(force=True) == 0
+    assert "the bundle names no permissions, so those of the app are left alone" in shop.said
+    assert shop.apps.permissions["shop-dev"] == [USERS, MINE]
+
+
 def test_a_stopped_app_is_started(shop: Shop) -> None:
     shop.deploy()
     shop.apps.apps["shop-dev"]["compute_status"] = {"state": "STOPPED"}

@@ -209,6 +209,8 @@ class Apps:
             }
             for one in self.permissions.get(name, [])
         ]
+        inherited = {"permission_level": "CAN_MANAGE", "inherited": True, "inherited_from_object": ["/apps/"]}
+        listed.append({"group_name": "admins", "all_permissions": [inherited]})
         return JSONResponse({"object_id": f"/apps/{name}", "access_control_list": listed})
 
 

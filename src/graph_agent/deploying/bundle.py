@@ -31,16 +31,18 @@ class Bundle:
     declared: Mapping[str, Any]
     """The app's fields as the Apps API names them, such as `resources` and `user_api_scopes`."""
 
-    permissions: Sequence[Mapping[str, str]] = ()
+    permissions: Sequence[Mapping[str, str]] | None = None
+    """`None` where the bundle says nothing of them; an empty one lets nobody in."""
+
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     """Patterns as in .gitignore."""
 
     host: str | None = None
+    """The workspace the bundle is for, where it says so."""
+
     ignored: Sequence[str] = ()
     """Kinds of resources beside apps, which only the Databricks CLI deploys."""
-
-    """The workspace the bundle is for, where it says so."""
 
     @property
     def files(self) -> str:
@@ -116,7 +118,7 @@ def _bundle(
         root=root if app in (None, name) else f"{root}-{app}",
         source=fields.get("source_code_path", "."),
         declared=declared,
-        permissions=fields.get("permissions") or (),
+        permissions=(fields["permissions"] or ()) if "permissions" in fields else None,
         include=sync.get("include") or (),
         exclude=sync.get("exclude") or (),
         host=workspace.get("host"),

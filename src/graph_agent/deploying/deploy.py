@@ -10,6 +10,7 @@ from graph_agent.databricks.apps import oauth_headers
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.deploying.app_file import AppFile, read_app_file
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
+from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform, Say
 from graph_agent.deploying.preflight import check_host, check_resources, standing_app, who_deploys
@@ -77,6 +78,8 @@ def deploy(
     check_host(client, bundle)
     if bundle.ignored:
         say(f"warning: {', '.join(bundle.ignored)} of the bundle are not deployed by this, but by the Databricks CLI")
+    if bundle.permissions is None:
+        say("the bundle names no permissions, so those of the app are left alone")
     sources, app_file = _local(folder, bundle, say)
     for line in check_resources(client, bundle):
         say(f"found {line}")
@@ -90,7 +93,7 @@ def deploy(
         manifest=manifest,
         listed=listed,
         app=standing.app,
-        permissions=standing.permissions,
+        access=compare(bundle.permissions, standing.permissions, app=standing.app, deployer=user),
         force=force,
     )
     if plan.empty:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.deploying.bundle import Bundle
 from graph_agent.deploying.declared import covers
 from graph_agent.deploying.manifest import Manifest
+from graph_agent.deploying.permissions import Access, described
 from graph_agent.deploying.sources import Source, Sources
 
 if TYPE_CHECKING:
-    from databricks.sdk.service.apps import App, AppPermissions
+    from databricks.sdk.service.apps import App
 
 MOST_SHOWN = 20
 """Files of one kind named in a plan; the rest are counted."""
@@ -26,8 +27,8 @@ class Plan:
     delete: Sequence[str]
     unchanged: int
     fields: Sequence[str]
-    grants: bool
-    """Whether the app's permissions differ from the bundle's."""
+    access: Access
+    """How the app's permissions differ from the bundle's."""
 
     deploys: bool
     """Whether the sources are deployed; not when the very same ones run already."""
@@ -38,7 +39,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Nothing is to be done."""
-        return not (self.deploys or self.grants)
+        return not (self.deploys or self.access.differs)
 
     def lines(self) -> Iterator[str]:
         """The plan for a person."""
@@ -49,8 +50,10 @@ class Plan:
         yield f"  {self.unchanged} unchanged, {_size(sum(one.size for one in self.upload))} to upload"
         if self.fields and not self.creates:
             yield f"  change the app's {', '.join(self.fields)}"
-        if self.grants:
-            yield f"  set permissions: {', '.join(_grant(one) for one in self.bundle.permissions)}"
+        if self.access.differs:
+            yield f"  set permissions: {described(self.access.wanted)}"
+        for one in self.access.removed:
+            yield f"  take away {described([one])}"
         if self.starts:
             yield "  start the app's compute"
         yield "  deploy, then ask the app one question" if self.deploys else "  the same files run already"
@@ -63,7 +66,7 @@ def make_plan(
     manifest: Manifest,
     listed: Mapping[str, int | None],
     app: "App | None",
-    permissions: "AppPermissions | None",
+    access: Access,
     force: bool = False,
 ) -> Plan:
     """Compare. `listed` is what is really in the folder: a file changed or deleted there by hand is uploaded again."""
@@ -78,7 +81,7 @@ def make_plan(
         delete=delete,
         unchanged=len(sources.files) - len(upload),
         fields=differing,
-        grants=bool(bundle.permissions) and not granted(bundle, permissions),
+        access=access,
         deploys=bool(force or upload or delete or differing or starts or not _runs(app, manifest, bundle)),
         starts=starts,
     )
@@ -111,28 +114,6 @@ def _state(app: "App") -> str:
 
 def _is(app: "App | None", name: str, value: Any) -> bool:
     return app is not None and covers(app.as_dict().get(name), value)
-
-
-def granted(bundle: Bundle, permissions: "AppPermissions | None") -> bool:
-    """Whether the app's own permissions, those inherited left out, hold what the bundle declares.
-
-    One that is not declared but there, as the owner's is, does not count as a difference.
-    """
-    held = {
-        (one.user_name or one.group_name or one.service_principal_name, level.permission_level.value)
-        for one in (permissions.access_control_list or () if permissions else ())
-        for level in one.all_permissions or ()
-        if level.permission_level is not None and not level.inherited
-    }
-    return all((_who(one), one.get("level")) in held for one in bundle.permissions)
-
-
-def _who(permission: Mapping[str, str]) -> str | None:
-    return permission.get("user_name") or permission.get("group_name") or permission.get("service_principal_name")
-
-
-def _grant(permission: Mapping[str, str]) -> str:
-    return f"{permission.get('level')} for {_who(permission)}"
 
 
 def _files(verb: str, names: Sequence[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graph_agent.deploying.manifest import Entry, Manifest, Undo
+from graph_agent.deploying.permissions import described
 from graph_agent.deploying.plan import Plan
 from graph_agent.deploying.platform import Platform, Say, same_again, writable
 from graph_agent.deploying.preflight import Standing
@@ -65,9 +66,10 @@ class Release:
 
     def grant(self) -> None:
         """Set the permissions the bundle declares, where they differ: only once the app is seen to work."""
-        if self.plan.grants:
-            self.say("setting permissions")
-            self.platform.grant(self.plan.bundle.permissions, deployer=self.deployer)
+        access = self.plan.access
+        if access.differs:
+            self.say(f"setting permissions; taken away: {described(access.removed)}")
+            self.platform.grant(access.wanted, deployer=self.deployer)
 
     def _upload(self) -> Undo | None:
         """Bring the folder up to date. The contents it replaces are kept aside in the workspace, so that a later
