@@ -22,7 +22,7 @@ from langgraph.graph import START, StateGraph
 from mcp import types
 from pydantic import AnyUrl
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from tests.databricks.conftest import USERS
 from tests.databricks.service import service_here
 from tests.standin.mcp import FUNCTIONS, find_customer, forecast, mcp_route, odd_route, raw_route
@@ -484,6 +484,25 @@ LISTINGS: dict[str, tuple[Callable[[Any], Response], str | None]] = {
         lambda id: Response(": hello\n\n", media_type="text/event-stream"),
         "it broke its answer off",
     ),
+    "an event stream whose events have ids and that ends without the answer": (
+        lambda id: Response("id: 1\ndata:\n\n", media_type="text/event-stream"),
+        "it broke its answer off",
+    ),
+    "an event with the answer to another request": (
+        lambda id: Response(
+            f"data: {json.dumps({'jsonrpc': '2.0', 'id': id + 100, 'result': TOOLS})}\n\n",
+            media_type="text/event-stream",
+        ),
+        "its answer is not MCP",
+    ),
+    "the answer to another request": (
+        lambda id: JSONResponse({"jsonrpc": "2.0", "id": id + 100, "result": TOOLS}),
+        "its answer is not MCP",
+    ),
+    "an error of no request": (
+        lambda id: JSONResponse({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "planted-secret"}}),
+        "its answer is not MCP",
+    ),
     "an event that is not JSON": (
         lambda id: Response("data: planted-secret\n\n", media_type="text/event-stream"),
         "its answer is not MCP",
@@ -527,6 +546,51 @@ async def test_an_answer_that_cannot_be_read_is_a_warning_and_stands_in_no_log(
     else:
         assert listed.warnings == [f"The tools of raw are not available now: {reason}."]
     assert "planted-secret" not in caplog.text
+
+
+async def trickle() -> AsyncIterator[str]:
+    while True:
+        yield ": wait\n\n"
+        await anyio.sleep(0.1)
+
+
+OPENINGS: dict[str, tuple[Callable[[Any], Response], str]] = {
+    "ends after an event with an id": (
+        lambda id: Response("id: 1\ndata:\n\n", media_type="text/event-stream"),
+        "it broke its answer off",
+    ),
+    "never comes to its end": (
+        lambda id: StreamingResponse(trickle(), media_type="text/event-stream"),
+        "it did not answer in time",
+    ),
+    "answers another request": (
+        lambda id: JSONResponse({"jsonrpc": "2.0", "id": "other", "result": {}}),
+        "its answer is not MCP",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OPENINGS)
+async def test_a_session_that_does_not_open_is_given_up_and_the_next_list_opens_another(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "1")
+    opens, reason = OPENINGS[fault]
+    asked: list[Any] = []
+
+    def first_fails(id: Any) -> Response | None:
+        asked.append(id)
+        return opens(id) if len(asked) == 1 else None
+
+    listing = raw_route(
+        "/mcp", lambda id: JSONResponse({"jsonrpc": "2.0", "id": id, "result": TOOLS}), opening=first_fails
+    )
+    with serving(Starlette(routes=[listing])) as url:
+        async with opened(McpServer.at(url + "/mcp", name="raw"), pause_seconds=0.2) as source:
+            assert (await source.tools()).warnings == [f"The tools of raw are not available now: {reason}."]
+            await anyio.sleep(0.5)
+            assert [tool.name for tool in (await source.tools()).tools] == ["raw__forecast"]
+    assert len(asked) == 2
 
 
 async def test_the_caller_of_the_service_reads_what_was_missing(standing: StandIn) -> None:

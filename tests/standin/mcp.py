@@ -55,13 +55,20 @@ def odd_route(path: str, answers: Mapping[str, Callable[[], Any]]) -> Route:
     return FunctionServer(path=path, server=server).route()
 
 
-def raw_route(path: str, listing: Callable[[Any], Response]) -> Route:
-    """A server that opens sessions, and answers `tools/list` with whatever `listing` makes of the request's id."""
+def raw_route(
+    path: str, listing: Callable[[Any], Response], *, opening: Callable[[Any], Response | None] = lambda id: None
+) -> Route:
+    """A server that opens sessions, and answers `tools/list` with whatever `listing` makes of the request's id.
+
+    So it does `initialize` with what `opening` makes, unless that is nothing.
+    """
 
     async def answer(request: Request) -> Response:
         body = await request.json()
         match body["method"]:
             case "initialize":
+                if (instead := opening(body["id"])) is not None:
+                    return instead
                 about = {"protocolVersion": body["params"]["protocolVersion"], "capabilities": {"tools": {}}}
                 about["serverInfo"] = {"name": "raw", "version": "1"}
                 return JSONResponse({"jsonrpc": "2.0", "id": body["id"], "result": about})

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any, Literal
 
 import httpx
+from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "large", "credentials"]
 FAILED = -32050
@@ -99,7 +100,8 @@ class Exchange(httpx.AsyncBaseTransport):
             headers = [*kept, ("content-type", EVENTS)]
             return httpx.Response(200, headers=headers, stream=_Events(response, request_id, ends))
         body = b"".join([piece async for piece in _pieces(response, ends)])
-        if kind != "application/json" or _parsed(body) is None:
+        message = _parsed(body) if kind == "application/json" else None
+        if message is None or not _is_answer(message, request_id):
             raise ExchangeFailed("foreign")
         return _json(body, kept)
 
@@ -147,10 +149,8 @@ class _Events(httpx.AsyncByteStream):
         self._ends = ends
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        resumable = False
         try:
             async for event in _events(_pieces(self._response, self._ends)):
-                resumable = resumable or any(line.startswith(b"id:") for line in event.splitlines())
                 if data := _data(event):
                     message = _parsed(data)
                     if message is None:
@@ -158,10 +158,10 @@ class _Events(httpx.AsyncByteStream):
                     if "id" not in message:
                         # Progress and logs: nobody reads them, and the SDK logs those it cannot read.
                         continue
+                    if not _is_request(message) and not _is_answer(message, self._id):
+                        raise ExchangeFailed("foreign")
                 yield event + b"\n\n"
-            if resumable:
-                # The SDK asks for the rest itself, by the last event's id.
-                return
+            # Also where events had ids: the SDK would ask for the rest by GET, and give up in silence if refused.
             raise ExchangeFailed("cut")
         except ExchangeFailed as failure:
             yield b"event: message\ndata: " + failure.answer(self._id) + b"\n\n"
@@ -212,6 +212,19 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) and message.get("jsonrpc") == "2.0" else None
+
+
+def _is_request(message: Mapping[str, Any]) -> bool:
+    return isinstance(message.get("method"), str)
+
+
+def _is_answer(message: Mapping[str, Any], request_id: Any) -> bool:
+    """Whether the SDK will take it for the answer to that request; of any other it would tell nobody."""
+    try:
+        answer = JSONRPCMessage.model_validate(message).root
+    except ValueError:
+        return False
+    return isinstance(answer, JSONRPCResponse | JSONRPCError) and str(answer.id) == str(request_id)
 
 
 def _moved(response: httpx.Response) -> httpx.Request | None:

@@ -106,7 +106,9 @@ class Session:
                 streamable_http_client(self._url, http_client=client) as (read, write, _),
                 ClientSession(read, write) as session,
             ):
-                await session.initialize()
+                # A session that never opens would be waited for by every call from now on.
+                async with asyncio.timeout(self._seconds):
+                    await session.initialize()
                 self._opened.set_result(session)
                 await self._end.wait()
         except asyncio.CancelledError:
@@ -199,4 +201,6 @@ def _reason(error: BaseException) -> ExchangeFailed:
         return _reason(error.exceptions[0])
     if isinstance(error, McpError):
         return _failure(error) or ExchangeFailed("foreign")
+    if isinstance(error, TimeoutError):
+        return ExchangeFailed("slow")
     return error if isinstance(error, ExchangeFailed) else ExchangeFailed("foreign")
