@@ -70,7 +70,8 @@ batch: setup ## Log a model, and score 1,000 questions with it on local Spark; n
 
 EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(if $(MODEL),--model $(MODEL)) \
 	$(if $(URL),--url $(URL)) $(if $(APP),--app $(APP)) $(if $(ROWS),--rows $(ROWS)) $(if $(HALF),--half $(HALF)) \
-	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(JUDGE),--judge $(JUDGE))
+	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(JUDGE),--judge $(JUDGE)) \
+	$(if $(CONVERSATIONS),--conversations $(CONVERSATIONS))
 eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
 	@$(BIN)/python -m evals run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
 

@@ -16,6 +16,7 @@ from evals.evaluation import (
     rewrite_baseline,
     usual_dataset,
     usual_limits,
+    with_conversations,
     with_judges,
     write,
 )
@@ -80,6 +81,7 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", choices=HALVES, help="only one half of the set")
     parser.add_argument("--seconds", type=float, metavar="S", help="begin no row after so long; a rerun goes on")
     parser.add_argument("--judge", metavar="MODEL", help="openai:/model, databricks:/endpoint or local judges too")
+    parser.add_argument("--conversations", type=int, metavar="N", default=0, help="with a user the judge plays")
     parser.add_argument("--at-once", type=int, metavar="N", help="rows asked at the same time")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=OUT, help="where records and reports go")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="another baseline than the dataset's own")
@@ -90,7 +92,7 @@ def evaluated(plan: Plan) -> Evaluation:
     if plan.judge is not None:
         check_judge(plan.judge)
     with opened(plan.target) as agent:
-        evaluation = evaluate(plan, agent, progress())
+        evaluation = with_conversations(evaluate(plan, agent, progress()), agent)
     return with_judges(evaluation)
 
 
@@ -114,6 +116,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         half=options.half,
         limits=usual_limits(model, options.at_once, options.seconds),
         judge=options.judge,
+        conversations=options.conversations,
         baseline=options.baseline,
         out=options.out,
     )

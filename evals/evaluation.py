@@ -3,13 +3,13 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from evals.baseline import Baseline, baseline_path, made, read_baseline
-from evals.errors import BadBaseline
+from evals.errors import BadBaseline, EvalError
 from evals.gate import Verdict, judged
 from evals.junit import junit
 from evals.page import page
@@ -42,6 +42,9 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     judge: str | None = None
     """A model that judges what no scorer can, as MLflow names it, or `local`."""
+
+    conversations: int = 0
+    """How many to simulate with the judge's model."""
 
     baseline: Path | None = None
     """Another baseline than the dataset's own."""
@@ -132,6 +135,25 @@ def compared(plan: Plan, rows: Sequence[Row], records: Sequence[Record], scores:
         baseline = None
     verdict = None if baseline is None else judged(scores, baseline, sample=plan.sample)
     return Evaluation(plan=plan, rows=rows, records=records, scores=scores, baseline=baseline, verdict=verdict)
+
+
+def with_conversations(evaluation: Evaluation, agent: Agent) -> Evaluation:
+    """Have the judge's model talk with the agent, while it is served.
+
+    Raises:
+        EvalError: there is no judge, or it or MLflow cannot be reached.
+    """
+    plan = evaluation.plan
+    if plan.conversations:
+        if plan.judge is None:
+            raise EvalError("conversations are simulated by the judge's model; give JUDGE too")
+        from evals.simulating import simulate
+
+        held = simulate(
+            evaluation.rows, agent, count=plan.conversations, judge=plan.judge, target=plan.target, limits=plan.limits
+        )
+        evaluation.scores.conversations = [asdict(one) for one in held]
+    return evaluation
 
 
 def with_judges(evaluation: Evaluation) -> Evaluation:

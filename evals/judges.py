@@ -1,6 +1,6 @@
 """MLflow's judges: which rows each is asked about, and what its words mean as a figure from 0 to 1."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ STANDARDS = (
 """Guidelines for every answer; a row may have more of its own."""
 
 NO_PASSAGES = "nothing was retrieved"
+YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 NO_SPAN = "its trace could not be read, or holds no passages"
 NO_ANSWER = "there is no answer"
 DECLINED = "The documents do not answer this question."
@@ -130,7 +131,7 @@ def expectations_of(row: Row) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def figure(feedbacks: Sequence[Any], part: str) -> float:
+def figure(feedbacks: Sequence[Any], part: str = "", words: Mapping[str, float] = YES_NO) -> float:
     """The mean of what was said: of one retrieval after the other, or of one answer.
 
     Raises:
@@ -142,16 +143,16 @@ def figure(feedbacks: Sequence[Any], part: str) -> float:
             raise NoVerdict(str(one.error.error_code))
     if not counted:
         raise NoVerdict("no verdict")
-    return sum(_number(one.value) for one in counted) / len(counted)
+    return sum(_number(one.value, words) for one in counted) / len(counted)
 
 
-def _number(value: Any) -> float:
-    text = str(getattr(value, "value", value)).lower()
-    if text in ("yes", "true", "no", "false"):
-        return float(text in ("yes", "true"))
-    if isinstance(value, (int, float)) and 0 <= value <= 1:
-        return float(value)
-    raise NoVerdict("no verdict")
+def _number(value: Any, words: Mapping[str, float]) -> float:
+    if isinstance(value, float) and 0 <= value <= 1:
+        return value
+    found = words.get(str(getattr(value, "value", value)).lower())
+    if found is None:
+        raise NoVerdict("no verdict")
+    return found
 
 
 def _retrieved(row: Row, record: Record, passages: bool) -> Unasked | None:

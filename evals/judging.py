@@ -61,7 +61,7 @@ def judge_rows(
     records = [record for record in records if record.id in scores.rows]
     by_id, asked = {row.id: row for row in rows}, {record.id: record for record in records}
     found = {name: Judged() for name in asked}
-    with judge_model(judge) as model, tracked(settings, _environment(judge)) as experiment:
+    with judge_model(judge) as model, tracked(settings, judge_environment(judge)) as experiment:
         with IMPORTING:
             import mlflow
             import mlflow.genai
@@ -161,7 +161,7 @@ def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: st
     from mlflow.entities import DatasetInput
     from mlflow.genai.datasets import create_dataset, search_datasets
 
-    name = os.environ.get("GRAPH_AGENT_EVAL_DATASET", f"{scores.run['dataset']}-{dataset_digest(rows)}")
+    name = os.environ.get("EVAL_DATASET", f"{scores.run['dataset']}-{dataset_digest(rows)}")
     records = [
         {"inputs": {"input": list(row.input)}, "expectations": expectations_of(row), "tags": {"row": row.id}}
         for row in rows
@@ -176,7 +176,7 @@ def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: st
     return str(dataset.name)
 
 
-def _environment(judge: str) -> dict[str, str]:
+def judge_environment(judge: str) -> dict[str, str]:
     """What MLflow reads when it asks a judge."""
     one = "1" if judge == LOCAL_JUDGE else "4"
     found = {"MLFLOW_GENAI_EVAL_MAX_WORKERS": one, "MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS": one}

@@ -9,7 +9,7 @@ from evals.gate import Verdict
 from evals.interval import share_interval
 from evals.markup import Html, element, joined
 from evals.metrics import METRICS, metric
-from evals.page_rows import listed
+from evals.page_rows import listed, talked
 from evals.records import Record
 from evals.report import headline, number, table
 from evals.rows import Row
@@ -56,6 +56,7 @@ def page(
         *listed(
             scores, verdict, baseline, rows={row.id: row for row in rows}, records={one.id: one for one in records}
         ),
+        *talked(scores.conversations),
     )
     head = joined(Html(HEAD), element("title", title), element("style", Html(STYLE.read_text(encoding="utf-8"))))
     return f'<!doctype html>\n<html lang="en">{element("head", head)}{element("body", body)}</html>\n'

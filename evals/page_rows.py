@@ -49,6 +49,25 @@ def listed(
             yield element("ul", *(element("li", element("code", name)) for name in names))
 
 
+def talked(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
+    """Simulated conversations, with what was said of each."""
+    if conversations:
+        yield element("h2", f"Simulated conversations ({len(conversations)})")
+    for one in conversations:
+        parts = [
+            *(
+                (f"Turn {n}", _said(f"{turn['question']}\n\n{turn['answer']}"))
+                for n, turn in enumerate(one["turns"], 1)
+            ),
+            ("Figures", "; ".join(f"{name} {value:.4g}" for name, value in one["values"].items())),
+            ("Errors", _list([f"{name}: {error}" for name, error in one["errors"].items()])),
+            ("Trace", _list([element("code", trace) for trace in one["trace_ids"]])),
+        ]
+        pairs = [joined(element("dt", term), element("dd", value)) for term, value in parts if value]
+        summary = element("summary", element("code", one["row"]), " ", one["goal"])
+        yield element("details", summary, element("dl", *pairs), open="" if one["errors"] else None)
+
+
 def _row(name: str, row: Row | None, moved: Sequence[str], parts: Sequence[tuple[str, str]], opened: bool) -> Html:
     said = [element("code", name)]
     if row is not None:

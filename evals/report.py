@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from evals.baseline import Baseline
 from evals.gate import Verdict
 from evals.metrics import metric
-from evals.scores import Scores
+from evals.scores import Scores, means
 
 MOST_ROWS = 20
 
@@ -20,7 +20,7 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
             *table(scores, verdict, baseline),
         ]
     ]
-    lines += ["", *told(verdict)]
+    lines += ["", *talked(scores), *told(verdict)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -33,7 +33,7 @@ def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
         "|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
-    lines += ["", *(f"- {_escaped(line)}" for line in told(verdict))]
+    lines += ["", *(f"- {_escaped(line)}" for line in (*talked(scores), *told(verdict)))]
     for tag, values in scores.tagged().items():
         lines += ["", *_breakdown(scores, tag, values)]
     return "\n".join(lines) + "\n"
@@ -58,6 +58,16 @@ def table(
         before = verdict.baseline.get(name) if verdict else None
         mark = "FAIL" if name in failed else "ok" if verdict and name in verdict.checked else ""
         yield mark, name, number(name, value), number(name, before), _limit(name, baseline), str(count)
+
+
+def talked(scores: Scores) -> Iterator[str]:
+    """The simulated conversations in lines, where there are any."""
+    if scores.conversations:
+        said = [f"{name} {value:.3f} of {count}" for name, (value, count) in means(scores.conversations).items()]
+        yield f"{len(scores.conversations)} simulated conversations: {', '.join(said) or 'none was judged'}"
+    for one in scores.conversations:
+        for name, error in one["errors"].items():
+            yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
 
 
 def told(verdict: Verdict | None) -> Iterator[str]:

@@ -97,6 +97,16 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
     return record
 
 
+async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limits: Limits) -> Turn:
+    """One request alone: the answer to a conversation whose last item is the user's message.
+
+    Raises:
+        AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
+    """
+    async with _client(agent, limits) as client:
+        return await _turn(client, agent, conversation, str(conversation[-1].get("content", "")))
+
+
 async def _turn(
     client: httpx.AsyncClient, agent: Agent, conversation: Sequence[Mapping[str, Any]], question: str
 ) -> Turn:

@@ -43,6 +43,9 @@ class Scores:
     extra: list[str] = field(default_factory=list)
     """Records of no row of the dataset."""
 
+    conversations: list[dict[str, Any]] = field(default_factory=list)
+    """Simulated ones: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. No gate looks at them."""
+
     def metrics(self, ids: Sequence[str] | None = None) -> dict[str, tuple[float, int]]:
         """Value and number of rows of each metric, over all rows or over these."""
         return measured([row.values for name, row in self.rows.items() if ids is None or name in ids])
@@ -71,6 +74,7 @@ class Scores:
             "rows": {name: asdict(row) for name, row in self.rows.items()},
             "missing": self.missing,
             "extra": self.extra,
+            "conversations": self.conversations,
         }
 
 
@@ -88,6 +92,15 @@ def scored(
     )
 
 
+def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
+    """Mean and number of conversations of each figure."""
+    found: dict[str, list[float]] = {}
+    for one in conversations:
+        for name, value in one["values"].items():
+            found.setdefault(name, []).append(value)
+    return {name: (sum(values) / len(values), len(values)) for name, values in found.items()}
+
+
 def read_scores(path: Path) -> Scores:
     """What `Scores.json` gave.
 
@@ -97,7 +110,13 @@ def read_scores(path: Path) -> Scores:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         rows = {name: RowScore(**row) for name, row in value["rows"].items()}
-        return Scores(run=value["run"], rows=rows, missing=value["missing"], extra=value["extra"])
+        return Scores(
+            run=value["run"],
+            rows=rows,
+            missing=value["missing"],
+            extra=value["extra"],
+            conversations=value["conversations"],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRecords(f"{path} holds no scores ({type(error).__name__}); run make eval first") from None
 

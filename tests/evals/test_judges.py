@@ -201,6 +201,41 @@ def test_a_judge_that_is_not_there_is_an_error_at_once(
     assert "OPENAI_BASE_URL" in capsys.readouterr().err
 
 
+def test_conversations_are_held_with_the_agent_and_judged(agent: Agent, dataset: Path, approved: StubJudge) -> None:
+    judge = StubJudge(**{"frustrat": "none", "Find out: Which environment": "no"})
+    _, scores, folder = run(agent, dataset, judge, "--conversations", "2", "--rows", "3")
+    assert len(scores["conversations"]) == 2
+    for one in scores["conversations"]:
+        assert one["errors"] == {}
+        assert set(one["values"]) == {"conversation_complete", "conversation_safe", "conversation_calm"}
+        assert one["trace_ids"]
+        assert one["turns"][0]["answer"]
+    page = (folder / "report.html").read_text()
+    assert "Simulated conversations (2)" in page
+    assert scores["conversations"][0]["goal"] in page
+
+
+def test_what_goes_wrong_in_a_conversation_is_stated(
+    agent: Agent, dataset: Path, approved: StubJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One user never says a word; of the other conversations one judge gives no verdict.
+    judge = StubJudge(**{f"Find out: {ASKED}": REFUSED, "frustrat": GARBLED})
+    _, scores, _ = run(agent, dataset, judge, "--conversations", "5")
+    said = capsys.readouterr().out
+    errors = {one["row"]: one["errors"] for one in scores["conversations"]}
+    assert errors.pop("smoke-keepalive") == {"simulator": "no user's message was made"}
+    # Of five rows one has no answer that could be a goal.
+    assert [list(one) for one in errors.values()] == [["conversation_calm"]] * 3
+    assert "4 simulated conversations: " in said
+    assert "conversation_complete 1.000 of 3" in said
+    assert said.count("ERROR in the conversation about") == 4
+
+
+def test_conversations_need_a_judge(agent: Agent, dataset: Path, tmp_path: Path) -> None:
+    flags = ["--url", agent.url, "--model", "scripted", "--dataset", str(dataset), "--out", str(tmp_path)]
+    assert main([*flags, "--conversations", "1"]) == 2
+
+
 def test_part_of_a_verdict_is_no_verdict() -> None:
     yes, broken = Feedback(name="a", value="yes"), Feedback(name="b", error=AssessmentError(error_code="X"))
     assert figure([yes, Feedback(name="a", value=False)], "") == 0.5
