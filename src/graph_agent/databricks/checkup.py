@@ -64,7 +64,7 @@ def _signed_in(host: str) -> Generator[Finding, None, "WorkspaceClient | None"]:
 
 def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
     # Late: LangChain takes a second to import.
-    from graph_agent.model_providers import ModelName
+    from graph_agent.models.providers import ModelName
 
     try:
         model = ModelName.parse(settings.model)

@@ -17,9 +17,9 @@ from pydantic import Field, PrivateAttr
 from graph_agent.acting import user_token
 from graph_agent.databricks.clients import actor, settings, sign_in
 from graph_agent.errors import AgentError, BadSetting
-from graph_agent.model_errors import Asked, model_error
-from graph_agent.model_providers import RETRIES, ModelName, connected
-from graph_agent.model_usage import UsageOnce
+from graph_agent.models.failures import Asked, model_error
+from graph_agent.models.providers import RETRIES, ModelName, connected
+from graph_agent.models.usage import UsageOnce
 from graph_agent.once import Once
 
 T = TypeVar("T")
