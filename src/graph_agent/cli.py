@@ -93,7 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_argument("--target", metavar="NAME", help="a target of databricks.yml; its default one if not given")
     deploy.add_argument("--app", metavar="NAME", help="another name for the app, with a folder of its own")
     deploy.add_argument("--dry-run", action="store_true", help="check everything, print the plan, change nothing")
-    deploy.add_argument("--force", action="store_true", help="deploy although nothing changed")
+    deploy.add_argument(
+        "--force",
+        action="store_true",
+        help="deploy although nothing changed; clear the folder of what is not the app's",
+    )
     deploy.set_defaults(run=_deploy)
 
     doctor = commands.add_parser("doctor", help="say what is missing and how to mend it")

@@ -265,10 +265,85 @@ def test_files_changed_or_deleted_by_hand_in_the_workspace_are_uploaded_again(sh
     shop.deploy()
     del shop.apps.files[f"{FILES}/a.py"]
     shop.apps.files[f"{FILES}/app.yaml"] = b"command: [evil]", 1
-    shop.apps.files[f"{FILES}/stray.py"] = b"", 1
     assert shop.deploy() == 0
     assert shop.apps.below(FILES) == shop.rehearsed[-1]
     assert sorted(path for path in shop.uploads() if path.startswith(FILES)) == [f"{FILES}/a.py", f"{FILES}/app.yaml"]
+
+
+def a_teams_folder(shop: Shop) -> dict[str, bytes]:
+    """Two files of others where the app's are to go."""
+    theirs = {"analysis": b"# Databricks notebook source\n", "old/numbers.csv": b"1,2"}
+    shop.apps.folders |= {FILES, f"{FILES}/old"}
+    shop.apps.files |= {f"{FILES}/{path}": (content, 1) for path, content in theirs.items()}
+    return theirs
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_files_that_no_deployment_put_there_are_named_and_not_deleted(shop: Shop, before: bool) -> None:
+    if before:
+        shop.deploy()
+    theirs = a_teams_folder(shop)
+    message = refused(shop)
+    assert f"{FILES} has files that no deployment put there: analysis, old/numbers.csv;" in message
+    assert "--force" in message
+    assert theirs.items() <= shop.apps.below(FILES).items()
+    assert refused(shop, dry_run=True) == message
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_force_deletes_files_of_others_and_keeps_copies(shop: Shop, before: bool) -> None:
+    if before:
+        shop.deploy()
+    theirs = a_teams_folder(shop)
+    assert shop.deploy(force=True) == 0
+    assert "  delete old/numbers.csv" in shop.said
+    assert shop.apps.below(FILES) == shop.rehearsed[-1]
+    copies = shop.apps.below(f"{ROOT}/removed")
+    assert {path.partition("/")[2]: content for path, content in copies.items()} == theirs
+    [said] = [line for line in shop.said if line.startswith("copies of what no deployment put there, 2 files: ")]
+    assert {path.partition("/")[0] for path in copies} == {said.rpartition("/")[2]}
+    assert shop.deploy() == 0
+    assert shop.apps.below(f"{ROOT}/removed") == copies
+
+
+def test_a_copy_is_kept_of_a_file_of_others_that_is_overwritten(shop: Shop) -> None:
+    shop.apps.folders |= {FILES}
+    same = (shop.folder / "langgraph.json").read_bytes()
+    shop.apps.files |= {f"{FILES}/a.py": (b"theirs = 1\n", 1), f"{FILES}/langgraph.json": (same, 1)}
+    assert shop.deploy() == 0
+    [(path, content)] = shop.apps.below(f"{ROOT}/removed").items()
+    assert (path.partition("/")[2], content) == ("a.py", b"theirs = 1\n")
+    shop.write(a_py="graph = 2\n")
+    assert shop.deploy() == 0
+    assert len(shop.apps.below(f"{ROOT}/removed")) == 1
+
+
+def test_files_of_others_are_back_after_a_rollback_and_still_not_ours(shop: Shop) -> None:
+    shop.deploy()
+    theirs = a_teams_folder(shop)
+    shop.app.answers[:] = [FAILS]
+    assert shop.deploy(force=True) == 1
+    assert "rolled back to deployment d1" in shop.said[-1]
+    assert theirs.items() <= shop.apps.below(FILES).items()
+    assert "no deployment put there: analysis, old/numbers.csv;" in refused(shop)
+
+
+def test_what_a_first_deployment_left_when_it_broke_off_is_known_as_its_own(shop: Shop) -> None:
+    # The manifest and two of the sources arrive.
+    shop.standing.slow("workspace/import", 0, times=3)
+    break_imports(shop)
+    assert shop.deploy() == 1
+    left = sorted(shop.apps.below(FILES))
+    assert len(left) == 2
+    shop.standing.faults.clear()
+    for path in ("a.py", "src/deep/b.py"):
+        (shop.folder / path).unlink()
+    shop.put("langgraph.json", '{"graphs": {"a": "./c.py:graph"}}')
+    shop.put("c.py", "graph = None\n")
+    shop.commit()
+    shop.apps.files[f"{FILES}/a.py"] = b"graph = None\n", 1
+    assert shop.deploy() == 0
+    assert shop.apps.below(FILES) == shop.rehearsed[-1]
 
 
 @pytest.mark.parametrize(

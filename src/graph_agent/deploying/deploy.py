@@ -62,7 +62,8 @@ def deploy(
 ) -> int:
     """Deploy the bundle in `folder`; the exit status, 1 when it failed after something was changed.
 
-    `app` is another name for the app, `dry_run` stops after the plan, `force` deploys although nothing changed.
+    `app` is another name for the app, `dry_run` stops after the plan, `force` deploys although nothing changed and
+    clears the folder of files that no deployment put there, of which copies are kept.
 
     Raises:
         DeployRefused: something must be mended first; nothing was changed.

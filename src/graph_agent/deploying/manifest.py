@@ -20,6 +20,10 @@ class Entry:
         return cls(hashlib.sha256(content).hexdigest(), len(content), modified)
 
 
+UNKNOWN = Entry("", 0)
+"""Of a file about to be touched: it is a deployment's, with whatever contents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Undo:
     """How the folder is brought back to the sources of `deployment`."""
@@ -39,6 +43,11 @@ class Manifest:
     files: Mapping[str, Entry] = field(default_factory=dict)
     deployment: str | None = None
     undo: Undo | None = None
+
+    @property
+    def own(self) -> frozenset[str]:
+        """Every path that a deployment put there, or may have before it broke off."""
+        return frozenset(self.files) | (self.undo.existed | self.undo.added if self.undo else frozenset())
 
     def to_json(self) -> bytes:
         """As it is stored."""

@@ -9,6 +9,7 @@ from graph_agent.deploying.declared import covers
 from graph_agent.deploying.manifest import Manifest
 from graph_agent.deploying.permissions import Access, described
 from graph_agent.deploying.sources import Source, Sources
+from graph_agent.errors import DeployRefused
 
 if TYPE_CHECKING:
     from databricks.sdk.service.apps import App
@@ -25,6 +26,12 @@ class Plan:
     creates: bool
     upload: Sequence[Source]
     delete: Sequence[str]
+    strangers: Sequence[str]
+    """Files in the folder that no deployment put there; they are among `delete` only where that was forced."""
+
+    overwrites: Sequence[str]
+    """Files to upload where the folder has one that no deployment put there."""
+
     unchanged: int
     fields: Sequence[str]
     access: Access
@@ -69,9 +76,20 @@ def make_plan(
     access: Access,
     force: bool = False,
 ) -> Plan:
-    """Compare. `listed` is what is really in the folder: a file changed or deleted there by hand is uploaded again."""
+    """Compare. `listed` is what is really in the folder: a file changed or deleted there by hand is uploaded again.
+
+    Raises:
+        DeployRefused: the folder has files that no deployment put there, and nobody said `force`.
+    """
     upload = [one for one in sources.files.values() if not _there(one, manifest, listed)]
-    delete = sorted(set(listed) - set(sources.files))
+    gone = set(listed) - set(sources.files)
+    strangers = sorted(gone - manifest.own)
+    delete = sorted(gone if force else gone & manifest.own)
+    if strangers and not force:
+        raise DeployRefused(
+            f"{bundle.files} has files that no deployment put there: {_some(strangers)}; move them elsewhere, name"
+            " another root_path, or deploy with --force, which deletes them and keeps copies"
+        )
     differing = [name for name, value in bundle.declared.items() if not _is(app, name, value)]
     starts = app is not None and _state(app) in ("STOPPED", "STOPPING", "ERROR")
     return Plan(
@@ -79,6 +97,8 @@ def make_plan(
         creates=app is None,
         upload=upload,
         delete=delete,
+        strangers=strangers,
+        overwrites=[one.path for one in upload if one.path in listed and one.path not in manifest.own],
         unchanged=len(sources.files) - len(upload),
         fields=differing,
         access=access,
@@ -114,6 +134,11 @@ def _state(app: "App") -> str:
 
 def _is(app: "App | None", name: str, value: Any) -> bool:
     return app is not None and covers(app.as_dict().get(name), value)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_SHOWN
+    return ", ".join(names[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _files(verb: str, names: Sequence[str]) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from graph_agent.deploying.manifest import Entry, Manifest, Undo
+from graph_agent.deploying.manifest import UNKNOWN, Entry, Manifest, Undo
 from graph_agent.deploying.permissions import described
 from graph_agent.deploying.plan import Plan
 from graph_agent.deploying.platform import Platform, Say, same_again, writable
@@ -78,8 +79,9 @@ class Release:
         touched = {*upload, *self.plan.delete}
         self.remote.make_root()
         undo = self._keep(touched)
-        settled = {path: entry for path, entry in self.manifest.files.items() if path not in touched}
-        self.remote.write_manifest(Manifest(settled, None, undo))
+        self._keep_strangers()
+        ahead = {**self.manifest.files, **dict.fromkeys(touched, UNKNOWN)}
+        self.remote.write_manifest(Manifest(ahead, None, undo))
         done: list[str] = []
 
         def progress(path: str) -> None:
@@ -105,6 +107,18 @@ class Release:
         if contents:
             self.remote.write(contents, place="before")
         return Undo(last.deployment, last.existed | set(contents), last.added | (fresh - set(contents)))
+
+    def _keep_strangers(self) -> None:
+        """For good, and under the time: nobody but their owners can bring these back."""
+        found = self.remote.contents([*self.plan.strangers, *self.plan.overwrites])
+        lost = {path: content for path, content in found.items() if not self._same(path, content)}
+        if lost:
+            place = f"removed/{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            self.remote.write(lost, place=place)
+            self.say(f"copies of what no deployment put there, {len(lost)} files: {self.plan.bundle.root}/{place}")
+
+    def _same(self, path: str, content: bytes) -> bool:
+        return path in self.files and self.files[path].content == content
 
     def _entries(self) -> dict[str, Entry]:
         modified = self.remote.listed()
@@ -160,7 +174,11 @@ class Release:
             self.platform.put(writable(before), size_before=size.value if size else None)
         deployment = self.platform.deploy(same_again(active))
         modified = self.remote.listed()
-        restored = {path: Entry.of(content, modified.get(path)) for path, content in contents.items()}
+        restored = {
+            path: Entry.of(content, modified.get(path))
+            for path, content in contents.items()
+            if path not in self.plan.strangers
+        }
         self.remote.write_manifest(Manifest(settled | restored, deployment))
         self.remote.forget_before()
 

@@ -1,13 +1,14 @@
-"""The target's folder in the workspace: `files` with the sources, `before` with what they replaced, and the manifest.
+"""The target's folder in the workspace: `files` with the sources, `before` with what they replaced, the manifest, and
+`removed` with copies of what was no deployment's.
 
-The manifest is written ahead: before a file is touched, its entry is gone. So an upload that breaks off leaves no file
-the next deploy takes for up to date.
+The manifest is written ahead: before a file is touched, its entry says nothing of its contents. So an upload that
+breaks off leaves no file the next deploy takes for up to date, or for somebody else's.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from graph_agent.deploying.manifest import Manifest
 
@@ -21,7 +22,8 @@ UPLOAD_TRIES = 4
 RETRY_SECONDS = 60
 """For one file, its waits included."""
 
-Place = Literal["files", "before"]
+Place = str
+"""A folder below the root."""
 
 
 class Remote:
