@@ -55,6 +55,25 @@ PLANTED = {
     "environment": (f"export AWS_SECRET_ACCESS_KEY={drawn(30)}{WORD}", WORD),
     "camel case": (f"clientSecret: '{WORD}'", WORD),
 }
+ORDINARY = [
+    "Price per token: 0.000015 dollars.",
+    "eos_token: 128009",
+    "token: 2024-11-22T10:00",
+    "cut_token: 2024-11-22T10:00:00Z, of a log",
+    "api_key=settings.api_key_v2",
+    "access_token: https://example.com/oauth2",
+    'access_token="https://example.com/oauth2"',
+    "secret: chapter12 is out",
+    "next token: position+12345",
+    "The first token: 'Deutschland' wins",
+    "pwd=/home/user",
+    "client_secret: /etc/keys/client2.pem",
+    "private_key=keys/service_account_2.json",
+    "session_token=12345678901234567890",
+    "basic authentication-2.0",
+    "the bearer international-standard-2024 says",
+    "-----BEGIN PRIVATE KEY----- is the first line and it goes on with all that a key has, line by line. Then more.",
+]
 ADVERSARIES = {
     "eyJ" * 7_000: "JWT beginnings",
     "eyJaaaaaaaa." * 1_700: "JWT halves",
@@ -73,6 +92,12 @@ ADVERSARIES = {
     "dapi" * 5_000: "token beginnings",
     "sig=" * 5_000: "signatures",
     "pwd=" + "a." * 10_000: "dotted paths",
+    "api_key=" + "a." * 10_000: "dotted names",
+    "api_key=/" * 2_300: "pairs of paths",
+    "api_key=" + "/a" * 10_000: "one long path",
+    "-----BEGIN PRIVATE KEY-----" + "\n" * 20_000: "one key block without lines",
+    "-----BEGIN PRIVATE KEY-----" + ("a" * 16 + "\n") * 1_200: "one key block of lines that never end",
+    ";base64," * 2_500: "payloads without any",
 }
 
 
@@ -84,6 +109,41 @@ def test_a_secret_is_replaced_by_its_kind(kind: str, frame: str) -> None:
     assert core not in shown
     assert "[redacted " in shown
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_what_only_looks_like_a_pair_stays(text: str) -> None:
+    assert redact(text) == text
+    assert redact(json.dumps({"a": text})) == json.dumps({"a": text})
+    redactor = Redactor()
+    assert "".join(map(redactor.feed, text)) + redactor.flush() == text
+
+
+def test_a_key_of_small_and_capital_letters_digits_and_slashes_is_no_path() -> None:
+    key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    assert redact(f"AWS_SECRET_ACCESS_KEY={key}, TOKEN={key}") == (
+        "AWS_SECRET_ACCESS_KEY=[redacted secret], TOKEN=[redacted secret]"
+    )
+
+
+def test_of_a_key_block_the_prose_behind_it_stays() -> None:
+    cut_off = PEM.removesuffix("-----END RSA PRIVATE KEY-----")
+    assert redact(f"{PEM}\nis mine.") == "[redacted private key]\nis mine."
+    assert redact(f"{cut_off}and here it ends") == "[redacted private key]\nand here it ends"
+
+
+def test_what_images_and_files_hold_by_chance_stays() -> None:
+    google = PLANTED["google"][0]
+    image = f"data:image/png;base64,{drawn(300)}/{google}/{google}+{drawn(300)}=="
+    assert redact(f"See {image}.") == f"See {image}."
+    assert redact(f'{{"a": "{image}", "b": "{google}"}}') == f'{{"a": "{image}", "b": "[redacted Google key]"}}'
+    # Too short for an image.
+    assert google not in redact(f"data:text/plain;base64,{google}")
+    assert redact(drawn(60) + google) != "[redacted Google key]"
+
+
+def test_of_a_letter_that_is_longer_in_lower_case_the_places_are_right() -> None:
+    assert redact("İİİİ password=hunter2-5f0c!") == "İİİİ password=[redacted password]"
 
 
 def test_of_a_connection_string_user_and_host_stay() -> None:

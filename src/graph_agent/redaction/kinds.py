@@ -14,16 +14,44 @@ _EDGE = r"(?:(?<![\w-])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))"
 _DIGIT = r"(?=[^\s\"'\\]{0,63}\d)"
 # A value; a call or an item of a list is code.
 _VALUE = r"[^\s\"'`,;&<>(){}\[\]\\|]"
-_ARMOUR = r"(?:[\w+/=\s:,]|\\{1,3}[nrt]|-(?!-))"
+_CODE = r"(?!\w[\w.]{0,99}[(\[])"
+_END = rf"[.:!?]{{0,3}}(?!{_VALUE})"
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]{0,15}://"
+# An absolute path, or one of small letters: a key in base64 has slashes too, and few of them.
+_PATH = (
+    rf"(?:(?:[~.]{{0,2}}/[\w.@%+-]{{0,16}}){{1,20}}|[a-z][a-z0-9_.-]{{0,24}}(?::\d{{1,5}})?(?:/[a-z0-9_.-]{{0,24}}){{1,20}})"
+    rf"{_END}"
+)
+_NUMBER = rf"[-+]?\d[\d._:+-]{{0,40}}(?:[A-Za-z]{{1,8}}|[eE]-\d{{1,4}})?{_END}"
+_DATE = r"\d{4}-\d\d-\d\d(?:T\d\d|(?!\w))"
+_DOTTED = rf"[A-Za-z_]\w{{0,19}}(?:\.[A-Za-z_]\w{{0,23}}){{1,9}}{_END}"
+# A value that looks drawn.
+_DRAWN = (
+    rf"(?!\$){_CODE}(?!{_ADDRESS}|{_PATH}|{_NUMBER}|{_DATE}|{_DOTTED})"
+    rf"(?={_VALUE}{{0,63}}\d)(?={_VALUE}{{0,63}}[A-Za-z]){_VALUE}{{12,}}"
+)
 _QUOTE = r"(?:\\{0,7}[\"'])"
 _QUOTE_BEGUN = r"\\{0,7}[\"']?"
-_CODE = r"(?!\w[\w.]{0,99}[(\[])"
-_KEY = (
-    r"(?:pass(?:word|wd|phrase)|pwd|client[_-]?secret|secret[_-]?(?:access[_-]?)?key|api[_-]?(?:key|token)"
-    r"|(?:access|refresh|auth|bearer|session|id)[_-]?token|account[_-]?key|shared[_-]?access[_-]?key|private[_-]?key"
-    r"|secret|token|credential)"
-)
+_PASSWORD = r"(?i:pass(?:word|wd|phrase)|pwd)"
+_WITH_A_NAME = r"(?:(?<=[A-Za-z0-9])|(?<=[A-Za-z0-9][_-]))"
+_OF_KEYS = "|".join(rf"(?<={word})|(?<={word}[_-])" for word in ("api", "secret", "access", "account", "private"))
+# Matched from its last word on, which is what is looked for.
+_KEY = rf"(?:{_PASSWORD}|(?i:(?:{_OF_KEYS})key|{_WITH_A_NAME}(?:secret|token|credential)))"
+_BARE = r"(?i:secret|token|credential)"
+# Alone they are words of every day, but for those of addresses, command lines and environments.
+_BARE_SET = r"(?:(?:(?<=[?&])|(?<=--))(?i:secret|token|credential)|(?:SECRET|TOKEN|CREDENTIAL)(?==))"
 _SEPARATOR = rf"{_QUOTE}?\s{{0,4}}[:=]\s{{0,4}}"
+_WORDS = r"[A-Za-z]?[a-z]{1,30}(?:[-_.+/][a-z]{0,30}\d{0,4}){0,8}(?![\w.~+/=-])"
+_SCHEME = r"(?i:bearer|basic)(?:\s{1,4}|%20)"
+_HEADER = rf"(?i:authorization){_SEPARATOR}{_QUOTE}?"
+# Armour: headers, then lines of base64. Without an end, a short line is one only as the last of the text.
+_BREAK = r"(?:\s|\\{1,7}[nrt])"
+_LINE = r"[A-Za-z0-9+/=]"
+_PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+_PEM_END = r"-----END [A-Z ]{0,40}PRIVATE KEY-----"
+_PEM_HEADERS = rf"(?:{_BREAK}{{1,8}}[A-Z][A-Za-z-]{{1,20}}:\s?[\w,.-]{{1,99}}){{0,3}}"
+_PEM_LINES = rf"{_BREAK}{{0,16}}{_LINE}{{16,}}(?:{_BREAK}{{1,16}}{_LINE}{{16,}})*"
+_PEM_LAST = rf"(?:{_BREAK}{{0,16}}{_LINE}{{1,76}})?{_BREAK}{{0,16}}{_PEM_END}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +60,7 @@ class Kind:
 
     name: str
     hints: Sequence[str]
-    """Lower-case texts, without one of which there can be no such secret."""
+    """Lower-case texts with one of which every match of `whole` begins."""
 
     whole: re.Pattern[str]
     begun: re.Pattern[str]
@@ -44,23 +72,22 @@ class Kind:
         return f"[redacted {self.name}]"
 
 
-def _prefixed(
-    name: str, prefixes: Sequence[str], body: str, least: int, *, hints: Sequence[str] = (), digit: bool = False
-) -> Kind:
-    """Secrets that begin with fixed letters: `body` is the class of the characters after them."""
-    edge, need = (_EDGE, _DIGIT) if digit else ("", "")
+def _prefixed(name: str, prefixes: Sequence[str], body: str, least: int, *, edge: bool = False) -> Kind:
+    """Secrets that begin with fixed letters: `body` is the class of the characters after them; those that a word or
+    base64 may hold stand at an `edge`."""
+    before = _EDGE if edge else ""
     heads = "|".join(map(re.escape, prefixes))
-    whole = re.compile(rf"{edge}(?P<secret>(?:{heads}){need}{body}{{{least},}})")
-    begun = rf"{edge}(?P<secret>(?:{heads}){body}*)\Z"
-    return Kind(name, [hint.lower() for hint in hints or prefixes], whole, re.compile(begun))
+    digit = _DIGIT if "sk-" in prefixes else ""
+    whole = re.compile(rf"{before}(?P<secret>(?:{heads}){digit}{body}{{{least},}})")
+    begun = rf"{before}(?P<secret>(?:{heads}){body}*)\Z"
+    return Kind(name, [prefix.lower() for prefix in prefixes], whole, re.compile(begun))
 
 
 def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str) -> Kind:
     """Secrets that are known by what stands before them."""
     whole = re.compile(f"{before}(?P<secret>{value})")
-    # The lookahead for a digit asks about what has not come yet, and of a quote only its backslashes may be there.
-    so_far = before.replace(_DIGIT, "")
-    so_far = so_far.removesuffix(_QUOTE) + _QUOTE_BEGUN if so_far.endswith(_QUOTE) else so_far
+    # Of a quote only its backslashes may be there.
+    so_far = before.removesuffix(_QUOTE) + _QUOTE_BEGUN if before.endswith(_QUOTE) else before
     return Kind(name, hints, whole, re.compile(rf"{so_far}(?P<secret>{begun})\Z"))
 
 
@@ -72,12 +99,14 @@ KINDS: tuple[Kind, ...] = (
         "private key",
         ["-----begin "],
         re.compile(
-            rf"(?P<secret>-----BEGIN [A-Z ]{{0,40}}PRIVATE KEY-----{_ARMOUR}*"
-            r"(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?)"
+            rf"(?P<secret>{_PEM}{_PEM_HEADERS}(?:{_PEM_LINES}(?:{_PEM_LAST}|{_BREAK}{{1,16}}{_LINE}{{1,15}}\Z)?"
+            rf"|{_PEM_LAST}))"
         ),
         re.compile(
             rf"(?P<secret>-----BEGIN [A-Z ]{{0,60}}(?:-{{0,5}}"
-            rf"|-----{_ARMOUR}*\\{{0,3}}(?:-{{1,5}}(?:E[A-Z ]{{0,60}}-{{0,5}})?)?))\Z"
+            rf"|-----{_PEM_HEADERS}(?:{_BREAK}{{0,16}}{_LINE}{{16,}}(?={_BREAK}|\\|-|\Z))*"
+            rf"{_BREAK}{{0,16}}(?:[A-Z][A-Za-z-]{{0,20}}(?::\s?[\w,.-]{{0,99}})?|{_LINE}{{0,76}}{_BREAK}{{0,16}})"
+            r"\\{0,7}(?:-{1,5}(?:E[A-Z ]{0,60}-{0,5})?)?))\Z"
         ),
     ),
     Kind(
@@ -90,23 +119,9 @@ KINDS: tuple[Kind, ...] = (
     _prefixed("GitHub token", ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"], r"\w", 22),
     _prefixed("GitLab token", ["glpat-"], r"[\w-]", 20),
     _prefixed("AWS key", ["AKIA", "ASIA"], "[A-Z0-9]", 16),
-    _prefixed("Google key", ["AIza", "GOCSPX-", "ya29."], r"[\w-]", 20),
-    _prefixed(
-        "Slack token",
-        ["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-"],
-        r"[\w-]",
-        10,
-        hints=["xox", "xapp-"],
-    ),
-    _prefixed(
-        "API key",
-        ["sk-", "sk_live_", "sk_test_", "rk_live_", "hf_"],
-        r"[\w-]",
-        20,
-        hints=["sk-", "k_live_", "sk_test_", "hf_"],
-        digit=True,
-    ),
-    # Of a connection string the scheme, the user and the host stay.
+    _prefixed("Google key", ["AIza", "GOCSPX-", "ya29."], r"[\w-]", 20, edge=True),
+    _prefixed("Slack token", ["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-"], r"[\w-]", 10),
+    _prefixed("API key", ["sk-", "sk_live_", "sk_test_", "rk_live_", "hf_"], r"[\w-]", 20, edge=True),
     _after(
         "password",
         ["://"],
@@ -114,28 +129,23 @@ KINDS: tuple[Kind, ...] = (
         r"[^\s/\"'<>\\{}$\[]{1,256}(?=@)",
         r"[^\s/\"'<>\\{}$\[]{0,256}",
     ),
-    _after(
-        "token",
-        ["bearer", "basic"],
-        rf"(?i:(?:bearer|basic)(?:\s{{1,4}}|%20)){_DIGIT}",
-        r"[\w.~+/=-]{12,}",
-        r"[\w.~+/=-]*",
-    ),
-    _after(
-        "password",
-        ["pass", "pwd"],
-        r"(?i:pass(?:word|wd|phrase)|pwd)=(?!\w{1,99}[.])",
-        rf"(?!\$){_CODE}{_VALUE}{{4,}}",
-        f"{_VALUE}*",
-    ),
-    _after("secret", STEMS, rf"(?i:{_KEY}){_SEPARATOR}{_DIGIT}",
-           rf"(?!\$){_CODE}{_VALUE}{{6,}}", f"{_VALUE}*"),
-    # Quoted: letters alone are a value too.
-    _after("secret", STEMS, rf"(?i:{_KEY}){_SEPARATOR}{_QUOTE}",
-           rf"(?!\$){_CODE}{_VALUE}{{6,}}", f"{_VALUE}*"),
+    _after("token", ["bearer", "basic"], rf"{_EDGE}{_SCHEME}",
+           rf"(?!{_WORDS}){_DIGIT}[\w.~+/=-]{{16,}}", r"[\w.~+/=-]*"),
+    _after("token", ["authorization"], rf"{_HEADER}{_SCHEME}",
+           r"[\w.~+/=-]{8,}", r"[\w.~+/=-]*"),
+    _after("password", ["pass", "pwd"], rf"{_PASSWORD}=(?!\w{{1,99}}[.])",
+           rf"(?![$~/]|\.{{1,2}}/|{_ADDRESS}){_CODE}{_VALUE}{{4,}}", f"{_VALUE}*"),
+    _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}", _DRAWN, f"{_VALUE}*"),
+    _after("secret", ["secret", "token", "cred"], rf"{_BARE_SET}{_SEPARATOR}", _DRAWN, f"{_VALUE}*"),
+    # Quoted: letters alone are a value too, where the name says enough.
+    _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}{_QUOTE}",
+           rf"(?!\$|{_ADDRESS}|{_PATH}){_CODE}{_VALUE}{{6,}}", f"{_VALUE}*"),
+    _after("secret", ["secret", "token", "cred"], rf"{_BARE}{_SEPARATOR}{_QUOTE}", _DRAWN, f"{_VALUE}*"),
     _after("signature", ["sig="], rf"{_EDGE}sig=", r"[\w%+/=-]{20,}", r"[\w%+/=-]*"),
 )  # fmt: skip
 
 
-HINTS: tuple[str, ...] = tuple(sorted({hint for kind in KINDS for hint in kind.hints} - {*STEMS, "://"}))
+HINTS: tuple[str, ...] = tuple(
+    sorted({hint for kind in KINDS for hint in kind.hints} - {*STEMS, "://", "authorization"})
+)
 """Lower-case texts of which every other secret has one, but for those of connection strings."""
