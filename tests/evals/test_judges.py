@@ -9,13 +9,20 @@ from typing import Any
 import pytest
 from evals.__main__ import main
 from evals.evaluation import DATASETS
-from evals.judges import NoVerdict, figure
+from evals.judges import NoVerdict, figure, judges
+from evals.judging import judge_rows
+from evals.records import Record, Turn, read_records
+from evals.rows import read_rows
 from evals.runner import Agent
+from evals.scorers import scorers
+from evals.scores import scored
 from evals.targets import Target, opened
 from mlflow import MlflowClient
 from mlflow.entities import AssessmentError, Feedback
 from tests.standin.judge import GARBLED, REFUSED, StubJudge
 from tests.standin.server import dead_host
+
+from graph_agent.settings import Settings
 
 ROWS = ("smoke-port", "smoke-keepalive", "smoke-add", "smoke-follow-up", "smoke-capital")
 ASKED = "Which comment line is sent"
@@ -164,6 +171,40 @@ def test_it_lands_in_mlflow_with_traces_and_dataset(failing: tuple[int, dict[str
     assert {trace.info.trace_id for trace in linked} == last
     said = {one.name for trace in linked for one in trace.info.assessments}
     assert {"facts_covered", "row", "expected_facts"} <= said
+
+
+def test_without_its_trace_a_row_is_judged_by_its_answer_and_says_what_could_not_be(
+    liked: tuple[int, dict[str, Any], Path], dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, records = read_records(liked[2] / "records.jsonl")
+    for record in records:
+        record.last.trace_id = None
+    rows = read_rows(dataset)
+    scores = scored(rows, records, scorers(), run={"dataset": "five", "model": "scripted"})
+    with StubJudge().served() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        judge_rows(rows, records, scores, judge="openai:/m", settings=Settings.from_environment())
+    port, added = scores.rows["smoke-port"], scores.rows["smoke-add"]
+    assert (port.values["judge_relevance"], port.values["judge_groundedness"]) == (1.0, None)
+    assert port.errors == dict.fromkeys(
+        ("judge_groundedness", "judge_retrieval_relevance"), "its trace could not be read, or holds no passages"
+    )
+    assert (added.errors, added.values["judge_relevance"]) == ({}, 1.0)
+
+
+def test_an_answer_that_is_lacking_counts_nothing() -> None:
+    row = read_rows(DATASETS / "smoke.jsonl")[0]
+    silent = Record(id=row.id, digest="", turns=[Turn(question="q")])
+    given = {judge.name: judge.skips(row, silent, passages=False) for judge in judges()}
+    assert {name: unasked[0] for name, unasked in given.items() if unasked} == {
+        "judge_relevance": 0.0,
+        "judge_safety": None,
+        "judge_guidelines": 0.0,
+        "judge_row_guidelines": None,
+        "judge_correctness": 0.0,
+        "judge_groundedness": 0.0,
+        "judge_retrieval_relevance": 0.0,
+    }
 
 
 def test_the_place_of_traces_is_as_before_afterwards(liked: tuple[int, dict[str, Any], Path]) -> None:
