@@ -65,7 +65,9 @@ def page(
 def _of(scores: Scores) -> str:
     run = scores.run
     said = [f"Began {run['began']}", f"version {run['version']}", f"dataset {run['dataset_digest']}"]
-    return ", ".join(said + (["a sample of the rows"] if run["sample"] else []))
+    said += ["a sample of the rows"] if run["sample"] else []
+    said += [f"judged by {run['judge']}", f"MLflow run {run['mlflow_run']}"] if "judge" in run else []
+    return ", ".join(said)
 
 
 def _verdict(verdict: Verdict | None) -> Html:
@@ -139,7 +141,10 @@ def _tags(scores: Scores) -> Iterator[Html]:
 
 def _breakdown(scores: Scores, values: Mapping[str, Sequence[str]]) -> Html:
     found = {value: scores.metrics(ids) for value, ids in values.items()}
-    heads = [element("th", value, element("small", f" {len(ids)} rows")) for value, ids in values.items()]
+    heads = [
+        element("th", value, element("small", f" {len(ids)} row{'s' * (len(ids) != 1)}"))
+        for value, ids in values.items()
+    ]
     lines = [element("tr", element("th", ""), *heads)]
     for name, (whole, _) in scores.metrics().items():
         cells = []

@@ -105,7 +105,9 @@ def test_a_row_that_a_judge_is_not_asked_about_says_why(liked: tuple[int, dict[s
     assert row["values"]["judge_groundedness"] is None
     assert row["notes"]["judge_groundedness"] == "nothing was retrieved"
     assert row["notes"]["judge_row_guidelines"] == "it has no guidelines"
-    assert "judge_groundedness: nothing was retrieved" in (liked[2] / "report.html").read_text()
+    page = (liked[2] / "report.html").read_text()
+    assert "judge_groundedness: nothing was retrieved" in page
+    assert "judged by openai:/m" in page
 
 
 def test_judges_see_answers_that_were_given_already_and_the_passages_of_the_trace(
