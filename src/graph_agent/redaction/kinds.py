@@ -72,7 +72,9 @@ class Kind:
         return f"[redacted {self.name}]"
 
 
-def _prefixed(name: str, prefixes: Sequence[str], body: str, least: int, *, edge: bool = False) -> Kind:
+def _prefixed(
+    name: str, prefixes: Sequence[str], body: str, least: int, *, hints: Sequence[str] = (), edge: bool = False
+) -> Kind:
     """Secrets that begin with fixed letters: `body` is the class of the characters after them; those that a word or
     base64 may hold stand at an `edge`."""
     before = _EDGE if edge else ""
@@ -80,7 +82,7 @@ def _prefixed(name: str, prefixes: Sequence[str], body: str, least: int, *, edge
     digit = _DIGIT if "sk-" in prefixes else ""
     whole = re.compile(rf"{before}(?P<secret>(?:{heads}){digit}{body}{{{least},}})")
     begun = rf"{before}(?P<secret>(?:{heads}){body}*)\Z"
-    return Kind(name, [prefix.lower() for prefix in prefixes], whole, re.compile(begun))
+    return Kind(name, [prefix.lower() for prefix in hints or prefixes], whole, re.compile(begun))
 
 
 def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str) -> Kind:
@@ -120,7 +122,8 @@ KINDS: tuple[Kind, ...] = (
     _prefixed("GitLab token", ["glpat-"], r"[\w-]", 20),
     _prefixed("AWS key", ["AKIA", "ASIA"], "[A-Z0-9]", 16),
     _prefixed("Google key", ["AIza", "GOCSPX-", "ya29."], r"[\w-]", 20, edge=True),
-    _prefixed("Slack token", ["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-"], r"[\w-]", 10),
+    _prefixed("Slack token", ["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-"], r"[\w-]", 10,
+              hints=["xox", "xapp-"]),
     _prefixed("API key", ["sk-", "sk_live_", "sk_test_", "rk_live_", "hf_"], r"[\w-]", 20, edge=True),
     _after(
         "password",
@@ -145,7 +148,7 @@ KINDS: tuple[Kind, ...] = (
 )  # fmt: skip
 
 
-HINTS: tuple[str, ...] = tuple(
-    sorted({hint for kind in KINDS for hint in kind.hints} - {*STEMS, "://", "authorization"})
-)
+ALL_HINTS: tuple[str, ...] = tuple(sorted({hint for kind in KINDS for hint in kind.hints}))
+
+HINTS: tuple[str, ...] = tuple(hint for hint in ALL_HINTS if hint not in {*STEMS, "://", "authorization"})
 """Lower-case texts of which every other secret has one, but for those of connection strings."""

@@ -2,7 +2,7 @@
 
 from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
 from graph_agent.redaction.known import KNOWN, Known, hidden_here
-from graph_agent.redaction.text import found, replaced
+from graph_agent.redaction.text import found, lowered, replaced
 
 CONTEXT = 160
 """Characters behind the present that decide about it: `password: `, or a scheme and a user."""
@@ -90,22 +90,24 @@ class Redactor:
     def _pending(self, text: str, start: int, spans: list[tuple[int, int, str]]) -> int:
         """From where on the text may be the beginning of a secret, or one that goes on."""
         place = min(known.begun(text) for known in (KNOWN, self._here or KNOWN))
-        lower = text.lower()
+        lower = lowered(text)
         for kind in KINDS:
-            if any(hint in lower for hint in kind.hints):
-                place = min(place, self._begun(kind, text))
+            for hint in kind.hints:
+                if hint in lower:
+                    place = min(place, self._begun(kind, hint, text, lower))
         for first, last, _ in spans:
             if last == len(text):
                 place = min(place, first)
         return place
 
-    def _begun(self, kind: Kind, text: str) -> int:
+    def _begun(self, kind: Kind, hint: str, text: str, lower: str) -> int:
         """From where on the text may be a secret of this kind; its length where it is none."""
-        position = 0
-        while match := kind.begun.search(text, position):
-            if match.start("secret") < len(text):
-                return match.start("secret")
-            # What stands before a secret is there, and nothing of it yet.
-            self._wary = _SOON
-            position = match.start() + 1
+        position = lower.find(hint)
+        while position >= 0:
+            if match := kind.begun.match(text, position):
+                if match.start("secret") < len(text):
+                    return match.start("secret")
+                # What stands before a secret is there, and nothing of it yet.
+                self._wary = _SOON
+            position = lower.find(hint, position + 1)
         return len(text)

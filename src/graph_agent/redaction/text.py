@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from graph_agent.redaction.kinds import KINDS, Kind
+from graph_agent.redaction.kinds import ALL_HINTS, KINDS, Kind
 from graph_agent.redaction.known import KNOWN, Known, hidden_here
 
 KNOWN_MARKER = "[redacted known secret]"
@@ -72,38 +72,46 @@ def _found(text: str, here: Known | None) -> Iterator[Span]:
     for known in (KNOWN, here):
         if known is not None:
             yield from ((*span, KNOWN_MARKER) for span in known.spans(text))
+    for start, end in _readable(text):
+        lower = lowered(text[start:end])
+        present = {hint for hint in ALL_HINTS if hint in lower}
+        if present:
+            for kind in KINDS:
+                for hint in kind.hints:
+                    if hint in present:
+                        yield from _of_kind(kind, hint, text, lower, start)
+
+
+def lowered(text: str) -> str:
+    """In lower case, every letter at its place: a few are longer in lower case, and then only ASCII is lowered."""
     lower = text.lower()
-    # A few letters are longer in lower case: places in one are not places in the other.
-    if len(lower) != len(text):
-        lower = text.translate(_LOWER)
-    payloads = list(_payloads(text))
-    for kind in KINDS:
-        for first, last in _of_kind(kind, text, lower):
-            if not any(start <= first < end for start, end in payloads):
-                yield first, last, kind.marker
+    return lower if len(lower) == len(text) else text.translate(_LOWER)
 
 
-def _of_kind(kind: Kind, text: str, lower: str) -> Iterator[tuple[int, int]]:
-    """Tried only where a hint stands: a plain search is many times faster than a pattern's."""
-    for hint in kind.hints:
-        place = lower.find(hint)
-        while place >= 0:
-            match = kind.whole.match(text, place)
-            if match:
-                yield match.span("secret")
-            place = lower.find(hint, max(match.end() if match else 0, place + 1))
+def _of_kind(kind: Kind, hint: str, text: str, lower: str, start: int) -> Iterator[Span]:
+    """Secrets of a part of the text, `lower`, that begins at `start`. Tried only where the hint stands: a plain search
+    is many times faster than a pattern's."""
+    end = start + len(lower)
+    place = lower.find(hint)
+    while place >= 0:
+        match = kind.whole.match(text, start + place, end)
+        if match:
+            yield (*match.span("secret"), kind.marker)
+        place = lower.find(hint, max(match.end() - start if match else 0, place + 1))
 
 
-def _payloads(text: str) -> Iterator[tuple[int, int]]:
-    """Images and files in base64, which hold anything by chance."""
-    place = text.find(_BASE64)
+def _readable(text: str) -> Iterator[tuple[int, int]]:
+    """The parts of a text between images and files in base64, which hold anything by chance."""
+    done, place = 0, text.find(_BASE64)
     while place >= 0:
         start = place + len(_BASE64)
         match = _PAYLOAD.match(text, start)
         end = match.end() if match else start
         if end - start >= LEAST_PAYLOAD:
-            yield start, end
+            yield done, start
+            done = end
         place = text.find(_BASE64, end)
+    yield done, len(text)
 
 
 def _joined(spans: list[Span]) -> Iterator[Span]:
