@@ -142,6 +142,23 @@ def test_what_images_and_files_hold_by_chance_stays() -> None:
     assert redact(drawn(60) + google) != "[redacted Google key]"
 
 
+def test_the_address_and_the_content_of_an_image_or_a_file_are_left_as_they_are_but_for_known_values() -> None:
+    google = PLANTED["google"][0]
+    content = [
+        {"type": "input_image", "image_url": f"https://a.blob/x.png?sv=2022&sig={drawn(40)}&se=1", "detail": "low"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png,{google}", "detail": "low"}},
+        {"type": "input_file", "file_data": f"{drawn(300)}/{google}", "filename": "x.bin"},
+    ]
+    assert redact_value(content) == content
+    assert redact_value({"file_data": google}) == {"file_data": "[redacted Google key]"}
+    assert redact_value({"image_url": f"https://me:{WORD}@a"}) == {"image_url": "https://me:[redacted password]@a"}
+    assert redact_value([{"image_url": f"see {google}"}]) == [{"image_url": "see [redacted Google key]"}]
+    with hiding(["a-known-value-1"]):
+        assert redact_value({"image_url": "https://a/a-known-value-1"}) == {
+            "image_url": "https://a/[redacted known secret]"
+        }
+
+
 def test_of_a_letter_that_is_longer_in_lower_case_the_places_are_right() -> None:
     assert redact("İİİİ password=hunter2-5f0c!") == "İİİİ password=[redacted password]"
 

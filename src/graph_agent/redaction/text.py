@@ -19,6 +19,8 @@ LEAST_PAYLOAD = 256
 """Characters; nobody's key is as long, so that none hides behind `;base64,`."""
 
 _BASE64 = ";base64,"
+_CONTENT_KEYS = frozenset({"file_data", "image_url", "file_url"})
+_AN_ADDRESS = re.compile(r"data:\S+\Z|https?://[^\s/?#@]+(?:[/?#]\S*)?\Z")
 _PAYLOAD = re.compile(r"[A-Za-z0-9+/=_-]*")
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
@@ -54,8 +56,20 @@ def _key(key: Any) -> Any:
 
 
 def _under(key: Any, value: Any) -> Any:
+    if isinstance(key, str) and key in _CONTENT_KEYS:
+        return _content(value)
     if isinstance(key, str) and isinstance(value, str) and value and _SENSITIVE.match(key):
         return value if value.startswith("[redacted ") else "[redacted secret]"
+    return redact_value(value)
+
+
+def _content(value: Any) -> Any:
+    """An image or a file by its content or address: with a part replaced it is another one, or none."""
+    payload = isinstance(value, str) and len(value) >= LEAST_PAYLOAD and _PAYLOAD.fullmatch(value)
+    if isinstance(value, str) and (payload or _AN_ADDRESS.match(value)):
+        return replaced(value, [*_joined(sorted(_known(value, hidden_here())))])
+    if isinstance(value, Mapping) and isinstance(url := value.get("url"), str):
+        return {**redact_value({name: one for name, one in value.items() if name != "url"}), "url": _content(url)}
     return redact_value(value)
 
 
@@ -69,9 +83,7 @@ def found(text: str, here: Known | None) -> list[Span]:
 
 
 def _found(text: str, here: Known | None) -> Iterator[Span]:
-    for known in (KNOWN, here):
-        if known is not None:
-            yield from ((*span, KNOWN_MARKER) for span in known.spans(text))
+    yield from _known(text, here)
     for start, end in _readable(text):
         lower = lowered(text[start:end])
         present = {hint for hint in ALL_HINTS if hint in lower}
@@ -80,6 +92,12 @@ def _found(text: str, here: Known | None) -> Iterator[Span]:
                 for hint in kind.hints:
                     if hint in present:
                         yield from _of_kind(kind, hint, text, lower, start)
+
+
+def _known(text: str, here: Known | None) -> Iterator[Span]:
+    for known in (KNOWN, here):
+        if known is not None:
+            yield from ((*span, KNOWN_MARKER) for span in known.spans(text))
 
 
 def lowered(text: str) -> str:
@@ -115,6 +133,8 @@ def _readable(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _joined(spans: list[Span]) -> Iterator[Span]:
+    if not spans:
+        return
     start, end, marker = spans[0]
     for one in spans[1:]:
         if one[0] < end:
