@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from tests.databricks.conftest import USERS
 from tests.databricks.service import service_here
-from tests.standin.mcp import FUNCTIONS, find_customer, forecast, mcp_route, odd_route, raw_route
+from tests.standin.mcp import FUNCTIONS, Waiting, find_customer, forecast, mcp_route, odd_route, raw_route
 from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, results_in, says, serving, stand_in
 from tests.standin.stalls import stalls
 
@@ -270,7 +270,8 @@ async def test_a_fault_while_calling_is_told_to_the_model_and_the_session_lives_
         standing.faults.clear()
         standing.forget()
         assert (await asks(node, CALCULATOR, expression="6 * 7")).content == "42"
-        assert methods(standing) == ["tools/call"]
+        # A call given up as too slow may be called off meanwhile.
+        assert [one for one in methods(standing) if one != "notifications/cancelled"] == ["tools/call"]
 
 
 async def test_a_call_to_a_host_that_has_died_is_told_at_once() -> None:
@@ -332,6 +333,38 @@ async def until(holds: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not holds():  # noqa: ASYNC110
             await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_calls_of_a_run_that_was_left_are_broken_off_and_called_off(streams: bool) -> None:
+    server = Waiting(streams=streams)
+    with serving(Starlette(routes=[server.route("/mcp")])) as url:
+        async with opened(McpServer.at(url + "/mcp", name="slow")) as source:
+            node = make_tools([source])
+            wanted = [{"id": f"c{place}", "name": "slow__wait", "args": {"end": False}} for place in range(3)]
+            run = asyncio.create_task(node({"messages": [AIMessage("", tool_calls=wanted)]}, {}))
+            await until(lambda: len(server.asked) == 3)
+            await anyio.sleep(0.1)
+            assert server.left == []
+            run.cancel()
+            began = time.monotonic()
+            await until(lambda: sorted(server.left) == sorted(server.called_off) == sorted(server.asked))
+            assert time.monotonic() - began < 2
+            logger.info(f"calls left, streams={streams}: {time.monotonic() - began:.2f} s until the server saw it")
+            assert (await asks(node, "slow__wait", end=True)).content == "ended"
+            assert (server.opened, len(server.asked)) == (1, 3)
+
+
+async def test_a_call_that_is_waiting_to_be_repeated_is_not_sent_again_once_nobody_waits(standing: StandIn) -> None:
+    async with opened(McpServer.external("weather")) as source:
+        tool = await named(source, "weather__forecast")
+        standing.forget()
+        standing.fail(EXTERNAL, 429, headers={"retry-after": "0.5"})
+        left = asyncio.create_task(tool.ainvoke({"city": "Bonn"}))
+        await until(lambda: len(standing.calls(EXTERNAL)) == 1)
+        left.cancel()
+        await anyio.sleep(0.8)
+        assert methods(standing, EXTERNAL) == ["tools/call", "notifications/cancelled"]
 
 
 async def test_an_idle_session_is_ended_and_the_next_call_opens_another(standing: StandIn) -> None:

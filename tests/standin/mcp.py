@@ -1,13 +1,14 @@
 """MCP servers of the stand-in, beside the workspace's own at `/api/2.0/mcp/functions/main/tools`."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool, tool
 from mcp import types
 from mcp.server.lowlevel import Server
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from graph_agent.databricks.remote_tool import RemoteTool
@@ -78,3 +79,56 @@ def raw_route(
                 return Response(status_code=202)
 
     return Route(path, answer, methods=["POST"])
+
+
+class Waiting:
+    """A server with the tool `wait`, whose calls of `{"end": false}` have no end; it keeps what becomes of them."""
+
+    def __init__(self, *, streams: bool) -> None:
+        self.streams = streams
+        self.opened = 0
+        self.asked: list[Any] = []
+        self.left: list[Any] = []
+        self.called_off: list[Any] = []
+
+    def route(self, path: str) -> Route:
+        """At that path."""
+        return Route(path, self._answer, methods=["POST"])
+
+    async def _answer(self, request: Request) -> Response:
+        body = await request.json()
+        result: dict[str, Any] = {}
+        match body["method"]:
+            case "initialize":
+                self.opened += 1
+                result = {"protocolVersion": body["params"]["protocolVersion"], "capabilities": {"tools": {}}}
+                result["serverInfo"] = {"name": "waiting", "version": "1"}
+            case "tools/list":
+                result = {"tools": [{"name": "wait", "inputSchema": {"type": "object"}}]}
+            case "tools/call" if body["params"]["arguments"]["end"]:
+                result = {"content": [{"type": "text", "text": "ended"}]}
+            case "tools/call":
+                self.asked.append(body["id"])
+                return await self._waits(request, body["id"])
+            case "notifications/cancelled":
+                self.called_off.append(body["params"]["requestId"])
+                return Response(status_code=202)
+            case _:
+                return Response(status_code=202)
+        return JSONResponse({"jsonrpc": "2.0", "id": body["id"], "result": result})
+
+    async def _waits(self, request: Request, id: Any) -> Response:
+        async def events() -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield ": wait\n\n"
+                    await asyncio.sleep(0.02)
+            finally:
+                self.left.append(id)
+
+        if self.streams:
+            return StreamingResponse(events(), media_type="text/event-stream")
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.left.append(id)
+        return Response(status_code=500)

@@ -7,11 +7,15 @@ request it belongs to, and the session goes on.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import Context
 from typing import Any, Literal
 
 import httpx
 from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
+
+from graph_agent.databricks.deadline import Deadline
 
 Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "large", "credentials"]
 FAILED = -32050
@@ -27,7 +31,7 @@ LONGEST_PAUSE = 5.0
 """Seconds to wait before a repeat, whatever `Retry-After` says: a person is waiting."""
 
 GOODBYE_SECONDS = 2.0
-"""For the request that ends a session; nothing depends on it, and a stopping service must not wait."""
+"""For the request that ends a session or calls one off; nothing depends on it, and a stopping service must not wait."""
 
 EVENTS = "text/event-stream"
 KEPT = ("mcp-session-id", "set-cookie")
@@ -70,6 +74,32 @@ class Exchange(httpx.AsyncBaseTransport):
         self._shared = shared
         self._auth = auth
         self._seconds = seconds
+        self._expected: dict[Any, Deadline] = {}
+        self._sent: dict[Any, httpx.Request] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def expected(self, request_id: Any) -> Iterator[None]:
+        """Whoever asks that is waiting. If they leave, the request is broken off and the server told: the SDK's own
+        task would wait on, with a connection that all users share."""
+        deadline = self._expected[request_id] = Deadline(self._seconds)
+        try:
+            yield
+        except asyncio.CancelledError:
+            deadline.forward()
+            if (sent := self._sent.get(request_id)) is not None:
+                # A context of its own, without the caller's token.
+                task = asyncio.create_task(self._call_off(sent, request_id), context=Context())
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+            raise
+        finally:
+            del self._expected[request_id]
+            self._sent.pop(request_id, None)
+
+    async def aclose(self) -> None:
+        if self._telling:
+            await asyncio.wait(self._telling)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -79,9 +109,16 @@ class Exchange(httpx.AsyncBaseTransport):
             return await self._goodbye(request)
         message = json.loads(await request.aread())
         request_id = message.get("id") if "method" in message else None
-        ends = asyncio.get_running_loop().time() + self._seconds
+        deadline = self._expected.get(request_id)
+        if deadline is not None:
+            self._sent[request_id] = request
+        elif request_id is None or message["method"] == "initialize":
+            deadline = Deadline(self._seconds)
+        else:
+            # Left before it was sent.
+            return _json(ExchangeFailed("cut").answer(request_id))
         try:
-            response = await self._answer(request, request_id, ends)
+            response = await self._answer(request, request_id, deadline)
         except ExchangeFailed as failure:
             # Of a notification that failed, the next request tells.
             if request_id is None:
@@ -89,8 +126,8 @@ class Exchange(httpx.AsyncBaseTransport):
             return _json(failure.answer(request_id))
         return response
 
-    async def _answer(self, request: httpx.Request, request_id: Any, ends: float) -> httpx.Response:
-        response = await self._accepted(request, ends)
+    async def _answer(self, request: httpx.Request, request_id: Any, deadline: Deadline) -> httpx.Response:
+        response = await self._accepted(request, deadline)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         kept = [(name, value) for name, value in response.headers.multi_items() if name in KEPT]
         if response.status_code == 202 or request_id is None:
@@ -98,18 +135,18 @@ class Exchange(httpx.AsyncBaseTransport):
             return httpx.Response(202, headers=kept)
         if kind == EVENTS:
             headers = [*kept, ("content-type", EVENTS)]
-            return httpx.Response(200, headers=headers, stream=_Events(response, request_id, ends))
-        body = b"".join([piece async for piece in _pieces(response, ends)])
+            return httpx.Response(200, headers=headers, stream=_Events(response, request_id, deadline))
+        body = b"".join([piece async for piece in _pieces(response, deadline)])
         message = _parsed(body) if kind == "application/json" else None
         if message is None or not _is_answer(message, request_id):
             raise ExchangeFailed("foreign")
         return _json(body, kept)
 
-    async def _accepted(self, request: httpx.Request, ends: float) -> httpx.Response:
+    async def _accepted(self, request: httpx.Request, deadline: Deadline) -> httpx.Response:
         """The response to it once its status is a good one; refusals that may pass are repeated."""
         for repeat in range(REPEATS + 1):
             try:
-                async with asyncio.timeout_at(ends):
+                async with deadline.kept():
                     response = await self._shared.send(request, auth=self._auth, stream=True)
             except (TimeoutError, httpx.TimeoutException) as error:
                 raise ExchangeFailed("slow") from error
@@ -124,12 +161,27 @@ class Exchange(httpx.AsyncBaseTransport):
                 request = moved
                 continue
             pause = _pause(response, repeat)
-            late = asyncio.get_running_loop().time() + pause >= ends
+            late = asyncio.get_running_loop().time() + pause >= deadline.ends
             if response.status_code not in (429, 503) or repeat == REPEATS or late:
                 break
-            await asyncio.sleep(pause)
+            try:
+                async with deadline.kept():
+                    await asyncio.sleep(pause)
+            except TimeoutError as error:
+                raise ExchangeFailed("slow") from error
         lost = response.status_code in (400, 404) and "mcp-session-id" in request.headers
         raise ExchangeFailed("forgotten" if lost else "refused", status=response.status_code)
+
+    async def _call_off(self, sent: httpx.Request, request_id: Any) -> None:
+        params = {"requestId": request_id, "reason": "nobody waits for it any more"}
+        message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+        headers = {name: value for name, value in sent.headers.items() if name != "content-length"}
+        request = httpx.Request("POST", sent.url, headers=headers, json=message)
+        try:
+            response = await self._accepted(request, Deadline(GOODBYE_SECONDS))
+        except ExchangeFailed:
+            return
+        await response.aclose()
 
     async def _goodbye(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -143,14 +195,14 @@ class Exchange(httpx.AsyncBaseTransport):
 class _Events(httpx.AsyncByteStream):
     """A stream of events, passed on whole event by whole event, that never ends without the answer."""
 
-    def __init__(self, response: httpx.Response, request_id: Any, ends: float) -> None:
+    def __init__(self, response: httpx.Response, request_id: Any, deadline: Deadline) -> None:
         self._response = response
         self._id = request_id
-        self._ends = ends
+        self._deadline = deadline
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for event in _events(_pieces(self._response, self._ends)):
+            async for event in _events(_pieces(self._response, self._deadline)):
                 if data := _data(event):
                     message = _parsed(data)
                     if message is None:
@@ -170,12 +222,12 @@ class _Events(httpx.AsyncByteStream):
         await self._response.aclose()
 
 
-async def _pieces(response: httpx.Response, ends: float) -> AsyncIterator[bytes]:
-    """The body, until `ends`, and of a bounded size."""
+async def _pieces(response: httpx.Response, deadline: Deadline) -> AsyncIterator[bytes]:
+    """The body, until the deadline, and of a bounded size."""
     size, pieces = 0, response.aiter_bytes()
     try:
         while True:
-            async with asyncio.timeout_at(ends):
+            async with deadline.kept():
                 piece = await anext(pieces, None)
             if piece is None:
                 return

@@ -92,7 +92,9 @@ class Session:
     async def _asked(self, request: types.ClientRequest, kind: type[Answer]) -> Answer:
         session = await asyncio.shield(self._opened)
         try:
-            return await session.send_request(request, kind)
+            # The id that `send_request` is about to give: it tells nobody which one it was.
+            with self._exchange.expected(session._request_id):
+                return await session.send_request(request, kind)
         except McpError as error:
             raise _failure(error) or error from None
         except ValueError as error:
