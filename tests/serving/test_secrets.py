@@ -1,5 +1,6 @@
 """Twenty planted secrets, told by everyone who can: in no response, log line, span or checkpoint is one of them."""
 
+import asyncio
 import importlib.util
 import json
 import secrets
@@ -13,9 +14,11 @@ from typing import Any
 import anyio
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from tests.serving.conftest import serving
 from tests.serving.test_process import address as url_in
 from tests.serving.test_process import graph_agent
 from tests.standin.server import StandIn, stand_in
+from tests.standin.stalls import stalls
 
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.protocol.incoming import parse_request
@@ -151,6 +154,26 @@ async def test_no_checkpoint_holds_a_planted_secret(monkeypatch: pytest.MonkeyPa
     assert kept.count(b"[redacted") > 8
     leaked = {name for name, one in hidden.items() if found_in(one, kept)}
     assert leaked == set()
+
+
+async def test_looking_for_secrets_in_a_great_body_holds_nobody_up() -> None:
+    said = "The quick brown fox jumps over the lazy dog, and then it goes home. " * 30
+    body_of_4_mb = json.dumps({"model": "none", "input": [{"role": "user", "content": said}] * 1_900}).encode()
+    with serving() as service:
+        answered = asyncio.Event()
+
+        async def measured() -> float:
+            async with stalls() as found:
+                await answered.wait()
+            return found.worst
+
+        measuring = asyncio.run_coroutine_threadsafe(measured(), service.loop)
+        async with service.client() as client:
+            answer = await client.post("/responses", content=body_of_4_mb)
+        service.loop.call_soon_threadsafe(answered.set)
+        worst = await asyncio.wrap_future(measuring)
+    assert answer.json()["error"]["code"] == "unknown_graph"
+    assert worst < 0.05, worst
 
 
 async def test_everyday_words_of_variables_and_cookies_stay_in_answers() -> None:
