@@ -53,6 +53,7 @@ PLANTED = {
     "json pair": (f'{{"client_secret": "{WORD}"}}', WORD),
     "escaped json pair": (f'{{\\"api_key\\": \\"{WORD}\\"}}', WORD),
     "environment": (f"export AWS_SECRET_ACCESS_KEY={drawn(30)}{WORD}", WORD),
+    "quoted with a slash": ("password: 'abc/def'", "abc/def"),
     "camel case": (f"clientSecret: '{WORD}'", WORD),
 }
 ORDINARY = [

@@ -18,10 +18,8 @@ _CODE = r"(?!\w[\w.]{0,99}[(\[])"
 _END = rf"[.:!?]{{0,3}}(?!{_VALUE})"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]{0,15}://"
 # An absolute path, or one of small letters: a key in base64 has slashes too, and few of them.
-_PATH = (
-    rf"(?:(?:[~.]{{0,2}}/[\w.@%+-]{{0,16}}){{1,20}}|[a-z][a-z0-9_.-]{{0,24}}(?::\d{{1,5}})?(?:/[a-z0-9_.-]{{0,24}}){{1,20}})"
-    rf"{_END}"
-)
+_ABSOLUTE = rf"(?:[~.]{{0,2}}/[\w.@%+-]{{0,16}}){{1,20}}{_END}"
+_PATH = rf"(?:{_ABSOLUTE}|[a-z][a-z0-9_.-]{{0,24}}(?::\d{{1,5}})?(?:/[a-z0-9_.-]{{0,24}}){{1,20}}{_END})"
 _NUMBER = rf"[-+]?\d[\d._:+-]{{0,40}}(?:[A-Za-z]{{1,8}}|[eE]-\d{{1,4}})?{_END}"
 _DATE = r"\d{4}-\d\d-\d\d(?:T\d\d|(?!\w))"
 _DOTTED = rf"[A-Za-z_]\w{{0,19}}(?:\.[A-Za-z_]\w{{0,23}}){{1,9}}{_END}"
@@ -142,7 +140,7 @@ KINDS: tuple[Kind, ...] = (
     _after("secret", ["secret", "token", "cred"], rf"{_BARE_SET}{_SEPARATOR}", _DRAWN, f"{_VALUE}*"),
     # Quoted: letters alone are a value too, where the name says enough.
     _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}{_QUOTE}",
-           rf"(?!\$|{_ADDRESS}|{_PATH}){_CODE}{_VALUE}{{6,}}", f"{_VALUE}*"),
+           rf"(?!\$|{_ADDRESS}|{_ABSOLUTE}){_CODE}{_VALUE}{{6,}}", f"{_VALUE}*"),
     _after("secret", ["secret", "token", "cred"], rf"{_BARE}{_SEPARATOR}{_QUOTE}", _DRAWN, f"{_VALUE}*"),
     _after("signature", ["sig="], rf"{_EDGE}sig=", r"[\w%+/=-]{20,}", r"[\w%+/=-]*"),
 )  # fmt: skip
