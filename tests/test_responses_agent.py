@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,7 @@ builder.add_edge("tools", "planner")
 graph = builder.compile()
 '''
 
+EXPERIMENT = "responses-agent"
 ANSWER = "".join(f"word{n} " for n in range(50))
 
 TREE = [
@@ -71,8 +73,11 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphResponsesAg
     (folder / "langgraph.json").write_text(json.dumps({"graphs": {"doubling": "./doubling.py:graph"}}))
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'traces.db'}")
+    # Another test of the process may have left one of its own active.
+    mlflow.set_experiment(EXPERIMENT)
     yield GraphResponsesAgent(config=folder / "langgraph.json")
     mlflow.set_tracking_uri(before)
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
 
 
 def question(text: str = "What is twice 21?") -> ResponsesAgentRequest:
@@ -81,7 +86,8 @@ def question(text: str = "What is twice 21?") -> ResponsesAgentRequest:
 
 def traces() -> list[Any]:
     mlflow.flush_trace_async_logging()
-    return list(mlflow.search_traces(return_type="list", locations=["0"]))
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    return list(mlflow.search_traces(return_type="list", locations=[experiment.experiment_id]))
 
 
 def new_traces(before: list[Any]) -> list[Any]:

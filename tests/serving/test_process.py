@@ -247,7 +247,7 @@ async def test_workers_stop_when_their_parent_is_killed() -> None:
             await running.logged("ready: serving", times=2)
         running.process.kill()
         with anyio.fail_after(15):
-            while await _answers(url):
+            while await _answers(url):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
 
 
