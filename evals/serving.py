@@ -1,7 +1,6 @@
 """ASGI apps on loopback in a thread, and the environment in which Databricks' clients find them."""
 
 import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +8,13 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from graph_agent.serving.workers import listening_socket
+
 
 @contextmanager
 def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     """The app's URL while it runs; a free port unless one is named."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listening_socket("127.0.0.1", port)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

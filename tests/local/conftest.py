@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 import re
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 
 import numpy as np
 import pytest
 import uvicorn
+from evals.serving import serving
 from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
@@ -33,21 +33,6 @@ class HashingEmbedder:
                 vectors[row, hashlib.sha256(word.encode()).digest()[0]] += 1.0
         unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1.0)
         return unit
-
-
-@contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """The app's URL while it runs."""
-    listener = listening_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listener.close()
 
 
 @asynccontextmanager
@@ -77,7 +62,7 @@ def embedder() -> HashingEmbedder:
 @pytest.fixture
 def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
     """`with serve(app) as url:` runs the app on a loopback socket."""
-    return served
+    return serving
 
 
 @pytest.fixture

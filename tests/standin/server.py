@@ -8,7 +8,6 @@ import asyncio
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from evals.serving import serving
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.local.conftest import HashingEmbedder
@@ -24,7 +23,6 @@ from tests.local.conftest import HashingEmbedder
 from graph_agent.local.access import Credentials
 from graph_agent.local.index import Index
 from graph_agent.local.workspace import create_workspace
-from graph_agent.serving.workers import listening_socket
 
 INDEX = "main.docs.project"
 ENDPOINT = "local-model"
@@ -308,22 +306,6 @@ async def _answer(send: Send, status: int, body: Any, headers: Mapping[str, str]
     start = {"type": "http.response.start", "status": status}
     await send(start | {"headers": [(name.encode(), value.encode()) for name, value in raw.items()]})
     await send({"type": "http.response.body", "body": content})
-
-
-@contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """The URL of an ASGI app while it runs in a thread."""
-    listener = listening_socket("127.0.0.1", 0)
-    # Lifespan `on` where an app has one, such as an MCP server's session manager.
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listener.close()
 
 
 @contextmanager
