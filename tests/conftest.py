@@ -11,12 +11,27 @@ settings.register_profile("shared-machine", deadline=None, suppress_health_check
 settings.load_profile("shared-machine")
 
 
-@pytest.fixture(autouse=True)
-def experiment_of_the_environment() -> Iterator[None]:
-    """`mlflow.set_experiment` writes this variable; in the next test it would name an experiment of another store."""
-    before = os.environ.get("MLFLOW_EXPERIMENT_ID")
+MLFLOW_WRITES = ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI")
+"""Variables that `mlflow.set_experiment` and `mlflow.set_tracking_uri` write; another test must not find them."""
+
+
+def _restored() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in MLFLOW_WRITES}
     yield
-    if before is None:
-        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
-    else:
-        os.environ["MLFLOW_EXPERIMENT_ID"] = before
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(autouse=True)
+def mlflow_variables_of_a_test() -> Iterator[None]:
+    """As they were, after each test."""
+    yield from _restored()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def mlflow_variables_of_a_module() -> Iterator[None]:
+    """As they were, after the fixtures of each module."""
+    yield from _restored()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +76,6 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GraphResponsesAg
     mlflow.set_experiment(EXPERIMENT)
     yield GraphResponsesAgent(config=folder / "langgraph.json")
     mlflow.set_tracking_uri(before)
-    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
 
 
 def question(text: str = "What is twice 21?") -> ResponsesAgentRequest:
