@@ -75,8 +75,8 @@ EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(
 eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
 	@$(BIN)/python -m evals run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
 
-eval-baseline: setup ## Judge the agent, and make what it is now the baseline, for review
-	@$(BIN)/python -m evals baseline $(EVAL)
+eval-baseline: setup ## Make the last evaluation the baseline, for review; FRESH=1 asks anew
+	@$(BIN)/python -m evals baseline $(EVAL) $(if $(FRESH),--fresh)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate

@@ -55,8 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--mutation", choices=sorted(MUTATIONS), help="judge the flagship broken in this way")
     run.set_defaults(run=_run)
 
-    baseline = commands.add_parser("baseline", help="ask, score, and make this the baseline")
+    baseline = commands.add_parser("baseline", help="make the last evaluation the baseline, or a new one")
     _asking(baseline)
+    baseline.add_argument("--fresh", action="store_true", help="ask every row anew, also where nothing has changed")
     baseline.set_defaults(run=_baseline, mutation=None)
 
     serve = commands.add_parser("serve", help="serve the agent over the scripted model, for other programs to ask")
@@ -118,6 +119,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
         judge=options.judge,
         conversations=options.conversations,
         baseline=options.baseline,
+        # Whether an agent elsewhere has changed cannot be told from here.
+        reuse=not (elsewhere or getattr(options, "fresh", True)),
         out=options.out,
     )
 
@@ -138,7 +141,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _baseline(options: argparse.Namespace) -> int:
     evaluation = evaluated(plan_of(options))
+    folder = write(evaluation)
     print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
+    print(f"written to {_shown(folder)}; {_shown(folder / PAGE)} compares with the baseline before")
     print(f"rewritten: {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
     return 0
 

@@ -49,6 +49,9 @@ class Plan:
     baseline: Path | None = None
     """Another baseline than the dataset's own."""
 
+    reuse: bool = False
+    """Take the answers of a finished evaluation where nothing has changed since."""
+
     out: Path = OUT
 
     @property
@@ -107,7 +110,7 @@ def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
         AgentUnreachable: nothing answers.
     """
     rows = chosen(read_rows(plan.dataset), count=plan.count, half=plan.half)
-    file = RecordsFile(plan.folder / "records.jsonl", subject(plan))
+    file = RecordsFile(plan.folder / "records.jsonl", subject(plan), reuse=plan.reuse)
     records = asyncio.run(ask_all(rows, agent, file, limits=plan.limits, progress=progress))
     return judge(plan, rows, records)
 

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         EvalError: there is no such trace, it holds no conversation, or nothing is expected.
-        BadDataset: the dataset cannot be read, or has the row already.
+        BadDataset: the dataset cannot be read, or has the row or its conversation already.
     """
     dataset = usual_dataset(options.dataset, "")
     stored = stored_trace(options.trace, Settings.from_environment())
@@ -63,12 +63,15 @@ def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
     """Write the row at the end of the file, after the same checks as on reading.
 
     Raises:
-        BadDataset: it is no row, or its id is taken.
+        BadDataset: it is no row, its id is taken, or another row asks the same.
     """
     line = json.dumps(row, ensure_ascii=False)
     new = read_row(line, f"the row of {row['id']}")
-    if dataset.exists() and new.id in {known.id for known in read_rows(dataset)}:
+    known = read_rows(dataset) if dataset.exists() else []
+    if new.id in {one.id for one in known}:
         raise BadDataset(f"{dataset} has a row {new.id!r} already; choose another with --id", param="id")
+    if same := next((one.id for one in known if one.asks == new.asks), None):
+        raise BadDataset(f"{dataset} asks that in row {same!r} already; change what is expected there", param="inputs")
     before = dataset.read_text(encoding="utf-8") if dataset.exists() else ""
     dataset.write_text(before + ("" if not before or before.endswith("\n") else "\n") + line + "\n", encoding="utf-8")
     return new

@@ -10,6 +10,9 @@ from evals.errors import BadRecords
 
 Json = Mapping[str, Any]
 
+FINISHED = {"finished": True}
+"""The last line of a run that asked every row."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
@@ -79,15 +82,19 @@ class Record:
 
 
 class RecordsFile:
-    """Records appended row by row. The first line says of what; the last, once all is done, that it is finished."""
+    """Records appended row by row. The first line says of what; the last, once all is done, that it is finished.
 
-    def __init__(self, path: Path, subject: Json) -> None:
+    With `reuse`, the records of a finished run of the same subject are taken too, as those of a stopped one always are.
+    """
+
+    def __init__(self, path: Path, subject: Json, *, reuse: bool = False) -> None:
         self.path = path
         self._subject = dict(subject)
+        self._reuse = reuse
 
     def begin(self) -> dict[str, Record]:
-        """The records of an earlier run of the same subject that was stopped; else a new file and none."""
-        found = self._unfinished()
+        """The records of an earlier run that can be gone on with; else a new file and none."""
+        found = self._earlier()
         if found is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(_line({"subject": self._subject}), encoding="utf-8")
@@ -100,19 +107,20 @@ class RecordsFile:
 
     def finish(self) -> None:
         """All rows are there: the next run begins anew."""
-        self._write({"finished": True})
+        self._write(FINISHED)
 
     def _write(self, value: Json) -> None:
         # An answer may hold half a surrogate pair; its escape is JSON too.
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_line(value))
 
-    def _unfinished(self) -> dict[str, Record] | None:
+    def _earlier(self) -> dict[str, Record] | None:
         if not self.path.exists():
             return None
         lines = _parsed(self.path)
-        if not lines or lines[0] != {"subject": self._subject} or lines[-1] == {"finished": True}:
+        if not lines or lines[0] != {"subject": self._subject} or (lines[-1] == FINISHED and not self._reuse):
             return None
+        lines = [line for line in lines if line != FINISHED]
         records = [Record.of(line) for line in lines[1:]]
         # A line that was being written when the run was stopped is written over.
         self.path.write_text("".join(map(_line, lines)), encoding="utf-8", errors="backslashreplace")
@@ -130,7 +138,7 @@ def read_records(path: Path) -> tuple[Json, list[Record]]:
         subject = lines[0]["subject"]
     except (OSError, IndexError, KeyError, TypeError) as error:
         raise BadRecords(f"{path} holds no records ({type(error).__name__}); run make eval first") from None
-    return subject, [Record.of(line) for line in lines[1:] if line != {"finished": True}]
+    return subject, [Record.of(line) for line in lines[1:] if line != FINISHED]
 
 
 def _parsed(path: Path) -> list[Any]:

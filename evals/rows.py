@@ -65,6 +65,11 @@ class Row:
     """Of the row's whole content: tells a changed row from the one that was judged before."""
 
     @property
+    def asks(self) -> str:
+        """The same for rows that ask the same, whatever they expect."""
+        return digest_of([self.input, self.turns])
+
+    @property
     def questions(self) -> tuple[str, ...]:
         """What the user said in each turn."""
         return (_text(self.input[-1]), *self.turns)
@@ -87,13 +92,17 @@ def read_rows(path: Path) -> list[Row]:
         raise BadDataset(f"{path} cannot be read ({type(error).__name__}); give DATASET a JSONL file") from None
     rows: list[Row] = []
     seen: dict[str, int] = {}
+    asked: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         row = read_row(line, f"{path}:{number}")
         if row.id in seen:
             raise BadDataset(f"{path}:{number}: id {row.id!r} is that of line {seen[row.id]} too", param="id")
-        seen[row.id] = number
+        if (same := asked.get(row.asks)) is not None:
+            # A question in both halves would not be set aside in either, and MLflow's datasets hold each but once.
+            raise BadDataset(f"{path}:{number}: {row.id!r} asks what {same!r} asks too", param="inputs")
+        seen[row.id], asked[row.asks] = number, row.id
         rows.append(row)
     if not rows:
         raise BadDataset(f"{path} holds no row")

@@ -21,6 +21,7 @@ from graph_agent.settings import PREFIX, Settings, as_environment
 
 SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
 MUTANTS = Path(__file__).with_name("mutants") / "langgraph.json"
+SCRIPT = Path(__file__).with_name("scripted")
 START_SECONDS = 120
 
 
@@ -64,6 +65,7 @@ class Target:
             return self.place
         root, digest = self.config.resolve().parent, hashlib.sha256()
         folders = [root / "graphs", self.config.resolve().parent, root / "docs", Path("docs"), Path("graphs")]
+        folders += [SCRIPT] if self.model == SCRIPTED else []
         import graph_agent
 
         files = {path for folder in folders for path in folder.glob("*.*")}

@@ -87,8 +87,9 @@ def test_a_trace_becomes_a_row_that_eval_judges(
     # A second time it is there already.
     assert main(command) == 2
     assert "already; choose another with --id" in capsys.readouterr().err
-    assert main([*command, "--id", "again"]) == 0
-    assert [one.id for one in read_rows(dataset)] == [added.id, "again"]
+    assert main([*command, "--id", "again"]) == 2
+    assert f"asks that in row '{added.id}' already" in capsys.readouterr().err
+    assert [one.id for one in read_rows(dataset)] == [added.id]
 
 
 def test_a_row_must_expect_something(

@@ -140,6 +140,27 @@ def test_a_baseline_is_written_once_and_then_passed(
     assert main([*at(agent, tmp_path), *path]) == 0
 
 
+def test_a_baseline_takes_the_answers_of_the_last_evaluation_and_asks_only_what_is_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = SMOKE.read_text().splitlines(keepends=True)
+    dataset = tmp_path / "mine.jsonl"
+    given = ["--dataset", str(dataset), "--out", str(tmp_path / "out"), "--baseline", str(tmp_path / "mine.json")]
+
+    def said(command: str, count: int, *more: str) -> str:
+        dataset.write_text("".join(lines[:count]))
+        main([command, *given, *more])
+        return capsys.readouterr().err.splitlines()[0]
+
+    assert said("run", 2) == "asking 2 rows"
+    assert said("baseline", 2) == "asking 2 rows, 2 of them done before"
+    assert said("baseline", 3) == "asking 3 rows, 2 of them done before"
+    assert said("run", 3) == "asking 3 rows"
+    assert said("baseline", 3, "--fresh") == "asking 3 rows"
+    # What the page shows is the comparison with the baseline before.
+    assert "compared with the baseline" in next((tmp_path / "out").rglob("report.html")).read_text()
+
+
 def test_the_command_ends_with_2_when_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--dataset", "nothing.jsonl"]) == 2
     assert "nothing.jsonl" in capsys.readouterr().err

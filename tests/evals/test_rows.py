@@ -70,6 +70,12 @@ def test_two_rows_may_not_have_one_id(tmp_path: Path) -> None:
         read_rows(written(tmp_path / "set.jsonl", row(), row()))
 
 
+def test_two_rows_may_not_ask_the_same(tmp_path: Path) -> None:
+    path = written(tmp_path / "set.jsonl", row(), row(id="two", expectations={"must_decline": True}))
+    with pytest.raises(BadDataset, match=r"set\.jsonl:2: 'two' asks what 'one' asks too"):
+        read_rows(path)
+
+
 @pytest.mark.parametrize("name", ["missing.jsonl", "empty.jsonl"])
 def test_a_dataset_without_rows_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty.jsonl").touch()

@@ -195,6 +195,18 @@ def test_a_run_that_was_finished_begins_anew(tmp_path: Path) -> None:
     assert len(agentlike.bodies) == 4
 
 
+def test_answers_of_a_finished_run_are_taken_again_on_request_and_only_new_rows_are_asked(tmp_path: Path) -> None:
+    agentlike = Agentlike()
+    with agentlike.served() as agent:
+        first = asked(rows(2), agent, tmp_path)
+        for _ in range(2):
+            file = RecordsFile(tmp_path / "records.jsonl", {"model": "m"}, reuse=True)
+            taken = asyncio.run(ask_all(rows(3), agent, file, limits=Limits(), progress=Silent()))
+            assert taken[:2] == first
+            assert [record.id for record in taken] == ["r0", "r1", "r2"]
+    assert len(agentlike.bodies) == 3
+
+
 def test_a_row_that_was_changed_meanwhile_is_asked_again(tmp_path: Path) -> None:
     agentlike = Agentlike()
     with agentlike.served() as agent:
