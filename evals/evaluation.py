@@ -97,8 +97,11 @@ def usual_dataset(name: str | None, model: str) -> Path:
 
 
 def usual_limits(model: str, at_once: int | None, seconds: float | None) -> Limits:
-    """The local model decodes two requests at once, and reads a prompt for minutes beside other work."""
-    at_once = at_once or (2 if model == LOCAL else 4)
+    """One row at a time for the local model: two take as long, slow each other down, and may answer otherwise.
+
+    It reads a prompt for minutes beside other work.
+    """
+    at_once = at_once or (1 if model == LOCAL else 4)
     return Limits(at_once=at_once, seconds=seconds, silence=900.0 if model == LOCAL else 300.0)
 
 
