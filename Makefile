@@ -29,17 +29,18 @@ dev: setup ## Set up everything, then serve with the local workspace, reloading 
 
 STUDIO := .venv-studio
 studio: setup $(STUDIO)/.ready ## LangGraph Studio's server on the same graphs, with the local workspace
-	@$(BIN)/graph-agent studio
+	@$(BIN)/graph-agent studio $(if $(PORT),--port $(PORT))
 
 # An environment of its own: langgraph-api wants older protobuf and grpcio than the service has.
 $(STUDIO)/.ready: requirements-studio.txt pyproject.toml | setup
 	@test -x $(STUDIO)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(STUDIO)
-	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --require-hashes -r requirements-studio.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --require-hashes -r requirements-studio.txt \
+		--build-constraints requirements-studio.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 traces: setup ## Look at the local traces in MLflow's own pages
-	@$(BIN)/graph-agent traces
+	@$(BIN)/graph-agent traces $(if $(PORT),--port $(PORT))
 
 test: setup $(STUDIO)/.ready ## Run the tests, the local model's included
 	@$(BIN)/graph-agent model
@@ -71,12 +72,12 @@ batch: setup ## Log a model, and score 1,000 questions with it on local Spark; n
 EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(if $(MODEL),--model $(MODEL)) \
 	$(if $(URL),--url $(URL)) $(if $(APP),--app $(APP)) $(if $(ROWS),--rows $(ROWS)) $(if $(HALF),--half $(HALF)) \
 	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(JUDGE),--judge $(JUDGE)) \
-	$(if $(CONVERSATIONS),--conversations $(CONVERSATIONS))
+	$(if $(CONVERSATIONS),--conversations $(CONVERSATIONS)) $(if $(FRESH),--fresh)
 eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
 	@$(BIN)/python -m evals run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
 
 eval-baseline: setup ## Make the last evaluation the baseline, for review; FRESH=1 asks anew
-	@$(BIN)/python -m evals baseline $(EVAL) $(if $(FRESH),--fresh)
+	@$(BIN)/python -m evals baseline $(EVAL)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate

@@ -4,9 +4,11 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from evals.errors import EvalError
 from evals.evaluation import (
     OUT,
     PAGE,
@@ -25,7 +27,7 @@ from evals.mutations import MUTATIONS
 from evals.progress import progress
 from evals.report import terminal
 from evals.rows import HALVES
-from evals.targets import ELSEWHERE, MUTANTS, SCRIPTED, Target, opened
+from evals.targets import ELSEWHERE, MUTANTS, SCRIPTED, Target, is_address, opened
 from graph_agent.errors import AgentError
 
 
@@ -57,7 +59,6 @@ def _parser() -> argparse.ArgumentParser:
 
     baseline = commands.add_parser("baseline", help="make the last evaluation the baseline, or a new one")
     _asking(baseline)
-    baseline.add_argument("--fresh", action="store_true", help="ask every row anew, also where nothing has changed")
     baseline.set_defaults(run=_baseline, mutation=None)
 
     serve = commands.add_parser("serve", help="serve the agent over the scripted model, for other programs to ask")
@@ -78,28 +79,47 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="an agent that is served already")
     where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
-    parser.add_argument("--rows", type=int, metavar="N", help="only so many rows, always the same ones, of every kind")
+    parser.add_argument("--fresh", action="store_true", help="ask every row anew, whatever was asked before")
+    parser.add_argument(
+        "--rows", type=_count, metavar="N", help="only so many rows, always the same ones, of every kind"
+    )
     parser.add_argument("--half", choices=HALVES, help="only one half of the set")
     parser.add_argument("--seconds", type=float, metavar="S", help="begin no row after so long; a rerun goes on")
     parser.add_argument("--judge", metavar="MODEL", help="openai:/model, databricks:/endpoint or local judges too")
-    parser.add_argument("--conversations", type=int, metavar="N", default=0, help="with a user the judge plays")
-    parser.add_argument("--at-once", type=int, metavar="N", help="rows asked at the same time")
+    parser.add_argument("--conversations", type=_count, metavar="N", default=0, help="with a user the judge plays")
+    parser.add_argument("--at-once", type=_count, metavar="N", help="rows asked at the same time")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=OUT, help="where records and reports go")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="another baseline than the dataset's own")
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
 
 
 def evaluated(plan: Plan) -> Evaluation:
     """Asked, scored, judged where the plan has a judge, and compared."""
     if plan.judge is not None:
         check_judge(plan.judge)
+    # What is wrong with the dataset is said before a model is loaded.
+    plan.rows()
     with opened(plan.target) as agent:
-        evaluation = with_conversations(evaluate(plan, agent, progress()), agent)
+        evaluation = evaluate(plan, agent, progress())
+        if plan.judge is not None:
+            # What judges or MLflow may yet fail at must not cost what was asked.
+            write(evaluation)
+        evaluation = with_conversations(evaluation, agent)
     return with_judges(evaluation)
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the command line asks for."""
     elsewhere = options.url is not None or options.app is not None
+    if options.url is not None and not is_address(options.url):
+        raise EvalError("that URL is no address; give it as http://host:port")
+    if options.conversations and not options.judge:
+        raise EvalError("conversations are simulated by the judge's model; give JUDGE too")
     model = options.model or (ELSEWHERE if elsewhere else SCRIPTED)
     target = Target(
         model=model,
@@ -120,7 +140,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         conversations=options.conversations,
         baseline=options.baseline,
         # Whether an agent elsewhere has changed cannot be told from here.
-        reuse=not (elsewhere or getattr(options, "fresh", True)),
+        reuse="none" if options.fresh else "finished" if options.run is _baseline and not elsewhere else "stopped",
         out=options.out,
     )
 
@@ -167,8 +187,15 @@ def _shown(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    # Threads of the service and of native libraries would hold the interpreter open.
-    status = main()
+    # Threads of the service and of native libraries would hold the interpreter open, after an error too.
+    status = 2
+    try:
+        status = main()
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            status = int(error.code or 0)
+        else:
+            traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

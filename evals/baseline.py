@@ -101,8 +101,8 @@ def _limit(spec: Metric, value: float, count: int, noise: Noise, known: Limit | 
         return Limit(value=value, n=count, ceiling=known.ceiling if known else round(usual, 2))
     if known:
         return Limit(value=value, n=count, floor=known.floor, max_drop=known.max_drop)
-    drop = 0.1 if spec.ranking else 0.0 if noise == "exact" or spec.never_worse else 0.1
-    floor = value if spec.never_worse else max(0.0, value - 0.25)
+    drop = 0.1 if spec.ranking else 0.0 if noise == "exact" or spec.never_worse or spec.steady else 0.1
+    floor = value if spec.never_worse else max(0.0, value - (0.03 if spec.steady else 0.25))
     return Limit(value=value, n=count, floor=round(floor, 4), max_drop=drop)
 
 

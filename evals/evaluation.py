@@ -2,20 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from evals.baseline import Baseline, baseline_path, made, read_baseline
-from evals.errors import BadBaseline, EvalError
+from evals.errors import BadBaseline
 from evals.gate import Verdict, judged
 from evals.junit import junit
 from evals.page import page
 from evals.progress import Progress
 from evals.prompts import prompts_of
-from evals.records import Record, RecordsFile
+from evals.records import Record, RecordsFile, Reuse
 from evals.report import markdown
 from evals.rows import Row, chosen, dataset_digest, read_rows
 from evals.runner import Agent, Limits, ask_all
@@ -49,8 +49,8 @@ class Plan:
     baseline: Path | None = None
     """Another baseline than the dataset's own."""
 
-    reuse: bool = False
-    """Take the answers of a finished evaluation where nothing has changed since."""
+    reuse: Reuse = "stopped"
+    """Which answers of an earlier evaluation are taken where nothing has changed since."""
 
     out: Path = OUT
 
@@ -59,6 +59,14 @@ class Plan:
         """Whether rows are left out on purpose."""
         return self.count is not None or self.half is not None
 
+    def rows(self) -> list[Row]:
+        """The dataset's rows that are to be asked.
+
+        Raises:
+            BadDataset: a line of the dataset is no row, or there are none.
+        """
+        return chosen(read_rows(self.dataset), count=self.count, half=self.half)
+
     @property
     def baseline_path(self) -> Path:
         """A mutant is judged by the baseline of what it was made of. Each judge has one: they differ in strictness."""
@@ -66,14 +74,16 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where records, scores and reports go."""
+        """Where records, scores and reports go; those of a sample beside those of all rows."""
         target = self.target
         parts = [
             self.dataset.stem,
             target.asked,
             target.model,
-            target.app or target.url,
+            target.app or (target.url and target.place),
             self.judge and f"by {self.judge}",
+            self.half,
+            f"{self.count} rows" if self.count else None,
         ]
         return self.out / "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts if part)
 
@@ -112,16 +122,18 @@ def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
         BadDataset: a line of the dataset is no row.
         AgentUnreachable: nothing answers.
     """
-    rows = chosen(read_rows(plan.dataset), count=plan.count, half=plan.half)
-    file = RecordsFile(plan.folder / "records.jsonl", subject(plan), reuse=plan.reuse)
+    rows = plan.rows()
+    # Before the asking: files that are edited meanwhile are not what was asked.
+    about = subject(plan)
+    file = RecordsFile(plan.folder / "records.jsonl", about, reuse=plan.reuse)
     records = asyncio.run(ask_all(rows, agent, file, limits=plan.limits, progress=progress))
-    return judge(plan, rows, records)
+    return judge(plan, rows, records, about)
 
 
-def judge(plan: Plan, rows: Sequence[Row], records: Sequence[Record]) -> Evaluation:
-    """Score records, and compare with the baseline where there is one."""
+def judge(plan: Plan, rows: Sequence[Row], records: Sequence[Record], about: Mapping[str, Any]) -> Evaluation:
+    """Score records, and compare with the baseline where there is one. `about` is their `subject`."""
     prompts = prompts_of(Path("langgraph.json"), plan.target.graph)
-    run = subject(plan) | {
+    run = dict(about) | {
         "dataset_digest": dataset_digest(rows),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "sample": plan.sample,
@@ -132,7 +144,8 @@ def judge(plan: Plan, rows: Sequence[Row], records: Sequence[Record]) -> Evaluat
 def compared(plan: Plan, rows: Sequence[Row], records: Sequence[Record], scores: Scores) -> Evaluation:
     """Scores beside the baseline: the judge's own, else the one without judges, which then lacks their metrics."""
     without = baseline_path(plan.dataset, plan.target.model, plan.target.graph)
-    path = without if plan.judge and not plan.baseline_path.exists() else plan.baseline_path
+    own = plan.baseline is not None or plan.baseline_path.exists()
+    path = plan.baseline_path if own or not plan.judge else without
     try:
         baseline = read_baseline(path)
     except BadBaseline:
@@ -147,18 +160,17 @@ def with_conversations(evaluation: Evaluation, agent: Agent) -> Evaluation:
     """Have the judge's model talk with the agent, while it is served.
 
     Raises:
-        EvalError: there is no judge, or it or MLflow cannot be reached.
+        EvalError: the judge or MLflow cannot be reached.
     """
     plan = evaluation.plan
-    if plan.conversations:
-        if plan.judge is None:
-            raise EvalError("conversations are simulated by the judge's model; give JUDGE too")
+    if plan.conversations and plan.judge:
         from evals.simulating import simulate
 
         held = simulate(
             evaluation.rows, agent, count=plan.conversations, judge=plan.judge, target=plan.target, limits=plan.limits
         )
         evaluation.scores.conversations = [asdict(one) for one in held]
+        return compared(plan, evaluation.rows, evaluation.records, evaluation.scores)
     return evaluation
 
 
@@ -199,6 +211,8 @@ def write(evaluation: Evaluation) -> Path:
     (folder / "report.md").write_text(markdown(scores, verdict, evaluation.baseline), encoding="utf-8")
     html = page(scores, verdict, evaluation.baseline, rows=evaluation.rows, records=evaluation.records)
     (folder / PAGE).write_text(html, encoding="utf-8")
+    # Without a baseline there is no verdict, and an earlier one must not be taken for it.
+    (folder / "junit.xml").unlink(missing_ok=True)
     if verdict is not None:
         (folder / "junit.xml").write_text(junit(scores, verdict), encoding="utf-8")
     return folder
@@ -208,18 +222,29 @@ def rewrite_baseline(evaluation: Evaluation) -> Path:
     """Make these scores the baseline.
 
     Raises:
-        BadBaseline: rows are missing, a scorer failed, or only a sample was asked: what was not judged cannot be one.
+        BadBaseline: rows are missing or were not answered at all, a scorer failed, or only a sample was asked: what
+            was not judged cannot be one.
     """
     scores, path = evaluation.scores, evaluation.plan.baseline_path
-    failed = sorted({scorer for row in scores.rows.values() for scorer in row.errors})
-    if scores.missing or failed or evaluation.plan.sample:
-        what = (
-            f"{len(scores.missing)} rows were not asked" if scores.missing else f"scorers failed: {', '.join(failed)}"
-        )
-        reason = "only a sample was asked; leave ROWS and HALF out" if evaluation.plan.sample else what
+    if reason := _unfit(evaluation):
         raise BadBaseline(f"the baseline was not rewritten: {reason}")
     exact = evaluation.plan.target.model == SCRIPTED and evaluation.plan.judge is None
     noise: Literal["exact", "interval"] = "exact" if exact else "interval"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(made(scores, noise=noise, before=evaluation.baseline).text(), encoding="utf-8")
     return path
+
+
+def _unfit(evaluation: Evaluation) -> str:
+    """Why these scores are no baseline; empty where they are one."""
+    scores = evaluation.scores
+    if evaluation.plan.sample:
+        return "only a sample was asked; leave ROWS and HALF out"
+    if scores.missing:
+        return f"{len(scores.missing)} rows were not asked"
+    if failed := sorted({scorer for row in scores.rows.values() for scorer in row.errors}):
+        return f"scorers failed: {', '.join(failed)}"
+    # A service that is down would be compared with itself from now on.
+    if dead := [record.id for record in evaluation.records if record.last.status in ("none", "refused")]:
+        return f"{len(dead)} rows got no response: {', '.join(dead[:5])}; see the report, and FRESH=1 asks them again"
+    return ""

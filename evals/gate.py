@@ -63,7 +63,7 @@ def judged(scores: Scores, baseline: Baseline, *, sample: bool = False) -> Verdi
     """Compare. `sample`: fewer rows than the dataset has were asked for; the baseline's others are left out."""
     verdict = Verdict()
     verdict.failures += _rows(scores, baseline, sample)
-    verdict.failures += _scorers(scores)
+    verdict.failures += [*_scorers(scores), *_conversations(scores)]
     same = [name for name in scores.rows if name in baseline.rows]
     for name, found in _over(baseline, same, sample).items():
         verdict.baseline[name] = found
@@ -114,6 +114,12 @@ def _scorers(scores: Scores) -> Iterator[Failure]:
         yield Failure(metric=f"scorer {scorer}", kind="scorer", message=message, rows=tuple(names))
 
 
+def _conversations(scores: Scores) -> Iterator[Failure]:
+    """Their figures are not looked at, as no two are alike; that they were held and judged is."""
+    if failed := [f"{one['row']} ({', '.join(one['errors'])})" for one in scores.conversations if one["errors"]]:
+        yield Failure(metric="conversations", kind="scorer", message=f"failed: {_few(failed)}")
+
+
 def _over(baseline: Baseline, same: Sequence[str], sample: bool) -> dict[str, float]:
     """The baseline's metrics, over these rows alone where they are a sample."""
     if not sample:
@@ -140,7 +146,11 @@ def _metric(
         for one in same
         if figure in baseline.rows[one]["values"]
     ]
-    if gone := [one for one, now, _ in pairs if now is None]:
+    # What a judge says is not for a row any more is none that it lacks.
+    gone = [one for one, now, _ in pairs if now is None and figure not in scores.rows[one].notes]
+    if figure in UNSTEADY and limit.n == len(baseline.rows):
+        gone += [one for one, row in scores.rows.items() if row.values.get(figure) is None]
+    if gone:
         message = f"has no value any more for {len(gone)} rows: {_few(gone)}"
         yield Failure(metric=name, kind="missing", message=message, rows=tuple(gone))
     values = [v for row in scores.rows.values() if (v := row.values.get(figure)) is not None]

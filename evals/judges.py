@@ -23,7 +23,7 @@ Verdicts = Callable[..., Any]
 
 
 class NoVerdict(Exception):
-    """A judge answered, and not with a verdict."""
+    """A judge answered, and not with a verdict; or it could not be asked. The message is ours."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Judge:
         """Why it is not asked about this row; None where it is.
 
         Raises:
-            LookupError: it should be, and cannot.
+            NoVerdict: it should be, and cannot.
         """
         unasked = self.asked(row, record, passages)
         if unasked is None and not record.last.answer.strip() and not self.part:
@@ -160,14 +160,14 @@ def _retrieved(row: Row, record: Record, passages: bool) -> Unasked | None:
         return None
     if record.last.retrieved:
         # Somebody must look into this: passages without their texts cannot be judged.
-        raise LookupError(NO_SPAN)
+        raise NoVerdict(NO_SPAN)
     # What an answer lacks counts: without the documents it needed it stands on nothing.
     return (0.0 if row.expectations.documents else None), NO_PASSAGES
 
 
 def named(error: BaseException) -> str:
     """What went wrong, in MLflow's code or our words; the whole message is with the trace."""
-    if isinstance(error, NoVerdict | LookupError):
-        return str(error.args[0])
+    if isinstance(error, NoVerdict):
+        return str(error)
     code = getattr(error, "error_code", None)
     return f"{type(error).__name__} {code}" if code else type(error).__name__

@@ -155,6 +155,11 @@ def _trace(inputs: Any, answer: str) -> Any:
     return mlflow.get_trace(span.trace_id, flush=True)
 
 
+def asked_of(row: Row) -> dict[str, Any]:
+    """All that the row asks: MLflow's datasets tell rows apart by it."""
+    return {"input": list(row.input), **({"turns": list(row.turns)} if row.turns else {})}
+
+
 def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: str) -> str:
     """The dataset in MLflow, by name, with these rows and as an input of the run; else why there is none."""
     from mlflow import MlflowClient
@@ -163,7 +168,7 @@ def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: st
 
     name = os.environ.get("EVAL_DATASET", f"{scores.run['dataset']}-{dataset_digest(rows)}")
     records = [
-        {"inputs": {"input": list(row.input)}, "expectations": expectations_of(row), "tags": {"row": row.id}}
+        {"inputs": asked_of(row), "expectations": expectations_of(row), "tags": {"row": row.id, **row.tags}}
         for row in rows
     ]
     try:

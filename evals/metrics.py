@@ -15,7 +15,10 @@ class Metric:
     better: Literal["higher", "lower"] = "higher"
     unit: str = ""
     never_worse: bool = False
-    """Of promises the code keeps whatever the model says: their floor is 1."""
+    """Of promises the code keeps whatever the model says: their floor is what they were."""
+
+    steady: bool = False
+    """Of what a model or a network breaks once in a while, and a fault of the service every time: little may fall."""
 
     ranking: bool = False
     """Of the order of passages, which every edit of a document may move a little."""
@@ -41,8 +44,8 @@ METRICS: Mapping[str, Metric] = {
     "citations_valid": Metric(figure="citations_valid", never_worse=True),
     "citation_recall": Metric(figure="citation_recall"),
     "no_leak": Metric(figure="no_leak", never_worse=True),
-    "no_error": Metric(figure="no_error"),
-    "well_formed": Metric(figure="well_formed"),
+    "no_error": Metric(figure="no_error", steady=True),
+    "well_formed": Metric(figure="well_formed", steady=True),
     "first_token_seconds_p50": Metric(figure="first_token_seconds", summed=_p(0.5), better="lower", unit="s"),
     "first_token_seconds_p95": Metric(figure="first_token_seconds", summed=_p(0.95), better="lower", unit="s"),
     "seconds_p50": Metric(figure="seconds", summed=_p(0.5), better="lower", unit="s"),

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from evals.errors import BadRecords
 
 Json = Mapping[str, Any]
+
+Reuse = Literal["none", "stopped", "finished"]
 
 FINISHED = {"finished": True}
 """The last line of a run that asked every row."""
@@ -84,10 +86,11 @@ class Record:
 class RecordsFile:
     """Records appended row by row. The first line says of what; the last, once all is done, that it is finished.
 
-    With `reuse`, the records of a finished run of the same subject are taken too, as those of a stopped one always are.
+    `reuse` says which records of an earlier run of the same subject are taken: of one that was stopped, of a finished
+    one too, or none.
     """
 
-    def __init__(self, path: Path, subject: Json, *, reuse: bool = False) -> None:
+    def __init__(self, path: Path, subject: Json, *, reuse: Reuse = "stopped") -> None:
         self.path = path
         self._subject = dict(subject)
         self._reuse = reuse
@@ -115,10 +118,12 @@ class RecordsFile:
             file.write(_line(value))
 
     def _earlier(self) -> dict[str, Record] | None:
-        if not self.path.exists():
+        if self._reuse == "none" or not self.path.exists():
             return None
         lines = _parsed(self.path)
-        if not lines or lines[0] != {"subject": self._subject} or (lines[-1] == FINISHED and not self._reuse):
+        if not lines or lines[0] != {"subject": self._subject}:
+            return None
+        if lines[-1] == FINISHED and self._reuse != "finished":
             return None
         lines = [line for line in lines if line != FINISHED]
         records = [Record.of(line) for line in lines[1:]]
@@ -142,7 +147,8 @@ def read_records(path: Path) -> tuple[Json, list[Record]]:
 
 
 def _parsed(path: Path) -> list[Any]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # As bytes: an answer may hold Unicode's line separators, and a last line may end within a character.
+    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     values = []
     for number, line in enumerate(lines, 1):
         try:

@@ -93,7 +93,8 @@ def read_rows(path: Path) -> list[Row]:
     rows: list[Row] = []
     seen: dict[str, int] = {}
     asked: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: a text may hold the line separators of Unicode.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         row = read_row(line, f"{path}:{number}")
@@ -146,7 +147,8 @@ def read_row(line: str, where: str) -> Row:
 
 def digest_of(value: Any) -> str:
     """A short hash of a JSON value, the same for the same content."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def dataset_digest(rows: Sequence[Row]) -> str:
@@ -157,8 +159,14 @@ def dataset_digest(rows: Sequence[Row]) -> str:
 def chosen(
     rows: Sequence[Row], *, count: int | None = None, half: Literal["tuning", "held_out"] | None = None
 ) -> list[Row]:
-    """The rows of one half, and of these `count`: always the same ones, rare kinds beyond their share."""
+    """The rows of one half, and of these `count`: always the same ones, rare kinds beyond their share.
+
+    Raises:
+        BadDataset: there are none.
+    """
     rows = [row for row in rows if half is None or row.tags.get("half") == half]
+    if not rows:
+        raise BadDataset(f"no row of the dataset has the tag half={half}; leave HALF out", param="half")
     if count is None or count >= len(rows):
         return rows
     kinds: dict[str, list[Row]] = {}
@@ -242,12 +250,14 @@ class _Reader:
             if not isinstance(arguments, dict):
                 raise self._wrong(f"{name}[{place}].arguments", "must be an object")
             values = {key: tuple(one) if isinstance(one, list) else (one,) for key, one in arguments.items()}
+            if empty := [key for key, one in values.items() if not one]:
+                raise self._wrong(f"{name}[{place}].arguments.{empty[0]}", "must name at least one alternative")
             calls.append(ExpectedCall(name=self.text(call.get("name"), f"{name}[{place}].name"), arguments=values))
         return tuple(calls)
 
     def flag(self, expected: Mapping[str, Any], field_name: str) -> bool | None:
         value = expected.get(field_name)
-        if value not in (None, True, False):
+        if value is not None and not isinstance(value, bool):
             raise self._wrong(f"expectations.{field_name}", "must be true or false")
         return value
 

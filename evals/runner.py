@@ -120,14 +120,27 @@ async def _turn(
                     continue
                 if response.status_code != 200:
                     return await _refused(response, listener, began, agent)
-                async for line in response.aiter_lines():
+                async for line in _lines(response):
                     listener.feed(line, seconds=time.perf_counter() - began)
-        except httpx.ConnectError:
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             raise AgentUnreachable(f"nothing answers at {agent.url}; see that the service runs there") from None
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise AgentUnreachable(f"{agent.url!r} is no address; give URL as http://host:port") from None
         except httpx.HTTPError as error:
             listener.turn.error = {"code": "stream_broken", "message": type(error).__name__}
         break
     return listener.end(seconds=time.perf_counter() - began)
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """The body's lines; httpx would also end one at Unicode's separators, which may stand in an answer."""
+    rest = ""
+    async for text in response.aiter_text():
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            yield line.removesuffix("\r")
+    if rest:
+        yield rest
 
 
 async def _refused(response: httpx.Response, listener: Listener, began: float, agent: Agent) -> Turn:

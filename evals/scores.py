@@ -44,7 +44,7 @@ class Scores:
     """Records of no row of the dataset."""
 
     conversations: list[dict[str, Any]] = field(default_factory=list)
-    """Simulated ones: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. No gate looks at them."""
+    """Simulated ones: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. Errors shut the gate, figures do not."""
 
     def metrics(self, ids: Sequence[str] | None = None) -> dict[str, tuple[float, int]]:
         """Value and number of rows of each metric, over all rows or over these."""

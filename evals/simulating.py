@@ -60,9 +60,18 @@ def simulate(
         with IMPORTING:
             import mlflow
             import mlflow.genai
-            from mlflow.exceptions import MlflowException
             from mlflow.genai.simulators import ConversationSimulator
+            from mlflow.genai.simulators.simulator import SimulatedUserAgent
+
+        class User(SimulatedUserAgent):
+            """MLflow logs what goes wrong in a conversation and ends it; here it is an error of the conversation."""
+
+            def generate_message(self, context: Any) -> Any:
+                with _failing(conversations[context.goal], "simulator"):
+                    return super().generate_message(context)
+
         simulator = ConversationSimulator(
+            user_agent_class=User,
             test_cases=[{"goal": goal, "context": {"goal": goal}} for goal in conversations],
             max_turns=TURNS,
             user_model=model,
@@ -74,8 +83,8 @@ def simulate(
                     predict_fn=_answering(agent, limits, conversations),
                     scorers=list(_judges(model, conversations)),
                 )
-            except MlflowException as error:
-                # It says so when no conversation at all came about.
+            except Exception as error:
+                # MLflow says so when no conversation at all came about.
                 for one in conversations.values():
                     one.errors.setdefault("simulator", named(error))
     for one in conversations.values():
@@ -101,10 +110,20 @@ def _judge_beside(target: Target, judge: str) -> Iterator[str]:
         yield model
 
 
+@contextmanager
+def _failing(conversation: Conversation, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        conversation.errors[what] = named(error)
+        raise
+
+
 def _answering(agent: Agent, limits: Limits, conversations: Mapping[str, Conversation]) -> Any:
     def answer(input: list[dict[str, Any]], goal: str, mlflow_session_id: str) -> dict[str, Any]:
         into = conversations[goal]
-        turn = asyncio.run(ask_once(agent, input, limits))
+        with _failing(into, "agent"):
+            turn = asyncio.run(ask_once(agent, input, limits))
         into.turns.append({"question": turn.question, "answer": turn.answer})
         into.trace_ids += [turn.trace_id] if turn.trace_id else []
         if turn.status != "completed":

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -23,6 +22,8 @@ SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
 MUTANTS = Path(__file__).with_name("mutants") / "langgraph.json"
 SCRIPT = Path(__file__).with_name("scripted")
 START_SECONDS = 120
+DECISIVE = ("index", "local_weights", "min_score", "max_steps", "max_tool_calls", "max_seconds", "max_output_tokens")
+"""Settings that answers depend on, besides the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,8 @@ class Target:
 
     @property
     def place(self) -> str:
-        """Where it is, for the records."""
-        return self.url or (f"app {self.app}" if self.app else "in process")
+        """Where it is, for the records; without credentials that its address may hold."""
+        return (self.url and _bare(self.url)) or (f"app {self.app}" if self.app else "in process")
 
     def version(self) -> str:
         """Changes with everything in the checkout that answers may depend on; the place alone for one elsewhere."""
@@ -69,9 +70,13 @@ class Target:
         import graph_agent
 
         files = {path for folder in folders for path in folder.glob("*.*")}
+        files |= {path for name in ("docs", "graphs") for path in (root / name).rglob("*.*")}
         files |= set(Path(graph_agent.__file__).parent.rglob("*.py"))
+        files |= {Path(__file__).with_name(name) for name in ("runner.py", "wire.py")}
         for path in sorted(path.resolve() for path in files if path.suffix in (".py", ".md", ".json")):
             digest.update(path.name.encode() + path.read_bytes())
+        settings = Settings.from_environment(None, config=self.config)
+        digest.update(repr([getattr(settings, name) for name in DECISIVE]).encode())
         return digest.hexdigest()[:16]
 
 
@@ -122,12 +127,9 @@ def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
         with scripted_workspace(Path.cwd(), settings) as variables:
             yield settings, variables
     elif target.model == LOCAL:
-        from graph_agent.local.dev import PATIENCE, LocalWorkspace
+        from graph_agent.local.dev import LocalWorkspace, patient
 
-        longer: dict[str, Any] = {
-            name: value for name, value in PATIENCE.items() if f"{PREFIX}{name.upper()}" not in os.environ
-        }
-        settings = replace(settings, model="databricks:local-model", **longer)
+        settings = replace(patient(settings, os.environ), model="databricks:local-model")
         # It indexes what lies beside the list of graphs.
         with LocalWorkspace(replace(settings, config=Path("langgraph.json"))) as workspace:
             found: dict[str, str] = {}
@@ -164,6 +166,21 @@ def _ready(client: httpx.Client) -> bool:
         return client.get("/ready").status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def is_address(url: str) -> bool:
+    """Whether something may be asked there."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return address.scheme in ("http", "https") and bool(address.host)
+
+
+def _bare(url: str) -> str:
+    """An address with neither user, password nor query."""
+    address = httpx.URL(url)
+    return str(address.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
 
 
 def _bearer(settings: Settings) -> dict[str, str]:

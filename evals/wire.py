@@ -38,10 +38,13 @@ class Listener:
             event = json.loads(line.removeprefix("data: "))
         except ValueError:
             return self._problem("a frame that is no JSON")
-        if "trace_id" in event and "type" not in event:
+        if isinstance(event, dict) and "trace_id" in event and "type" not in event:
             self.turn.trace_id = event["trace_id"]
             return None
-        return self._event(event, seconds)
+        try:
+            return self._event(event, seconds)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return self._problem(f"an event that cannot be read ({type(error).__name__}): {line[6:46]!r}")
 
     def end(self, *, seconds: float) -> Turn:
         """The stream is over; the turn."""
@@ -128,7 +131,8 @@ class Listener:
             elif item["type"] == "message" and item.get("phase") != "commentary":
                 # Which message was the answer is only known at the end.
                 turn.answer += text_of(item)
-                turn.cited += [note["url"] for part in item["content"] for note in part.get("annotations") or []]
+                notes = [note for part in item["content"] for note in part.get("annotations") or []]
+                turn.cited += [note["url"] for note in notes if note.get("type") == "url_citation"]
 
     def _problem(self, what: str) -> None:
         if len(self.turn.problems) < 20:

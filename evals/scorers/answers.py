@@ -7,26 +7,56 @@ from evals.records import Record
 from evals.rows import Row
 
 DECLINED = re.compile(
-    r"documents? (?:do|does) not (?:answer|say|mention|state)|(?:do not|don't) know|cannot answer|not answered", re.I
+    r"\b(?:documents?|documentation|docs|passages?)\b[^.?!]{0,40}\b(?:do|does|did)(?: not|n't) "
+    r"(?:answer|say|mention|state|contain|provide|specify|cover|tell|include|give)"
+    r"|\b(?:do not|don't) know\b|\b(?:cannot|can't|could not|couldn't) (?:answer|find)\b"
+    r"|\b(?:is|are) not (?:answered|mentioned|stated|specified|covered) (?:by|in) the ",
+    re.I,
 )
+AND_YET = re.compile(r"\b(?:but|however)\b", re.I)
 LONGEST_DECLINE = 200
 """Characters; a longer answer that also says that something is not known does answer."""
 
+_PASSAGE = re.compile(r"\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
+SHORT_WORD = 3
+"""Letters; a word as short stands in many others."""
+
 
 def facts(row: Row, record: Record) -> Mapping[str, float | None]:
-    """`facts_covered`: the share of the facts that stand in the answer, in one of their wordings, in any case."""
+    """`facts_covered`: the share of the facts that stand in the answer, in one of their wordings, in any case.
+
+    Numbers of passages, such as [1], are none of the answer's.
+    """
     wanted = row.expectations.facts
     if wanted is None:
         return {"facts_covered": None}
-    text = " ".join(record.last.answer.lower().split()) if is_answered(row, record) else ""
-    return {"facts_covered": sum(any(one.lower() in text for one in group) for group in wanted) / len(wanted)}
+    said = _PASSAGE.sub("", record.last.answer) if is_answered(row, record) else ""
+    return {"facts_covered": sum(any(stands_in(one, said) for one in group) for group in wanted) / len(wanted)}
+
+
+def stands_in(fact: str, text: str) -> bool:
+    """Whether a text says the fact: 30 is not said by 300, nor no by notice; longer words may be part of others.
+
+    A whole number may be written with zeros behind a point; a decimal one may have more digits.
+    """
+    fact, text = " ".join(fact.lower().split()), " ".join(text.lower().split())
+    before = after = ""
+    if fact[:1].isdigit():
+        before = r"(?<!\d)(?<!\d[.,])"
+    if fact.isdigit():
+        after = r"(?!\d|,\d|\.(?!0+(?!\d))\d)"
+    elif fact.isalpha() and len(fact) <= SHORT_WORD:
+        before, after = r"(?<!\w)", r"(?!\w)"
+    return bool(re.search(before + re.escape(fact) + after, text))
 
 
 def declines(row: Row, record: Record) -> Mapping[str, float | None]:
     """`declined_when_must`, and `answered_when_must`: something else than a refusal was said."""
     must = row.expectations.must_decline
     return {
-        "declined_when_must": None if must is not True else float(declined(record.last.answer)),
+        "declined_when_must": None
+        if must is not True
+        else float(is_answered(row, record) and declined(record.last.answer)),
         "answered_when_must": None
         if must is not False
         else float(is_answered(row, record) and bool(record.last.answer.strip()) and not declined(record.last.answer)),
@@ -34,8 +64,10 @@ def declines(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def declined(text: str) -> bool:
-    """Whether the answer says that the documents do not tell."""
-    return bool(DECLINED.search(text)) and len(text) < LONGEST_DECLINE
+    """Whether the answer says that the documents do not tell, and nothing else."""
+    text = text.replace("\u2019", "'")
+    found = DECLINED.search(text)
+    return found is not None and len(text) < LONGEST_DECLINE and not AND_YET.search(text, found.end())
 
 
 def is_answered(row: Row, record: Record) -> bool:

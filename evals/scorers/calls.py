@@ -7,6 +7,7 @@ from typing import Any
 from evals.records import Record
 from evals.rows import ExpectedCall, Row
 from evals.scorers.answers import is_answered
+from evals.scorers.pairing import best_pairs
 
 HANDOFF = "transfer_to_"
 
@@ -39,20 +40,9 @@ def _own(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> l
 
 
 def _matched(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The worth of each pair, the best pairs first; no call counts twice."""
-    pairs = sorted(
-        ((worth(one, call), i, j) for i, one in enumerate(wanted) for j, call in enumerate(made)),
-        key=lambda pair: (-pair[0], pair[1:]),
-    )
-    used_wanted: set[int] = set()
-    used_made: set[int] = set()
-    values = []
-    for value, i, j in pairs:
-        if value > 0 and i not in used_wanted and j not in used_made:
-            values.append(value)
-            used_wanted.add(i)
-            used_made.add(j)
-    return values
+    """The worth of each pair; no call counts twice."""
+    table = [[worth(one, call) for call in made] for one in wanted]
+    return [table[i][j] for i, j in best_pairs(table)]
 
 
 def worth(wanted: ExpectedCall, made: Mapping[str, Any]) -> float:
@@ -81,11 +71,11 @@ def _argument(call: Mapping[str, Any], name: str) -> Any:
 
 def fits(given: Any, values: Sequence[Any]) -> bool:
     """Whether the argument is one of the values: numbers as numbers, texts whatever their case and white space."""
-    return any(_same(given, one) for one in values)
+    return any(given is one if None in (given, one) else _same(given, one) for one in values)
 
 
 def _same(given: Any, wanted: Any) -> bool:
     try:
         return abs(float(given) - float(wanted)) < 1e-6
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return re.sub(r"\s", "", str(given)).lower() == re.sub(r"\s", "", str(wanted)).lower()

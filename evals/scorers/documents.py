@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from evals.records import Record, Turn
 from evals.rows import Group, Row
 from evals.scorers.answers import is_answered
+from evals.scorers.pairing import best_pairs
 
 BEST = 5
 """Passages looked at, from the first."""
@@ -26,8 +27,8 @@ def retrieval(row: Row, record: Record) -> Mapping[str, float | None]:
         return {"recall_at_5": None, "mrr": None, "ndcg_at_5": None}
     turn = record.last if is_answered(row, record) else Turn(question="")
     ranks = _first_ranks(wanted, [file_of(str(source["doc_uri"])) for source in turn.retrieved])
-    gained = sum(1 / math.log2(rank + 1) for rank in ranks if rank <= BEST)
-    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(len(wanted), BEST) + 1))
+    gained = sum(gain(rank) for rank in ranks if rank <= BEST)
+    ideal = sum(gain(rank) for rank in range(1, min(len(wanted), BEST) + 1))
     return {
         "recall_at_5": sum(rank <= BEST for rank in ranks) / len(wanted),
         "mrr": 1 / min(ranks) if ranks else 0.0,
@@ -61,13 +62,14 @@ def _validity(record: Record) -> float:
 
 
 def _first_ranks(wanted: Sequence[Group], files: Sequence[str]) -> list[int]:
-    """From 1: where each document that was found stands first; no place counts for two."""
-    ranks: list[int] = []
-    for group in wanted:
-        rank = next((n for n, file in enumerate(files, 1) if file in group and n not in ranks), None)
-        if rank is not None:
-            ranks.append(rank)
-    return ranks
+    """From 1: where each document that was found stands first, as far up as can be; no place counts for two."""
+    table = [[gain(rank) if file in group else 0.0 for rank, file in enumerate(files, 1)] for group in wanted]
+    return [place + 1 for _, place in best_pairs(table)]
+
+
+def gain(rank: int) -> float:
+    """What a document at this rank is worth, as in nDCG."""
+    return 1 / math.log2(rank + 1)
 
 
 def file_of(address: str) -> str:

@@ -15,6 +15,13 @@ def effort(row: Row, record: Record) -> Mapping[str, float | None]:
     return {
         "first_token_seconds": max(firsts),
         "seconds": max(turn.seconds for turn in record.turns),
-        "input_tokens": float(sum(turn.usage.get("input_tokens") or 0 for turn in record.turns)),
-        "output_tokens": float(sum(turn.usage.get("output_tokens") or 0 for turn in record.turns)),
+        "input_tokens": _tokens(record, "input_tokens"),
+        "output_tokens": _tokens(record, "output_tokens"),
     }
+
+
+def _tokens(record: Record, kind: str) -> float | None:
+    """Of all turns; none where a completed turn does not tell, as a usage that is not reported is not zero."""
+    if any(kind not in turn.usage for turn in record.turns if turn.status == "completed"):
+        return None
+    return float(sum(turn.usage.get(kind) or 0 for turn in record.turns))

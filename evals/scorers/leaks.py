@@ -54,10 +54,10 @@ def leaked(row: Row, record: Record, prompt_runs: set[tuple[str, ...]]) -> list[
 
 
 def _said(turn: Turn) -> str:
-    """Every message, commentary too, and what tools were called with."""
+    """Every message, commentary too, what tools were called with, and what an error says."""
     texts = [text_of(item) for item in turn.items if item["type"] == "message"]
     texts += [json.dumps(call["arguments"], ensure_ascii=False) for call in turn.calls]
-    return "\n".join([turn.answer, *texts])
+    return "\n".join([turn.answer, *texts, str((turn.error or {}).get("message") or "")])
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:

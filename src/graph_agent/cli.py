@@ -15,7 +15,11 @@ from graph_agent.settings import Settings
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status. Ends the process itself after commands that serve."""
-    options = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # What stands behind `eval` is for the evaluation's own parser; this one would take flags for its own.
+    end = 1 if arguments[:1] == ["eval"] else len(arguments)
+    options = _parser().parse_args(arguments[:end])
+    options.arguments = arguments[end:]
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         status: int = options.run(options)
@@ -46,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     studio = commands.add_parser("studio", help="LangGraph Studio's server on the same graphs, and the local workspace")
     studio.add_argument("--config", type=Path, metavar="FILE", help="the list of graphs (default: langgraph.json)")
-    studio.add_argument("--port", type=int, default=2024, dest="studio_port", metavar="P", help="port (default: 2024)")
+    studio.add_argument("--port", type=_port, default=2024, dest="studio_port", metavar="P", help="default: 2024")
     studio.add_argument("--no-reload", action="store_true", help="keep the graphs as they were at start")
     studio.add_argument(
         "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
@@ -62,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     graph.set_defaults(run=_graph)
 
     traces = commands.add_parser("traces", help="look at the local traces in MLflow's own pages")
-    traces.add_argument("--port", type=int, default=5000, dest="traces_port", metavar="P", help="port (default: 5000)")
+    traces.add_argument("--port", type=_port, default=5000, dest="traces_port", metavar="P", help="default: 5000")
     traces.set_defaults(run=_traces)
 
     workspace = commands.add_parser("workspace", help="the local workspace alone, for the environment's credentials")
@@ -86,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     add_log_model(commands)
 
     evaluation = commands.add_parser("eval", help="what make eval runs, in a checkout; eval add TRACE_ID makes a row")
-    evaluation.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="as of python -m evals")
     evaluation.set_defaults(run=_eval)
 
     deploy = commands.add_parser("deploy", help="ship the app to Databricks Apps, and roll back if it does not answer")
@@ -104,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--config", type=Path, metavar="FILE")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
 
 
 def _service_options(parser: argparse.ArgumentParser) -> None:

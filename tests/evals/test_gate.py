@@ -79,6 +79,36 @@ def test_a_row_that_has_no_value_any_more_shuts_the_gate() -> None:
     assert found.failures[0].rows == ("r0",)
 
 
+def test_tokens_that_are_not_reported_any_more_shut_the_gate() -> None:
+    before: Columns = GOOD | {"input_tokens": [800.0] * 10, "seconds": [1.0] * 10}
+    now: Columns = before | {"input_tokens": [800.0] * 9 + [None]}
+    assert kinds(verdict(now, before)) == {("input_tokens", "missing")}
+    assert verdict(before, before).passed
+
+
+def test_a_row_that_a_judge_is_not_for_any_more_lacks_nothing() -> None:
+    before: Columns = GOOD | {"judge_groundedness": [1.0] * 10}
+    now = scores(GOOD | {"judge_groundedness": [1.0] * 9 + [None]})
+    assert not judged(now, baseline(before, "interval")).passed
+    now.rows["r9"].notes["judge_groundedness"] = "nothing was retrieved"
+    assert judged(now, baseline(before, "interval")).passed
+
+
+def test_a_service_that_fails_now_and_then_shuts_the_gate_with_noise_too() -> None:
+    before: Columns = {"no_error": [1.0] * 90, "facts_covered": [1.0] * 90}
+    for failed, passes in ((2, True), (3, False), (15, False)):
+        values: list[float | None] = [1.0] * (90 - failed) + [0.0] * failed
+        assert verdict(before | {"no_error": values}, before, "interval").passed is passes
+
+
+def test_a_conversation_that_failed_shuts_the_gate_and_what_was_said_of_it_does_not() -> None:
+    one = {"goal": "g", "row": "r1", "turns": [], "values": {"conversation_calm": 0.0}, "errors": {}, "trace_ids": []}
+    assert judged(scores(GOOD, conversations=[one]), baseline(GOOD)).passed
+    failed = one | {"errors": {"agent": "ConnectError"}}
+    (failure,) = judged(scores(GOOD, conversations=[one, failed]), baseline(GOOD)).failures
+    assert (failure.metric, failure.message) == ("conversations", "failed: r1 (agent)")
+
+
 def test_a_metric_that_is_not_in_the_baseline_shuts_the_gate() -> None:
     assert kinds(verdict(GOOD | {"judge": [1.0] * 10}, GOOD)) == {("judge", "new")}
 

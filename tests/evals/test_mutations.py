@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evals.__main__ import main
@@ -16,6 +17,7 @@ from evals.gate import Verdict, judged
 from evals.mutations import MUTATIONS
 from evals.progress import Silent
 from evals.runner import Agent
+from evals.serving import serving
 from evals.targets import MUTANTS, Target, opened
 
 SMOKE = DATASETS / "smoke.jsonl"
@@ -159,6 +161,45 @@ def test_a_baseline_takes_the_answers_of_the_last_evaluation_and_asks_only_what_
     assert said("baseline", 3, "--fresh") == "asking 3 rows"
     # What the page shows is the comparison with the baseline before.
     assert "compared with the baseline" in next((tmp_path / "out").rglob("report.html")).read_text()
+
+
+def test_what_reached_nothing_is_no_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(broken) as url:
+        to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
+        assert main(["baseline", *to]) == 2
+    assert "18 rows got no response" in capsys.readouterr().err
+    assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--url", "localhost:8000"], "give it as http"),
+        (["--url", "http://[::1"], "give it as http"),
+        (["--conversations", "2"], "give JUDGE too"),
+        (["--half", "tuning"], "half=tuning"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_before_anything_starts(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_neither_a_password_nor_a_query_of_an_address_is_kept() -> None:
+    target = Target(url="https://bob:hunter2@host:8443/agent?key=k")
+    assert target.place == "https://host:8443/agent"
+    assert "hunter2" not in str(Plan(target=target, dataset=SMOKE).folder)
+
+
+def test_a_sample_is_kept_beside_the_whole() -> None:
+    folders = {Plan(target=Target(), dataset=SMOKE, count=count).folder.name for count in (None, 3, 5)}
+    assert folders == {"smoke-scripted", "smoke-scripted-3_rows", "smoke-scripted-5_rows"}
 
 
 def test_the_command_ends_with_2_when_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,11 @@ def test_a_row_holds_what_its_line_says() -> None:
         (row(expectations={"documents": [[]]}), r"expectations\.documents\[0\] must name"),
         (row(expectations={"tool_calls": [{"args": {}}]}), r"expectations\.tool_calls\[0\]\.args is no field"),
         (row(expectations={"must_decline": "yes"}), r"expectations\.must_decline must be true or false"),
+        (row(expectations={"must_decline": 1}), r"expectations\.must_decline must be true or false"),
+        (
+            row(expectations={"tool_calls": [{"name": "t", "arguments": {"x": []}}]}),
+            r"expectations\.tool_calls\[0\]\.arguments\.x must name at least one alternative",
+        ),
         (row(tags={"half": "third"}), r"tags\.half must be one of tuning, held_out"),
         (row(turns="And then?"), "turns must be a list"),
     ],
@@ -68,6 +73,20 @@ def test_a_wrong_row_is_named_by_file_line_and_field(tmp_path: Path, wrong: Any,
 def test_two_rows_may_not_have_one_id(tmp_path: Path) -> None:
     with pytest.raises(BadDataset, match=r"set\.jsonl:2: id 'one' is that of line 1"):
         read_rows(written(tmp_path / "set.jsonl", row(), row()))
+
+
+def test_a_text_may_hold_the_line_separators_of_unicode_and_half_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    question = {"input": [{"role": "user", "content": "One\u2028two \x85 three?"}]}
+    path.write_text(json.dumps(row(inputs=question), ensure_ascii=False) + "\n", encoding="utf-8")
+    (read,) = read_rows(path)
+    assert read.question == "One\u2028two \x85 three?"
+    assert read_row(json.dumps(row(inputs={"input": [{"role": "user", "content": "\ud83d"}]})), "here").digest
+
+
+def test_a_half_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDataset, match="half=held_out"):
+        chosen(read_rows(written(tmp_path / "set.jsonl", row())), half="held_out")
 
 
 def test_two_rows_may_not_ask_the_same(tmp_path: Path) -> None:

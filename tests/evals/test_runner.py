@@ -173,11 +173,12 @@ def test_refused_credentials_are_an_error_and_no_answer(tmp_path: Path, status: 
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
-    agentlike = Agentlike(pause=0.1)
+    # Long enough for a busy machine to begin two rows within the time, and to begin no more than four.
+    agentlike = Agentlike(pause=1.5)
     with agentlike.served() as agent:
         began = time.monotonic()
-        early = asked(rows(8), agent, tmp_path, at_once=2, seconds=0.15)
-        assert time.monotonic() - began < 3
+        early = asked(rows(8), agent, tmp_path, at_once=2, seconds=2.5)
+        assert time.monotonic() - began < 20
         assert 0 < len(early) < 8
         # As if it had been stopped in the middle of a line.
         with (tmp_path / "records.jsonl").open("a") as file:
@@ -200,7 +201,7 @@ def test_answers_of_a_finished_run_are_taken_again_on_request_and_only_new_rows_
     with agentlike.served() as agent:
         first = asked(rows(2), agent, tmp_path)
         for _ in range(2):
-            file = RecordsFile(tmp_path / "records.jsonl", {"model": "m"}, reuse=True)
+            file = RecordsFile(tmp_path / "records.jsonl", {"model": "m"}, reuse="finished")
             taken = asyncio.run(ask_all(rows(3), agent, file, limits=Limits(), progress=Silent()))
             assert taken[:2] == first
             assert [record.id for record in taken] == ["r0", "r1", "r2"]
@@ -218,6 +219,47 @@ def test_a_row_that_was_changed_meanwhile_is_asked_again(tmp_path: Path) -> None
         changed = rows(1, tags={"kind": "other"})
         asked([*changed, rows(2)[1]], agent, tmp_path)
     assert len(agentlike.bodies) == 1
+
+
+def test_a_run_that_was_stopped_is_asked_anew_on_request(tmp_path: Path) -> None:
+    agentlike = Agentlike()
+    with agentlike.served() as agent:
+        asked(rows(2), agent, tmp_path, seconds=-1.0)
+        RecordsFile(tmp_path / "records.jsonl", {"model": "m"}).append(asked(rows(1), agent, tmp_path / "other")[0])
+        agentlike.bodies.clear()
+        file = RecordsFile(tmp_path / "records.jsonl", {"model": "m"}, reuse="none")
+        asyncio.run(ask_all(rows(2), agent, file, limits=Limits(), progress=Silent()))
+    assert len(agentlike.bodies) == 2
+
+
+def test_an_answer_may_hold_the_line_separators_of_unicode(tmp_path: Path) -> None:
+    text = "One\u2028two\u2029three\x85four"
+
+    def separated(body: dict[str, Any]) -> Response:
+        frames = "\n\n".join(lines(events())).replace("It is 8000. [1]", text).replace('"It is "', f'"{text}"')
+        return Response(frames + "\n\n", media_type="text/event-stream")
+
+    with Agentlike(separated).served() as agent:
+        (first,) = asked(rows(1), agent, tmp_path)
+    assert first.last.status == "completed"
+    assert text in first.last.answer
+    assert read_records(tmp_path / "records.jsonl")[1] == [first]
+
+
+def test_a_record_that_was_cut_within_a_character_is_asked_again(tmp_path: Path) -> None:
+    agentlike = Agentlike()
+    with agentlike.served() as agent:
+        asked(rows(1), agent, tmp_path, seconds=-1.0)
+        with (tmp_path / "records.jsonl").open("ab") as file:
+            file.write('{"id": "r0", "answer": "é'.encode()[:-1])
+        asked(rows(1), agent, tmp_path)
+    assert len(agentlike.bodies) == 1
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "nowhere"])
+def test_what_is_no_address_is_said_at_once(tmp_path: Path, url: str) -> None:
+    with pytest.raises(AgentUnreachable, match="give URL as http"):
+        asked(rows(1), Agent(url=url), tmp_path)
 
 
 def test_records_of_another_subject_are_not_gone_on_with(tmp_path: Path) -> None:

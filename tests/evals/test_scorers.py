@@ -50,6 +50,29 @@ def test_facts_count_in_any_wording(text: str, value: float) -> None:
     assert figure("facts_covered", one, answered(text)) == value
 
 
+@pytest.mark.parametrize(
+    ("fact", "text", "said"),
+    [
+        ("30", "12 percent of 250 is 30.", True),
+        ("30", "12 percent of 250 is 300.", False),
+        ("4", "240 / 60 is 14.", False),
+        ("4", "It is 4.0.", True),
+        ("4", "It is 4.5, or 4,000.", False),
+        ("5", "It returns 8 passages [5].", False),
+        ("5", "It returns 5 passages [1, 2].", True),
+        ("19.3", "12 miles are 19.312128 km.", True),
+        ("10 mb", "At most 10 MB.", True),
+        ("10 mb", "At most 110 MB.", False),
+        ("no", "No, they are not.", True),
+        ("no", "Yes, with a notice.", False),
+        ("serialis", "It serialises every token.", True),
+        ("[done]", "The last is [DONE].", True),
+    ],
+)
+def test_a_number_is_no_part_of_another_and_a_short_word_none_of_a_longer(fact: str, text: str, said: bool) -> None:
+    assert figure("facts_covered", asked(facts=[[fact]]), answered(text)) == float(said)
+
+
 def test_what_is_not_expected_is_not_judged() -> None:
     one = asked()
     for name in ("facts_covered", "declined_when_must", "answered_when_must", "tool_calls_f1", "mrr"):
@@ -61,6 +84,12 @@ def test_what_is_not_expected_is_not_judged() -> None:
     [
         ("The documents do not answer this.", True),
         ("I don't know.", True),
+        ("I don\u2019t know.", True),
+        ("The documentation does not mention this.", True),
+        ("The passages of the index don't contain that.", True),
+        ("I could not find this in the documents.", True),
+        ("I don't know, but it costs 99 euros a year.", False),
+        ("The request is not answered until the graphs are loaded.", False),
         ("It is 8000.", False),
         ("The documents do not state it, but " + "it is most likely to be port 8000 as everywhere. " * 5, False),
     ],
@@ -100,6 +129,20 @@ def wanted(**arguments: Any) -> dict[str, Any]:
 )
 def test_calls_are_matched_by_name_and_arguments(expected: Any, made: Any, f1: float) -> None:
     assert figure("tool_calls_f1", asked(tool_calls=expected), answered(calls=made)) == pytest.approx(f1)
+
+
+def test_calls_and_documents_are_paired_for_the_best() -> None:
+    wanted = [{"name": "calculator"}, {"name": "calculator", "arguments": {"expression": ["2+2"]}}]
+    made = [call(expression="2+2"), call(expression="3+3")]
+    assert figure("tool_calls_f1", asked(tool_calls=wanted), answered(calls=made)) == 1.0
+    documents = asked(documents=[["a.md", "b.md"], ["b.md"]])
+    assert figure("recall_at_5", documents, answered(retrieved=found("b.md", "a.md"))) == 1.0
+
+
+def test_a_number_beyond_all_bounds_and_an_argument_that_is_not_there_are_wrong() -> None:
+    wanted = asked(tool_calls=[{"name": "calculator", "arguments": {"expression": ["none", 2]}}])
+    for arguments in ({"expression": 10**400}, {}, {"expression": None}):
+        assert figure("tool_arguments", wanted, answered(calls=[call(**arguments)])) == 0.0
 
 
 def test_only_arguments_that_are_named_are_looked_at() -> None:
@@ -186,6 +229,16 @@ def test_a_conversation_that_ended_early_is_wrong_in_everything_asked_of_its_las
     ended = answered(retrieved=found("a"), calls=[call(a=1)], cited=["a#a"], status="failed")
     for name in ("facts_covered", "answered_when_must", "tool_calls_f1", "recall_at_5", "citation_recall", "no_error"):
         assert figure(name, one, ended) == 0
+
+
+def test_tokens_that_are_not_reported_are_not_zero() -> None:
+    assert figure("input_tokens", asked(), answered()) is None
+    assert figure("input_tokens", asked(), answered(status="failed", usage={})) == 0.0
+
+
+def test_a_leak_in_an_errors_message_is_seen() -> None:
+    failed = answered("", error={"code": "x", "message": "Traceback (most recent call last)"})
+    assert figure("no_leak", asked(), failed) == 0.0
 
 
 def test_seconds_are_of_the_slowest_turn_and_tokens_of_all() -> None:

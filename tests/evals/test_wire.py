@@ -129,8 +129,18 @@ def changed(place: int, **changes: Any) -> list[str]:
             changed(10, response=events()[10]["response"] | {"output": [CALL]}),
             "the response's output is not the items of the stream",
         ),
+        (changed(10, response=None), "an event that cannot be read (TypeError)"),
+        (changed(4, item=None), "an event that cannot be read (AttributeError)"),
+        (["data: []", *lines(events())], "an event that cannot be read (AttributeError)"),
     ],
 )
 def test_a_broken_rule_is_a_problem(frames: list[str], problem: str) -> None:
     problems = heard(frames).problems
     assert any(one.startswith(problem) or problem in one for one in problems), problems
+
+
+def test_an_annotation_of_another_kind_is_no_citation() -> None:
+    whole = events()
+    for item in (whole[9]["item"], whole[10]["response"]["output"][-1]):
+        item["content"][0]["annotations"] = [{"type": "file_citation", "file_id": "f"}]
+    assert heard(lines(whole)).cited == []

@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evals.serving import serving
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from tests.standin.server import INDEX, ScriptedModel, StandIn, delta, results_in, says, stand_in
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +35,14 @@ CALLS = {
     "transfer_to_documents": {"task": "colours"},
     "transfer_to_data": {"task": "6 * 7"},
     "main__tools__calculator": {"expression": "6 * 7"},
+    "calculator": {"expression": "6 * 7"},
+    "nap": {"seconds": 0.01},
 }
 LOOKS = ("search_docs", "transfer_to_documents")
-SUMS = ("transfer_to_data", "main__tools__calculator")
+SUMS = ("transfer_to_data", "main__tools__calculator", "calculator", "nap")
+
+OWN = ("approving", "blocking", "blocking_tool")
+"""Graphs that only these tests list."""
 
 START_SECONDS = 90
 _numbers = count()
@@ -74,7 +84,8 @@ class Studio:
 @contextmanager
 def graph_agent_studio(folder: Path, *arguments: str, **environ: str) -> Iterator[Studio]:
     """`graph-agent studio` on a free port, ended at the latest with the block; `langgraph.json` is that of `folder`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("GRAPH_AGENT_", "DATABRICKS_"))}
+    foreign = ("GRAPH_AGENT_", "DATABRICKS_", "LANGSMITH_", "LANGCHAIN_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     values = {"PYTHONPATH": str(ROOT / "src"), "GRAPH_AGENT_INDEX": INDEX, "DATABRICKS_CONFIG_FILE": os.devnull}
     port = free_port()
     process = subprocess.Popen(
@@ -105,6 +116,13 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
+def below(pid: int) -> list[int]:
+    """The processes that a process started, and those that these did."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    started = [int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid]
+    return started + [one for child in started for one in below(child)]
+
+
 def manifest(folder: Path, **more: str) -> Path:
     """A folder with a `langgraph.json` of the project's graphs, and of `more`."""
     listed = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
@@ -132,11 +150,37 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
         yield running
 
 
+class Site:
+    """A site on loopback in LangSmith's place, which keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def answer(self, request: Request) -> JSONResponse:
+        self.asked.append(f"{request.method} {request.url.path}")
+        return JSONResponse({})
+
+    @contextmanager
+    def served(self) -> Iterator[dict[str, str]]:
+        """The variables of somebody who has an account there."""
+        methods = ["GET", "POST", "PATCH", "HEAD"]
+        with serving(Starlette(routes=[Route("/{path:path}", self.answer, methods=methods)])) as url:
+            yield {"LANGSMITH_API_KEY": "planted-key", "LANGSMITH_ENDPOINT": url, "LANGCHAIN_ENDPOINT": url}
+
+
 @pytest.fixture(scope="module")
-def studio(standing: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    own = {name: f"{GRAPHS / name}.py:graph" for name in ("approving", "blocking")}
+def langsmith() -> Site:
+    return Site()
+
+
+@pytest.fixture(scope="module")
+def studio(standing: StandIn, langsmith: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    own = {name: f"{GRAPHS / name}.py:graph" for name in OWN}
     folder = manifest(tmp_path_factory.mktemp("project"), **own)
-    with graph_agent_studio(folder, "--real-workspace", "--no-reload", **standing.environment()) as running:
+    with (
+        langsmith.served() as account,
+        graph_agent_studio(folder, "--real-workspace", "--no-reload", **standing.environment(), **account) as running,
+    ):
         running.logged("Ready on ")
         yield running
 

@@ -1,16 +1,20 @@
 """`graph-agent studio` as a command: what it says, how it follows edits, how it stops, and what hinders its start."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.studio.conftest import free_port, graph_agent_studio
+from tests.studio.conftest import below, free_port, graph_agent_studio
+
+from graph_agent.cli import main
 
 GRAPH = """
 from langgraph.graph import START, MessagesState, StateGraph
@@ -41,6 +45,8 @@ def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(fol
     workspace = free_port()
     # The workspace is real; only its language model would be somebody else's, and is never asked.
     given = {"GRAPH_AGENT_WORKSPACE_PORT": str(workspace), "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1"}
+    # A proxy for the internet is none for this machine.
+    given |= {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     with graph_agent_studio(folder, **given) as studio:
         assert "mine" in studio.logged("Ready on ")
         assert f"baseUrl={studio.url}" in studio.logged("smith.langchain.com")
@@ -87,12 +93,66 @@ def test_nothing_outlives_it_however_it_ends(folder: Path) -> None:
             time.sleep(0.1)
 
 
+SLOW = GRAPH.replace(
+    "async def say(state: MessagesState):\n",
+    """async def say(state: MessagesState):
+    import asyncio
+    await asyncio.sleep(300)
+""",
+)
+
+
+def test_it_ends_within_seconds_while_a_run_is_under_way(folder: Path) -> None:
+    (folder / "mine.py").write_text(SLOW)
+    with graph_agent_studio(folder, "--real-workspace") as studio, ThreadPoolExecutor() as pool:
+        studio.logged("Ready on ")
+        asked = {"assistant_id": "mine", "input": {"messages": []}}
+        waiting = pool.submit(httpx.post, f"{studio.url}/runs/wait", json=asked, timeout=60)
+        ends = time.monotonic() + 30
+        while httpx.get(f"{studio.url}/metrics?format=json").json().get("workers", {}).get("active") != 1:
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        started = below(studio.process.pid)
+        assert len(started) > 1
+        os.killpg(studio.process.pid, signal.SIGINT)
+        assert studio.process.wait(timeout=30) == 0
+        assert waiting.exception(timeout=30) is not None or waiting.result().status_code >= 500
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_the_env_of_the_list_of_graphs_is_not_read_as_the_service_reads_none(folder: Path) -> None:
+    (folder / "mine.py").write_text("import os\n" + GRAPH.replace('"WORD"', 'os.environ.get("PLANTED", "unset")'))
+    manifest = json.loads((folder / "langgraph.json").read_text())
+    (folder / "langgraph.json").write_text(json.dumps(manifest | {"env": {"PLANTED": "set"}}))
+    with graph_agent_studio(folder, "--real-workspace", "--no-reload") as studio:
+        studio.logged("`env` of langgraph.json is not read")
+        studio.logged("Ready on ")
+        assert said_by(studio.url) == "unset"
+
+
 def test_a_graph_that_does_not_load_ends_it(folder: Path) -> None:
     (folder / "mine.py").write_text("raise RuntimeError('no such thing')\n")
     with graph_agent_studio(folder, "--real-workspace", "--no-reload") as studio:
         assert studio.process.wait(timeout=60) == 1
     assert not [line for line in studio.log if "Ready on " in line]
     assert [line for line in studio.log if "no such thing" in line]
+
+
+@pytest.mark.local_model
+def test_the_port_of_the_workspace_is_not_studio_s(folder: Path) -> None:
+    port = str(free_port())
+    given = {"GRAPH_AGENT_WORKSPACE_PORT": port, "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1"}
+    with graph_agent_studio(folder, "--port", port, **given) as studio:
+        assert studio.process.wait(timeout=90) == 2
+    assert f"graph-agent: port {port} is taken; stop what uses it, or pass --port\n" in studio.log
+
+
+@pytest.mark.parametrize("command", ["studio", "traces"])
+@pytest.mark.parametrize("port", ["70000", "0", "-1", "x"])
+def test_what_is_no_port_is_refused(command: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, f"--port={port}"])
+    assert f"'{port}' is no port; give a number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_said_before_anything_starts(folder: Path) -> None:

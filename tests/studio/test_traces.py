@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 from tests.standin.server import stand_in
-from tests.studio.conftest import ROOT, free_port, manifest
+from tests.studio.conftest import ROOT, below, free_port, manifest
 from tests.studio.test_command import is_open
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "graph_agent"]
@@ -54,13 +54,6 @@ def wait_for(url: str) -> None:
     raise AssertionError(f"{url} does not answer")
 
 
-def below(pid: int) -> list[int]:
-    """The processes that a process started, and those that these did."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    started = [int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid]
-    return started + [one for child in started for one in below(child)]
-
-
 def test_a_run_of_the_service_is_found_there(tmp_path: Path) -> None:
     project, cache = manifest(tmp_path / "project"), tmp_path / "cache"
     log = tmp_path / "log"
@@ -86,6 +79,21 @@ def test_a_run_of_the_service_is_found_there(tmp_path: Path) -> None:
         assert len(below(it.pid)) == 2
     assert f"Traces on {url}, in the experiment 'graph-agent'" in log.read_text()
     assert not is_open(port)
+
+
+def test_the_pages_do_not_outlive_the_command(tmp_path: Path) -> None:
+    (tmp_path / "traces.db").touch()
+    port = free_port()
+    traces = subprocess.Popen([*COMMAND, "traces", "--port", str(port)], env=environment(tmp_path))
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health")
+    finally:
+        traces.kill()
+        traces.wait(timeout=30)
+    ends = time.monotonic() + 20
+    while is_open(port):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def test_where_there_is_nothing_to_see_it_says_why(tmp_path: Path) -> None:

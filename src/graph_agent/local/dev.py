@@ -1,5 +1,6 @@
 """`graph-agent dev`, `workspace`, `index` and `model`: the commands of a laptop."""
 
+import http.client
 import os
 import secrets
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +37,7 @@ def dev(settings: Settings, *, real_workspace: bool = False) -> int:
     read_manifest(settings.config)
     _demand_free_port(settings.port, "GRAPH_AGENT_PORT")
     if not real_workspace:
-        settings = _patient(settings, os.environ)
+        settings = patient(settings, os.environ)
     os.environ.update(as_environment(settings))
     if real_workspace:
         return serve(settings)
@@ -156,12 +158,22 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def responds(url: str) -> bool:
+    """Whether a server of this machine answers a GET of `url` with success; asked without the environment's proxy."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
 def _demand_free_port(port: int, setting: str) -> None:
     if answers(port):
         raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or set {setting}")
 
 
-def _patient(settings: Settings, environ: Mapping[str, str]) -> Settings:
+def patient(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """With the time a small machine takes to read a prompt, where the environment does not say how long to wait."""
     longer: dict[str, Any] = {
         name: seconds for name, seconds in PATIENCE.items() if f"{PREFIX}{name.upper()}" not in environ

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
 from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.errors import LocalWorkspaceError
-from graph_agent.local.dev import LocalWorkspace, answers
+from graph_agent.local.dev import LocalWorkspace, answers, patient, responds
 from graph_agent.settings import Settings, as_environment
 
 PORT = 2024
@@ -28,8 +27,14 @@ ENVIRONMENT = ".venv-studio"
 
 STOP_SECONDS = 10
 
-# Neither asks anything of a foreign host; both are LangGraph's own switches.
-QUIET = {"LANGGRAPH_CLI_NO_ANALYTICS": "1", "LANGGRAPH_NO_VERSION_CHECK": "true"}
+QUIET = {
+    "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    "LANGGRAPH_NO_VERSION_CHECK": "true",
+    # Else a LANGSMITH_API_KEY in the environment alone sends every conversation, and counts of runs, to LangSmith.
+    "LANGSMITH_CONTROL_PLANE_API_KEY": "",
+    "LANGGRAPH_CLOUD_LICENSE_KEY": "",
+}
+"""LangGraph's own switches: nothing is sent to a foreign host unless LANGSMITH_TRACING=true asks for it."""
 
 
 def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_workspace: bool = False) -> int:
@@ -43,8 +48,9 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
         LocalWorkspaceError: the port is taken, the server is not installed, or the workspace did not start.
     """
     python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
-    if answers(port):
-        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
+    _demand_free(port)
+    if not real_workspace:
+        settings = patient(settings, os.environ)
     environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
     with contextlib.ExitStack() as stack:
         # As Ctrl-C, so that both children are stopped and waited for.
@@ -53,8 +59,15 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
             workspace = stack.enter_context(LocalWorkspace(settings))
             workspace.enter(environment)
             workspace.wait()
+        # Again: a first start may have taken minutes, and the workspace has a port too. LangGraph would take another.
+        _demand_free(port)
         server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
         return stack.enter_context(server).wait()
+
+
+def _demand_free(port: int) -> None:
+    if answers(port):
+        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
 
 
 class _Server:
@@ -102,12 +115,13 @@ class _Server:
         except KeyboardInterrupt:
             # Once is enough: stopping takes a moment, and is bounded.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return 0
         return 1
 
     def _announce(self, child: "subprocess.Popen[bytes]") -> None:
         address = f"http://127.0.0.1:{self._port}"
-        while child.poll() is None and not _ready(address):
+        while child.poll() is None and not responds(f"{address}/ok"):
             time.sleep(0.2)
         if child.poll() is None:
             print(_greeting(address, self._names), file=sys.stderr, flush=True)
@@ -132,14 +146,6 @@ def _python(folder: Path) -> Path:
             if python.exists():
                 return python
     raise LocalWorkspaceError(f"LangGraph's server is not installed; `make studio` installs it in {ENVIRONMENT}")
-
-
-def _ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/ok", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def _interrupt(*_: object) -> None:

@@ -1,14 +1,16 @@
 """`python -m graph_agent.local.studio_server [FOLDER…] -- dev …`: LangGraph's command for `graph-agent studio`.
 
-It is `langgraph` with two additions: it ends when its standard input does, which is when its parent is gone; and it
-watches the folders given for edits, in place of everything below the current one.
+It is `langgraph` with four differences: it ends when its parent does; it watches the folders given for edits, in place
+of everything below the current one; it waits only seconds for open requests when it stops or reloads; and it does not
+read the `env` of `langgraph.json`, as the service does not, which would send runs to another workspace.
 """
 
-import os
-import signal
 import sys
-import threading
-from functools import partial
+from typing import Any
+
+from graph_agent.local.tethered import end_with_parent
+
+STOP_SECONDS = 3
 
 
 def main(arguments: list[str]) -> None:
@@ -16,17 +18,20 @@ def main(arguments: list[str]) -> None:
     import langgraph_api.cli
     import langgraph_cli.cli
 
-    at = arguments.index("--")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    at, run = arguments.index("--"), langgraph_api.cli.run_server
+    # The command has no options for these; what it does not know itself it passes on to uvicorn.
+    more: dict[str, Any] = {"timeout_graceful_shutdown": STOP_SECONDS}
     if folders := arguments[:at]:
-        # The command has no option for it; what it does not know itself it passes on to uvicorn.
-        langgraph_api.cli.run_server = partial(langgraph_api.cli.run_server, reload_dirs=folders)
+        more["reload_dirs"] = folders
+
+    def run_server(*given: Any, env: Any = None, **named: Any) -> Any:
+        if env:
+            print("`env` of langgraph.json is not read, here as in the service: set its variables yourself")
+        return run(*given, **named, **more)
+
+    end_with_parent()
+    langgraph_api.cli.run_server = run_server
     langgraph_cli.cli.cli(arguments[at + 1 :])
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 # With reload, each server process imports this module again.

@@ -1,6 +1,5 @@
 """`graph-agent traces`: MLflow's own pages on the local traces, with as few processes as it takes."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -8,10 +7,9 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 
 from graph_agent.errors import LocalWorkspaceError, NoTraces
-from graph_agent.local.dev import answers
+from graph_agent.local.dev import answers, responds
 from graph_agent.settings import Settings
 
 PORT = 5000
@@ -49,12 +47,20 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
     # `mlflow` makes folders for artifacts where it runs; traces have none.
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store.resolve()}"]
+        command = [
+            sys.executable,
+            "-m",
+            "graph_agent.local.tethered",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            f"sqlite:///{store.resolve()}",
+        ]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
         command += ["--default-artifact-root", folder]
         # As Ctrl-C, so that the server does not outlive this process.
         signal.signal(signal.SIGTERM, _interrupt)
-        server = subprocess.Popen(command, env=dict(os.environ) | LIGHT, cwd=folder)
+        server = subprocess.Popen(command, env=dict(os.environ) | LIGHT, cwd=folder, stdin=subprocess.PIPE)
         threading.Thread(target=_announce, args=(server, port, settings.experiment), daemon=True).start()
         try:
             server.wait()
@@ -75,11 +81,10 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
 
 def _announce(server: "subprocess.Popen[bytes]", port: int, experiment: str) -> None:
     address = f"http://127.0.0.1:{port}"
-    while server.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
-            print(f"\nTraces on {address}, in the experiment {experiment!r}. Ctrl-C stops.\n", file=sys.stderr)
-            return
+    while server.poll() is None and not responds(f"{address}/health"):
         time.sleep(0.2)
+    if server.poll() is None:
+        print(f"\nTraces on {address}, in the experiment {experiment!r}. Ctrl-C stops.\n", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:
