@@ -1,6 +1,7 @@
 """Asks the served agent every row over its own HTTP stream, several at a time, and keeps a record of each."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,11 @@ class Agent:
     headers: Mapping[str, str] = field(default_factory=dict)
     graph: str | None = None
     """The graph to ask, where it is not the default one."""
+
+    @property
+    def shown(self) -> str:
+        """The address without the user and password that it may hold."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +129,9 @@ async def _turn(
                 async for line in _lines(response):
                     listener.feed(line, seconds=time.perf_counter() - began)
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            raise AgentUnreachable(f"nothing answers at {agent.url}; see that the service runs there") from None
+            raise AgentUnreachable(f"nothing answers at {agent.shown}; see that the service runs there") from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise AgentUnreachable(f"{agent.url!r} is no address; give URL as http://host:port") from None
+            raise AgentUnreachable(f"{agent.shown!r} is no address; give URL as http://host:port") from None
         except httpx.HTTPError as error:
             listener.turn.error = {"code": "stream_broken", "message": type(error).__name__}
         break
@@ -151,7 +157,7 @@ async def _refused(response: httpx.Response, listener: Listener, began: float, a
         )
     if response.status_code == 404:
         missing = f"graph {agent.graph!r}" if agent.graph else "agent"
-        raise AgentUnreachable(f"there is no {missing} at {agent.url}{agent.path}; see GRAPH and URL")
+        raise AgentUnreachable(f"there is no {missing} at {agent.shown}{agent.path}; see GRAPH and URL")
     await response.aread()
     turn = listener.turn
     turn.seconds = time.perf_counter() - began
