@@ -266,7 +266,7 @@ def test_what_goes_wrong_in_a_conversation_is_stated(
     _, scores, _ = run(agent, dataset, judge, "--conversations", "5")
     said = capsys.readouterr().out
     errors = {one["row"]: one["errors"] for one in scores["conversations"]}
-    assert errors.pop("smoke-keepalive") == {"simulator": "MlflowException BAD_REQUEST"}
+    assert errors.pop("smoke-keepalive") == {"simulator": "MlflowException INTERNAL_ERROR"}
     # Of five rows one has no answer that could be a goal.
     assert [list(one) for one in errors.values()] == [["conversation_calm"]] * 3
     assert "4 simulated conversations: " in said
