@@ -4,6 +4,8 @@ One service over the scripted model serves the flagship and its mutants; the sma
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +191,13 @@ def test_what_cannot_be_judged_is_said_before_anything_starts(
 ) -> None:
     assert main(["run", *flags]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_flags_behind_graph_agent_eval_are_the_evaluation_s() -> None:
+    command = [sys.executable, "-m", "graph_agent", "eval", "--rows", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=DATASETS.parents[1])
+    assert ended.returncode == 2
+    assert "'0' is no number of at least 1" in ended.stderr
 
 
 def test_neither_a_password_nor_a_query_of_an_address_is_kept() -> None:
