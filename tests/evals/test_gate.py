@@ -161,6 +161,13 @@ def test_floors_and_ceilings_hold_whatever_the_baseline_was() -> None:
     assert verdict(before | {"seconds": [5.0] * 10}, before).passed
 
 
+def test_over_a_sample_no_ceiling_of_times_and_tokens_holds() -> None:
+    before = baseline(GOOD | {"seconds": [1.0] * 10}, "interval")
+    slow = scores(GOOD | {"seconds": [1.0] * 9 + [900.0]})
+    assert kinds(judged(slow, before)) == {("seconds_p95", "ceiling")}
+    assert judged(slow, before, sample=True).passed
+
+
 @pytest.mark.parametrize(
     ("worse", "better", "passes"),
     [(0, 0, True), (2, 0, True), (4, 4, True), (10, 0, False), (15, 3, False)],
