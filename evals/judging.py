@@ -183,8 +183,9 @@ def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: st
 
 def judge_environment(judge: str) -> dict[str, str]:
     """What MLflow reads when it asks a judge."""
-    one = "1" if judge == LOCAL_JUDGE else "4"
-    found = {"MLFLOW_GENAI_EVAL_MAX_WORKERS": one, "MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS": one}
+    usual = "1" if judge == LOCAL_JUDGE else "4"
+    workers = ("MLFLOW_GENAI_EVAL_MAX_WORKERS", "MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS")
+    found = {name: os.environ.get(name, usual) for name in workers}
     if judge.startswith("openai:") and "OPENAI_API_KEY" not in os.environ:
         # Servers of one's own ask for none, and MLflow does not go without.
         found["OPENAI_API_KEY"] = "none"
