@@ -35,7 +35,7 @@ def dev(settings: Settings, *, real_workspace: bool = False) -> int:
 
     # Before the minute that loading a model can take.
     read_manifest(settings.config)
-    _demand_free_port(settings.port, "GRAPH_AGENT_PORT")
+    demand_free_port(settings.port, "set GRAPH_AGENT_PORT")
     if not real_workspace:
         settings = patient(settings, os.environ)
     os.environ.update(as_environment(settings))
@@ -60,7 +60,7 @@ class LocalWorkspace:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "LocalWorkspace":
-        _demand_free_port(self._settings.workspace_port, "GRAPH_AGENT_WORKSPACE_PORT")
+        demand_free_port(self._settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
         environment = dict(os.environ) | as_environment(self._settings)
         self.enter(environment)
         # The child reads its standard input until the end, which comes when this process is gone.
@@ -168,9 +168,14 @@ def responds(url: str) -> bool:
         return False
 
 
-def _demand_free_port(port: int, setting: str) -> None:
+def demand_free_port(port: int, remedy: str) -> None:
+    """See that nothing listens there yet.
+
+    Raises:
+        LocalWorkspaceError: something does; `remedy` is how to choose another port.
+    """
     if answers(port):
-        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or set {setting}")
+        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or {remedy}")
 
 
 def patient(settings: Settings, environ: Mapping[str, str]) -> Settings:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.errors import LocalWorkspaceError
-from graph_agent.local.dev import LocalWorkspace, answers, patient, responds
+from graph_agent.local.dev import LocalWorkspace, demand_free_port, patient, responds
 from graph_agent.settings import Settings, as_environment
 
 PORT = 2024
@@ -48,7 +48,7 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
         LocalWorkspaceError: the port is taken, the server is not installed, or the workspace did not start.
     """
     python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
-    _demand_free(port)
+    demand_free_port(port, "pass --port")
     if not real_workspace:
         settings = patient(settings, os.environ)
     environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
@@ -60,14 +60,9 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
             workspace.enter(environment)
             workspace.wait()
         # Again: a first start may have taken minutes, and the workspace has a port too. LangGraph would take another.
-        _demand_free(port)
+        demand_free_port(port, "pass --port")
         server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
         return stack.enter_context(server).wait()
-
-
-def _demand_free(port: int) -> None:
-    if answers(port):
-        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
 
 
 class _Server:

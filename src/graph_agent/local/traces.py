@@ -8,8 +8,8 @@ import tempfile
 import threading
 import time
 
-from graph_agent.errors import LocalWorkspaceError, NoTraces
-from graph_agent.local.dev import answers, responds
+from graph_agent.errors import NoTraces
+from graph_agent.local.dev import demand_free_port, responds
 from graph_agent.settings import Settings
 
 PORT = 5000
@@ -43,8 +43,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         raise NoTraces(
             f"there are no traces yet: {store} does not exist; ask something first, with GRAPH_AGENT_TRACING=on"
         )
-    if answers(port):
-        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or pass --port")
+    demand_free_port(port, "pass --port")
     # `mlflow` makes folders for artifacts where it runs; traces have none.
     with tempfile.TemporaryDirectory() as folder:
         command = [
