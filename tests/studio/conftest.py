@@ -3,13 +3,14 @@
 import json
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -44,7 +45,7 @@ SUMS = ("transfer_to_data", "main__tools__calculator", "calculator", "nap")
 OWN = ("approving", "blocking", "blocking_tool")
 """Graphs that only these tests list."""
 
-START_SECONDS = 90
+START_SECONDS = 180
 _numbers = count()
 
 
@@ -96,17 +97,24 @@ def graph_agent_studio(folder: Path, *arguments: str, **environ: str) -> Iterato
         start_new_session=True,
     )  # fmt: skip
     running = Studio(process, port, folder)
-    listener = threading.Thread(target=running.listen)
+    listener = threading.Thread(target=running.listen, daemon=True)
     listener.start()
     try:
         yield running
     finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(timeout=30)
-        listener.join()
-        assert process.stdout is not None
-        process.stdout.close()
+        try:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(timeout=30)
+            # All that it started writes there too.
+            listener.join(timeout=30)
+            assert not listener.is_alive(), "something that it started outlives it"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            listener.join(timeout=30)
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 def free_port() -> int:

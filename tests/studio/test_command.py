@@ -93,12 +93,29 @@ def test_nothing_outlives_it_however_it_ends(folder: Path) -> None:
             time.sleep(0.1)
 
 
+def test_nothing_outlives_what_follows_edits(folder: Path) -> None:
+    with graph_agent_studio(folder, "--real-workspace") as studio:
+        studio.logged("Ready on ")
+        started = below(studio.process.pid)
+        assert len(started) > 1
+        os.kill(started[0], signal.SIGKILL)
+        assert studio.process.wait(timeout=30) == 1
+        all_end(started)
+
+
 def lives(pid: int) -> bool:
     """Whether a process runs; one that ended and that nobody asked after does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def all_end(pids: list[int]) -> None:
+    ends = time.monotonic() + 30
+    while left := [pid for pid in pids if lives(pid)]:
+        assert time.monotonic() < ends, left
+        time.sleep(0.1)
 
 
 SLOW = GRAPH.replace(
@@ -125,10 +142,7 @@ def test_it_ends_within_seconds_while_a_run_is_under_way(folder: Path) -> None:
         os.killpg(studio.process.pid, signal.SIGINT)
         assert studio.process.wait(timeout=30) == 0
         assert waiting.exception(timeout=30) is not None or waiting.result().status_code >= 500
-    ends = time.monotonic() + 20
-    while left := [pid for pid in started if lives(pid)]:
-        assert time.monotonic() < ends, left
-        time.sleep(0.1)
+    all_end(started)
 
 
 def test_the_env_of_the_list_of_graphs_is_not_read_as_the_service_reads_none(folder: Path) -> None:

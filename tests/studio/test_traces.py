@@ -43,7 +43,7 @@ def stopped(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[by
 
 
 def wait_for(url: str) -> None:
-    ends = time.monotonic() + 90
+    ends = time.monotonic() + 180
     while time.monotonic() < ends:
         try:
             if httpx.get(url, timeout=5).is_success:

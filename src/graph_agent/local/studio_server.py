@@ -29,11 +29,13 @@ def main(arguments: list[str]) -> None:
             print("`env` of langgraph.json is not read, here as in the service: set its variables yourself")
         return run(*given, **named, **more)
 
-    end_with_parent()
     langgraph_api.cli.run_server = run_server
     langgraph_cli.cli.cli(arguments[at + 1 :])
 
 
-# With reload, each server process imports this module again.
+# With reload, the server is a process below this one that imports this module again, under the name `multiprocessing`
+# gives it: were this one killed, it would stay.
+if __name__ in ("__main__", "__mp_main__"):
+    end_with_parent()
 if __name__ == "__main__":
     main(sys.argv[1:])

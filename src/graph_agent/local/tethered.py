@@ -8,16 +8,24 @@ import runpy
 import signal
 import sys
 import threading
+import time
+
+END_SECONDS = 10
+"""For an orderly end; then the process is gone in any case."""
 
 
 def end_with_parent() -> None:
-    """From now on, the end of standard input is this process's SIGTERM."""
-    threading.Thread(target=_wait, daemon=True).start()
+    """From now on, the end of standard input is this process's SIGTERM, and soon its end."""
+    # A descriptor of its own: `multiprocessing` closes standard input in the processes it starts.
+    threading.Thread(target=_wait, args=(os.dup(sys.stdin.fileno()),), daemon=True).start()
 
 
-def _wait() -> None:
-    sys.stdin.buffer.read()
+def _wait(pipe: int) -> None:
+    while os.read(pipe, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 if __name__ == "__main__":
