@@ -44,7 +44,7 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking._tracking_service.utils import _use_tracking_uri
     try:
-        with _use_tracking_uri(uri):
+        with _use_tracking_uri(uri), _without_autologging():
             try:
                 yield _experiment(settings)
             except MlflowException as error:
@@ -56,6 +56,29 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _without_autologging() -> Iterator[None]:
+    """An evaluation of MLflow patches every library of models it finds, unless that is switched off.
+
+    It does so while it holds the lock of its import hooks, and imports what it needs. A thread that imports anything at
+    that moment, as the exporter of traces does, holds Python's lock of imports and waits for the hooks': both stop for
+    good. MLflow's own switch, `mlflow.autolog(disable=True)`, takes the same way.
+    """
+    with IMPORTING:
+        from mlflow.ml_package_versions import FLAVOR_TO_MODULE_NAME
+        from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
+    before = {name: AUTOLOGGING_INTEGRATIONS.get(name) for name in FLAVOR_TO_MODULE_NAME}
+    AUTOLOGGING_INTEGRATIONS.update({name: {**(config or {}), "disable": True} for name, config in before.items()})
+    try:
+        yield
+    finally:
+        for name, config in before.items():
+            if config is None:
+                AUTOLOGGING_INTEGRATIONS.pop(name, None)
+            else:
+                AUTOLOGGING_INTEGRATIONS[name] = config
 
 
 def traces_of(ids: Sequence[str]) -> dict[str, Any]:
