@@ -89,6 +89,9 @@ def graph_agent_studio(folder: Path, *arguments: str, **environ: str) -> Iterato
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     values = {"PYTHONPATH": str(ROOT / "src"), "GRAPH_AGENT_INDEX": INDEX, "DATABRICKS_CONFIG_FILE": os.devnull}
     port = free_port()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in the background of a shell; whoever is started would ignore it too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "graph_agent", "studio", "--port", str(port),
          "--config", str(folder / "langgraph.json"), *arguments],
