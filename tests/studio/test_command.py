@@ -112,7 +112,7 @@ def lives(pid: int) -> bool:
 
 
 def all_end(pids: list[int]) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 20
     while left := [pid for pid in pids if lives(pid)]:
         assert time.monotonic() < ends, left
         time.sleep(0.1)
