@@ -23,7 +23,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.factories import Factories
-from graph_agent.runs.failures import describe
+from graph_agent.faults import describe
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
-from graph_agent.runs.failures import describe
+from graph_agent.faults import describe
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,13 @@ from langgraph.pregel import Pregel
 
 from graph_agent.caller import Caller
 from graph_agent.errors import AgentError
+from graph_agent.faults import describe
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.outgoing import Translator
 from graph_agent.runs.context import fill_context
-from graph_agent.runs.failures import describe, safe_error
+from graph_agent.runs.failures import safe_error
 from graph_agent.runs.relay import Relay
 from graph_agent.runs.watch import RunWatch
 from graph_agent.settings import Budgets

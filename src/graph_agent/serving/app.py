@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound
+from graph_agent.faults import describe
 from graph_agent.redaction import KNOWN, secrets_of
-from graph_agent.runs.failures import describe
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
 from graph_agent.serving.identity import Identity, doubts, on_apps

@@ -13,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from graph_agent.acting import acting_for
 from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns, Unauthenticated
+from graph_agent.faults import describe
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
-from graph_agent.runs.failures import describe
 from graph_agent.serving.encoding import encode
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import RunSlots, read_body

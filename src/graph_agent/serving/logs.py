@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from graph_agent.faults import describe
 from graph_agent.redaction import redact, redact_value
-from graph_agent.runs.failures import describe
 from graph_agent.serving.log_context import facts
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from graph_agent.errors import AgentError
-from graph_agent.runs.failures import describe
+from graph_agent.faults import describe
 from graph_agent.serving.app import create_app
 from graph_agent.serving.logs import log_uncaught_elsewhere, logging_config
 from graph_agent.settings import Settings
