@@ -8,6 +8,11 @@ from typing import Any
 ID = re.compile(r"^(resp|msg|fc|fco|mcp|rs|call|req)_[0-9a-f]{24,32}$")
 
 
+FRAME = re.compile(r"(?:event: (.*)\n)?data: (.*)")
+
+TIMES = ("created_at", "completed_at")
+
+
 class Ids:
     """Names ids `msg-1`, `msg-2` and so on as they appear."""
 
@@ -16,12 +21,12 @@ class Ids:
         self._counts: dict[str, int] = {}
 
     def told(self, value: Any) -> Any:
-        """The value with every id renamed and `created_at` at 0."""
+        """The value with every id renamed, and times at 0."""
         match value:
             case str() if match := ID.match(value):
                 return self._name(value, match[1])
             case dict():
-                return {key: 0 if key == "created_at" else self.told(inner) for key, inner in value.items()}
+                return {key: 0 if key in TIMES and inner else self.told(inner) for key, inner in value.items()}
             case list():
                 return [self.told(inner) for inner in value]
         return value
@@ -40,9 +45,14 @@ def told(value: Any) -> Any:
 
 def frames(body: str) -> list[Any]:
     """The `data:` frames of an SSE body in order; `[DONE]` as that string, comments left out."""
-    parts = [part for part in body.split("\n\n") if part and not part.startswith(":")]
-    assert all(part.startswith("data: ") for part in parts), parts
-    return [part[6:] if part == "data: [DONE]" else json.loads(part[6:]) for part in parts]
+    return [data for _, data in named_frames(body)]
+
+
+def named_frames(body: str) -> list[tuple[str | None, Any]]:
+    """The same, each with the name that its `event:` line gives it."""
+    parts = [FRAME.fullmatch(part) for part in body.split("\n\n") if part and not part.startswith(":")]
+    assert all(parts), body
+    return [(part[1], part[2] if part[2] == "[DONE]" else json.loads(part[2])) for part in parts if part]
 
 
 def gist(events: Iterable[Mapping[str, Any]]) -> list[str]:

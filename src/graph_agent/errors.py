@@ -50,6 +50,8 @@ class AgentError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     kind: ClassVar[str] = "server_error"
+    retry_after: int | None = None
+    """Seconds after which the same request may succeed, where that is known."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -205,6 +207,7 @@ class NotReady(AgentError):
 
     status = 503
     code = "not_ready"
+    retry_after = 5
 
 
 class ServiceStopping(AgentError):
@@ -212,6 +215,7 @@ class ServiceStopping(AgentError):
 
     status = 503
     code = "service_stopping"
+    retry_after = 5
 
 
 class ConfigurationError(AgentError):

@@ -92,7 +92,7 @@ class GraphResponsesAgent(ResponsesAgent):
     def _events(self, request: ResponsesAgentRequest) -> Generator[Event, None, None]:
         catalog = self._opened()
         body = request.model_dump_json(exclude_none=True).encode()
-        invocation = parse_request(body, graphs=catalog.names)
+        invocation = parse_request(body, graphs=catalog.names, fallback=catalog.default)
         name = invocation.graph or catalog.default
         span = mlflow.get_current_active_span()
         trace = None if span is None else _SpanTrace(name, invocation)

@@ -47,6 +47,10 @@ class Settings:
     graph: str | None = None
     """The graph that answers when a request names none; the first of the list if unset."""
 
+    fallback_graph: str | None = None
+    """The graph that answers on `/v1` where `model` names none; unset: that is a 404. The Databricks addresses take any
+    name for the default graph."""
+
     host: str = "127.0.0.1"
     """Address to bind."""
 
@@ -68,8 +72,8 @@ class Settings:
     model_seconds: float = 180.0
     """Longest time of one model call, its retries included."""
 
-    max_body_bytes: int = 4_194_304
-    """Largest request body, bytes."""
+    max_body_bytes: int = 8_388_608
+    """Largest request body, bytes; an image of 5 MB is 7 MB in JSON."""
 
     max_runs: int = 32
     """Runs under way at once; the next one is answered 429."""

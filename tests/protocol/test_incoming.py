@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from tests.protocol.malformed import LEAK, MALFORMED
 
 from graph_agent.errors import InvalidRequest, RequestError, UnknownGraph, UnsupportedField
@@ -70,6 +71,7 @@ def test_everything_a_request_can_ask_for_arrives():
         max_output_tokens=7,
         max_tool_calls=3,
         client_request_id="r1",
+        said={"instructions": "Be brief.", "max_output_tokens": 7, "max_tool_calls": 3},
     )
 
 
@@ -113,7 +115,7 @@ def test_what_has_no_effect_here_is_accepted():
 
 
 def described(invocation: Invocation) -> list[Any]:
-    names = [name for name in Invocation.__dataclass_fields__ if name != "messages"]
+    names = [name for name in Invocation.__dataclass_fields__ if name not in ("messages", "said")]
     return [*(getattr(invocation, name) for name in names), said(invocation.messages)]
 
 
@@ -149,6 +151,19 @@ def test_an_unknown_graph_is_a_404_that_lists_the_known_ones():
     )
 
 
+@pytest.mark.parametrize("model", ["chat-model", "", "gpt-5", "asistant", "m" * 10_000, "x\n"])
+def test_an_unknown_graph_is_the_fallback_where_there_is_one(model: str):
+    body = json.dumps({"input": "hi", "model": model}).encode()
+
+    assert parse_request(body, graphs=GRAPHS, fallback="starter").graph == "starter"
+
+
+def test_the_fallback_takes_no_name_that_means_something():
+    for model, graph in (("assistant", "assistant"), ("agent", None), ("apps/x", None), (None, None)):
+        body = json.dumps({"input": "hi", "model": model}).encode()
+        assert parse_request(body, graphs=GRAPHS, fallback="starter").graph == graph
+
+
 def test_custom_inputs_do_not_choose_the_graph():
     assert parse(custom_inputs={"graph": "starter"}).graph is None
 
@@ -168,6 +183,8 @@ def test_a_byte_order_mark_does_no_harm():
         ("max_tokens", 5, "max_output_tokens"),
         ("strem", True, "stream"),
         ("custom_input", {}, "custom_inputs"),
+        ("response_format", {"type": "json_object"}, "text.format"),
+        ("reasoning_effort", "low", "reasoning.effort"),
     ],
 )
 def test_an_unknown_field_is_named_with_the_one_that_was_meant(field: str, value: Any, meant: str):
@@ -177,11 +194,57 @@ def test_an_unknown_field_is_named_with_the_one_that_was_meant(field: str, value
 
 
 @pytest.mark.parametrize(
+    "field", ["stop", "seed", "top_k", "n", "logit_bias", "modalities", "audio", "min_p", "best_of"]
+)
+def test_a_field_of_another_api_is_not_taken_for_a_misspelling(field: str):
+    assert refusal(**{field: 1}).message == (
+        f"`{field}` is not a field of this API. Put what is meant for the graph into `custom_inputs`."
+    )
+
+
+API_FIELDS = sorted({*ResponseCreateParamsBase.__annotations__, "stream"})
+"""Of OpenAI's Responses API, as its SDK has them."""
+
+
+@pytest.mark.parametrize("field", API_FIELDS)
+def test_every_field_of_the_api_is_served_or_refused_as_a_field_that_is_not_served(field: str):
+    values: list[Any] = [None, "x", 1, True, {"id": "x", "type": "x"}, [{"type": "x"}], {"name": "x"}]
+    told = {f"{type(error).__name__}: {error.message}" for value in values if (error := refused(**{field: value}))}
+
+    assert not any("not a field" in words or "Did you mean" in words for words in told - {UNKNOWN_X})
+
+
+UNKNOWN_X = "UnknownGraph: No graph named 'x'; known: assistant, starter."
+
+
+def refused(**fields: Any) -> RequestError | None:
+    try:
+        parse(**fields)
+    except RequestError as error:
+        return error
+    return None
+
+
+def test_what_the_request_said_is_kept_for_the_response_without_its_secrets():
+    said = {"temperature": 0, "top_p": 0.5, "user": "u", "instructions": "Use dapi0123456789abcdef0123456789abcdef."}
+
+    assert parse(**said, store=True, input="x").said == {
+        **said,
+        "instructions": "Use [redacted Databricks token].",
+    }
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         (
             {"previous_response_id": "r"},
             "`previous_response_id` is not supported: responses are not stored; resend the history in `input`.",
+        ),
+        (
+            {"context_management": [{"type": "compaction"}]},
+            "`context_management` is not supported: conversations are not compacted here; send a shorter history in "
+            "`input`.",
         ),
         (
             {"background": True},

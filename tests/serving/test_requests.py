@@ -36,7 +36,9 @@ def check_error(answer: httpx.Response, status: int, code: str, param: str | Non
 async def test_every_malformed_body_is_a_4xx_that_names_its_field(service: Service) -> None:
     async with service.client() as client:
         for number, (name, body, param) in enumerate(MALFORMED):
-            answer = await client.post(ADDRESSES[number % len(ADDRESSES)], content=body)
+            # The Databricks addresses take any name for the default graph.
+            address = "/v1/responses" if param == "model" else ADDRESSES[number % len(ADDRESSES)]
+            answer = await client.post(address, content=body)
             error = answer.json()["error"]
             assert 400 <= answer.status_code < 500, name
             assert (name, error["param"]) == (name, param)

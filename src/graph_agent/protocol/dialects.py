@@ -15,7 +15,15 @@ class Dialect:
     failure: Literal["failed", "error_frame"]
     """`error` and `response.failed`, or the one frame whose `error` is a string that the stock chat page prints."""
 
+    any_model: bool
+    """A `model` that no graph is called means the default graph: the stock chat page always sends `chat-model`, and
+    gateways send what they are configured with."""
 
-INVOCATIONS = Dialect(tool_items="function_call", failure="error_frame")
-RESPONSES = Dialect(tool_items="function_call", failure="failed")
-OPENAI = Dialect(tool_items="mcp_call", failure="failed")
+    open_responses: bool
+    """As the Open Responses specification has it: `event:` lines, and `usage` is null until it is known. Databricks'
+    accumulators break on that null; there it is absent."""
+
+
+INVOCATIONS = Dialect(tool_items="function_call", failure="error_frame", any_model=True, open_responses=False)
+RESPONSES = Dialect(tool_items="function_call", failure="failed", any_model=True, open_responses=False)
+OPENAI = Dialect(tool_items="mcp_call", failure="failed", any_model=False, open_responses=True)

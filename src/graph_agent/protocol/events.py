@@ -53,33 +53,49 @@ class ResponseHead:
     id: str = field(default_factory=lambda: new_id("resp"))
     created_at: int = field(default_factory=lambda: int(time.time()))
     metadata: Mapping[str, str] = field(default_factory=dict)
-    max_output_tokens: int | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """What the request said of the fields below: the response repeats it."""
+
+    pending_usage: bool = False
+    """`usage` is null until it is known; else absent, as null breaks Databricks' accumulators."""
 
     def response(self, status: Status, output: Sequence[Item] = (), **more: Any) -> dict[str, Any]:
-        """The response object. `usage` is absent until it is known: null breaks accumulators."""
+        """The response object, every field that the Open Responses specification requires."""
+        said = self.said
+        if self.pending_usage:
+            more = {"usage": None} | more
         return {
             "id": self.id,
             "object": "response",
             "created_at": self.created_at,
+            "completed_at": int(time.time()) if status == "completed" else None,
             "status": status,
             "background": False,
             "error": None,
             "incomplete_details": None,
             "instructions": None,
-            "max_output_tokens": self.max_output_tokens,
+            "max_output_tokens": None,
+            "max_tool_calls": None,
             "model": self.model,
             "output": list(output),
             "parallel_tool_calls": True,
             "previous_response_id": None,
+            "prompt_cache_key": None,
             "reasoning": {"effort": None, "summary": None},
+            "safety_identifier": None,
+            "service_tier": "default",
             "store": False,
-            "temperature": None,
-            "text": {"format": {"type": "text"}},
+            "frequency_penalty": 0.0,
+            "presence_penalty": 0.0,
+            "temperature": 1.0,
             "tool_choice": "auto",
             "tools": [],
-            "top_p": None,
+            "top_logprobs": 0,
+            "top_p": 1.0,
             "truncation": "disabled",
             "user": None,
+            **said,
+            "text": {**(said.get("text") or {}), "format": {"type": "text"}},
             "metadata": dict(self.metadata),
             **more,
         }

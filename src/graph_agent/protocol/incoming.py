@@ -5,7 +5,7 @@ Nothing is ignored in silence: a field is served, or known to be harmless, or re
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, SystemMessage
@@ -20,6 +20,7 @@ from graph_agent.protocol.fields import (
     a_number,
     a_string,
     an_object,
+    anything,
     array_of,
     at,
     kind_of,
@@ -41,12 +42,36 @@ DEFAULT_MODELS = ("agent", "default")
 MAX_PATH = 8
 """Steps of a path that an error still spells out."""
 
+MISSPELLED = 0.82
+"""How alike a field and a misspelling of it are; `top_k` is no misspelling of `top_p`, `stop` none of `store`."""
+
 MAX_METADATA = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 
 ANSWERED = ("function_call_output", "mcp_approval_response")
 """Items that, like a message of anyone but the assistant, leave the graph something to answer."""
+
+REPEATED = (
+    "frequency_penalty",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "temperature",
+    "text",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+)
+"""Fields that the response says again; `store` is none of them, as nothing is stored whatever was asked for."""
 
 Fields = Mapping[str, Any]
 
@@ -82,12 +107,17 @@ class Invocation:
     client_request_id: str | None
     """The caller's own name for this request."""
 
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the request that its response repeats, as sent, but for secrets."""
+
     background: bool = False
     """Answer at once and let the run go on; only where that is served."""
 
 
-def parse_request(body: bytes, *, graphs: Sequence[str], background_served: bool = False) -> Invocation:
-    """Read the body of a request for one of `graphs`.
+def parse_request(
+    body: bytes, *, graphs: Sequence[str], fallback: str | None = None, background_served: bool = False
+) -> Invocation:
+    """Read the body of a request for one of `graphs`, or for `fallback` where `model` names none of them.
 
     Raises `InvalidRequest`, `UnsupportedField` or `UnknownGraph`; `param` is the path of the field at fault.
     """
@@ -95,7 +125,7 @@ def parse_request(body: bytes, *, graphs: Sequence[str], background_served: bool
     _check(fields)
     refuse_unserved(fields, background_served=background_served)
     return Invocation(
-        graph=_graph(fields.get("model"), graphs),
+        graph=_graph(fields.get("model"), graphs, fallback),
         messages=_messages(fields),
         thread=_thread(fields),
         mode="stream" if fields.get("stream") else "reply",
@@ -104,6 +134,7 @@ def parse_request(body: bytes, *, graphs: Sequence[str], background_served: bool
         max_output_tokens=fields.get("max_output_tokens"),
         max_tool_calls=fields.get("max_tool_calls"),
         client_request_id=fields.get("client_request_id"),
+        said={name: fields[name] for name in REPEATED if fields.get(name) is not None},
         background=bool(fields.get("background")),
     )
 
@@ -186,10 +217,14 @@ _FIELDS: Mapping[str, Check] = {
     "tool_choice": _AN_OBJECT_OR_STRING,
     "tools": array_of(an_object),
     "truncation": a_string,
+    "context_management": anything,
+    "moderation": anything,
     # Without effect here: the graph decides, or there is nothing to decide.
     "databricks_options": an_object,
+    "frequency_penalty": a_number,
     "include": array_of(a_string),
     "parallel_tool_calls": a_boolean,
+    "presence_penalty": a_number,
     "prompt_cache_key": a_string,
     "prompt_cache_options": an_object,
     "prompt_cache_retention": a_string,
@@ -213,6 +248,12 @@ _MEANT: Mapping[str, str] = {
     "thread_id": "custom_inputs.thread_id",
     "conversation_id": "context.conversation_id",
     "user_id": "context.user_id",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "context_id": "context.conversation_id",
 }
 """What other APIs call it."""
 
@@ -229,7 +270,7 @@ def _check(fields: Fields) -> None:
 
 
 def _unknown_field(name: str) -> InvalidRequest:
-    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], _FIELDS, n=1)
+    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], _FIELDS, n=1, cutoff=MISSPELLED)
     meant = _MEANT.get(name) or (close[0] if close else None)
     hint = f" Did you mean `{meant}`?" if meant else " Put what is meant for the graph into `custom_inputs`."
     return InvalidRequest(f"`{shown(name)}` is not a field of this API.{hint}", param=shown(name))
@@ -238,11 +279,13 @@ def _unknown_field(name: str) -> InvalidRequest:
 # What the fields mean
 
 
-def _graph(model: str | None, graphs: Sequence[str]) -> str | None:
+def _graph(model: str | None, graphs: Sequence[str], fallback: str | None) -> str | None:
     if model is None or model in graphs:
         return model
     if model in DEFAULT_MODELS or model.startswith("apps/"):
         return None
+    if fallback is not None:
+        return fallback
     close = difflib.get_close_matches(model[:MAX_METADATA_KEY], graphs, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     known = ", ".join(graphs) or "none"

@@ -24,6 +24,12 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
         lambda _: True,
         "responses are not stored; resend the history in `input`",
     ),
+    "context_management": (
+        "context_management",
+        bool,
+        "conversations are not compacted here; send a shorter history in `input`",
+    ),
+    "moderation": ("moderation", bool, "nothing is moderated here; do it in the graph"),
     "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
     "reasoning": ("reasoning", _means_something, "the graph decides how its models reason"),
     "tools": ("tools", bool, "the graph brings its own tools"),

@@ -64,7 +64,10 @@ class Run:
         recorder: Recorder | None = None,
     ) -> None:
         self.head = ResponseHead(
-            model=model_name, metadata=invocation.metadata, max_output_tokens=invocation.max_output_tokens
+            model=model_name,
+            metadata=invocation.metadata,
+            said=invocation.said,
+            pending_usage=dialect.open_responses,
         )
         self._graph = graph
         self._invocation = invocation

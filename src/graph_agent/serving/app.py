@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound
+from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.faults import describe
 from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.serving.bearer import BearerGate
@@ -22,6 +22,7 @@ from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_resp
 from graph_agent.serving.identity import Identity, doubts, on_apps
 from graph_agent.serving.logs import log_uncaught
 from graph_agent.serving.request_log import RequestLog
+from graph_agent.serving.unserved import NoWebSockets, instead
 from graph_agent.settings import Settings, as_environment
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ def create_app(
     `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
     """
     environ = os.environ if environ is None else environ
-    # Behind the proxy of Apps, which signs callers in, the header is the proxy's.
-    bearer = settings.bearer_token is not None and not on_apps(environ)
     KNOWN.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
@@ -77,11 +76,22 @@ def create_app(
     app = Starlette(
         routes=endpoints.routes(),
         lifespan=lifespan,
-        middleware=[Middleware(RequestLog), *([Middleware(BearerGate, settings=settings)] if bearer else [])],
+        middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     app.state.drain = endpoints.drain
     return app
+
+
+def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middleware]:
+    """The outermost first."""
+    first = [Middleware(NoWebSockets), Middleware(RequestLog)]
+    if on_apps(environ):
+        # Its proxy signs callers in, and the `Authorization` header is the proxy's.
+        return first
+    if settings.bearer_token is not None:
+        return [*first, Middleware(BearerGate, settings=settings)]
+    return first
 
 
 def _node_threads(settings: Settings) -> ThreadPoolExecutor:
@@ -127,6 +137,9 @@ def _import_service(settings: Settings) -> "Service":
     if settings.authorization != "app":
         demand_followed(settings, ["authorization"])
     catalog = Catalog(read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on")
+    if settings.fallback_graph not in (None, *catalog.names):
+        known = ", ".join(catalog.names)
+        raise UnknownGraph(f"GRAPH_AGENT_FALLBACK_GRAPH names no graph; known: {known}", param="fallback_graph")
     tracer = None
     if settings.tracing == "on":
         from graph_agent.tracing import Tracer
@@ -148,6 +161,8 @@ async def _agent_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if words := instead(request):
+        return error_response(RouteNotFound(words))
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         response = error_response(MethodNotAllowed(f"{request.method} is not served at this address; use {allowed}"))

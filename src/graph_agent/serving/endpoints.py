@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.acting import acting_for
-from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, TooManyRuns, Unauthenticated
+from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, Unauthenticated
 from graph_agent.faults import describe
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
@@ -44,6 +44,12 @@ MOST_PARSED_HERE = 65_536
 
 HASTE_SECONDS = 0.1
 """How soon a second Ctrl-C is noticed."""
+
+RETRY_LATER = frozenset({429, 503})
+"""What says that the same request may succeed later."""
+
+RETRY_AFTER_SECONDS = 5
+"""When, unless the error knows."""
 
 NO_RESPONSE_STATUS = 499
 """What nginx logs when the client has left; nobody reads it."""
@@ -128,7 +134,9 @@ class Endpoints:
         """200 while runs can start, 503 before and after."""
         if self._stopping or self._gate.service is None:
             why = _stopping() if self._stopping else self._gate.failure or NotReady("the graphs are still loading")
-            return JSONResponse({"status": "not_ready"} | NotReady(why.message).body(), status_code=503)
+            error = NotReady(why.message)
+            body = {"status": "not_ready"} | error.body()
+            return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
         return JSONResponse({"status": "ready"})
 
     async def info(self, request: Request) -> Response:
@@ -154,7 +162,7 @@ class Endpoints:
         with acting_for(token):
             # The token is a secret here already: a caller may have pasted it.
             big = len(body) > MOST_PARSED_HERE
-            invocation = await asyncio.to_thread(service.parse, body) if big else service.parse(body)
+            invocation = await asyncio.to_thread(service.parse, body, dialect) if big else service.parse(body, dialect)
         if self._stopping:
             raise _stopping()
         self._slots.take()
@@ -171,7 +179,7 @@ class Endpoints:
         asked = request.headers.get("x-mlflow-return-trace-id", "").lower() == "true"
         trace = {"trace_id": trace_id} if asked and trace_id else None
         if invocation.mode == "stream":
-            return self._stream(run, trace)
+            return self._stream(run, trace, named=dialect.open_responses)
         return await self._reply(run, request, trace)
 
     def _ended(self, run: "Run") -> None:
@@ -180,12 +188,13 @@ class Endpoints:
         usage = run.usage
         note(end=run.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
 
-    def _stream(self, run: "Run", trace: Mapping[str, str] | None) -> EventStreamResponse:
+    def _stream(self, run: "Run", trace: Mapping[str, str] | None, *, named: bool) -> EventStreamResponse:
         return EventStreamResponse(
             run.batches(quiet_seconds=self._settings.keepalive_seconds),
             aclose=run.aclose,
             headers={"x-request-id": run.head.id},
             trailer=trace,
+            named=named,
         )
 
     async def _reply(self, run: "Run", request: Request, trace: Mapping[str, str] | None) -> Response:
@@ -197,7 +206,7 @@ class Endpoints:
                 return Response(status_code=NO_RESPONSE_STATUS)
             response = answer.result()
         except AgentError as error:
-            return error_response(error, request_id=run.head.id)
+            return error_response(error, request_id=run.head.id, ran=True)
         finally:
             answer.cancel()
             leaver.cancel()
@@ -236,15 +245,22 @@ def _stopping() -> ServiceStopping:
     return ServiceStopping("the service is stopping; send the request again")
 
 
-def error_response(error: AgentError, *, request_id: str | None = None) -> Response:
-    """An error before the first byte; `request_id` where the log knows it by one."""
-    headers = {"x-request-id": request_id or new_id("req")}
-    if isinstance(error, TooManyRuns):
-        headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, NotReady | ServiceStopping):
-        headers["retry-after"] = "5"
-    if isinstance(error, Unauthenticated):
-        headers["www-authenticate"] = "Bearer"
+def error_response(error: AgentError, *, request_id: str | None = None, ran: bool = False) -> Response:
+    """An error before the first byte; `request_id` where the log knows it by one, `ran` if a run had begun."""
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)
+    headers = {"x-request-id": request_id or new_id("req"), **retry_headers(error, ran=ran)}
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     return JSONResponse(redact_value(error.body()), status_code=error.status, headers=headers)
+
+
+def retry_headers(error: AgentError, *, ran: bool = False) -> dict[str, str]:
+    """What an error tells the SDKs about sending the request again: they would by themselves, twice, whatever went
+    wrong. A run that failed may have called tools, and what fails without one fails again."""
+    headers = {}
+    if ran or (error.status >= 500 and error.status not in RETRY_LATER):
+        headers["x-should-retry"] = "false"
+    if error.status in RETRY_LATER:
+        headers["retry-after"] = str(error.retry_after or RETRY_AFTER_SECONDS)
+    return headers

@@ -32,13 +32,14 @@ class Service:
     catalog: Catalog
     tracer: Tracer | None
 
-    def parse(self, body: bytes) -> Invocation:
+    def parse(self, body: bytes, dialect: Dialect) -> Invocation:
         """The request as a value.
 
         Raises:
             InvalidRequest: and its kind; `param` names the field.
         """
-        return parse_request(body, graphs=self.catalog.names)
+        fallback = self.catalog.default if dialect.any_model else self.settings.fallback_graph
+        return parse_request(body, graphs=self.catalog.names, fallback=fallback)
 
     async def open_run(self, invocation: Invocation, *, caller: Caller, dialect: Dialect) -> tuple[Run, str | None]:
         """A run ready to start, and its trace id.

@@ -21,9 +21,10 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def frame(event: Mapping[str, Any]) -> bytes:
-    """One event as a `data:` frame; `data:` lines only, which every client reads."""
-    return b"data: " + encode(event) + b"\n\n"
+def frame(event: Mapping[str, Any], *, named: bool = False) -> bytes:
+    """One event as a `data:` frame, which every client reads; `named`, its type stands in an `event:` line as well."""
+    data = b"data: " + encode(event) + b"\n\n"
+    return b"event: " + event["type"].encode() + b"\n" + data if named else data
 
 
 async def disconnected(receive: Receive) -> None:
@@ -36,7 +37,8 @@ class EventStreamResponse:
     """An ASGI response: numbers the events, writes what waits in one go, keeps a quiet stream open with comments.
 
     Starlette's `StreamingResponse` does not close its source when the client leaves; this one awaits `aclose` on
-    every path. `trailer` is sent as a frame of its own between the last event and `[DONE]`.
+    every path. `trailer` is sent as a frame of its own between the last event and `[DONE]`. `named` adds `event:`
+    lines.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class EventStreamResponse:
         aclose: Callable[[], Any],
         headers: Mapping[str, str],
         trailer: Mapping[str, Any] | None = None,
+        named: bool = False,
     ) -> None:
+        self._named = named
         self._batches = batches
         self._aclose = aclose
         self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
@@ -77,4 +81,4 @@ class EventStreamResponse:
     def _numbered(self, event: dict[str, Any]) -> bytes:
         event["sequence_number"] = self._sequence
         self._sequence += 1
-        return frame(event)
+        return frame(event, named=self._named)

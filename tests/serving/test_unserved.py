@@ -1,0 +1,79 @@
+"""Addresses of the APIs around the Responses API: each says what to use instead."""
+
+import base64
+import json
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+from tests.serving.conftest import Service
+from tests.serving.test_requests import check_error, raw
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("POST", "/v1/conversations", "in `input` to /v1/responses"),
+        ("GET", "/v1/conversations/conv_1/items", "in `input` to /v1/responses"),
+        ("POST", "/conversations", "in `input` to /responses"),
+        ("POST", "/v1/responses/compact", "a shorter history"),
+        ("POST", "/v1/responses/input_tokens", "`usage`"),
+        ("GET", "/v1/responses/resp_1", "not stored"),
+        ("DELETE", "/v1/responses/resp_1", "not stored"),
+        ("GET", "/api/responses/resp_1", "POST /api/responses"),
+        ("GET", "/responses/resp_1/input_items", "not stored"),
+        ("POST", "/v1/responses/resp_1/cancel", "close the connection"),
+        ("POST", "/v1/chat/completions", "as `input` to /v1/responses"),
+        ("POST", "/chat/completions", "as `input` to /responses"),
+        ("POST", "/v1/messages", "as `input` to /v1/responses"),
+        ("GET", "/v1/models", "/agent/info"),
+        ("GET", "/v1/models/plain", "/agent/info"),
+        ("POST", "/v1/files", "`file_data`"),
+        ("POST", "/v1/embeddings", "/v1/responses"),
+        ("POST", "/threads/t1/runs/stream", "graph-agent studio"),
+        ("GET", "/nothing-of-the-kind", "served are /invocations"),
+        ("GET", "/v1", "served are /invocations"),
+    ],
+)
+async def test_an_address_that_is_not_served_says_what_to_use(
+    service: Service, method: str, path: str, words: str
+) -> None:
+    async with service.client() as client:
+        answer = await client.request(method, path, json={})
+    check_error(answer, 404, "not_found")
+    assert words in answer.json()["detail"]
+    assert "{" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/responses", "/v1/realtime"])
+async def test_a_websocket_handshake_is_told_to_post(service: Service, path: str) -> None:
+    key = base64.b64encode(b"0123456789abcdef").decode()
+    head, body = await raw(
+        service,
+        f"GET {path} HTTP/1.1\r\nHost: {urlsplit(service.url).netloc}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade, close\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode(),
+    )
+    assert head.split()[1] == b"404"
+    assert "WebSocket is not served" in json.loads(body)["detail"]
+
+
+async def test_a_server_that_passes_a_websocket_on_gets_it_closed(service: Service) -> None:
+    from graph_agent.serving.unserved import NoWebSockets
+
+    async def app(*_: object) -> None:
+        raise AssertionError("reached")
+
+    sent: list[object] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/v1/responses", "headers": []}
+    with anyio.fail_after(5):
+        await NoWebSockets(app)(scope, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
