@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -25,6 +25,10 @@ class Apps:
     """What the workspace holds. `outcomes` are the states of the next deployments; SUCCEEDED when none is left.
 
     An outcome IN_PROGRESS stays for ever; LATE becomes SUCCEEDED after the app was looked at `looks` times.
+
+    As the platform does: an app that starts deploys its last deployment anew, which shows only some looks later; one
+    that stops has no active deployment; only one operation is under way at a time; what a user's token may do
+    changes with the next start.
     """
 
     url: str = "http://127.0.0.1:9"
@@ -47,6 +51,24 @@ class Apps:
     clock: bool = True
     """Whether a listing says when files were changed."""
 
+    to_come: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """What the next looks at an app find changed, one look each; a value of `None` is taken away."""
+
+    of_a_start: Sequence[Mapping[str, Any]] | None = None
+    """The same of an app that is started; `None` for what a start does as a rule."""
+
+    why: str = "m"
+    """What a deployment says that failed."""
+
+    refusals: list[str] = field(default_factory=list)
+    """What the next calls that change an app are refused with."""
+
+    forwarding: bool = True
+    """Whether the workspace lets apps have their users' tokens."""
+
+    _starting: set[str] = field(default_factory=set)
+    """Apps whose start has not deployed them yet."""
+
     def routes(self) -> list[Route]:
         """All of it, for `stand_in(more=…)`."""
         app = "/api/2.0/apps/{name}"
@@ -59,10 +81,11 @@ class Apps:
             Route("/api/2.0/mlflow/experiments/get", self._experiment),
             Route("/api/2.0/apps", self._create, methods=["POST"]),
             Route(app, self._app, methods=["GET"]),
-            Route(app, self._update, methods=["PATCH"]),
-            Route(f"{app}/update", self._resize, methods=["POST", "GET"]),
+            Route(f"{app}/update", self._update, methods=["POST", "GET"]),
             Route(f"{app}/start", self._start, methods=["POST"]),
+            Route(f"{app}/stop", self._stop, methods=["POST"]),
             Route(f"{app}/deployments", self._deploy, methods=["POST"]),
+            Route(f"{app}/deployments", self._deployments, methods=["GET"]),
             Route(f"{app}/deployments/{{deployment}}", self._deployment),
             Route("/api/2.0/permissions/apps/{name}", self._permissions, methods=["GET", "PUT"]),
         ]
@@ -129,6 +152,10 @@ class Apps:
 
     async def _create(self, request: Request) -> Response:
         body = await request.json()
+        if (why := self._refused(body)) is not None:
+            return why
+        if body["name"] in self.apps:
+            return error(409, "ALREADY_EXISTS", f"An app with the same name already exists: {body['name']}.")
         self.apps[body["name"]] = {
             **body,
             "id": "app-1",
@@ -136,11 +163,13 @@ class Apps:
             "service_principal_client_id": "11111111-2222-3333-4444-555555555555",
             "compute_status": {"state": "ACTIVE"},
             "app_status": {"state": "UNAVAILABLE"},
+            "effective_user_api_scopes": body.get("user_api_scopes", []),
         }
         return JSONResponse(self.apps[body["name"]])
 
     async def _app(self, request: Request) -> Response:
-        app = self.apps.get(request.path_params["name"])
+        name = request.path_params["name"]
+        app = self.apps.get(name)
         if app is None:
             return error(404, "RESOURCE_DOES_NOT_EXIST")
         pending = app.get("pending_deployment")
@@ -148,49 +177,119 @@ class Apps:
             self.looks -= 1
             if self.looks <= 0:
                 self._live(app, pending["deployment_id"])
-        return JSONResponse(app)
-
-    async def _update(self, request: Request) -> Response:
-        name, body = request.path_params["name"], await request.json()
-        # A full replacement: whatever is not sent is cleared; the size cannot be changed this way.
-        kept = {key: value for key, value in self.apps[name].items() if key in SERVER_SIDE or key == "compute_size"}
-        self.apps[name] = {**body, **kept}
+        if self.to_come.get(name):
+            self._change(name, self.to_come[name].pop(0))
+        if name not in self.apps:
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
         return JSONResponse(self.apps[name])
 
-    async def _resize(self, request: Request) -> Response:
+    def _change(self, name: str, fields: Mapping[str, Any]) -> None:
+        if fields.get("gone"):
+            del self.apps[name]
+            return
+        if live := fields.get("live"):
+            self._live(self.apps[name], live)
+        changed = {**self.apps[name], **{key: value for key, value in fields.items() if key not in ("gone", "live")}}
+        self.apps[name] = {key: value for key, value in changed.items() if value is not None}
+
+    async def _update(self, request: Request) -> Response:
         name = request.path_params["name"]
         if request.method == "POST":
             body = await request.json()
-            assert body["update_mask"] == "compute_size"
-            self.apps[name]["compute_size"] = body["app"]["compute_size"]
+            if (why := self._refused(body["app"], name)) is not None:
+                return why
+            masked = body["update_mask"].split(",")
+            if unknown := set(masked) - CHANGEABLE:
+                return error(400, "INVALID_PARAMETER_VALUE", f"Invalid update mask: {', '.join(sorted(unknown))}.")
+            # What is masked and not sent is cleared; what is not masked stays.
+            self._change(name, {one: body["app"].get(one) for one in masked})
         return JSONResponse({"status": {"state": "SUCCEEDED"}})
 
     async def _start(self, request: Request) -> Response:
-        app = self.apps[request.path_params["name"]]
-        app["compute_status"] = {"state": "ACTIVE"}
+        name = request.path_params["name"]
+        app = self.apps[name]
+        if (why := self._refused({}, name)) is not None:
+            return why
+        if app["compute_status"]["state"] not in ("STOPPED", "ERROR"):
+            return error(400, "BAD_REQUEST", f"Cannot start app {name} as its compute is not stopped.")
+        app["compute_status"] = {"state": "STARTING"}
+        coming: list[Mapping[str, Any]] = [{}]
+        active = {"compute_status": {"state": "ACTIVE"}, "effective_user_api_scopes": app.get("user_api_scopes", [])}
+        last = self._last(name)
+        if last is None:
+            coming += [active]
+        else:
+            again = f"d{len(self.deployments) + 1}"
+            under_way = {"state": "IN_PROGRESS", "message": "m"}
+            self.deployments[again] = {**last, "deployment_id": again, "status": under_way}
+            self.snapshots[again] = self.snapshots.get(last["deployment_id"], {})
+            pending = {**self.deployments[again], "outcome": "of the start"}
+            # For one look the app seems to be done.
+            coming += [active, {"pending_deployment": pending}, {}, {"live": again}]
+            self._starting.add(name)
+        self.to_come[name] = coming if self.of_a_start is None else list(self.of_a_start)
         return JSONResponse(app)
 
+    async def _stop(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if (why := self._refused({}, name)) is not None:
+            return why
+        app = self.apps[name]
+        app["compute_status"] = {"state": "STOPPING"}
+        stopped = {"compute_status": {"state": "STOPPED"}, "app_status": {"state": "UNAVAILABLE"}}
+        self.to_come[name] = [{}, {**stopped, "active_deployment": None}]
+        return JSONResponse(app)
+
+    def stop(self, name: str) -> None:
+        """As if somebody had stopped the app, long ago."""
+        self._change(name, {"compute_status": {"state": "STOPPED"}, "active_deployment": None})
+
+    def _last(self, name: str) -> dict[str, Any] | None:
+        """The app's last deployment that succeeded."""
+        of = [one for one in self.deployments.values() if one["app"] == name]
+        done = [one for one in of if one["status"]["state"] == "SUCCEEDED"]
+        return done[-1] if done else None
+
+    def _refused(self, body: Mapping[str, Any], name: str = "") -> Response | None:
+        if self.refusals:
+            return error(400, "BAD_REQUEST", self.refusals.pop(0))
+        if body.get("user_api_scopes") and not self.forwarding:
+            return error(400, "INVALID_PARAMETER_VALUE", "Databricks Apps - user token passthrough not enabled.")
+        state = self.apps[name]["compute_status"]["state"] if name else ""
+        if state in ("STARTING", "STOPPING", "UPDATING", "DELETING"):
+            return error(409, "RESOURCE_CONFLICT", f"Cannot update app {name} as another operation is in progress.")
+        return None
+
     async def _deploy(self, request: Request) -> Response:
-        app, body = self.apps[request.path_params["name"]], await request.json()
+        of, body = request.path_params["name"], await request.json()
+        app = self.apps[of]
+        if self.refusals:
+            return error(400, "BAD_REQUEST", self.refusals.pop(0))
         if app["compute_status"]["state"] != "ACTIVE":
             return error(400, "BAD_REQUEST", "The app's compute is not running.")
-        if app.get("pending_deployment"):
-            return error(400, "BAD_REQUEST", "Cannot deploy: there is a pending deployment in progress.")
+        if app.get("pending_deployment") or of in self._starting:
+            return error(400, "BAD_REQUEST", f"Cannot deploy app {of} as there is an active deployment in progress.")
         name = f"d{len(self.deployments) + 1}"
         outcome = self.outcomes.pop(0) if self.outcomes else "SUCCEEDED"
         under_way = {"state": "IN_PROGRESS", "message": "m"}
-        self.deployments[name] = {**body, "deployment_id": name, "status": under_way}
+        self.deployments[name] = {**body, "app": of, "deployment_id": name, "status": under_way}
         self.snapshots[name] = self.below(body["source_code_path"])
         if outcome in ("IN_PROGRESS", "LATE"):
             app["pending_deployment"] = {**self.deployments[name], "outcome": outcome}
         elif outcome == "SUCCEEDED":
             self._live(app, name)
         else:
-            self.deployments[name]["status"] = {"state": outcome, "message": "m"}
+            self.deployments[name]["status"] = {"state": outcome, "message": self.why}
         return JSONResponse({**self.deployments[name], "status": under_way})
+
+    async def _deployments(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        newest = [one for one in reversed(self.deployments.values()) if one["app"] == name]
+        return JSONResponse({"app_deployments": newest})
 
     def _live(self, app: dict[str, Any], name: str) -> None:
         app.pop("pending_deployment", None)
+        self._starting.discard(app["name"])
         self.deployments[name]["status"] = {"state": "SUCCEEDED", "message": "m"}
         app["active_deployment"] = self.deployments[name]
         app["app_status"] = {"state": "RUNNING"}
@@ -214,10 +313,11 @@ class Apps:
         return JSONResponse({"object_id": f"/apps/{name}", "access_control_list": listed})
 
 
-SERVER_SIDE = (
-    *("id", "url", "service_principal_client_id", "creator"),
-    *("compute_status", "app_status", "active_deployment", "pending_deployment"),
-)
+CHANGEABLE = {
+    *("description", "budget_policy_id", "usage_policy_id", "resources", "user_api_scopes", "compute_size"),
+    *("compute_min_instances", "compute_max_instances", "telemetry_export_destinations"),
+}
+"""What an update mask may name, as a workspace of 2026 said."""
 
 
 def parent(path: str) -> str:

@@ -12,14 +12,15 @@ from graph_agent.deploying.app_file import AppFile, read_app_file
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
-from graph_agent.deploying.platform import Platform, Say
-from graph_agent.deploying.preflight import check_host, check_resources, standing_app, who_deploys
+from graph_agent.deploying.platform import Platform
+from graph_agent.deploying.preflight import check_host, check_resources, settled, standing_app, who_deploys
 from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.deploying.release import Release
 from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.smoke import ask_once
 from graph_agent.deploying.sources import Sources, read_sources
 from graph_agent.deploying.telling import refusing
+from graph_agent.deploying.waiting import Say
 from graph_agent.errors import DeployFailed, DeployRefused
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def deploy(
     for line in check_resources(client, bundle):
         say(f"found {line}")
     remote = Remote(client, root=bundle.root)
+    platform = Platform(client, bundle.app, wait_seconds=waits.platform, say=say)
     with refusing(f"what {bundle.app} is like now cannot be read"):
+        settled(platform, say=say, dry_run=dry_run)
         standing = standing_app(client, bundle.app)
         manifest, listed = remote.manifest(), remote.listed()
     plan = make_plan(
@@ -115,7 +118,7 @@ def deploy(
         before=standing,
         manifest=manifest,
         remote=remote,
-        platform=Platform(client, bundle.app, wait_seconds=waits.platform, say=say),
+        platform=platform,
         check=lambda url: _check(client, url, waits),
         deployer=user,
         say=say,

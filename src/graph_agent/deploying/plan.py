@@ -9,6 +9,7 @@ from graph_agent.deploying.declared import covers
 from graph_agent.deploying.manifest import Manifest
 from graph_agent.deploying.permissions import Access, described
 from graph_agent.deploying.sources import Source, Sources
+from graph_agent.deploying.waiting import ASLEEP, compute_state
 from graph_agent.errors import DeployRefused
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def make_plan(
             " another root_path, or deploy with --force, which deletes them and keeps copies"
         )
     differing = [name for name, value in bundle.declared.items() if not _is(app, name, value)]
-    starts = app is not None and _state(app) in ("STOPPED", "STOPPING", "ERROR")
+    starts = app is not None and compute_state(app) in (*ASLEEP, "STOPPING")
     return Plan(
         bundle=bundle,
         creates=app is None,
@@ -125,11 +126,6 @@ def _runs(app: "App | None", manifest: Manifest, bundle: Bundle) -> bool:
         app.app_status is not None and app.app_status.state is not None and app.app_status.state.value == "RUNNING"
     )
     return running and app.active_deployment.deployment_id == manifest.deployment
-
-
-def _state(app: "App") -> str:
-    status = app.compute_status
-    return status.state.value if status is not None and status.state is not None else ""
 
 
 def _is(app: "App | None", name: str, value: Any) -> bool:

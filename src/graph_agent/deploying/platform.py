@@ -1,43 +1,34 @@
-"""The app on the platform: created, updated, started, deployed, each waited for with a line of progress."""
+"""The app on the platform: created, changed, started, deployed, each waited for with a line of progress."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from graph_agent.deploying.telling import shown
+from graph_agent.deploying.waiting import (
+    ASLEEP,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Answer,
+    Say,
+    awaited,
+    compute_state,
+    patiently,
+    until,
+)
 from graph_agent.errors import DeployFailed
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.apps import App, AppDeployment
 
-Say = Callable[[str], None]
+SCOPE_SECONDS = 60
+"""For what users' tokens may do to be as the app says, after its start."""
 
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 10.0
-"""Seconds between two looks at whether a deployment has ended."""
-
-KEPT = (
-    "name",
-    "description",
-    "resources",
-    "user_api_scopes",
-    "compute_size",
-    "budget_policy_id",
-    "usage_policy_id",
-    "compute_min_instances",
-    "compute_max_instances",
-    "forward_user_access_token",
-    "git_repository",
-    "telemetry_export_destinations",
-)
-"""The fields of an app a caller may write. An update replaces all of them: what is left out is cleared."""
-
-
-def writable(app: "App") -> dict[str, Any]:
-    """What an update must send to leave the app as it is."""
-    fields = app.as_dict()
-    return {key: fields[key] for key in KEPT if key in fields}
+RESTARTED = ("user_api_scopes", "forward_user_access_token")
+"""The fields of an app that take effect when its compute is stopped and started."""
 
 
 class Platform:
@@ -46,55 +37,89 @@ class Platform:
     def __init__(self, client: "WorkspaceClient", name: str, *, wait_seconds: float, say: Say) -> None:
         self._client = client
         self._name = name
-        self._timeout = timedelta(seconds=wait_seconds)
+        self._seconds = wait_seconds
         self._say = say
 
     def get(self) -> "App":
         """The app as it is now."""
         return self._client.apps.get(self._name)
 
+    def settle(self) -> None:
+        """Wait until the platform is at nothing: its compute is in no passing state, and no deployment under way.
+
+        Raises:
+            DeployFailed: it still is, after the time each step has.
+        """
+        until(lambda: awaited(self.get()), seconds=self._seconds, say=self._say)
+
     def create(self, declared: Mapping[str, Any]) -> "App":
         """Make the app and wait for its compute."""
         from databricks.sdk.service.apps import App
 
-        created = self._client.apps.create(App.from_dict({"name": self._name, **declared}))
-        return self._client.apps.wait_get_app_active(created.name, timeout=self._timeout, callback=self._compute())
+        app = App.from_dict({"name": self._name, **declared})
+        self._patiently(lambda: self._client.apps.create(app))
+        self.settle()
+        return self.get()
 
-    def update(self, before: "App", declared: Mapping[str, Any]) -> None:
-        """Change the declared fields and keep all others."""
-        self.put({**writable(before), **declared}, size_before=writable(before).get("compute_size"))
+    def change(self, fields: Mapping[str, Any]) -> None:
+        """Change these fields of the app and no others; one that is `None` is cleared.
 
-    def put(self, fields: Mapping[str, Any], *, size_before: str | None) -> None:
-        """Replace every writable field."""
+        Raises:
+            DeployFailed: the platform says that it did not work.
+        """
         from databricks.sdk.service.apps import App
 
-        size = fields.get("compute_size")
-        # `update` does not change the size; only an update that is waited for does.
-        self._client.apps.update(self._name, App.from_dict({**fields, "compute_size": size_before}))
-        if size and size != size_before:
-            self._say(f"changing the compute size to {size}")
-            update = self._client.apps.create_update(
-                self._name, "compute_size", app=App.from_dict({"name": self._name, "compute_size": size})
-            )
-            update.result(timeout=self._timeout)
+        given = {name: value for name, value in fields.items() if value is not None}
+        app = App.from_dict({"name": self._name, **given})
+        # Not `apps.update`, which clears every field that this SDK does not know.
+        update = self._patiently(lambda: self._client.apps.create_update(self._name, ",".join(fields), app=app))
+        with self._ending("the change of the app"):
+            update.result(timeout=timedelta(seconds=self._seconds))
+        if set(fields) & set(RESTARTED):
+            self.stop()
 
-    def start(self) -> None:
-        """Start the app's compute."""
-        self._say("starting the app's compute")
-        self._client.apps.start(self._name)
-        self._client.apps.wait_get_app_active(self._name, timeout=self._timeout, callback=self._compute())
+    def stop(self) -> None:
+        """Stop the app's compute, where it runs."""
+        self.settle()
+        if compute_state(self.get()) not in ASLEEP:
+            self._say("stopping the app's compute: only so do changed scopes take effect")
+            self._patiently(lambda: self._client.apps.stop(self._name))
+            self.settle()
+
+    def wake(self) -> None:
+        """Start the app's compute where it sleeps, and wait until the platform would take a deployment.
+
+        A start deploys the app's last deployment again. That shows some time later only, so what comes after it may
+        be refused all the same.
+
+        Raises:
+            DeployFailed: it does not start.
+        """
+        self.settle()
+        if compute_state(self.get()) in ASLEEP:
+            self._say("starting the app's compute")
+            self._patiently(lambda: self._client.apps.start(self._name))
+            self.settle()
+        app = self.get()
+        if compute_state(app) in ASLEEP:
+            said = app.compute_status.message if app.compute_status else None
+            raise DeployFailed(f"the app's compute does not start{f': {shown(said)}' if said else ''}")
 
     def deploy(self, deployment: "AppDeployment") -> str:
-        """Deploy and wait; the deployment's id.
+        """Deploy when the platform is ready for it, and wait; the deployment's id.
 
         Raises:
             DeployFailed: the platform says so, or does not say anything else in time.
         """
-        from databricks.sdk.errors import OperationFailed
         from databricks.sdk.service.apps import AppDeploymentState
 
-        begun = self._client.apps.deploy(self._name, deployment).deployment_id
+        def once() -> str:
+            self.wake()
+            return self._client.apps.deploy(self._name, deployment).deployment_id
+
+        begun = self._patiently(once)
         said: list[str] = []
+        why: list[str] = []
 
         def progress(polled: "AppDeployment") -> None:
             state = polled.status.state if polled.status else None
@@ -102,37 +127,26 @@ class Platform:
             if line not in said:
                 said.append(line)
                 self._say(line)
+            why[:] = [polled.status.message] if polled.status and polled.status.message else []
             if state is AppDeploymentState.CANCELLED:
                 # The SDK would wait on, to the end of its time.
                 raise DeployFailed("the deployment was cancelled")
 
-        try:
+        with self._ending("the deployment", why):
             self._client.apps.wait_get_deployment_app_succeeded(
-                self._name, begun, timeout=self._timeout, callback=progress
+                self._name, begun, timeout=timedelta(seconds=self._seconds), callback=progress
             )
-        except OperationFailed:
-            raise DeployFailed(f"the platform could not deploy it; {self._name}'s logs say why") from None
-        except TimeoutError:
-            raise DeployFailed(f"the deployment had not ended after {self._timeout.total_seconds():g} s") from None
         return begun
 
-    def settle(self) -> None:
-        """Wait until no deployment is under way: the platform takes only one at a time.
-
-        Raises:
-            DeployFailed: one still is, after the time each step has.
-        """
-        end, pause = time.monotonic() + self._timeout.total_seconds(), FIRST_PAUSE
-        while (pending := self.get().pending_deployment) is not None:
-            if pause == FIRST_PAUSE:
-                self._say(f"waiting for deployment {pending.deployment_id} to end")
-            if time.monotonic() >= end:
-                raise DeployFailed(
-                    f"deployment {pending.deployment_id} was still under way after another"
-                    f" {self._timeout.total_seconds():g} s and may yet go live; once it has ended, deploy again"
-                )
+    def scopes_lacking(self, declared: Collection[str]) -> Collection[str]:
+        """Of these scopes, those that users' tokens still do not have after a while."""
+        ends, pause = time.monotonic() + min(SCOPE_SECONDS, self._seconds), FIRST_PAUSE
+        while lacking := sorted(set(declared) - set(self.get().effective_user_api_scopes or ())):
+            if time.monotonic() >= ends:
+                break
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+        return lacking
 
     def grant(self, permissions: Sequence[Mapping[str, str]], *, deployer: str) -> None:
         """Set the app's permissions, and keep the deployer's own: they replace what was there."""
@@ -152,17 +166,21 @@ class Platform:
         requests.append(AppAccessControlRequest(permission_level=AppPermissionLevel.CAN_MANAGE, **own))
         self._client.apps.set_permissions(self._name, access_control_list=requests)
 
-    def _compute(self) -> Callable[["App"], None]:
-        said: list[str] = []
+    def _patiently(self, call: Callable[[], Answer]) -> Answer:
+        return patiently(call, seconds=self._seconds, say=self._say)
 
-        def progress(polled: "App") -> None:
-            state = polled.compute_status.state if polled.compute_status else None
-            line = f"compute of {self._name}: {state.value.lower() if state else 'no state yet'}"
-            if line not in said:
-                said.append(line)
-                self._say(line)
+    @contextmanager
+    def _ending(self, what: str, why: Sequence[str] = ()) -> Iterator[None]:
+        """The SDK's two bad ends of a wait, in our words and the platform's."""
+        from databricks.sdk.errors import OperationFailed
 
-        return progress
+        try:
+            yield
+        except OperationFailed:
+            said = f": {shown(why[0])}" if why else f"; {self._name}'s logs say why"
+            raise DeployFailed(f"the platform says that {what} failed{said}") from None
+        except TimeoutError:
+            raise DeployFailed(f"{what} had not ended after {self._seconds:g} s") from None
 
 
 def same_again(deployment: "AppDeployment") -> "AppDeployment":

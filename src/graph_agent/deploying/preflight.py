@@ -2,24 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.databricks.apps import check_oauth
 from graph_agent.deploying.bundle import Bundle
+from graph_agent.deploying.platform import Platform
 from graph_agent.deploying.telling import told
-from graph_agent.errors import DeployRefused, Unauthenticated
+from graph_agent.deploying.waiting import Say, awaited
+from graph_agent.errors import DeployFailed, DeployRefused, Unauthenticated
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
-    from databricks.sdk.service.apps import App, AppPermissions
+    from databricks.sdk.service.apps import App, AppDeployment, AppPermissions
+
+MOST_LOOKED_AT = 50
+"""Deployments among which the last that succeeded is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The app as it stands in the workspace before the deployment; both are `None` where there is none."""
+    """The app as it stands in the workspace before the deployment; all are `None` where there is none."""
 
     app: "App | None"
     permissions: "AppPermissions | None"
+    deployment: "AppDeployment | None" = None
+    """The one to go back to: the active one, or the last that succeeded where the app is stopped."""
 
 
 def who_deploys(client: "WorkspaceClient") -> str:
@@ -126,21 +134,49 @@ def _title(fields: Mapping[str, Any]) -> str:
     return next((str(fields[key]) for key in keys if key in fields), "")
 
 
+def settled(platform: Platform, *, say: Say, dry_run: bool) -> None:
+    """Wait until the platform is at nothing with the app: a start, a stop, a deletion or somebody else's deployment.
+
+    Raises:
+        DeployRefused: it still is, after the time each step has.
+    """
+    from databricks.sdk.errors import NotFound, PermissionDenied
+
+    try:
+        if not dry_run:
+            platform.settle()
+        elif (at := awaited(platform.get())) is not None:
+            say(f"a deployment would first wait for {at.what}")
+    except DeployFailed as error:
+        raise DeployRefused(error.message) from None
+    except (NotFound, PermissionDenied):
+        # There is none, or it was deleted just now; of one that may not be seen `standing_app` tells.
+        return
+
+
 def standing_app(client: "WorkspaceClient", name: str) -> Standing:
     """The app as it is now.
 
     Raises:
-        DeployRefused: it belongs to somebody else, or a deployment of it is under way.
+        DeployRefused: it belongs to somebody else.
     """
     from databricks.sdk.errors import NotFound, PermissionDenied
 
     try:
         app = client.apps.get(name)
         permissions = client.apps.get_permissions(name)
+        deployment = app.active_deployment or _last(client, name)
     except NotFound:
         return Standing(None, None)
     except PermissionDenied:
         raise DeployRefused(f"you may not manage the app {name!r}; its owner can give you CAN_MANAGE") from None
-    if app.pending_deployment is not None:
-        raise DeployRefused(f"a deployment of {name!r} is under way; wait for it to end")
-    return Standing(app, permissions)
+    return Standing(app, permissions, deployment)
+
+
+def _last(client: "WorkspaceClient", name: str) -> "AppDeployment | None":
+    """The last deployment that succeeded; stopping an app may take its active one away."""
+    # The newest come first.
+    for one in islice(client.apps.list_deployments(name), MOST_LOOKED_AT):
+        if one.status is not None and one.status.state is not None and one.status.state.value == "SUCCEEDED":
+            return one
+    return None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from graph_agent.deploying.manifest import UNKNOWN, Entry, Manifest, Undo
 from graph_agent.deploying.permissions import described
 from graph_agent.deploying.plan import Plan
-from graph_agent.deploying.platform import Platform, Say, same_again, writable
+from graph_agent.deploying.platform import Platform, same_again
 from graph_agent.deploying.preflight import Standing
 from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.sources import Source
 from graph_agent.deploying.telling import told
+from graph_agent.deploying.waiting import Say
 from graph_agent.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Release:
         return undo
 
     def _keep(self, touched: Iterable[str]) -> Undo | None:
-        active = self.before.app.active_deployment if self.before.app else None
+        active = self.before.deployment
         if active is None or active.deployment_id is None:
             return None
         last = self.manifest.undo
@@ -134,9 +135,7 @@ class Release:
             return
         if self.plan.fields:
             self.say(f"changing the app's {', '.join(self.plan.fields)}")
-            self.platform.update(self.before.app, self.plan.bundle.declared)
-        if self.plan.starts:
-            self.platform.start()
+            self.platform.change({name: self.plan.bundle.declared[name] for name in self.plan.fields})
 
     def _deploy(self) -> str:
         from databricks.sdk.service.apps import AppDeployment, AppDeploymentMode
@@ -147,12 +146,12 @@ class Release:
 
     def _roll_back(self, undo: Undo | None) -> str:
         """Bring back what ran before; what to say of it."""
-        before = self.before.app
-        if before is None or before.active_deployment is None or undo is None:
+        before, active = self.before.app, self.before.deployment
+        if before is None or active is None or undo is None:
             return "there is no deployment before it to roll back to, so the app is left as it is"
         self.say(f"rolling back to deployment {undo.deployment}")
         try:
-            self._restore(before, before.active_deployment, undo)
+            self._restore(before, active, undo)
         except (Exception, KeyboardInterrupt) as error:
             return f"rolling back to deployment {undo.deployment} failed too ({told(error)}); look at the app at once"
         configuration = " and the app's configuration" if self.plan.fields else ""
@@ -170,8 +169,8 @@ class Release:
         self.remote.write(contents)
         self.remote.delete(sorted(undo.added))
         if self.plan.fields:
-            size = self.platform.get().compute_size
-            self.platform.put(writable(before), size_before=size.value if size else None)
+            fields = before.as_dict()
+            self.platform.change({name: fields.get(name) for name in self.plan.fields})
         deployment = self.platform.deploy(same_again(active))
         modified = self.remote.listed()
         restored = {

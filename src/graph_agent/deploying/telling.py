@@ -20,9 +20,15 @@ def told(error: BaseException) -> str:
         return "it was interrupted"
     if isinstance(error, DatabricksError):
         # Only its words say what to mend: which permission, which quota, which preview is off.
-        words = redact(" ".join(str(error).split()))[:MOST_TOLD].rstrip(". ")
+        words = shown(str(error))
         return f"the workspace refused: {words or error.error_code or type(error).__name__}"
     return f"the workspace did not answer as it should ({type(error).__name__})"
+
+
+def shown(words: str) -> str:
+    """Words of the platform on one line: without secrets, without what a terminal obeys, and not too many."""
+    line = "".join(one if one.isprintable() else " " for one in words)
+    return redact(" ".join(line.split()))[:MOST_TOLD].rstrip(". ")
 
 
 @contextmanager
