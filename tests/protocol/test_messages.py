@@ -315,14 +315,9 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA==", "deta
             [{"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}],
         ),
         (
-            [{"type": "input_image", "file_id": "file_1"}],
-            "[An image was attached by reference; this agent cannot open it.]",
+            [{"type": "input_image", "image_url": "https://x/y.png", "file_id": "file_1"}],
+            [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}],
         ),
-        (
-            [{"type": "input_file", "file_url": "https://x/y.pdf"}],
-            "[A file was attached by reference; this agent cannot open it.]",
-        ),
-        ([{"type": "hologram", "text": "not for models"}], ""),
         ([], ""),
     ],
 )
@@ -526,14 +521,14 @@ HIDDEN = st.sampled_from(
 PART = st.one_of(
     TEXT.map(lambda text: {"type": "input_text", "text": text}),
     st.just(IMAGE),
-    st.just({"type": "input_file", "file_id": "f"}),
-    st.just({"type": "hologram", "x": 1}),
+    st.just({"type": "input_file", "file_data": "data:application/pdf;base64,AA==", "file_id": "f"}),
 )
 CONTENT = TEXT | st.lists(PART, max_size=3)
 ASSISTANT_PART = st.one_of(
     SPOKEN.map(lambda text: {"type": "output_text", "text": text, "annotations": [], "logprobs": []}),
     SPOKEN.map(lambda text: {"type": "output_text", "text": text, "annotations": [{"type": "file_citation"}]}),
     SPOKEN.map(lambda text: {"type": "refusal", "refusal": text}),
+    SPOKEN.map(lambda text: {"type": "reasoning_text", "text": text}),
 )
 ARGUMENTS = st.sampled_from(["{}", "", '{"a": 1}', '{"a":1}', "[1]", '{"a', '{"wo": "K\\u00f6ln"}'])
 NAMES = st.sampled_from(["add", "search"])

@@ -98,6 +98,16 @@ def anything(value: Any, path: str) -> None:
     """Not looked at: kept, or of no effect here."""
 
 
+def both(*checks: Check) -> Check:
+    """What passes every one of `checks`, in this order."""
+
+    def checked(value: Any, path: str) -> None:
+        for check in checks:
+            check(value, path)
+
+    return checked
+
+
 def array_of(check: Check) -> Check:
     """An array whose every entry passes `check`."""
 

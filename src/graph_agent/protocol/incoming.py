@@ -313,7 +313,13 @@ def _messages(fields: Fields) -> list[BaseMessage]:
 
 def _asks(item: Fields) -> bool:
     kind = item.get("type") or "message"
-    return kind in ANSWERED or (kind == "message" and item["role"] != "assistant")
+    return kind in ANSWERED or (kind == "message" and item["role"] != "assistant" and _says_something(item["content"]))
+
+
+def _says_something(content: str | list[Fields]) -> bool:
+    if isinstance(content, str):
+        return bool(content) and not content.isspace()
+    return any("text" not in part or _says_something(part["text"]) for part in content)
 
 
 def _instructions(fields: Fields) -> list[BaseMessage]:

@@ -6,7 +6,8 @@
 | function_call, mcp_approval_request | a tool call |
 | function_call_output, mcp_approval_response | a tool result |
 | mcp_call | a tool call and its result |
-| reasoning, mcp_list_tools, web_search_call, ... and unknown ones | nothing; they are kept for the way back |
+| reasoning | nothing; it is kept for the way back |
+| mcp_list_tools, web_search_call, ... and unknown ones | the same, where they hold no content; else refused |
 | item_reference | refused: nothing is stored that it could refer to |
 """
 
@@ -21,11 +22,14 @@ from graph_agent.protocol.fields import (
     a_name,
     a_string,
     an_object,
+    anything,
     array_of,
     at,
+    both,
     one_of,
     string_or,
 )
+from graph_agent.protocol.unread import REASONING_PARTS, by_reference, refuse_unread, refuse_unspoken, unknown_part
 
 Item = dict[str, Any]
 """A Responses item that was checked; it always has a `type`."""
@@ -44,32 +48,43 @@ PARTS: Mapping[str, Check] = {
     "output_text": _TEXT,
     "text": _TEXT,
     "refusal": Shape(required={"refusal": a_string}),
-    "input_image": Shape(
-        optional={"image_url": a_name, "file_id": a_name, "detail": a_string}, alternatives=("image_url", "file_id")
+    "input_image": both(
+        Shape(
+            optional={"image_url": a_name, "file_id": a_name, "detail": a_string}, alternatives=("image_url", "file_id")
+        ),
+        by_reference("file_id", unless="image_url", instead="send the image as `image_url`, a `data:` URL"),
     ),
     # ChatDatabricks sends a chat completion's parts unchanged inside a Responses message.
     "image_url": Shape(required={"image_url": string_or(_IMAGE_URL, "a string or an object")}),
-    "input_file": Shape(
-        optional={"file_data": a_name, "file_url": a_name, "file_id": a_name, "filename": a_string},
-        alternatives=("file_data", "file_url", "file_id"),
+    "input_file": both(
+        Shape(
+            optional={"file_data": a_name, "file_url": a_name, "file_id": a_name, "filename": a_string},
+            alternatives=("file_data", "file_url", "file_id"),
+        ),
+        by_reference("file_url", "file_id", unless="file_data", instead="send the file as `file_data`"),
     ),
     "input_audio": Shape(required={"input_audio": Shape(required={"data": a_name, "format": a_name})}),
 }
+_SPOKEN: Mapping[str, Check] = {**PARTS} | dict.fromkeys(REASONING_PARTS, anything)
 
 
-def _typed(shapes: Mapping[str, Check]) -> Check:
-    """An object with a `type`; its shape is checked where the type is known."""
-    envelope = Shape(required={"type": a_name})
+_ENVELOPE = Shape(required={"type": a_name})
 
-    def checked(value: Any, path: str) -> None:
-        envelope(value, path)
-        if check := shapes.get(value["type"]):
+
+def _parts(shapes: Mapping[str, Check]) -> Check:
+    """A text, or parts of these types alone."""
+
+    def part(value: Any, path: str) -> None:
+        _ENVELOPE(value, path)
+        check = shapes.get(value["type"])
+        if check is None:
+            unknown_part(value, path, PARTS)
+        else:
             check(value, path)
 
-    return checked
+    return string_or(array_of(part), "a string or an array of content parts")
 
 
-_PARTS = string_or(array_of(_typed(PARTS)), "a string or an array of content parts")
 _ITEM = {"id": a_name, "status": a_string}
 _CALL = {"name": a_name, "arguments": a_string}
 _SUMMARY = array_of(Shape(required={"text": a_string}))
@@ -87,10 +102,16 @@ def _reference(value: Any, path: str) -> None:
     )
 
 
+def _beside_content(value: Any, path: str) -> None:
+    refuse_unread(value, path, read=True)
+
+
 ITEMS: Mapping[str, Check] = {
-    "message": Shape(required={"role": _role, "content": _PARTS}, optional=_ITEM),
+    "message": both(
+        Shape(required={"role": _role, "content": _parts(_SPOKEN)}, optional=_ITEM), _beside_content, refuse_unspoken
+    ),
     "function_call": Shape(required={"call_id": a_name, **_CALL}, optional=_ITEM),
-    "function_call_output": Shape(required={"call_id": a_name, "output": _PARTS}, optional=_ITEM),
+    "function_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
     "reasoning": Shape(
         optional={**_ITEM, "summary": _SUMMARY, "content": _SUMMARY, "encrypted_content": a_string},
     ),
@@ -110,7 +131,6 @@ ITEMS: Mapping[str, Check] = {
     ),
     "item_reference": _reference,
 }
-_check_typed = _typed(ITEMS)
 
 
 def check_item(value: Any, path: str) -> Item:
@@ -118,7 +138,12 @@ def check_item(value: Any, path: str) -> Item:
     an_object(value, path)
     if value.get("type") is None and "role" in value:
         value = {**value, "type": "message"}
-    _check_typed(value, path)
+    _ENVELOPE(value, path)
+    check = ITEMS.get(value["type"])
+    if check is None:
+        refuse_unread(value, path, read=False)
+    else:
+        check(value, path)
     return {"type": value["type"], **value}
 
 

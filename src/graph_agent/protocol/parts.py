@@ -41,13 +41,7 @@ def _block(part: Mapping[str, Any]) -> Block | None:
             return {"type": "file", "file": {"filename": part.get("filename") or "file", "file_data": data}}
         case {"type": "input_audio", "input_audio": dict(audio)}:
             return {"type": "input_audio", "input_audio": audio}
-        case {"type": "input_image" | "input_file" as kind}:
-            # The model should be able to say so, rather than answer as if nothing had been attached.
-            return {"type": "text", "text": f"[{_NOUNS[kind]} was attached by reference; this agent cannot open it.]"}
     return None
-
-
-_NOUNS = {"input_image": "An image", "input_file": "A file"}
 
 
 def parts_of(content: Content) -> str | list[Block]:

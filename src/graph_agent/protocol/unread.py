@@ -1,0 +1,106 @@
+"""Content that no model would read: refused by name, so that nothing a client sent vanishes behind a good answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graph_agent.errors import UnsupportedField
+from graph_agent.protocol.fields import Check, at, shown
+
+CONTENT_FIELDS = (
+    "content",
+    "text",
+    "input",
+    "output",
+    "outputs",
+    "arguments",
+    "code",
+    "data",
+    "result",
+    "results",
+    "parts",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "images",
+    "audio",
+    "files",
+    "file_ids",
+    "attachments",
+    "encrypted_content",
+)
+"""Fields in which the APIs around this one keep what was said or attached."""
+
+REASONING_PARTS = frozenset({"reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking"})
+"""Parts of an assistant's message that are kept and, like `reasoning` items, shown to no model."""
+
+SPOKEN_PARTS = frozenset({"input_text", "output_text", "text", "refusal"}) | REASONING_PARTS
+
+INSTEAD: Mapping[str, str] = {
+    "tool_calls": "send each as a `function_call` item",
+    "function_call": "send it as a `function_call` item",
+    "images": "send each as a content part `input_image`",
+    "audio": "send it as a content part `input_audio`",
+    "files": "send each as a content part `input_file` with `file_data`",
+    "attachments": "send each as a content part of its kind",
+    "parts": "send them as `content`",
+}
+
+
+def refuse_unread(item: Mapping[str, Any], path: str, *, read: bool) -> None:
+    """Refuse an item for what it holds beside what is understood; with `read` its `content` is.
+
+    Raises:
+        UnsupportedField: it has content that would be dropped; `param` is where.
+    """
+    for name in CONTENT_FIELDS:
+        if item.get(name) and not (read and name == "content"):
+            kind = shown(item["type"])
+            remedy = INSTEAD.get(name) or "send it as a message, with a role, or leave the item out"
+            raise UnsupportedField(
+                f"`{at(path, name)}` of an item of type {kind} is read by no model here: {remedy}.",
+                param=at(path, name),
+            )
+
+
+def refuse_unspoken(item: Mapping[str, Any], path: str) -> None:
+    """Refuse images and files in an assistant's message: model endpoints take them from users only.
+
+    Raises:
+        UnsupportedField: it has such a part; `param` is its place.
+    """
+    parts = item["content"]
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        kind, param = part["type"], at(at(at(path, "content"), index), "type")
+        if item["role"] == "assistant" and kind not in SPOKEN_PARTS:
+            raise UnsupportedField(
+                f"`{param}` is {shown(kind)}, which an assistant's message cannot hold: models take it from users.",
+                param=param,
+            )
+        if item["role"] != "assistant" and kind in REASONING_PARTS:
+            raise UnsupportedField(
+                f"`{param}` is {shown(kind)}, which only an assistant's message can hold.", param=param
+            )
+
+
+def unknown_part(value: Mapping[str, Any], path: str, known: Mapping[str, Check]) -> None:
+    """Refuse a content part of a type that is not understood.
+
+    Raises:
+        UnsupportedField: with the types that are.
+    """
+    param = at(path, "type")
+    raise UnsupportedField(
+        f"`{param}` is {shown(value['type'])}, which is not understood; known are {', '.join(known)}.", param=param
+    )
+
+
+def by_reference(*names: str, unless: str, instead: str) -> Check:
+    """A check that refuses a part which has one of `names` and not `unless`: nothing here fetches it."""
+
+    def checked(value: Any, path: str) -> None:
+        given = next((name for name in names if value.get(name) is not None), None)
+        if given is not None and value.get(unless) is None:
+            param = at(path, given)
+            raise UnsupportedField(f"`{param}` is not fetched, so that no model would see it: {instead}.", param=param)
+
+    return checked
