@@ -7,6 +7,7 @@ from pathlib import Path
 from graph_agent.catalog import read_manifest
 from graph_agent.nodes import answerable
 
+_FIELD = re.compile(r"\{\w+\}")
 SHORTEST = 60
 """Characters; shorter texts are names, descriptions and answers that are meant to be said."""
 
@@ -20,7 +21,7 @@ def prompts_of(config: Path, graph: str | None) -> list[str]:
     specs = read_manifest(config)
     spec = next((one for one in specs if one.name == graph), specs[0])
     own = texts_of(spec.path.read_text(encoding="utf-8")) if spec.path.suffix == ".py" else []
-    return [*own, answerable.ROLE, re.sub(r"\{\w+\}", "\n", answerable.REQUEST)]
+    return [*own, answerable.ROLE, _FIELD.sub("\n", answerable.REQUEST)]
 
 
 def texts_of(source: str) -> list[str]:

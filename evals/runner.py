@@ -16,6 +16,7 @@ from evals.records import Record, RecordsFile, Turn
 from evals.rows import Row
 from evals.wire import Listener
 
+_SIGNED_IN = re.compile(r"//[^/@]*@")
 TRACE_HEADER = "x-mlflow-return-trace-id"
 BUSY = (429, 503)
 TRIES = 5
@@ -35,7 +36,7 @@ class Agent:
     @property
     def shown(self) -> str:
         """The address without the user and password that it may hold."""
-        return re.sub(r"//[^/@]*@", "//", self.url)
+        return _SIGNED_IN.sub("//", self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

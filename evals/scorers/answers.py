@@ -18,6 +18,10 @@ LONGEST_DECLINE = 200
 """Characters; a longer answer that also says that something is not known does answer."""
 
 _PASSAGE = re.compile(r"\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
+_NOT_IN_A_NUMBER = re.compile(r"(?<!\d)(?<!\d[.,])")
+_NUMBER_ENDS = re.compile(r"(?!\d|,\d|\.(?!0+(?!\d))\d)")
+_WORD_BEGINS, _WORD_ENDS = re.compile(r"(?<!\w)"), re.compile(r"(?!\w)")
+_ANYWHERE = re.compile("")
 SHORT_WORD = 3
 """Letters; a word as short stands in many others."""
 
@@ -40,14 +44,19 @@ def stands_in(fact: str, text: str) -> bool:
     A whole number may be written with zeros behind a point; a decimal one may have more digits.
     """
     fact, text = " ".join(fact.lower().split()), " ".join(text.lower().split())
-    before = after = ""
+    before = after = _ANYWHERE
     if fact[:1].isdigit():
-        before = r"(?<!\d)(?<!\d[.,])"
+        before = _NOT_IN_A_NUMBER
     if fact.isdigit():
-        after = r"(?!\d|,\d|\.(?!0+(?!\d))\d)"
+        after = _NUMBER_ENDS
     elif fact.isalpha() and len(fact) <= SHORT_WORD:
-        before, after = r"(?<!\w)", r"(?!\w)"
-    return bool(re.search(before + re.escape(fact) + after, text))
+        before, after = _WORD_BEGINS, _WORD_ENDS
+    start = text.find(fact)
+    while start >= 0:
+        if before.match(text, start) and after.match(text, start + len(fact)):
+            return True
+        start = text.find(fact, start + 1)
+    return False
 
 
 def declines(row: Row, record: Record) -> Mapping[str, float | None]:

@@ -1,6 +1,5 @@
 """Tool calls against the expected ones: name and arguments, with partial credit."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,4 +77,4 @@ def _same(given: Any, wanted: Any) -> bool:
     try:
         return abs(float(given) - float(wanted)) < 1e-6
     except (TypeError, ValueError, OverflowError):
-        return re.sub(r"\s", "", str(given)).lower() == re.sub(r"\s", "", str(wanted)).lower()
+        return "".join(str(given).split()).lower() == "".join(str(wanted).split()).lower()

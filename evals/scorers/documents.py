@@ -13,6 +13,7 @@ BEST = 5
 """Passages looked at, from the first."""
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_DIGITS = re.compile(r"\d+")
 _LISTED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 
 
@@ -55,7 +56,7 @@ def _validity(record: Record) -> float:
         # An answer may cite what an earlier turn of the conversation found.
         known |= {str(source["doc_uri"]) for source in turn.retrieved}
         numbers |= {number for call in turn.calls for number in _LISTED.findall(str(call["output"]))}
-        written = [number for group in _MARKER.findall(turn.answer) for number in re.findall(r"\d+", group)]
+        written = [number for group in _MARKER.findall(turn.answer) for number in _DIGITS.findall(group)]
         right += sum(url in known for url in turn.cited) + sum(number in numbers for number in written)
         total += len(turn.cited) + len(written)
     return right / total if total else 1.0

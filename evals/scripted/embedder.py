@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_WORD = re.compile(r"\w+")
+
 
 class HashingEmbedder:
     """Counts of words, each word in one of 1,024 places."""
@@ -18,7 +20,7 @@ class HashingEmbedder:
         """One unit vector per text."""
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text.lower()):
+            for word in _WORD.findall(text.lower()):
                 place = int.from_bytes(hashlib.sha256(word.encode()).digest()[:2], "big") % self.dimension
                 vectors[row, place] += 1.0
         unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1.0)

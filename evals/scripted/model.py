@@ -14,6 +14,8 @@ from typing import Any
 from evals.scripted.reading import passages, quoted, stems, support, wish
 
 CHECK = re.compile(r"^Passages:\n(?P<passages>.*)\n\nQuestion: (?P<question>.*?)\nSome questions", re.DOTALL)
+_GOES_ON = re.compile(r"(?:and|but|then)\b")
+_A_WORD = re.compile(r"\S+\s*")
 ENOUGH = 0.6
 """Share of a question's words that a passage must hold for the model to say that it answers the question."""
 
@@ -51,7 +53,7 @@ def in_context(messages: Sequence[Mapping[str, Any]]) -> str:
     """The question; with the one before it, where it says too little alone."""
     asked = [_text(message) for message in messages if message["role"] == "user"]
     question = asked[-1]
-    short = len(stems(question)) <= 3 or re.match(r"(?:and|but|then)\b", question.lower())
+    short = len(stems(question)) <= 3 or _GOES_ON.match(question.lower())
     return f"{asked[-2]} {question}" if len(asked) > 1 and short else question
 
 
@@ -99,7 +101,7 @@ def _text(message: Mapping[str, Any]) -> str:
 
 def says(text: str, prompt_words: int) -> list[Chunk]:
     """The chunks of a text, word by word."""
-    words = re.findall(r"\S+\s*", text)
+    words = _A_WORD.findall(text)
     spoken = [_delta(content=word) for word in words]
     return [_delta(role="assistant", content=""), *spoken, _delta("stop") | _usage(prompt_words, len(words))]
 

@@ -8,8 +8,14 @@ from typing import Any
 _WORD = re.compile(r"[a-z0-9]+")
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n{2,}|\n(?=[|\-#])")
-_EXPRESSION = re.compile(r"[(\d][\d\s().,]*(?:[-+*/^%]\s*[(\d][\d\s().,]*)+")
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_EXPRESSION = re.compile(r"[(\d][\d\s().,]*+(?P<more>(?:[-+*/^%]\s*+[(\d][\d\s().,]*+)*+)")
+"""Numbers, and operators if there are any: `more` says so."""
+_NUMBER = r"(?<!\d)(\d++(?:\.\d++)?)"
+_UNITS = re.compile(rf"{_NUMBER} (?:degrees )?([a-z/]+) (?:in|to|into) (?:degrees )?([a-z/]+)")
+_HOW_MANY = re.compile(rf"how many ([a-z]+) (?:are|is) {_NUMBER} ([a-z]+)")
+_WHEN = re.compile(r"\b(?:what time|which day|what day|current time|today's date)\b")
+_SHARE = re.compile(rf"{_NUMBER} (?:percent|%) of {_NUMBER}")
+_ROOT = re.compile(rf"square root of {_NUMBER}")
 
 STOP = frozenset(
     _WORD.findall(
@@ -81,9 +87,9 @@ def wish(question: str) -> Wish | None:
 
 
 def _units(text: str) -> Wish | None:
-    if match := re.search(rf"{_NUMBER} (?:degrees )?([a-z/]+) (?:in|to|into) (?:degrees )?([a-z/]+)", text):
+    if match := _UNITS.search(text):
         value, origin, target = match.groups()
-    elif match := re.search(rf"how many ([a-z]+) (?:are|is) {_NUMBER} ([a-z]+)", text):
+    elif match := _HOW_MANY.search(text):
         target, value, origin = match.groups()
     else:
         return None
@@ -91,17 +97,16 @@ def _units(text: str) -> Wish | None:
 
 
 def _time(text: str) -> Wish | None:
-    if not re.search(r"\b(?:what time|which day|what day|current time|today's date)\b", text):
+    if not _WHEN.search(text):
         return None
     place = next((zone for name, zone in ZONES.items() if name in text), "UTC")
     return "timezone", {"timezone": place}
 
 
 def _arithmetic(text: str) -> Wish | None:
-    if match := re.search(rf"{_NUMBER} (?:percent|%) of {_NUMBER}", text):
+    if match := _SHARE.search(text):
         return "expression", {"expression": f"{match[1]} / 100 * {match[2]}"}
-    if match := re.search(rf"square root of {_NUMBER}", text):
+    if match := _ROOT.search(text):
         return "expression", {"expression": f"sqrt({match[1]})"}
-    if match := _EXPRESSION.search(text):
-        return "expression", {"expression": match[0].strip(" .,")}
-    return None
+    written = next((match[0] for match in _EXPRESSION.finditer(text) if match["more"]), None)
+    return ("expression", {"expression": written.strip(" .,")}) if written else None

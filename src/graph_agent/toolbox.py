@@ -43,7 +43,7 @@ def calculator(
     return _number(value)
 
 
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?!\s*[\d(])")
+_PERCENT = re.compile(r"(?<!\d)(\d++(?:\.\d++)?)\s*+%(?!\s*+[\d(])")
 
 
 def _as_python(expression: str) -> str:

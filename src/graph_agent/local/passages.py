@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from graph_agent.local.sections import Block, Section
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
 PASSAGE_CHARACTERS = 800
 """A passage is cut before it grows beyond this: about 130 words, mostly within the 256 tokens the embedder reads."""
 
@@ -74,7 +76,7 @@ def torn(block: Block) -> list[str]:
         case "list" | "code":
             return pieces_of(lines, between="\n")
         case _:
-            return pieces_of(re.split(r"(?<=[.!?])\s+", block.text), between=" ")
+            return pieces_of(_SENTENCE_END.split(block.text), between=" ")
 
 
 def pieces_of(units: Sequence[str], *, before: str = "", between: str, after: str = "") -> list[str]:

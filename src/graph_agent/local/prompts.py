@@ -13,6 +13,7 @@ from graph_agent.local.requests import Call, ChatRequest, Message, Schema, Tool,
 
 Turn = dict[str, str]
 
+_CLAUSE = re.compile(r"[.:;,]")
 MOST_CALLS = 4
 RULES = (
     "To use tools, reply with nothing but a JSON array of at most "
@@ -92,7 +93,7 @@ def _example(tool: Tool, schema: Schema) -> Any:
 
 def _subject(tool: Tool) -> str:
     """What the tool is about, in its own words without the verb: an example of nothing teaches the model nothing."""
-    words = re.split(r"[.:;,]", tool.description)[0].split()[1:8]
+    words = _CLAUSE.split(tool.description)[0].split()[1:8]
     return " ".join(words) or tool.name.replace("_", " ")
 
 

@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
+_WORD = re.compile(r"\w+")
+
 FUNCTION_WORDS = """
     a an and are as at be been but by can could did do does for from had has have how i if in into is it its me may
     must my no nor not of on or our shall should so such that the their them then there these they this those to us
@@ -39,7 +41,7 @@ STOP_WORDS = frozenset(FUNCTION_WORDS.split())
 
 def query_words(query: str) -> list[str]:
     """The words that carry meaning, each once, in order."""
-    words = re.findall(r"\w+", query.lower())
+    words = _WORD.findall(query.lower())
     return list(dict.fromkeys(word for word in words if word not in STOP_WORDS))
 
 

@@ -16,6 +16,7 @@ from graph_agent.contract import Source
 from graph_agent.models import stream_of
 
 MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_NUMBER = re.compile(r"\d+")
 _UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,16})?$")
 _WORD = re.compile(r"[A-Za-z0-9_]{3,}")
 
@@ -47,7 +48,7 @@ class MarkerFilter:
         return MARKER.sub(self._kept, text)
 
     def _kept(self, match: re.Match[str]) -> str:
-        numbers = [number for number in re.findall(r"\d+", match[1]) if int(number) in self._numbers]
+        numbers = [number for number in _NUMBER.findall(match[1]) if int(number) in self._numbers]
         space = " " if match[0].startswith(" ") else ""
         return f"{space}[{', '.join(numbers)}]" if numbers else ""
 
@@ -118,7 +119,7 @@ def cite(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
     annotations = [
         _citation(by_number[int(number)], match.start() + match[0].index("["), match.end())
         for match in MARKER.finditer(text)
-        for number in re.findall(r"\d+", match[1])
+        for number in _NUMBER.findall(match[1])
         if int(number) in by_number
     ]
     if annotations or not text:

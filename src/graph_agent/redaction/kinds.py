@@ -1,7 +1,8 @@
 """What secrets look like, kind by kind: how to find whole ones, and how to tell that a text ends inside of one.
 
-Every pattern is linear: what may repeat either stands at a boundary that its own characters cannot make, or is
-bounded. Sources: the vendors' pages on their token formats; the rules of public secret scanners.
+Every pattern is linear, also where it is looked for at every place of a text: what may repeat stands at a boundary
+that its own characters cannot make, is bounded, or is taken whole and never given back (`*+`). Sources: the vendors'
+pages on their token formats; the rules of public secret scanners.
 """
 
 import re
@@ -18,11 +19,11 @@ _CODE = r"(?!\w[\w.]{0,99}[(\[])"
 _END = rf"[.:!?]{{0,3}}(?!{_VALUE})"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]{0,15}://"
 # An absolute path, or one of small letters: a key in base64 has slashes too, and few of them.
-_ABSOLUTE = rf"(?:[~.]{{0,2}}/[\w.@%+-]{{0,16}}){{1,20}}{_END}"
-_PATH = rf"(?:{_ABSOLUTE}|[a-z][a-z0-9_.-]{{0,24}}(?::\d{{1,5}})?(?:/[a-z0-9_.-]{{0,24}}){{1,20}}{_END})"
-_NUMBER = rf"[-+]?\d[\d._:+-]{{0,40}}(?:[A-Za-z]{{1,8}}|[eE]-\d{{1,4}})?{_END}"
+_ABSOLUTE = rf"[~.]{{0,2}}+(?:/[\w.@%+~-]{{0,18}}+){{1,20}}+{_END}"
+_PATH = rf"(?:{_ABSOLUTE}|[a-z][a-z0-9_.-]{{0,24}}+(?::\d{{1,5}}+)?(?:/[a-z0-9_.-]{{0,24}}+){{1,20}}+{_END})"
+_NUMBER = rf"[-+]?\d[\d._:+-]{{0,40}}+(?:[A-Za-z]{{1,8}}+|[eE]-\d{{1,4}}+)?{_END}"
 _DATE = r"\d{4}-\d\d-\d\d(?:T\d\d|(?!\w))"
-_DOTTED = rf"[A-Za-z_]\w{{0,19}}(?:\.[A-Za-z_]\w{{0,23}}){{1,9}}{_END}"
+_DOTTED = rf"[A-Za-z_]\w{{0,19}}+(?:\.[A-Za-z_]\w{{0,23}}+){{1,9}}{_END}"
 # A value that looks drawn.
 _DRAWN = (
     rf"(?!\$){_CODE}(?!{_ADDRESS}|{_PATH}|{_NUMBER}|{_DATE}|{_DOTTED})"
@@ -39,7 +40,7 @@ _BARE = r"(?i:secret|token|credential)"
 # Alone they are words of every day, but for those of addresses, command lines and environments.
 _BARE_SET = r"(?:(?:(?<=[?&])|(?<=--))(?i:secret|token|credential)|(?:SECRET|TOKEN|CREDENTIAL)(?==))"
 _SEPARATOR = rf"{_QUOTE}?\s{{0,4}}[:=]\s{{0,4}}"
-_WORDS = r"[A-Za-z]?[a-z]{1,30}(?:[-_.+/][a-z]{0,30}\d{0,4}){0,8}(?![\w.~+/=-])"
+_WORDS = r"[A-Z]?[a-z]{1,31}+(?:[-_.+/][a-z]{0,30}+\d{0,4}+){0,8}+(?![\w.~+/=-])"
 _SCHEME = r"(?i:bearer|basic)(?:\s{1,4}|%20)"
 _HEADER = rf"(?i:authorization){_SEPARATOR}{_QUOTE}?"
 # Armour: headers, then lines of base64. Without an end, a short line is one only as the last of the text.
@@ -62,7 +63,11 @@ class Kind:
 
     whole: re.Pattern[str]
     begun: re.Pattern[str]
-    """A pattern of a text that ends inside of one. Fixed first letters are there whole: they are nobody's secret."""
+    """Matches to the end of a text that ends inside of one. Fixed first letters are there whole: they are nobody's
+    secret."""
+
+    run: re.Pattern[str]
+    """Matches what of a text's end, read backwards, may be of one."""
 
     @property
     def marker(self) -> str:
@@ -79,16 +84,16 @@ def _prefixed(
     heads = "|".join(map(re.escape, prefixes))
     digit = _DIGIT if "sk-" in prefixes else ""
     whole = re.compile(rf"{before}(?P<secret>(?:{heads}){digit}{body}{{{least},}})")
-    begun = rf"{before}(?P<secret>(?:{heads}){body}*)\Z"
-    return Kind(name, [prefix.lower() for prefix in hints or prefixes], whole, re.compile(begun))
+    begun = re.compile(rf"{before}(?P<secret>(?:{heads}){body}*+)")
+    return Kind(name, [prefix.lower() for prefix in hints or prefixes], whole, begun, re.compile(f"{body}*+"))
 
 
 def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str) -> Kind:
-    """Secrets that are known by what stands before them."""
+    """Secrets that are known by what stands before them; `begun` is what a text may end with, any number of times."""
     whole = re.compile(f"{before}(?P<secret>{value})")
     # Of a quote only its backslashes may be there.
     so_far = before.removesuffix(_QUOTE) + _QUOTE_BEGUN if before.endswith(_QUOTE) else before
-    return Kind(name, hints, whole, re.compile(rf"{so_far}(?P<secret>{begun})\Z"))
+    return Kind(name, hints, whole, re.compile(rf"{so_far}(?P<secret>{begun}*+)"), re.compile(f"{begun}*+"))
 
 
 STEMS = ("key", "secret", "token", "pass", "pwd", "cred", "sig=")
@@ -108,12 +113,14 @@ KINDS: tuple[Kind, ...] = (
             rf"{_BREAK}{{0,16}}(?:[A-Z][A-Za-z-]{{0,20}}(?::\s?[\w,.-]{{0,99}})?|{_LINE}{{0,76}}{_BREAK}{{0,16}})"
             r"\\{0,7}(?:-{1,5}(?:E[A-Z ]{0,60}-{0,5})?)?))\Z"
         ),
+        re.compile(r"(?s:.*+)"),
     ),
     Kind(
         "JWT",
         ["eyj"],
-        re.compile(rf"{_EDGE}(?P<secret>eyJ[\w-]{{8,}}\.[\w-]{{8,}}\.[\w-]{{8,}})"),
-        re.compile(rf"{_EDGE}(?P<secret>eyJ[\w-]*(?:\.[\w-]*){{0,2}})\Z"),
+        re.compile(rf"{_EDGE}(?P<secret>eyJ[\w-]{{8,}}+\.[\w-]{{8,}}+\.[\w-]{{8,}})"),
+        re.compile(rf"{_EDGE}(?P<secret>eyJ[\w-]*+(?:\.[\w-]*+){{0,2}})"),
+        re.compile(r"[\w.-]*+"),
     ),
     _prefixed("Databricks token", ["dapi", "dose", "dkea", "dsap"], r"[0-9a-fA-F-]", 30),
     _prefixed("GitHub token", ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"], r"\w", 22),
@@ -128,21 +135,21 @@ KINDS: tuple[Kind, ...] = (
         ["://"],
         r"://[^\s/:@\"'<>]{0,128}:(?!//)",
         r"[^\s/\"'<>\\{}$\[]{1,256}(?=@)",
-        r"[^\s/\"'<>\\{}$\[]{0,256}",
+        r"[^\s/\"'<>\\{}$\[]",
     ),
     _after("token", ["bearer", "basic"], rf"{_EDGE}{_SCHEME}",
-           rf"(?!{_WORDS}){_DIGIT}[\w.~+/=-]{{16,}}", r"[\w.~+/=-]*"),
+           rf"(?!{_WORDS}){_DIGIT}[\w.~+/=-]{{16,}}", r"[\w.~+/=-]"),
     _after("token", ["authorization"], rf"{_HEADER}{_SCHEME}",
-           r"[\w.~+/=-]{8,}", r"[\w.~+/=-]*"),
+           r"[\w.~+/=-]{8,}", r"[\w.~+/=-]"),
     _after("password", ["pass", "pwd"], rf"{_PASSWORD}=(?!\w{{1,99}}[.])",
-           rf"(?![$~/]|\.{{1,2}}/|{_ADDRESS}){_CODE}{_VALUE}{{4,}}", f"{_VALUE}*"),
-    _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}", _DRAWN, f"{_VALUE}*"),
-    _after("secret", ["secret", "token", "cred"], rf"{_BARE_SET}{_SEPARATOR}", _DRAWN, f"{_VALUE}*"),
+           rf"(?![$~/]|\.{{1,2}}/|{_ADDRESS}){_CODE}{_VALUE}{{4,}}", _VALUE),
+    _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}", _DRAWN, _VALUE),
+    _after("secret", ["secret", "token", "cred"], rf"{_BARE_SET}{_SEPARATOR}", _DRAWN, _VALUE),
     # Quoted: letters alone are a value too, where the name says enough.
     _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}{_QUOTE}",
-           rf"(?!\$|{_ADDRESS}|{_ABSOLUTE}){_CODE}{_VALUE}{{6,}}", f"{_VALUE}*"),
-    _after("secret", ["secret", "token", "cred"], rf"{_BARE}{_SEPARATOR}{_QUOTE}", _DRAWN, f"{_VALUE}*"),
-    _after("signature", ["sig="], rf"{_EDGE}sig=", r"[\w%+/=-]{20,}", r"[\w%+/=-]*"),
+           rf"(?!\$|{_ADDRESS}|{_ABSOLUTE}){_CODE}{_VALUE}{{6,}}", _VALUE),
+    _after("secret", ["secret", "token", "cred"], rf"{_BARE}{_SEPARATOR}{_QUOTE}", _DRAWN, _VALUE),
+    _after("signature", ["sig="], rf"{_EDGE}sig=", r"[\w%+/=-]{20,}", r"[\w%+/=-]"),
 )  # fmt: skip
 
 

@@ -90,21 +90,24 @@ class Redactor:
     def _pending(self, text: str, start: int, spans: list[tuple[int, int, str]]) -> int:
         """From where on the text may be the beginning of a secret, or one that goes on."""
         place = min(known.begun(text) for known in (KNOWN, self._here or KNOWN))
-        lower = lowered(text)
+        lower, backwards = lowered(text), text[: -MOST_HELD - 1 : -1]
         for kind in KINDS:
             for hint in kind.hints:
                 if hint in lower:
-                    place = min(place, self._begun(kind, hint, text, lower))
+                    place = min(place, self._begun(kind, hint, text, lower, backwards))
         for first, last, _ in spans:
             if last == len(text):
                 place = min(place, first)
         return place
 
-    def _begun(self, kind: Kind, hint: str, text: str, lower: str) -> int:
+    def _begun(self, kind: Kind, hint: str, text: str, lower: str, backwards: str) -> int:
         """From where on the text may be a secret of this kind; its length where it is none."""
-        position = lower.find(hint)
+        run = kind.run.match(backwards)
+        # What stands before the characters of a secret is short: nothing earlier can reach to the end.
+        position = lower.find(hint, max(0, len(text) - (run.end() if run else 0) - CONTEXT))
         while position >= 0:
-            if match := kind.begun.match(text, position):
+            match = kind.begun.match(text, position)
+            if match and match.end() == len(text):
                 if match.start("secret") < len(text):
                     return match.start("secret")
                 # What stands before a secret is there, and nothing of it yet.

@@ -11,8 +11,8 @@ from graph_agent.redaction.known import KNOWN, Known, hidden_here
 KNOWN_MARKER = "[redacted known secret]"
 
 _SENSITIVE = re.compile(
-    r"(?i)(?:^|.*[_.-])(?:password|passwd|passphrase|pwd|secret|client_?secret|api_?key|secret_?(?:access_?)?key"
-    r"|(?:access|refresh|auth|bearer|session)_?token|account_?key|private_?key|authorization|cookie)$"
+    r"(?i)(?:^|[_.-])(?:password|passwd|passphrase|pwd|secret|client_?secret|api_?key|secret_?(?:access_?)?key"
+    r"|(?:access|refresh|auth|bearer|session)_?token|account_?key|private_?key|authorization|cookie)\Z"
 )
 
 LEAST_PAYLOAD = 256
@@ -20,7 +20,7 @@ LEAST_PAYLOAD = 256
 
 _BASE64 = ";base64,"
 _CONTENT_KEYS = frozenset({"file_data", "image_url", "file_url"})
-_AN_ADDRESS = re.compile(r"data:\S+\Z|https?://[^\s/?#@]+(?:[/?#]\S*)?\Z")
+_AN_ADDRESS = re.compile(r"\A(?:data:\S++\Z|https?://[^\s/?#@]++(?:[/?#]\S*+)?\Z)")
 _PAYLOAD = re.compile(r"[A-Za-z0-9+/=_-]*")
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
@@ -58,7 +58,7 @@ def _key(key: Any) -> Any:
 def _under(key: Any, value: Any) -> Any:
     if isinstance(key, str) and key in _CONTENT_KEYS:
         return _content(value)
-    if isinstance(key, str) and isinstance(value, str) and value and _SENSITIVE.match(key):
+    if isinstance(key, str) and isinstance(value, str) and value and _SENSITIVE.search(key):
         return value if value.startswith("[redacted ") else "[redacted secret]"
     return redact_value(value)
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 _SECRET_NAME = re.compile(
     r"(?i)sess|token|auth(?!or)|jwt|[cx]srf|secret|passw|credential|api_?key|(?:^|[^a-z])[a-z]{0,2}sid(?:[^a-z]|$)"
 )
-_WORDS = re.compile(r"[A-Za-z]?[a-z]+(?:[-_][A-Za-z]?[a-z]+)*")
+_WORDS = re.compile(r"[A-Z]?[a-z]++(?:[-_][A-Z]?[a-z]++)*+")
 """Such as `azure-active-directory`, which no session is called."""
 
 _RUN = re.compile(r"[\w+=-]{20,}")
