@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,10 +231,17 @@ def results_in(body: Mapping[str, Any]) -> int:
 
 @contextmanager
 def stand_in(
-    folder: Path, *, users: Sequence[str] = (), more: Sequence[BaseRoute] = (), model: ScriptedModel | None = None
+    folder: Path,
+    *,
+    users: Sequence[str] = (),
+    more: Sequence[BaseRoute] = (),
+    model: ScriptedModel | None = None,
+    token: str | None = None,
 ) -> Iterator[StandIn]:
-    """A stand-in on a free port until the block ends. `users` are names whose `user-NAME` tokens are known."""
+    """A stand-in on a free port until the block ends. `users` are names whose `user-NAME` tokens are known, `token`
+    is one that is taken beside those it mints."""
     credentials, model = Credentials.generate(), model or ScriptedModel()
+    credentials = replace(credentials, token=token or credentials.token)
     documents = folder / "documents"
     documents.mkdir(parents=True)
     for name, text in DOCUMENTS.items():

@@ -7,6 +7,9 @@ from typing import Any
 from graph_agent.errors import BadBundle
 
 APP_NAME = re.compile(r"[a-z0-9-]+")
+LONGEST_NAME = 30
+"""Characters of an app's name, by the Apps API."""
+
 PRINCIPALS = ("user_name", "group_name", "service_principal_name")
 
 
@@ -20,6 +23,12 @@ def check_declared(app: str, declared: Mapping[str, Any], permissions: Sequence[
 
     if not APP_NAME.fullmatch(app):
         raise BadBundle(f"an app's name has lowercase letters, digits and hyphens only: {app!r}", param="name")
+    if not 2 <= len(app) <= LONGEST_NAME or app.startswith("-") or app.endswith("-"):
+        raise BadBundle(
+            f"an app's name has 2 to {LONGEST_NAME} characters, and a letter or digit at both ends:"
+            f" {app!r} has {len(app)}",
+            param="name",
+        )
     for name, value in declared.items():
         try:
             understood = App.from_dict({"name": app, name: value}).as_dict()
