@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from graph_agent.nodes.retriever import make_retriever
     from graph_agent.nodes.retrievers import Columns, RetrieverSearch
     from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
+    from graph_agent.nodes.tool_errors import tool_fault
     from graph_agent.nodes.tools import make_tools
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "make_supervisor",
     "make_tools",
     "route_handoffs",
+    "tool_fault",
 ]
 
 _HOMES = {
@@ -55,6 +57,7 @@ _HOMES = {
     "make_supervisor": "graph_agent.nodes.supervisor",
     "make_tools": "graph_agent.nodes.tools",
     "route_handoffs": "graph_agent.nodes.supervisor",
+    "tool_fault": "graph_agent.nodes.tool_errors",
 }
 
 

@@ -23,7 +23,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.factories import Factories
-from graph_agent.faults import describe
+from graph_agent.faults import describe, shown_in_dev
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Catalog:
             except GraphNotLoaded as error:
                 if not self._reload:
                     raise
-                logger.error(error.message)
+                logger.error(error.message, extra=shown_in_dev(error.__cause__ or error))
                 self._broken[spec.name] = error
 
     async def warm(self, *, seconds: float) -> None:
@@ -191,7 +191,8 @@ class Catalog:
             logger.info("graph %s reloaded", spec.name)
         except GraphNotLoaded as error:
             self._broken[spec.name] = error
-            logger.error("%s; the graph loaded before, if any, goes on serving", error.message)
+            said = "%s; the graph loaded before, if any, goes on serving"
+            logger.error(said, error.message, extra=shown_in_dev(error.__cause__ or error))
 
     async def _load(self, spec: GraphSpec) -> Graph:
         module = self._modules[spec.name] = await asyncio.to_thread(_import, spec, self._folders)
@@ -207,7 +208,8 @@ class Catalog:
         try:
             graph = await self._factories.make(made)
         except (Exception, SystemExit) as error:
-            logger.error("graph %s: its factory failed: %s", spec.name, describe(error, own=spec.path.parent))
+            place = describe(error, own=spec.path.parent)
+            logger.error("graph %s: its factory failed: %s", spec.name, place, extra=shown_in_dev(error))
             raise GraphNotLoaded(
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
             ) from None

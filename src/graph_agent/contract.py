@@ -13,8 +13,9 @@ from langgraph.graph import MessagesState
 from graph_agent.caller import Caller
 
 PUBLIC_ERROR = "public_error"
-"""`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})`: the caller may read this text as well.
-Any other failed tool is told to the caller as failed and no more: its text may quote an exception."""
+"""`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})`: the caller may read this text as well; a
+text in place of `True` is what the caller reads instead. Any other failed tool is told to the caller as failed and no
+more: its text may quote an exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

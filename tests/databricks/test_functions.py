@@ -22,6 +22,7 @@ from graph_agent import make_tools
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.functions import functions
 from graph_agent.errors import ConfigurationError, Unauthenticated
+from graph_agent.nodes.tool_errors import FAULT
 
 pytestmark = pytest.mark.anyio
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ async def test_a_statement_nobody_waits_for_is_cancelled(workspace: Any, monkeyp
     with workspace(lambda body: RUNNING) as standing:
         source = functions("main.tools.price", warehouse="w1")
         message = await asks(source, "main__tools__price", item="pen", count=1)
-        told = "main__tools__price: the function did not end within 1.5 s and was cancelled"
+        told = f"main__tools__price: the function did not end within 1.5 s and was cancelled\n{FAULT}"
         assert (message.status, message.content) == ("error", told)
         await until(lambda: len(standing.calls("/cancel$")) == 1)
         # The caller leaves while it runs, and while the warehouse has not even answered yet.

@@ -22,6 +22,7 @@ from graph_agent import make_tools
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.genie import genie
 from graph_agent.errors import Unauthenticated
+from graph_agent.nodes.tool_errors import FAULT
 
 pytestmark = pytest.mark.anyio
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ async def test_a_question_that_takes_too_long_ends_in_time(workspace: Any) -> No
     with workspace(looks=999):
         began = time.monotonic()
         message = await asks(genie(SPACE, seconds=1.2))
-        assert (message.status, message.content) == ("error", "ask_genie: Genie did not answer within 1.2 s")
+        assert (message.status, message.content) == ("error", f"ask_genie: Genie did not answer within 1.2 s\n{FAULT}")
         assert time.monotonic() - began < 3
 
 

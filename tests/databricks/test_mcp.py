@@ -34,6 +34,7 @@ from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
+from graph_agent.nodes.tool_errors import FAULT
 from graph_agent.toolbox import current_time
 
 pytestmark = pytest.mark.anyio
@@ -262,7 +263,7 @@ async def test_a_fault_while_calling_is_told_to_the_model_and_the_session_lives_
             message = await asks(node, CALCULATOR, expression="6 * 7")
             took = time.monotonic() - began
         assert message.status == "error"
-        assert message.content == f"{CALCULATOR}: main.tools gave no answer: {reason}"
+        assert message.content == f"{CALCULATOR}: main.tools gave no answer: {reason}\n{FAULT}"
         logger.info(
             f"calling {fault}: {took:.2f} s, {len(standing.calls(FUNCTIONS))} requests, stall {stalled.worst:.3f}"
         )

@@ -21,6 +21,7 @@ from graph_agent import AgentState, Source, make_planner, make_retriever, make_t
 from graph_agent.errors import RetrievalFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
+from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.nodes.tool_sources import Listed, available
 from graph_agent.tracing import RunRecorder
 
@@ -218,7 +219,21 @@ async def test_a_failed_search_beside_a_good_one_is_told_to_the_planner() -> Non
     )
     state = await run(model, Shelf(port=[passage("p", "8000")]))
     failed = next(m for m in state["messages"] if isinstance(m, ToolMessage) and m.tool_call_id == "c1")
-    assert (failed.status, failed.content) == ("error", "the index could not be searched (ConnectError)")
+    assert (failed.status, failed.content) == (
+        "error",
+        f"the index could not be searched (ConnectError)\n{FAULT}",
+    )
+
+
+async def test_a_failed_search_beside_a_good_one_is_logged_and_has_a_span(caplog: pytest.LogCaptureFixture) -> None:
+    wanted = calls(("c1", "search_docs", {"query": "gone"}), ("c2", "search_docs", {"query": "port"}))
+    model = Says(script=[wanted, AIMessage("8000 [1]")])
+    recorder = RunRecorder(graph="test", inputs={})
+    graph = graph_of(model, Shelf(port=[passage("p", "8000")]))
+    await graph.ainvoke({"messages": [HumanMessage("question")]}, {"callbacks": [recorder]})
+    spans = {span.inputs["query"]: span.error for span in recorder.spans if span.kind == "RETRIEVER"}
+    assert spans == {"gone": "RetrievalFailed", "port": None}
+    assert [line for line in caplog.messages if line.startswith("search search_docs failed: RetrievalFailed at ")]
 
 
 async def test_when_every_search_fails_the_run_fails_instead_of_inventing() -> None:
@@ -254,7 +269,7 @@ async def test_arguments_a_search_cannot_use_are_told_to_the_planner_and_fail_no
     model = Says(script=[calls(("c1", "search_docs", args)), AIMessage("Let me try again.")])
     state = await run(model, shelf)
     message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
-    assert (message.status, message.content) == ("error", told)
+    assert (message.status, message.content) == ("error", f"{told}\n{MISTAKE}")
 
 
 @pytest.mark.parametrize(
@@ -321,10 +336,15 @@ async def test_a_resent_history_does_not_make_one_number_mean_two_passages() -> 
 @pytest.mark.parametrize(
     ("name", "args", "told"),
     [
-        ("leaky", {"x": 1}, "leaky failed (ValueError)."),
+        ("leaky", {"x": 1}, f"leaky failed (ValueError).\n{FAULT}"),
         ("helpful", {"x": 1}, "helpful: x must be positive"),
-        ("endless", {"x": 1}, "endless did not finish within 0.2 s."),
-        ("add", {"a": "two", "b": 3}, "add was called with wrong arguments: a."),
+        ("endless", {"x": 1}, f"endless did not finish within 0.2 s.\n{FAULT}"),
+        (
+            "add",
+            {"a": "two", "b": 3},
+            "add was called with wrong arguments: a (Input should be a valid integer, unable to parse string as an "
+            f"integer).\n{MISTAKE}",
+        ),
         ("missing", {}, "There is no tool named 'missing'; there are: add, leaky, helpful, endless."),
     ],
 )

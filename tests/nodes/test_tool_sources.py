@@ -12,6 +12,7 @@ from tests.nodes.test_nodes import Says, calls
 from graph_agent import AgentState, make_planner, make_tools
 from graph_agent.errors import ToolFailed
 from graph_agent.nodes.planner import requested_nodes
+from graph_agent.nodes.tool_errors import FAULT
 from graph_agent.nodes.tool_sources import Listed
 
 pytestmark = pytest.mark.anyio
@@ -95,5 +96,8 @@ async def test_a_tool_whose_server_fails_tells_so_to_the_model_and_the_caller() 
     model = Says(script=[calls(("c1", "unreachable", {"x": 1})), AIMessage("Sorry.")])
     state = await run(model, Source(unreachable))
     (told,) = [m for m in state["messages"] if isinstance(m, ToolMessage)]
-    assert (told.status, told.content) == ("error", "unreachable: weather gave no answer: it cannot be reached")
-    assert told.additional_kwargs == {"public_error": True}
+    assert (told.status, told.content) == (
+        "error",
+        f"unreachable: weather gave no answer: it cannot be reached\n{FAULT}",
+    )
+    assert told.additional_kwargs == {"public_error": "unreachable: weather gave no answer: it cannot be reached"}

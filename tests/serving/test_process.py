@@ -56,12 +56,14 @@ class Process(Service):
 
 
 @asynccontextmanager
-async def graph_agent(*arguments: str, port: int | None = 0, **settings: str) -> AsyncIterator[Process]:
-    """`graph-agent serve` on a free port, ended at the latest with the block."""
+async def graph_agent(
+    *arguments: str, command: str = "serve", port: int | None = 0, **settings: str
+) -> AsyncIterator[Process]:
+    """`graph-agent serve`, or `dev`, on a free port, ended at the latest with the block."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("GRAPH_AGENT_", "DATABRICKS_"))}
     values = {"PYTHONPATH": str(SOURCE), "GRAPH_AGENT_TRACING": "off"} | settings
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "graph_agent", "serve", *([] if port is None else ["--port", str(port)]), *arguments,
+        sys.executable, "-m", "graph_agent", command, *([] if port is None else ["--port", str(port)]), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environ | values,
     )  # fmt: skip
     running = Process(process)

@@ -40,14 +40,14 @@ def dev(settings: Settings, *, real_workspace: bool = False) -> int:
         settings = patient(settings, os.environ)
     os.environ.update(as_environment(settings))
     if real_workspace:
-        return serve(settings)
+        return serve(settings, tracebacks=True)
     with LocalWorkspace(settings) as workspace:
         workspace.enter(os.environ)
         warm = threading.Thread(target=_warm, daemon=True)
         warm.start()
         workspace.wait()
         threading.Thread(target=_announce, args=(settings, warm), daemon=True).start()
-        return serve(settings)
+        return serve(settings, tracebacks=True)
 
 
 class LocalWorkspace:

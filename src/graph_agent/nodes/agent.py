@@ -1,5 +1,6 @@
 """An agent of a supervisor: a whole graph as one node."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import GraphFailed, RequestError, RunCancelled, RunError
+from graph_agent.faults import describe, shown_in_dev
 from graph_agent.nodes.handoff import (
     before_turn,
     is_handoff,
@@ -20,6 +22,8 @@ from graph_agent.nodes.handoff import (
     target_of,
 )
 from graph_agent.nodes.supervisor import FAILURE
+
+logger = logging.getLogger(__name__)
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
@@ -52,8 +56,10 @@ def make_agent(
         except (GraphBubbleUp, GraphRecursionError, RunCancelled, RequestError):
             raise
         except RunError as error:
+            logger.warning("agent %s failed: %s: %s", name, error.code, describe(error))
             return {"messages": [_failed(call, error) for call in calls]}
         except Exception as error:
+            logger.error("agent %s failed: %s", name, describe(error), extra=shown_in_dev(error))
             failure = GraphFailed(f"the agent {name!r} failed ({type(error).__name__})")
             return {"messages": [_failed(call, failure) for call in calls]}
         return update | {"messages": _handed_back(update["messages"], calls)}

@@ -1,5 +1,6 @@
 """The retriever: runs the searches the planner asked for, all at once, and keeps what they found."""
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,13 +14,17 @@ from langchain_core.tools import ToolException
 
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
+from graph_agent.faults import describe
 from graph_agent.nodes.at_once import at_once
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
 from graph_agent.nodes.secrets import document_without_secrets
+from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.redaction import redact
 from graph_agent.tracing import record_retrieval
+
+logger = logging.getLogger(__name__)
 
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 
@@ -86,6 +91,7 @@ def make_retriever(
         messages = []
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
+                logger.warning("search %s failed: %s", searched.name, describe(result))
                 messages.append(_failed(call, searched.name, result))
                 continue
             result = [(document, score) for document, score in result if score is None or score >= min_score]
@@ -110,6 +116,15 @@ async def _search(
             for document, score in await _found(search, query, filters)
         ]
     except (RetrievalFailed, ToolException) as error:
+        record_retrieval(
+            config,
+            query=query,
+            documents=[],
+            name=search.name,
+            start_ns=started,
+            end_ns=time.time_ns(),
+            error=type(error).__name__,
+        )
         return error
     documents = [document for document, _ in found]
     record_retrieval(
@@ -167,4 +182,5 @@ def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
 
 
 def _failed(call: Any, name: str, error: RetrievalFailed | ToolException) -> ToolMessage:
-    return ToolMessage(redact(str(error)), tool_call_id=call["id"], name=name, status="error")
+    meaning = FAULT if isinstance(error, RetrievalFailed) else MISTAKE
+    return ToolMessage(redact(f"{error}\n{meaning}"), tool_call_id=call["id"], name=name, status="error")

@@ -1,21 +1,25 @@
 """The tools node: runs the tool calls the planner asked for, all at once."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
-from pydantic import ValidationError
 
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import RequestError, ToolFailed
+from graph_agent.faults import of_arguments
 from graph_agent.nodes.at_once import at_once
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.secrets import without_secrets
+from graph_agent.nodes.tool_errors import FAULT, MISTAKE, wrong_arguments
 from graph_agent.nodes.tool_sources import ToolSource, available
 from graph_agent.redaction import redact
+
+logger = logging.getLogger(__name__)
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
@@ -23,12 +27,12 @@ Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = (), seconds: float = 60.0) -> Node:
     """A node that runs the planner's calls of `tools`, each for at most `seconds`.
 
-    A failing tool becomes a tool message with `status="error"` that the planner can act on. `skip` are names another
-    node takes care of. What a tool raises as `ToolException` is meant for the model and told to it; of any other
-    exception only the type is, as its message may hold a secret. Secrets in a result are replaced by markers before it
-    enters the state: neither the model nor a checkpoint has them. Tool sources among `tools` are asked for a tool that
-    is not among the others. A tool that needs the user's token where there is none ends the run with
-    `Unauthenticated`.
+    A failing tool becomes a tool message with `status="error"` that the planner can act on: it says that this is a
+    fault and no result, as models do not see the status, and answer from what they read. `skip` are names another node
+    takes care of. What a tool raises as `ToolException` is meant for the model and told to it; of any other exception
+    only the type is, as its message may hold a secret. Secrets in a result are replaced by markers before it enters the
+    state: neither the model nor a checkpoint has them. Tool sources among `tools` are asked for a tool that is not
+    among the others. A tool that needs the user's token where there is none ends the run with `Unauthenticated`.
     """
     own = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
 
@@ -51,30 +55,30 @@ async def _use(
     if tool is None:
         return _error(call, f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.{missing}")
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
-    except TimeoutError:
-        return _error(call, f"{tool.name} did not finish within {seconds:g} s.")
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, one["loc"])) or "arguments" for one in error.errors())
-        return _error(call, f"{tool.name} was called with wrong arguments: {wrong}.", public=False)
     except RequestError:
         # The caller has to mend it: signing in, mostly. No answer can be given without.
         raise
     except ToolFailed as error:
-        return _error(call, f"{tool.name}: {error.message}")
+        return _error(call, f"{tool.name}: {error.message}", FAULT)
     except ToolException as error:
         return _error(call, f"{tool.name}: {error}", public=False)
     except Exception as error:
-        return _error(call, f"{tool.name} failed ({type(error).__name__}).")
-    if isinstance(result, ToolMessage):
-        return without_secrets(result)
-    return ToolMessage(redact(str(result)), tool_call_id=call["id"], name=tool.name)
+        if limit.expired():
+            logger.warning("tool %s did not finish within %g s", tool.name, seconds)
+            return _error(call, f"{tool.name} did not finish within {seconds:g} s.", FAULT)
+        if of_arguments(error):
+            text = f"{tool.name} was called with wrong arguments: {wrong_arguments(error)}."
+            return _error(call, text, MISTAKE, public=False)
+        return _error(call, f"{tool.name} failed ({type(error).__name__}).", FAULT)
+    if not isinstance(result, ToolMessage):
+        return ToolMessage(redact(str(result)), tool_call_id=call["id"], name=tool.name)
+    return without_secrets(result)
 
 
-def _error(call: Any, text: str, *, public: bool = True) -> ToolMessage:
-    """A failed call's result for the model. What a stranger raised is for the model alone."""
-    marks = {PUBLIC_ERROR: True} if public else {}
-    return ToolMessage(
-        redact(text), tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks
-    )
+def _error(call: Any, text: str, meaning: str = "", *, public: bool = True) -> ToolMessage:
+    """A failed call's result: for the model with what it means, for the caller `text` alone, where that is public."""
+    marks = {PUBLIC_ERROR: redact(text)} if public else {}
+    told = redact(f"{text}\n{meaning}".rstrip())
+    return ToolMessage(told, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks)

@@ -106,6 +106,7 @@ class Calls:
 
 def _public(message: ToolMessage, name: str) -> str:
     """What the caller may read: the text of an error may quote any exception, and that is meant for the model."""
-    if message.status == "error" and not message.additional_kwargs.get(PUBLIC_ERROR):
+    public = message.additional_kwargs.get(PUBLIC_ERROR)
+    if message.status == "error" and not public:
         return f"the tool {name!r} failed"
-    return redact(output_text(message))
+    return redact(public if message.status == "error" and isinstance(public, str) else output_text(message))

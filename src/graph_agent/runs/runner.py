@@ -11,7 +11,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.caller import Caller
 from graph_agent.errors import AgentError
-from graph_agent.faults import describe
+from graph_agent.faults import describe, shown_in_dev
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
@@ -217,7 +217,8 @@ class Run:
             return
         self.failure = error
         if cause is not None:
-            logger.error("run %s failed: %s: %s", self.head.id, error.code, describe(cause))
+            said = describe(cause)
+            logger.error("run %s failed: %s: %s", self.head.id, error.code, said, extra=shown_in_dev(cause))
         self._end("failed", self._translator.fail(error, self._watch.usage))
 
     def _end(self, status: Status, ending: Iterator[Event]) -> None:

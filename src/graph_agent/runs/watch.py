@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
 from graph_agent.errors import RunCancelled
 from graph_agent.protocol.events import Usage
 from graph_agent.protocol.outgoing import SPEAKER
+from graph_agent.runs.tool_faults import ToolFaults
 from graph_agent.settings import Budgets
 
 
@@ -36,7 +36,7 @@ class _Spent:
         return max(self.output_tokens, self.chunks)
 
 
-class RunWatch(BaseCallbackHandler):
+class RunWatch(ToolFaults):
     """One per run, passed to the graph in `config["callbacks"]`.
 
     It also is how a run is stopped where nothing can be cancelled, as in a synchronous node, and before its stream
@@ -48,6 +48,7 @@ class RunWatch(BaseCallbackHandler):
     raise_error = True
 
     def __init__(self, budgets: Budgets) -> None:
+        super().__init__()
         self._budgets = budgets
         self._deadline = time.monotonic() + budgets.seconds
         self._stopped = False
@@ -85,6 +86,7 @@ class RunWatch(BaseCallbackHandler):
         self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         self._begin(run_id, parent_run_id)
+        self.named(run_id, kwargs.get("name") or serialized)
 
     def on_tool_start(
         self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
@@ -95,6 +97,7 @@ class RunWatch(BaseCallbackHandler):
             if self._tool_calls > self._budgets.tool_calls:
                 self._spend("tool_calls")
         self._tools.add(run_id)
+        self.named(run_id, serialized)
 
     def on_llm_start(
         self, serialized: Any, prompts: list[str], *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any

@@ -9,11 +9,13 @@ from typing import Any
 
 import orjson
 
-from graph_agent.faults import describe
+from graph_agent.faults import TRACEBACK, describe, shown_in_dev, whole_traceback
 from graph_agent.redaction import redact, redact_value
 from graph_agent.serving.log_context import facts
 
 logger = logging.getLogger(__name__)
+
+_SHOWN = "shown by graph-agent"
 
 OF_EVERY_LINE = ("request_id", "run_id", "trace_id")
 """What each line of a request tells, as far as it is known by then."""
@@ -31,6 +33,24 @@ class DiscreetFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:
         """The exception in one line."""
         return describe(ei[1]) if ei[1] is not None else ""
+
+
+class DevFormatter(DiscreetFormatter):
+    """The same for the terminal of `graph-agent dev`: below a line about somebody's exception its whole traceback,
+    redacted, once for each exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        line = super().format(record)
+        error = getattr(record, TRACEBACK, None)
+        if not isinstance(error, BaseException) or _SHOWN in vars(error):
+            return line
+        vars(error)[_SHOWN] = True
+        return f"{line}\n{whole_traceback(error)}"
+
+    def formatException(self, ei: Any) -> str:
+        """The exception as Python prints it."""
+        return whole_traceback(ei[1]) if ei[1] is not None else ""
 
 
 class JsonFormatter(logging.Formatter):
@@ -66,14 +86,17 @@ def _type(value: Any) -> str:
     return f"<{type(value).__name__}>"
 
 
-def logging_config(log_format: str) -> dict[str, Any]:
+def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, Any]:
     """The configuration of every logger of a serving process, libraries' and uvicorn's included, as `dictConfig`
-    wants it; `log_format` is `json` or `text`."""
+    wants it; `log_format` is `json` or `text`. With `tracebacks`, text is for the terminal of `dev` alone."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "text": {"()": DiscreetFormatter, "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+            "text": {
+                "()": DevFormatter if tracebacks else DiscreetFormatter,
+                "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+            },
             "json": {"()": JsonFormatter},
         },
         "handlers": {"stdout": {"class": "graph_agent.serving.log_writer.StdoutHandler", "formatter": log_format}},
@@ -90,15 +113,20 @@ def logging_config(log_format: str) -> dict[str, Any]:
 def log_uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An event loop's exception handler: a task nobody waited for has failed."""
     error = context.get("exception")
-    logger.error("%s: %s", context.get("message"), describe(error) if error else "no exception")
+    _log(str(context.get("message")), error)
 
 
 def log_uncaught_elsewhere() -> None:
     """The same for threads, destructors and warnings, which Python otherwise prints with what the exception says."""
-    threading.excepthook = lambda args: _log(f"thread {args.thread.name if args.thread else ''}", args.exc_value)
-    sys.unraisablehook = lambda args: _log("destructor", args.exc_value)
+    threading.excepthook = lambda args: _log(
+        f"uncaught in a thread {args.thread.name if args.thread else ''}", args.exc_value
+    )
+    sys.unraisablehook = lambda args: _log("uncaught in a destructor", args.exc_value)
     logging.captureWarnings(True)
 
 
 def _log(where: str, error: BaseException | None) -> None:
-    logger.error("uncaught in a %s: %s", where, describe(error) if error else "no exception")
+    if error is None:
+        logger.error("%s: no exception", where)
+    else:
+        logger.error("%s: %s", where, describe(error), extra=shown_in_dev(error))

@@ -54,16 +54,20 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, *, workers: int = 1) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status, 1 when the graphs did not load."""
+def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status, 1 when the graphs did not load.
+
+    With `tracebacks`, whole tracebacks of graphs and tools are written to standard output, where that is text: for
+    `dev`, in one process.
+    """
     if workers == 1:
-        return serve_here(settings)
+        return serve_here(settings, tracebacks=tracebacks)
     from graph_agent.serving.workers import serve_with_workers
 
     return serve_with_workers(settings, workers)
 
 
-def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -> int:
+def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *, tracebacks: bool = False) -> int:
     """Serve in this process, on `sockets` if they are bound already."""
     failures: list[AgentError] = []
     # Else MLflow gives its loggers a handler of its own, which writes what exceptions say.
@@ -80,7 +84,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None) -
             app,
             host=settings.host,
             port=settings.port,
-            log_config=logging_config(settings.log_format),
+            log_config=logging_config(settings.log_format, tracebacks=tracebacks),
             access_log=False,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             server_header=False,

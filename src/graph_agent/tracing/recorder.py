@@ -117,11 +117,12 @@ class RunRecorder(BaseCallbackHandler):
         start_ns: int,
         end_ns: int,
         parent_run_id: UUID | None = None,
+        error: str | None = None,
     ) -> None:
         """Add a finished retrieval under the run `parent_run_id`. Times are nanoseconds since 1970."""
         if self._record is None:
             span = self._add(random.getrandbits(64) or 1, parent_run_id, name, "RETRIEVER", {"query": query}, start_ns)
-            span.end(now_ns=end_ns, outputs=list(documents))
+            span.end(now_ns=end_ns, outputs=None if error else list(documents), error=error)
 
     # -- chains ---------------------------------------------------------------------------------------------------
 
@@ -308,11 +309,19 @@ class RunRecorder(BaseCallbackHandler):
 
 
 def record_retrieval(
-    config: RunnableConfig, *, query: str, documents: Sequence[Document], name: str, start_ns: int, end_ns: int
+    config: RunnableConfig,
+    *,
+    query: str,
+    documents: Sequence[Document],
+    name: str,
+    start_ns: int,
+    end_ns: int,
+    error: str | None = None,
 ) -> None:
     """Add a RETRIEVER span under the node or tool that `config` was given to; does nothing where no run is recorded.
 
-    For nodes that query an index themselves. Times are nanoseconds since 1970 (`time.time_ns()`).
+    For nodes that query an index themselves. Times are nanoseconds since 1970 (`time.time_ns()`). `error` is the type
+    of the exception with which it failed, never its message.
     """
     callbacks = config.get("callbacks")
     handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
@@ -320,5 +329,11 @@ def record_retrieval(
     for handler in handlers:
         if isinstance(handler, RunRecorder):
             handler.retrieved(
-                query=query, documents=documents, name=name, start_ns=start_ns, end_ns=end_ns, parent_run_id=parent
+                query=query,
+                documents=documents,
+                name=name,
+                start_ns=start_ns,
+                end_ns=end_ns,
+                parent_run_id=parent,
+                error=error,
             )
