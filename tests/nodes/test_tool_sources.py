@@ -89,7 +89,7 @@ async def test_a_missing_tool_is_explained_by_what_its_source_misses() -> None:
     missing = "The tools of weather are not available now: it failed (500)."
     state = await run(model, add, Source(warnings=[missing]))
     (told,) = [m for m in state["messages"] if isinstance(m, ToolMessage)]
-    assert told.content == f"There is no tool named 'forecast'; there are: add. {missing}"
+    assert told.content == f"There is no tool named 'forecast'; there are: add. {missing}\n{FAULT}"
 
 
 async def test_a_tool_whose_server_fails_tells_so_to_the_model_and_the_caller() -> None:

@@ -53,7 +53,8 @@ async def _use(
 ) -> ToolMessage:
     tool = by_name.get(call["name"])
     if tool is None:
-        return _error(call, f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.{missing}")
+        text = f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.{missing}"
+        return _error(call, text, FAULT if missing else "")
     try:
         async with asyncio.timeout(seconds) as limit:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
