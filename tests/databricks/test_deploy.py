@@ -549,6 +549,88 @@ def test_an_interrupted_upload_is_healed_when_the_change_is_taken_back(shop: Sho
     assert shop.apps.below(FILES) == first
 
 
+CONFIG = """      config:
+        command: [python, -m, graph_agent, serve, --log-level, "${bundle.target}"]
+        env:
+          - {name: GRAPH_AGENT_MODEL, value_from: index}
+          - {name: GRAPH_AGENT_WORKERS, value: true}
+"""
+
+
+def test_command_and_variables_of_the_bundle_go_before_those_of_the_file(shop: Shop) -> None:
+    shop.write(databricks_yml=BUNDLE.replace("      permissions:\n", f"{CONFIG}      permissions:\n"))
+    started: list[Any] = []
+
+    def rehearse(files: Any, source: str, app: Any, *, seconds: float) -> float:
+        started.append(app)
+        return 0.1
+
+    assert shop.deploy(rehearse=rehearse) == 0
+    assert "  command and env_vars of the bundle's config go before app.yaml" in shop.said
+    [deployed] = shop.standing.calls("deployments$")
+    command = ["python", "-m", "graph_agent", "serve", "--log-level", "dev"]
+    assert deployed.json == {
+        "source_code_path": FILES,
+        "mode": "SNAPSHOT",
+        "command": command,
+        # All of them, so that it makes no difference whether the platform merges them with the file's.
+        "env_vars": [
+            {"name": "PYTHONPATH", "value": "src"},
+            {"name": "GRAPH_AGENT_MODEL", "value_from": "index"},
+            {"name": "GRAPH_AGENT_WORKERS", "value": "true"},
+        ],
+    }
+    # What is started on this machine is what will run.
+    assert list(started[0].command) == command
+    assert started[0].environment == {
+        "PYTHONPATH": "src",
+        "GRAPH_AGENT_MODEL": "main.docs.project",
+        "GRAPH_AGENT_WORKERS": "true",
+    }
+    assert shop.deploy() == 0
+    assert shop.said[-1].startswith("nothing to deploy")
+
+
+def test_a_change_of_the_bundles_config_alone_is_deployed_and_so_is_its_end(shop: Shop) -> None:
+    shop.deploy()
+    shop.write(databricks_yml=BUNDLE.replace("      permissions:\n", f"{CONFIG}      permissions:\n"))
+    assert shop.deploy() == 0
+    assert steps(shop) == [DEPLOYS]
+    shop.write(databricks_yml=BUNDLE)
+    assert shop.deploy() == 0
+    [deployed] = shop.standing.calls("deployments$")
+    assert deployed.json == {"source_code_path": FILES, "mode": "SNAPSHOT"}
+    shop.write(databricks_yml=BUNDLE.replace("      permissions:\n", f"{CONFIG}      permissions:\n"))
+    shop.app.answers[:] = [FAILS]
+    assert shop.deploy() == 1
+    assert [set(one.json) for one in shop.standing.calls("deployments$")][1] == {"source_code_path", "mode"}
+    # Rolled back to the start of the file alone.
+    shop.app.answers[:] = [ANSWERS]
+    shop.write(databricks_yml=BUNDLE)
+    assert shop.deploy() == 0
+    assert shop.said[-1].startswith("nothing to deploy")
+
+
+def test_the_bundles_config_may_be_all_there_is_and_may_be_a_variable(shop: Shop) -> None:
+    (shop.folder / "app.yaml").unlink()
+    variable = "  started: {type: complex, default: {command: [python, '${bundle.target}.py']}}\n  size:"
+    text = BUNDLE.replace("  size:", variable, 1)
+    shop.write(
+        databricks_yml=text.replace("      permissions:\n", "      config: ${var.started}\n      permissions:\n")
+    )
+    assert shop.deploy() == 0
+    [deployed] = shop.standing.calls("deployments$")
+    assert deployed.json["command"] == ["python", "dev.py"]
+    assert "env_vars" not in deployed.json
+
+
+def test_the_apps_file_may_be_called_by_either_ending(shop: Shop) -> None:
+    (shop.folder / "app.yaml").rename(shop.folder / "app.yml")
+    shop.commit()
+    assert shop.deploy() == 0
+    assert "app.yml" in shop.apps.below(FILES)
+
+
 def test_a_deployment_somebody_else_made_is_replaced(shop: Shop) -> None:
     shop.deploy()
     shop.apps.apps["shop-dev"]["active_deployment"] |= {"deployment_id": "theirs"}
@@ -839,7 +921,22 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
         ("databricks.yml", "A shop.", "${resources.jobs.x.id}", "not known here: ${resources.jobs.x.id}"),
         ("databricks.yml", "A shop.", "${var.loop}", "go in a circle"),
         ("databricks.yml", "A shop.", "A: [shop", "is not valid YAML"),
-        ("databricks.yml", "description: A shop.", "config: {}", "belong into app.yaml"),
+        ("databricks.yml", "description: A shop.", "config: {cmd: [x]}", "the app's config has command and env only"),
+        ("databricks.yml", "description: A shop.", "config: {command: x y}", "config: command must be a list of texts"),
+        (
+            "databricks.yml",
+            "description: A shop.",
+            "config: {env: [{name: A, valueFrom: model}]}",
+            "config: A needs either value or value_from",
+        ),
+        (
+            "databricks.yml",
+            "description: A shop.",
+            "config: {env: [{name: A, value_from: modle}]}",
+            "databricks.yml, config: A takes its value from 'modle', which is no resource of the bundle's app",
+        ),
+        ("databricks.yml", "A shop.", "A ${var.many}", "${var.many} is no single value"),
+        ("databricks.yml", "A shop.", "${var.round}", "go in a circle"),
         ("databricks.yml", "bundle: {", "include: [more.yml]\nbundle: {", "`include` is not read here"),
         ("databricks.yml", "MEDIUM", "SMALL", "does not take this compute_size: SMALL"),
         ("databricks.yml", "CAN_QUERY", "CAN_QEURY", "does not take this resources: {'name': 'model'"),
@@ -857,7 +954,8 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
 )
 def test_a_broken_project_is_refused(shop: Shop, file: str, old: str, new: str, message: str) -> None:
     text = (shop.folder / file).read_text().replace(old, new)
-    shop.put(file, text.replace("  size:", "  loop: {default: 'x${var.loop}'}\n  size:"))
+    more = "  loop: {default: 'x${var.loop}'}\n  round: {default: ['${var.round}']}\n  many: {default: [x]}\n"
+    shop.put(file, text.replace("  size:", f"{more}  size:"))
     shop.commit()
     assert message in refused(shop, AgentError)
 

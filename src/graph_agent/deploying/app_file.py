@@ -1,63 +1,113 @@
-"""`app.yaml`: the command and the environment Databricks Apps starts the app with."""
+"""The command and the environment the app is started with: app.yaml, and `config` of the bundle's app before it.
+
+Where both say something, `config` does: its command stands in place of app.yaml's, and each of its variables in place
+of the one with the same name. Databricks says only that a deployment's variables override those of the file; so the
+deployment is given all of them, those of the file included, and it makes no difference how.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graph_agent.deploying.bundle import FILE as BUNDLE
 from graph_agent.deploying.bundle import Bundle, read_yaml
 from graph_agent.errors import BadBundle
 
 FILE = "app.yaml"
+NAMES = (FILE, "app.yml")
+IN_CONFIG = f"{BUNDLE}, config"
+
+Variable = Mapping[str, str]
+"""As the Apps API names it: `name`, and `value` or `value_from`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppFile:
-    """What app.yaml says. `environment` has the values the app will see; `hidden` names those known only there."""
+    """How the app is started. `environment` has the values the app will see; `hidden` names those known only there."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     hidden: Sequence[str]
+    deployed: Mapping[str, Any] = field(default_factory=dict)
+    """`command` and `env_vars` for the deployment to give, where the bundle has them; else the file alone does."""
 
 
 def read_app_file(folder: Path, bundle: Bundle) -> AppFile:
-    """Read it, with every `valueFrom` looked up among the bundle's resources.
+    """Read both, with every `valueFrom` looked up among the bundle's resources.
 
     Raises:
-        BadBundle: it is malformed, or refers to a resource the bundle does not have.
+        BadBundle: one is malformed, there is no command, or a variable refers to a resource the bundle does not have.
     """
-    document = read_yaml(folder / FILE)
-    command = document.get("command")
+    config = _checked(bundle.config)
+    written = named_file(folder)
+    # The bundle's may be all there is, as in the templates of Databricks.
+    document = {} if written is None and "command" in config else read_yaml(folder / (written or FILE))
+    command = config.get("command", document.get("command"))
     if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
-        raise BadBundle(f"{FILE}: command must be a list of texts; it is run without a shell", param="command")
+        place = IN_CONFIG if "command" in config else written
+        raise BadBundle(f"{place}: command must be a list of texts; it is run without a shell", param="command")
+    ours = variables(config.get("env"), place=IN_CONFIG, reference="value_from")
+    theirs = variables(document.get("env"), place=written or FILE, reference="valueFrom")
+    together = list({one["name"]: one for one in [*theirs, *ours]}.values())
     environment: dict[str, str] = {}
     hidden: list[str] = []
-    entries = document.get("env") or []
-    if not isinstance(entries, list):
-        raise BadBundle(f"{FILE}: env must be a list of names with values", param="env")
-    for entry in entries:
+    for one in together:
+        value = one["value"] if "value" in one else _taken(one, bundle, IN_CONFIG if one in ours else written or FILE)
+        if value is None:
+            hidden.append(one["name"])
+        else:
+            environment[one["name"]] = value
+    deployed = {"command": command} if "command" in config else {}
+    return AppFile(tuple(command), environment, tuple(hidden), deployed | ({"env_vars": together} if ours else {}))
+
+
+def named_file(folder: Path) -> str | None:
+    """The name of the app's file in its folder; `None` where there is none."""
+    return next((name for name in NAMES if (folder / name).is_file()), None)
+
+
+def variables(entries: Any, *, place: str, reference: str) -> list[Variable]:
+    """The entries of an `env`, checked. `reference` is what a resource is named with there.
+
+    Raises:
+        BadBundle: one is malformed; the message says where it stands.
+    """
+    if not isinstance(entries or [], list):
+        raise BadBundle(f"{place}: env must be a list of names with values", param="env")
+    found: list[Variable] = []
+    for entry in entries or []:
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str):
-            raise BadBundle(f"{FILE}: every entry of env needs a name", param="env")
-        if ("value" in entry) == ("valueFrom" in entry):
-            raise BadBundle(f"{FILE}: {name} needs either value or valueFrom", param=name)
-        if "value" in entry:
-            environment[name] = str(entry["value"])
-            continue
-        resource = bundle.resources.get(str(entry["valueFrom"]))
-        if resource is None:
-            known = ", ".join(bundle.resources) or "none"
-            raise BadBundle(
-                f"{FILE}: {name} takes its value from {entry['valueFrom']!r}, which is no resource of the bundle's app;"
-                f" it has {known}",
-                param=name,
-            )
-        value = given_value(resource)
-        if value is None:
-            hidden.append(name)
-        else:
-            environment[name] = value
-    return AppFile(tuple(command), environment, tuple(hidden))
+            raise BadBundle(f"{place}: every entry of env needs a name", param="env")
+        if ("value" in entry) == (reference in entry) or set(entry) - {"name", "value", reference}:
+            raise BadBundle(f"{place}: {name} needs either value or {reference}, and nothing else", param=name)
+        key, value = ("value", _text(entry["value"])) if "value" in entry else ("value_from", str(entry[reference]))
+        found.append({"name": name, key: value})
+    return found
+
+
+def _text(value: Any) -> str:
+    """As YAML writes it: `true`, not Python's `True`."""
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
+def _checked(config: Any) -> Mapping[str, Any]:
+    if not isinstance(config, dict) or set(config) - {"command", "env"}:
+        raise BadBundle(f"{IN_CONFIG}: the app's config has command and env only", param="config")
+    return config
+
+
+def _taken(one: Variable, bundle: Bundle, place: str) -> str | None:
+    resource = bundle.resources.get(one["value_from"])
+    if resource is None:
+        known = ", ".join(bundle.resources) or "none"
+        raise BadBundle(
+            f"{place}: {one['name']} takes its value from {one['value_from']!r}, which is no resource of the bundle's"
+            f" app; it has {known}",
+            param=one["name"],
+        )
+    return given_value(resource)
 
 
 def given_value(resource: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """`databricks.yml`, read as `databricks bundle deploy` reads it: one app, its resources, and where its files go."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ class Bundle:
 
     declared: Mapping[str, Any]
     """The app's fields as the Apps API names them, such as `resources` and `user_api_scopes`."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """`command` and `env` of the app where the bundle gives them; they go before those of app.yaml."""
 
     permissions: Sequence[Mapping[str, str]] | None = None
     """`None` where the bundle says nothing of them; an empty one lets nobody in."""
@@ -69,8 +72,11 @@ API_FIELDS = (
     "budget_policy_id",
     "usage_policy_id",
     "telemetry_export_destinations",
+    "forward_user_access_token",
+    "compute_min_instances",
+    "compute_max_instances",
 )
-NOT_FOR_THE_API = ("name", "source_code_path", "permissions", "lifecycle")
+NOT_FOR_THE_API = ("name", "source_code_path", "permissions", "lifecycle", "config")
 
 
 def read_bundle(
@@ -100,14 +106,12 @@ def _bundle(
     key, fields = _only_app(document)
     fields = resolved(fields, look_up)
     unknown = sorted(set(fields) - set(API_FIELDS) - set(NOT_FOR_THE_API))
-    if "config" in unknown:
-        raise BadBundle("command and env belong into app.yaml, not into `config` of the bundle's app", param="config")
     if unknown:
         raise BadBundle(f"the bundle's app {key!r} has a field this cannot deploy: {unknown[0]}", param=unknown[0])
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise BadBundle(f"the bundle's app {key!r} needs a name", param="name")
-    declared = {field: fields[field] for field in API_FIELDS if field in fields}
+    declared = {one: fields[one] for one in API_FIELDS if one in fields}
     check_declared(app or name, declared, fields.get("permissions") or ())
     workspace = resolved(document.get("workspace") or {}, look_up)
     root = workspace.get("root_path") or resolved(DEFAULT_ROOT, look_up)
@@ -118,6 +122,7 @@ def _bundle(
         root=root if app in (None, name) else f"{root}-{app}",
         source=fields.get("source_code_path", "."),
         declared=declared,
+        config=fields.get("config") or {},
         permissions=(fields["permissions"] or ()) if "permissions" in fields else None,
         include=sync.get("include") or (),
         exclude=sync.get("exclude") or (),
@@ -155,14 +160,14 @@ def _only_app(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _look_up(
     document: Mapping[str, Any], *, target: str, user: str | None, environ: Mapping[str, str]
-) -> Callable[[str], str]:
+) -> Callable[[str], Any]:
     variables = document.get("variables") or {}
     known = {"bundle.target": target, "bundle.environment": target, "bundle.name": _name(document)}
     if user is not None:
         known["workspace.current_user.userName"] = user
         known["workspace.current_user.short_name"] = user.partition("@")[0].replace(".", "_")
 
-    def look_up(reference: str) -> str:
+    def look_up(reference: str) -> Any:
         if reference in known:
             return known[reference]
         kind, _, name = reference.partition(".")
@@ -174,9 +179,7 @@ def _look_up(
         value = environ.get(f"BUNDLE_VAR_{name}") or (variables[name] or {}).get("default")
         if value is None:
             raise BadBundle(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference)
-        if isinstance(value, dict | list):
-            raise BadBundle(f"variable {name!r} of {FILE} must be a single value", param=reference)
-        return str(value)
+        return value if isinstance(value, dict | list) else str(value)
 
     return look_up
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graph_agent.catalog import read_manifest
 from graph_agent.databricks.apps import oauth_headers
 from graph_agent.databricks.clients import workspace_client
-from graph_agent.deploying.app_file import AppFile, read_app_file
+from graph_agent.deploying.app_file import AppFile, named_file, read_app_file
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
@@ -97,6 +97,7 @@ def deploy(
         manifest=manifest,
         listed=listed,
         app=standing.app,
+        started=app_file.deployed,
         access=compare(bundle.permissions, standing.permissions, app=standing.app, deployer=user),
         force=force,
     )
@@ -163,7 +164,7 @@ def _local(folder: Path, bundle: Bundle, say: Say) -> tuple[Sources, AppFile]:
     app_file = read_app_file(source, bundle)
     read_manifest(source / LANGGRAPH_JSON)
     sources = read_sources(folder, bundle)
-    for needed in ("app.yaml", LANGGRAPH_JSON):
+    for needed in filter(None, (named_file(source), LANGGRAPH_JSON)):
         if (Path(bundle.source) / needed).as_posix() not in sources.files:
             raise DeployRefused(f"{needed} is not among the files to upload; commit it, and do not exclude it")
     if sources.uncommitted:

@@ -23,6 +23,9 @@ class Entry:
 UNKNOWN = Entry("", 0)
 """Of a file about to be touched: it is a deployment's, with whatever contents."""
 
+UNKNOWN_START = "unknown"
+"""In place of the digest of what a deployment said of command and environment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Undo:
@@ -43,6 +46,8 @@ class Manifest:
     files: Mapping[str, Entry] = field(default_factory=dict)
     deployment: str | None = None
     undo: Undo | None = None
+    started: str = ""
+    """A digest of what the deployment itself said of command and environment; empty where it left both to the file."""
 
     @property
     def own(self) -> frozenset[str]:
@@ -53,9 +58,8 @@ class Manifest:
         """As it is stored."""
         files = {path: [one.sha256, one.size, one.modified] for path, one in sorted(self.files.items())}
         undo = self.undo and [self.undo.deployment, sorted(self.undo.existed), sorted(self.undo.added)]
-        return json.dumps(
-            {"version": 1, "deployment": self.deployment, "undo": undo, "files": files}, indent=1
-        ).encode()
+        whole = {"version": 1, "deployment": self.deployment, "started": self.started, "undo": undo, "files": files}
+        return json.dumps(whole, indent=1).encode()
 
     @classmethod
     def of_json(cls, data: bytes) -> "Manifest":
@@ -66,6 +70,7 @@ class Manifest:
                 return cls()
             files = {path: Entry(str(one[0]), int(one[1]), one[2]) for path, one in value["files"].items()}
             undo = value["undo"] and Undo(value["undo"][0], frozenset(value["undo"][1]), frozenset(value["undo"][2]))
-            return cls(files, value["deployment"], undo)
+            # One that was written by an earlier version says nothing of it.
+            return cls(files, value["deployment"], undo, str(value.get("started", "")))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return cls()

@@ -1,5 +1,7 @@
 """What a deployment would change: the difference between what is here and what is in the workspace."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,9 @@ class Plan:
     starts: bool
     """Whether the app's compute is stopped."""
 
+    started: Mapping[str, Any]
+    """`command` and `env_vars` that the deployment itself gives."""
+
     @property
     def empty(self) -> bool:
         """Nothing is to be done."""
@@ -64,6 +69,8 @@ class Plan:
             yield f"  take away {described([one])}"
         if self.starts:
             yield "  start the app's compute"
+        if self.started:
+            yield f"  {' and '.join(sorted(self.started))} of the bundle's config go before app.yaml"
         yield "  deploy, then ask the app one question" if self.deploys else "  the same files run already"
 
 
@@ -75,6 +82,7 @@ def make_plan(
     listed: Mapping[str, int | None],
     app: "App | None",
     access: Access,
+    started: Mapping[str, Any],
     force: bool = False,
 ) -> Plan:
     """Compare. `listed` is what is really in the folder: a file changed or deleted there by hand is uploaded again.
@@ -103,8 +111,9 @@ def make_plan(
         unchanged=len(sources.files) - len(upload),
         fields=differing,
         access=access,
-        deploys=bool(force or upload or delete or differing or starts or not _runs(app, manifest, bundle)),
+        deploys=bool(force or upload or delete or differing or starts or not _runs(app, manifest, started)),
         starts=starts,
+        started=started,
     )
 
 
@@ -118,8 +127,15 @@ def _there(source: Source, manifest: Manifest, listed: Mapping[str, int | None])
     )
 
 
-def _runs(app: "App | None", manifest: Manifest, bundle: Bundle) -> bool:
-    """Whether the deployment that was seen to work is the one that runs now."""
+def digest(started: Mapping[str, Any]) -> str:
+    """What a manifest keeps of a deployment's own command and environment."""
+    return hashlib.sha256(json.dumps(started, sort_keys=True).encode()).hexdigest() if started else ""
+
+
+def _runs(app: "App | None", manifest: Manifest, started: Mapping[str, Any]) -> bool:
+    """Whether the deployment that was seen to work is the one that runs now, started in the same way."""
+    if manifest.started != digest(started):
+        return False
     if app is None or app.active_deployment is None or manifest.deployment is None:
         return False
     running = (

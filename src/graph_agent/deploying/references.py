@@ -11,25 +11,36 @@ DEEPEST = 8
 """References to references; more than this is a circle."""
 
 
-def resolved(value: Any, look_up: Callable[[str], str]) -> Any:
+def resolved(value: Any, look_up: Callable[[str], Any], depth: int = DEEPEST) -> Any:
     """`value` with every `${name}` in its strings replaced by `look_up(name)`, which may hold references itself.
 
+    A string that is one reference and no more may stand for a list or a mapping.
+
     Raises:
-        BadBundle: references go in a circle, or `look_up` knows no such name.
+        BadBundle: references go in a circle, `look_up` knows no such name, or a list stands in the midst of a text.
     """
     match value:
         case str():
-            return _text(value, look_up, DEEPEST)
+            return _text(value, look_up, depth)
         case dict():
-            return {key: resolved(item, look_up) for key, item in value.items()}
+            return {key: resolved(item, look_up, depth) for key, item in value.items()}
         case list():
-            return [resolved(item, look_up) for item in value]
+            return [resolved(item, look_up, depth) for item in value]
     return value
 
 
-def _text(text: str, look_up: Callable[[str], str], depth: int) -> str:
+def _text(text: str, look_up: Callable[[str], Any], depth: int) -> Any:
     if not REFERENCE.search(text):
         return text
     if depth == 0:
         raise BadBundle(f"the references of {text!r} go in a circle", param=text)
-    return REFERENCE.sub(lambda found: _text(look_up(found[1].strip()), look_up, depth - 1), text)
+    if whole := REFERENCE.fullmatch(text):
+        return resolved(look_up(whole[1].strip()), look_up, depth - 1)
+
+    def inner(found: re.Match[str]) -> str:
+        value = resolved(look_up(found[1].strip()), look_up, depth - 1)
+        if isinstance(value, dict | list):
+            raise BadBundle(f"{found[0]} is no single value, so it cannot be part of {text!r}", param=found[1])
+        return str(value)
+
+    return REFERENCE.sub(inner, text)

@@ -65,7 +65,7 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
                 stderr=subprocess.STDOUT,
             )
         except OSError:
-            raise DeployRefused(f"the command of app.yaml does not run: {app.command[0]} was not found") from None
+            raise DeployRefused(f"the app's command does not run: {app.command[0]} was not found") from None
         try:
             yield child
         finally:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from graph_agent.deploying.manifest import UNKNOWN, Entry, Manifest, Undo
+from graph_agent.deploying.manifest import UNKNOWN, UNKNOWN_START, Entry, Manifest, Undo
 from graph_agent.deploying.permissions import described
-from graph_agent.deploying.plan import Plan
+from graph_agent.deploying.plan import Plan, digest
 from graph_agent.deploying.platform import Platform, same_again
 from graph_agent.deploying.preflight import Standing
 from graph_agent.deploying.remote import Remote
@@ -57,7 +57,7 @@ class Release:
         except (Exception, KeyboardInterrupt) as error:
             raise DeployFailed(f"{told(error)}; {self._roll_back(undo)}") from error
         try:
-            self.remote.write_manifest(Manifest(self._entries(), deployment))
+            self.remote.write_manifest(Manifest(self._entries(), deployment, started=digest(self.plan.started)))
             self.remote.forget_before()
             self.grant()
         except Exception as error:
@@ -141,7 +141,13 @@ class Release:
         from databricks.sdk.service.apps import AppDeployment, AppDeploymentMode
 
         return self.platform.deploy(
-            AppDeployment(source_code_path=self.plan.bundle.source_path, mode=AppDeploymentMode.SNAPSHOT)
+            AppDeployment.from_dict(
+                {
+                    "source_code_path": self.plan.bundle.source_path,
+                    "mode": AppDeploymentMode.SNAPSHOT.value,
+                    **self.plan.started,
+                }
+            )
         )
 
     def _roll_back(self, undo: Undo | None) -> str:
@@ -178,8 +184,12 @@ class Release:
             for path, content in contents.items()
             if path not in self.plan.strangers
         }
-        self.remote.write_manifest(Manifest(settled | restored, deployment))
+        self.remote.write_manifest(Manifest(settled | restored, deployment, started=self._started_before(undo)))
         self.remote.forget_before()
+
+    def _started_before(self, undo: Undo) -> str:
+        """How the deployment that was restored is started, as the manifest keeps it; unknown after a broken-off one."""
+        return self.manifest.started if self.manifest.deployment == undo.deployment else UNKNOWN_START
 
 
 def grants_to_run(app: "App", plan: Plan) -> list[str]:
