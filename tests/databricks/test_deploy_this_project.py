@@ -65,6 +65,8 @@ def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
     for target in ("dev", "prod"):
         bundle = read_bundle(project / "databricks.yml", target=target, user="me@localhost", environ=environ)
         assert bundle.app == f"graph-agent-{target}"
+        # The app acts as itself; a workspace without user authorization refuses an app with scopes.
+        assert "user_api_scopes" not in bundle.declared
         assert bundle.root == f"/Workspace/Users/me@localhost/.bundle/graph-agent/{target}"
         assert {name: permission(one) for name, one in bundle.resources.items()} == {
             "model": "CAN_QUERY",

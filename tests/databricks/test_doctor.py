@@ -80,8 +80,9 @@ def test_credentials_that_are_refused_are_named_and_not_shown(
     [
         ("model-serving, vector-search", []),
         ("serving.serving-endpoints, vectorsearch.vector-search-indexes", []),
-        ("model-serving", ["vector-search"]),
-        ("", ["model-serving", "vector-search"]),
+        ("serving.serving-endpoints, 'vectorsearch.vector-search-indexes:read'", []),
+        ("model-serving", ["vectorsearch.vector-search-indexes:read"]),
+        ("", ["serving.serving-endpoints", "vectorsearch.vector-search-indexes:read"]),
     ],
 )
 def test_scopes_of_user_authorization_are_looked_for_in_the_bundle(
@@ -112,5 +113,5 @@ def test_scopes_the_app_really_has_are_compared(
             monkeypatch.setenv(name, value)
         status, said = diagnosed(capsys)
     assert status == 1
-    assert "user scopes of the app agent: model-serving is missing" in said
-    assert "vector-search is missing" not in said
+    assert "user scopes of the app agent: serving.serving-endpoints is missing" in said
+    assert "indexes:read is missing" not in said

@@ -66,6 +66,9 @@ class Apps:
     forwarding: bool = True
     """Whether the workspace lets apps have their users' tokens."""
 
+    withheld: set[str] = field(default_factory=set)
+    """Scopes that users' tokens do not get, whatever the app says."""
+
     _starting: set[str] = field(default_factory=set)
     """Apps whose start has not deployed them yet."""
 
@@ -214,7 +217,8 @@ class Apps:
             return error(400, "BAD_REQUEST", f"Cannot start app {name} as its compute is not stopped.")
         app["compute_status"] = {"state": "STARTING"}
         coming: list[Mapping[str, Any]] = [{}]
-        active = {"compute_status": {"state": "ACTIVE"}, "effective_user_api_scopes": app.get("user_api_scopes", [])}
+        scopes = [one for one in app.get("user_api_scopes", []) if one not in self.withheld]
+        active = {"compute_status": {"state": "ACTIVE"}, "effective_user_api_scopes": scopes}
         last = self._last(name)
         if last is None:
             coming += [active]

@@ -1,7 +1,7 @@
 """What `graph-agent doctor` looks at in a Databricks workspace: sign-in, endpoint, index, experiment, user scopes."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 BUNDLE = Path("databricks.yml")
 
-SCOPES: Mapping[str, str] = {
-    "model-serving": "serving.serving-endpoints",
-    "vector-search": "vectorsearch.vector-search-indexes",
+SCOPES: Mapping[str, Sequence[str]] = {
+    "serving.serving-endpoints": ("model-serving", "ai-gateway"),
+    "vectorsearch.vector-search-indexes:read": (
+        *("vectorsearch.vector-search-indexes", "vector-search", "ai-search", "mcp.vectorsearch"),
+    ),
 }
-"""What a user's token must be allowed for a graph that asks a model and an index; each with its older name."""
+"""What a user's token must be allowed for a graph that asks a model and an index; each with its other names, as
+workspaces differ in the names they take."""
 
 
 def databricks(settings: Settings) -> Iterator[Finding]:
@@ -42,6 +45,12 @@ def declared_scopes(document: Any) -> frozenset[str]:
     layers = [document, *(document.get("targets") or {}).values()]
     apps = [app for layer in layers for app in (((layer or {}).get("resources") or {}).get("apps") or {}).values()]
     return frozenset(scope for app in apps for scope in (app or {}).get("user_api_scopes") or ())
+
+
+def lacking_scopes(given: Iterable[str]) -> Sequence[str]:
+    """Of what a model and an index need, what is not among `given` under any of its names."""
+    names = set(given)
+    return [scope for scope, others in SCOPES.items() if not names & {scope, *others}]
 
 
 def _signed_in(host: str) -> Generator[Finding, None, "WorkspaceClient | None"]:
@@ -158,8 +167,7 @@ def _of_bundle() -> frozenset[str]:
 
 
 def _enough(what: str, scopes: Iterable[str], mend: str) -> Iterator[Finding]:
-    given = set(scopes)
-    lacking = [scope for scope, older in SCOPES.items() if not given & {scope, older}]
+    lacking = lacking_scopes(scopes)
     for scope in lacking:
         yield Finding(False, f"{what}: {scope} is missing", mend)
     if not lacking:

@@ -20,6 +20,7 @@ from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.smoke import ask_once
 from graph_agent.deploying.sources import Sources, read_sources
 from graph_agent.deploying.telling import refusing
+from graph_agent.deploying.user_tokens import check_user_tokens
 from graph_agent.deploying.waiting import Say
 from graph_agent.errors import DeployFailed, DeployRefused
 
@@ -91,6 +92,8 @@ def deploy(
         settled(platform, say=say, dry_run=dry_run)
         standing = standing_app(client, bundle.app)
         manifest, listed = remote.manifest(), remote.listed()
+    for line in check_user_tokens(bundle, app_file.environment, standing.app):
+        say(line)
     plan = make_plan(
         bundle,
         sources,

@@ -77,6 +77,7 @@ class Platform:
             update.result(timeout=timedelta(seconds=self._seconds))
         if set(fields) & set(RESTARTED):
             self.stop()
+            self._say("users must sign in to the app again: the tokens they have keep the scopes of before")
 
     def stop(self) -> None:
         """Stop the app's compute, where it runs."""

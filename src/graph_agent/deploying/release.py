@@ -52,6 +52,7 @@ class Release:
         try:
             self._configure()
             deployment = self._deploy()
+            self._compare_scopes()
             app = self.platform.get()
             self.say(self.check((app.url or "").rstrip("/")))
         except (Exception, KeyboardInterrupt) as error:
@@ -149,6 +150,13 @@ class Release:
                 }
             )
         )
+
+    def _compare_scopes(self) -> None:
+        if "user_api_scopes" not in self.plan.fields:
+            return
+        lacking = self.platform.scopes_lacking(self.plan.bundle.declared["user_api_scopes"] or ())
+        if lacking:
+            self.say(f"warning: the platform says that users' tokens still lack {', '.join(lacking)}")
 
     def _roll_back(self, undo: Undo | None) -> str:
         """Bring back what ran before; what to say of it."""

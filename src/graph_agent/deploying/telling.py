@@ -20,9 +20,22 @@ def told(error: BaseException) -> str:
         return "it was interrupted"
     if isinstance(error, DatabricksError):
         # Only its words say what to mend: which permission, which quota, which preview is off.
-        words = shown(str(error))
-        return f"the workspace refused: {words or error.error_code or type(error).__name__}"
+        words = shown(str(error)) or str(error.error_code or type(error).__name__)
+        return f"the workspace refused: {words}{_meaning(words)}"
     return f"the workspace did not answer as it should ({type(error).__name__})"
+
+
+MEANINGS = {
+    "passthrough": "user authorization is switched off in this workspace: an admin can switch it on; without it take"
+    " user_api_scopes out of databricks.yml",
+    "scope": "workspaces differ in the names of user_api_scopes that they take; docs/deploy.md says how to find yours",
+}
+"""What words of the workspace mean here, the first that are found."""
+
+
+def _meaning(words: str) -> str:
+    said = words.casefold()
+    return next((f" ({meaning})" for key, meaning in MEANINGS.items() if key in said), "")
 
 
 def shown(words: str) -> str:
