@@ -539,8 +539,8 @@ async def test_the_manifest_loads_every_graph_without_a_call_and_studio_sees_the
     catalog = Catalog(read_manifest(MANIFEST))
     await catalog.open()
     graphs: dict[str, Any] = {name: await catalog.get(name) for name in catalog.names}
-    assert list(graphs) == ["assistant", "supervisor", "starter"]
-    assert [graph.checkpointer for graph in graphs.values()] == [None, None, None]
+    assert list(graphs) == ["assistant", "supervisor", "starter", "starter_search"]
+    assert [graph.checkpointer for graph in graphs.values()] == [None] * 4
     assert dict(graphs["supervisor"].get_subgraphs()).keys() == {"documents", "data"}
     edges = {(edge.source, edge.target) for edge in graphs["supervisor"].get_graph().edges}
     assert {("supervisor", "documents"), ("documents", "supervisor"), ("data", "__end__")} <= edges

@@ -58,7 +58,7 @@ def test_the_readme_shows_the_flagship_as_it_is() -> None:
 
 def test_what_cannot_be_drawn_is_said_with_what_to_do(tmp_path: Path) -> None:
     wrong = {
-        ("nobody",): "graph-agent: no graph named 'nobody'; known: assistant, supervisor, starter\n",
+        ("nobody",): "graph-agent: no graph named 'nobody'; known: assistant, supervisor, starter, starter_search\n",
         ("assistant", "--format", "png"): "graph-agent: a PNG needs a file: pass --output FILE\n",
         ("starter", "--output", str(tmp_path)): f"graph-agent: {tmp_path} cannot be written (IsADirectoryError)\n",
     }

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
+from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.tool import tool_call
 
 from graph_agent.contract import AgentState, Source
 from graph_agent.nodes.answerable import answerable
@@ -14,13 +16,16 @@ from graph_agent.nodes.tool_sources import Listed, available
 
 Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
 
+MOST_QUERY = 1_000
+"""Characters of a question that is searched for as it stands."""
+
 
 def make_planner(
     *,
     model: BaseChatModel,
     tools: Sequence[Any],
     prompt: str,
-    look_first: bool = False,
+    look_first: bool | str = False,
     nothing_found: str | None = None,
     check: BaseChatModel | None = None,
 ) -> Node:
@@ -28,9 +33,13 @@ def make_planner(
 
     Its last message is the answer: citations in it are checked against `state["sources"]`, become annotations, and
     `custom_outputs["sources"]` lists what was retrieved. With `look_first`, the first move of a turn is a tool call:
-    a small model would rather answer from memory. With `nothing_found`, a turn whose searches found nothing is answered
-    with that sentence, and an answer that is that sentence cites nothing. With `check` too, that model is first asked
-    whether the passages answer the question at all; see `answerable`.
+    a small model would rather answer from memory. With the name of a search as `look_first` that search is part of the
+    first move always, in the user's own words where the model did not ask for it, and nothing the model says before it
+    is shown: what can be looked up is never answered from memory.
+
+    With `nothing_found`, a turn whose searches found nothing is answered with that sentence, and an answer that is that
+    sentence cites nothing. With `check` too, that model is first asked whether the passages answer the question at all;
+    see `answerable`.
 
     Tool sources among `tools` are asked at each move what they have. What they miss is told to the model, and stands
     in `custom_outputs["warnings"]` beside the answer.
@@ -44,9 +53,15 @@ def make_planner(
         usable = await available(tools)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         # A required choice among no tools is refused by model endpoints.
-        choice = {"tool_choice": "required"} if look_first and usable.tools and not results else {}
+        looks = bool(look_first and usable.tools and not results)
+        choice = {"tool_choice": "required"} if looks else {}
         asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
-        said = await asked.ainvoke([SystemMessage(_with_warnings(prompt, usable)), *state["messages"]])
+        request = [SystemMessage(_with_warnings(prompt, usable)), *state["messages"]]
+        if looks and isinstance(look_first, str):
+            # A model need not heed `required`, and what is streamed cannot be taken back.
+            said = with_search(await asked.ainvoke(request, {"tags": ["nostream"]}), look_first, state["messages"])
+        else:
+            said = await asked.ainvoke(request)
         if said.tool_calls:
             return {"messages": [said]}
         answer = answered(said, sources, cites=said.text.strip() != nothing_found)
@@ -56,6 +71,17 @@ def make_planner(
         return answer
 
     return plan
+
+
+def with_search(said: AIMessage, search: str, messages: Sequence[BaseMessage]) -> AIMessage:
+    """The message `said` with a call of `search` among its calls: for the user's own words, where it has none."""
+    question = next((one.text for one in reversed(messages) if isinstance(one, HumanMessage)), "").strip()
+    if not question or any(call["name"] == search for call in said.tool_calls):
+        return said
+    looked = tool_call(name=search, args={"query": question[:MOST_QUERY]}, id=f"call_{uuid4().hex}")
+    # Text of a message that called nothing is an answer from memory.
+    content = said.content if said.tool_calls else ""
+    return said.model_copy(update={"content": content, "tool_calls": [*said.tool_calls, looked]})
 
 
 def _with_warnings(prompt: str, usable: Listed) -> str:

@@ -1,0 +1,116 @@
+"""The starter with a search and a tool, as it is shipped: what it should look up it never answers from memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serving.conftest import Service, serving
+from tests.standin.server import INDEX, ScriptedModel, StandIn, calls, says, stand_in
+from tests.wire import frames
+
+from graph_agent.databricks import clients
+from graph_agent.nodes.passages import EMPTY_SEARCH
+
+pytestmark = pytest.mark.anyio
+
+MANIFEST = Path(__file__).parents[2] / "langgraph.json"
+MEMORY = "Typically 30 days."
+NOTHING = "I did not find this in the documents."
+QUESTION = "What is the timeout of a request?"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with (
+        stand_in(tmp_path_factory.mktemp("standin"), model=ScriptedModel()) as standing,
+        pytest.MonkeyPatch.context() as m,
+    ):
+        for name, value in standing.environment().items():
+            m.setenv(name, value)
+        m.setenv("GRAPH_AGENT_INDEX", INDEX)
+        for cached in (clients.settings, clients.workspace_client):
+            cached.cache_clear()
+        yield standing
+    for cached in (clients.settings, clients.workspace_client):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def service(workspace: StandIn) -> Iterator[Service]:
+    with serving(config=MANIFEST, graph="starter_search", max_seconds=30.0) as running:
+        yield running
+
+
+def playing(workspace: StandIn, *, first: Sequence[Any], verdict: str = "yes", then: str = "It is so [1].") -> None:
+    """The model's first move of a turn, its word on whether the passages answer, and its answer."""
+
+    def script(body: Mapping[str, Any]) -> Sequence[Any]:
+        if not body.get("tools"):
+            return says(verdict)
+        return says(then) if body["messages"][-1]["role"] == "tool" else first
+
+    workspace.model.bodies.clear()
+    workspace.model.script = script
+
+
+async def asked(service: Service, *, stream: bool, question: str = QUESTION) -> tuple[list[dict[str, Any]], str, str]:
+    """Its output items, the last text, and everything that came over the wire."""
+    async with service.client() as client:
+        answer = await client.post("/responses", json={"input": question, "stream": stream})
+    assert answer.status_code == 200, answer.text
+    response = frames(answer.text)[-2]["response"] if stream else answer.json()
+    output = response["output"]
+    return output, output[-1]["content"][0]["text"], answer.text
+
+
+def searched(output: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [item["arguments"] for item in output if item["type"] == "function_call" and item["name"] == "search_docs"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_from_memory_is_searched_for_instead_and_shown_to_nobody(
+    service: Service, workspace: StandIn, stream: bool
+) -> None:
+    playing(workspace, first=says(*MEMORY.split(" ")))
+    output, text, wire = await asked(service, stream=stream)
+    assert searched(output) == [f'{{"query": "{QUESTION}"}}']
+    assert text == "It is so [1]."
+    assert "Typically" not in wire
+    assert "Typically" not in str(workspace.model.bodies[-1]["messages"])
+
+
+async def test_a_turn_that_calls_only_a_tool_searches_too(service: Service, workspace: StandIn) -> None:
+    playing(workspace, first=calls("order_status", order="a1001"))
+    output, _, _ = await asked(service, stream=True, question="When is A1001 refunded?")
+    assert searched(output) == ['{"query": "When is A1001 refunded?"}']
+    results = [item["output"] for item in output if item["type"] == "function_call_output"]
+    assert "sent on 3 May" in results
+    assert any(one.startswith("[1] ") or one == EMPTY_SEARCH for one in results)
+
+
+async def test_a_search_in_the_models_own_words_stays_the_only_one(service: Service, workspace: StandIn) -> None:
+    playing(workspace, first=calls("search_docs", query="request timeout"))
+    output, _, _ = await asked(service, stream=True)
+    assert searched(output) == ['{"query": "request timeout"}']
+
+
+async def test_what_the_passages_do_not_tell_is_said_not_to_be_found(service: Service, workspace: StandIn) -> None:
+    playing(workspace, first=says(MEMORY), verdict="no", then=MEMORY)
+    _, text, wire = await asked(service, stream=True)
+    assert text == NOTHING
+    assert "Typically" not in wire
+
+
+async def test_an_order_that_is_not_there_is_a_result(service: Service, workspace: StandIn) -> None:
+    playing(workspace, first=calls("order_status", order="B7"))
+    output, _, _ = await asked(service, stream=False)
+    assert "There is no order B7." in [item["output"] for item in output if item["type"] == "function_call_output"]
+
+
+async def test_an_input_without_words_is_not_searched_for(service: Service, workspace: StandIn) -> None:
+    playing(workspace, first=says("What is it about?"))
+    image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
+    async with service.client() as client:
+        answer = await client.post("/responses", json={"input": [{"role": "user", "content": [image]}]})
+    assert [item["type"] for item in answer.json()["output"]] == ["message"]
