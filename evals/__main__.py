@@ -29,6 +29,7 @@ from evals.report import terminal
 from evals.rows import HALVES
 from evals.targets import ELSEWHERE, MUTANTS, SCRIPTED, Target, is_address, opened
 from graph_agent.errors import AgentError
+from graph_agent.stopping import keep_watch, leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,6 +188,9 @@ def _shown(path: Path) -> Path:
 
 
 if __name__ == "__main__":
+    # Else MLflow configures logging as it is imported, in whatever thread does that first.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    keep_watch()
     # Threads of the service and of native libraries would hold the interpreter open, after an error too.
     status = 2
     try:
@@ -198,4 +202,4 @@ if __name__ == "__main__":
             traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    leave(status)

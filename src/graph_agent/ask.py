@@ -1,7 +1,6 @@
 """`graph-agent ask "QUESTION"`: the answer in the terminal, with steps, sources and timing."""
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -10,11 +9,15 @@ from typing import Any, TextIO
 
 import httpx
 
+from graph_agent.children import Child
 from graph_agent.errors import AgentError, NotReady
 from graph_agent.settings import Settings
 
 START_SECONDS = 3600
 """A first start downloads a gigabyte; its progress shows meanwhile."""
+
+STOP_SECONDS = "15"
+"""For what was started for the question to end in order."""
 
 MOST_SHOWN = 100
 """Characters of a tool's arguments or result shown on its line."""
@@ -68,20 +71,17 @@ def _ready(client: httpx.Client, address: str) -> bool:
 
 
 @contextmanager
-def _started(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "graph_agent", "dev", "--no-reload"]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+def _started(settings: Settings) -> Iterator[Child]:
+    child = Child(
+        [sys.executable, "-m", "graph_agent.local.tethered", STOP_SECONDS, "graph_agent", "dev", "--no-reload"]
+    )
     try:
         yield child
     finally:
-        child.terminate()
-        try:
-            child.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            child.kill()
+        child.stop(float(STOP_SECONDS))
 
 
-def _wait(client: httpx.Client, address: str, child: subprocess.Popen[bytes]) -> None:
+def _wait(client: httpx.Client, address: str, child: Child) -> None:
     ends = time.monotonic() + START_SECONDS
     while not _ready(client, address):
         if child.poll() is not None:

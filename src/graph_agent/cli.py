@@ -11,6 +11,7 @@ from typing import Any
 from graph_agent.errors import AgentError, ConfigurationError
 from graph_agent.packaging.command import add_log_model
 from graph_agent.settings import Settings
+from graph_agent.stopping import INTERRUPTED, keep_watch, leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     end = 1 if arguments[:1] == ["eval"] else len(arguments)
     options = _parser().parse_args(arguments[:end])
     options.arguments = arguments[end:]
+    if argv is None:
+        keep_watch()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         status: int = options.run(options)
@@ -27,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"graph-agent: {error.message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        if argv is None:
+            leave(INTERRUPTED)
+        return INTERRUPTED
     return status
 
 
@@ -132,7 +137,7 @@ def _settings(options: argparse.Namespace, **overrides: str) -> Settings:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from graph_agent.serving.server import leave, serve
+    from graph_agent.serving.server import serve
 
     status = serve(_settings(options), workers=options.workers)
     return leave(status)
@@ -140,7 +145,6 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _dev(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import dev
-    from graph_agent.serving.server import leave
 
     settings = _settings(options, reload="off" if options.no_reload else "on", **_log_format())
     return leave(dev(settings, real_workspace=options.real_workspace))
@@ -176,7 +180,6 @@ def _traces(options: argparse.Namespace) -> int:
 
 def _workspace(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import run_workspace
-    from graph_agent.serving.server import leave
 
     return leave(run_workspace(_settings(options)))
 

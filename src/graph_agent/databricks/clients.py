@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from graph_agent.acting import user_token
 from graph_agent.databricks.cookies import keep_none
 from graph_agent.errors import AgentError, BadSetting, WorkspaceUnavailable
+from graph_agent.late import IMPORTING
 from graph_agent.once import Once
 from graph_agent.settings import PREFIX, Settings
 
@@ -92,7 +93,8 @@ def get_user_workspace_client() -> "WorkspaceClient":
     this client to `VectorSearchRetrieverTool`, which would replace its identity by the app's in silence; use
     `DocumentSearch`.
     """
-    from databricks.sdk.credentials_provider import CredentialsStrategy
+    with IMPORTING:
+        from databricks.sdk.credentials_provider import CredentialsStrategy
 
     class PerRequestUser(CredentialsStrategy):
         def auth_type(self) -> str:
@@ -137,8 +139,9 @@ async def sign_in() -> None:
 
 def _made(**kind: Any) -> "WorkspaceClient":
     # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
-    from databricks.sdk import WorkspaceClient
-    from databricks.sdk.core import Config
+    with IMPORTING:
+        from databricks.sdk import WorkspaceClient
+        from databricks.sdk.core import Config
 
     silence = settings().request_seconds
     try:

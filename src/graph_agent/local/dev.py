@@ -4,7 +4,6 @@ import http.client
 import os
 import secrets
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -14,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph_agent.children import Child
 from graph_agent.errors import LocalWorkspaceError
-from graph_agent.late import IMPORTING
 from graph_agent.settings import PREFIX, Settings, as_environment
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 START_SECONDS = 3600
 """A first start downloads a gigabyte; progress is shown meanwhile."""
 
+STOP_SECONDS = 5.0
+
 PATIENCE: Mapping[str, float] = {"request_seconds": 600.0, "model_seconds": 600.0, "max_seconds": 900.0}
 """Limits with the model on this machine: beside other work it was seen to read one prompt for four minutes."""
 
@@ -31,8 +32,10 @@ PATIENCE: Mapping[str, float] = {"request_seconds": 600.0, "model_seconds": 600.
 def dev(settings: Settings, *, real_workspace: bool = False) -> int:
     """The local workspace in a process of its own, and the service in this one; the exit status."""
     from graph_agent.catalog import read_manifest
+    from graph_agent.serving.logs import configure_logging
     from graph_agent.serving.server import serve
 
+    configure_logging(settings.log_format, tracebacks=True)
     # Before the minute that loading a model can take.
     read_manifest(settings.config)
     demand_free_port(settings.port, "set GRAPH_AGENT_PORT")
@@ -43,10 +46,12 @@ def dev(settings: Settings, *, real_workspace: bool = False) -> int:
         return serve(settings, tracebacks=True)
     with LocalWorkspace(settings) as workspace:
         workspace.enter(os.environ)
-        warm = threading.Thread(target=_warm, daemon=True)
-        warm.start()
+        # What the first question would wait ten seconds for, while the workspace loads its model. In this thread, and
+        # before the server: a thread that imports beside one that locks may stop both for good (`late`).
+        import databricks_langchain  # noqa: F401
+
         workspace.wait()
-        threading.Thread(target=_announce, args=(settings, warm), daemon=True).start()
+        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
         return serve(settings, tracebacks=True)
 
 
@@ -57,25 +62,19 @@ class LocalWorkspace:
         self._settings = settings
         self._client_id = secrets.token_hex(16)
         self._secret = secrets.token_urlsafe(32)
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def __enter__(self) -> "LocalWorkspace":
         demand_free_port(self._settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
         environment = dict(os.environ) | as_environment(self._settings)
         self.enter(environment)
-        # The child reads its standard input until the end, which comes when this process is gone.
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "graph_agent", "workspace"], env=environment, stdin=subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "graph_agent.local.tethered", "0", "graph_agent", "workspace"]
+        self._child = Child(command, environ=environment)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._child is not None:
-            self._child.terminate()
-            try:
-                self._child.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
+            self._child.stop(STOP_SECONDS)
 
     def enter(self, environment: MutableMapping[str, str]) -> None:
         """Make `environment` one in which every Databricks client finds this workspace, and no other."""
@@ -115,8 +114,6 @@ def run_workspace(settings: Settings) -> int:
     from graph_agent.local.index import Index
     from graph_agent.local.workspace import create_workspace
 
-    if not sys.stdin.isatty():
-        threading.Thread(target=_end_with_parent, daemon=True).start()
     credentials = _credentials(Credentials.generate())
     embedder = preparation.embedder(settings)
     backend = preparation.chat_backend(settings)
@@ -195,19 +192,7 @@ def _credentials(fresh: "Credentials") -> "Credentials":
     return fresh
 
 
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-def _warm() -> None:
-    """What the first question would wait ten seconds for."""
-    with IMPORTING:
-        import databricks_langchain  # noqa: F401
-
-
-def _announce(settings: Settings, warm: threading.Thread) -> None:
-    warm.join()
+def _announce(settings: Settings) -> None:
     address = f"http://{settings.host}:{settings.port}"
     while not answers(settings.port):
         time.sleep(0.1)

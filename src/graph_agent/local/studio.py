@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from graph_agent.catalog import GraphSpec, read_manifest
+from graph_agent.children import Child
 from graph_agent.errors import LocalWorkspaceError
 from graph_agent.local.dev import LocalWorkspace, demand_free_port, patient, responds
 from graph_agent.settings import Settings, as_environment
@@ -24,8 +24,6 @@ SITE = "https://smith.langchain.com"
 
 ENVIRONMENT = ".venv-studio"
 """Where `make studio` installs the server: it wants older protobuf and grpcio than the service has."""
-
-STOP_SECONDS = 10
 
 QUIET = {
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",
@@ -86,21 +84,16 @@ class _Server:
         dev = ["dev", "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--no-browser"]
         self._command = [*command, *dev, *([] if reload else ["--no-reload"])]
         self._folder, self._environ = config.parent, environ
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def __enter__(self) -> "_Server":
-        self._child = subprocess.Popen(self._command, cwd=self._folder, env=self._environ, stdin=subprocess.PIPE)
+        self._child = Child(self._command, folder=self._folder, environ=self._environ)
         threading.Thread(target=self._announce, args=(self._child,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child is None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
+        if self._child is not None:
+            self._child.stop()
 
     def wait(self) -> int:
         """Until Ctrl-C; the exit status, 1 when it ended by itself: then it could not start, and has said why."""
@@ -108,13 +101,13 @@ class _Server:
         try:
             self._child.wait()
         except KeyboardInterrupt:
-            # Once is enough: stopping takes a moment, and is bounded.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            # Stopping takes a moment and is bounded; a second Ctrl-C cuts it short.
+            signal.signal(signal.SIGINT, _pass)
+            signal.signal(signal.SIGTERM, _pass)
             return 0
         return 1
 
-    def _announce(self, child: "subprocess.Popen[bytes]") -> None:
+    def _announce(self, child: Child) -> None:
         address = f"http://127.0.0.1:{self._port}"
         while child.poll() is None and not responds(f"{address}/ok"):
             time.sleep(0.2)
@@ -145,3 +138,7 @@ def _python(folder: Path) -> Path:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _pass(*_: object) -> None:
+    """Not `SIG_IGN`: what keeps watch over a second Ctrl-C would not hear of it."""

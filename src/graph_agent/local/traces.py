@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+from graph_agent.children import Child
 from graph_agent.errors import NoTraces
 from graph_agent.local.dev import demand_free_port, responds
 from graph_agent.settings import Settings
@@ -15,7 +15,8 @@ from graph_agent.settings import Settings
 PORT = 5000
 """MLflow's own."""
 
-STOP_SECONDS = 10
+END_SECONDS = "10"
+"""For an orderly end after this process has gone."""
 
 LIGHT = {
     # Else it starts eight processes more, for evaluations on a server.
@@ -50,6 +51,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
             sys.executable,
             "-m",
             "graph_agent.local.tethered",
+            END_SECONDS,
             "mlflow",
             "server",
             "--backend-store-uri",
@@ -59,26 +61,18 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         command += ["--default-artifact-root", folder]
         # As Ctrl-C, so that the server does not outlive this process.
         signal.signal(signal.SIGTERM, _interrupt)
-        server = subprocess.Popen(command, env=dict(os.environ) | LIGHT, cwd=folder, stdin=subprocess.PIPE)
+        server = Child(command, environ=dict(os.environ) | LIGHT, folder=folder)
         threading.Thread(target=_announce, args=(server, port, settings.experiment), daemon=True).start()
         try:
             server.wait()
         except KeyboardInterrupt:
             return 0
         finally:
-            _stop(server)
+            server.stop()
     return 1
 
 
-def _stop(server: "subprocess.Popen[bytes]") -> None:
-    server.terminate()
-    try:
-        server.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-
-
-def _announce(server: "subprocess.Popen[bytes]", port: int, experiment: str) -> None:
+def _announce(server: Child, port: int, experiment: str) -> None:
     address = f"http://127.0.0.1:{port}"
     while server.poll() is None and not responds(f"{address}/health"):
         time.sleep(0.2)

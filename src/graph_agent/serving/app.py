@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.faults import describe
+from graph_agent.late import IMPORTING
 from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
@@ -130,9 +131,10 @@ def _served(catalog: "Catalog") -> str:
 
 def _import_service(settings: Settings) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
-    from graph_agent.catalog import Catalog, read_manifest
-    from graph_agent.databricks.clients import demand_followed
-    from graph_agent.serving.service import Service
+    with IMPORTING:
+        from graph_agent.catalog import Catalog, read_manifest
+        from graph_agent.databricks.clients import demand_followed
+        from graph_agent.serving.service import Service
 
     if settings.authorization != "app":
         demand_followed(settings, ["authorization"])
@@ -142,7 +144,8 @@ def _import_service(settings: Settings) -> "Service":
         raise UnknownGraph(f"GRAPH_AGENT_FALLBACK_GRAPH names no graph; known: {known}", param="fallback_graph")
     tracer = None
     if settings.tracing == "on":
-        from graph_agent.tracing import Tracer
+        with IMPORTING:
+            from graph_agent.tracing import Tracer
 
         tracer = Tracer.from_settings(settings)
     return Service(settings=settings, catalog=catalog, tracer=tracer)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import logging.config
+import os
 import sys
 import threading
 from datetime import UTC, datetime
@@ -12,6 +14,7 @@ import orjson
 from graph_agent.faults import TRACEBACK, describe, shown_in_dev, whole_traceback
 from graph_agent.redaction import redact, redact_value
 from graph_agent.serving.log_context import facts
+from graph_agent.serving.log_writer import StdoutHandler
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +89,17 @@ def _type(value: Any) -> str:
     return f"<{type(value).__name__}>"
 
 
+def configure_logging(log_format: str, *, tracebacks: bool = False) -> None:
+    """Configure every logger of this process, unless that was done. Call it before any thread imports: it holds
+    logging's lock, for which one who imports may wait with Python's import lock in hand (`late`)."""
+    # Else MLflow configures loggers as it is imported, with a handler that writes what exceptions say.
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    if any(isinstance(handler, StdoutHandler) for handler in logging.getLogger().handlers):
+        return
+    logging.config.dictConfig(logging_config(log_format, tracebacks=tracebacks))
+    log_uncaught_elsewhere()
+
+
 def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, Any]:
     """The configuration of every logger of a serving process, libraries' and uvicorn's included, as `dictConfig`
     wants it; `log_format` is `json` or `text`. With `tracebacks`, text is for the terminal of `dev` alone."""
@@ -99,7 +113,8 @@ def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, An
             },
             "json": {"()": JsonFormatter},
         },
-        "handlers": {"stdout": {"class": "graph_agent.serving.log_writer.StdoutHandler", "formatter": log_format}},
+        # The class itself: by its name it would be imported with the lock held.
+        "handlers": {"stdout": {"()": StdoutHandler, "formatter": log_format}},
         "root": {"handlers": ["stdout"], "level": "WARNING"},
         "loggers": {
             "graph_agent": {"level": "INFO"},

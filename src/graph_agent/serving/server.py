@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
-from typing import Any, NoReturn
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.applications import Starlette
 from graph_agent.errors import AgentError
 from graph_agent.faults import describe
 from graph_agent.serving.app import create_app
-from graph_agent.serving.logs import log_uncaught_elsewhere, logging_config
+from graph_agent.serving.logs import configure_logging
 from graph_agent.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,19 @@ class Server(uvicorn.Server):
                     raise
                 logger.error("a graph tried to exit: %s", describe(exit))
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but a signal that was heeded is not raised anew: what called us has its own end to make."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, after the runs are drained."""
         app: Any = self.config.loaded_app
@@ -70,8 +84,7 @@ def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> 
 def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *, tracebacks: bool = False) -> int:
     """Serve in this process, on `sockets` if they are bound already."""
     failures: list[AgentError] = []
-    # Else MLflow gives its loggers a handler of its own, which writes what exceptions say.
-    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    configure_logging(settings.log_format, tracebacks=tracebacks)
 
     def stop(error: AgentError) -> None:
         failures.append(error)
@@ -84,27 +97,15 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
             app,
             host=settings.host,
             port=settings.port,
-            log_config=logging_config(settings.log_format, tracebacks=tracebacks),
+            log_config=None,
             access_log=False,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             server_header=False,
         )
     )
-    log_uncaught_elsewhere()
+    # Before the graphs are imported in a thread: beside that, nothing here may import or configure anything.
+    server.config.load()
     # uvicorn exits by itself where it cannot listen.
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets)
     return 1 if failures or not server.started else 0
-
-
-def leave(status: int) -> NoReturn:
-    """End the process now: threads of synchronous nodes and native libraries would hold the interpreter open."""
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-    for stream in (1, 2):
-        try:
-            os.fsync(stream)
-        except OSError:
-            continue
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os._exit(status)

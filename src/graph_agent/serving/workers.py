@@ -4,7 +4,6 @@ uvicorn's own supervisor runs uvicorn's own server, which knows nothing of endin
 """
 
 import logging
-import logging.config
 import multiprocessing
 import os
 import signal
@@ -13,9 +12,11 @@ import threading
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
-from graph_agent.serving.logs import logging_config
-from graph_agent.serving.server import leave, serve_here
+from graph_agent.children import adopt
+from graph_agent.serving.logs import configure_logging
+from graph_agent.serving.server import serve_here
 from graph_agent.settings import Settings
+from graph_agent.stopping import keep_watch, leave
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ NOT_LOADED = 1
 
 def serve_with_workers(settings: Settings, count: int) -> int:
     """Serve with `count` processes until SIGTERM or SIGINT; the exit status."""
-    logging.config.dictConfig(logging_config(settings.log_format))
+    configure_logging(settings.log_format)
     try:
         listening = listening_socket(settings.host, settings.port)
     except OSError as error:
@@ -74,6 +75,8 @@ class _Workers:
     def _start(self) -> SpawnProcess:
         worker = multiprocessing.get_context("spawn").Process(target=_work, args=(self._settings, self._listening))
         worker.start()
+        if worker.pid is not None:
+            adopt(worker.pid)
         return worker
 
     def _stop(self) -> None:
@@ -83,6 +86,7 @@ class _Workers:
 
 
 def _work(settings: Settings, listening: socket.socket) -> None:
+    keep_watch()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     leave(serve_here(settings, [listening]))
 

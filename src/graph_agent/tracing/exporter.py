@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
+from graph_agent.late import IMPORTING
 from graph_agent.redaction import hiding
 from graph_agent.redaction.known import Known
 from graph_agent.tracing.records import RunRecord
@@ -167,8 +168,9 @@ class TraceExporter:
 
     def _open_store(self) -> "TraceStore":
         # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
-        from graph_agent.tracing.stores import open_store
-        from graph_agent.tracing.version import version_of
+        with IMPORTING:
+            from graph_agent.tracing.stores import open_store
+            from graph_agent.tracing.version import version_of
 
         self._version = version_of(self._environ)
         return open_store(self._uri, experiment=self._experiment, environ=self._environ)
