@@ -100,6 +100,21 @@ class Unauthenticated(RequestError):
     kind = "authentication_error"
 
 
+class ForeignPage(RequestError):
+    """A page of another site, or one under a name that is not this server's, asked a server that wants no token."""
+
+    status = 403
+    code = "foreign_page"
+    kind = "permission_error"
+
+
+class NotJson(RequestError):
+    """The body is not said to be JSON."""
+
+    status = 415
+    code = "not_json"
+
+
 class RouteNotFound(RequestError):
     """No such address."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from graph_agent.errors import BadSetting
+from graph_agent.pages import is_host_name
 
 PREFIX = "GRAPH_AGENT_"
 
@@ -53,6 +54,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     """Address to bind."""
+
+    allowed_hosts: str = ""
+    """More names than loopback's under which a service that asks for no token may be used, separated by commas."""
 
     port: int = 8000
     """Port to bind; on Databricks Apps `DATABRICKS_APP_PORT` wins."""
@@ -143,6 +147,11 @@ class Settings:
     """Port of the local workspace on loopback."""
 
     @property
+    def host_names(self) -> frozenset[str]:
+        """`allowed_hosts`, one by one, in lower case."""
+        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+
+    @property
     def budgets(self) -> Budgets:
         """The four budgets of a run as one value."""
         return Budgets(
@@ -159,6 +168,9 @@ class Settings:
         for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds", "model_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise BadSetting(f"{PREFIX}{name.upper()} must be above 0", param=f"{PREFIX}{name.upper()}")
+        if not all(map(is_host_name, self.host_names)):
+            wanted = "host names separated by commas, such as agent.example.com, without scheme, port and path"
+            raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {wanted}", param=f"{PREFIX}ALLOWED_HOSTS")
         if not 0 <= self.min_score <= 1:
             raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):

@@ -190,7 +190,8 @@ async def test_outside_apps_every_address_but_health_asks_for_the_bearer_token(
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "open sesame")
     right: Any = {"authorization": "Bearer open sesame"}
-    wrong: list[Any] = [{}, {"authorization": "Bearer open"}, {"authorization": "Basic open sesame"}]
+    twice = [("authorization", "Bearer open sesame"), ("authorization", "Bearer other")]
+    wrong: list[Any] = [{}, {"authorization": "Bearer open"}, {"authorization": "Basic open sesame"}, twice]
     async with service_here() as client:
         for headers in wrong:
             for method, address in [("POST", "/invocations"), ("GET", "/ready"), ("GET", "/agent/info"), ("GET", "/x")]:

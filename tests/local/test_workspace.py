@@ -419,7 +419,7 @@ async def test_a_malformed_body_is_a_400_that_names_the_field(
     running: Running, path: str, body: str, named: str
 ) -> None:
     async with running.http() as http:
-        reply = await http.post(path, content=body)
+        reply = await http.post(path, content=body, headers={"content-type": "application/json"})
     assert (reply.status_code, reply.json()["error_code"]) == (400, "BAD_REQUEST")
     assert named in reply.json()["message"]
 
@@ -436,3 +436,20 @@ async def test_a_name_that_does_not_exist_is_a_404(running: Running, path: str, 
     async with running.http() as http:
         reply = await http.post(path, json=body)
     assert (reply.status_code, reply.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+async def test_no_web_page_may_use_the_workspace(running: Running) -> None:
+    me, chat = "/api/2.0/preview/scim/v2/Me", "/serving-endpoints/local-minilm/invocations"
+    public = ("/.well-known/databricks-config", "/oidc/.well-known/oauth-authorization-server")
+    async with running.http() as http:
+        for path in (me, *public):
+            assert (await http.get(path)).status_code == 200
+            for page in ({"origin": "https://evil.com"}, {"origin": "null"}, {"host": "evil.com"}):
+                refused = await http.get(path, headers=page)
+                assert (refused.status_code, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
+                assert "evil" not in refused.text
+        form = {"grant_type": "client_credentials"}
+        assert (await http.post("/oidc/v1/token", data=form, headers={"host": "evil.com"})).status_code == 403
+        assert (await http.post(chat, json={"input": "a"})).status_code == 200
+        plain = await http.post(chat, content='{"input": "a"}', headers={"content-type": "text/plain"})
+        assert (plain.status_code, "application/json" in plain.json()["message"]) == (415, True)

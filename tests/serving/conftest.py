@@ -77,7 +77,8 @@ def serving(**settings: Any) -> Iterator[Service]:
     thread.start()
     try:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=url, timeout=30) as client:
+        token = {"authorization": f"Bearer {settings['bearer_token']}"} if "bearer_token" in settings else {}
+        with httpx.Client(base_url=url, timeout=30, headers=token) as client:
             # Waits for the graphs to be loaded.
             client.get("/agent/info").raise_for_status()
         yield Service(url, server.loop, log.lines)
@@ -198,6 +199,12 @@ async def upstreams() -> AsyncIterator[Callable[[], Any]]:
         yield lambda: stack.enter_async_context(upstream_server())
 
 
+def run_head(length: object, *, address: str = "/responses") -> bytes:
+    """The head of a request with a body of that length."""
+    lines = [f"POST {address} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
+
+
 async def ask(service: Service, upstream: Upstream, *, address: str = "/responses", **fields: Any) -> Any:
     """A connection with a run of the `upstream` graph under way, its model asked."""
     where = urlsplit(service.url)
@@ -206,8 +213,7 @@ async def ask(service: Service, upstream: Upstream, *, address: str = "/response
         "POST", service.url + address, json={"model": "upstream", "input": "Hi", "custom_inputs": inputs} | fields
     )
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
-    head = f"POST {address} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request.content)}\r\n\r\n"
-    writer.write(head.encode() + request.content)
+    writer.write(run_head(len(request.content), address=address) + request.content)
     await upstream.asked.wait()
     return reader, writer
 

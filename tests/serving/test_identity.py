@@ -1,5 +1,7 @@
 """Who is calling: from the proxy's headers on Databricks Apps, an explicit local name elsewhere, never from a body."""
 
+from typing import Any
+
 import pytest
 from starlette.datastructures import Headers
 
@@ -25,3 +27,37 @@ def test_on_apps_a_request_around_the_proxy_is_nobodys(headers: dict[str, str]) 
 def test_elsewhere_forwarded_headers_prove_nothing() -> None:
     identity = Identity.from_environment({}, local_user="local")
     assert identity.caller(Headers(FORWARDED)) == Caller("local")
+
+
+TWICE = [
+    [("x-forwarded-user", "ann"), ("x-forwarded-user", "bob")],
+    [("X-Forwarded-User", "ann"), ("x-forwarded-user", "")],
+    [("x-forwarded-user", "ann"), ("x-forwarded-user", "ann"), ("x-forwarded-user", "Ann")],
+    [("x-forwarded-user", "ann"), ("x-forwarded-email", "ann@x"), ("x-forwarded-email", "bob@x")],
+]
+
+
+@pytest.mark.parametrize("lines", TWICE)
+def test_a_request_that_names_two_callers_is_nobodys(lines: list[tuple[str, str]]) -> None:
+    identity = Identity.from_environment({"DATABRICKS_APP_NAME": "app"}, local_user="local")
+    with pytest.raises(Unauthenticated, match="two X-Forwarded-"):
+        identity.caller(Headers(raw=encoded(lines)))
+
+
+def test_a_request_that_names_its_caller_twice_is_theirs() -> None:
+    identity = Identity.from_environment({"DATABRICKS_APP_NAME": "app"}, local_user="local")
+    assert identity.caller(Headers(raw=encoded([("x-forwarded-user", "ann")] * 2))) == Caller("ann", None)
+
+
+@pytest.mark.parametrize("authorization", ["user", "user-required"])
+def test_a_request_with_two_tokens_acts_for_nobody(authorization: Any) -> None:
+    identity = Identity.from_environment(
+        {"DATABRICKS_APP_NAME": "app"}, local_user="local", authorization=authorization
+    )
+    with pytest.raises(Unauthenticated, match="two X-Forwarded-Access-Token headers"):
+        identity.token(Headers(raw=encoded([("x-forwarded-access-token", "one"), ("x-forwarded-access-token", "two")])))
+
+
+def encoded(lines: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """As ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in lines]

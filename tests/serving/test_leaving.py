@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from tests.serving.conftest import Service, Upstream, ask, leave, settled
+from tests.serving.conftest import Service, Upstream, ask, leave, run_head, settled
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +89,7 @@ async def test_a_reader_that_does_not_read_holds_the_graph_back(serve: Callable[
     with serve(max_runs=1) as service, socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((urlsplit(service.url).hostname, urlsplit(service.url).port))
-        slow.sendall(b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        slow.sendall(run_head(len(body)) + body)
         reader, writer = await asyncio.open_connection(sock=slow, limit=4096)
         async with service.client() as client:
             with anyio.fail_after(15):

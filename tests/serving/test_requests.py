@@ -10,13 +10,14 @@ import anyio
 import httpx
 import pytest
 from tests.protocol.malformed import LEAK, MALFORMED
-from tests.serving.conftest import Service, Upstream
+from tests.serving.conftest import Service, Upstream, run_head
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
 
 ADDRESSES = ["/invocations", "/api/invocations", "/responses", "/api/responses", "/v1/responses"]
 QUESTION = {"model": "plain", "input": "Hello?"}
+JSON = {"content-type": "application/json"}
 
 
 def check_error(answer: httpx.Response, status: int, code: str, param: str | None = None) -> None:
@@ -38,7 +39,7 @@ async def test_every_malformed_body_is_a_4xx_that_names_its_field(service: Servi
         for number, (name, body, param) in enumerate(MALFORMED):
             # The Databricks addresses take any name for the default graph.
             address = "/v1/responses" if param == "model" else ADDRESSES[number % len(ADDRESSES)]
-            answer = await client.post(address, content=body)
+            answer = await client.post(address, content=body, headers=JSON)
             error = answer.json()["error"]
             assert 400 <= answer.status_code < 500, name
             assert (name, error["param"]) == (name, param)
@@ -60,17 +61,10 @@ async def test_every_address_refuses_in_the_same_way(service: Service, address: 
             )
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=x", ""])
-async def test_the_content_type_does_not_matter(service: Service, kind: str) -> None:
-    async with service.client() as client:
-        answer = await client.post("/responses", content=json.dumps(QUESTION), headers={"content-type": kind})
-    assert answer.status_code == 200
-
-
 async def test_a_body_over_the_limit_is_refused_by_its_length(serve: Callable[..., Any]) -> None:
     with serve(max_body_bytes=1000) as service:
         async with service.client() as client:
-            answer = await client.post("/responses", content=b"x" * 1001)
+            answer = await client.post("/responses", content=b"x" * 1001, headers=JSON)
             check_error(answer, 413, "body_too_large")
             assert (await client.post("/responses", json=QUESTION)).status_code == 200
 
@@ -82,18 +76,21 @@ async def test_a_body_over_the_limit_is_refused_where_its_length_is_not_told(ser
 
     with serve(max_body_bytes=1000) as service:
         async with service.client() as client:
-            check_error(await client.post("/responses", content=chunks()), 413, "body_too_large")
+            check_error(await client.post("/responses", content=chunks(), headers=JSON), 413, "body_too_large")
 
 
 async def test_a_client_that_sends_all_of_a_large_body_still_reads_the_refusal(service: Service) -> None:
     async with service.client() as client:
         for _ in range(5):
-            check_error(await client.post("/responses", content=b"x" * 30_000_000), 413, "body_too_large")
+            check_error(await client.post("/responses", content=b"x" * 30_000_000, headers=JSON), 413, "body_too_large")
 
 
 async def test_a_length_that_is_no_number_is_refused(service: Service) -> None:
-    head, _ = await raw(service, b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 ")
+    answer, _ = await raw(
+        service,
+        run_head("many"),
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_body_that_dribbles_in_is_read_to_its_end(service: Service) -> None:
@@ -103,7 +100,7 @@ async def test_a_body_that_dribbles_in_is_read_to_its_end(service: Service) -> N
             await asyncio.sleep(0)
 
     async with service.client() as client:
-        answer = await client.post("/responses", content=dribble())
+        answer = await client.post("/responses", content=dribble(), headers=JSON)
     assert answer.json()["status"] == "completed"
 
 
@@ -111,7 +108,7 @@ async def test_a_client_that_leaves_while_it_sends_leaves_no_trace(serve: Callab
     with serve(max_runs=1) as service:
         for _ in range(3):
             _, writer = await connect(service)
-            writer.write(b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+            writer.write(run_head(100) + b"half")
             await writer.drain()
             writer.close()
             await writer.wait_closed()
@@ -123,7 +120,7 @@ async def test_a_client_that_leaves_while_it_sends_leaves_no_trace(serve: Callab
 async def test_a_slow_sender_holds_no_run(serve: Callable[..., Any]) -> None:
     with serve(max_runs=1) as service:
         _, writer = await connect(service)
-        writer.write(b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        writer.write(run_head(100) + b"half")
         await writer.drain()
         async with service.client() as client:
             assert (await client.post("/responses", json=QUESTION)).status_code == 200

@@ -169,7 +169,9 @@ async def test_looking_for_secrets_in_a_great_body_holds_nobody_up() -> None:
 
         measuring = asyncio.run_coroutine_threadsafe(measured(), service.loop)
         async with service.client() as client:
-            answer = await client.post("/responses", content=body_of_4_mb)
+            answer = await client.post(
+                "/v1/responses", content=body_of_4_mb, headers={"content-type": "application/json"}
+            )
         service.loop.call_soon_threadsafe(answered.set)
         worst = await asyncio.wrap_future(measuring)
     assert answer.json()["error"]["code"] == "unknown_graph"

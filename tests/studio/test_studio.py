@@ -162,6 +162,25 @@ def test_no_page_but_studio_s_may_read_answers(studio: Studio) -> None:
     assert allowed == {"https://smith.langchain.com": "https://smith.langchain.com", "https://example.com": None}
 
 
+def test_no_page_but_studio_s_may_start_anything(studio: Studio) -> None:
+    def asked(headers: dict[str, str], *, body: str = "{}", path: str = "/threads") -> int:
+        return httpx.post(f"{studio.url}{path}", content=body, headers=headers).status_code
+
+    own, json_type = "https://smith.langchain.com", {"content-type": "application/json"}
+    assert asked(json_type) == 200
+    assert asked(json_type | {"origin": own}) == 200
+    assert asked(json_type | {"origin": f"http://localhost:{studio.port}"}) == 200
+    for origin in ("https://evil.com", "null", "https://smith.langchain.com.evil.com", "http://smith.langchain.com"):
+        assert asked(json_type | {"origin": origin}) == 403
+        assert asked({"content-type": "text/plain", "origin": origin}) == 403
+    assert asked({"content-type": "text/plain"}) == 415
+    assert asked({}) == 415
+    for host in ("evil.com", f"127.0.0.1.evil.com:{studio.port}"):
+        assert asked(json_type | {"host": host}) == 403
+        assert httpx.get(f"{studio.url}/info", headers={"host": host}).status_code == 403
+    assert httpx.get(f"{studio.url}/ok", headers={"host": "evil.com"}).status_code == 200
+
+
 def test_a_blocking_call_in_a_node_fails_the_run(client: SyncLangGraphClient, studio: Studio) -> None:
     parts = list(client.runs.stream(new_thread(client), "blocking", input=ask("Sleep.")))
     assert [part.data["error"] for part in parts if part.event == "error"] == ["BlockingError"]

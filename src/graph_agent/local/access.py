@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.local.rest import ApiError, json_response
+from graph_agent.pages import OwnNames
 
 TOKEN_SECONDS = 3600
 PUBLIC_PATHS = frozenset(
@@ -101,6 +102,23 @@ class Access:
         if not self.is_principal(*presented(request, form)):
             return refusal(401, "invalid_client", "The client id or secret is not the local workspace's.")
         return json_response({"access_token": self.mint(), "token_type": "Bearer", "expires_in": TOKEN_SECONDS})
+
+
+class OwnPages:
+    """ASGI middleware: 403 for requests of web pages, and for those under a name that is not this machine's.
+
+    Signing in asks for no token, and answers with the address it was asked under.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._own = OwnNames()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._own.refusal(scope["headers"]) if scope["type"] == "http" else None
+        if refusal is not None:
+            raise ApiError(403, f"The local workspace refused: {refusal}.")
+        await self._app(scope, receive, send)
 
 
 class RequireToken:

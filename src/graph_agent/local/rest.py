@@ -11,13 +11,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_agent.errors import AgentError
+from graph_agent.pages import NOT_JSON, is_json
 
 logger = logging.getLogger(__name__)
 
 ERROR_CODES: Mapping[int, str] = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
+    415: "BAD_REQUEST",
     429: "RESOURCE_EXHAUSTED",
     503: "TEMPORARILY_UNAVAILABLE",
 }
@@ -72,7 +75,12 @@ def json_response(value: Any, *, status: int = 200) -> Response:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """The request's body. Raises `ApiError` unless it is a JSON object; orjson also refuses lone surrogates and NaN."""
+    """The request's body. Raises `ApiError` unless it is a JSON object, and is said to be JSON.
+
+    orjson also refuses lone surrogates and NaN.
+    """
+    if not is_json(request.headers.raw):
+        raise ApiError(415, f"The local workspace refused: {NOT_JSON}.")
     return parsed_object(await request.body(), "The body")
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from graph_agent.local.access import Access, Credentials, RequireToken
+from graph_agent.local.access import Access, Credentials, OwnPages, RequireToken
 from graph_agent.local.chat_routes import ChatAnswer, ChatBackend, check_chat
 from graph_agent.local.embedder import Embedder
 from graph_agent.local.functions import FunctionServer
@@ -59,7 +59,7 @@ def create_workspace(
     search = IndexRoutes(indexes, embedding_endpoint=EMBEDDING_ENDPOINT, user=user)
     return Starlette(
         routes=[*more, *access.routes(), *serving.routes(), *search.routes(), FunctionServer().route()],
-        middleware=[Middleware(Faults), Middleware(RequireToken, access=access)],
+        middleware=[Middleware(Faults), Middleware(OwnPages), Middleware(RequireToken, access=access)],
         exception_handlers={HTTPException: unknown_route},
     )
 

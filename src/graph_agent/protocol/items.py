@@ -65,7 +65,7 @@ PARTS: Mapping[str, Check] = {
     ),
     "input_audio": Shape(required={"input_audio": Shape(required={"data": a_name, "format": a_name})}),
 }
-_SPOKEN: Mapping[str, Check] = {**PARTS} | dict.fromkeys(REASONING_PARTS, anything)
+_SPOKEN: Mapping[str, Check] = {**PARTS, **dict.fromkeys(REASONING_PARTS, anything)}
 
 
 _ENVELOPE = Shape(required={"type": a_name})

@@ -22,6 +22,7 @@ from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
 from graph_agent.serving.identity import Identity, doubts, on_apps
 from graph_agent.serving.logs import log_uncaught
+from graph_agent.serving.page_gate import PageGate
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.unserved import NoWebSockets, instead
 from graph_agent.settings import Settings, as_environment
@@ -55,7 +56,8 @@ def create_app(
     KNOWN.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
-    endpoints = Endpoints(settings=settings, identity=identity, gate=gate)
+    tokenless = settings.bearer_token is None and not on_apps(environ)
+    endpoints = Endpoints(settings=settings, identity=identity, gate=gate, pages_may_ask=not tokenless)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -92,7 +94,7 @@ def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middlewa
         return first
     if settings.bearer_token is not None:
         return [*first, Middleware(BearerGate, settings=settings)]
-    return first
+    return [*first, Middleware(PageGate, settings=settings)]
 
 
 def _node_threads(settings: Settings) -> ThreadPoolExecutor:

@@ -11,7 +11,7 @@ from graph_agent.settings import Settings
 OPEN = frozenset({"/health"})
 """The one address for probes that cannot carry a token; it says nothing but that the process answers."""
 
-REFUSED = "send the header 'Authorization: Bearer …' with the token of GRAPH_AGENT_BEARER_TOKEN"
+REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_AGENT_BEARER_TOKEN"
 
 
 class BearerGate:
@@ -25,7 +25,7 @@ class BearerGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
         if scope["type"] == "http" and scope["path"] not in OPEN and self._bearer_token is not None:
-            given = Headers(scope=scope).get("authorization", "")
-            if not holds(given, self._bearer_token):
+            given = set(Headers(scope=scope).getlist("authorization"))
+            if len(given) != 1 or not holds(given.pop(), self._bearer_token):
                 app = error_response(Unauthenticated(REFUSED))
         await app(scope, receive, send)

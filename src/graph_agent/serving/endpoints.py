@@ -12,8 +12,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.acting import acting_for
-from graph_agent.errors import AgentError, NotReady, RunCancelled, ServiceStopping, Unauthenticated
+from graph_agent.errors import AgentError, NotJson, NotReady, RunCancelled, ServiceStopping, Unauthenticated
 from graph_agent.faults import describe
+from graph_agent.pages import NOT_JSON, is_json
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
@@ -93,8 +94,9 @@ class Gate:
 class Endpoints:
     """One method per address."""
 
-    def __init__(self, *, settings: Settings, identity: Identity, gate: Gate) -> None:
+    def __init__(self, *, settings: Settings, identity: Identity, gate: Gate, pages_may_ask: bool) -> None:
         self._settings = settings
+        self._pages_may_ask = pages_may_ask
         self._identity = identity
         self._gate = gate
         self._slots = RunSlots(settings.max_runs)
@@ -155,6 +157,8 @@ class Endpoints:
 
     async def run(self, request: Request, dialect: Dialect) -> Any:
         """Start a run and answer with its stream or its whole response."""
+        if not self._pages_may_ask and not is_json(request.headers.raw):
+            raise NotJson(NOT_JSON)
         caller = self._identity.caller(request.headers)
         token = self._identity.token(request.headers)
         body = await read_body(request, most=self._settings.max_body_bytes)

@@ -1,7 +1,6 @@
 """Who is calling, and on whose behalf calls to Databricks go out."""
 
 import hmac
-import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from starlette.datastructures import Headers
 from graph_agent.acting import EXPIRED, NO_USER, UserToken
 from graph_agent.caller import Caller
 from graph_agent.errors import Unauthenticated
+from graph_agent.pages import is_loopback
 from graph_agent.settings import Settings
 
 
@@ -45,24 +45,24 @@ class Identity:
         """Who is calling.
 
         Raises:
-            Unauthenticated: on Apps, but the request did not come through the proxy.
+            Unauthenticated: on Apps, but the request did not come through the proxy, or names two callers.
         """
         if not self.behind_apps_proxy:
             return Caller(self.local_user)
-        user = headers.get("x-forwarded-user")
+        user = only(headers, "X-Forwarded-User")
         if not user:
             raise Unauthenticated("no X-Forwarded-User header: call the app through its Databricks Apps address")
-        return Caller(user, headers.get("x-forwarded-email"))
+        return Caller(user, only(headers, "X-Forwarded-Email"))
 
     def token(self, headers: Headers) -> UserToken | None:
         """The token calls for this user carry; none where calls are the app's, or where none was forwarded.
 
         Raises:
-            Unauthenticated: it has expired, or users are required and there is none.
+            Unauthenticated: it has expired, there are two, or users are required and there is none.
         """
         if self.authorization == "app":
             return None
-        value = headers.get("x-forwarded-access-token", "").strip() if self.behind_apps_proxy else ""
+        value = (only(headers, "X-Forwarded-Access-Token") or "").strip() if self.behind_apps_proxy else ""
         if not value:
             if self.authorization == "user-required":
                 raise Unauthenticated(NO_USER)
@@ -71,6 +71,18 @@ class Identity:
         if token.expired():
             raise Unauthenticated(EXPIRED)
         return token
+
+
+def only(headers: Headers, name: str) -> str | None:
+    """The value of a header that says who is calling: of two, one may be the caller's own invention.
+
+    Raises:
+        Unauthenticated: it is there twice and says two things.
+    """
+    values = set(headers.getlist(name))
+    if len(values) > 1:
+        raise Unauthenticated(f"two {name} headers that differ: send one")
+    return values.pop() if values else None
 
 
 def on_apps(environ: Mapping[str, str]) -> bool:
@@ -91,7 +103,7 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         if settings.bearer_token is not None:
             yield "GRAPH_AGENT_BEARER_TOKEN has no effect on Databricks Apps: its proxy signs callers in"
         return
-    if settings.bearer_token is None and not _loopback(settings.host):
+    if settings.bearer_token is None and not is_loopback(settings.host):
         yield (
             f"anybody who can reach {settings.host} may use this service with the app's permissions: "
             "set GRAPH_AGENT_BEARER_TOKEN, or bind 127.0.0.1"
@@ -101,10 +113,3 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
             "GRAPH_AGENT_AUTHORIZATION=user-required refuses every request here: users' tokens come from the proxy of "
             "Databricks Apps"
         )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
