@@ -2,8 +2,8 @@
 
 It is `langgraph` with five differences: it ends when its parent does; it watches the folders given for edits, in place
 of everything below the current one; it waits only seconds for open requests when it stops or reloads; it refuses what
-web pages other than Studio's ask; and it does not read the `env` of `langgraph.json`, as the service does not, which would
-send runs to another workspace.
+web pages other than Studio's ask; and it does not read the `env` of `langgraph.json`, as the service does not, which
+would send runs to another workspace.
 """
 
 import functools
