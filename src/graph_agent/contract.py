@@ -17,6 +17,9 @@ PUBLIC_ERROR = "public_error"
 text in place of `True` is what the caller reads instead. Any other failed tool is told to the caller as failed and no
 more: its text may quote an exception."""
 
+NOT_RUN = "This call was not run: "
+"""What the result of a call begins with that graph-agent itself kept from running: fit for the caller to read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentContext:

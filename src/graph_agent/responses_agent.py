@@ -4,13 +4,14 @@ Source: MLflow, "ResponsesAgent for model serving". The same runner as the servi
 """
 
 import contextvars
+import dataclasses
 import inspect
 import os
 import threading
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 from mlflow.entities import SpanStatusCode
@@ -67,7 +68,7 @@ class GraphResponsesAgent(ResponsesAgent):
             AgentError: the request is wrong or the run failed; the message is safe to show.
         """
         response: dict[str, Any] = {}
-        for event in self._events(request):
+        for event in self._events(request, mode="reply"):
             response = event.get("response", response)
         return ResponsesAgentResponse(**response)
 
@@ -79,7 +80,7 @@ class GraphResponsesAgent(ResponsesAgent):
         Raises:
             AgentError: the request is wrong, or after its `error` and `response.failed` events, the run failed.
         """
-        for event in self._events(request):
+        for event in self._events(request, mode="stream"):
             yield ResponsesAgentStreamEvent(**event)
 
     def _open_no_traces(self) -> None:
@@ -89,10 +90,13 @@ class GraphResponsesAgent(ResponsesAgent):
             checked = _CHECKED(bare, ResponsesAgentRequest, "The request is not valid.")
             setattr(self, name, MethodType(checked, self))
 
-    def _events(self, request: ResponsesAgentRequest) -> Generator[Event, None, None]:
+    def _events(
+        self, request: ResponsesAgentRequest, *, mode: Literal["reply", "stream"]
+    ) -> Generator[Event, None, None]:
         catalog = self._opened()
         body = request.model_dump_json(exclude_none=True).encode()
-        invocation = parse_request(body, graphs=catalog.names, fallback=catalog.default)
+        parsed = parse_request(body, graphs=catalog.names, fallback=catalog.default)
+        invocation = dataclasses.replace(parsed, mode=mode)
         name = invocation.graph or catalog.default
         span = mlflow.get_current_active_span()
         trace = None if span is None else _SpanTrace(name, invocation)

@@ -38,7 +38,7 @@ def test_only_text_is_visible(content: Any, text: str):
         (AIMessageChunk("hi"), ""),
         (AIMessage([{"type": "text", "text": "hi"}]), ""),
         (AIMessage([{"type": "thinking", "thinking": "a", "signature": "s"}]), "a"),
-        (AIMessage([{"type": "reasoning", "reasoning": "a"}, {"type": "reasoning", "reasoning": "b"}]), "ab"),
+        (AIMessage([{"type": "reasoning", "reasoning": "a"}, {"type": "reasoning", "reasoning": "b"}]), "a\n\nb"),
         (AIMessage([{"type": "reasoning", "summary": "a"}]), "a"),
         (
             AIMessage([{"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}, {}, "x"]}]),

@@ -197,13 +197,19 @@ def test_a_budget_ends_a_stream_as_incomplete(client: OpenAI) -> None:
     assert last.response.incomplete_details is not None
     assert last.response.incomplete_details.reason == "max_output_tokens"
     assert last.response.metadata == {"budget": "tool_calls"}
-    assert last.response.output_text == "I stopped here: this answer would take more tool calls than one run may use."
+    said = "I stopped here: this answer would take more tool calls than one run may use."
+    assert last.response.incomplete_details.model_extra == {"message": said}
+    assert last.response.output_text == ""
 
 
 def test_a_budget_ends_a_reply_as_incomplete(client: OpenAI) -> None:
     response = client.responses.create(model="busy", input="Please talk.", max_output_tokens=3)
     assert response.status == "incomplete"
-    assert response.output_text == "0 1 2 \n\nI stopped here: the length limit of one run was reached."
+    assert response.output_text == "0 1 2 "
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.model_extra == {
+        "message": "I stopped here: the length limit of one run was reached."
+    }
 
 
 def test_the_accumulator_reads_an_incomplete_stream_to_its_end(client: OpenAI) -> None:

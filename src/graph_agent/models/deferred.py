@@ -19,7 +19,7 @@ from graph_agent.databricks.clients import actor, settings, sign_in
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.models.failures import Asked, model_error
 from graph_agent.models.providers import RETRIES, ModelName, connected
-from graph_agent.models.usage import UsageOnce
+from graph_agent.models.usage import UsageInPortions
 from graph_agent.once import Once
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class DeferredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         # `run_manager` stays here: tokens are reported once, for this model's run and not for one inside it.
-        asked, usage = self._asked(), UsageOnce()
+        asked, usage = self._asked(), UsageInPortions()
         ends = _from_now(asked.total_seconds)
         try:
             model = await _until(ends, self._ready(), asked)
@@ -111,9 +111,6 @@ class DeferredChatModel(BaseChatModel):
             raise
         except Exception as error:
             raise model_error(error, asked) from error
-        closing = usage.closing()
-        if closing is not None:
-            yield closing
 
     async def _agenerate(
         self,

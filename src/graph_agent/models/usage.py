@@ -1,56 +1,77 @@
-"""Token usage of a streamed answer, counted once."""
+"""Token usage of one model call, counted once however its endpoint reports it.
+
+Endpoints report usage on the last chunk, cumulatively on every chunk, in portions (`langchain-google-genai`,
+`langchain-anthropic`), or twice (ChatDatabricks 0.22): the sum is a multiple of some, the largest too little of others.
+What tells them apart is the input: portions name it once, on the first.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
 
-class UsageOnce:
-    """Takes the usage off the chunks of one answer, and gives it back on a chunk of its own at the end.
+@dataclass(slots=True)
+class Tally:
+    """Tokens of one model call, report by report."""
 
-    Chunks are added up, and endpoints report usage on the last chunk, cumulatively on every chunk, or twice, as
-    ChatDatabricks 0.22 does: the sum would be a multiple. The largest figure of each kind is what was used.
-    """
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def add(self, usage: Any) -> None:
+        """One report, LangChain's `usage_metadata`.
+
+        Where the input is named again the figures are cumulative, and the largest counts; so they are where it is
+        named late, beside at least the output there was. Any other report is a portion.
+        """
+        sent, written = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
+        cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
+        reasoned = (usage.get("output_token_details") or {}).get("reasoning") or 0
+        if sent and (self.input_tokens or written >= self.output_tokens):
+            self.input_tokens = max(self.input_tokens, sent)
+            self.output_tokens = max(self.output_tokens, written)
+            self.cached_tokens = max(self.cached_tokens, cached)
+            self.reasoning_tokens = max(self.reasoning_tokens, reasoned)
+        else:
+            self.input_tokens += sent
+            self.output_tokens += written
+            self.cached_tokens += cached
+            self.reasoning_tokens += reasoned
+
+    def __bool__(self) -> bool:
+        return bool(self.input_tokens or self.output_tokens)
+
+
+class UsageInPortions:
+    """Makes a stream's usage one that may be added up, as LangChain adds up chunks: of each report, what is new."""
 
     def __init__(self) -> None:
-        self._used: UsageMetadata | None = None
-        self._id: str | None = None
+        self._tally = Tally()
 
     def taken_from(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
-        """The chunk without its usage; none if that was all it held."""
+        """The chunk with what is new in its usage; none if it held nothing but what was said before."""
         message = chunk.message
-        self._id = message.id or self._id
         if not isinstance(message, AIMessageChunk) or message.usage_metadata is None:
             return chunk
-        self._used = _larger(self._used, message.usage_metadata)
-        message.usage_metadata = None
+        message.usage_metadata = self._news(message.usage_metadata)
         tells = message.content or message.tool_call_chunks or message.additional_kwargs or message.response_metadata
-        return chunk if tells or chunk.generation_info else None
+        return chunk if tells or chunk.generation_info or message.usage_metadata else None
 
-    def closing(self) -> ChatGenerationChunk | None:
-        """The chunk that holds the usage; none if the endpoint reported none."""
-        if self._used is None:
+    def _news(self, usage: UsageMetadata) -> UsageMetadata | None:
+        tally = self._tally
+        before = (tally.input_tokens, tally.output_tokens, tally.cached_tokens, tally.reasoning_tokens)
+        tally.add(usage)
+        after = (tally.input_tokens, tally.output_tokens, tally.cached_tokens, tally.reasoning_tokens)
+        sent, written, cached, reasoned = (new - old for old, new in zip(before, after, strict=True))
+        if not (sent or written or cached or reasoned):
             return None
-        return ChatGenerationChunk(message=AIMessageChunk(content="", id=self._id, usage_metadata=self._used))
-
-
-def _larger(before: UsageMetadata | None, now: UsageMetadata) -> UsageMetadata:
-    if before is None:
-        return now
-    both = UsageMetadata(
-        input_tokens=max(before["input_tokens"], now["input_tokens"]),
-        output_tokens=max(before["output_tokens"], now["output_tokens"]),
-        total_tokens=max(before["total_tokens"], now["total_tokens"]),
-    )
-    given, written = before.get("input_token_details", {}), now.get("input_token_details", {})
-    if given or written:
-        both["input_token_details"] = InputTokenDetails(**_largest(given, written))  # type: ignore[typeddict-item]
-    given_out, written_out = before.get("output_token_details", {}), now.get("output_token_details", {})
-    if given_out or written_out:
-        both["output_token_details"] = OutputTokenDetails(**_largest(given_out, written_out))  # type: ignore[typeddict-item]
-    return both
-
-
-def _largest(before: object, now: object) -> dict[str, int]:
-    counts = [dict(one) for one in (before, now)]  # type: ignore[call-overload]
-    return {key: max(one.get(key) or 0 for one in counts) for key in sorted(set(counts[0]) | set(counts[1]))}
+        news = UsageMetadata(input_tokens=sent, output_tokens=written, total_tokens=sent + written)
+        if cached:
+            news["input_token_details"] = InputTokenDetails(cache_read=cached)
+        if reasoned:
+            news["output_token_details"] = OutputTokenDetails(reasoning=reasoned)
+        return news

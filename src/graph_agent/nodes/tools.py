@@ -9,6 +9,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 
+from graph_agent.allowance import NotRun
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.faults import of_arguments
@@ -61,6 +62,8 @@ async def _use(
     except RequestError:
         # The caller has to mend it: signing in, mostly. No answer can be given without.
         raise
+    except NotRun as error:
+        return _error(call, error.message)
     except ToolFailed as error:
         return _error(call, f"{tool.name}: {error.message}", FAULT)
     except ToolException as error:

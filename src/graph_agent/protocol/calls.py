@@ -1,100 +1,177 @@
-"""Tool calls and their results as items, in either dialect."""
+"""Tool calls and their results as items, in either dialect.
+
+For Databricks a call is an item as soon as the model has asked for it, and its result is a second one. For OpenAI's
+clients a call that the graph ran is one item, which opens when its tool starts or returns; until then it may still be
+a call that the graph ends on, and that the client is to answer.
+"""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from graph_agent.contract import PUBLIC_ERROR
+from graph_agent.contract import NOT_RUN
 from graph_agent.protocol import events
-from graph_agent.protocol.content import output_text
+from graph_agent.protocol.asked import Asked, AskedCalls, Namespace
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
+from graph_agent.protocol.left import messages_in
 from graph_agent.protocol.output import Output
+from graph_agent.protocol.results import public_text
 from graph_agent.redaction import redact
 
 NEVER_RETURNED = "the run ended before this tool returned"
+NO_RESULT = "the tool returned no result"
+CUT_OFF = f"{NOT_RUN}the model was cut off before it had finished."
+
+InputsOf = Callable[[ToolMessage], Mapping[str, Any] | None]
+"""What a tool was given whose result this is, where that is known."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call that waits for its result; in the Databricks dialect its own item is already closed."""
+    """A tool call that waits for its result."""
 
-    index: int
-    item_id: str
-    name: str
-    arguments: str
+    asked: Asked
+    index: int = -1
+    """Its item's, once it is open; in the Databricks dialect that item is already closed."""
+    item_id: str = ""
+    taken_up: bool = False
+    """A tool works on it, or has."""
+    finished: Any = None
+    """What the tool gave back, where a result has not come yet."""
 
 
 class Calls:
-    """The tool calls of one response. `known` are the ids of calls the caller sent: they are nobody's news."""
+    """The tool calls of one response. `known` are the messages the caller sent: their calls are nobody's news."""
 
-    def __init__(self, output: Output, *, dialect: Dialect, server: str, known: Iterable[str]) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        dialect: Dialect,
+        server: str,
+        known: Iterable[AIMessage],
+        inputs_of: InputsOf = lambda result: None,
+    ) -> None:
         self._output = output
         self._prefix = dialect.tool_items
         self._server = server
-        self._asked = set(known)
-        self._waiting: dict[str, _Call] = {}
-        self.count = 0
+        self._asked = AskedCalls(known)
+        self._inputs_of = inputs_of
+        self._waiting: list[_Call] = []
 
-    def requested(self, message: AIMessage) -> Iterator[Event]:
-        """The calls of a message."""
-        for call in message.tool_calls:
-            call_id = call["id"] or events.new_id("call")
-            if call_id in self._asked:
-                continue
-            self._asked.add(call_id)
-            self.count += 1
-            arguments = redact(json.dumps(call["args"], ensure_ascii=False, skipkeys=True, default=str))
-            yield from self._open(call_id, call["name"], arguments)
+    # -- while the graph runs -----------------------------------------------------------------------------------
 
-    def answered(self, message: ToolMessage) -> Iterator[Event]:
-        """A tool's result; one of a call nobody asked for in this run is left out."""
-        if message.tool_call_id in self._waiting:
-            call = self._waiting.pop(message.tool_call_id)
-            failed = message.status == "error"
-            yield from self._close(message.tool_call_id, call, _public(message, call.name), failed=failed)
+    def requested(self, message: AIMessage, ns: Namespace, *, answered: Iterable[str] = ()) -> Iterator[Event]:
+        """The calls of a message. `answered` are those whose results its node returned along with it."""
+        waiting = [one.asked for one in self._waiting]
+        for asked in self._asked.news(message, ns, answered=set(answered), waiting=waiting):
+            call = _Call(asked)
+            self._waiting.append(call)
+            if self._prefix == "function_call":
+                yield from self._write_function_call(call)
 
-    def abandon(self) -> Iterator[Event]:
-        """Close the calls whose result never came: a call without one is an unfinished turn to every client."""
-        for call_id, call in self._waiting.items():
-            yield from self._close(call_id, call, NEVER_RETURNED, failed=True)
-        self._waiting.clear()
-
-    def leave_open(self) -> Iterator[Event]:
-        """The graph ended on its calls: a `function_call` without a result is one the client may answer itself."""
-        if self._prefix == "mcp_call":
-            yield from self.abandon()
-
-    def _open(self, call_id: str, name: str, arguments: str) -> Iterator[Event]:
-        prefix, index = self._prefix, self._output.open()
-        item_id = events.new_id("fc" if prefix == "function_call" else "mcp")
-        self._waiting[call_id] = _Call(index, item_id, name, arguments)
-        if prefix == "function_call":
-            yield events.item_added(index, events.function_call_item(item_id, call_id, name, "", "in_progress"))
-        else:
-            opened = events.mcp_call_item(item_id, name, "", "in_progress", server=self._server)
-            yield events.item_added(index, opened)
-            yield events.mcp_call_progress(item_id, index, "in_progress")
-        yield events.arguments_delta(prefix, item_id, index, arguments)
-        yield events.arguments_done(prefix, item_id, index, name, arguments)
-        if prefix == "function_call":
-            done = events.function_call_item(item_id, call_id, name, arguments, "completed")
-            yield self._output.close(index, done)
-
-    def _close(self, call_id: str, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
-        if self._prefix == "function_call":
-            index, item = self._output.open(), events.function_call_output_item(call_id, text)
-            yield events.item_added(index, item)
-            yield self._output.close(index, item)
+    def started(self, ns: Namespace, call_id: str, inputs: Mapping[str, Any] | None) -> Iterator[Event]:
+        """A tool begins to work on a call."""
+        call = self._find(ns, call_id, inputs, lambda one: not one.taken_up)
+        if call is None:
             return
+        call.taken_up = True
+        if self._prefix == "mcp_call":
+            yield from self._open_mcp_call(call)
+
+    def finished(self, ns: Namespace, call_id: str, output: Any) -> None:
+        """A tool has returned; its result may come with what a node returns, and may not."""
+        call = self._find(ns, call_id, None, lambda one: one.finished is None)
+        if call is not None:
+            call.finished = output if output is not None else NO_RESULT
+
+    def answered(self, message: ToolMessage, ns: Namespace) -> Iterator[Event]:
+        """A tool's result; one of a call nobody asked for in this run is left out."""
+        call = self._find(ns, message.tool_call_id, self._inputs_of(message))
+        if call is not None:
+            text = public_text(message, call.asked.name)
+            yield from self._close(call, text, failed=message.status == "error")
+
+    def await_answers(self, message: AIMessage) -> bool:
+        """Whether that message asked for calls that wait for their results."""
+        return any(one in self._asked.of(message) for one in (call.asked for call in self._waiting))
+
+    # -- its end ------------------------------------------------------------------------------------------------
+
+    def finish(self, last: AIMessage | None) -> Iterator[Event]:
+        """The graph is done. The calls of its `last` message that no tool took up are the client's to answer."""
+        left = self._asked.of(last) if last is not None else []
+        for call in list(self._waiting):
+            if call.asked in left and not call.taken_up:
+                self._waiting.remove(call)
+                if self._prefix == "mcp_call":
+                    yield from self._write_function_call(call)
+            elif (result := _result_in(call)) is not None:
+                text = public_text(result, call.asked.name)
+                yield from self._close(call, text, failed=result.status == "error")
+            else:
+                yield from self._close(call, NO_RESULT, failed=call.finished is None)
+
+    def abandon(self, why: str = NEVER_RETURNED) -> Iterator[Event]:
+        """Close the calls whose result never came: a call without one is an unfinished turn to every client."""
+        for call in list(self._waiting):
+            yield from self._close(call, why, failed=True)
+
+    # -- items --------------------------------------------------------------------------------------------------
+
+    def _find(
+        self,
+        ns: Namespace,
+        call_id: str,
+        inputs: Mapping[str, Any] | None,
+        fits: Callable[[_Call], bool] = lambda call: True,
+    ) -> _Call | None:
+        """The call that waits under the provider's id: of several in the same graph that with these inputs, or the
+        first."""
+        same = [call for call in self._waiting if call.asked.provider_id == call_id and fits(call)]
+        here = [call for call in same if call.asked.ns == ns] or same
+        alike = [call for call in here if inputs is not None and call.asked.args == inputs]
+        return next(iter(alike or here), None)
+
+    def _write_function_call(self, call: _Call) -> Iterator[Event]:
+        asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
+        call.index, call.item_id = index, item_id
+        arguments = _arguments(asked)
+        opened = events.function_call_item(item_id, asked.call_id, asked.name, "", "in_progress")
+        yield events.item_added(index, opened)
+        yield events.arguments_delta("function_call", item_id, index, arguments)
+        yield events.arguments_done("function_call", item_id, index, asked.name, arguments)
+        done = events.function_call_item(item_id, asked.call_id, asked.name, arguments, "completed")
+        yield self._output.close(index, done)
+
+    def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
+        asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
+        call.index, call.item_id = index, item_id
+        arguments = _arguments(asked)
+        opened = events.mcp_call_item(item_id, asked.name, "", "in_progress", server=self._server)
+        yield events.item_added(index, opened)
+        yield events.mcp_call_progress(item_id, index, "in_progress")
+        yield events.arguments_delta("mcp_call", item_id, index, arguments)
+        yield events.arguments_done("mcp_call", item_id, index, asked.name, arguments)
+
+    def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
+        self._waiting.remove(call)
+        if self._prefix == "function_call":
+            index, output = self._output.open(), events.function_call_output_item(call.asked.call_id, text)
+            yield events.item_added(index, output)
+            yield self._output.close(index, output)
+            return
+        if call.index < 0:
+            yield from self._open_mcp_call(call)
         state: Literal["failed", "completed"] = "failed" if failed else "completed"
         item = events.mcp_call_item(
             call.item_id,
-            call.name,
-            call.arguments,
+            call.asked.name,
+            _arguments(call.asked),
             state,
             server=self._server,
             output=None if failed else text,
@@ -104,9 +181,11 @@ class Calls:
         yield self._output.close(call.index, item)
 
 
-def _public(message: ToolMessage, name: str) -> str:
-    """What the caller may read: the text of an error may quote any exception, and that is meant for the model."""
-    public = message.additional_kwargs.get(PUBLIC_ERROR)
-    if message.status == "error" and not public:
-        return f"the tool {name!r} failed"
-    return redact(public if message.status == "error" and isinstance(public, str) else output_text(message))
+def _arguments(asked: Asked) -> str:
+    return redact(json.dumps(asked.args, ensure_ascii=False, skipkeys=True, default=str))
+
+
+def _result_in(call: _Call) -> ToolMessage | None:
+    """The result within what a tool gave back: in a `Command`, it may travel to another node with a `Send`."""
+    results = [one for one in messages_in(call.finished) if isinstance(one, ToolMessage)]
+    return next((one for one in results if one.tool_call_id == call.asked.provider_id), None)

@@ -5,14 +5,17 @@ Databricks' making. Everything that reads content goes through here, once per st
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
-__all__ = ["annotations_of", "output_text", "reasoning_of", "text_of"]
+__all__ = ["annotations_of", "output_text", "reasoning_of", "reasoning_parts", "text_of"]
 
 TEXT_TYPES = ("text", "output_text")
+
+PARAGRAPH = "\n\n"
+"""Between two parts of reasoning: Databricks reads the first part of a summary only, so they are one text."""
 
 Content = str | list[str | dict[Any, Any]]
 """`content` of a LangChain message."""
@@ -35,28 +38,56 @@ def _visible(block: object) -> str:
 
 
 def reasoning_of(message: BaseMessage) -> str:
-    """What the model thought, where its endpoint shows it: blocks first, else `reasoning_content`."""
-    if not isinstance(message.content, str) and (thought := "".join(map(_thought, message.content))):
-        return thought
-    spoken = message.additional_kwargs.get("reasoning_content") if message.additional_kwargs else None
-    return spoken if isinstance(spoken, str) else ""
+    """What the model thought, where its endpoint shows it, its parts apart: blocks first, else `reasoning_content`."""
+    parts: dict[Any, str] = {}
+    for key, text in reasoning_parts(message):
+        parts[key] = parts.get(key, "") + text
+    return PARAGRAPH.join(parts.values())
 
 
-def _thought(block: object) -> str:
+def reasoning_parts(message: BaseMessage) -> Iterator[tuple[Any, str]]:
+    """Pieces of reasoning and which part each belongs to: the same part's pieces have equal keys."""
+    if not isinstance(message.content, str):
+        found = False
+        for place, block in enumerate(message.content):
+            if isinstance(block, dict):
+                for part, text in _thoughts(block):
+                    found = True
+                    yield (block.get("index", place), part), text
+        if found:
+            return
+    if message.additional_kwargs:
+        for name in ("reasoning_content", "reasoning"):
+            spoken = message.additional_kwargs.get(name)
+            if isinstance(spoken, str) and spoken:
+                yield name, spoken
+                return
+            if isinstance(spoken, dict):
+                for part, text in _thoughts({"type": "reasoning", **spoken}):
+                    yield (name, part), text
+                return
+
+
+def _thoughts(block: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     match block:
         case {"type": "thinking", "thinking": str(text)}:
-            return text
+            yield 0, text
         case {"type": "reasoning", "reasoning": str(text)}:
-            return text
+            yield 0, text
         case {"type": "reasoning", "summary": str(text)}:
-            return text
-        case {"type": "reasoning", "summary": list(parts)}:
-            return "".join(part["text"] for part in parts if _has_text(part))
-    return ""
+            yield 0, text
+        case {"type": "reasoning_content", "reasoning_content": {"text": str(text)}}:
+            yield 0, text
+        case {"type": "reasoning", "summary": list(parts)} if parts:
+            yield from _texts(parts)
+        case {"type": "reasoning", "content": list(parts)}:
+            yield from _texts(parts)
 
 
-def _has_text(part: object) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
+def _texts(parts: list[Any]) -> Iterator[tuple[Any, str]]:
+    for place, part in enumerate(parts):
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            yield part.get("index", place), part["text"]
 
 
 def annotations_of(message: BaseMessage) -> list[dict[str, Any]]:

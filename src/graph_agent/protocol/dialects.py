@@ -23,7 +23,29 @@ class Dialect:
     """As the Open Responses specification has it: `event:` lines, and `usage` is null until it is known. Databricks'
     accumulators break on that null; there it is absent."""
 
+    budget_sentence: Literal["text", "details"]
+    """Where a run that was ended early says why: at the end of its text, or in `incomplete_details.message`, as an
+    agent that reads the text would take the sentence for the answer."""
 
-INVOCATIONS = Dialect(tool_items="function_call", failure="error_frame", any_model=True, open_responses=False)
-RESPONSES = Dialect(tool_items="function_call", failure="failed", any_model=True, open_responses=False)
-OPENAI = Dialect(tool_items="mcp_call", failure="failed", any_model=False, open_responses=True)
+
+INVOCATIONS = Dialect(
+    tool_items="function_call",
+    failure="error_frame",
+    any_model=True,
+    open_responses=False,
+    budget_sentence="text",
+)
+RESPONSES = Dialect(
+    tool_items="function_call",
+    failure="failed",
+    any_model=True,
+    open_responses=False,
+    budget_sentence="text",
+)
+OPENAI = Dialect(
+    tool_items="mcp_call",
+    failure="failed",
+    any_model=False,
+    open_responses=True,
+    budget_sentence="details",
+)

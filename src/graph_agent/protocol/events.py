@@ -129,62 +129,58 @@ def message_item(
     return item if phase is None else item | {"phase": phase}
 
 
-def part_added(item_id: str, index: int) -> Event:
-    """`response.content_part.added` for the only part of a message."""
-    return {
-        "type": "response.content_part.added",
-        "item_id": item_id,
-        "output_index": index,
-        "content_index": 0,
-        "part": text_part(""),
-    }
+def refusal_part(refusal: str) -> dict[str, Any]:
+    """A `refusal` content part: the model declines."""
+    return {"type": "refusal", "refusal": refusal}
 
 
-def text_delta(item_id: str, index: int, delta: str) -> Event:
+def part_added(item_id: str, index: int, place: int, part: dict[str, Any]) -> Event:
+    """`response.content_part.added` for the part at `place` of a message."""
+    return _of_part("response.content_part.added", item_id, index, place) | {"part": part}
+
+
+def text_delta(item_id: str, index: int, place: int, delta: str) -> Event:
     """`response.output_text.delta`."""
     return {
         "type": "response.output_text.delta",
         "item_id": item_id,
         "output_index": index,
-        "content_index": 0,
+        "content_index": place,
         "delta": delta,
         "logprobs": [],
     }
 
 
-def annotation_added(item_id: str, index: int, position: int, annotation: dict[str, Any]) -> Event:
+def refusal_delta(item_id: str, index: int, place: int, delta: str) -> Event:
+    """`response.refusal.delta`."""
+    return _of_part("response.refusal.delta", item_id, index, place) | {"delta": delta}
+
+
+def annotation_added(item_id: str, index: int, place: int, position: int, annotation: dict[str, Any]) -> Event:
     """`response.output_text.annotation.added`."""
-    return {
-        "type": "response.output_text.annotation.added",
-        "item_id": item_id,
-        "output_index": index,
-        "content_index": 0,
+    return _of_part("response.output_text.annotation.added", item_id, index, place) | {
         "annotation_index": position,
         "annotation": annotation,
     }
 
 
-def text_done(item_id: str, index: int, text: str) -> Event:
+def text_done(item_id: str, index: int, place: int, text: str) -> Event:
     """`response.output_text.done`."""
-    return {
-        "type": "response.output_text.done",
-        "item_id": item_id,
-        "output_index": index,
-        "content_index": 0,
-        "text": text,
-        "logprobs": [],
-    }
+    return _of_part("response.output_text.done", item_id, index, place) | {"text": text, "logprobs": []}
 
 
-def part_done(item_id: str, index: int, part: dict[str, Any]) -> Event:
+def refusal_done(item_id: str, index: int, place: int, refusal: str) -> Event:
+    """`response.refusal.done`."""
+    return _of_part("response.refusal.done", item_id, index, place) | {"refusal": refusal}
+
+
+def part_done(item_id: str, index: int, place: int, part: dict[str, Any]) -> Event:
     """`response.content_part.done`."""
-    return {
-        "type": "response.content_part.done",
-        "item_id": item_id,
-        "output_index": index,
-        "content_index": 0,
-        "part": part,
-    }
+    return _of_part("response.content_part.done", item_id, index, place) | {"part": part}
+
+
+def _of_part(kind: str, item_id: str, index: int, place: int) -> Event:
+    return {"type": kind, "item_id": item_id, "output_index": index, "content_index": place}
 
 
 def function_call_item(item_id: str, call_id: str, name: str, arguments: str, status: Status) -> Item:

@@ -1,12 +1,12 @@
 """LangGraph stream parts in, Responses events out: a synchronous state machine without I/O.
 
-    start ──► feed* ──► finish | cut | fail        exactly one terminal event, everything opened is closed
+    start ──► feed* ──► finish | cut | cut_off | fail        exactly one terminal event, everything opened is closed
 
 What is public:
 
-- Text of a model streams as it is written, from subgraphs too, unless the model run is private (inside a tool, or
-  asked for structured output) or tagged `nostream`.
-- A message nobody streamed is held back: only when it is still the last one at the end is it the answer.
+- Text of a model streams as it is written, from subgraphs too, unless the model run is private (inside a tool, asked
+  for structured output, a middleware's own) or tagged `nostream`. Who hears what is decided by `runs.audience`.
+- A message nobody streamed is held back: only when it is the last one left at the end is it the answer.
 - Text that turned out to precede tool calls, or another message, becomes `phase: commentary`, an item of its own.
 - Tool calls and tool results are public items; what a tool did inside is not, nor what an exception said.
 """
@@ -14,21 +14,26 @@ What is public:
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage, convert_to_messages
-from langgraph.types import Overwrite
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 
 from graph_agent.errors import AgentError, ApprovalsNotServed
 from graph_agent.protocol import events
-from graph_agent.protocol.calls import Calls
-from graph_agent.protocol.content import text_of
+from graph_agent.protocol.asked import Namespace
+from graph_agent.protocol.calls import CUT_OFF, Calls, InputsOf
 from graph_agent.protocol.dialects import Dialect
-from graph_agent.protocol.events import Event, Item, ResponseHead, Usage
+from graph_agent.protocol.endings import SENTENCES, Ending
+from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
+from graph_agent.protocol.left import Left, messages_in, updates_in
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.speech import Speech
+from graph_agent.protocol.spoken import spoken_by
 from graph_agent.redaction import redact_value
 
 SPEAKER = "graph_agent_speaker"
 """Key in a stream part's metadata: which model run speaks. Absent where its words are nobody's answer."""
+
+STREAM_MODES = ["messages", "updates", "values", "tools"]
+"""What a run asks LangGraph for: tokens, what nodes return, what the state holds, and when tools begin and end."""
 
 BUDGET_SENTENCES: Mapping[str, str] = {
     "steps": "I stopped here: this answer would take more steps than one run may use.",
@@ -42,22 +47,36 @@ class Translator:
     """Turns one run's stream parts into one response's events.
 
     `known` are the messages the caller sent: a node that returns them again adds nothing. `server` is the label
-    OpenAI's `mcp_call` items carry.
+    OpenAI's `mcp_call` items carry. With `plain`, nothing is sent before the end, and what the graph took back is not
+    in the response. `inputs_of` tells what the tool was given whose result a message is.
     """
 
     def __init__(
-        self, *, dialect: Dialect, head: ResponseHead, known: Iterable[BaseMessage] = (), server: str = "agent"
+        self,
+        *,
+        dialect: Dialect,
+        head: ResponseHead,
+        known: Iterable[BaseMessage] = (),
+        server: str = "agent",
+        plain: bool = False,
+        inputs_of: InputsOf = lambda result: None,
     ) -> None:
-        known = list(known)
+        self._known = list(known)
         self._dialect = dialect
         self._head = head
-        self._known = {message.id for message in known if message.id}
-        self._returned: dict[str, tuple[str | None, ...]] = {}
+        self._known_ids = {message.id for message in self._known if message.id}
+        self._returned: dict[str, tuple[str, list[Any]]] = {}
+        self._in_state: set[str] = set()
+        self._state: Any = None
+        self._last_request: AIMessage | None = None
         self._output = Output()
-        self._speech = Speech(self._output)
-        self._calls = Calls(self._output, dialect=dialect, server=server, known=_call_ids(known))
+        self._speech = Speech(self._output, plain=plain)
+        asked = [message for message in self._known if isinstance(message, AIMessage)]
+        self._calls = Calls(self._output, dialect=dialect, server=server, known=asked, inputs_of=inputs_of)
         self.custom_outputs: dict[str, Any] = {}
         self.ended = False
+        self.status: Status = "in_progress"
+        """As the terminal event says it."""
 
     @property
     def output(self) -> list[Item]:
@@ -69,11 +88,6 @@ class Translator:
         """The visible text so far, closed items and open ones, commentary left out."""
         return "\n".join(self._speech.texts)
 
-    @property
-    def tool_calls(self) -> int:
-        """Tool calls the graph asked for."""
-        return self._calls.count
-
     # -- the life of a response ---------------------------------------------------------------------------------
 
     def start(self) -> Iterator[Event]:
@@ -82,39 +96,55 @@ class Translator:
             yield events.lifecycle(kind, self._head.response("in_progress"))
 
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
-        """One stream part (`version="v2"`, modes `messages` and `updates`).
+        """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`.
 
         Raises:
             ApprovalsNotServed: the graph called `interrupt()`.
         """
-        if part["type"] == "messages":
+        kind = part["type"]
+        if kind == "messages":
             message, metadata = part["data"]
             speaker = metadata.get(SPEAKER)
             if speaker is not None and isinstance(message, AIMessageChunk):
                 return self._speech.spoke(speaker, message)
-        elif part["type"] == "updates":
-            return self._nodes_returned(part["data"], root=not part["ns"])
+        elif kind == "updates":
+            return self._nodes_returned(part["data"], part["ns"])
+        elif kind == "values" and not part["ns"]:
+            self._state = part["data"]
+        elif kind == "tools":
+            return self._tool_told(part["data"], part["ns"])
         return iter(())
 
     def finish(self, usage: Usage) -> Iterator[Event]:
-        """The run ended by itself: close what is open, the last message as the answer, then `response.completed`."""
-        yield from self._calls.leave_open()
-        yield from self._speech.finish()
-        yield self._terminal("response.completed", "completed", usage=usage.fields())
+        """The run ended by itself: close what is open, the last message left as the answer, then the terminal event.
+
+        That is `response.incomplete` where the answer's model was cut off, else `response.completed`.
+        """
+        left = Left.read(self._state, self._known)
+        requested = left.requested if self._state is not None else self._last_request
+        if requested is not None and self._calls.await_answers(requested):
+            yield from self._speech.show_aside(requested)
+        yield from self._calls.finish(requested)
+        ending = yield from self._speech.finish(self._answer_of(left), removed=self._removed(left))
+        if ending is None:
+            yield self._terminal("response.completed", "completed", usage=usage.fields())
+        else:
+            yield self._cut_off(ending, usage)
 
     def cut(self, budget: str, usage: Usage) -> Iterator[Event]:
-        """A budget is spent: say so in the text, then `response.incomplete`."""
+        """A budget is spent: say so as this dialect does, then `response.incomplete`."""
         yield from self._calls.abandon()
-        yield from self._speech.cut(BUDGET_SENTENCES[budget])
+        sentence = BUDGET_SENTENCES[budget]
+        yield from self._speech.cut(sentence if self._dialect.budget_sentence == "text" else None)
         self.custom_outputs["budget"] = budget
-        yield self._terminal(
-            "response.incomplete",
-            "incomplete",
-            usage=usage.fields(),
-            # Clients know two reasons only; the precise budget stands beside it.
-            incomplete_details={"reason": "max_output_tokens"},
-            metadata={**self._head.metadata, "budget": budget},
-        )
+        # Clients know two reasons only; the precise budget stands beside it.
+        yield self._incomplete("max_output_tokens", sentence, {"budget": budget}, usage)
+
+    def cut_off(self, ending: Ending, usage: Usage) -> Iterator[Event]:
+        """A model was cut off while it asked for tools: none of them was run."""
+        yield from self._calls.abandon(CUT_OFF)
+        yield from self._speech.cut(None)
+        yield self._cut_off(ending, usage)
 
     def fail(self, error: AgentError, usage: Usage) -> Iterator[Event]:
         """The run failed: close what is open as incomplete, then the error as this dialect says it."""
@@ -122,79 +152,94 @@ class Translator:
         yield from self._speech.break_off()
         fields = redact_value(error.fields())
         if self._dialect.failure == "error_frame":
-            self.ended = True
+            self.ended, self.status = True, "failed"
             yield events.invocations_error(fields)
             return
         yield events.stream_error(fields)
         summary = {"code": fields["code"], "message": fields["message"]}
         yield self._terminal("response.failed", "failed", error=summary, usage=usage.fields())
 
-    def _terminal(self, kind: str, status: events.Status, **more: Any) -> Event:
-        self.ended = True
+    def _cut_off(self, ending: Ending, usage: Usage) -> Event:
+        return self._incomplete(ending.reason, SENTENCES[ending.reason], {"finish_reason": ending.cause}, usage)
+
+    def _incomplete(self, reason: str, sentence: str, metadata: Mapping[str, str], usage: Usage) -> Event:
+        details = {"reason": reason}
+        if self._dialect.budget_sentence == "details":
+            details["message"] = sentence
+        return self._terminal(
+            "response.incomplete",
+            "incomplete",
+            usage=usage.fields(),
+            incomplete_details=details,
+            metadata={**self._head.metadata, **metadata},
+        )
+
+    def _terminal(self, kind: str, status: Status, **more: Any) -> Event:
+        self.ended, self.status = True, status
         if self.custom_outputs:
             more["custom_outputs"] = dict(self.custom_outputs)
         return events.lifecycle(kind, self._head.response(status, self.output, **more))
 
     # -- what nodes returned ------------------------------------------------------------------------------------
 
-    def _nodes_returned(self, data: Mapping[str, Any], *, root: bool) -> Iterator[Event]:
+    def _nodes_returned(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
         if "__interrupt__" in data:
             raise ApprovalsNotServed("the graph waits for a person's decision; approvals are not served yet")
         for update in data.values():
-            for values in _mappings(update):
-                if root and isinstance(outputs := values.get("custom_outputs"), Mapping):
+            for values in updates_in(update):
+                outputs = values.get("custom_outputs")
+                if not ns and isinstance(outputs, Mapping):
                     self.custom_outputs.update(redact_value(outputs))
-                for message in _messages(values.get("messages")):
-                    if not self._is_repeated(message):
-                        yield from self._returned_message(message)
+                yield from self._returned_messages(list(messages_in(values.get("messages"))), ns)
+
+    def _returned_messages(self, messages: list[BaseMessage], ns: Namespace) -> Iterator[Event]:
+        answered = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
+        for message in messages:
+            if not ns and message.id is not None:
+                self._in_state.add(message.id)
+            if self._is_repeated(message):
+                continue
+            match message:
+                case ToolMessage():
+                    yield from self._calls.answered(message, ns)
+                case AIMessage(tool_calls=[_, *_]):
+                    self._last_request = message
+                    yield from self._speech.requested_tools(message)
+                    yield from self._calls.requested(message, ns, answered=answered)
+                case AIMessage():
+                    self._last_request = None
+                    yield from self._speech.returned(message)
 
     def _is_repeated(self, message: BaseMessage) -> bool:
         """Sent by the caller, or returned before: by its id, as long as it says the same."""
         if message.id is None:
             return False
-        calls = message.tool_calls if isinstance(message, AIMessage) else ()
-        says = (text_of(message.content), *(call["id"] for call in calls))
+        calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
+        says = (spoken_by(message).whole, calls)
         before, self._returned[message.id] = self._returned.get(message.id), says
-        return message.id in self._known or before == says
+        return message.id in self._known_ids or before == says
 
-    def _returned_message(self, message: BaseMessage) -> Iterator[Event]:
-        match message:
-            case ToolMessage():
-                yield from self._calls.answered(message)
-            case AIMessage(tool_calls=[_, *_]):
-                yield from self._speech.requested_tools(message)
-                yield from self._calls.requested(message)
-            case AIMessage():
-                yield from self._speech.returned(message)
+    def _tool_told(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
+        call_id = str(data.get("tool_call_id") or "")
+        if data["event"] == "tool-started":
+            return self._calls.started(ns, call_id, data.get("input"))
+        if data["event"] == "tool-finished":
+            self._calls.finished(ns, call_id, data.get("output"))
+        return iter(())
 
+    # -- what the graph left ------------------------------------------------------------------------------------
 
-def _call_ids(messages: Iterable[BaseMessage]) -> Iterator[str]:
-    for message in messages:
-        if isinstance(message, AIMessage):
-            yield from (call["id"] for call in message.tool_calls if call["id"])
+    def _answer_of(self, left: Left) -> AIMessage | None:
+        said = next((text for text in left.loose if self._speech.has_said(text)), None)
+        return left.answer if said is None else AIMessage(said)
 
+    def _removed(self, left: Left) -> set[str]:
+        """Ids of messages that stood in the state and do not any more, nor their words under another id."""
+        if self._state is None:
+            return set()
+        words = {spoken_by(message).whole.strip() for message in left.messages}
+        ids = {message.id for message in left.messages}
+        return {one for one in self._in_state - ids if self._said_by(one) not in words}
 
-def _mappings(update: Any) -> Iterator[Mapping[str, Any]]:
-    """A node's update: a mapping, `None`, or a list of them from several `Command`s."""
-    if isinstance(update, Mapping):
-        yield update
-    elif isinstance(update, list | tuple):
-        for one in update:
-            yield from _mappings(one)
-
-
-def _messages(value: Any) -> Iterator[BaseMessage]:
-    """Messages in every form LangGraph takes: objects, dictionaries, pairs of role and text, alone or in lists."""
-    match value:
-        case BaseMessage():
-            yield value
-        case {"role": str(), "content": _} | {"type": str(), "content": _}:
-            yield from convert_to_messages([dict(value)])
-        case tuple((str(), str())):
-            yield from convert_to_messages([value])
-        case list() | tuple():
-            for one in value:
-                yield from _messages(one)
-        case Overwrite(value=replaced) | {"__overwrite__": replaced}:
-            # What is new in a replaced list is told apart by id.
-            yield from _messages(replaced)
+    def _said_by(self, message_id: str) -> str:
+        return self._returned[message_id][0].strip() if message_id in self._returned else ""

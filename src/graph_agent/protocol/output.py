@@ -34,11 +34,9 @@ class Output:
         if "phase" not in item:
             self._items[index] = {**item, "phase": phase}
 
-    def settle_all(self, answer: int | None) -> None:
-        """The message at `answer` was the answer, every other one commentary."""
-        for index, item in self._items.items():
-            if item["type"] == "message":
-                self.settle(index, "final_answer" if index == answer else "commentary")
+    def drop(self, index: int) -> None:
+        """Leave a closed item out of the response: for a reply of which nothing was sent yet."""
+        self._items.pop(index, None)
 
     def texts(self) -> list[str]:
         """What the closed messages say, commentary left out."""
@@ -46,8 +44,8 @@ class Output:
 
 
 def text_of_item(item: Item) -> str:
-    """The text of a message item."""
-    return "".join(part["text"] for part in item["content"])
+    """What a message item says: its text, and what it declines."""
+    return "".join(part.get("text") or part.get("refusal") or "" for part in item["content"])
 
 
 def _is_answer(item: dict[str, Any]) -> bool:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from graph_agent.protocol import events
-from graph_agent.protocol.content import reasoning_of
+from graph_agent.protocol.content import PARAGRAPH, reasoning_of, reasoning_parts
 from graph_agent.protocol.events import Event
+from graph_agent.protocol.halves import Halves
 from graph_agent.protocol.output import Output
 from graph_agent.redaction import Redactor
 
@@ -17,7 +19,11 @@ class _Thought:
     index: int
     item_id: str = field(default_factory=lambda: events.new_id("rs"))
     redactor: Redactor = field(default_factory=Redactor)
-    parts: list[str] = field(default_factory=list)
+    halves: Halves = field(default_factory=Halves)
+    thought: list[str] = field(default_factory=list)
+    """What the model thought: by this a returned message's reasoning is recognised."""
+    shown: list[str] = field(default_factory=list)
+    part: Any = None
     complete: bool = False
 
 
@@ -28,25 +34,41 @@ class Thoughts:
         self._output = output
         self._open: dict[str, _Thought] = {}
         self._thinkers: set[str | None] = set()
+        self._told: list[str] = []
+        """Streamed reasoning whose message has not come: its id need not be that of the chunks."""
 
-    def write(self, run: str, message_id: str | None, delta: str) -> Iterator[Event]:
-        """A piece of reasoning."""
+    def heard(self, run: str, chunk: BaseMessage) -> Iterator[Event]:
+        """The reasoning in a chunk of the model run `run`, if it holds any."""
+        for part, text in reasoning_parts(chunk):
+            if text:
+                yield from self._write(run, chunk.id, part, text)
+
+    def _write(self, run: str, message_id: str | None, part: Any, delta: str) -> Iterator[Event]:
         thought = self._open.get(run)
         if thought is None:
-            thought = self._open[run] = _Thought(self._output.open())
+            thought = self._open[run] = _Thought(self._output.open(), part=part)
             self._thinkers.add(message_id)
             yield events.item_added(thought.index, events.reasoning_item(thought.item_id, None))
             yield events.reasoning_part_added(thought.item_id, thought.index)
+        if part != thought.part:
+            thought.part, delta = part, PARAGRAPH + delta
+        delta = thought.halves.feed(delta)
+        thought.thought.append(delta)
         if shown := thought.redactor.feed(delta):
             yield _shown(thought, shown)
 
     def write_whole(self, message: AIMessage) -> Iterator[Event]:
         """The reasoning of a message, unless it was streamed."""
         thought = "" if message.id in self._thinkers else reasoning_of(message)
-        if thought:
-            run = message.id or events.new_id("run")
-            yield from self.write(run, message.id, thought)
-            yield from self._close(run)
+        if not thought:
+            return
+        if _bare(thought) in "".join(self._told):
+            self._told.clear()
+            return
+        run = message.id or events.new_id("run")
+        yield from self._write(run, message.id, None, thought)
+        yield from self._close(run)
+        self._told.pop()
 
     def complete(self, run: str) -> None:
         """The model run has ended."""
@@ -65,14 +87,20 @@ class Thoughts:
 
     def _close(self, run: str) -> Iterator[Event]:
         thought = self._open.pop(run)
-        if rest := thought.redactor.flush():
+        half = thought.halves.flush()
+        if rest := thought.redactor.feed(half) + thought.redactor.flush():
             yield _shown(thought, rest)
-        whole = "".join(thought.parts)
+        self._told.append(_bare("".join(thought.thought)))
+        whole = "".join(thought.shown)
         yield events.reasoning_text_done(thought.item_id, thought.index, whole)
         yield events.reasoning_part_done(thought.item_id, thought.index, whole)
         yield self._output.close(thought.index, events.reasoning_item(thought.item_id, whole))
 
 
 def _shown(thought: _Thought, delta: str) -> Event:
-    thought.parts.append(delta)
+    thought.shown.append(delta)
     return events.reasoning_delta(thought.item_id, thought.index, delta)
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())

@@ -9,13 +9,16 @@ from typing import Any, Literal, Protocol
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
+from graph_agent.allowance import NotRun
 from graph_agent.caller import Caller
 from graph_agent.errors import AgentError
 from graph_agent.faults import describe, shown_in_dev
 from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.endings import Ending
 from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
-from graph_agent.protocol.outgoing import Translator
+from graph_agent.protocol.left import STRUCTURED
+from graph_agent.protocol.outgoing import STREAM_MODES, Translator
 from graph_agent.runs.context import fill_context
 from graph_agent.runs.failures import safe_error
 from graph_agent.runs.relay import Relay
@@ -23,8 +26,6 @@ from graph_agent.runs.watch import RunWatch
 from graph_agent.settings import Budgets
 
 logger = logging.getLogger(__name__)
-
-STREAM_MODES = ["messages", "updates"]
 
 GRACE_SECONDS = 2.0
 """How long after its time a run's stream ends even if a node swallows its cancellation."""
@@ -80,8 +81,15 @@ class Run:
             thread=invocation.thread,
             custom_inputs=invocation.custom_inputs,
         )
-        self._translator = Translator(dialect=dialect, head=self.head, known=invocation.messages, server=model_name)
         self._watch = RunWatch(self._budgets)
+        self._translator = Translator(
+            dialect=dialect,
+            head=self.head,
+            known=invocation.messages,
+            server=model_name,
+            plain=invocation.mode == "reply",
+            inputs_of=self._watch.inputs_of,
+        )
         self._relay = Relay()
         self._task: asyncio.Task[None] | None = None
         self._status: Status = "cancelled"
@@ -159,10 +167,11 @@ class Run:
     async def _drive(self) -> None:
         try:
             async with asyncio.timeout(self._budgets.seconds) as limit, aclosing(self._parts()) as parts:
-                async for part in parts:
-                    await self._relay.put(self._translator.feed(part))
-                    if self._translator.tool_calls > self._budgets.tool_calls:
-                        self._cut("tool_calls")
+                async for ns, kind, data in parts:
+                    # Tokens say themselves whether they are for the caller.
+                    if ns and kind != "messages" and not self._watch.hears(ns):
+                        continue
+                    await self._relay.put(self._translator.feed({"type": kind, "ns": ns, "data": data}))
                     if self._translator.ended:
                         return
         except Exception:
@@ -180,9 +189,9 @@ class Run:
             {"messages": list(self._invocation.messages)},
             {"callbacks": callbacks, "recursion_limit": self._budgets.steps},
             context=self._context,
+            output_keys=_told_keys(self._graph),
             stream_mode=STREAM_MODES,
             subgraphs=True,
-            version="v2",
         )
         return parts
 
@@ -197,12 +206,19 @@ class Run:
         # A graph that caught what the watch raised ends as if nothing had been.
         if self._watch.spent is not None:
             self._cut(self._watch.spent)
+        elif self._watch.cut_off is not None:
+            self._cut_off(self._watch.cut_off)
         else:
             self._end("completed", self._translator.finish(self._watch.usage))
 
     def _explain(self, error: Exception | SystemExit) -> None:
         if self._watch.spent is not None:
             self._cut(self._watch.spent)
+        elif self._watch.cut_off is not None:
+            self._cut_off(self._watch.cut_off)
+        elif isinstance(error, NotRun):
+            # Of a graph that runs its tools itself, and does not tell its model what became of them.
+            self._cut("tool_calls")
         elif isinstance(error, GraphRecursionError):
             self._cut("steps")
         else:
@@ -211,6 +227,9 @@ class Run:
     def _cut(self, budget: str) -> None:
         self._end("incomplete", self._translator.cut(budget, self._watch.usage))
         self._watch.stop()
+
+    def _cut_off(self, ending: Ending) -> None:
+        self._end("incomplete", self._translator.cut_off(ending, self._watch.usage))
 
     def _fail(self, error: AgentError, *, cause: Exception | SystemExit | None = None) -> None:
         if self._translator.ended:
@@ -227,6 +246,9 @@ class Run:
             return
         self._status = status
         self._relay.leave(ending)
+        if self._translator.status == "incomplete":
+            # Only now is known that the answer's model was cut off.
+            self._status = "incomplete"
         self._relay.end()
 
     def _tell_recorder(self) -> None:
@@ -238,6 +260,13 @@ class Run:
                 output=translator.output,
                 usage=self._watch.usage.fields(),
             )
+
+
+def _told_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:
+    """What of the state is told: nothing else is read, however large, and an output schema does not hide the answer."""
+    if "messages" not in graph.channels:
+        return None
+    return [key for key in ("messages", STRUCTURED, "custom_outputs") if key in graph.channels]
 
 
 def _tightened(budgets: Budgets, invocation: Invocation) -> Budgets:

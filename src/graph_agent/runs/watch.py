@@ -1,47 +1,41 @@
 """Watches what one graph run does: whose text is public, what its models cost, and whether it may go on."""
 
+import itertools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from asyncio import CancelledError
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NoReturn
 from uuid import UUID
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
-from graph_agent.errors import RunCancelled
+from graph_agent.allowance import Allowance, NotRun
+from graph_agent.errors import ModelFailed, RunCancelled
+from graph_agent.protocol.endings import Ending, ending_of
 from graph_agent.protocol.events import Usage
 from graph_agent.protocol.outgoing import SPEAKER
+from graph_agent.runs.audience import Audience, Namespace, wants_schema
+from graph_agent.runs.meter import Meter
 from graph_agent.runs.tool_faults import ToolFaults
+from graph_agent.runs.unfit import UnfitCalls
 from graph_agent.settings import Budgets
 
+PATIENCE = 3
+"""How often a model may ask for more tools after it was told that none is left, before the run is ended."""
 
-@dataclass(slots=True)
-class _Spent:
-    """Tokens of one model run, the largest figure reported per kind.
-
-    Endpoints report usage once, cumulatively on every chunk, or twice (ChatDatabricks re-emits it): adding up
-    would inflate, taking the last would lose input tokens that come first.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    chunks: int = 0
-
-    @property
-    def written(self) -> int:
-        """Output tokens for the budget: where an endpoint reports nothing on the way, chunks are counted."""
-        return max(self.output_tokens, self.chunks)
+_speaking: ContextVar[UUID | None] = ContextVar("graph_agent_speaking", default=None)
+"""The model call under way here: one that begins meanwhile is of a model that it wraps."""
 
 
-class RunWatch(ToolFaults):
+class RunWatch(ToolFaults, Allowance):
     """One per run, passed to the graph in `config["callbacks"]`.
 
     It also is how a run is stopped where nothing can be cancelled, as in a synchronous node, and before its stream
     tells, as in a subgraph: the next model token, model call or tool call raises `RunCancelled` once `stop()` was
-    called or a budget is spent. `spent` then names the budget.
+    called or a budget is spent. `spent` then names the budget, `cut_off` what ended a model amid its calls. A tool
+    call beyond the budget, or one whose arguments are broken, raises `NotRun`, which agents give back to the model.
     """
 
     run_inline = True
@@ -52,12 +46,18 @@ class RunWatch(ToolFaults):
         self._budgets = budgets
         self._deadline = time.monotonic() + budgets.seconds
         self._stopped = False
-        self._tools: set[UUID] = set()
-        self._tool_calls = 0
-        self._parents: dict[UUID, UUID | None] = {}
-        self._runs: dict[UUID, _Spent] = {}
-        self._written = 0
+        self._audience = Audience()
+        self._meter = Meter()
+        self._unfit = UnfitCalls()
+        self._calls = itertools.count(1)
+        self._refused = False
+        self._asked_in_vain = 0
+        self._wrapped: set[UUID] = set()
+        self._inputs: dict[UUID, Mapping[str, Any]] = {}
+        self._results: dict[int, tuple[ToolMessage, Mapping[str, Any]]] = {}
+        self._structured: set[UUID] = set()
         self.spent: str | None = None
+        self.cut_off: Ending | None = None
         self.model_error: BaseException | None = None
 
     def stop(self) -> None:
@@ -67,42 +67,94 @@ class RunWatch(ToolFaults):
     @property
     def usage(self) -> Usage:
         """Tokens so far, all model runs together."""
-        runs = list(self._runs.values())
-        return Usage(
-            input_tokens=sum(run.input_tokens for run in runs),
-            output_tokens=sum(run.output_tokens for run in runs),
-            cached_tokens=sum(run.cached_tokens for run in runs),
-            reasoning_tokens=sum(run.reasoning_tokens for run in runs),
-        )
+        return self._meter.usage
 
-    # -- callbacks ----------------------------------------------------------------------------------------------
+    def hears(self, ns: Namespace) -> bool:
+        """Whether the caller hears what nodes of the graph in that namespace return."""
+        return self._audience.hears(ns)
+
+    def inputs_of(self, result: ToolMessage) -> Mapping[str, Any] | None:
+        """What the tool was given that returned this very message, if one did."""
+        _, inputs = self._results.pop(id(result), (None, None))
+        return inputs
+
+    # -- callbacks: steps and tools -----------------------------------------------------------------------------
 
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: Any,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        self._begin(run_id, parent_run_id)
+        self._check()
+        self._audience.node_began(run_id, parent_run_id, metadata, kwargs.get("name"))
 
     def on_retriever_start(
         self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
-        self._begin(run_id, parent_run_id)
+        self._check()
+        self._audience.began(run_id, parent_run_id)
         self.named(run_id, kwargs.get("name") or serialized)
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        tool_call_id: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        self._begin(run_id, parent_run_id)
-        if not self._inside_tool(parent_run_id):
-            self._tool_calls += 1
-            if self._tool_calls > self._budgets.tool_calls:
-                self._spend("tool_calls")
-        self._tools.add(run_id)
-        self.named(run_id, serialized)
+        self._check()
+        private = self._audience.tool_began(run_id, parent_run_id, metadata)
+        name = str((serialized or {}).get("name") or kwargs.get("name") or "")
+        if why := self._why_not(tool_call_id, name, inputs, private=private):
+            raise NotRun(why)
+        self.named(run_id, name)
+        if inputs is not None and not private:
+            self._inputs[run_id] = inputs
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        super().on_tool_end(output, run_id=run_id, **kwargs)
+        inputs = self._inputs.pop(run_id, None)
+        if inputs is not None and isinstance(output, ToolMessage):
+            # With the message itself, so that its identity stays its own.
+            self._results[id(output)] = (output, inputs)
+
+    def refused(self, call_id: str | None, *, name: str, parent_run_id: UUID | None) -> str | None:
+        """Why this call must not be run; nothing if it may."""
+        return self._why_not(call_id, name, None, private=self._audience.is_private(parent_run_id))
+
+    def _why_not(self, call_id: str | None, name: str, inputs: Any, *, private: bool) -> str | None:
+        ending = self._unfit.cut(call_id)
+        if ending is not None and not private:
+            self.cut_off = ending
+            self._stopped = True
+            raise RunCancelled("the model was cut off while it asked for tools")
+        if why := self._unfit.why(call_id, name, inputs):
+            return why
+        if private or next(self._calls) <= self._budgets.tool_calls:
+            return None
+        self._refused = True
+        if self._asked_in_vain >= PATIENCE:
+            self._spend("tool_calls")
+        allowed = self._budgets.tool_calls
+        return f"the {allowed} tool calls of this answer are used up. Answer now, with what is known."
+
+    # -- callbacks: models --------------------------------------------------------------------------------------
 
     def on_llm_start(
         self, serialized: Any, prompts: list[str], *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
-        self._begin(run_id, parent_run_id)
+        self._check()
+        self._audience.began(run_id, parent_run_id)
 
     def on_chat_model_start(
         self,
@@ -114,46 +166,79 @@ class RunWatch(ToolFaults):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._begin(run_id, parent_run_id)
-        if self._written > self._budgets.output_tokens:
+        self._check()
+        if self._meter.written > self._budgets.output_tokens:
             self._spend("output_tokens")
-        self._runs[run_id] = _Spent()
-        structured = "ls_structured_output_format" in (kwargs.get("options") or {})
+        private = self._audience.began(run_id, parent_run_id, metadata)
+        outer = self._wrapper(parent_run_id)
+        self._meter.began(run_id, outer)
+        structured = wants_schema(kwargs.get("options") or {}, kwargs.get("invocation_params") or {})
+        if structured:
+            self._structured.add(run_id)
+        if outer is not None:
+            self._wrapped.add(run_id)
+        else:
+            _speaking.set(run_id)
+        if structured or outer is not None:
+            private = True
+            self._audience.hide(run_id)
+        if self._refused and not private:
+            self._asked_in_vain += 1
         if metadata is None:
             return
         # LangGraph hands this very dictionary on with each token of the run, and writes `tags` to it likewise.
-        if structured or self._inside_tool(parent_run_id):
+        if private:
             metadata.pop(SPEAKER, None)
         else:
             metadata[SPEAKER] = str(run_id)
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         self._check()
-        run = self._runs.get(run_id)
-        if run is None or not isinstance(chunk, ChatGenerationChunk):
+        if run_id not in self._meter or not isinstance(chunk, ChatGenerationChunk):
             return
-        message = chunk.message
-        says = bool(message.content or getattr(message, "tool_call_chunks", None))
-        self._note(run, message, chunks=says)
+        message: Any = chunk.message
+        calls = getattr(message, "tool_call_chunks", None)
+        says = bool(message.content or calls)
+        self._meter.heard(
+            run_id, getattr(message, "usage_metadata", None), chunks=says, wrapped=run_id in self._wrapped
+        )
+        if calls:
+            self._unfit.heard(run_id, calls)
         # Not on the closing chunk: it only reports what is written already, and may be the answer's last.
-        if says and self._written > self._budgets.output_tokens:
+        if says and self._meter.written > self._budgets.output_tokens:
             self._spend("output_tokens")
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        run = self._runs.get(run_id)
-        if run is None or run.input_tokens or run.output_tokens:
+        if run_id not in self._meter:
             return
-        for generation in _generations(response):
-            self._note(run, generation.message)
+        self._spoke(run_id)
+        messages = [generation.message for generation in _generations(response)]
+        usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
+        self._meter.ended(run_id, usages, wrapped=run_id in self._wrapped)
+        for message in messages:
+            self._unfit.ended(run_id, message, mend=run_id not in self._structured)
+            ending = ending_of(message.response_metadata)
+            if ending is not None and ending.reason == "error":
+                raise ModelFailed("the model's endpoint ended its answer with an error: look at its logs")
 
-    def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self._spoke(run_id)
         self.model_error = error
+        if run_id in self._meter and not isinstance(error, RunCancelled | CancelledError):
+            self._meter.ended(run_id, [], wrapped=run_id in self._wrapped)
+
+    def _wrapper(self, parent_run_id: UUID | None) -> UUID | None:
+        """The model call within which another begins: its parent, or one under way where it was not told of that."""
+        if parent_run_id is not None and parent_run_id in self._meter:
+            return parent_run_id
+        speaking = _speaking.get()
+        return speaking if speaking is not None and self._meter.is_under_way(speaking) else None
+
+    def _spoke(self, run_id: UUID) -> None:
+        if _speaking.get() == run_id:
+            _speaking.set(None)
 
     # -- what the callbacks share -------------------------------------------------------------------------------
-
-    def _begin(self, run_id: UUID, parent_run_id: UUID | None) -> None:
-        self._check()
-        self._parents[run_id] = parent_run_id
 
     def _check(self) -> None:
         if self._stopped:
@@ -166,29 +251,6 @@ class RunWatch(ToolFaults):
         self._stopped = True
         raise RunCancelled(f"the run has used up its {budget}")
 
-    def _note(self, run: _Spent, message: BaseMessage, *, chunks: int = 0) -> None:
-        before = run.written
-        run.chunks += chunks
-        _note_usage(run, message)
-        self._written += run.written - before
-
-    def _inside_tool(self, run_id: UUID | None) -> bool:
-        while run_id is not None:
-            if run_id in self._tools:
-                return True
-            run_id = self._parents.get(run_id)
-        return False
-
 
 def _generations(response: LLMResult) -> Sequence[ChatGeneration]:
     return [one for batch in response.generations for one in batch if isinstance(one, ChatGeneration)]
-
-
-def _note_usage(spent: _Spent, message: BaseMessage) -> None:
-    usage = message.usage_metadata if isinstance(message, AIMessage) else None
-    if not usage:
-        return
-    spent.input_tokens = max(spent.input_tokens, usage["input_tokens"])
-    spent.output_tokens = max(spent.output_tokens, usage["output_tokens"])
-    spent.cached_tokens = max(spent.cached_tokens, usage.get("input_token_details", {}).get("cache_read") or 0)
-    spent.reasoning_tokens = max(spent.reasoning_tokens, usage.get("output_token_details", {}).get("reasoning") or 0)

@@ -1,0 +1,94 @@
+"""Which tool calls are news, and under which id each is told.
+
+Ids of calls are the provider's. Some providers count from zero in every message, give parallel calls one id, or give
+none; so the same id may come again for another call. Told ids are ours where they clash: a client resends what it was
+told, and a call and its result must still belong together.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from graph_agent.protocol.events import new_id
+
+Namespace = tuple[str, ...]
+"""Which graph within the run speaks: LangGraph's namespace, empty for the top one."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A call that a model asked for. Equal to itself alone: two may look the same."""
+
+    provider_id: str
+    call_id: str
+    """As the client is told it."""
+    name: str
+    args: Any
+    ns: Namespace
+    message_id: str | None
+
+    def says(self, call: Any) -> bool:
+        """Whether that is what the call asks for."""
+        return (self.provider_id, self.name, self.args) == ((call["id"] or ""), call["name"], call["args"])
+
+
+class AskedCalls:
+    """The calls of one run. `known` are messages the caller sent."""
+
+    def __init__(self, known: Iterable[AIMessage]) -> None:
+        sent = [(message.id, call) for message in known for call in message.tool_calls]
+        self._taken = {call["id"] for _, call in sent if call["id"]}
+        self._asked = [
+            Asked(call["id"] or "", call["id"] or "", call["name"], call["args"], (), message_id)
+            for message_id, call in sent
+        ]
+
+    def news(
+        self, message: AIMessage, ns: Namespace, *, answered: Collection[str], waiting: Collection[Asked]
+    ) -> list[Asked]:
+        """The calls of a message that were not told yet."""
+        before = [one for one in self._asked if self._same_message(one, message, ns, answered, waiting)]
+        news = []
+        for call in message.tool_calls:
+            again = next((one for one in before if one.provider_id == (call["id"] or "")), None)
+            if again is not None:
+                before.remove(again)
+                if again in waiting:
+                    again.name, again.args = call["name"], call["args"]
+            else:
+                news.append(self._ask(call, message, ns))
+        return news
+
+    def of(self, message: AIMessage) -> list[Asked]:
+        """The calls of a message, as they were told: the latest where several look the same."""
+        found: list[Asked] = []
+        for call in message.tool_calls:
+            same = [one for one in reversed(self._asked) if one.says(call) and one not in found]
+            found += sorted(same, key=lambda one: one.message_id != message.id)[:1]
+        return found
+
+    def _same_message(
+        self, one: Asked, message: AIMessage, ns: Namespace, answered: Collection[str], waiting: Collection[Asked]
+    ) -> bool:
+        """Whether that call was told with this very message, or with one that this is a copy of.
+
+        The same message may say something else when it is returned again, as long as its calls wait: an edited call
+        is no second one. A copy, under another id, is one that a parent graph returns, or that comes with its result.
+        """
+        if one.message_id is not None and one.message_id == message.id:
+            return one in waiting or any(one.says(call) for call in message.tool_calls)
+        if not any(one.says(call) for call in message.tool_calls):
+            return False
+        from_below = len(ns) < len(one.ns) and one.ns[: len(ns)] == ns
+        return from_below or one.provider_id in answered
+
+    def _ask(self, call: Any, message: AIMessage, ns: Namespace) -> Asked:
+        provider_id = call["id"] or ""
+        free = provider_id and provider_id not in self._taken
+        call_id = provider_id if free else new_id("call")
+        self._taken.add(call_id)
+        asked = Asked(provider_id, call_id, call["name"], call["args"], ns, message.id)
+        self._asked.append(asked)
+        return asked

@@ -1,0 +1,125 @@
+"""One message item while it is written: its content parts, each with its deltas and its end."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from graph_agent.protocol import events
+from graph_agent.protocol.content import annotations_of
+from graph_agent.protocol.endings import Ending
+from graph_agent.protocol.events import Event, Phase, Status
+from graph_agent.protocol.halves import Halves
+from graph_agent.protocol.output import Output
+from graph_agent.protocol.spoken import Kind
+from graph_agent.redaction import Redactor, redact_value
+
+
+@dataclass(slots=True)
+class _Part:
+    """The content part that is being written."""
+
+    kind: Kind
+    place: int
+    redactor: Redactor = field(default_factory=Redactor)
+    halves: Halves = field(default_factory=Halves)
+    shown: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Wording:
+    """A message item. Open until `close`; afterwards it is what was said."""
+
+    index: int
+    message_id: str | None = None
+    declared: Phase | None = None
+    """What its provider says it is."""
+    phase: Phase | None = None
+    """What it was closed as."""
+    item_id: str = field(default_factory=lambda: events.new_id("msg"))
+    said: list[str] = field(default_factory=list)
+    """What the model wrote: by this a returned message is recognised."""
+    message: AIMessage | None = None
+    """The whole message, once its node has returned it."""
+    complete: bool = False
+    """The model run has ended."""
+    ending: Ending | None = None
+    """What ended the model run, if not the model."""
+    retracted: bool = False
+    """The graph took it back, or says otherwise now."""
+    _parts: list[dict[str, Any]] = field(default_factory=list)
+    _part: _Part | None = None
+
+    @property
+    def written(self) -> str:
+        """All the model wrote, secrets included."""
+        return "".join(self.said)
+
+    @property
+    def shown(self) -> str:
+        """All the reader was shown."""
+        parts = "".join(part.get("text") or part.get("refusal") or "" for part in self._parts)
+        return parts + ("".join(self._part.shown) if self._part else "")
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is known not to be the answer."""
+        return "commentary" in (self.declared, self.phase)
+
+    @property
+    def ended(self) -> bool:
+        """Whether more can come."""
+        return self.complete or self.message is not None
+
+    def open(self) -> Event:
+        """`response.output_item.added`."""
+        return events.item_added(self.index, events.message_item(self.item_id, "in_progress"))
+
+    def write(self, delta: str, kind: Kind = "text") -> Iterator[Event]:
+        """More of it; a part of its own for each kind."""
+        part = self._part
+        if part is None or part.kind != kind:
+            yield from self._end_part()
+            part = self._part = _Part(kind, len(self._parts))
+            yield events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
+        delta = part.halves.feed(delta)
+        self.said.append(delta)
+        if shown := part.redactor.feed(delta):
+            yield self._shown(part, shown)
+
+    def close(self, output: Output, phase: Phase | None, status: Status) -> Iterator[Event]:
+        """End the item. What its provider declares to be commentary is that, whatever `phase` says."""
+        annotations = redact_value(annotations_of(self.message)) if self.message is not None else []
+        yield from self._end_part(annotations)
+        self.phase = "commentary" if self.declared == "commentary" else phase
+        yield output.close(self.index, events.message_item(self.item_id, status, self._parts, self.phase))
+
+    def _end_part(self, annotations: Sequence[dict[str, Any]] = ()) -> Iterator[Event]:
+        part, self._part = self._part, None
+        if part is None:
+            return
+        if half := part.halves.flush():
+            self.said.append(half)
+        if rest := part.redactor.feed(half) + part.redactor.flush():
+            yield self._shown(part, rest)
+        whole = "".join(part.shown)
+        if part.kind == "refusal":
+            yield events.refusal_done(self.item_id, self.index, part.place, whole)
+            content = _content("refusal", whole)
+        else:
+            for position, annotation in enumerate(annotations):
+                yield events.annotation_added(self.item_id, self.index, part.place, position, annotation)
+            yield events.text_done(self.item_id, self.index, part.place, whole)
+            content = events.text_part(whole, annotations)
+        yield events.part_done(self.item_id, self.index, part.place, content)
+        self._parts.append(content)
+
+    def _shown(self, part: _Part, delta: str) -> Event:
+        part.shown.append(delta)
+        told = events.text_delta if part.kind == "text" else events.refusal_delta
+        return told(self.item_id, self.index, part.place, delta)
+
+
+def _content(kind: Kind, text: str) -> dict[str, Any]:
+    return events.text_part(text) if kind == "text" else events.refusal_part(text)
