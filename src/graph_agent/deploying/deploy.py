@@ -9,6 +9,7 @@ from graph_agent.catalog import read_manifest
 from graph_agent.databricks.apps import oauth_headers
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.deploying.app_file import AppFile, named_file, read_app_file
+from graph_agent.deploying.app_log import log_tail
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
@@ -124,6 +125,7 @@ def deploy(
         remote=remote,
         platform=platform,
         check=lambda url: _check(client, url, waits),
+        log=lambda url: log_tail(url, oauth_headers(client), name=bundle.app),
         deployer=user,
         say=say,
     )

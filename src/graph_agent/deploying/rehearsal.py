@@ -15,8 +15,8 @@ import httpx
 
 from graph_agent.deploying.app_file import AppFile
 from graph_agent.deploying.sources import Source
+from graph_agent.deploying.telling import last_lines
 from graph_agent.errors import DeployRefused
-from graph_agent.redaction import redact
 
 LAST_LINES = 15
 """Lines of the app's output shown when it does not become ready."""
@@ -103,5 +103,5 @@ def _free_port() -> int:
 
 
 def _tail(output: Path) -> str:
-    lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"  | {redact(line)}" for line in lines[-LAST_LINES:])
+    text = output.read_text(encoding="utf-8", errors="replace")
+    return "\n".join(f"  | {line}" for line in last_lines(text, LAST_LINES))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Check = Callable[[str], str]
 """The smoke test: given the app's URL it returns a line for the log, or raises `DeployFailed`."""
 
+Log = Callable[[str], Iterable[str]]
+"""Given the app's URL, the lines that tell the end of its log."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
@@ -34,6 +37,7 @@ class Release:
     remote: Remote
     platform: Platform
     check: Check
+    log: Log
     deployer: str
     say: Say
 
@@ -51,10 +55,7 @@ class Release:
             ) from error
         try:
             self._configure()
-            deployment = self._deploy()
-            self._compare_scopes()
-            app = self.platform.get()
-            self.say(self.check((app.url or "").rstrip("/")))
+            deployment, app = self._put_live()
         except (Exception, KeyboardInterrupt) as error:
             raise DeployFailed(f"{told(error)}; {self._roll_back(undo)}") from error
         try:
@@ -151,6 +152,24 @@ class Release:
             )
         )
 
+    def _put_live(self) -> tuple[str, "App"]:
+        try:
+            deployment = self._deploy()
+            self._compare_scopes()
+            app = self.platform.get()
+            self.say(self.check(_address(app)))
+        except Exception:
+            self._say_log()
+            raise
+        return deployment, app
+
+    def _say_log(self) -> None:
+        try:
+            for line in self.log(_address(self.platform.get())):
+                self.say(line)
+        except Exception as error:
+            self.say(f"the app's log was not looked at: {told(error)}")
+
     def _compare_scopes(self) -> None:
         if "user_api_scopes" not in self.plan.fields:
             return
@@ -198,6 +217,10 @@ class Release:
     def _started_before(self, undo: Undo) -> str:
         """How the deployment that was restored is started, as the manifest keeps it; unknown after a broken-off one."""
         return self.manifest.started if self.manifest.deployment == undo.deployment else UNKNOWN_START
+
+
+def _address(app: "App") -> str:
+    return (app.url or "").rstrip("/")
 
 
 def grants_to_run(app: "App", plan: Plan) -> list[str]:

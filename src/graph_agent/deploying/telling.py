@@ -7,7 +7,10 @@ from graph_agent.errors import AgentError, DeployRefused
 from graph_agent.redaction import redact
 
 MOST_TOLD = 300
-"""Characters of a message of the workspace."""
+"""Characters of a message of the workspace, and of a line of a program."""
+
+MOST_READ = 100_000
+"""Characters at the end of a program's output that are looked at."""
 
 
 def told(error: BaseException) -> str:
@@ -40,8 +43,19 @@ def _meaning(words: str) -> str:
 
 def shown(words: str) -> str:
     """Words of the platform on one line: without secrets, without what a terminal obeys, and not too many."""
-    line = "".join(one if one.isprintable() else " " for one in words)
-    return redact(" ".join(line.split()))[:MOST_TOLD].rstrip(". ")
+    return redact(" ".join(_printable(words).split()))[:MOST_TOLD].rstrip(". ")
+
+
+def last_lines(text: str, count: int) -> list[str]:
+    """The last lines of a program's output, in the same way; empty ones left out."""
+    end = text[-MOST_READ:]
+    # As a whole: a key may go over several lines.
+    lines = [_printable(line).rstrip()[:MOST_TOLD] for line in redact(end).splitlines()]
+    return [line for line in lines if line.strip()][-count:]
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else " " for one in text)
 
 
 @contextmanager
