@@ -249,6 +249,10 @@ class BadBundle(ConfigurationError):
     code = "bad_bundle"
 
 
+class UnsetVariable(BadBundle):
+    """A variable of the bundle has neither a default nor a value in the environment."""
+
+
 class GraphNotLoaded(ConfigurationError):
     """A graph of `langgraph.json` could not be loaded; `param` is its name."""
 

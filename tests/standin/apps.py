@@ -46,7 +46,7 @@ class Apps:
     short_paths: bool = False
     """Whether a listing leaves `/Workspace` out of its paths."""
 
-    looks: int = 2
+    looks: int = 3
 
     clock: bool = True
     """Whether a listing says when files were changed."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from graph_agent.deploying.bundle import FILE as BUNDLE
 from graph_agent.deploying.bundle import Bundle, read_yaml
+from graph_agent.deploying.problems import Note, at_once
 from graph_agent.errors import BadBundle
 
 FILE = "app.yaml"
@@ -33,8 +34,9 @@ class AppFile:
     """`command` and `env_vars` for the deployment to give, where the bundle has them; else the file alone does."""
 
 
-def read_app_file(folder: Path, bundle: Bundle) -> AppFile:
-    """Read both, with every `valueFrom` looked up among the bundle's resources.
+def read_app_file(folder: Path, bundle: Bundle, *, note: Note = at_once) -> AppFile:
+    """Read both, with every `valueFrom` looked up among the bundle's resources. `note` is given the problems of
+    single variables.
 
     Raises:
         BadBundle: one is malformed, there is no command, or a variable refers to a resource the bundle does not have.
@@ -47,13 +49,14 @@ def read_app_file(folder: Path, bundle: Bundle) -> AppFile:
     if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
         place = IN_CONFIG if "command" in config else written
         raise BadBundle(f"{place}: command must be a list of texts; it is run without a shell", param="command")
-    ours = variables(config.get("env"), place=IN_CONFIG, reference="value_from")
-    theirs = variables(document.get("env"), place=written or FILE, reference="valueFrom")
+    ours = variables(config.get("env"), place=IN_CONFIG, reference="value_from", note=note)
+    theirs = variables(document.get("env"), place=written or FILE, reference="valueFrom", note=note)
     together = list({one["name"]: one for one in [*theirs, *ours]}.values())
     environment: dict[str, str] = {}
     hidden: list[str] = []
     for one in together:
-        value = one["value"] if "value" in one else _taken(one, bundle, IN_CONFIG if one in ours else written or FILE)
+        place = IN_CONFIG if one in ours else written or FILE
+        value = one["value"] if "value" in one else _taken(one, bundle, place, note)
         if value is None:
             hidden.append(one["name"])
         else:
@@ -67,11 +70,11 @@ def named_file(folder: Path) -> str | None:
     return next((name for name in NAMES if (folder / name).is_file()), None)
 
 
-def variables(entries: Any, *, place: str, reference: str) -> list[Variable]:
-    """The entries of an `env`, checked. `reference` is what a resource is named with there.
+def variables(entries: Any, *, place: str, reference: str, note: Note) -> list[Variable]:
+    """The entries of an `env` that are well-formed. `reference` is what a resource is named with there.
 
     Raises:
-        BadBundle: one is malformed; the message says where it stands.
+        BadBundle: it is no list.
     """
     if not isinstance(entries or [], list):
         raise BadBundle(f"{place}: env must be a list of names with values", param="env")
@@ -79,9 +82,11 @@ def variables(entries: Any, *, place: str, reference: str) -> list[Variable]:
     for entry in entries or []:
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str):
-            raise BadBundle(f"{place}: every entry of env needs a name", param="env")
+            note(BadBundle(f"{place}: every entry of env needs a name", param="env"))
+            continue
         if ("value" in entry) == (reference in entry) or set(entry) - {"name", "value", reference}:
-            raise BadBundle(f"{place}: {name} needs either value or {reference}, and nothing else", param=name)
+            note(BadBundle(f"{place}: {name} needs either value or {reference}, and nothing else", param=name))
+            continue
         key, value = ("value", _text(entry["value"])) if "value" in entry else ("value_from", str(entry[reference]))
         found.append({"name": name, key: value})
     return found
@@ -98,16 +103,19 @@ def _checked(config: Any) -> Mapping[str, Any]:
     return config
 
 
-def _taken(one: Variable, bundle: Bundle, place: str) -> str | None:
+def _taken(one: Variable, bundle: Bundle, place: str, note: Note) -> str | None:
     resource = bundle.resources.get(one["value_from"])
-    if resource is None:
-        known = ", ".join(bundle.resources) or "none"
-        raise BadBundle(
+    if resource is not None:
+        return given_value(resource)
+    known = ", ".join(bundle.resources) or "none"
+    note(
+        BadBundle(
             f"{place}: {one['name']} takes its value from {one['value_from']!r}, which is no resource of the bundle's"
             f" app; it has {known}",
             param=one["name"],
         )
-    return given_value(resource)
+    )
+    return None
 
 
 def given_value(resource: Mapping[str, Any]) -> str | None:

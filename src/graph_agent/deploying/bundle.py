@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from graph_agent.deploying.declared import check_declared
+from graph_agent.deploying.problems import Note, at_once
 from graph_agent.deploying.references import resolved
 from graph_agent.deploying.targets import chosen, merged
-from graph_agent.errors import BadBundle
+from graph_agent.errors import BadBundle, UnsetVariable
 
 FILE = "databricks.yml"
 DEFAULT_ROOT = "/Workspace/Users/${workspace.current_user.userName}/.bundle/${bundle.name}/${bundle.target}"
@@ -61,7 +62,8 @@ class Bundle:
     @property
     def resources(self) -> Mapping[str, Mapping[str, Any]]:
         """The app's resources by the name app.yaml uses."""
-        return {one["name"]: one for one in self.declared.get("resources", ())}
+        named = [one for one in self.declared.get("resources") or () if isinstance(one, dict) and "name" in one]
+        return {str(one["name"]): one for one in named}
 
 
 API_FIELDS = (
@@ -80,15 +82,23 @@ NOT_FOR_THE_API = ("name", "source_code_path", "permissions", "lifecycle", "conf
 
 
 def read_bundle(
-    path: Path, *, target: str | None, user: str | None, environ: Mapping[str, str], app: str | None = None
+    path: Path,
+    *,
+    target: str | None,
+    user: str | None,
+    environ: Mapping[str, str],
+    app: str | None = None,
+    note: Note = at_once,
 ) -> Bundle:
     """The bundle of one target. `user` is who deploys, `app` another name for the app, with a folder of its own.
+
+    `note` is given the problems with which reading can go on; a variable without a value then stands for itself.
 
     Raises:
         BadBundle: the file is no bundle with one app, or a reference has no value; the message names it.
     """
     try:
-        return _bundle(read_yaml(path), target=target, user=user, environ=environ, app=app)
+        return _bundle(read_yaml(path), target=target, user=user, environ=environ, app=app, note=note)
     except (AttributeError, TypeError, KeyError, ValueError):
         raise BadBundle(
             f"{path.name} does not have the shape of a bundle: a list or a text stands for a mapping"
@@ -96,23 +106,30 @@ def read_bundle(
 
 
 def _bundle(
-    document: dict[str, Any], *, target: str | None, user: str | None, environ: Mapping[str, str], app: str | None
+    document: dict[str, Any],
+    *,
+    target: str | None,
+    user: str | None,
+    environ: Mapping[str, str],
+    app: str | None,
+    note: Note,
 ) -> Bundle:
     target = chosen(document, target)
     document = merged(document, document.get("targets", {}).get(target) or {})
     if document.get("include"):
-        raise BadBundle(f"put everything into {FILE}: `include` is not read here", param="include")
-    look_up = _look_up(document, target=target, user=user, environ=environ)
+        note(BadBundle(f"put everything into {FILE}: `include` is not read here", param="include"))
+    look_up = _look_up(document, target=target, user=user, environ=environ, note=note)
     key, fields = _only_app(document)
     fields = resolved(fields, look_up)
     unknown = sorted(set(fields) - set(API_FIELDS) - set(NOT_FOR_THE_API))
-    if unknown:
-        raise BadBundle(f"the bundle's app {key!r} has a field this cannot deploy: {unknown[0]}", param=unknown[0])
+    for one in unknown:
+        note(BadBundle(f"the bundle's app {key!r} has a field this cannot deploy: {one}", param=one))
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise BadBundle(f"the bundle's app {key!r} needs a name", param="name")
     declared = {one: fields[one] for one in API_FIELDS if one in fields}
-    check_declared(app or name, declared, fields.get("permissions") or ())
+    for problem in check_declared(app or name, declared, fields.get("permissions") or ()):
+        note(problem)
     workspace = resolved(document.get("workspace") or {}, look_up)
     root = workspace.get("root_path") or resolved(DEFAULT_ROOT, look_up)
     sync = document.get("sync") or {}
@@ -159,7 +176,7 @@ def _only_app(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _look_up(
-    document: Mapping[str, Any], *, target: str, user: str | None, environ: Mapping[str, str]
+    document: Mapping[str, Any], *, target: str, user: str | None, environ: Mapping[str, str], note: Note
 ) -> Callable[[str], Any]:
     variables = document.get("variables") or {}
     known = {"bundle.target": target, "bundle.environment": target, "bundle.name": _name(document)}
@@ -172,13 +189,16 @@ def _look_up(
             return known[reference]
         kind, _, name = reference.partition(".")
         if kind != "var":
-            raise BadBundle(f"{FILE} has a reference that is not known here: ${{{reference}}}", param=reference)
+            note(BadBundle(f"{FILE} has a reference that is not known here: ${{{reference}}}", param=reference))
+            return name
         if name not in variables:
-            raise BadBundle(f"{FILE} has no variable {name!r}", param=reference)
+            note(BadBundle(f"{FILE} has no variable {name!r}", param=reference))
+            return name
         # An empty variable is an unset one: workflows pass on variables that nobody set.
         value = environ.get(f"BUNDLE_VAR_{name}") or (variables[name] or {}).get("default")
         if value is None:
-            raise BadBundle(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference)
+            note(UnsetVariable(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference))
+            value = name
         return value if isinstance(value, dict | list) else str(value)
 
     return look_up

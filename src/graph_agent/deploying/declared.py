@@ -1,7 +1,7 @@
 """Whether the platform would understand what the bundle declares; the SDK drops what it does not know in silence."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from graph_agent.errors import BadBundle
@@ -13,18 +13,14 @@ LONGEST_NAME = 30
 PRINCIPALS = ("user_name", "group_name", "service_principal_name")
 
 
-def check_declared(app: str, declared: Mapping[str, Any], permissions: Sequence[Any]) -> None:
-    """Check an app's name, fields and permissions.
-
-    Raises:
-        BadBundle: one is not as the Apps API takes it; the message names it.
-    """
+def check_declared(app: str, declared: Mapping[str, Any], permissions: Sequence[Any]) -> Iterator[BadBundle]:
+    """What of an app's name, fields and permissions is not as the Apps API takes it."""
     from databricks.sdk.service.apps import App, AppPermissionLevel
 
     if not APP_NAME.fullmatch(app):
-        raise BadBundle(f"an app's name has lowercase letters, digits and hyphens only: {app!r}", param="name")
-    if not 2 <= len(app) <= LONGEST_NAME or app.startswith("-") or app.endswith("-"):
-        raise BadBundle(
+        yield BadBundle(f"an app's name has lowercase letters, digits and hyphens only: {app!r}", param="name")
+    elif not 2 <= len(app) <= LONGEST_NAME or app.startswith("-") or app.endswith("-"):
+        yield BadBundle(
             f"an app's name has 2 to {LONGEST_NAME} characters, and a letter or digit at both ends:"
             f" {app!r} has {len(app)}",
             param="name",
@@ -35,16 +31,16 @@ def check_declared(app: str, declared: Mapping[str, Any], permissions: Sequence[
         except (AttributeError, TypeError, KeyError):
             understood = {}
         if not covers(understood.get(name), value):
-            raise BadBundle(
+            yield BadBundle(
                 f"the Apps API does not take this {name}: {_first_lost(understood.get(name), value)}", param=name
             )
     names = [one.get("name") for one in declared.get("resources") or ()]
     if not all(names) or len(set(names)) < len(names):
-        raise BadBundle(f"every resource of the app needs a name of its own; they have {names}", param="resources")
+        yield BadBundle(f"every resource of the app needs a name of its own; they have {names}", param="resources")
     levels = [level.value for level in AppPermissionLevel]
     for one in permissions:
         if not isinstance(one, dict) or one.get("level") not in levels or sum(key in one for key in PRINCIPALS) != 1:
-            raise BadBundle(
+            yield BadBundle(
                 f"a permission needs a level ({' or '.join(levels)}) and one of {', '.join(PRINCIPALS)}: {one}",
                 param="permissions",
             )

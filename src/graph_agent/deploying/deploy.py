@@ -5,21 +5,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graph_agent.catalog import read_manifest
 from graph_agent.databricks.apps import oauth_headers
 from graph_agent.databricks.clients import workspace_client
-from graph_agent.deploying.app_file import AppFile, named_file, read_app_file
 from graph_agent.deploying.app_log import log_tail
-from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
+from graph_agent.deploying.bundle import FILE, read_bundle
+from graph_agent.deploying.dry_run import has_account, run_here
+from graph_agent.deploying.here import Here, look
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform
-from graph_agent.deploying.preflight import check_host, check_resources, settled, standing_app, who_deploys
+from graph_agent.deploying.preflight import (
+    check_host,
+    check_resources,
+    notices,
+    settled,
+    standing_app,
+    who_deploys,
+)
+from graph_agent.deploying.problems import Problems
 from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.deploying.release import Release
 from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.smoke import ask_once
-from graph_agent.deploying.sources import Sources, read_sources
 from graph_agent.deploying.telling import refusing
 from graph_agent.deploying.user_tokens import check_user_tokens
 from graph_agent.deploying.waiting import Say
@@ -27,9 +34,6 @@ from graph_agent.errors import DeployFailed, DeployRefused
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
-
-LANGGRAPH_JSON = "langgraph.json"
-UNCOMMITTED_SHOWN = 5
 
 Rehearse = Callable[..., float]
 
@@ -72,59 +76,91 @@ def deploy(
         DeployRefused: something must be mended first; nothing was changed.
         BadBundle: `databricks.yml` or `app.yaml` cannot be used.
     """
-    waits = waits or Waits()
-    # Once without a name, so that a broken bundle is told before anything is called.
-    read_bundle(folder / FILE, target=target, user="nobody", environ=environ, app=app)
-    client = _client()
-    user = who_deploys(client)
+    order = _Order(folder, environ, target, app, dry_run, force, waits or Waits(), rehearse, say)
+    problems = Problems()
+    here = look(folder, target=target, app=app, environ=environ, problems=problems, say=say)
+    if not dry_run:
+        problems.refuse()
+    try:
+        client = _client()
+        user = who_deploys(client)
+    except DeployRefused as unknown:
+        if not dry_run:
+            raise
+        if has_account():
+            problems.note(unknown)
+        run_here(here, problems, start=lambda: order.start(here), say=say)
+        return 0
+    problems.refuse()
     say(f"deploying as {user} to {client.config.host}")
-    bundle = read_bundle(folder / FILE, target=target, user=user, environ=environ, app=app)
+    return _deployed(order, here, client, user)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What was asked for."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    target: str | None
+    app: str | None
+    dry_run: bool
+    force: bool
+    waits: Waits
+    rehearse: Rehearse
+    say: Say
+
+    def start(self, here: Here) -> None:
+        """Start the app on this machine."""
+        self.say("starting the app on this machine")
+        seconds = self.rehearse(here.sources.files, here.bundle.source, here.app_file, seconds=self.waits.start)
+        self.say(f"it was ready after {seconds:.1f} s")
+
+
+def _deployed(order: _Order, here: Here, client: "WorkspaceClient", user: str) -> int:
+    say = order.say
+    bundle = read_bundle(order.folder / FILE, target=order.target, user=user, environ=order.environ, app=order.app)
     check_host(client, bundle)
-    if bundle.ignored:
-        say(f"warning: {', '.join(bundle.ignored)} of the bundle are not deployed by this, but by the Databricks CLI")
-    if bundle.permissions is None:
-        say("the bundle names no permissions, so those of the app are left alone")
-    sources, app_file = _local(folder, bundle, say)
+    for line in notices(bundle):
+        say(line)
     for line in check_resources(client, bundle):
-        say(f"found {line}")
+        say(line)
+    platform = Platform(client, bundle.app, wait_seconds=order.waits.platform, say=say)
     remote = Remote(client, root=bundle.root)
-    platform = Platform(client, bundle.app, wait_seconds=waits.platform, say=say)
     with refusing(f"what {bundle.app} is like now cannot be read"):
-        settled(platform, say=say, dry_run=dry_run)
+        settled(platform, say=say, dry_run=order.dry_run)
         standing = standing_app(client, bundle.app)
         manifest, listed = remote.manifest(), remote.listed()
-    for line in check_user_tokens(bundle, app_file.environment, standing.app):
+    for line in check_user_tokens(bundle, here.app_file.environment, standing.app):
         say(line)
     plan = make_plan(
         bundle,
-        sources,
+        here.sources,
         manifest=manifest,
         listed=listed,
         app=standing.app,
-        started=app_file.deployed,
+        started=here.app_file.deployed,
         access=compare(bundle.permissions, standing.permissions, app=standing.app, deployer=user),
-        force=force,
+        force=order.force,
     )
     if plan.empty:
         say(f"nothing to deploy: {bundle.app} runs with the same files and the same configuration")
         return 0
     if plan.deploys:
-        say("starting the app on this machine")
-        seconds = rehearse(sources.files, bundle.source, app_file, seconds=waits.start)
-        say(f"it was ready after {seconds:.1f} s")
+        order.start(here)
     for line in plan.lines():
         say(line)
-    if dry_run:
+    if order.dry_run:
         say("dry run: nothing was changed")
         return 0
     release = Release(
         plan=plan,
-        files=sources.files,
+        files=here.sources.files,
         before=standing,
         manifest=manifest,
         remote=remote,
         platform=platform,
-        check=lambda url: _check(client, url, waits),
+        check=lambda url: _check(client, url, order.waits),
         log=lambda url: log_tail(url, oauth_headers(client), name=bundle.app),
         deployer=user,
         say=say,
@@ -161,19 +197,3 @@ def _client() -> "WorkspaceClient":
             "no workspace could be signed in to: set DATABRICKS_HOST and run `databricks auth login`, or set"
             " DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET of a service principal"
         ) from error
-
-
-def _local(folder: Path, bundle: Bundle, say: Say) -> tuple[Sources, AppFile]:
-    """What can be checked without a workspace."""
-    source = folder / bundle.source
-    app_file = read_app_file(source, bundle)
-    read_manifest(source / LANGGRAPH_JSON)
-    sources = read_sources(folder, bundle)
-    for needed in filter(None, (named_file(source), LANGGRAPH_JSON)):
-        if (Path(bundle.source) / needed).as_posix() not in sources.files:
-            raise DeployRefused(f"{needed} is not among the files to upload; commit it, and do not exclude it")
-    if sources.uncommitted:
-        shown = ", ".join(sources.uncommitted[:UNCOMMITTED_SHOWN])
-        more = len(sources.uncommitted) - UNCOMMITTED_SHOWN
-        say(f"warning: not committed: {shown}{f' and {more} more' if more > 0 else ''}; new files are not uploaded")
-    return sources, app_file

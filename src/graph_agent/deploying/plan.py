@@ -58,9 +58,9 @@ class Plan:
         """The plan for a person."""
         yield f"{'create' if self.creates else 'update'} app {self.bundle.app} (target {self.bundle.target})"
         yield f"  files in {self.bundle.files}"
-        yield from _files("upload", [f"{one.path} ({_size(one.size)})" for one in self.upload])
+        yield from _files("upload", [f"{one.path} ({size_of(one.size)})" for one in self.upload])
         yield from _files("delete", list(self.delete))
-        yield f"  {self.unchanged} unchanged, {_size(sum(one.size for one in self.upload))} to upload"
+        yield f"  {self.unchanged} unchanged, {size_of(sum(one.size for one in self.upload))} to upload"
         if self.fields and not self.creates:
             yield f"  change the app's {', '.join(self.fields)}"
         if self.access.differs:
@@ -160,5 +160,6 @@ def _files(verb: str, names: Sequence[str]) -> Iterator[str]:
         yield f"  {verb} {len(names) - MOST_SHOWN} more"
 
 
-def _size(size: int) -> str:
+def size_of(size: int) -> str:
+    """Bytes, for a person."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -1,6 +1,6 @@
 """What is looked at before anything is changed: who deploys, what the app needs, and whether both are allowed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,14 @@ def check_host(client: "WorkspaceClient", bundle: Bundle) -> None:
         raise DeployRefused(f"the bundle is for {bundle.host}, but the credentials are for {client.config.host}")
 
 
+def notices(bundle: Bundle) -> Iterator[str]:
+    """What of the bundle is not done here."""
+    if bundle.ignored:
+        yield f"warning: {', '.join(bundle.ignored)} of the bundle are not deployed by this, but by the Databricks CLI"
+    if bundle.permissions is None:
+        yield "the bundle names no permissions, so those of the app are left alone"
+
+
 def check_resources(client: "WorkspaceClient", bundle: Bundle) -> list[str]:
     """Look every resource of the app up; a line of each, for the log.
 
@@ -78,14 +86,25 @@ def check_resources(client: "WorkspaceClient", bundle: Bundle) -> list[str]:
         fields = resource.get(kind)
         look = LOOKS.get(kind)
         if look is None or not isinstance(fields, dict):
-            seen.append(f"{name}: {kind or 'nothing'} is not looked up")
+            seen.append(f"found {name}: {kind or 'nothing'} is not looked up")
             continue
         wrong = _wrong(look, client, fields)
-        line = f"{name}: {kind.replace('_', ' ')} {_title(fields)}"
-        (missing if wrong else seen).append(f"{line} {wrong}".rstrip())
+        line = f"{name}: {_described(kind, fields)}"
+        (missing if wrong else seen).append(f"{line} {wrong}" if wrong else f"found {line}")
     if missing:
         raise DeployRefused(f"the app's resources are not all there: {'; '.join(missing)}")
     return seen
+
+
+def described(bundle: Bundle) -> Iterator[str]:
+    """A line of every resource of the app."""
+    for name, resource in bundle.resources.items():
+        kind, fields = next(((key, one) for key, one in resource.items() if isinstance(one, dict)), ("nothing", {}))
+        yield f"{name}: {_described(kind, fields)}".rstrip()
+
+
+def _described(kind: str, fields: Mapping[str, Any]) -> str:
+    return f"{kind.replace('_', ' ')} {_title(fields)}"
 
 
 def _wrong(look: Callable[..., Any], client: "WorkspaceClient", fields: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,18 @@ class Sources:
     uncommitted: Sequence[str]
     """Tracked files with changes, and new files git does not track yet, which are not uploaded."""
 
+    tracked: frozenset[str] = frozenset()
+    """Everything git tracks, whether it is uploaded or not."""
+
+    problems: Sequence[DeployRefused] = ()
+    """Why they may not be uploaded as they are."""
+
 
 def read_sources(folder: Path, bundle: Bundle) -> Sources:
-    """Read every file that belongs to the app.
+    """Read every file that belongs to the app; `problems` are those that are too large or look like secrets.
 
     Raises:
-        DeployRefused: there is no git repository or no file, or a file is too large or looks like a secret.
+        DeployRefused: there is no git repository or no file.
     """
     tracked = _git(folder, "ls-files", "-z", "--cached")
     left_out = _matching(folder, "--cached", bundle.exclude)
@@ -58,27 +64,27 @@ def read_sources(folder: Path, bundle: Bundle) -> Sources:
         # The app has no git folder; its traces say what runs.
         path = (Path(bundle.source) / FILE).as_posix()
         files[path] = _source(path, version.encode())
-    _check(files)
+    problems = list(_problems(files))
     changed = [line[3:] for line in _git(folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")]
-    return Sources(files, changed)
+    return Sources(files, changed, frozenset(tracked), problems)
 
 
 def _source(path: str, content: bytes) -> Source:
     return Source(path, content, hashlib.sha256(content).hexdigest())
 
 
-def _check(files: Mapping[str, Source]) -> None:
+def _problems(files: Mapping[str, Source]) -> Iterator[DeployRefused]:
     if not files:
         raise DeployRefused("there is nothing to upload: git tracks no file here that the bundle does not leave out")
     large = [f"{one.path} ({one.size / 1e6:.1f} MB)" for one in files.values() if one.size > LARGEST_BYTES]
     if large:
-        raise DeployRefused(
+        yield DeployRefused(
             f"Databricks Apps takes no file over 10 MB: {', '.join(large)};"
             " add it to sync.exclude, or keep it in a volume"
         )
     secret = [one.path for one in files.values() if looks_secret(one.path, one.content)]
     if secret:
-        raise DeployRefused(
+        yield DeployRefused(
             f"these look like secrets and are not uploaded: {', '.join(secret)};"
             " remove them from git and renew them, or add them to sync.exclude"
         )
