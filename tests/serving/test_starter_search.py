@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.serving.conftest import Service, serving
 from tests.standin.server import INDEX, ScriptedModel, StandIn, calls, says, stand_in
@@ -54,9 +55,14 @@ def playing(workspace: StandIn, *, first: Sequence[Any], verdict: str = "yes", t
     workspace.model.script = script
 
 
+def client_of(service: Service) -> httpx.AsyncClient:
+    # The first request waits for imports, on a busy machine longer than others may.
+    return httpx.AsyncClient(base_url=service.url, timeout=60)
+
+
 async def asked(service: Service, *, stream: bool, question: str = QUESTION) -> tuple[list[dict[str, Any]], str, str]:
     """Its output items, the last text, and everything that came over the wire."""
-    async with service.client() as client:
+    async with client_of(service) as client:
         answer = await client.post("/responses", json={"input": question, "stream": stream})
     assert answer.status_code == 200, answer.text
     response = frames(answer.text)[-2]["response"] if stream else answer.json()
@@ -111,6 +117,6 @@ async def test_an_order_that_is_not_there_is_a_result(service: Service, workspac
 async def test_an_input_without_words_is_not_searched_for(service: Service, workspace: StandIn) -> None:
     playing(workspace, first=says("What is it about?"))
     image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}
-    async with service.client() as client:
+    async with client_of(service) as client:
         answer = await client.post("/responses", json={"input": [{"role": "user", "content": [image]}]})
     assert [item["type"] for item in answer.json()["output"]] == ["message"]
