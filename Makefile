@@ -72,7 +72,8 @@ batch: setup ## Log a model, and score 1,000 questions with it on local Spark; n
 EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(if $(MODEL),--model $(MODEL)) \
 	$(if $(URL),--url $(URL)) $(if $(APP),--app $(APP)) $(if $(ROWS),--rows $(ROWS)) $(if $(HALF),--half $(HALF)) \
 	$(if $(SECONDS),--seconds $(SECONDS)) $(if $(JUDGE),--judge $(JUDGE)) \
-	$(if $(CONVERSATIONS),--conversations $(CONVERSATIONS)) $(if $(FRESH),--fresh)
+	$(if $(CONVERSATIONS),--conversations $(CONVERSATIONS)) $(if $(FRESH),--fresh) \
+	$(if $(DECLINES_WITH),--declines-with "$(DECLINES_WITH)")
 eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
 	@$(BIN)/python -m evals run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
 

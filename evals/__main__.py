@@ -8,14 +8,17 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from evals.choices import baseline_command, check_dataset, check_served, check_target
 from evals.errors import EvalError
 from evals.evaluation import (
+    DATASETS,
     OUT,
     PAGE,
     Evaluation,
     Plan,
     evaluate,
     rewrite_baseline,
+    unfit,
     usual_dataset,
     usual_limits,
     with_conversations,
@@ -33,11 +36,11 @@ from graph_agent.stopping import keep_watch, leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 when the gate is open, 1 when it is shut, 2 when nothing could be judged."""
+    """Exit status 0 when the gate is open or there is none yet, 1 when it is shut, 2 when nothing could be judged."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments.insert(0, "run")
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         status: int = options.run(options)
     except AgentError as error:
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m evals", description="Judge the agent against its baseline.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -80,6 +84,9 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help="an agent that is served already")
     where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
+    parser.add_argument(
+        "--declines-with", type=_wordings, metavar="A|B", help="wordings by which this graph declines, beside the usual"
+    )
     parser.add_argument("--fresh", action="store_true", help="ask every row anew, whatever was asked before")
     parser.add_argument(
         "--rows", type=_count, metavar="N", help="only so many rows, always the same ones, of every kind"
@@ -91,6 +98,11 @@ def _asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at-once", type=_count, metavar="N", help="rows asked at the same time")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=OUT, help="where records and reports go")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="another baseline than the dataset's own")
+    parser.set_defaults(usual_out=OUT)
+
+
+def _wordings(text: str) -> list[str]:
+    return [one.strip() for one in text.split("|") if one.strip()]
 
 
 def _count(text: str) -> int:
@@ -103,9 +115,13 @@ def evaluated(plan: Plan) -> Evaluation:
     """Asked, scored, judged where the plan has a judge, and compared."""
     if plan.judge is not None:
         check_judge(plan.judge)
-    # What is wrong with the dataset is said before a model is loaded.
+    # What is wrong with the choices or the dataset is said before a model is loaded.
+    check_target(plan.target)
+    check_dataset(plan.dataset, DATASETS)
     plan.rows()
     with opened(plan.target) as agent:
+        if not plan.target.here:
+            check_served(agent)
         evaluation = evaluate(plan, agent, progress())
         if plan.judge is not None:
             # What judges or MLflow may yet fail at must not cost what was asked.
@@ -139,6 +155,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
         limits=usual_limits(model, options.at_once, options.seconds),
         judge=options.judge,
         conversations=options.conversations,
+        declines_with=tuple(options.declines_with or ()),
+        to_baseline=baseline_command(options, target.place),
         baseline=options.baseline,
         # Whether an agent elsewhere has changed cannot be told from here.
         reuse="none" if options.fresh else "finished" if options.run is _baseline and not elsewhere else "stopped",
@@ -149,7 +167,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 def _run(options: argparse.Namespace) -> int:
     evaluation = evaluated(plan_of(options))
     folder = write(evaluation)
-    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
+    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, evaluation.no_baseline))
     if judge := evaluation.scores.run.get("judge"):
         run = evaluation.scores.run
         print(f"judged by {judge}: MLflow run {run['mlflow_run']}, dataset {run['mlflow_dataset']}")
@@ -157,20 +175,25 @@ def _run(options: argparse.Namespace) -> int:
     _summarise(folder)
     if evaluation.scores.missing:
         print("the time was used up; run it again to go on", file=sys.stderr)
-    return 0 if evaluation.verdict is not None and evaluation.verdict.passed else 1
+    if evaluation.verdict is None:
+        # Nothing to fall behind yet; what could not be judged is no first evaluation either.
+        return 1 if unfit(evaluation) else 0
+    return 0 if evaluation.verdict.passed else 1
 
 
 def _baseline(options: argparse.Namespace) -> int:
     evaluation = evaluated(plan_of(options))
     folder = write(evaluation)
-    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline))
+    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, "This one is the first."))
     print(f"written to {_shown(folder)}; {_shown(folder / PAGE)} compares with the baseline before")
     print(f"rewritten: {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    with opened(Target(graph=options.graph), port=options.port) as agent:
+    target = Target(graph=options.graph)
+    check_target(target)
+    with opened(target, port=options.port) as agent:
         print(f"{agent.url} answers with the scripted model; Ctrl-C stops it", flush=True)
         while True:
             time.sleep(3600)

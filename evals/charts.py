@@ -17,14 +17,19 @@ def bar(
     interval: tuple[float, float] | None = None,
     limit: float | None = None,
     failed: bool = False,
+    judged: bool = True,
 ) -> Html:
-    """One value from 0 to `most`: a bar, a tick for the baseline, a dashed one for the limit, the interval a line."""
-    label = "no value" if value is None else f"{value:.3g} of {most:.3g}"
+    """One value from 0 to `most`: a bar, a tick for the baseline, a dashed one for the limit, the interval a line.
+
+    Not `judged` is a value that nothing says to be good or bad: its bar is grey, whatever else failed.
+    """
+    kind = "fill plain" if not judged else "fill bad" if failed else "fill"
+    label = "no value" if value is None else f"{value:.3g} of {most:.3g}" if judged else f"{value:.3g}"
     if before is not None:
         label += f", baseline {before:.3g}"
     parts = [_box(0, 4, WIDTH, 10, "track")]
     if value is not None:
-        parts.append(_box(0, 4, _x(value, most), 10, "fill bad" if failed else "fill"))
+        parts.append(_box(0, 4, _x(value, most), 10, kind))
     if interval is not None:
         low, high = (_x(end, most) for end in interval)
         parts.append(_line(low, 9, high, 9, "whisker"))

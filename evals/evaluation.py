@@ -49,6 +49,12 @@ class Plan:
     baseline: Path | None = None
     """Another baseline than the dataset's own."""
 
+    declines_with: tuple[str, ...] = ()
+    """Wordings by which the graph declines, beside those of each row and the usual ones."""
+
+    to_baseline: str = "make eval-baseline"
+    """The command that makes the baseline of this plan."""
+
     reuse: Reuse = "stopped"
     """Which answers of an earlier evaluation are taken where nothing has changed since."""
 
@@ -65,7 +71,8 @@ class Plan:
         Raises:
             BadDataset: a line of the dataset is no row, or there are none.
         """
-        return chosen(read_rows(self.dataset), count=self.count, half=self.half)
+        rows = chosen(read_rows(self.dataset), count=self.count, half=self.half)
+        return [row.declining_with(self.declines_with) for row in rows] if self.declines_with else rows
 
     @property
     def baseline_path(self) -> Path:
@@ -98,6 +105,14 @@ class Evaluation:
     scores: Scores
     baseline: Baseline | None
     verdict: Verdict | None
+
+    @property
+    def no_baseline(self) -> str:
+        """What is said in the place of a verdict where there is no baseline."""
+        if reason := unfit(self):
+            return f"There is no baseline yet, and these answers are none: {reason}."
+        rows = "all rows" if self.plan.sample else "these answers"
+        return f"There is no baseline to compare with yet. This makes one of {rows}: {self.plan.to_baseline}"
 
 
 def usual_dataset(name: str | None, model: str) -> Path:
@@ -208,8 +223,17 @@ def write(evaluation: Evaluation) -> Path:
     gate = None if verdict is None else verdict.json()
     text = json.dumps(scores.json() | {"gate": gate}, indent=1, ensure_ascii=False)
     (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(markdown(scores, verdict, evaluation.baseline), encoding="utf-8")
-    html = page(scores, verdict, evaluation.baseline, rows=evaluation.rows, records=evaluation.records)
+    (folder / "report.md").write_text(
+        markdown(scores, verdict, evaluation.baseline, evaluation.no_baseline), encoding="utf-8"
+    )
+    html = page(
+        scores,
+        verdict,
+        evaluation.baseline,
+        rows=evaluation.rows,
+        records=evaluation.records,
+        no_baseline=evaluation.no_baseline,
+    )
     (folder / PAGE).write_text(html, encoding="utf-8")
     # Without a baseline there is no verdict, and an earlier one must not be taken for it.
     (folder / "junit.xml").unlink(missing_ok=True)
@@ -226,7 +250,8 @@ def rewrite_baseline(evaluation: Evaluation) -> Path:
             was not judged cannot be one.
     """
     scores, path = evaluation.scores, evaluation.plan.baseline_path
-    if reason := _unfit(evaluation):
+    sample = "only a sample was asked; leave ROWS and HALF out" if evaluation.plan.sample else ""
+    if reason := sample or unfit(evaluation):
         raise BadBaseline(f"the baseline was not rewritten: {reason}")
     exact = evaluation.plan.target.model == SCRIPTED and evaluation.plan.judge is None
     noise: Literal["exact", "interval"] = "exact" if exact else "interval"
@@ -235,11 +260,9 @@ def rewrite_baseline(evaluation: Evaluation) -> Path:
     return path
 
 
-def _unfit(evaluation: Evaluation) -> str:
-    """Why these scores are no baseline; empty where they are one."""
+def unfit(evaluation: Evaluation) -> str:
+    """Why these answers cannot be judged by; empty where they can. That they are a sample is another matter."""
     scores = evaluation.scores
-    if evaluation.plan.sample:
-        return "only a sample was asked; leave ROWS and HALF out"
     if scores.missing:
         return f"{len(scores.missing)} rows were not asked"
     if failed := sorted({scorer for row in scores.rows.values() for scorer in row.errors}):

@@ -11,7 +11,7 @@ from evals.markup import Html, element, joined
 from evals.metrics import METRICS, metric
 from evals.page_rows import listed, talked
 from evals.records import Record
-from evals.report import headline, number, table
+from evals.report import NO_BASELINE, headline, number, table
 from evals.rows import Row
 from evals.scores import Scores
 
@@ -34,18 +34,20 @@ def page(
     *,
     rows: Sequence[Row],
     records: Sequence[Record],
+    no_baseline: str = NO_BASELINE,
 ) -> str:
-    """The whole page."""
+    """The whole page; `no_baseline` stands in the place of the verdict where there is none."""
     title = f"Evaluation: {headline(scores)}"
     body = joined(
         element("h1", title),
         element("p", _of(scores), class_="note"),
-        _verdict(verdict),
+        _verdict(verdict, no_baseline),
         element("h2", "Metrics"),
         element(
             "p",
             "Bar: value. Solid tick: baseline over the same rows. Dashed tick: floor or ceiling. "
-            "Thin line: 95 % interval of the mean. Bars of seconds and tokens are shares of their ceiling.",
+            "Thin line: 95 % interval of the mean. Bars of seconds and tokens are shares of their ceiling; without one "
+            "they say nothing but the value, and are grey.",
             class_="note",
         ),
         _metrics(scores, verdict, baseline),
@@ -70,9 +72,9 @@ def _of(scores: Scores) -> str:
     return ", ".join(said)
 
 
-def _verdict(verdict: Verdict | None) -> Html:
+def _verdict(verdict: Verdict | None, no_baseline: str) -> Html:
     if verdict is None:
-        return element("div", "There is no baseline to judge by; make eval-baseline writes it.", class_="verdict shut")
+        return element("div", no_baseline, class_="verdict")
     if verdict.passed:
         said = f"{len(verdict.checked)} metrics were compared with the baseline."
         return element("div", element("span", "The gate is open.", class_="good"), " ", said, class_="verdict open")
@@ -89,7 +91,7 @@ def _metrics(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
     for mark, name, value, then, limit, count in table(scores, verdict, baseline):
         values = [v for row in scores.rows.values() if (v := row.values.get(metric(name).figure)) is not None]
         plot, between = _plot(name, found.get(name, (None, 0))[0], values, before.get(name), baseline, mark == "FAIL")
-        shown = element("span", mark, class_="bad" if mark == "FAIL" else "good")
+        shown = element("span", mark, class_="bad" if mark == "FAIL" else "good") if mark else ""
         cells = [element("td", shown), element("td", element("code", name)), element("td", plot)]
         lines.append(element("tr", *cells, *(_right(cell) for cell in (value, then, between, limit, count))))
     titles = [element("th", text) for text in ("", "Metric", "")]
@@ -110,7 +112,8 @@ def _plot(
     if metric(name).unit:
         ceiling = limits.ceiling if limits else None
         most = max(ceiling or 0.0, value or 0.0, before or 0.0) or 1.0
-        return bar(value, most=most, before=before, limit=ceiling, failed=failed), ""
+        # Without a ceiling it is as long as it is: the largest there is, which is no verdict.
+        return bar(value, most=most, before=before, limit=ceiling, failed=failed, judged=ceiling is not None), ""
     if not values or max(values) > 1 or min(values) < 0:
         return bar(value, most=max([1.0, *values]), before=before, failed=failed), ""
     low, high = share_interval(values)
@@ -154,7 +157,8 @@ def _breakdown(scores: Scores, values: Mapping[str, Sequence[str]]) -> Html:
         for one in found.values():
             value, count = one.get(name, (None, 0))
             said = element("span", number(name, value), element("small", f" of {count}"), class_="value")
-            cells.append(element("td", said, bar(value, most=most)) if count else element("td", ""))
+            plain = bar(value, most=most, judged=not metric(name).unit)
+            cells.append(element("td", said, plain) if count else element("td", ""))
         lines.append(element("tr", element("td", element("code", name)), *cells))
     return element("table", *lines, class_="breakdown")
 

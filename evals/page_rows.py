@@ -5,12 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evals.baseline import Baseline
+from evals.baseline import UNSTEADY, Baseline
 from evals.gate import Verdict
 from evals.markup import Html, element, joined
+from evals.metrics import metric
 from evals.records import Record, Turn
 from evals.rows import Row
 from evals.scores import RowScore, Scores
+
+WHOLE, NOTHING = 1 - 1e-9, 1e-9
+RELEVANCE = "judge_retrieval_relevance"
+"""The share of passages that a judge calls relevant: a search gives more than are."""
 
 
 def listed(
@@ -21,18 +26,21 @@ def listed(
     rows: Mapping[str, Row],
     records: Mapping[str, Record],
 ) -> Iterator[Html]:
-    """Headings and rows: regressed ones open, then fixed ones, those with errors, and all others, closed."""
+    """Headings and rows: regressed ones open, then fixed ones, those with errors and those that fail an expectation
+    open, and all others, closed. What a row fails is marked wherever it stands."""
     regressed, fixed = (verdict.regressed, verdict.fixed) if verdict else ({}, {})
     failed = {name for name, row in scores.rows.items() if row.errors or _failure(records.get(name))}
-    others = [name for name in scores.rows if not {name} & (regressed.keys() | fixed.keys() | failed)]
+    lacking = {name: failing(row) for name, row in scores.rows.items()}
+    rest = [name for name in scores.rows if not {name} & (regressed.keys() | fixed.keys() | failed)]
     groups: tuple[tuple[str, Sequence[str], bool], ...] = (
         ("Regressed rows", list(regressed), True),
         ("Fixed rows", [name for name in fixed if name not in regressed], False),
         ("Rows with errors", [name for name in scores.rows if name in failed - regressed.keys() - fixed.keys()], True),
-        ("All other rows", others, False),
+        ("Failing rows", [name for name in rest if lacking[name]], True),
+        ("All other rows", [name for name in rest if not lacking[name]], False),
     )
     for title, names, opened in groups:
-        if not names and title == "All other rows":
+        if not names and title in ("Failing rows", "All other rows"):
             continue
         yield element("h2", f"{title} ({len(names)})")
         for name in names:
@@ -42,7 +50,8 @@ def listed(
                 *(f"{one} rose" for one in fixed.get(name, ())),
             ]
             parts = _parts(scores.rows[name], rows.get(name), records.get(name), before)
-            yield _row(name, rows.get(name), moved, parts, opened)
+            failed_at = [one for one in lacking[name] if one not in regressed.get(name, ())]
+            yield _row(name, rows.get(name), moved, failed_at, parts, opened)
     for title, names in (("Rows that were not asked", scores.missing), ("Records of no row", scores.extra)):
         if names:
             yield element("h2", f"{title} ({len(names)})")
@@ -68,15 +77,31 @@ def talked(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
         yield element("details", summary, element("dl", *pairs), open="" if one["errors"] else None)
 
 
-def _row(name: str, row: Row | None, moved: Sequence[str], parts: Sequence[tuple[str, str]], opened: bool) -> Html:
+def failing(score: RowScore) -> list[str]:
+    """The expectations a row does not meet: shares that are not whole; of ranks and of relevance, those that are 0."""
+    shares = {name: value for name, value in score.values.items() if value is not None and name not in UNSTEADY}
+    gradual = {name for name in shares if metric(name).ranking or name == RELEVANCE}
+    return [name for name, value in shares.items() if value < (NOTHING if name in gradual else WHOLE)]
+
+
+def _row(
+    name: str,
+    row: Row | None,
+    moved: Sequence[str],
+    failed_at: Sequence[str],
+    parts: Sequence[tuple[str, str]],
+    opened: bool,
+) -> Html:
     said = [element("code", name)]
     if row is not None:
         said.append(joined(" ", row.question[:160]))
     if moved:
         said.append(joined(" ", element("span", f"({', '.join(moved)})", class_="bad" if opened else "good")))
+    if failed_at:
+        said.append(joined(" ", element("span", f"(fails {', '.join(failed_at)})", class_="bad")))
     pairs = [joined(element("dt", term), element("dd", value)) for term, value in parts]
     inner = joined(element("summary", *said), element("dl", *pairs))
-    return element("details", inner, open="" if opened else None)
+    return element("details", inner, open="" if opened else None, class_="failing" if failed_at or opened else None)
 
 
 def _parts(

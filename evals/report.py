@@ -10,8 +10,11 @@ from evals.scores import Scores, means
 MOST_ROWS = 20
 
 
-def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None) -> str:
-    """A table of metrics, what moved, and the verdict."""
+NO_BASELINE = "There is no baseline to judge by; make eval-baseline writes it."
+
+
+def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
+    """A table of metrics, what moved, and the verdict; in its place `no_baseline` where there is none."""
     lines = [headline(scores), ""]
     lines += [
         f"{mark:4} {name:25} {value:>10} {before:>10}  {limit:12} {rows:>5}"
@@ -20,11 +23,11 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
             *table(scores, verdict, baseline),
         ]
     ]
-    lines += ["", *talked(scores), *told(verdict)]
+    lines += ["", *talked(scores), *told(verdict, no_baseline)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None) -> str:
+def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
     """The same for `$GITHUB_STEP_SUMMARY`."""
     lines = [
         f"## Evaluation: {headline(scores)}",
@@ -33,7 +36,7 @@ def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
         "|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
-    lines += ["", *(f"- {_escaped(line)}" for line in (*talked(scores), *told(verdict)))]
+    lines += ["", *(f"- {_escaped(line)}" for line in (*talked(scores), *told(verdict, no_baseline)))]
     for tag, values in scores.tagged().items():
         lines += ["", *_breakdown(scores, tag, values)]
     return "\n".join(lines) + "\n"
@@ -70,10 +73,10 @@ def talked(scores: Scores) -> Iterator[str]:
             yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
 
 
-def told(verdict: Verdict | None) -> Iterator[str]:
+def told(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
     """The verdict in lines."""
     if verdict is None:
-        yield "There is no baseline to judge by; make eval-baseline writes it."
+        yield no_baseline
         return
     for failure in verdict.failures:
         yield f"FAIL {failure.metric} {failure.message}"

@@ -4,9 +4,9 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from evals.errors import BadDataset
 
@@ -40,6 +40,9 @@ class Expectations:
 
     must_decline: bool | None = None
     """Whether the answer must say that the documents do not tell; false: it must not."""
+
+    declines_with: tuple[str, ...] = ()
+    """Wordings that are a refusal too, besides the usual English ones."""
 
     guidelines: tuple[str, ...] = ()
     """For judges: sentences the answer must obey."""
@@ -78,6 +81,11 @@ class Row:
     def question(self) -> str:
         """What the user said last."""
         return self.questions[-1]
+
+    def declining_with(self, wordings: tuple[str, ...]) -> Self:
+        """The same row, to which these wordings are a refusal too."""
+        known = replace(self.expectations, declines_with=(*self.expectations.declines_with, *wordings))
+        return replace(self, expectations=known)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -126,7 +134,7 @@ def read_row(line: str, where: str) -> Row:
     expected = reader.object(
         row.get("expectations", {}),
         "expectations",
-        {"facts", "documents", "tool_calls", "must_decline", "guidelines", "forbidden"},
+        {"facts", "documents", "tool_calls", "must_decline", "declines_with", "guidelines", "forbidden"},
     )
     return Row(
         id=reader.text(row.get("id"), "id"),
@@ -137,6 +145,7 @@ def read_row(line: str, where: str) -> Row:
             documents=reader.groups(expected, "documents"),
             tool_calls=reader.calls(expected),
             must_decline=reader.flag(expected, "must_decline"),
+            declines_with=tuple(reader.texts(expected.get("declines_with", []), "expectations.declines_with")),
             guidelines=tuple(reader.texts(expected.get("guidelines", []), "expectations.guidelines")),
             forbidden=tuple(reader.texts(expected.get("forbidden", []), "expectations.forbidden")),
         ),

@@ -1,7 +1,7 @@
 """What the answer says: the facts, or that the documents do not tell."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from evals.records import Record
 from evals.rows import Row
@@ -9,6 +9,7 @@ from evals.rows import Row
 DECLINED = re.compile(
     r"\b(?:documents?|documentation|docs|passages?)\b[^.?!]{0,40}\b(?:do|does|did)(?: not|n't) "
     r"(?:answer|say|mention|state|contain|provide|specify|cover|tell|include|give)"
+    r"|\b(?:did not|didn't) find (?:this|that|it|an answer|anything|any|the answer)\b"
     r"|\b(?:do not|don't) know\b|\b(?:cannot|can't|could not|couldn't) (?:answer|find)\b"
     r"|\b(?:is|are) not (?:answered|mentioned|stated|specified|covered) (?:by|in) the ",
     re.I,
@@ -61,22 +62,35 @@ def stands_in(fact: str, text: str) -> bool:
 
 def declines(row: Row, record: Record) -> Mapping[str, float | None]:
     """`declined_when_must`, and `answered_when_must`: something else than a refusal was said."""
-    must = row.expectations.must_decline
+    must, text = row.expectations.must_decline, record.last.answer
+    says_no = declined(text, row.expectations.declines_with)
     return {
-        "declined_when_must": None
-        if must is not True
-        else float(is_answered(row, record) and declined(record.last.answer)),
+        "declined_when_must": None if must is not True else float(is_answered(row, record) and says_no),
         "answered_when_must": None
         if must is not False
-        else float(is_answered(row, record) and bool(record.last.answer.strip()) and not declined(record.last.answer)),
+        else float(is_answered(row, record) and bool(text.strip()) and not says_no),
     }
 
 
-def declined(text: str) -> bool:
-    """Whether the answer says that the documents do not tell, and nothing else."""
-    text = text.replace("\u2019", "'")
+def declined(text: str, wordings: Sequence[str] = ()) -> bool:
+    """Whether the answer says that the documents do not tell, in the usual English or in one of these wordings in any
+    case, and nothing else: but for the wording it is short, and no "but" or "however" follows it."""
+    text = _plain(text)
+    for wording in map(_plain, wordings):
+        place = text.find(wording)
+        if place >= 0 and _is_all(text, place + len(wording), LONGEST_DECLINE + len(wording)):
+            return True
     found = DECLINED.search(text)
-    return found is not None and len(text) < LONGEST_DECLINE and not AND_YET.search(text, found.end())
+    return found is not None and _is_all(text, found.end(), LONGEST_DECLINE)
+
+
+def _is_all(text: str, end: int, longest: int) -> bool:
+    return len(text) < longest and not AND_YET.search(text, end)
+
+
+def _plain(text: str) -> str:
+    """In small letters, with plain apostrophes and single blanks."""
+    return " ".join(text.replace("\u2019", "'").casefold().split())
 
 
 def is_answered(row: Row, record: Record) -> bool:

@@ -4,6 +4,8 @@ One service over the scripted model serves the flagship and its mutants; the sma
 """
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evals.__main__ import main
+from evals.__main__ import main, parser, plan_of
 from evals.baseline import made
 from evals.evaluation import DATASETS, Evaluation, Plan, evaluate, rewrite_baseline, write
 from evals.gate import Verdict, judged
@@ -107,11 +109,62 @@ def at(agent: Agent, folder: Path) -> list[str]:
     return ["--url", agent.url, "--model", "scripted", "--out", str(folder)]
 
 
-def test_without_a_baseline_the_gate_is_not_open(
+def test_a_first_evaluation_ends_well_and_says_the_whole_command_that_makes_its_baseline(
     agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*at(agent, tmp_path), "--rows", "2", "--baseline", str(tmp_path / "none.json")]) == 1
-    assert "make eval-baseline writes it" in capsys.readouterr().out
+    dataset = tmp_path / "my shop.jsonl"
+    dataset.write_text("".join(SMOKE.read_text().splitlines(keepends=True)[:2]))
+    baseline = tmp_path / "none.json"
+    flags = [*at(agent, tmp_path), "--dataset", str(dataset), "--baseline", str(baseline), "--declines-with", "No idea"]
+
+    assert main(flags) == 0
+    said = capsys.readouterr().out
+    command = re.search(r"This makes one of these answers: python -m evals (.*)$", said, re.M)
+    assert command is not None, said
+    assert f"'{dataset}'" in command[1]
+    (report,) = tmp_path.glob("my_shop-*/report.html")
+    assert "python -m evals baseline" in report.read_text()
+    # Copied as it stands, it does what it says.
+    assert main(shlex.split(command[1])) == 0
+    assert baseline.exists()
+    assert main(flags) == 0
+    assert "The gate is open." in capsys.readouterr().out
+
+
+def test_the_command_for_a_baseline_is_that_of_make_and_shows_no_password(tmp_path: Path) -> None:
+    flags = [
+        "run",
+        "--graph",
+        "mine",
+        "--model",
+        "local",
+        "--dataset",
+        "shop.jsonl",
+        "--declines-with",
+        "Do not say|Ask",
+    ]
+    assert command_of(*flags) == (
+        "make eval-baseline DATASET=shop.jsonl MODEL=local GRAPH=mine DECLINES_WITH='Do not say|Ask'"
+    )
+    assert command_of("run") == "make eval-baseline"
+    assert command_of("run", "--url", "https://bob:hunter2@host/a") == "make eval-baseline URL=https://host/a"
+
+
+def command_of(*flags: str) -> str:
+    return plan_of(parser().parse_args(flags)).to_baseline
+
+
+def test_a_first_evaluation_that_reached_nothing_does_not_end_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with serving(broken) as url:
+        to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
+        assert main(["run", *to]) == 1
+    assert "these answers are none: 18 rows got no response" in capsys.readouterr().out
 
 
 def test_the_command_ends_with_0_when_the_gate_is_open_and_1_when_it_is_shut(
@@ -184,6 +237,10 @@ def test_what_reached_nothing_is_no_baseline(tmp_path: Path, capsys: pytest.Capt
         (["--url", "http://[::1"], "give it as http"),
         (["--conversations", "2"], "give JUDGE too"),
         (["--half", "tuning"], "half=tuning"),
+        (["--graph", "asistant"], "no graph named 'asistant'; give GRAPH as one of: assistant, supervisor, starter, "),
+        (["--model", "locl"], "'locl' is no model; give MODEL as scripted, local, or"),
+        (["--model", "databricks:"], "'databricks:' is no model"),
+        (["--dataset", "smoek"], "give DATASET as one of: docs, smoke"),
     ],
 )
 def test_what_cannot_be_judged_is_said_before_anything_starts(
@@ -191,6 +248,23 @@ def test_what_cannot_be_judged_is_said_before_anything_starts(
 ) -> None:
     assert main(["run", *flags]) == 2
     assert said in capsys.readouterr().err
+    assert main(["baseline", *flags]) == 2
+
+
+@pytest.mark.parametrize("flags", [["--half", "tunning"], ["--rows", "0"], ["--rows", "ten"], ["--mutation", "none"]])
+def test_what_is_no_choice_is_refused_with_the_choices(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", *flags])
+    assert ended.value.code == 2
+    assert flags[1] in capsys.readouterr().err
+
+
+def test_a_wrong_graph_of_an_agent_elsewhere_is_refused_with_those_it_has(
+    agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*at(agent, tmp_path), "--graph", "asistant"]) == 2
+    assert "give GRAPH as one of: assistant" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_flags_behind_graph_agent_eval_are_the_evaluation_s() -> None:

@@ -156,3 +156,38 @@ def test_without_errors_and_changes_all_rows_are_closed() -> None:
     # Its answer failed, and so it is not among the others.
     assert "Rows with errors (1)" in page.text
     assert "failed: Which port? Which port?" in page.text
+
+
+def test_failing_rows_are_marked_and_open_without_a_baseline_too() -> None:
+    rows = {"wrong": {"facts_covered": 0.5, "mrr": 0.5}, "lost": {"mrr": 0.0}, "right": {"facts_covered": 1.0}}
+    pairs = [asked(name, "Which port?") for name in rows]
+    for _, record in pairs:
+        record.turns[-1].status, record.turns[-1].error = "completed", None
+    scores = Scores(run=RUN, rows={name: RowScore(digest="d", tags={}, values=dict(v)) for name, v in rows.items()})
+    found = Page(page(scores, None, None, rows=[row for row, _ in pairs], records=[record for _, record in pairs]))
+    assert "Failing rows (2)" in found.text
+    assert "(fails facts_covered)" in found.text
+    assert "(fails mrr)" in found.text
+    assert [("open" in one, one.get("class")) for one in found.all("details")] == [
+        (True, "failing"),
+        (True, "failing"),
+        (False, None),
+    ]
+
+
+def test_a_bar_without_a_ceiling_is_no_verdict() -> None:
+    values = {"a": {"facts_covered": 1.0, "seconds": 2.0}}
+    bars = [one for one in shown(values, values).all("rect") if "fill" in str(one.get("class"))]
+    # Seconds are not in the baseline, which shuts the gate: no reason to paint two of four bars as too slow.
+    assert {"fill plain"} == {str(one["class"]) for one in bars if one["width"] == "220"} - {"fill"}
+    kept = {"a": {"facts_covered": 1.0}}
+    assert not [one for one in shown(kept, kept).all("rect") if one.get("class") == "fill plain"]
+
+
+def test_a_page_without_a_baseline_says_the_command_and_not_that_something_is_wrong() -> None:
+    scores = Scores(run=RUN, rows={})
+    found = Page(
+        page(scores, None, None, rows=[], records=[], no_baseline="This makes one: make eval-baseline GRAPH=m")
+    )
+    assert "make eval-baseline GRAPH=m" in found.text
+    assert [one["class"] for one in found.all("div") if "verdict" in str(one.get("class"))] == ["verdict"]

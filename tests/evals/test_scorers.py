@@ -99,6 +99,49 @@ def test_a_refusal_is_right_only_where_it_must_be(text: str, declines: bool) -> 
     assert figure("answered_when_must", asked(must_decline=False), answered(text)) == float(not declines)
 
 
+OWN = "Our policies do not say; please ask support@shop.example."
+
+
+@pytest.mark.parametrize(
+    ("text", "wordings", "declines"),
+    [
+        (OWN, ["Our policies do not say"], True),
+        ("our  POLICIES do not\nsay.", ["Our policies do not say"], True),
+        (OWN, [], False),
+        (OWN, ["I cannot help"], False),
+        ("Das steht nicht in den Unterlagen.", ["steht nicht in den Unterlagen"], True),
+        (
+            "\u305d\u308c\u306f\u308f\u304b\u308a\u307e\u305b\u3093\u3002",
+            ["\u308f\u304b\u308a\u307e\u305b\u3093"],
+            True,
+        ),
+        ("Our policies don\u2019t say.", ["Our policies don't say"], True),
+        ("The documents do not answer this.", ["Our policies do not say"], True),
+        # A refusal that answers all the same is none.
+        ("Our policies do not say, but typically it is 30 days.", ["Our policies do not say"], False),
+        (
+            "Our policies do not say. " + "It is typically thirty days everywhere. " * 8,
+            ["Our policies do not say"],
+            False,
+        ),
+        ("It is 45 days.", ["Our policies do not say"], False),
+    ],
+)
+def test_a_graph_may_decline_in_words_of_its_own(text: str, wordings: list[str], declines: bool) -> None:
+    must, may_not = (asked(must_decline=flag, declines_with=wordings) for flag in (True, False))
+    assert figure("declined_when_must", must, answered(text)) == float(declines)
+    assert figure("answered_when_must", may_not, answered(text)) == float(not declines)
+    # The same for all rows of a run.
+    by_run = asked(must_decline=True).declining_with(tuple(wordings))
+    assert figure("declined_when_must", by_run, answered(text)) == float(declines)
+    assert by_run.digest == asked(must_decline=True).digest
+
+
+def test_the_words_of_the_shipped_starters_are_refusals() -> None:
+    for text in ("The documents do not answer this.", "I did not find this in the documents."):
+        assert figure("declined_when_must", asked(must_decline=True), answered(text)) == 1
+
+
 def test_an_answer_that_is_not_there_is_no_answer_and_no_refusal() -> None:
     assert figure("declined_when_must", asked(must_decline=True), answered("")) == 0
     assert figure("answered_when_must", asked(must_decline=False), answered("")) == 0
