@@ -179,7 +179,7 @@ def test_a_bar_without_a_ceiling_is_no_verdict() -> None:
     values = {"a": {"facts_covered": 1.0, "seconds": 2.0}}
     bars = [one for one in shown(values, values).all("rect") if "fill" in str(one.get("class"))]
     # Seconds are not in the baseline, which shuts the gate: no reason to paint two of four bars as too slow.
-    assert {"fill plain"} == {str(one["class"]) for one in bars if one["width"] == "220"} - {"fill"}
+    assert {"fill plain"} == {str(one["class"]) for one in bars if one["width"] == "220.0"} - {"fill"}
     kept = {"a": {"facts_covered": 1.0}}
     assert not [one for one in shown(kept, kept).all("rect") if one.get("class") == "fill plain"]
 
