@@ -1190,7 +1190,7 @@ def test_a_dry_run_without_an_account_does_all_that_needs_none_and_says_what_nee
         "  variable 'experiment' of databricks.yml has no value; set BUNDLE_VAR_experiment",
         "  whether it is there, and yours to give to an app: model: serving endpoint local-model",
         "  whether it is there, and yours to give to an app: index: uc securable main.docs.project",
-        "  whether it is there, and yours to give to an app: experiment: experiment experiment",
+        "  whether it is there, and yours to give to an app: experiment: experiment unset",
         "  whether the app shop-dev exists and you may manage it, and what of it would change",
         "  then: uploading, deploying, one question to the app, and its permissions",
         "dry run: nothing was changed",

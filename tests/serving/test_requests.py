@@ -148,10 +148,11 @@ async def test_another_method_says_which_is_served(service: Service, method: str
 
 async def test_health_ready_and_info_say_what_runs(service: Service) -> None:
     async with service.client() as client:
-        assert (await client.get("/health")).json() == {"status": "ok"}
+        assert (await client.get("/health")).json() == {"status": "healthy"}
         assert (await client.get("/ready")).json() == {"status": "ready"}
         info = (await client.get("/agent/info")).json()
     assert (info["name"], info["use_case"], info["agent_api"]) == ("plain", "agent", "responses")
+    assert info["default_graph"] == "plain"
     assert info["graphs"][1] == {"name": "team", "description": "Looks things up with others."}
 
 

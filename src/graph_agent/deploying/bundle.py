@@ -198,7 +198,7 @@ def _look_up(
         value = environ.get(f"BUNDLE_VAR_{name}") or (variables[name] or {}).get("default")
         if value is None:
             note(UnsetVariable(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference))
-            value = name
+            value = "unset"
         return value if isinstance(value, dict | list) else str(value)
 
     return look_up

@@ -57,7 +57,13 @@ def create_app(
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     tokenless = settings.bearer_token is None and not on_apps(environ)
-    endpoints = Endpoints(settings=settings, identity=identity, gate=gate, pages_may_ask=not tokenless)
+    endpoints = Endpoints(
+        settings=settings,
+        identity=identity,
+        gate=gate,
+        pages_may_ask=not tokenless,
+        app_name=environ.get("DATABRICKS_APP_NAME"),
+    )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -94,9 +94,12 @@ class Gate:
 class Endpoints:
     """One method per address."""
 
-    def __init__(self, *, settings: Settings, identity: Identity, gate: Gate, pages_may_ask: bool) -> None:
+    def __init__(
+        self, *, settings: Settings, identity: Identity, gate: Gate, pages_may_ask: bool, app_name: str | None = None
+    ) -> None:
         self._settings = settings
         self._pages_may_ask = pages_may_ask
+        self._app_name = app_name
         self._identity = identity
         self._gate = gate
         self._slots = RunSlots(settings.max_runs)
@@ -129,8 +132,8 @@ class Endpoints:
             run.interrupt(_stopping())
 
     async def health(self, request: Request) -> Response:
-        """The process answers; says nothing about graphs."""
-        return JSONResponse({"status": "ok"})
+        """The process answers, in the words of MLflow's AgentServer; says nothing about graphs."""
+        return JSONResponse({"status": "healthy"})
 
     async def ready(self, request: Request) -> Response:
         """200 while runs can start, 503 before and after."""
@@ -147,10 +150,12 @@ class Endpoints:
         graphs = [{"name": spec.name, "description": spec.description} for spec in service.catalog.specs]
         return JSONResponse(
             {
-                "name": service.catalog.default,
+                # As AgentServer does: the app's name where there is an app.
+                "name": self._app_name or service.catalog.default,
                 "use_case": "agent",
                 "agent_api": "responses",
                 "mlflow_version": version("mlflow"),
+                "default_graph": service.catalog.default,
                 "graphs": graphs,
             }
         )
