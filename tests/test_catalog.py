@@ -372,3 +372,41 @@ async def test_many_requests_after_an_edit_load_it_once(folder: Folder, tmp_path
         for _ in range(10):
             group.start_soon(opened.get, "mine")
     assert count.read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "class State(TypedDict):\n    question: str\nbuilder = StateGraph(State)",
+            "its state State has no `messages`",
+        ),
+        (
+            "class Question(TypedDict):\n    question: str\nbuilder = StateGraph(MessagesState, input_schema=Question)",
+            "its input schema Question has no `messages`",
+        ),
+    ],
+    ids=["state", "input"],
+)
+@pytest.mark.parametrize("compiled", ["builder", "builder.compile()"])
+async def test_a_state_without_messages_is_refused_at_start(
+    folder: Folder, body: str, words: str, compiled: str
+) -> None:
+    nodes = "builder.add_node('answer', lambda state: {})\nbuilder.add_edge(START, 'answer')\n"
+    manifest = folder(bare=f"from typing import TypedDict\n{body}\n{nodes}graph = {compiled}\n")
+    with pytest.raises(GraphNotLoaded, match=words):
+        await catalog(manifest)
+
+
+async def test_a_graph_of_the_functional_api_has_no_state_to_lack_messages(folder: Folder) -> None:
+    manifest = folder(
+        works="""
+        from langgraph.func import entrypoint
+
+
+        @entrypoint()
+        def graph(given):
+            return {"messages": [AIMessage("It works.")]}
+        """
+    )
+    assert await said(await catalog(manifest)) == "It works."

@@ -24,6 +24,7 @@ from langgraph.pregel import Pregel
 from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.factories import Factories
 from graph_agent.faults import describe, shown_in_dev
+from graph_agent.servable import servable
 
 logger = logging.getLogger(__name__)
 
@@ -213,29 +214,12 @@ class Catalog:
             raise GraphNotLoaded(
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
             ) from None
-        return _checked(spec, graph)
+        return servable(graph, name=spec.name, variable=spec.variable)
 
 
 async def _warm(one: Any) -> None:
     # Called in here: a `warm` that takes arguments is a stranger's, and raises before anything is awaited.
     await one.warm()
-
-
-def _checked(spec: GraphSpec, graph: Any) -> Graph:
-    if isinstance(graph, StateGraph):
-        graph = graph.compile()
-    if not isinstance(graph, Pregel):
-        raise GraphNotLoaded(
-            f"graph {spec.name!r}: {spec.variable} is a {type(graph).__name__}, not a compiled LangGraph graph",
-            param=spec.name,
-        )
-    if graph.checkpointer not in (None, False):
-        raise GraphNotLoaded(
-            f"graph {spec.name!r} is compiled with a checkpointer of its own; export builder.compile() without one: "
-            "the service and LangGraph Studio each attach theirs",
-            param=spec.name,
-        )
-    return graph
 
 
 def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:

@@ -11,6 +11,14 @@ def test_plain_values_are_written_as_they_are() -> None:
     assert json.loads(encode(value)) == value
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\r", "\n"])
+@pytest.mark.parametrize("beside", ["", "\ud83d", "\u2019"])
+def test_no_reader_of_lines_finds_a_line_end_in_what_is_written(end: str, beside: str) -> None:
+    written = encode({f"a{end}b": [f"{end}{beside}{end}"]}).decode()
+    assert written.splitlines() == [written]
+    assert json.loads(written) == {f"a{end}b": [f"{end}{beside}{end}".replace("\ud83d", "\ufffd")]}
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

@@ -12,13 +12,25 @@ DEEPEST = 100
 LARGEST = 2**63
 
 
+LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+"""Characters that JSON allows in a string and that many readers of lines take for a line's end: an event would be torn
+in two. JSON has none of them outside strings."""
+
+
 def encode(value: Any) -> bytes:
-    """The value as UTF-8 JSON. An object JSON has no words for is written as its type: its `repr` may hold anything."""
+    """The value as UTF-8 JSON on one line, whatever a reader takes for a line's end.
+
+    An object JSON has no words for is written as its type: its `repr` may hold anything.
+    """
     try:
-        return orjson.dumps(value, default=_plain, option=OPTIONS)
+        written = orjson.dumps(value, default=_plain, option=OPTIONS)
     except (TypeError, ValueError, RecursionError):
         # Half of a surrogate pair, an integer beyond 64 bits, a structure that holds itself: rare, so not looked for.
-        return orjson.dumps(_writable(value, DEEPEST), option=OPTIONS)
+        written = orjson.dumps(_writable(value, DEEPEST), option=OPTIONS)
+    if b"\xe2\x80" in written or b"\xc2\x85" in written:
+        for character, escape in LINE_ENDS:
+            written = written.replace(character, escape)
+    return written
 
 
 def _plain(value: Any) -> Any:
