@@ -7,14 +7,16 @@ from uuid import uuid4
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
+from langchain_core.runnables import RunnableConfig
 
+from graph_agent.allowance import with_own_ids
 from graph_agent.contract import AgentState, Source
 from graph_agent.nodes.answerable import answerable
 from graph_agent.nodes.citations import CheckedCitations, cite
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_sources import Listed, available
 
-Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
+Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 MOST_QUERY = 1_000
 """Characters of a question that is searched for as it stands."""
@@ -45,7 +47,7 @@ def make_planner(
     in `custom_outputs["warnings"]` beside the answer.
     """
 
-    async def plan(state: AgentState) -> dict[str, Any]:
+    async def plan(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
         if nothing_found is not None and results and not await _worth_answering(state, results, check):
@@ -63,7 +65,7 @@ def make_planner(
         else:
             said = await asked.ainvoke(request)
         if said.tool_calls:
-            return {"messages": [said]}
+            return {"messages": [with_own_ids(said, state["messages"], config)]}
         answer = answered(said, sources, cites=said.text.strip() != nothing_found)
         # Those of an earlier turn of the conversation must not outlive it.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):

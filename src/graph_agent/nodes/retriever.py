@@ -12,6 +12,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ToolException
 
+from graph_agent.allowance import NotRun, refused
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
 from graph_agent.faults import describe
@@ -81,7 +82,7 @@ def make_retriever(
 
     async def retrieve(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] == searched.name]
-        results = await at_once(_search(searched, call["args"], known, config) for call in calls)
+        results = await at_once(_search(searched, call, known, config) for call in calls)
         failures = [result for result in results if isinstance(result, RetrievalFailed)]
         if failures and len(failures) == len(results):
             raise failures[0]
@@ -91,7 +92,8 @@ def make_retriever(
         messages = []
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
-                logger.warning("search %s failed: %s", searched.name, describe(result))
+                if not isinstance(result, NotRun):
+                    logger.warning("search %s failed: %s", searched.name, describe(result))
                 messages.append(_failed(call, searched.name, result))
                 continue
             result = [(document, score) for document, score in result if score is None or score >= min_score]
@@ -106,8 +108,11 @@ def make_retriever(
 
 
 async def _search(
-    search: Search, arguments: Mapping[str, Any], columns: Columns, config: RunnableConfig
+    search: Search, call: Any, columns: Columns, config: RunnableConfig
 ) -> Found | RetrievalFailed | ToolException:
+    if why := refused(call, config):
+        return NotRun(why)
+    arguments: Mapping[str, Any] = call["args"]
     query, filters = str(arguments.get("query") or ""), arguments.get("filters")
     started = time.time_ns()
     try:

@@ -5,8 +5,10 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END
 
+from graph_agent.allowance import with_own_ids
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import GraphFailed, RunError
 from graph_agent.nodes.citations import CheckedCitations
@@ -24,7 +26,7 @@ from graph_agent.nodes.handoff import (
 )
 from graph_agent.nodes.planner import answered, requested_calls
 
-Node = Callable[[AgentState], Awaitable[dict[str, Any]]]
+Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 SUPERVISOR = "supervisor"
 """The name of the supervisor's node."""
@@ -52,7 +54,7 @@ def make_supervisor(
     by_name = {agent.name: agent for agent in agents}
     tools = [agent.schema for agent in agents]
 
-    async def supervise(state: AgentState) -> dict[str, Any]:
+    async def supervise(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         messages = state["messages"]
         done = rounds_of(messages)
         if done and (failure := _failure_of_all(messages, done[-1])):
@@ -65,6 +67,7 @@ def make_supervisor(
         # With what it called in vain: unaware of the refusal it would call the same again.
         shown = only_calls(messages, is_handoff, ids=refused_of(messages))
         said = await asked.ainvoke([SystemMessage(prompt), *shown])
+        said = with_own_ids(said, messages, config)
         if last and said.tool_calls:
             # An endpoint that heeds no `none`: what the agents said is the answer then.
             said = AIMessage(said.text or _told(messages), id=said.id)

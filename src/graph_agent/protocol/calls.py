@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.types import Command
 
 from graph_agent.contract import NOT_RUN
 from graph_agent.protocol import events
@@ -83,11 +84,16 @@ class Calls:
         if self._prefix == "mcp_call":
             yield from self._open_mcp_call(call)
 
-    def finished(self, ns: Namespace, call_id: str, output: Any) -> None:
-        """A tool has returned; its result may come with what a node returns, and may not."""
+    def finished(self, ns: Namespace, call_id: str, output: Any) -> Iterator[Event]:
+        """A tool has returned. Its result comes with what a node returns, but for one that travels in a `Send`."""
         call = self._find(ns, call_id, None, lambda one: one.finished is None)
-        if call is not None:
-            call.finished = output if output is not None else NO_RESULT
+        if call is None:
+            return
+        call.finished = output if output is not None else NO_RESULT
+        if isinstance(output, Command) and call.asked.provider_id not in _answered_by(messages_in(output.update)):
+            result = _result_in(call)
+            if result is not None:
+                yield from self.answered(result, ns)
 
     def answered(self, message: ToolMessage, ns: Namespace) -> Iterator[Event]:
         """A tool's result; one of a call nobody asked for in this run is left out."""
@@ -183,6 +189,10 @@ class Calls:
 
 def _arguments(asked: Asked) -> str:
     return redact(json.dumps(asked.args, ensure_ascii=False, skipkeys=True, default=str))
+
+
+def _answered_by(messages: Iterable[BaseMessage]) -> set[str]:
+    return {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
 
 
 def _result_in(call: _Call) -> ToolMessage | None:

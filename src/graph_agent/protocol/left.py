@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage, convert_to_messages
 from langgraph.types import Command, Overwrite, Send
 from pydantic_core import to_jsonable_python
 
@@ -107,7 +107,11 @@ class Left:
                 break
             if isinstance(message, AIMessage) and not message.tool_calls and spoken_by(message).whole.strip():
                 return message
-        return None if self.structured is None or self.requested else self._in_schema()
+        if self.structured is not None and not self.requested:
+            return self._in_schema()
+        last = self.messages[-1] if self.messages else None
+        # Some teams pass an agent's words on as a person's.
+        return AIMessage(last.content) if isinstance(last, HumanMessage) else None
 
     def _in_schema(self) -> AIMessage:
         return AIMessage(written_as_json(self.structured))

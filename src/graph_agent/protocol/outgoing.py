@@ -21,7 +21,7 @@ from graph_agent.protocol import events
 from graph_agent.protocol.asked import Namespace
 from graph_agent.protocol.calls import CUT_OFF, Calls, InputsOf
 from graph_agent.protocol.dialects import Dialect
-from graph_agent.protocol.endings import SENTENCES, Ending
+from graph_agent.protocol.endings import SENTENCES, Ending, ending_of
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.left import Left, messages_in, updates_in
 from graph_agent.protocol.output import Output
@@ -123,6 +123,9 @@ class Translator:
         left = Left.read(self._state, self._known)
         requested = left.requested if self._state is not None else self._last_request
         if requested is not None and self._calls.await_answers(requested):
+            if ending := ending_of(requested.response_metadata):
+                yield from self.cut_off(ending, usage)
+                return
             yield from self._speech.show_aside(requested)
         yield from self._calls.finish(requested)
         ending = yield from self._speech.finish(self._answer_of(left), removed=self._removed(left))
@@ -224,7 +227,7 @@ class Translator:
         if data["event"] == "tool-started":
             return self._calls.started(ns, call_id, data.get("input"))
         if data["event"] == "tool-finished":
-            self._calls.finished(ns, call_id, data.get("output"))
+            return self._calls.finished(ns, call_id, data.get("output"))
         return iter(())
 
     # -- what the graph left ------------------------------------------------------------------------------------

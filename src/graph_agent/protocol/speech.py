@@ -79,7 +79,7 @@ class Speech:
     ) -> Iterator[Event]:
         text = self._open.get(run)
         if text is not None and text.declared != phase and phase is not None:
-            yield from self._close(run, None)
+            yield from self._close(run, None, "completed")
             text = None
         if text is None:
             text = yield from self._begin(run, message_id, phase)
@@ -223,8 +223,8 @@ class Speech:
     def break_off(self) -> Iterator[Event]:
         """Close what is open as it stands."""
         yield from self._thoughts.close_all()
-        for run in list(self._open):
-            yield from self._close(run, None)
+        for run, text in list(self._open.items()):
+            yield from self._close(run, None, "incomplete" if text.ending else None)
 
     def _decide(self, answer: AIMessage) -> None:
         said = spoken_by(answer).whole

@@ -13,6 +13,7 @@ class Spent(Tally):
     """Tokens of one model call."""
 
     chunks: int = 0
+    spoke: bool = False
     ended: bool = False
     within: list["Spent"] = field(default_factory=list)
     """Calls of models that this one wraps."""
@@ -55,14 +56,16 @@ class Meter:
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._calls
 
-    def is_under_way(self, run_id: UUID) -> bool:
-        """Whether that call goes on."""
-        return run_id in self._calls and not self._calls[run_id].ended
+    def is_silent(self, run_id: UUID) -> bool:
+        """Whether that call goes on, and nothing of it was heard."""
+        call = self._calls.get(run_id)
+        return call is not None and not call.ended and not call.spoke
 
     def heard(self, run_id: UUID, usage: Any, *, chunks: int, wrapped: bool) -> None:
         """A chunk of its message."""
         call = self._calls[run_id]
         before = call.written
+        call.spoke = True
         call.chunks += chunks
         if usage:
             call.add(usage)

@@ -6,7 +6,7 @@ as an error: the call stands in the message, and its result says what was wrong.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -62,7 +62,7 @@ class UnfitCalls:
                 self._mend(message, broken)
         ending = ending_of(message.response_metadata) if message.tool_calls else None
         if ending is not None:
-            self._cut |= {call["id"]: ending for call in message.tool_calls if call["id"]}
+            self._cut |= {call["id"] or "": ending for call in message.tool_calls}
 
     def _mend(self, message: AIMessage, broken: Any) -> None:
         if not broken["name"]:
@@ -74,9 +74,14 @@ class UnfitCalls:
         message.tool_calls = [*message.tool_calls, call]
         message.invalid_tool_calls = [one for one in message.invalid_tool_calls if one is not broken]
 
+    def renamed(self, ids: Mapping[str, str]) -> None:
+        """Calls got other ids than their model gave them."""
+        self._cut |= {new: self._cut[old] for old, new in ids.items() if old in self._cut}
+        self._broken |= {new for old, new in ids.items() if old in self._broken}
+
     def cut(self, call_id: str | None) -> Ending | None:
         """What ended the model while it wrote that call."""
-        return self._cut.get(call_id or "")
+        return None if call_id is None else self._cut.get(call_id)
 
     def why(self, call_id: str | None, name: str, inputs: Any) -> str | None:
         """Why that call must not be run; nothing if it may."""

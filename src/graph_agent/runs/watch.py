@@ -52,7 +52,7 @@ class RunWatch(ToolFaults, Allowance):
         self._calls = itertools.count(1)
         self._refused = False
         self._asked_in_vain = 0
-        self._wrapped: set[UUID] = set()
+        self._wrapped: dict[UUID, UUID] = {}
         self._inputs: dict[UUID, Mapping[str, Any]] = {}
         self._results: dict[int, tuple[ToolMessage, Mapping[str, Any]]] = {}
         self._structured: set[UUID] = set()
@@ -132,6 +132,10 @@ class RunWatch(ToolFaults, Allowance):
         """Why this call must not be run; nothing if it may."""
         return self._why_not(call_id, name, None, private=self._audience.is_private(parent_run_id))
 
+    def renamed(self, ids: Mapping[str, str]) -> None:
+        """Calls got other ids than their model gave them."""
+        self._unfit.renamed(ids)
+
     def _why_not(self, call_id: str | None, name: str, inputs: Any, *, private: bool) -> str | None:
         ending = self._unfit.cut(call_id)
         if ending is not None and not private:
@@ -176,9 +180,8 @@ class RunWatch(ToolFaults, Allowance):
         if structured:
             self._structured.add(run_id)
         if outer is not None:
-            self._wrapped.add(run_id)
-        else:
-            _speaking.set(run_id)
+            self._wrapped[run_id] = outer
+        _speaking.set(run_id)
         if structured or outer is not None:
             private = True
             self._audience.hide(run_id)
@@ -228,15 +231,18 @@ class RunWatch(ToolFaults, Allowance):
             self._meter.ended(run_id, [], wrapped=run_id in self._wrapped)
 
     def _wrapper(self, parent_run_id: UUID | None) -> UUID | None:
-        """The model call within which another begins: its parent, or one under way where it was not told of that."""
+        """The model call within which another begins: its parent, or one under way where it was not told of that.
+
+        One that was heard already is no wrapper of what begins now: its reader is calling another model.
+        """
         if parent_run_id is not None and parent_run_id in self._meter:
             return parent_run_id
         speaking = _speaking.get()
-        return speaking if speaking is not None and self._meter.is_under_way(speaking) else None
+        return speaking if speaking is not None and self._meter.is_silent(speaking) else None
 
     def _spoke(self, run_id: UUID) -> None:
         if _speaking.get() == run_id:
-            _speaking.set(None)
+            _speaking.set(self._wrapped.get(run_id))
 
     # -- what the callbacks share -------------------------------------------------------------------------------
 
