@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from graph_agent.serving.server import Server
 from graph_agent.serving.workers import listening_socket
 
 
@@ -15,7 +17,9 @@ from graph_agent.serving.workers import listening_socket
 def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     """The app's URL while it runs; a free port unless one is named."""
     listener = listening_socket("127.0.0.1", port)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    # Graphs need the threads that our own server gives their nodes; a stand-in needs none.
+    kind = Server if isinstance(app, Starlette) and hasattr(app.state, "nodes") else uvicorn.Server
+    server = kind(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

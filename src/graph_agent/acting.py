@@ -1,7 +1,7 @@
 """On whose behalf a run acts on Databricks: the one place a caller's token lives.
 
 It is a context variable, so that it follows a run into its tasks and threads and nowhere else: not into the graph's
-configuration (LangGraph writes that into checkpoints), its state, a span or a log.
+configuration (LangGraph writes that into checkpoints), its state, a span or a log. It ends with the run.
 """
 
 import base64
@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph_agent.errors import Unauthenticated
+from graph_agent.lifetime import lifetime_here
 from graph_agent.redaction import hiding
 
 NO_USER = (
     "this call acts for the calling user, and the request carried no user token: call the app through its Databricks "
     "Apps address, with user authorization switched on for it"
 )
+OVER = "this call acts for the calling user, and the run that it belonged to has ended"
 EXPIRED = "the user's token has expired: sign in again, or fetch a new token, and repeat the request"
 
 
@@ -60,11 +62,14 @@ def user_token() -> UserToken:
     """The token of the user this run acts for.
 
     Raises:
-        Unauthenticated: there is none, or it has expired. The app's identity never stands in.
+        Unauthenticated: there is none, it has expired, or the run has ended and this is a task or a thread that it left
+            behind. The app's identity never stands in.
     """
-    token = _TOKEN.get()
+    token, lifetime = _TOKEN.get(), lifetime_here()
     if token is None:
         raise Unauthenticated(NO_USER)
+    if lifetime is not None and lifetime.over:
+        raise Unauthenticated(OVER)
     if token.expired():
         raise Unauthenticated(EXPIRED)
     return token

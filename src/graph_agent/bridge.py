@@ -13,12 +13,17 @@ from contextlib import aclosing
 from functools import cache
 from typing import Any, TypeVar
 
+from graph_agent.threads import GraphLoop, NodeThreads
+
 T = TypeVar("T")
 
 WAITING_MOST = 64
 """Values that may wait for a slow consumer before the producer is held back."""
 
 FULL_SECONDS = 0.01
+
+NODE_THREADS = 128
+"""For synchronous nodes, as many as a service with 32 runs has."""
 
 
 class _End:
@@ -31,7 +36,8 @@ class _End:
 @cache
 def shared_loop() -> asyncio.AbstractEventLoop:
     """The process's loop for synchronous callers, started on first use."""
-    loop = asyncio.new_event_loop()
+    loop = GraphLoop()
+    loop.set_default_executor(NodeThreads(NODE_THREADS))
     threading.Thread(target=loop.run_forever, name="graph-agent-loop", daemon=True).start()
     return loop
 

@@ -25,6 +25,7 @@ from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGrap
 from graph_agent.factories import Factories
 from graph_agent.faults import describe, shown_in_dev
 from graph_agent.servable import servable
+from graph_agent.threads import in_own_thread
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class Catalog:
         return self._graphs[name]
 
     async def _refresh(self, spec: GraphSpec) -> None:
-        now = await asyncio.to_thread(_modified, spec.path.parent)
+        now = await in_own_thread(_modified, spec.path.parent)
         if now == self._seen[spec.name]:
             return
         self._seen[spec.name] = now
@@ -196,7 +197,7 @@ class Catalog:
             logger.error(said, error.message, extra=shown_in_dev(error.__cause__ or error))
 
     async def _load(self, spec: GraphSpec) -> Graph:
-        module = self._modules[spec.name] = await asyncio.to_thread(_import, spec, self._folders)
+        module = self._modules[spec.name] = await in_own_thread(_import, spec, self._folders)
         try:
             made = getattr(module, spec.variable)
         except AttributeError:

@@ -21,6 +21,7 @@
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
+    │   └── NoThreadFree             503  synchronous nodes that never return hold every thread
     ├── ServiceStopping              503  the service is shutting down
     ├── ConfigurationError           start-up: what to change is in the message
     │   ├── BadSetting
@@ -223,6 +224,10 @@ class NotReady(AgentError):
     status = 503
     code = "not_ready"
     retry_after = 5
+
+
+class NoThreadFree(NotReady):
+    """Synchronous nodes of runs that have ended hold every thread that such a node could run in."""
 
 
 class ServiceStopping(AgentError):

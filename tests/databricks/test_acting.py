@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import contextlib
+import inspect
 import json
 import logging
 import time
@@ -10,12 +12,15 @@ from typing import Any
 
 import httpx
 import pytest
+from langgraph.graph import MessagesState
 from tests.databricks.conftest import USERS
 from tests.databricks.service import forwarded, service_here, text_of
+from tests.runs.running import a_run, chain, events_of
 from tests.standin.server import StandIn
 
 from graph_agent.acting import UserToken, acting_for, user_token
 from graph_agent.errors import Unauthenticated
+from graph_agent.settings import Budgets
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
 
@@ -232,3 +237,55 @@ async def test_a_service_open_to_strangers_says_so_at_its_start(
     async with service_here(host=host):
         pass
     assert ("anybody who can reach" in caplog.text) is warned
+
+
+async def test_what_a_run_left_behind_acts_for_nobody_once_it_has_ended() -> None:
+    left: list[Any] = []
+    told: list[str] = []
+    until = asyncio.Event()
+
+    async def later() -> None:
+        told.append(user_token().value)
+        await until.wait()
+        for ask in (user_token, lambda: asyncio.to_thread(user_token)):
+            try:
+                found = ask()
+                told.append((await found if inspect.isawaitable(found) else found).value)
+            except Unauthenticated as error:
+                told.append(error.message)
+
+    async def leave_behind(state: MessagesState) -> dict[str, Any]:
+        left.append(asyncio.create_task(later()))
+        await asyncio.sleep(0)
+        return {"messages": [("ai", "Done.")]}
+
+    with acting_for(UserToken("the-users-own")):
+        await events_of(chain(leave_behind))
+    until.set()
+    await left[0]
+    assert told[0] == "the-users-own"
+    assert ["has ended" in words for words in told[1:]] == [True, True]
+
+
+async def test_a_node_that_swallows_its_cancellation_acts_for_nobody_after_its_time() -> None:
+    told: list[str] = []
+    until = asyncio.Event()
+
+    async def stubborn(state: MessagesState) -> dict[str, Any]:
+        while not until.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await until.wait()
+        try:
+            told.append(user_token().value)
+        except Unauthenticated as error:
+            told.append(error.message)
+        return {"messages": [("ai", "Done.")]}
+
+    with acting_for(UserToken("the-users-own")):
+        run = a_run(chain(stubborn), budgets=Budgets(seconds=0.2))
+        run.start()
+    events = [event async for batch in run.batches(quiet_seconds=5.0) for event in batch]
+    assert events[-1]["response"]["status"] == "incomplete"
+    until.set()
+    await run.ended()
+    assert "has ended" in told[0]

@@ -1,6 +1,5 @@
 """The shared Databricks clients: one per process and identity; whose token a call carries is decided per call."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from graph_agent.errors import AgentError, BadSetting, WorkspaceUnavailable
 from graph_agent.late import IMPORTING
 from graph_agent.once import Once
 from graph_agent.settings import PREFIX, Settings
+from graph_agent.threads import in_calling_thread
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -130,9 +130,9 @@ async def sign_in() -> None:
     Raises:
         WorkspaceUnavailable: the workspace does not accept the app's credentials, or does not answer.
     """
-    client = workspace_client() if workspace_client.ready else await asyncio.to_thread(workspace_client)
+    client = workspace_client() if workspace_client.ready else await in_calling_thread(workspace_client)
     try:
-        await asyncio.to_thread(client.config.authenticate)
+        await in_calling_thread(client.config.authenticate)
     except Exception as error:
         raise WorkspaceUnavailable(NO_WORKSPACE) from error
 

@@ -23,6 +23,7 @@ from graph_agent.databricks.search_threads import SearchThreads
 from graph_agent.errors import ConfigurationError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
 from graph_agent.late import IMPORTING
 from graph_agent.nodes.tool_sources import Listed
+from graph_agent.threads import in_calling_thread
 
 if TYPE_CHECKING:
     from graph_agent.databricks.mcp_sessions import Session, Sessions
@@ -229,7 +230,7 @@ class McpTools:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             # Late and in a thread: the SDK takes a second to import.
-            sessions = await asyncio.to_thread(_sessions_class)
+            sessions = await in_calling_thread(_sessions_class)
             if loop not in self._loops:
                 opened = sessions(most=MOST_SEATS, idle_seconds=self._idle_seconds, seconds=settings().request_seconds)
                 self._loops[loop] = _Here(opened)

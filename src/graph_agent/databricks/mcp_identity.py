@@ -1,12 +1,12 @@
 """As whom an MCP server is called: whose session a request belongs to, and the headers of that session."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from graph_agent.acting import EXPIRED, user_token
 from graph_agent.databricks.clients import actor, headers_for
 from graph_agent.databricks.mcp_servers import McpServer
 from graph_agent.errors import Unauthenticated
+from graph_agent.threads import in_calling_thread
 
 
 def identity(server: McpServer) -> str:
@@ -28,7 +28,7 @@ def session_headers(server: McpServer, key: str) -> Callable[[], Awaitable[Mappi
 
         async def of_app() -> Mapping[str, str]:
             # In a thread: the app's token may have to be minted.
-            return {**await asyncio.to_thread(headers_for, "app"), **await server.extra_headers()}
+            return {**await in_calling_thread(headers_for, "app"), **await server.extra_headers()}
 
         return of_app
     # The session is this token's, and no other's can be sent in it.

@@ -1,6 +1,5 @@
 """MCP servers as a graph declares them: where each is, whose permissions its calls use, and what those must be."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -9,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from graph_agent.databricks.clients import Actor
 from graph_agent.errors import ConfigurationError
+from graph_agent.threads import in_calling_thread
 
 Kind = Literal["functions", "vector-search", "genie", "external", "custom"]
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
@@ -85,7 +85,7 @@ class McpServer:
 
     async def extra_headers(self) -> Mapping[str, str]:
         """`headers`, asked for where they are a function."""
-        return await asyncio.to_thread(self.headers) if callable(self.headers) else self.headers
+        return await in_calling_thread(self.headers) if callable(self.headers) else self.headers
 
     def tool_name(self, remote: str) -> str:
         """What the model calls a tool of it: chat endpoints take 64 characters of letters, digits, `_` and `-`."""

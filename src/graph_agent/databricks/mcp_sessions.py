@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from graph_agent.databricks.cookies import keep_none
 from graph_agent.databricks.mcp_exchange import FAILED, Exchange, ExchangeFailed, PerRequest
+from graph_agent.threads import in_calling_thread
 
 MOST_TOOLS = 256
 """Of one server; a model chooses badly among far fewer."""
@@ -146,7 +147,7 @@ class Sessions:
         async with self._lock:
             if self._http is None:
                 # In a thread: reading the certificates takes 50 ms.
-                self._http = await asyncio.to_thread(_http_client, self._seconds)
+                self._http = await in_calling_thread(_http_client, self._seconds)
         session, _ = self._open.get(key, (None, 0.0))
         if session is None or not session.alive:
             session = Session(url, self._http, headers, seconds=self._seconds)

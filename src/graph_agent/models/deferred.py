@@ -21,6 +21,7 @@ from graph_agent.models.failures import Asked, model_error
 from graph_agent.models.providers import RETRIES, ModelName, connected
 from graph_agent.models.usage import UsageInPortions
 from graph_agent.once import Once
+from graph_agent.threads import in_calling_thread
 
 T = TypeVar("T")
 
@@ -88,7 +89,7 @@ class DeferredChatModel(BaseChatModel):
         Raises:
             BadSetting, WorkspaceUnavailable: as the first call; the next one tries again.
         """
-        await asyncio.to_thread(self._model)
+        await in_calling_thread(self._model)
 
     async def _astream(
         self,
@@ -171,7 +172,7 @@ class DeferredChatModel(BaseChatModel):
         if databricks and acting_as == "user":
             # Before anything: the endpoint's client would take our exception for a bad connection, and retry.
             user_token()
-        model = self._model() if self._model.ready else await asyncio.to_thread(self._model)
+        model = self._model() if self._model.ready else await in_calling_thread(self._model)
         if databricks and acting_as == "app":
             await sign_in()
         return model

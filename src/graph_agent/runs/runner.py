@@ -13,6 +13,7 @@ from graph_agent.allowance import NotRun
 from graph_agent.caller import Caller
 from graph_agent.errors import AgentError
 from graph_agent.faults import describe, shown_in_dev
+from graph_agent.lifetime import Lifetime, living
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.endings import Ending
 from graph_agent.protocol.events import Event, ResponseHead, Usage
@@ -91,13 +92,15 @@ class Run:
             inputs_of=self._watch.inputs_of,
         )
         self._relay = Relay()
+        self._lifetime = Lifetime()
         self._task: asyncio.Task[None] | None = None
         self._status: Status = "cancelled"
         self.failure: AgentError | None = None
 
     def start(self, ended: Callable[[], None] | None = None) -> None:
         """Begin; events wait in order until they are read. `ended` is called once when the graph has stopped."""
-        self._task = asyncio.create_task(self._run())
+        with living(self._lifetime):
+            self._task = asyncio.create_task(self._run())
         if ended is not None:
             self._task.add_done_callback(lambda task: ended())
 
@@ -147,6 +150,7 @@ class Run:
         self._stop()
         # Bounded: a node may swallow its cancellation, and the caller must not pay for that.
         await asyncio.wait([self._task], timeout=STUBBORN_SECONDS)
+        self._lifetime.end()
 
     # -- the graph's task ---------------------------------------------------------------------------------------
 
@@ -161,6 +165,7 @@ class Run:
         finally:
             overdue.cancel()
             self._watch.stop()
+            self._lifetime.end()
             self._relay.end()
             self._tell_recorder()
 
@@ -245,6 +250,7 @@ class Run:
         if self._translator.ended:
             return
         self._status = status
+        self._lifetime.end()
         self._relay.leave(ending)
         if self._translator.status == "incomplete":
             # Only now is known that the answer's model was cut off.

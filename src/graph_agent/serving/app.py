@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -26,14 +25,13 @@ from graph_agent.serving.page_gate import PageGate
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.unserved import NoWebSockets, instead
 from graph_agent.settings import Settings, as_environment
+from graph_agent.threads import PER_RUN, NodeThreads, in_own_thread
 
 if TYPE_CHECKING:
     from graph_agent.catalog import Catalog
     from graph_agent.serving.service import Service
 
 logger = logging.getLogger(__name__)
-
-THREADS_PER_RUN = 4
 
 WARM_SECONDS = 40.0
 """How long `/ready` waits for imports and clients that the first run would wait for; ten seconds of it are imports."""
@@ -57,10 +55,12 @@ def create_app(
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     tokenless = settings.bearer_token is None and not on_apps(environ)
+    nodes = NodeThreads(settings.max_runs * PER_RUN)
     endpoints = Endpoints(
         settings=settings,
         identity=identity,
         gate=gate,
+        nodes=nodes,
         pages_may_ask=not tokenless,
         app_name=environ.get("DATABRICKS_APP_NAME"),
     )
@@ -68,7 +68,6 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(_node_threads(settings))
         loop.set_exception_handler(log_uncaught)
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
@@ -88,7 +87,8 @@ def create_app(
         middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
-    app.state.drain = endpoints.drain
+    # For our own server, whose loop serves nothing else; in a host the loop and its threads are the host's.
+    app.state.drain, app.state.nodes = endpoints.drain, nodes
     return app
 
 
@@ -103,16 +103,11 @@ def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middlewa
     return [*first, Middleware(PageGate, settings=settings)]
 
 
-def _node_threads(settings: Settings) -> ThreadPoolExecutor:
-    """Threads for synchronous nodes, made when needed: asyncio's own default is six on two cores, for all runs."""
-    return ThreadPoolExecutor(settings.max_runs * THREADS_PER_RUN, thread_name_prefix="node")
-
-
 async def _load(
     settings: Settings, gate: Gate, on_failed_start: Callable[[AgentError], None] | None, *, warm: bool
 ) -> None:
     try:
-        service = await asyncio.to_thread(_import_service, settings)
+        service = await in_own_thread(_import_service, settings)
         await service.catalog.open()
         if warm:
             await service.catalog.warm(seconds=WARM_SECONDS)
@@ -162,7 +157,7 @@ def _import_service(settings: Settings) -> "Service":
 async def _close(service: "Service") -> None:
     await service.catalog.aclose()
     if service.tracer is not None:
-        await asyncio.to_thread(service.tracer.close, TRACE_DELIVERY_SECONDS)
+        await in_own_thread(service.tracer.close, TRACE_DELIVERY_SECONDS)
 
 
 async def _agent_error(request: Request, error: Exception) -> Response:

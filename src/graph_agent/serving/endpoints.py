@@ -12,7 +12,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.acting import acting_for
-from graph_agent.errors import AgentError, NotJson, NotReady, RunCancelled, ServiceStopping, Unauthenticated
+from graph_agent.errors import (
+    AgentError,
+    NoThreadFree,
+    NotJson,
+    NotReady,
+    RunCancelled,
+    ServiceStopping,
+    Unauthenticated,
+)
 from graph_agent.faults import describe
 from graph_agent.pages import NOT_JSON, is_json
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
@@ -24,6 +32,7 @@ from graph_agent.serving.limits import RunSlots, read_body
 from graph_agent.serving.log_context import facts, note
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.settings import Settings
+from graph_agent.threads import NodeThreads, in_own_thread
 
 if TYPE_CHECKING:
     from graph_agent.runs.runner import Run
@@ -95,13 +104,21 @@ class Endpoints:
     """One method per address."""
 
     def __init__(
-        self, *, settings: Settings, identity: Identity, gate: Gate, pages_may_ask: bool, app_name: str | None = None
+        self,
+        *,
+        settings: Settings,
+        identity: Identity,
+        gate: Gate,
+        nodes: NodeThreads,
+        pages_may_ask: bool,
+        app_name: str | None = None,
     ) -> None:
         self._settings = settings
         self._pages_may_ask = pages_may_ask
         self._app_name = app_name
         self._identity = identity
         self._gate = gate
+        self._nodes = nodes
         self._slots = RunSlots(settings.max_runs)
         self._runs: set[Run] = set()
         self._stopping = False
@@ -140,8 +157,9 @@ class Endpoints:
         if self._stopping or self._gate.service is None:
             why = _stopping() if self._stopping else self._gate.failure or NotReady("the graphs are still loading")
             error = NotReady(why.message)
-            body = {"status": "not_ready"} | error.body()
-            return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
+            return _not_ready(error)
+        if self._nodes.held >= self._nodes.most:
+            return _not_ready(NoThreadFree(self._nodes.shortage()))
         return JSONResponse({"status": "ready"})
 
     async def info(self, request: Request) -> Response:
@@ -171,7 +189,7 @@ class Endpoints:
         with acting_for(token):
             # The token is a secret here already: a caller may have pasted it.
             big = len(body) > MOST_PARSED_HERE
-            invocation = await asyncio.to_thread(service.parse, body, dialect) if big else service.parse(body, dialect)
+            invocation = await in_own_thread(service.parse, body, dialect) if big else service.parse(body, dialect)
         if self._stopping:
             raise _stopping()
         self._slots.take()
@@ -243,6 +261,11 @@ class _Posted:
             logger.error("request failed: %s", describe(error))
             response = error_response(AgentError("the service failed; its log has the place"))
         await response(scope, receive, send)
+
+
+def _not_ready(error: NotReady) -> Response:
+    body = {"status": "not_ready"} | error.body()
+    return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
 
 
 def _own_id(run: "Run") -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from graph_agent.faults import describe
 from graph_agent.serving.app import create_app
 from graph_agent.serving.logs import configure_logging
 from graph_agent.settings import Settings
+from graph_agent.threads import GraphLoop
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. The loop is left as it is: closing it would wait for synchronous nodes."""
-        self.loop = asyncio.new_event_loop()
+        self.loop = GraphLoop()
+        self.loop.set_default_executor(self._app.state.nodes)
         asyncio.set_event_loop(self.loop)
         serving = self.loop.create_task(self.serve(sockets))
         while True:
@@ -59,12 +61,18 @@ class Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, after the runs are drained."""
+    @property
+    def _app(self) -> Starlette:
+        if not self.config.loaded:
+            self.config.load()
         app: Any = self.config.loaded_app
         while not isinstance(app, Starlette):
             app = app.app  # uvicorn's own middleware around ours
-        await app.state.drain(grace_seconds=GRACE_SECONDS, in_haste=lambda: self.force_exit)
+        return app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, after the runs are drained."""
+        await self._app.state.drain(grace_seconds=GRACE_SECONDS, in_haste=lambda: self.force_exit)
         await super().shutdown(sockets)
 
 
