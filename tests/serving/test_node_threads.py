@@ -29,20 +29,19 @@ async def test_two_hundred_of_them_leave_everything_else_alive(serve: Callable[.
         async with service.client() as client:
             client.timeout = 60
             try:
-                with anyio.fail_after(60):
-                    for _ in range(4):
+                with anyio.fail_after(120):
+                    while (ready := await client.get("/ready")).status_code == 200:
                         held = await asyncio.gather(
                             *(client.post("/responses", json=holding(until)) for _ in range(50))
                         )
                         assert {answer.json()["metadata"]["budget"] for answer in held} == {"seconds"}
+                    assert ready.status_code == 503
+                    assert "200 of 200 are held, 200 of them by nodes whose run has ended" in ready.json()["detail"]
                     # The graph that has nothing but an asynchronous node, with a body that is parsed in a thread.
                     large = {"model": "calm", "input": [{"role": "user", "content": "x" * 200_000}]}
                     calm = await client.post("/responses", json=large)
                     assert calm.json()["output"][0]["content"][0]["text"].startswith("Calm at ")
                     assert (await client.get("/health")).status_code == 200
-                    ready = await client.get("/ready")
-                    assert ready.status_code == 503
-                    assert "200 of 200 are held, 200 of them by nodes whose run has ended" in ready.json()["detail"]
                     # At once, and not after the time that a run may take.
                     refused = await client.post("/responses", json=holding(until))
                     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
