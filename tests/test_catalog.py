@@ -1,8 +1,10 @@
 """`langgraph.json` and the graphs it names, as strangers write them."""
 
 import asyncio
+import itertools
 import json
 import logging
+import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +55,7 @@ def folder(tmp_path: Path) -> Folder:
     return write
 
 
-async def catalog(manifest: Path, **options: Any) -> Catalog:
+async def catalog(manifest: Path, /, **options: Any) -> Catalog:
     opened = Catalog(read_manifest(manifest), **options)
     await opened.open()
     return opened
@@ -410,3 +412,111 @@ async def test_a_graph_of_the_functional_api_has_no_state_to_lack_messages(folde
         """
     )
     assert await said(await catalog(manifest)) == "It works."
+
+
+# -- reload of the manifest --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def edited(folder: Folder) -> Callable[[dict[str, Any] | str], Path]:
+    """Two graphs in a folder; writes the manifest anew, later than before."""
+    manifest = folder(one='graph = says("one")', two='graph = says("two")\nother = says("other")')
+    times = itertools.count(1)
+
+    def edit(graphs: dict[str, Any] | str) -> Path:
+        text = graphs if isinstance(graphs, str) else json.dumps({"graphs": graphs, "dependencies": ["."]})
+        manifest.write_text(text)
+        later = manifest.stat().st_mtime_ns + next(times) * 10**9
+        os.utime(manifest, ns=(later, later))
+        return manifest
+
+    return edit
+
+
+ONE, TWO = {"one": "./one.py:graph"}, {"two": "./two.py:graph"}
+
+
+async def watching(manifest: Path, **options: Any) -> Catalog:
+    return await catalog(manifest, reload=True, manifest=manifest, **options)
+
+
+async def test_a_graph_added_to_the_manifest_is_served_without_a_restart(edited: Any) -> None:
+    opened = await watching(edited(ONE))
+    with pytest.raises(UnknownGraph):
+        await opened.get("two")
+    edited(ONE | TWO)
+    await opened.refresh()
+    assert opened.names == ["one", "two"]
+    assert (await said(opened, "two"), await said(opened)) == ("two", "one")
+
+
+async def test_a_graph_taken_from_the_manifest_is_served_no_more_and_the_first_one_is_the_default(edited: Any) -> None:
+    opened = await watching(edited(ONE | TWO))
+    edited(TWO)
+    await opened.refresh()
+    with pytest.raises(UnknownGraph, match="known: two"):
+        await opened.get("one")
+    assert await said(opened) == "two"
+
+
+async def test_a_name_that_stands_for_another_graph_now_gives_that_one(edited: Any) -> None:
+    opened = await watching(edited(TWO))
+    edited({"two": {"path": "./two.py:other", "description": "Another."}})
+    await opened.refresh()
+    assert await said(opened, "two") == "other"
+    assert opened.specs[0].description == "Another."
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"graphs": {}}', '{"graphs": {"one": 7}}'])
+async def test_a_manifest_that_cannot_be_read_is_logged_once_and_the_one_before_goes_on(
+    edited: Any, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = await watching(edited(ONE))
+    edited(broken)
+    await opened.refresh()
+    await opened.refresh()
+    assert await said(opened) == "one"
+    assert [line.endswith("the graphs named before go on") for line in caplog.messages] == [True]
+    edited(TWO)
+    await opened.refresh()
+    assert await said(opened) == "two"
+
+
+async def test_a_new_graph_that_does_not_load_costs_no_other(edited: Any) -> None:
+    opened = await watching(edited(ONE))
+    edited(ONE | {"gone": "./gone.py:graph"})
+    await opened.refresh()
+    with pytest.raises(NotReady, match="does not exist"):
+        await opened.get("gone")
+    assert await said(opened, "one") == "one"
+
+
+async def test_a_default_that_was_chosen_stays_while_it_is_there(edited: Any) -> None:
+    opened = await watching(edited(ONE | TWO), default="two")
+    edited(TWO | ONE)
+    await opened.refresh()
+    assert opened.default == "two"
+    edited(ONE)
+    await opened.refresh()
+    assert opened.default == "one"
+
+
+async def test_a_manifest_is_not_read_again_where_nothing_is_reloaded(edited: Any) -> None:
+    manifest = edited(ONE)
+    opened = await catalog(manifest, manifest=manifest)
+    edited(ONE | TWO)
+    await opened.refresh()
+    assert opened.names == ["one"]
+
+
+async def test_requests_at_once_read_an_edited_manifest_once(edited: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    opened = await watching(edited(ONE))
+    edited(ONE | TWO)
+
+    async def asked(name: str) -> str:
+        await opened.refresh()
+        return await said(opened, name)
+
+    assert await asyncio.gather(*map(asked, ["one", "two"] * 4)) == ["one", "two"] * 4
+    assert len([line for line in caplog.messages if "was read again" in line]) == 1

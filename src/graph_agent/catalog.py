@@ -12,7 +12,7 @@ import itertools
 import json
 import logging
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -89,19 +89,39 @@ def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> G
     )
 
 
+def known_graph(name: str, specs: Sequence[GraphSpec]) -> None:
+    """See that the manifest names that graph.
+
+    Raises:
+        UnknownGraph: it does not; the message has the names there are.
+    """
+    if name not in {spec.name for spec in specs}:
+        raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(spec.name for spec in specs)}", param="graph")
+
+
 class Catalog:
     """The graphs that are served. `await open()` before use, `await aclose()` at the end.
 
     With `reload=True` a request for a graph whose folder changed gets the edited graph; one that fails to load is
-    logged and the last good one stays.
+    logged and the last good one stays. With `manifest` too, `refresh()` takes its edits over.
     """
 
-    def __init__(self, specs: list[GraphSpec], *, default: str | None = None, reload: bool = False) -> None:
+    def __init__(
+        self,
+        specs: list[GraphSpec],
+        *,
+        default: str | None = None,
+        reload: bool = False,
+        manifest: Path | None = None,
+    ) -> None:
         self._specs = {spec.name: spec for spec in specs}
-        if default is not None and default not in self._specs:
-            raise UnknownGraph(f"no graph named {default!r}; known: {', '.join(self._specs)}", param="graph")
+        if default is not None:
+            known_graph(default, specs)
+        self._chosen = default
         self.default = default or specs[0].name
         self._reload = reload
+        self._manifest = manifest if reload else None
+        self._manifest_seen = _written(manifest) if self._manifest and manifest else None
         self._graphs: dict[str, Graph] = {}
         self._broken: dict[str, GraphNotLoaded] = {}
         self._modules: dict[str, ModuleType] = {}
@@ -133,14 +153,28 @@ class Catalog:
                 for those who ask for that graph, as it will be mended while the service runs.
         """
         for spec in self._specs.values():
-            self._seen[spec.name] = _modified(spec.path.parent) if self._reload else {}
+            await self._open(spec)
+
+    async def refresh(self) -> None:
+        """Take over what was edited in the manifest; does nothing without `reload` and `manifest`.
+
+        Graphs that are new or stand elsewhere are loaded, those that are gone are not served any more. A manifest that
+        cannot be read is logged, and the one read before goes on.
+        """
+        if self._manifest is None or _written(self._manifest) == self._manifest_seen:
+            return
+        async with self._loading:
+            now = _written(self._manifest)
+            if now == self._manifest_seen:
+                return
+            self._manifest_seen = now
             try:
-                self._graphs[spec.name] = await self._load(spec)
+                specs = read_manifest(self._manifest)
             except GraphNotLoaded as error:
-                if not self._reload:
-                    raise
-                logger.error(error.message, extra=shown_in_dev(error.__cause__ or error))
-                self._broken[spec.name] = error
+                logger.error("%s; the graphs named before go on", error.message)
+                return
+            await self._take(specs)
+            logger.info("%s was read again: %s", self._manifest.name, ", ".join(self._specs))
 
     async def warm(self, *, seconds: float) -> None:
         """Let the graphs do what their first run would otherwise wait for, for at most so long.
@@ -174,14 +208,36 @@ class Catalog:
             NotReady: it did not load; the message says why, as only with `reload=True` the service runs without it.
         """
         name = name or self.default
-        if name not in self._specs:
-            raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(self._specs)}", param="model")
         if self._reload:
             async with self._loading:
-                await self._refresh(self._specs[name])
+                if spec := self._specs.get(name):
+                    await self._refresh(spec)
+        if name not in self._specs:
+            raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(self._specs)}", param="model")
         if name not in self._graphs:
             raise NotReady(f"{self._broken[name].message}; mend it and send the request again")
         return self._graphs[name]
+
+    async def _take(self, specs: list[GraphSpec]) -> None:
+        before, self._specs = self._specs, {spec.name: spec for spec in specs}
+        self._folders |= {spec.path.parent for spec in specs}
+        self.default = self._chosen if self._chosen in self._specs else specs[0].name
+        for name in [name for name, spec in before.items() if self._specs.get(name) != spec]:
+            for table in (self._graphs, self._broken, self._modules, self._seen):
+                table.pop(name, None)
+        for spec in specs:
+            if before.get(spec.name) != spec:
+                await self._open(spec)
+
+    async def _open(self, spec: GraphSpec) -> None:
+        self._seen[spec.name] = _modified(spec.path.parent) if self._reload else {}
+        try:
+            self._graphs[spec.name] = await self._load(spec)
+        except GraphNotLoaded as error:
+            if not self._reload:
+                raise
+            logger.error(error.message, extra=shown_in_dev(error.__cause__ or error))
+            self._broken[spec.name] = error
 
     async def _refresh(self, spec: GraphSpec) -> None:
         now = await in_own_thread(_modified, spec.path.parent)
@@ -267,6 +323,14 @@ def _forget_siblings(folder: Path, graph_folders: Set[Path]) -> None:
         home = Path(file).parent
         if home == folder or (name in names and home in graph_folders):
             del sys.modules[name]
+
+
+def _written(file: Path) -> int | None:
+    """When the file was last written, nanoseconds; None where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _modified(folder: Path) -> dict[Path, int]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import anyio
 import httpx
 import pytest
 from tests.protocol.malformed import LEAK, MALFORMED
-from tests.serving.conftest import Service, Upstream, run_head
+from tests.serving.conftest import GRAPHS, Service, Upstream, run_head
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
@@ -279,3 +280,24 @@ async def raw(service: Service, request: bytes) -> tuple[bytes, bytes]:
         body = await reader.read(100_000)
     writer.close()
     return head, body
+
+
+async def test_a_graph_named_while_the_service_runs_is_served_where_graphs_are_reloaded(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    manifest = tmp_path / "langgraph.json"
+
+    def name(*graphs: str) -> None:
+        paths = {graph: str(GRAPHS.parent / f"{graph}.py:graph") for graph in graphs}
+        manifest.write_text(json.dumps({"graphs": paths}))
+
+    name("plain")
+    with serve(config=manifest, reload="on") as service:
+        async with service.client() as client:
+            name("plain", "echo")
+            answer = await client.post("/responses", json={"model": "echo", "input": "Hi"})
+            assert answer.status_code == 200
+            name("echo")
+            gone = await client.post("/v1/responses", json={"model": "plain", "input": "Hi"})
+            assert (gone.status_code, gone.json()["error"]["code"]) == (404, "unknown_graph")
+            assert [one["name"] for one in (await client.get("/agent/info")).json()["graphs"]] == ["echo"]

@@ -31,13 +31,15 @@ PATIENCE: Mapping[str, float] = {"request_seconds": 600.0, "model_seconds": 600.
 
 def dev(settings: Settings, *, real_workspace: bool = False) -> int:
     """The local workspace in a process of its own, and the service in this one; the exit status."""
-    from graph_agent.catalog import read_manifest
+    from graph_agent.catalog import known_graph, read_manifest
     from graph_agent.serving.logs import configure_logging
     from graph_agent.serving.server import serve
 
     configure_logging(settings.log_format, tracebacks=True)
     # Before the minute that loading a model can take.
-    read_manifest(settings.config)
+    specs = read_manifest(settings.config)
+    if settings.graph is not None:
+        known_graph(settings.graph, specs)
     demand_free_port(settings.port, "set GRAPH_AGENT_PORT")
     if not real_workspace:
         settings = patient(settings, os.environ)

@@ -141,7 +141,9 @@ def _import_service(settings: Settings) -> "Service":
 
     if settings.authorization != "app":
         demand_followed(settings, ["authorization"])
-    catalog = Catalog(read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on")
+    catalog = Catalog(
+        read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on", manifest=settings.config
+    )
     if settings.fallback_graph not in (None, *catalog.names):
         known = ", ".join(catalog.names)
         raise UnknownGraph(f"GRAPH_AGENT_FALLBACK_GRAPH names no graph; known: {known}", param="fallback_graph")

@@ -165,6 +165,7 @@ class Endpoints:
     async def info(self, request: Request) -> Response:
         """What is served: MLflow's fields, and the graphs."""
         service = await self._gate.passed()
+        await service.catalog.refresh()
         graphs = [{"name": spec.name, "description": spec.description} for spec in service.catalog.specs]
         return JSONResponse(
             {
@@ -186,6 +187,7 @@ class Endpoints:
         token = self._identity.token(request.headers)
         body = await read_body(request, most=self._settings.max_body_bytes)
         service = await self._gate.passed()
+        await service.catalog.refresh()
         with acting_for(token):
             # The token is a secret here already: a caller may have pasted it.
             big = len(body) > MOST_PARSED_HERE
