@@ -32,6 +32,7 @@ from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.runs.runner import Run
 from graph_agent.settings import Settings, as_environment
 from graph_agent.tracing import RunRecorder, attach_to_active_span
+from graph_agent.tracing.payloads import CHAT_FORM
 from graph_agent.tracing.tracer import usage_attributes
 
 _CHECKED: Any = wrap_non_list_predict_pydantic
@@ -165,7 +166,7 @@ class _SpanTrace:
         """Close the record; a run that failed or was cancelled is an error in the trace."""
         bad = status in ("failed", "cancelled")
         self.handler.close(
-            status="ERROR" if bad else "OK", outputs={"output": output}, attributes=usage_attributes(usage)
+            status="ERROR" if bad else "OK", outputs={"output": output}, attributes=CHAT_FORM | usage_attributes(usage)
         )
 
     def attach(self, span: Any) -> None:

@@ -36,6 +36,12 @@ class Tracking:
     files: dict[str, bytes] = field(default_factory=dict)
     """What was uploaded to the workspace, by path."""
 
+    tags: dict[str, str] = field(default_factory=dict)
+    """The experiment's; a tag links it to tables of Unity Catalog."""
+
+    tables: dict[str, list[bytes]] = field(default_factory=dict)
+    """The OpenTelemetry requests that arrived, by the table they are for."""
+
     store_url: str = ""
     down: int = 0
     """How many uploads the store will refuse."""
@@ -46,6 +52,8 @@ class Tracking:
             Route("/api/2.0/mlflow/experiments/get-by-name", self._experiment),
             Route("/api/3.0/mlflow/traces", self._start, methods=["POST"]),
             Route("/api/3.0/mlflow/traces/{trace}", self._trace),
+            Route("/api/2.0/otel/v1/traces", self._otel, methods=["POST"]),
+            Route("/api/4.0/mlflow/traces/{location}/{trace}/info", self._info, methods=["POST"]),
             Route("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload", self._credentials),
             Route("/api/2.0/mlflow/logged-models", self._create_model, methods=["POST"]),
             Route("/api/2.0/mlflow/logged-models/{model}", self._model, methods=["GET", "PATCH"]),
@@ -54,7 +62,9 @@ class Tracking:
 
     async def _experiment(self, request: Request) -> Response:
         location = f"dbfs:/databricks/mlflow-tracking/{EXPERIMENT}"
-        found = {"experiment_id": EXPERIMENT, "name": NAME, "artifact_location": location, "lifecycle_stage": "active"}
+        tags = [{"key": key, "value": value} for key, value in self.tags.items()]
+        found: dict[str, Any] = {"experiment_id": EXPERIMENT, "name": NAME, "lifecycle_stage": "active"}
+        found |= {"artifact_location": location, "tags": tags}
         return JSONResponse({"experiment": found})
 
     async def _start(self, request: Request) -> Response:
@@ -68,6 +78,18 @@ class Tracking:
 
     async def _trace(self, request: Request) -> Response:
         return JSONResponse({"trace": {"trace_info": self.traces[request.path_params["trace"]]}})
+
+    async def _otel(self, request: Request) -> Response:
+        self.tables.setdefault(request.headers["x-databricks-uc-table-name"], []).append(await request.body())
+        # As OpenTelemetry answers: a message without fields.
+        return Response(b"", media_type="application/x-protobuf")
+
+    async def _info(self, request: Request) -> Response:
+        name = f"trace:/{request.path_params['location']}/{request.path_params['trace']}"
+        if name in self.traces:
+            return JSONResponse({"error_code": "RESOURCE_ALREADY_EXISTS", "message": "known"}, status_code=409)
+        self.traces[name] = await request.json()
+        return JSONResponse(self.traces[name])
 
     async def _credentials(self, request: Request) -> Response:
         signed = f"{self.store_url}/{request.path_params['trace']}?signature=s3cret"

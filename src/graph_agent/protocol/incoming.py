@@ -110,6 +110,9 @@ class Invocation:
     said: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the request that its response repeats, as sent, but for secrets."""
 
+    return_trace: bool = False
+    """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
+
     background: bool = False
     """Answer at once and let the run go on; only where that is served."""
 
@@ -135,6 +138,7 @@ def parse_request(
         max_tool_calls=fields.get("max_tool_calls"),
         client_request_id=fields.get("client_request_id"),
         said={name: fields[name] for name in REPEATED if fields.get(name) is not None},
+        return_trace=(fields.get("databricks_options") or {}).get("return_trace") is True,
         background=bool(fields.get("background")),
     )
 
@@ -219,8 +223,8 @@ _FIELDS: Mapping[str, Check] = {
     "truncation": a_string,
     "context_management": anything,
     "moderation": anything,
-    # Without effect here: the graph decides, or there is nothing to decide.
     "databricks_options": an_object,
+    # Without effect here: the graph decides, or there is nothing to decide.
     "frequency_penalty": a_number,
     "include": array_of(a_string),
     "parallel_tool_calls": a_boolean,

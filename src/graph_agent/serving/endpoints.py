@@ -31,6 +31,7 @@ from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import RunSlots, read_body
 from graph_agent.serving.log_context import facts, note
 from graph_agent.serving.sse import EventStreamResponse, disconnected
+from graph_agent.serving.traced import Telling
 from graph_agent.settings import Settings
 from graph_agent.threads import NodeThreads, in_own_thread
 
@@ -196,20 +197,20 @@ class Endpoints:
             raise _stopping()
         self._slots.take()
         try:
-            run, trace_id = await service.open_run(invocation, caller=caller, dialect=dialect)
+            run, traced = await service.open_run(invocation, caller=caller, dialect=dialect)
         except BaseException:
             self._slots.free()
             raise
         self._runs.add(run)
+        trace_id = traced.trace_id if traced is not None else None
         note(graph=run.head.model, user=caller.user, run_id=run.head.id, trace_id=trace_id, **_own_id(run))
         # The run's task begins here and carries the token on; nothing else of this request does.
         with acting_for(token):
             run.start(lambda: self._ended(run))
-        asked = request.headers.get("x-mlflow-return-trace-id", "").lower() == "true"
-        trace = {"trace_id": trace_id} if asked and trace_id else None
+        telling = Telling.asked(traced, run, headers=request.headers, invocation=invocation, dialect=dialect)
         if invocation.mode == "stream":
-            return self._stream(run, trace, named=dialect.open_responses)
-        return await self._reply(run, request, trace)
+            return self._stream(run, telling, named=dialect.open_responses)
+        return await self._reply(run, request, telling)
 
     def _ended(self, run: "Run") -> None:
         self._runs.discard(run)
@@ -217,16 +218,16 @@ class Endpoints:
         usage = run.usage
         note(end=run.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
 
-    def _stream(self, run: "Run", trace: Mapping[str, str] | None, *, named: bool) -> EventStreamResponse:
+    def _stream(self, run: "Run", telling: Telling, *, named: bool) -> EventStreamResponse:
         return EventStreamResponse(
             run.batches(quiet_seconds=self._settings.keepalive_seconds),
             aclose=run.aclose,
             headers={"x-request-id": run.head.id},
-            trailer=trace,
+            trailers=telling.frames,
             named=named,
         )
 
-    async def _reply(self, run: "Run", request: Request, trace: Mapping[str, str] | None) -> Response:
+    async def _reply(self, run: "Run", request: Request, telling: Telling) -> Response:
         answer = asyncio.ensure_future(run.reply())
         leaver = asyncio.ensure_future(disconnected(request.receive))
         try:
@@ -234,14 +235,13 @@ class Endpoints:
             if not answer.done():
                 return Response(status_code=NO_RESPONSE_STATUS)
             response = answer.result()
+            await telling.add_to(response)
         except AgentError as error:
             return error_response(error, request_id=run.head.id, ran=True)
         finally:
             answer.cancel()
             leaver.cancel()
             await run.aclose()
-        if trace:
-            response["metadata"] = {**response["metadata"], **trace}
         headers = {"x-request-id": run.head.id}
         return Response(encode(response), media_type="application/json", headers=headers)
 

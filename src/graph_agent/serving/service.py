@@ -7,15 +7,16 @@ from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.incoming import Invocation, parse_request
-from graph_agent.runs.runner import Recorder, Run
+from graph_agent.runs.runner import Run
+from graph_agent.serving.traced import Traced
 from graph_agent.settings import Settings
 
 
 class Tracer(Protocol):
     """Opens a trace per run."""
 
-    def open(self, *, invocation: Invocation, caller: Caller, graph: str) -> Recorder:
-        """A recorder whose `trace_id` is known from the start."""
+    def open(self, *, invocation: Invocation, caller: Caller, graph: str) -> Traced:
+        """The recorder of a run that is about to start."""
 
     def start(self) -> None:
         """Begin to open the store, in the background."""
@@ -41,8 +42,8 @@ class Service:
         fallback = self.catalog.default if dialect.any_model else self.settings.fallback_graph
         return parse_request(body, graphs=self.catalog.names, fallback=fallback)
 
-    async def open_run(self, invocation: Invocation, *, caller: Caller, dialect: Dialect) -> tuple[Run, str | None]:
-        """A run ready to start, and its trace id.
+    async def open_run(self, invocation: Invocation, *, caller: Caller, dialect: Dialect) -> tuple[Run, Traced | None]:
+        """A run ready to start, and what records it.
 
         Raises:
             AgentError: before the first byte.
@@ -59,4 +60,4 @@ class Service:
             model_name=name,
             recorder=recorder,
         )
-        return run, getattr(recorder, "trace_id", None)
+        return run, recorder

@@ -1,7 +1,7 @@
 """Server-sent events over ASGI, ended properly whatever happens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -37,7 +37,7 @@ class EventStreamResponse:
     """An ASGI response: numbers the events, writes what waits in one go, keeps a quiet stream open with comments.
 
     Starlette's `StreamingResponse` does not close its source when the client leaves; this one awaits `aclose` on
-    every path. `trailer` is sent as a frame of its own between the last event and `[DONE]`. `named` adds `event:`
+    every path. What `trailers` then gives is sent, each as a frame of its own, before `[DONE]`. `named` adds `event:`
     lines.
     """
 
@@ -47,14 +47,14 @@ class EventStreamResponse:
         *,
         aclose: Callable[[], Any],
         headers: Mapping[str, str],
-        trailer: Mapping[str, Any] | None = None,
+        trailers: Callable[[], Awaitable[Iterable[Mapping[str, Any]]]] | None = None,
         named: bool = False,
     ) -> None:
         self._named = named
         self._batches = batches
         self._aclose = aclose
         self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
-        self._trailer = trailer
+        self._trailers = trailers
         self._sequence = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +75,7 @@ class EventStreamResponse:
         async for batch in self._batches:
             body = b"".join(map(self._numbered, batch)) if batch else KEEPALIVE
             await send({"type": "http.response.body", "body": body, "more_body": True})
-        tail = b"" if self._trailer is None else frame(self._trailer)
+        tail = b"" if self._trailers is None else b"".join(frame(one) for one in await self._trailers())
         await send({"type": "http.response.body", "body": tail + DONE, "more_body": False})
 
     def _numbered(self, event: dict[str, Any]) -> bytes:

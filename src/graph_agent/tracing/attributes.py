@@ -6,6 +6,7 @@ from typing import Any
 from graph_agent.tracing.payloads import CHAT_USAGE
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
+from graph_agent.tracing.version import MODEL
 
 SPAN_TYPE = "mlflow.spanType"
 INPUTS = "mlflow.spanInputs"
@@ -35,6 +36,8 @@ def trace_attributes(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield SESSION, record.session[:MOST_IDENTITY]
     if record.user:
         yield USER, record.user[:MOST_IDENTITY]
+    if MODEL in record.metadata:
+        yield MODEL, record.metadata[MODEL]
     yield TRACE_TAG + TRACE_NAME, record.root.name
     for name, value in record.tags.items():
         yield TRACE_TAG + name, value

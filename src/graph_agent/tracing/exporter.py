@@ -49,6 +49,10 @@ class RecordRefused(StoreError):
     """The store answered that it will never take this."""
 
 
+class AlreadyStored(RecordRefused):
+    """The store has this trace."""
+
+
 class TraceStore(Protocol):
     """What the exporter's thread writes to."""
 
@@ -86,6 +90,7 @@ class TraceExporter:
         self._size = queue_size
         self._open = opener or self._open_store
         self._version: Mapping[str, str] = {}
+        self._location: str | None = None
         self._waiting: deque[RunRecord] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -97,6 +102,12 @@ class TraceExporter:
     def lost(self) -> int:
         """Traces dropped since the start: the queue was full, the store refused them, or time ran out."""
         return self._lost
+
+    @property
+    def location(self) -> str | None:
+        """The tables of Unity Catalog that traces go to, as their ids name them; `None` until the store is open, and
+        where it is another."""
+        return self._location
 
     def start(self) -> None:
         """Open the store ahead of the first trace; `submit` does it where this was not called."""
@@ -152,6 +163,8 @@ class TraceExporter:
         store = self._opened()
         if store is None:
             return
+        # Of the stores only one has any.
+        self._location = getattr(store, "location", None)
         while batch := self._next_batch():
             self._deliver(store, batch)
         store.close()
@@ -170,9 +183,9 @@ class TraceExporter:
         # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
         with IMPORTING:
             from graph_agent.tracing.stores import open_store
-            from graph_agent.tracing.version import version_of
+            from graph_agent.tracing.version import model_of, version_of
 
-        self._version = version_of(self._environ)
+        self._version = version_of(self._environ) | model_of(self._environ)
         return open_store(self._uri, experiment=self._experiment, environ=self._environ)
 
     def _next_batch(self) -> list[RunRecord]:

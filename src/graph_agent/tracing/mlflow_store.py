@@ -1,6 +1,6 @@
 """Stores that only MLflow's client can open: databases, Databricks, older tracking servers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from mlflow.tracing.constant import (
 )
 from mlflow.tracing.utils.truncation import set_request_response_preview
 
-from graph_agent.tracing.attributes import INPUTS, OUTPUTS, attributes_of, trace_attributes, usage_of
+from graph_agent.tracing.attributes import INPUTS, OUTPUTS, SESSION, USER, attributes_of, trace_attributes, usage_of
+from graph_agent.tracing.destinations import Tables, id_at
 from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
+from graph_agent.tracing.version import MODEL
+
+OF_TABLES = "4"
+"""The version of MLflow's trace schema that tables of Unity Catalog hold."""
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -80,11 +85,19 @@ class MlflowStore:
         return True
 
 
-def trace_of(record: RunRecord, experiment_id: str) -> Trace:
-    """The run as MLflow's trace, for stores that keep spans apart from what is known of the whole."""
-    trace = Trace(info=_info(record, experiment_id), data=TraceData(spans=_spans(record, of_trace=False)))
+def trace_of(record: RunRecord, kept_in: str | Tables) -> Trace:
+    """The run as MLflow's trace, for stores that keep spans apart from what is known of the whole. It is kept in an
+    experiment, by its id, or in tables of Unity Catalog."""
+    trace = Trace(info=_info(record, kept_in), data=TraceData(spans=_spans(record, of_trace=False, kept_in=kept_in)))
     set_request_response_preview(trace.info, trace.data)
     return trace
+
+
+def written_out(record: RunRecord, location: str | None) -> dict[str, Any]:
+    """The trace as `mlflow.entities.Trace.from_dict` reads it; `location` is that of tables it is kept in."""
+    kept_in: str | Tables = Tables(location, "") if location else ""
+    written: dict[str, Any] = trace_of(record, kept_in).to_dict()
+    return written
 
 
 def _make_folder(tracking_uri: str | None) -> None:
@@ -115,11 +128,11 @@ def _experiment(client: MlflowClient, name: str) -> str:
         return str(found.experiment_id)
 
 
-def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
+def _info(record: RunRecord, kept_in: str | Tables) -> TraceInfo:
     root = record.root
     described = dict(attributes_of(root))
     metadata = {
-        TRACE_SCHEMA_VERSION_KEY: str(TRACE_SCHEMA_VERSION),
+        TRACE_SCHEMA_VERSION_KEY: OF_TABLES if isinstance(kept_in, Tables) else str(TRACE_SCHEMA_VERSION),
         TraceMetadataKey.TRACE_SESSION: record.session,
         TraceMetadataKey.TRACE_USER: record.user,
         TraceMetadataKey.INPUTS: described.get(INPUTS),
@@ -127,8 +140,8 @@ def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
         TraceMetadataKey.TOKEN_USAGE: to_json(usage) if (usage := usage_of(record)) else None,
     }
     return TraceInfo(
-        trace_id=record.trace_id,
-        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        trace_id=_id(record, kept_in),
+        trace_location=_location(kept_in),
         request_time=root.start_ns // 1_000_000,
         execution_duration=(root.end_ns - root.start_ns) // 1_000_000,
         state=TraceState.OK if root.error is None else TraceState.ERROR,
@@ -137,22 +150,43 @@ def _info(record: RunRecord, experiment_id: str) -> TraceInfo:
     )
 
 
-def _spans(record: RunRecord, *, of_trace: bool) -> list[Span]:
-    spans = [Span.from_dict(_fields(record, span)) for span in record.spans]
-    if of_trace:
-        spans[0] = Span.from_dict(_fields(record, record.root, dict(trace_attributes(record))))
+def _id(record: RunRecord, kept_in: str | Tables) -> str:
+    return id_at(record.trace_id, kept_in.location if isinstance(kept_in, Tables) else None)
+
+
+def _location(kept_in: str | Tables) -> TraceLocation:
+    if isinstance(kept_in, str):
+        return TraceLocation.from_experiment_id(kept_in)
+    catalog, schema, *prefix = kept_in.location.split(".")
+    if prefix:
+        return TraceLocation.from_databricks_uc_table_prefix(catalog, schema, prefix[0])
+    return TraceLocation.from_databricks_uc_schema(catalog, schema)
+
+
+def _spans(record: RunRecord, *, of_trace: bool, kept_in: str | Tables = "") -> list[Span]:
+    """All spans; with `of_trace` the root tells of the whole trace, for stores that know it from the spans alone."""
+    trace_id = _id(record, kept_in)
+    told = dict(trace_attributes(record))
+    if not of_trace:
+        # Of tables the views read these of the root, though the trace is told of as well.
+        names = (SESSION, USER, MODEL) if isinstance(kept_in, Tables) else (MODEL,)
+        told = {name: text for name, text in told.items() if name in names}
+    spans = [Span.from_dict(_fields(record, span, trace_id)) for span in record.spans]
+    spans[0] = Span.from_dict(_fields(record, record.root, trace_id, told))
     return spans
 
 
-def _fields(record: RunRecord, span: SpanRecord, more: dict[str, str] | None = None) -> dict[str, Any]:
+def _fields(
+    record: RunRecord, span: SpanRecord, trace_id: str, more: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     texts = {name: to_json(value) for name, value in (more or {}).items()}
     return {
-        "trace_id": record.trace_id,
+        "trace_id": trace_id,
         "span_id": f"{span.id:016x}",
         "parent_span_id": f"{span.parent.id:016x}" if span.parent else None,
         "name": span.name,
         "start_time_unix_nano": span.start_ns,
         "end_time_unix_nano": span.end_ns,
         "status": {"code": "OK", "message": ""} if span.error is None else {"code": "ERROR", "message": span.error},
-        "attributes": {"mlflow.traceRequestId": to_json(record.trace_id), **dict(attributes_of(span)), **texts},
+        "attributes": {"mlflow.traceRequestId": to_json(trace_id), **dict(attributes_of(span)), **texts},
     }

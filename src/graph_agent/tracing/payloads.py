@@ -14,6 +14,10 @@ CHAT_TOOLS = "mlflow.chat.tools"
 CHAT_USAGE = "mlflow.chat.tokenUsage"
 MODEL = "mlflow.llm.model"
 
+CHAT_FORM = {"mlflow.message.format": "openai"}
+"""By this MLflow's pages know how to show a span as a conversation: inputs and outputs are written as the chat
+completions API has them."""
+
 
 def reason(error: BaseException) -> str | None:
     """Why a step ended in error: the exception's type, never its message."""
@@ -30,6 +34,8 @@ def model_name(serialized: Mapping[str, Any] | None) -> str:
 def note_call(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapping[str, Any] | None) -> None:
     """Keep which model was called with which tools."""
     params = params or {}
+    if span.kind == "CHAT_MODEL":
+        span.attributes.update(CHAT_FORM)
     if tools := params.get("tools"):
         span.attributes[CHAT_TOOLS] = tools
     if model := (metadata or {}).get("ls_model_name") or params.get("model"):

@@ -34,10 +34,10 @@ def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[st
     # Late: MLflow takes over four seconds of CPU to import, and a tracking server needs nothing of it.
     with IMPORTING:
         from graph_agent.tracing.mlflow_store import MlflowStore
-        from graph_agent.tracing.workspace_store import WorkspaceStore
+        from graph_agent.tracing.workspace_store import open_workspace
 
     if tracking_uri == "databricks":
-        return WorkspaceStore(experiment=experiment, experiment_id=experiment_id)
+        return open_workspace(experiment=experiment, environ=environ)
     return MlflowStore(tracking_uri, experiment=experiment, experiment_id=experiment_id)
 
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from graph_agent.caller import Caller
+from graph_agent.late import IMPORTING
 from graph_agent.redaction import hidden_here
 from graph_agent.settings import Settings
+from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.exporter import TraceExporter
-from graph_agent.tracing.payloads import CHAT_USAGE
+from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE
 from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord
 
@@ -22,10 +24,30 @@ FAILED = {"failed": None, "cancelled": "Cancelled"}
 class RunTrace:
     """The trace of one run, from before its first step until it is handed over for export."""
 
-    def __init__(self, recorder: RunRecorder, deliver: Callable[[RunRecord], None]) -> None:
+    def __init__(
+        self,
+        recorder: RunRecorder,
+        deliver: Callable[[RunRecord], None],
+        location: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.handler = recorder
-        self.trace_id = recorder.trace_id
         self._deliver = deliver
+        self._location = location
+        self._record: RunRecord | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id; where it is kept in tables of Unity Catalog, theirs, once they are known."""
+        return id_at(self.handler.trace_id, self._location())
+
+    def whole(self) -> dict[str, Any] | None:
+        """The trace as MLflow writes it; `None` until the run has ended. The first call imports MLflow: call it off
+        the event loop."""
+        if self._record is None:
+            return None
+        with IMPORTING:
+            from graph_agent.tracing.mlflow_store import written_out
+        return written_out(self._record, self._location())
 
     def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
         """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
@@ -33,15 +55,22 @@ class RunTrace:
             status="ERROR" if status in FAILED else "OK",
             error=FAILED.get(status),
             outputs={"choices": [{"message": {"role": "assistant", "content": answer}}], "output": output},
-            attributes={"graph_agent.status": status, **usage_attributes(usage)},
+            attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(usage)},
         )
-        self._deliver(replace(record, hidden=hidden_here()))
+        self._record = replace(record, hidden=hidden_here())
+        self._deliver(self._record)
 
 
 def open_trace(
-    *, invocation: "Invocation", caller: Caller, graph: str, deliver: Callable[[RunRecord], None]
+    *,
+    invocation: "Invocation",
+    caller: Caller,
+    graph: str,
+    deliver: Callable[[RunRecord], None],
+    location: Callable[[], str | None] = lambda: None,
 ) -> RunTrace:
-    """A run's trace that goes to `deliver` when it has ended, in the thread where it ended."""
+    """A run's trace that goes to `deliver` when it has ended, in the thread where it ended. `location` says in which
+    tables of Unity Catalog it is kept."""
     inputs: dict[str, Any] = {"messages": list(invocation.messages)}
     if invocation.custom_inputs:
         inputs["custom_inputs"] = dict(invocation.custom_inputs)
@@ -49,7 +78,7 @@ def open_trace(
     if invocation.client_request_id:
         tags["client_request_id"] = invocation.client_request_id
     recorder = RunRecorder(graph=graph, inputs=inputs, session=invocation.thread, user=caller.user, tags=tags)
-    return RunTrace(recorder, deliver)
+    return RunTrace(recorder, deliver, location)
 
 
 class Tracer:
@@ -75,8 +104,14 @@ class Tracer:
         self._exporter.start()
 
     def open(self, *, invocation: "Invocation", caller: Caller, graph: str) -> RunTrace:
-        """The trace of a run that is about to start; its `trace_id` is known at once."""
-        return open_trace(invocation=invocation, caller=caller, graph=graph, deliver=self._exporter.submit)
+        """The trace of a run that is about to start; its `trace_id` may be told at once."""
+        return open_trace(
+            invocation=invocation,
+            caller=caller,
+            graph=graph,
+            deliver=self._exporter.submit,
+            location=lambda: self._exporter.location,
+        )
 
     def flush(self, timeout_seconds: float) -> bool:
         """Whether every trace so far was stored or given up within the time."""

@@ -9,6 +9,10 @@ VARIABLE = "GRAPH_AGENT_VERSION"
 COMMIT = "mlflow.source.git.commit"
 BRANCH = "mlflow.source.git.branch"
 DIRTY = "mlflow.source.git.dirty"
+MODEL = "mlflow.modelId"
+ACTIVE_MODEL = "MLFLOW_ACTIVE_MODEL_ID"
+"""The variable by which MLflow itself knows which of its models is running."""
+
 VERSION = "version"
 """The tag that holds the version as a whole."""
 
@@ -37,6 +41,11 @@ def version_of(environ: Mapping[str, str], folder: Path | None = None) -> dict[s
         return {VERSION: given}
     known = {VERSION: given, COMMIT: found["commit"], DIRTY: "true" if found["dirty"] else "false"}
     return known | ({BRANCH: found["branch"]} if found["branch"] else {})
+
+
+def model_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The model that MLflow is told is running, as the metadata of a trace name it; empty where it is told of none."""
+    return {MODEL: environ[ACTIVE_MODEL]} if environ.get(ACTIVE_MODEL) else {}
 
 
 def of_checkout(folder: Path) -> str:

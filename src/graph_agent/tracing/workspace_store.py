@@ -5,9 +5,7 @@ on trying for minutes.
 """
 
 import json
-import queue
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,12 +24,12 @@ from mlflow.utils.proto_json_utils import message_to_json, parse_dict
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.index_errors import status_of
 from graph_agent.errors import WorkspaceUnavailable
-from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
+from graph_agent.tracing.destinations import Tables
+from graph_agent.tracing.exporter import MAY_PASS, AlreadyStored, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.records import RunRecord
-
-AT_ONCE = 4
-"""Traces on their way at once. One by one, at 60 ms a call, a process could store five in a second."""
+from graph_agent.tracing.side_by_side import side_by_side
+from graph_agent.tracing.unity_store import UnityStore
 
 MOST_BEGUN = 1000
 """Traces remembered whose spans have not arrived."""
@@ -45,46 +43,30 @@ Call = Callable[[str, str, Any], Any]
 """Method, path, JSON."""
 
 
-class WorkspaceStore:
-    """A workspace's tracking server, and the cloud store it lends signed addresses of.
+def open_workspace(*, experiment: str, environ: Mapping[str, str]) -> "WorkspaceStore | UnityStore":
+    """The store of an experiment: its own, or the tables of Unity Catalog that it is linked to.
 
     Raises:
         StoreUnavailable: the workspace does not answer, or does not know the experiment yet.
     """
+    workspace = _Workspace()
+    experiment_id, tags = workspace.experiment(experiment, environ.get("MLFLOW_EXPERIMENT_ID"))
+    tables = Tables.of(tags, environ)
+    return WorkspaceStore(workspace.call, experiment_id) if tables is None else UnityStore(workspace.send, tables)
 
-    def __init__(self, *, experiment: str, experiment_id: str | None) -> None:
-        try:
-            self._api: Any = workspace_client().api_client
-        except WorkspaceUnavailable as error:
-            raise StoreUnavailable("the workspace cannot be reached, or refuses the credentials") from error
+
+class WorkspaceStore:
+    """A workspace's tracking server, and the cloud store it lends signed addresses of."""
+
+    def __init__(self, call: Call, experiment_id: str) -> None:
+        self._call = call
+        self._experiment_id = experiment_id
         self._begun: dict[str, TraceInfo] = {}
         self._stored: set[str] = set()
-        self._experiment_id = experiment_id or self._found(experiment) or self._created(experiment)
 
     def write(self, records: Sequence[RunRecord]) -> None:
         """Store whole traces, several at once; a trace that arrived is not sent again when its batch is."""
-        waiting, errors = queue.SimpleQueue[RunRecord](), list[Exception]()
-        for record in records:
-            if record.trace_id not in self._stored:
-                waiting.put(record)
-
-        def work() -> None:
-            try:
-                while not errors:
-                    self._write(waiting.get_nowait())
-            except queue.Empty:
-                return
-            except Exception as error:
-                errors.append(error)
-
-        # Daemons, unlike a pool's: the interpreter's exit does not wait for them.
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, waiting.qsize()))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
+        side_by_side(self._write, [one for one in records if one.trace_id not in self._stored])
         self._stored.difference_update(one.trace_id for one in records)
 
     def close(self) -> None:
@@ -106,7 +88,7 @@ class WorkspaceStore:
         try:
             answer = self._call("POST", TRACES, json.loads(message_to_json(request)))
             return TraceInfo.from_proto(_parsed(answer, StartTraceV3.Response()).trace.trace_info)
-        except _Exists:
+        except AlreadyStored:
             # An answer was lost on its way, and the SDK asked again.
             answer = self._call("GET", f"{TRACES}/{info.trace_id}", {})
             return TraceInfo.from_proto(_parsed(answer, GetTraceInfoV3.Response()).trace.trace_info)
@@ -123,28 +105,57 @@ class WorkspaceStore:
             # Its text holds the signed address. The next try asks for a new one.
             raise StoreUnavailable("the spans could not be uploaded") from error
 
-    def _found(self, name: str) -> str | None:
+
+class _Workspace:
+    """The process's client, with the store's errors in place of the SDK's."""
+
+    def __init__(self) -> None:
         try:
-            answer = self._call("GET", "/api/2.0/mlflow/experiments/get-by-name", {"experiment_name": name})
+            self._api: Any = workspace_client().api_client
+        except WorkspaceUnavailable as error:
+            raise StoreUnavailable("the workspace cannot be reached, or refuses the credentials") from error
+
+    def experiment(self, name: str, experiment_id: str | None) -> tuple[str, Mapping[str, str]]:
+        """Id and tags; one that is only named is made where there is none."""
+        if experiment_id is None:
+            found = self._found("get-by-name", {"experiment_name": name})
+            if found is None:
+                return self._created(name), {}
+        else:
+            found = self._found("get", {"experiment_id": experiment_id})
+            if found is None:
+                # Storing the first trace will tell.
+                return experiment_id, {}
+        tags = {str(one.get("key")): str(one.get("value", "")) for one in found.get("tags") or ()}
+        return str(found["experiment_id"]), tags
+
+    def _found(self, how: str, query: Mapping[str, str]) -> Mapping[str, Any] | None:
+        try:
+            answer: Mapping[str, Any] = self.call("GET", f"/api/2.0/mlflow/experiments/{how}", query)
         except _Missing:
             return None
-        return str(answer["experiment"]["experiment_id"])
+        return answer.get("experiment")
 
     def _created(self, name: str) -> str:
         try:
-            return str(self._call("POST", "/api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
+            return str(self.call("POST", "/api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
         except RecordRefused as error:
             # Perhaps another worker of this service was faster; the exporter asks again.
             raise StoreUnavailable(
                 f"experiment {name!r} cannot be created; on Databricks it is named by a path"
             ) from error
 
-    def _call(self, method: str, path: str, content: Any) -> Any:
+    def call(self, method: str, path: str, content: Any) -> Any:
+        """A call with a JSON answer."""
         sent = {"query": content} if method == "GET" else {"body": content}
+        return self.send(method, path, **sent)
+
+    def send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **sent: Any) -> Any:
+        """Any call."""
         try:
-            return self._api.do(method, path, headers={"Accept": "application/json"}, **sent)
+            return self._api.do(method, path, headers={"Accept": "application/json", **(headers or {})}, **sent)
         except ResourceConflict as error:
-            raise _Exists("HTTP 409") from error
+            raise AlreadyStored("HTTP 409") from error
         except DatabricksError as error:
             raise _refusal(status_of(error)) from error
         except (OSError, ValueError) as error:
@@ -153,10 +164,6 @@ class WorkspaceStore:
 
 class _Missing(RecordRefused):
     """There is no such thing."""
-
-
-class _Exists(RecordRefused):
-    """There is one already."""
 
 
 class _SignedStore(DatabricksArtifactRepository):

@@ -1,0 +1,76 @@
+"""What a caller is told of its run's trace: the id, the whole of it, or nothing."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.datastructures import Headers
+
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.incoming import Invocation
+from graph_agent.runs.runner import Recorder
+
+if TYPE_CHECKING:
+    from graph_agent.runs.runner import Run
+
+HEADER = "x-mlflow-return-trace-id"
+"""MLflow's wish for the id."""
+
+SETTLING_SECONDS = 5.0
+"""How long a run that has answered may take to end before its trace is done without."""
+
+
+class Traced(Recorder, Protocol):
+    """A run's recorder that can tell of its trace."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id; where it is kept in tables, theirs, once they are known."""
+
+    def whole(self) -> Mapping[str, Any] | None:
+        """The trace as MLflow writes it; `None` until the run has ended. Blocks: call it off the event loop."""
+
+
+class Telling:
+    """One run's trace, and what its caller wants to know of it."""
+
+    def __init__(self, traced: Traced | None, run: "Run", *, the_id: bool, all_of_it: bool) -> None:
+        self._traced = traced
+        self._run = run
+        self._the_id = the_id
+        self._all_of_it = all_of_it
+
+    @classmethod
+    def asked(
+        cls, traced: Traced | None, run: "Run", *, headers: Headers, invocation: Invocation, dialect: Dialect
+    ) -> "Telling":
+        """As MLflow's header and `databricks_options` of the request say; the latter is Databricks' own."""
+        the_id = headers.get(HEADER, "").lower() == "true"
+        return cls(traced, run, the_id=the_id, all_of_it=invocation.return_trace and not dialect.open_responses)
+
+    async def frames(self) -> list[Mapping[str, Any]]:
+        """What a stream says after its last event, each a frame of its own."""
+        ids: list[Mapping[str, Any]] = [{"trace_id": one} for one in self._ids()]
+        return ids + [{"databricks_output": {"trace": one}} for one in await self._traces()]
+
+    async def add_to(self, response: dict[str, Any]) -> None:
+        """The same, in a whole response."""
+        for one in self._ids():
+            response["metadata"] = {**response["metadata"], "trace_id": one}
+        for one in await self._traces():
+            response["databricks_output"] = {"trace": one}
+
+    def _ids(self) -> Iterator[str]:
+        if self._the_id and self._traced is not None:
+            yield self._traced.trace_id
+
+    async def _traces(self) -> list[Mapping[str, Any]]:
+        if not self._all_of_it or self._traced is None:
+            return []
+        try:
+            async with asyncio.timeout(SETTLING_SECONDS):
+                await self._run.ended()
+        except TimeoutError:
+            return []
+        trace = await asyncio.to_thread(self._traced.whole)
+        return [] if trace is None else [trace]
