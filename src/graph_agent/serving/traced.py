@@ -57,8 +57,8 @@ class Telling:
         """The same, in a whole response."""
         for one in self._ids():
             response["metadata"] = {**response["metadata"], "trace_id": one}
-        for one in await self._traces():
-            response["databricks_output"] = {"trace": one}
+        for trace in await self._traces():
+            response["databricks_output"] = {"trace": trace}
 
     def _ids(self) -> Iterator[str]:
         if self._the_id and self._traced is not None:
