@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     ask.set_defaults(run=_ask)
 
     index = commands.add_parser("index", help="index folders or files for the local workspace")
-    index.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    index.add_argument("paths", nargs="+", metavar="PATH")
+    index.add_argument("--name", metavar="NAME", help="the index, as catalog.schema.index; made if there is none")
+    index.add_argument("--hidden", action="store_true", help="look into hidden folders and files too")
     index.set_defaults(run=_index)
 
     model = commands.add_parser("model", help="fetch and verify the local model's weights")
@@ -193,7 +195,7 @@ def _ask(options: argparse.Namespace) -> int:
 def _index(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import index
 
-    return index(options.paths, settings=_settings(options))
+    return index(options.paths, settings=_settings(options), name=options.name, hidden=options.hidden)
 
 
 def _model(options: argparse.Namespace) -> int:

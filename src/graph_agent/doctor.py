@@ -13,7 +13,7 @@ from graph_agent.errors import AgentError
 from graph_agent.finding import Finding
 from graph_agent.settings import Settings
 
-LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "bs4", "rich")
+LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "lxml", "trafilatura", "rich")
 NEEDED_BYTES = 3 * 1024**3
 
 

@@ -1,53 +1,6 @@
-from io import BytesIO
-from pathlib import Path
+from tests.local.reading import chunk_texts, chunks
 
-import pypdf
-import pytest
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
-
-from graph_agent.local.documents import (
-    MAX_FILE_BYTES,
-    Chunk,
-    SourceFile,
-    Unreadable,
-    chunks_of,
-    find_documents,
-    read_folder,
-)
 from graph_agent.local.passages import PASSAGE_CHARACTERS, WHOLE_CHARACTERS
-
-
-def chunk_texts(name: str, data: str | bytes) -> list[str]:
-    return [chunk.text for chunk in chunks(name, data)]
-
-
-def chunks(name: str, data: str | bytes) -> list[Chunk]:
-    encoded = data.encode() if isinstance(data, str) else data
-    return chunks_of(SourceFile(Path("/anywhere/docs") / name, f"docs/{name}"), encoded)
-
-
-def pdf(*pages: str) -> bytes:
-    writer = pypdf.PdfWriter()
-    for text in pages:
-        page = writer.add_blank_page(width=300, height=300)
-        font = DictionaryObject({NameObject(key): NameObject(value) for key, value in PDF_FONT.items()})
-        page[NameObject("/Resources")] = DictionaryObject(
-            {NameObject("/Font"): DictionaryObject({NameObject("/F1"): writer._add_object(font)})}
-        )
-        content = DecodedStreamObject()
-        content.set_data(f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode())
-        page[NameObject("/Contents")] = writer._add_object(content)
-    writer.add_metadata({"/Title": "Handbook"})
-    return written(writer)
-
-
-PDF_FONT = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
-
-
-def written(writer: pypdf.PdfWriter) -> bytes:
-    target = BytesIO()
-    writer.write(target)
-    return target.getvalue()
 
 
 def test_a_markdown_file_is_cut_at_its_headings_and_each_chunk_names_the_way_to_it() -> None:
@@ -83,10 +36,6 @@ def test_headings_of_the_same_text_get_numbered_anchors() -> None:
 def test_a_heading_inside_a_code_block_opens_no_section() -> None:
     source = "# Install\n\n```sh\n# not a heading\nmake setup\n```\n"
     assert chunk_texts("a.md", source) == ["Install\n\n```sh\n# not a heading\nmake setup\n```"]
-
-
-def test_front_matter_is_not_content() -> None:
-    assert chunk_texts("a.md", "---\ntitle: Hidden\n---\n# Shown\n\nText.\n") == ["Shown\n\nText."]
 
 
 def test_a_long_section_is_cut_between_paragraphs_into_short_passages() -> None:
@@ -138,23 +87,10 @@ def test_an_html_page_gives_its_readable_part_with_the_anchors_of_its_headings()
     <table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table></section>
     <script>alert(1)</script></main><footer>Imprint</footer></body></html>"""
     assert [(chunk.doc_uri, chunk.text) for chunk in chunks("m.html", page)] == [
-        ("docs/m.html", "Manual\n\nIntro bold ."),
+        ("docs/m.html", "Manual\n\nIntro bold."),
         ("docs/m.html#setup", "Manual > Set up\n\nRun it.\n\n```\nmake dev\n```"),
         ("docs/m.html#names", "Manual > Names\n\n- one\n- two\n\n| A | B |\n|---|---|\n| 1 | 2 |"),
     ]
-
-
-def test_a_pdf_gives_its_pages_under_its_title() -> None:
-    assert [(chunk.doc_uri, chunk.text) for chunk in chunks("h.pdf", pdf("Holidays are thirty days", "Ask us"))] == [
-        ("docs/h.pdf#page=1", "Handbook > page 1\n\nHolidays are thirty days"),
-        ("docs/h.pdf#page=2", "Handbook > page 2\n\nAsk us"),
-    ]
-
-
-def test_a_text_file_is_read_in_utf_8_in_utf_16_and_in_windows_1252() -> None:
-    assert [chunk_texts("n.txt", "Grüße".encode(name)) for name in ("utf-8-sig", "utf-16", "cp1252")] == [
-        ["n\n\nGrüße"]
-    ] * 3
 
 
 def test_a_chunk_keeps_its_id_when_another_chunk_changes() -> None:
@@ -163,52 +99,12 @@ def test_a_chunk_keeps_its_id_when_another_chunk_changes() -> None:
     assert len({chunk.chunk_id for chunk in before}) == 2
 
 
-def test_a_folder_is_read_without_hidden_folders_environments_and_foreign_files(tmp_path: Path) -> None:
-    kept = ["docs/a.md", "docs/deep/b.txt"]
-    skipped = [".git/c.md", "docs/node_modules/d.md", "docs/.e.md", "docs/image.png", "docs/mine/f.md", ".venv/g.md"]
-    for name in (*kept, *skipped):
-        path = tmp_path / "project" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("text")
-    (tmp_path / "project/docs/mine/pyvenv.cfg").touch()
-    sources, problems = find_documents([tmp_path / "project", tmp_path / "project" / "docs"])
-    assert [source.uri for source in sources] == [f"project/{name}" for name in kept]
-    assert problems == []
+def test_a_table_under_a_header_longer_than_a_passage_does_not_repeat_it() -> None:
+    header = f"| {'H' * 500} | {'K' * 500} |\n|---|---|\n"
+    texts = chunk_texts("a.md", "# T\n\n" + header + "| a | b |\n" * 500)
+    assert sum(map(len, texts)) < 2 * (len(header) + 10 * 500)
 
 
-def test_a_single_file_is_called_by_its_own_name(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("hello")
-    assert [source.uri for source in find_documents([tmp_path / "README.md"])[0]] == ["README.md"]
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "reason"),
-    [
-        ("binary.md", b"\x00\x01\x02", "it holds binary data, not text"),
-        ("large.txt", b"x" * (MAX_FILE_BYTES + 1), "it is larger than 10 MB"),
-        ("broken.pdf", b"%PDF-1.4 nonsense", "it is not a PDF that can be read, or it needs a password"),
-        ("scan.pdf", pdf(""), "its pages hold no text; it may be a scan"),
-        ("deep.html", b"<div>" * 5000 + b"<p>x</p>", "its elements are nested too deeply"),
-        ("odd.txt", b"\x81\x8d", "its text encoding is unknown; save it as UTF-8"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_still_read(
-    tmp_path: Path, name: str, data: bytes, reason: str
-) -> None:
-    (tmp_path / name).write_bytes(data)
-    (tmp_path / "good.md").write_text("good")
-    found, problems = read_folder([tmp_path])
-    assert [chunk.text for chunk in found] == ["good\n\ngood"]
-    assert problems == [Unreadable(str(tmp_path / name), reason)]
-
-
-def test_a_path_that_does_not_exist_is_reported(tmp_path: Path) -> None:
-    assert find_documents([tmp_path / "nowhere"]) == (
-        [],
-        [Unreadable(str(tmp_path / "nowhere"), "no such file or directory")],
-    )
-
-
-def test_a_link_that_leads_nowhere_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "lost.md").symlink_to(tmp_path / "nowhere.md")
-    assert read_folder([tmp_path]) == ([], [Unreadable(str(tmp_path / "lost.md"), "it is not a plain file")])
+def test_a_line_of_megabytes_is_cut_in_linear_time_and_loses_nothing() -> None:
+    texts = chunk_texts("a.txt", "x" * 4_000_000)
+    assert sum(text.count("x") for text in texts) == 4_000_000

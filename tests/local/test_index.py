@@ -101,11 +101,38 @@ def test_documents_of_other_folders_stay(tmp_path: Path, folder: Path, index: In
     }
 
 
-def test_a_folder_that_cannot_be_found_leaves_its_documents_in_the_index(folder: Path, index: Index) -> None:
+def test_a_deleted_folder_takes_its_documents_along(folder: Path, index: Index) -> None:
     folder.rename(folder.with_name("elsewhere"))
-    unreadable = Unreadable(str(folder), "no such file or directory")
-    assert index.sync([folder]) == report(unreadable=[unreadable])
+    assert index.sync([folder]) == report(removed=["docs/errors.md", "docs/food.txt", "docs/settings.md"])
+    assert len(index) == 0
+
+
+def test_documents_of_another_folder_that_is_gone_go_too(folder: Path, tmp_path: Path, index: Index) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    (tmp_path / "more").mkdir()
+    assert index.sync([tmp_path / "more"]).removed == ("docs/errors.md", "docs/food.txt", "docs/settings.md")
+
+
+def test_a_folder_that_never_was_is_reported(tmp_path: Path, index: Index) -> None:
+    unreadable = Unreadable(str(tmp_path / "nowhere"), "no such file or directory")
+    assert index.sync([tmp_path / "nowhere"]) == report(unreadable=[unreadable])
     assert len(index) == 4
+
+
+def test_a_document_that_was_emptied_leaves_the_index(folder: Path, index: Index) -> None:
+    (folder / "food.txt").write_text("\n")
+    made = index.sync([folder])
+    assert made.removed == ("docs/food.txt",)
+    assert made.unreadable == (Unreadable(str(folder / "food.txt"), "it holds no text"),)
+    assert index.search("sourdough", query_type="FULL_TEXT") == []
+
+
+def test_hidden_documents_are_counted_and_read_when_asked_for(folder: Path, index: Index) -> None:
+    (folder / ".notes").mkdir()
+    (folder / ".notes" / "a.md").write_text("Penguins swim.")
+    assert index.sync([folder]).skipped.hidden_folders == 1
+    assert index.sync([folder], hidden=True).added == ("docs/.notes/a.md",)
+    assert index.sync([folder]).removed == ("docs/.notes/a.md",)
 
 
 def test_a_folder_that_moved_takes_the_place_of_the_old_one(folder: Path, tmp_path: Path, index: Index) -> None:
@@ -286,3 +313,66 @@ def test_a_file_that_is_no_index_is_refused_and_left_as_it_was(tmp_path: Path, e
     with pytest.raises(IndexUnavailable, match=r"foreign.db is not an index of this version"):
         Index.open(tmp_path / "foreign.db", embedder)
     assert (tmp_path / "foreign.db").read_bytes() == before
+
+
+def test_a_full_disk_is_told_with_the_file_and_the_cause(folder: Path, tmp_path: Path, index: Index) -> None:
+    # The same error of SQLite that a full disk gives.
+    index._store._connection.execute("PRAGMA max_page_count = 1")
+    (folder / "long.txt").write_text("A sentence of some length that is to be indexed.\n\n" * 2000)
+    with pytest.raises(IndexUnavailable) as refused:
+        index.sync([folder])
+    assert refused.value.message == f"The index file {tmp_path / 'index.db'} cannot be used: its disk is full."
+    assert uris(index.search("sourdough", k=1)) == ["docs/food.txt"]
+
+
+def test_a_folder_that_may_not_be_made_is_told_with_its_path(tmp_path: Path, embedder: RecordingEmbedder) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(IndexUnavailable, match=r"file/indexes/a.db cannot be used: (not a directory|file exists)"):
+        Index.open(tmp_path / "file" / "indexes" / "a.db", embedder)
+
+
+OLDER = """
+CREATE TABLE files (path TEXT PRIMARY KEY, uri TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL);
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL REFERENCES files (path) ON DELETE CASCADE,
+    chunk_id TEXT NOT NULL UNIQUE, doc_uri TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL,
+    position INTEGER NOT NULL, vector BLOB NOT NULL
+);
+CREATE INDEX chunks_of_file ON chunks (file);
+CREATE VIRTUAL TABLE words USING fts5 (text, content='chunks', content_rowid='id', tokenize='porter unicode61');
+CREATE TRIGGER words_added AFTER INSERT ON chunks BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER words_removed AFTER DELETE ON chunks BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+CREATE TABLE generation (number INTEGER NOT NULL);
+INSERT INTO generation VALUES (0);
+PRAGMA application_id = 1734437240;
+PRAGMA user_version = 1;
+"""
+"""The format before words without blanks were searched."""
+
+
+def test_an_index_of_the_older_format_is_brought_up_and_keeps_its_documents(
+    folder: Path, tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    (folder / "leave.txt").write_text("有給休暇は年に二十日あります。")
+    older = sqlite3.connect(tmp_path / "older.db")
+    older.executescript(OLDER)
+    older.execute("INSERT INTO files VALUES (?, 'docs/leave.txt', 'x')", [str(folder / "leave.txt")])
+    vector = embedder.embed(["leave"])[0].tobytes()
+    text = "leave\n\n有給休暇は年に二十日あります。"
+    row = (str(folder / "leave.txt"), "c1", "docs/leave.txt", "leave", text, 0, vector)
+    columns = "file, chunk_id, doc_uri, title, text, position, vector"
+    older.execute(f"INSERT INTO chunks ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    older.commit()
+    older.close()
+    with Index.open(tmp_path / "older.db", embedder) as index:
+        assert index.was_older
+        assert uris(index.search("休暇", query_type="FULL_TEXT")) == ["docs/leave.txt"]
+        assert index.sync([folder]).changed == ("docs/leave.txt",)
+    with Index.open(tmp_path / "older.db", embedder) as index:
+        assert not index.was_older
+        assert uris(index.search("休暇", query_type="FULL_TEXT")) == ["docs/leave.txt"]

@@ -2,10 +2,14 @@
 they hold request and response bodies."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from graph_agent.databricks.clients import Actor
 from graph_agent.errors import RetrievalFailed, Unauthenticated
+
+LOCAL_INDEXES = re.compile(r"There are: [\w., -]{1,5000}\. To make one: graph-agent index --name [\w.-]{1,300} PATH")
+"""What the local workspace says of an index it has not: of names and blanks alone, so it may be passed on."""
 
 BUSY = frozenset({429, 503, 504})
 
@@ -66,6 +70,8 @@ def _message(error: Exception, called: Called) -> str:
             return f"{who} may not use {what}: grant them {called.grant}, and give the app the user scope for it (403)"
         case 403:
             return f"{who} may not use {what}: grant it {called.grant} (403)"
+        case 404 if local := LOCAL_INDEXES.search(str(error)[:5000]):
+            return f"{what} does not exist. {local.group()}"
         case 404:
             return f"{what} does not exist, or {who} may not see it: check its name (404)"
         case status if status in BUSY:

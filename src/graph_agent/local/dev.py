@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,15 +114,15 @@ def run_workspace(settings: Settings) -> int:
 
     from graph_agent.local import preparation
     from graph_agent.local.access import Credentials
-    from graph_agent.local.index import Index
+    from graph_agent.local.indexes import LocalIndexes
     from graph_agent.local.workspace import create_workspace
 
     credentials = _credentials(Credentials.generate())
     embedder = preparation.embedder(settings)
     backend = preparation.chat_backend(settings)
     preparation.index_documentation(settings, embedder)
-    with Index.open(preparation.index_path(settings), embedder) as index:
-        app = create_workspace(backend, {settings.index: index}, embedder=embedder, credentials=credentials)
+    with closing(LocalIndexes(settings.cache_dir, embedder)) as indexes:
+        app = create_workspace(backend, indexes, embedder=embedder, credentials=credentials)
         config = uvicorn.Config(
             app, host="127.0.0.1", port=settings.workspace_port, log_level="warning", timeout_graceful_shutdown=2
         )
@@ -129,15 +130,25 @@ def run_workspace(settings: Settings) -> int:
     return 0
 
 
-def index(paths: Sequence[Path], *, settings: Settings) -> int:
-    """Index files and folders; the exit status, 1 when nothing could be indexed."""
-    from graph_agent.local import preparation
+def index(paths: Sequence[str], *, settings: Settings, name: str | None = None, hidden: bool = False) -> int:
+    """Index files and folders under a name; the exit status, 1 when nothing could be indexed.
 
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise LocalWorkspaceError(f"no such file or folder: {', '.join(missing)}")
-    report = preparation.index_documents(paths, settings=settings, embedder=preparation.embedder(settings))
-    return 0 if report.added or report.changed or report.unchanged or report.removed else 1
+    Raises:
+        LocalWorkspaceError: a path or the name is none.
+    """
+    if not all(paths):
+        raise LocalWorkspaceError("an empty path stands for the whole current folder; write . to index that")
+    from graph_agent.local import preparation
+    from graph_agent.local.indexes import checked_name
+
+    name = checked_name(preparation.own_index(settings) if name is None else name)
+    embedder = preparation.embedder(settings)
+    report = preparation.index_documents(paths, settings=settings, embedder=embedder, name=name, hidden=hidden)
+    if not (report.added or report.changed or report.unchanged or report.removed):
+        return 1
+    where = "" if name == settings.index else f", or with GRAPH_AGENT_INDEX={name} by every graph that names none"
+    preparation.console.print(f'search it with DocumentSearch(index="{name}"){where}', soft_wrap=True)
+    return 0
 
 
 def fetch(settings: Settings) -> int:

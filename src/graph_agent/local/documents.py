@@ -1,24 +1,35 @@
-"""Files and folders of Markdown, text, HTML and PDF as chunks for the index.
-
-Read before writing: what is skipped is skipped by rule (`SKIPPED_FOLDERS`, hidden names, other suffixes);
-everything else either becomes chunks or is reported as `Unreadable`.
-"""
+"""Documents as chunks for the index: passages that stand alone, each with a name of its own."""
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from graph_agent.local.document_files import (
+    MAX_FILE_BYTES,
+    SourceFile,
+    Unreadable,
+    find_documents,
+    read_document,
+)
+from graph_agent.local.formats import read_sections
 from graph_agent.local.passages import heading_line, passages
-from graph_agent.local.sections import UnreadableDocument, read_sections
+from graph_agent.local.sections import EmptyDocument, UnreadableDocument
 
-CHUNKING_VERSION = "1"
+__all__ = [
+    "CHUNKING_VERSION",
+    "MAX_FILE_BYTES",
+    "Chunk",
+    "SourceFile",
+    "Unreadable",
+    "chunks_of",
+    "find_documents",
+    "read_document",
+    "read_folder",
+]
+
+CHUNKING_VERSION = "2"
 """Goes up with every change of chunking, so that indexes are made anew."""
-
-SUFFIXES = frozenset({".md", ".markdown", ".txt", ".text", ".rst", ".html", ".htm", ".pdf"})
-SKIPPED_FOLDERS = frozenset({"node_modules", "venv", "__pycache__", "site-packages"})
-MAX_FILE_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,67 +43,23 @@ class Chunk:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file to index. `uri` is its path from the parent of the indexed root, `docs/settings.md`."""
-
-    path: Path
-    uri: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A file or folder that could not be indexed, and why, in words for its owner."""
-
-    path: str
-    reason: str
-
-
-def find_documents(roots: Iterable[str | os.PathLike[str]]) -> tuple[list[SourceFile], list[Unreadable]]:
-    """The documents under the given files and folders, each once, in the order of their paths."""
-    found: dict[Path, SourceFile] = {}
-    problems: list[Unreadable] = []
-    for root in (Path(root).expanduser().resolve() for root in roots):
-        for path in files_under(root, problems):
-            found.setdefault(path, SourceFile(path, path.relative_to(root.parent).as_posix()))
-    return [found[path] for path in sorted(found)], problems
-
-
-def files_under(root: Path, problems: list[Unreadable]) -> Iterator[Path]:
-    if root.is_file():
-        yield root
-        return
-    for folder, subfolders, names in os.walk(root, onerror=lambda error: problems.append(refused(error))):
-        subfolders[:] = sorted(name for name in subfolders if not is_skipped(Path(folder, name)))
-        yield from (Path(folder, name) for name in sorted(names) if is_document(Path(folder, name)))
-
-
-def is_skipped(folder: Path) -> bool:
-    return folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS or (folder / "pyvenv.cfg").exists()
-
-
-def is_document(path: Path) -> bool:
-    return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and not path.is_dir()
-
-
-def refused(error: OSError) -> Unreadable:
-    return Unreadable(str(error.filename), (error.strerror or "it could not be opened").lower())
-
-
-def read_document(source: SourceFile) -> bytes:
-    """The file's bytes. Raises `UnreadableDocument` where it is too large, no plain file, or may not be read."""
-    try:
-        if not source.path.is_file():
-            raise UnreadableDocument("it is not a plain file")
-        if source.path.stat().st_size > MAX_FILE_BYTES:
-            raise UnreadableDocument(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB")
-        return source.path.read_bytes()
-    except OSError as error:
-        raise UnreadableDocument(refused(error).reason) from error
-
-
 def chunks_of(source: SourceFile, data: bytes) -> list[Chunk]:
-    """The document as chunks in reading order. Raises `UnreadableDocument`."""
+    """The document as chunks in reading order, at least one. Raises `UnreadableDocument`."""
+    try:
+        chunks = _chunks(source, data)
+    except UnreadableDocument:
+        raise
+    except MemoryError as error:
+        raise UnreadableDocument("it takes too much memory to read") from error
+    # A reader is led anywhere by a file that is made so, and the others are to be read all the same.
+    except Exception as error:
+        raise UnreadableDocument(f"it could not be read ({type(error).__name__})") from error
+    if not chunks:
+        raise EmptyDocument("it holds no text")
+    return chunks
+
+
+def _chunks(source: SourceFile, data: bytes) -> list[Chunk]:
     chunks: list[Chunk] = []
     for section in read_sections(source.path.name, data):
         title = heading_line(section.path)

@@ -9,14 +9,22 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from graph_agent.errors import InvalidRequest
+from graph_agent.local.document_process import DocumentReader
 from graph_agent.local.documents import Chunk
 from graph_agent.local.embedder import Embedder, Vector, unit
 from graph_agent.local.index_filters import where
 from graph_agent.local.index_store import Embeddings, IndexStore
 from graph_agent.local.index_sync import IndexReport, OnProgress, Paths, Progress, Synchronisation
-from graph_agent.local.relevance import Scores, best, cosines, coverage, query_words
+from graph_agent.local.relevance import Scores, best, cosines, coverage, mixed
+from graph_agent.local.words import latin_share, query_words
 
 __all__ = ["Hit", "Index", "IndexReport", "Progress", "QueryType", "index_folder"]
+
+MEANING = 0.5
+"""What the cosine counts in a hybrid score, where the query is in Latin letters."""
+
+LEAST = 0.1
+"""So much of that it counts at least, in whatever letters."""
 
 QueryType = Literal["ANN", "HYBRID", "FULL_TEXT"]
 
@@ -30,15 +38,20 @@ class Hit:
 
 
 def index_folder(
-    paths: Paths, index_path: str | os.PathLike[str], embedder: Embedder, on_progress: OnProgress | None = None
+    paths: Paths,
+    index_path: str | os.PathLike[str],
+    embedder: Embedder,
+    on_progress: OnProgress | None = None,
+    *,
+    hidden: bool = False,
 ) -> IndexReport:
     """Bring the index at `index_path` in step with the files and folders of `paths`, making it if there is none.
 
-    Documents of other folders indexed earlier stay. Interrupted, it keeps every file it had finished.
-    Raises `IndexUnavailable`.
+    Documents of other folders indexed earlier stay, unless their files are gone. Interrupted, it keeps every file it
+    had finished. Raises `IndexUnavailable`.
     """
     with Index.open(index_path, embedder) as index:
-        return index.sync(paths, on_progress)
+        return index.sync(paths, on_progress, hidden=hidden)
 
 
 class Index:
@@ -71,9 +84,15 @@ class Index:
         """The URI of each indexed file by its absolute path."""
         return {path: file.uri for path, file in self._store.files().items()}
 
-    def sync(self, roots: Paths, on_progress: OnProgress | None = None) -> IndexReport:
-        """Index what is new or changed under the roots, and forget what is no longer there."""
-        return Synchronisation(self._store, self._embedder, on_progress or ignore).run(roots)
+    @property
+    def was_older(self) -> bool:
+        """Whether opening it brought the file up from an older format."""
+        return self._store.was_older
+
+    def sync(self, roots: Paths, on_progress: OnProgress | None = None, *, hidden: bool = False) -> IndexReport:
+        """Index what is new or changed under the roots, hidden files too where asked, and forget what is gone."""
+        with DocumentReader() as reader:
+            return Synchronisation(self._store, self._embedder, on_progress or ignore, reader, hidden=hidden).run(roots)
 
     def search(
         self,
@@ -94,20 +113,28 @@ class Index:
         embedded = None if query_type == "FULL_TEXT" else self._query_vector(text, vector)
         with self._store.snapshot():
             embeddings = self._store.embeddings()
-            scores = self._scores(embeddings, words, embedded)
+            scores = self._scores(embeddings, text or "", words, embedded)
             allowed = embeddings.marked(self._store.matching(condition)) & (scores >= min_score)
             found = best(scores, allowed, k)
             return [Hit(self._store.chunk(int(embeddings.ids[at])), float(scores[at])) for at in found]
 
-    def _scores(self, embeddings: Embeddings, words: Sequence[str], embedded: Vector | None) -> Scores:
-        halves = []
-        if embedded is not None:
-            halves.append(cosines(embeddings.vectors, embedded))
-        if words or embedded is None:
-            held = {word: embeddings.positions(self._store.holders(word)) for word in words}
-            halves.append(coverage(held, embeddings.size))
-        scores: Scores = np.mean(halves, axis=0, dtype=np.float32)
-        return scores
+    def _scores(self, embeddings: Embeddings, text: str, words: Sequence[str], embedded: Vector | None) -> Scores:
+        if embedded is None:
+            return self._by_words(embeddings, words)
+        by_meaning = cosines(embeddings.vectors, embedded)
+        if not words:
+            return by_meaning
+        return mixed(by_meaning, self._by_words(embeddings, words), meaning=MEANING * max(latin_share(text), LEAST))
+
+    def _by_words(self, embeddings: Embeddings, words: Sequence[str]) -> Scores:
+        vocabulary = self._store.vocabulary()
+        held = {word: embeddings.positions(self._store.holders(word)) for word in words}
+        near = {
+            word: embeddings.positions([row for term in terms for row in self._store.holders(term)])
+            for word in words
+            if (terms := vocabulary.related(word, known=held[word].size > 0))
+        }
+        return coverage(held, embeddings.size, near=near)
 
     def _query_vector(self, text: str | None, vector: Sequence[float] | None) -> Vector:
         if vector is None:

@@ -15,11 +15,12 @@ from starlette.routing import Route
 
 from graph_agent.local.access import host
 from graph_agent.local.index import Hit, Index, QueryType
+from graph_agent.local.indexes import NAME
 from graph_agent.local.rest import (
+    ApiError,
     bad_request,
     json_object,
     json_response,
-    missing,
     number,
     optional_text,
     parsed_object,
@@ -31,6 +32,7 @@ from graph_agent.local.rest import (
 VECTOR_SEARCH_ENDPOINT = "local"
 PAGE_ROWS = 100
 MOST_RESULTS = 10_000
+MOST_NAMES = 20
 MOST_MAGNITUDE = 1e15
 """Of a vector's number: the squares of 384 of them still add up in single precision."""
 
@@ -63,32 +65,34 @@ class IndexRoutes:
         ]
 
     async def _describe(self, request: Request) -> Response:
-        name, index = self._named(request)
+        name, index = await self._named(request)
         rows = await asyncio.to_thread(len, index)
         return json_response(self._description(name, rows, host(request)))
 
     async def _query(self, request: Request) -> Response:
-        _, index = self._named(request)
+        _, index = await self._named(request)
         return json_response(await asyncio.to_thread(page, index, await json_object(request), 0))
 
     async def _next_page(self, request: Request) -> Response:
-        _, index = self._named(request)
+        _, index = await self._named(request)
         body, start = opened_token((await json_object(request)).get("page_token"))
         return json_response(await asyncio.to_thread(page, index, body, start))
 
     async def _table(self, request: Request) -> Response:
-        name, _ = self._named(request)
+        name, _ = await self._named(request)
         catalog, _, rest = name.partition(".")
         schema, _, table = rest.partition(".")
         return json_response(
             {"name": table, "catalog_name": catalog, "schema_name": schema, "full_name": name, "columns": columns()}
         )
 
-    def _named(self, request: Request) -> tuple[str, Index]:
+    async def _named(self, request: Request) -> tuple[str, Index]:
         name = request.path_params["name"]
-        if name not in self._indexes:
-            raise missing("Vector search index", name)
-        return name, self._indexes[name]
+        # In a thread: an index that is asked for the first time is opened, and an older one brought up first.
+        index = await asyncio.to_thread(self._indexes.get, name)
+        if index is None:
+            raise no_such_index(name, await asyncio.to_thread(list, self._indexes))
+        return name, index
 
     def _description(self, name: str, rows: int, workspace: str) -> dict[str, Any]:
         source = {"name": "text", "embedding_model_endpoint_name": self._embedding_endpoint}
@@ -106,6 +110,17 @@ class IndexRoutes:
             "status": {"index_url": url, "ready": True, "detailed_state": state, "indexed_row_count": rows},
             "creator": self._user,
         }
+
+
+def no_such_index(name: str, names: Sequence[str]) -> ApiError:
+    """404 in words that `databricks.index_errors` knows, and passes on."""
+    there = ", ".join(sorted(names)[:MOST_NAMES]) or "none"
+    given = name if NAME.fullmatch(name) else "catalog.schema.index"
+    return ApiError(
+        404,
+        f"The local workspace has no such index. There are: {there}. "
+        f"To make one: graph-agent index --name {given} PATH",
+    )
 
 
 def columns() -> list[dict[str, Any]]:

@@ -12,35 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph_agent.errors import IndexUnavailable
+from graph_agent.local.compounds import Vocabulary
 from graph_agent.local.documents import Chunk
 from graph_agent.local.embedder import Vectors
-from graph_agent.local.index_filters import Condition, has_words
+from graph_agent.local.index_file import prepare, reported
+from graph_agent.local.index_filters import Condition
 
-APPLICATION_ID = 0x67616978
-VERSION = 1
 BUSY_SECONDS = 10.0
-
-SCHEMA = f"""
-CREATE TABLE files (path TEXT PRIMARY KEY, uri TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL);
-CREATE TABLE chunks (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    file TEXT NOT NULL REFERENCES files (path) ON DELETE CASCADE,
-    chunk_id TEXT NOT NULL UNIQUE, doc_uri TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL,
-    position INTEGER NOT NULL, vector BLOB NOT NULL
-);
-CREATE INDEX chunks_of_file ON chunks (file);
-CREATE VIRTUAL TABLE words USING fts5 (text, content='chunks', content_rowid='id', tokenize='porter unicode61');
-CREATE TRIGGER words_added AFTER INSERT ON chunks BEGIN
-    INSERT INTO words (rowid, text) VALUES (new.id, new.text);
-END;
-CREATE TRIGGER words_removed AFTER DELETE ON chunks BEGIN
-    INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
-END;
-CREATE TABLE generation (number INTEGER NOT NULL);
-INSERT INTO generation VALUES (0);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +56,25 @@ class Embeddings:
 class IndexStore:
     """One connection. Several processes may hold the same file: readers never wait for the writer."""
 
-    def __init__(self, connection: sqlite3.Connection, dimension: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, dimension: int, *, was_older: bool = False) -> None:
         self._connection = connection
+        self._path = path
+        self.was_older = was_older
         self._dimension = dimension
         self._lock = RLock()
         self._embeddings: Embeddings | None = None
+        self._vocabulary: tuple[int, Vocabulary] | None = None
 
     @classmethod
     def open(cls, path: Path, dimension: int, *, create: bool) -> Self:
         """Raises `IndexUnavailable` where the file is missing, or is not an index of this version."""
         if not create and not path.exists():
             raise IndexUnavailable(f"There is no index at {path.name}; run `graph-agent index` first.")
-        with reported():
+        with reported(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            prepare(connection, path.name)
-        return cls(connection, dimension)
+            was_older = prepare(connection, path.name)
+        return cls(connection, path, dimension, was_older=was_older)
 
     def close(self) -> None:
         with self._lock:
@@ -102,7 +83,7 @@ class IndexStore:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything read inside belongs to one moment, whoever writes meanwhile."""
-        with self._lock, reported():
+        with self._lock, reported(self._path):
             self._connection.execute("BEGIN")
             try:
                 yield
@@ -112,7 +93,7 @@ class IndexStore:
     @contextmanager
     def change(self) -> Iterator[None]:
         """All of what is written inside, or nothing."""
-        with self._lock, reported():
+        with self._lock, reported(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -138,9 +119,19 @@ class IndexStore:
             [(file.path, *astuple(chunk), vector.tobytes()) for chunk, vector in zip(chunks, vectors, strict=True)],
         )
 
+    def vocabulary(self) -> Vocabulary:
+        """All terms of the words; read again only after a change. Call it inside a snapshot."""
+        generation = self._generation()
+        if self._vocabulary is None or self._vocabulary[0] != generation:
+            self._vocabulary = generation, Vocabulary.of(row[0] for row in self._rows("SELECT term FROM terms"))
+        return self._vocabulary[1]
+
+    def _generation(self) -> int:
+        return int(self._rows("SELECT number FROM generation")[0][0])
+
     def embeddings(self) -> Embeddings:
         """All vectors; read again only after a change. Call it inside a snapshot."""
-        generation = int(self._rows("SELECT number FROM generation")[0][0])
+        generation = self._generation()
         if self._embeddings is None or self._embeddings.generation != generation:
             self._embeddings = self._read_embeddings(generation)
         return self._embeddings
@@ -165,43 +156,5 @@ class IndexStore:
         return Embeddings(generation, ids, vectors.reshape(len(rows), self._dimension))
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        with self._lock, reported():
+        with self._lock, reported(self._path):
             return self._connection.execute(sql, parameters).fetchall()
-
-
-def prepare(connection: sqlite3.Connection, name: str) -> None:
-    """Make an empty file an index, and refuse any other that is none."""
-    connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-        for statement in statements(SCHEMA):
-            connection.execute(statement)
-    connection.execute("COMMIT")
-    known = [connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in ("application_id", "user_version")]
-    if known != [APPLICATION_ID, VERSION]:
-        connection.close()
-        raise IndexUnavailable(f"{name} is not an index of this version; delete it and run `graph-agent index`.")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.create_function("has_words", 2, has_words, deterministic=True)
-
-
-def statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit before each."""
-    held = ""
-    for line in script.splitlines(keepends=True):
-        held += line
-        if sqlite3.complete_statement(held):
-            yield held
-            held = ""
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """SQLite's errors as ours."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise IndexUnavailable(
-            "The index file cannot be read or written; if it is damaged, delete it and run `graph-agent index`."
-        ) from error

@@ -3,24 +3,18 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from graph_agent.local.documents import (
-    CHUNKING_VERSION,
-    Chunk,
-    SourceFile,
-    Unreadable,
-    chunks_of,
-    find_documents,
-    read_document,
-)
+from graph_agent.local.document_files import Skipped, SourceFile, Unreadable, absolute, read_document, survey
+from graph_agent.local.document_process import DocumentReader
+from graph_agent.local.documents import CHUNKING_VERSION, Chunk
 from graph_agent.local.embedder import Embedder, Vectors
 from graph_agent.local.index_store import IndexedFile, IndexStore
-from graph_agent.local.sections import UnreadableDocument
+from graph_agent.local.sections import EmptyDocument, UnreadableDocument
 
 PASSAGES_PER_STEP = 32
 """Passages embedded between two progress reports: about a second's work."""
@@ -38,13 +32,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What an indexing did, as document URIs."""
+    """What an indexing did, as document URIs; `unreadable` is what gave nothing, and why."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: tuple[str, ...]
     unreadable: tuple[Unreadable, ...]
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 Paths = Sequence[str | os.PathLike[str]]
@@ -54,30 +49,37 @@ OnProgress = Callable[[Progress], None]
 class Synchronisation:
     """One run over the given roots. Interrupted at any point, it leaves every file either as it was or as it is."""
 
-    def __init__(self, store: IndexStore, embedder: Embedder, on_progress: OnProgress) -> None:
+    def __init__(
+        self, store: IndexStore, embedder: Embedder, on_progress: OnProgress, reader: DocumentReader, *, hidden: bool
+    ) -> None:
         self._store = store
         self._embedder = embedder
         self._on_progress = on_progress
+        self._reader = reader
+        self._hidden = hidden
         self._known = store.files()
         self._added: list[str] = []
         self._changed: list[str] = []
+        self._removed: list[str] = []
+        self._gone: list[str] = []
         self._unchanged: list[str] = []
         self._unreadable: list[Unreadable] = []
 
     def run(self, roots: Paths) -> IndexReport:
-        sources, problems = find_documents(roots)
-        self._unreadable += problems
-        removed = self._forget_missing([Path(root).expanduser().resolve() for root in roots], sources)
-        for done, source in enumerate(sources):
-            progress = partial(Progress, done, len(sources), source.uri)
+        found = survey(roots, hidden=self._hidden)
+        self._forget_missing([absolute(root) for root in roots], found.sources, found.problems)
+        for done, source in enumerate(found.sources):
+            progress = partial(Progress, done, len(found.sources), source.uri)
             self._progress(progress(0))
             self._take(source, progress)
-        self._progress(Progress(len(sources), len(sources), "", 0))
-        return self._report(removed)
-
-    def _report(self, removed: Iterable[str]) -> IndexReport:
+        self._progress(Progress(len(found.sources), len(found.sources), "", 0))
         return IndexReport(
-            tuple(self._added), tuple(self._changed), tuple(removed), tuple(self._unchanged), tuple(self._unreadable)
+            tuple(self._added),
+            tuple(self._changed),
+            tuple(self._removed),
+            tuple(self._unchanged),
+            tuple(self._unreadable),
+            found.skipped,
         )
 
     def _progress(self, progress: Progress) -> None:
@@ -87,6 +89,8 @@ class Synchronisation:
         try:
             self._refresh(source, progress)
         except UnreadableDocument as error:
+            if isinstance(error, EmptyDocument) and str(source.path) in self._known:
+                self._forget(self._known[str(source.path)])
             self._unreadable.append(Unreadable(str(source.path), str(error)))
 
     def _refresh(self, source: SourceFile, progress: Callable[[int], Progress]) -> None:
@@ -96,7 +100,7 @@ class Synchronisation:
             self._unchanged.append(source.uri)
             return
         self._make_way(source)
-        chunks = chunks_of(source, data)
+        chunks = self._reader.chunks(source, data)
         vectors = self._vectors(chunks, progress)
         with self._store.change():
             self._store.remove(str(source.path))
@@ -124,23 +128,43 @@ class Synchronisation:
             self._progress(progress(start + len(step)))
         return vectors
 
-    def _forget_missing(self, roots: Sequence[Path], sources: Sequence[SourceFile]) -> list[str]:
+    def _forget_missing(
+        self, roots: Sequence[Path], sources: Sequence[SourceFile], problems: Sequence[Unreadable]
+    ) -> None:
         present = {str(source.path) for source in sources}
         # What could not be looked into is not known to be gone.
-        closed = [Path(problem.path) for problem in self._unreadable]
-        missing = [
-            file
-            for file in self._known.values()
-            if file.path not in present and is_under(file.path, roots) and not is_under(file.path, closed)
-        ]
-        for file in missing:
-            self._remove(file.path)
-        return [file.uri for file in missing]
+        closed = [Path(problem.path) for problem in problems if os.path.lexists(problem.path)]
+        for file in list(self._known.values()):
+            left_out = is_under(file.path, roots) and file.path not in present and not is_under(file.path, closed)
+            if left_out or is_gone(file.path):
+                self._forget(file)
+        # A folder that was deleted is no fault where its documents were: they are told as removed.
+        told = [Path(problem.path) for problem in problems if self._lost_documents_of(problem.path)]
+        self._unreadable += [problem for problem in problems if Path(problem.path) not in told]
+
+    def _lost_documents_of(self, path: str) -> bool:
+        return is_gone(path) and any(is_under(file, [Path(path)]) for file in self._gone)
+
+    def _forget(self, file: IndexedFile) -> None:
+        self._remove(file.path)
+        self._gone.append(file.path)
+        self._removed.append(file.uri)
 
     def _remove(self, path: str) -> None:
         with self._store.change():
             self._store.remove(path)
         del self._known[path]
+
+
+def is_gone(path: str) -> bool:
+    """Whether there is no such file any more, not even one that may not be looked at."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def is_under(path: str, folders: Iterable[Path]) -> bool:

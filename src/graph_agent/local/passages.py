@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 
 from graph_agent.local.sections import Block, Section
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-
 PASSAGE_CHARACTERS = 800
 """A passage is cut before it grows beyond this: about 130 words, mostly within the 256 tokens the embedder reads."""
 
@@ -21,6 +19,9 @@ SMALL_CHARACTERS = 200
 
 HEADING_CHARACTERS = 70
 """A longer heading is shortened in a passage's first line."""
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
 def heading_line(path: Sequence[str]) -> str:
@@ -67,25 +68,34 @@ def torn(block: Block) -> list[str]:
     whole = block.kind in ("table", "code")
     if len(block.text) <= (WHOLE_CHARACTERS if whole else PASSAGE_CHARACTERS):
         return [block.text]
-    lines = block.text.splitlines()
+    # Not `splitlines`: form feeds and Unicode's separators stand within a line.
+    lines = block.text.split("\n")
     match block.kind:
-        case "table":
+        case "table" if len(lines) > 2 and repeats(*lines[:2]):
             return pieces_of(lines[2:], before="\n".join(lines[:2]) + "\n", between="\n")
-        case "code" if lines[0].lstrip().startswith(("```", "~~~")):
+        case "code" if lines[0].lstrip(" >").startswith(("```", "~~~")) and len(lines) > 2 and repeats(lines[0]):
             return pieces_of(lines[1:-1], before=f"{lines[0]}\n", between="\n", after=f"\n{lines[-1]}")
-        case "list" | "code":
-            return pieces_of(lines, between="\n")
-        case _:
+        case "prose":
             return pieces_of(_SENTENCE_END.split(block.text), between=" ")
+        case _:
+            return pieces_of(lines, between="\n")
+
+
+def repeats(*lines: str) -> bool:
+    """Whether lines are short enough to stand over every piece: else a long header would multiply."""
+    return sum(map(len, lines)) <= SMALL_CHARACTERS * 2
 
 
 def pieces_of(units: Sequence[str], *, before: str = "", between: str, after: str = "") -> list[str]:
     """Lines or sentences joined up to the passage size, each piece between the same head and foot."""
     pieces: list[list[str]] = [[]]
+    size = len(before)
     for part in (part for unit in units for part in hard_cut(unit)):
-        if pieces[-1] and len(between.join([before, *pieces[-1], part])) > PASSAGE_CHARACTERS:
+        if pieces[-1] and size + len(between) + len(part) > PASSAGE_CHARACTERS:
             pieces.append([])
+            size = len(before)
         pieces[-1].append(part)
+        size += len(between) + len(part)
     if len(pieces) > 1 and len(between.join(pieces[-1])) <= SMALL_CHARACTERS:
         pieces[-2:] = [pieces[-2] + pieces[-1]]
     return [before + between.join(piece) + after for piece in pieces if piece]
@@ -93,9 +103,11 @@ def pieces_of(units: Sequence[str], *, before: str = "", between: str, after: st
 
 def hard_cut(unit: str) -> Iterator[str]:
     """A line longer than a passage, such as minified text, cut at a blank where it has one."""
-    while len(unit) > PASSAGE_CHARACTERS:
-        cut = unit.rfind(" ", 1, PASSAGE_CHARACTERS) if " " in unit[1:PASSAGE_CHARACTERS] else PASSAGE_CHARACTERS
-        yield unit[:cut]
-        unit = unit[cut:].lstrip()
-    if unit:
-        yield unit
+    start = 0
+    while len(unit) - start > PASSAGE_CHARACTERS:
+        blank = unit.rfind(" ", start + 1, start + PASSAGE_CHARACTERS)
+        end = blank if blank > start else start + PASSAGE_CHARACTERS
+        yield unit[start:end]
+        start = end + (blank > start)
+    if rest := unit[start:].strip():
+        yield rest

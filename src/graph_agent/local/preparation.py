@@ -1,30 +1,31 @@
 """Everything the local workspace stands on, fetched and indexed with progress shown."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from graph_agent.errors import WeightsUnavailable
 from graph_agent.local import index_sync, weights
 from graph_agent.local.chat_routes import ChatBackend
+from graph_agent.local.document_files import Skipped
 from graph_agent.local.embedder import Embedder, MiniLMEmbedder
 from graph_agent.local.index import Index
-from graph_agent.local.index_sync import IndexReport
+from graph_agent.local.index_sync import IndexReport, Paths
+from graph_agent.local.indexes import DOCUMENTATION_INDEX, OWN_INDEX, index_file
 from graph_agent.settings import Settings
 
 DOCUMENTATION = ("README.md", "docs")
 """What is indexed when nothing else is: the project's own documentation, beside `langgraph.json`."""
 
+MOST_TOLD = 20
+"""Removed documents that are named."""
+
 console = Console(stderr=True)
-
-
-def index_path(settings: Settings) -> Path:
-    """The file of the index `GRAPH_AGENT_INDEX` names."""
-    return settings.cache_dir / "indexes" / f"{settings.index}.sqlite"
 
 
 def is_upstream(settings: Settings) -> bool:
@@ -72,29 +73,46 @@ def embedder(settings: Settings) -> Embedder:
     return MiniLMEmbedder(model, tokenizer)
 
 
-def index_documents(paths: Sequence[Path], *, settings: Settings, embedder: Embedder) -> IndexReport:
-    """Bring the index in step with `paths`, with a progress bar and a summary of what changed."""
-    index_path(settings).parent.mkdir(parents=True, exist_ok=True)
-    with Index.open(index_path(settings), embedder) as index, _bar("indexing", MofNCompleteColumn()) as bar:
+def own_index(settings: Settings) -> str:
+    """Where documents go that are given no index by name: not among the project's documentation."""
+    return settings.index if settings.index != DOCUMENTATION_INDEX else OWN_INDEX
+
+
+def index_documents(
+    paths: Paths, *, settings: Settings, embedder: Embedder, name: str, hidden: bool = False
+) -> IndexReport:
+    """Bring the index `name` in step with `paths`, with a progress bar and a summary of what changed."""
+    path = index_file(settings.cache_dir, name)
+    with Index.open(path, embedder) as index, _bar("indexing", MofNCompleteColumn()) as bar:
         task = bar.add_task("indexing documents", total=None)
         report = index.sync(
             paths,
-            lambda done: bar.update(task, completed=done.done, total=done.total, description=f"indexing {done.uri}"),
+            lambda done: bar.update(
+                task, completed=done.done, total=done.total, description=f"indexing {escape(done.uri)}"
+            ),
+            hidden=hidden,
         )
-    _summarise(report)
+        documents, passages, was_older = len(index.files), len(index), index.was_older
+    for line in summary(name, report, documents, passages, was_older=was_older):
+        console.print(line, soft_wrap=True)
     return report
 
 
 def index_documentation(settings: Settings, embedder: Embedder) -> None:
-    """Index the project's own documentation, unless the index holds other documents only."""
+    """Index the project's own documentation, unless its index holds other documents only."""
     root = settings.config.resolve().parent
     paths = [root / name for name in DOCUMENTATION if (root / name).exists()]
-    index_path(settings).parent.mkdir(parents=True, exist_ok=True)
-    with Index.open(index_path(settings), embedder) as index:
+    with Index.open(index_file(settings.cache_dir, DOCUMENTATION_INDEX), embedder) as index:
         known = index.files
-    ours = any(index_sync.is_under(path, paths) or Path(path) in paths for path in known)
-    if paths and (ours or not known):
-        index_documents(paths, settings=settings, embedder=embedder)
+    foreign = [path for path in known if not index_sync.is_under(path, paths)]
+    if paths and (not known or len(foreign) < len(known)):
+        index_documents(paths, settings=settings, embedder=embedder, name=DOCUMENTATION_INDEX)
+    if foreign:
+        console.print(
+            f"[yellow]{DOCUMENTATION_INDEX} holds {len(foreign)} other documents beside the project's own[/yellow]: "
+            f"give them an index of their own with graph-agent index --name main.shop.policy PATH",
+            soft_wrap=True,
+        )
 
 
 @contextmanager
@@ -125,10 +143,13 @@ def _bar(what: str, *columns: DownloadColumn | MofNCompleteColumn) -> Progress:
     )
 
 
-def _summarise(report: IndexReport) -> None:
+def summary(name: str, report: IndexReport, documents: int, passages: int, *, was_older: bool) -> Iterator[str]:
+    """What an indexing did, line by line: every file that gave nothing, and what was left out by rule."""
+    if was_older:
+        yield f"index {name}: brought up from an older format; its documents are kept"
     counts = ", ".join(
-        f"{len(files)} {name}"
-        for name, files in (
+        f"{len(files)} {what}"
+        for what, files in (
             ("added", report.added),
             ("changed", report.changed),
             ("removed", report.removed),
@@ -136,6 +157,23 @@ def _summarise(report: IndexReport) -> None:
         )
         if files
     )
-    console.print(f"index: {counts or 'no documents found'}")
+    yield f"index {name}: {counts or 'no documents found'}; it holds {documents} documents in {passages} passages"
+    for uri in report.removed[:MOST_TOLD]:
+        yield f"[yellow]removed[/yellow]: {escape(uri)}"
+    if len(report.removed) > MOST_TOLD:
+        yield f"[yellow]removed[/yellow]: {len(report.removed) - MOST_TOLD} more"
     for file in report.unreadable:
-        console.print(f"[yellow]not indexed[/yellow]: {file.path}: {file.reason}")
+        yield f"[yellow]not indexed[/yellow]: {escape(file.path)}: {escape(file.reason)}"
+    if report.skipped:
+        yield f"left out: {', '.join(left_out(report.skipped))}"
+
+
+def left_out(skipped: Skipped) -> Iterator[str]:
+    hidden = [(skipped.hidden_folders, "hidden folders"), (skipped.hidden_files, "hidden files")]
+    if told := " and ".join(f"{count} {what}" for count, what in hidden if count):
+        yield f"{told} (--hidden reads them too)"
+    if skipped.linked_folders:
+        yield f"{skipped.linked_folders} links to folders (name the folders themselves to index them)"
+    if skipped.suffixes:
+        most = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in skipped.suffixes.most_common(5))
+        yield f"{skipped.suffixes.total()} files of other kinds ({escape(most)})"

@@ -19,7 +19,6 @@ One question is worth .02. The best score of a query told these questions from 1
 under the curve of .95: .30 or more for 38 of the 43 and 2 of the 12, .25 or more for 40 and 4.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,33 +28,28 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
-_WORD = re.compile(r"\w+")
-
-FUNCTION_WORDS = """
-    a an and are as at be been but by can could did do does for from had has have how i if in into is it its me may
-    must my no nor not of on or our shall should so such that the their them then there these they this those to us
-    was we were what when where which while who whom whose why will with would you your
-"""
-STOP_WORDS = frozenset(FUNCTION_WORDS.split())
+NEAR = 0.5
+"""What a passage counts that holds a word only as a part of another."""
 
 
-def query_words(query: str) -> list[str]:
-    """The words that carry meaning, each once, in order."""
-    words = _WORD.findall(query.lower())
-    return list(dict.fromkeys(word for word in words if word not in STOP_WORDS))
-
-
-def coverage(holders: Mapping[str, Positions], total: int) -> Scores:
+def coverage(holders: Mapping[str, Positions], total: int, *, near: Mapping[str, Positions] | None = None) -> Scores:
     """The share of the query's words that each of `total` passages holds; `holders` says which passages hold a word.
 
-    A word no passage holds weighs most of all: a query full of them is about something else.
+    A word no passage holds weighs most of all: a query full of them is about something else. `near` says which hold
+    it as a part of a longer word, or one of its parts.
     """
     covered, weights = np.zeros(total, dtype=np.float32), 0.0
-    for found in holders.values():
-        weight = rarity(len(found), total)
-        covered[found] += weight
+    for word, found in holders.items():
+        share = np.zeros(total, dtype=np.float32)
+        share[(near or {}).get(word, NOWHERE)] = NEAR
+        share[found] = 1.0
+        weight = rarity(np.count_nonzero(share), total)
+        covered += weight * share
         weights += weight
     return covered / np.float32(weights) if weights else covered
+
+
+NOWHERE = np.array([], dtype=np.int64)
 
 
 def rarity(holders: int, total: int) -> float:
@@ -66,6 +60,12 @@ def rarity(holders: int, total: int) -> float:
 def cosines(vectors: Any, query: Any) -> Scores:
     """The cosine of each unit row with the unit query, negative ones as 0."""
     scores: Scores = np.clip(vectors @ query, 0.0, 1.0)
+    return scores
+
+
+def mixed(by_meaning: Scores, by_words: Scores, *, meaning: float) -> Scores:
+    """The two halves as one score; `meaning` is the first one's share, from 0 to 1."""
+    scores: Scores = np.float32(meaning) * by_meaning + np.float32(1 - meaning) * by_words
     return scores
 
 

@@ -1,0 +1,85 @@
+"""Texts and queries as the words by which one finds the other.
+
+Chinese, Japanese, Korean and Thai do not part their words, or part them elsewhere than one searches: their runs of
+letters become overlapping pairs or triples. Everything else is left to SQLite's own tokenizer. Both sides are in
+Unicode's compatibility form (NFKC), so that ligatures, wide letters and composed accents make no difference.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+HIRAGANA = "\u3041-\u309f"
+KATAKANA = "\u30a1-\u30ff\u31f0-\u31ff"
+HANGUL = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
+UNMARKED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+"""Thai, Lao, Burmese and Khmer: alphabets without blanks between words."""
+
+RUN = re.compile(
+    f"(?P<han>[{HAN}]+)|(?P<hiragana>[{HIRAGANA}]+)|(?P<pairs>[{KATAKANA}]+|[{HANGUL}]+)|(?P<triples>[{UNMARKED}]+)"
+)
+WORD = re.compile(r"\w+")
+INVISIBLE = re.compile("[\xad\u200b-\u200f\u2060-\u2064\ufeff]")
+
+FUNCTION_WORDS = """
+    a an and are as at be been but by can could did do does for from had has have how i if in into is it its me may
+    must my no nor not of on or our shall should so such that the their them then there these they this those to us
+    was we were what when where which while who whom whose why will with would you your
+"""
+STOP_WORDS = frozenset(FUNCTION_WORDS.split())
+
+ASKING = re.compile(
+    "(?:は|が|を|に|の|で|と|も|へ)?(?:何ですか|なんですか|でしょうか|ありますか|ですか|ますか|ましたか|どのように|どうやって|どうすれば|"
+    "教えてください|について|とは|なぜ|いつ|どこ|だれ|どの|どれ|どう)|ください|でしょう"
+)
+"""How Japanese asks, which stands in no answer."""
+
+
+def searchable(text: str) -> str:
+    """A passage as SQLite's tokenizer is given it."""
+    return RUN.sub(lambda run: f" {' '.join(grams(run, whole=True))} ", plain(text))
+
+
+def query_words(query: str) -> list[str]:
+    """The words that carry meaning, each once, in order."""
+    words: list[str] = []
+    rest = 0
+    text = ASKING.sub(" ", plain(query).lower())
+    for run in RUN.finditer(text):
+        words += spaced_words(text[rest : run.start()])
+        words += grams(run, whole=False)
+        rest = run.end()
+    words += spaced_words(text[rest:])
+    return list(dict.fromkeys(words))
+
+
+def latin_share(text: str) -> float:
+    """The share of a text's letters that are Latin: the embedding model knows English, and little else."""
+    letters = [letter for letter in plain(text) if letter.isalpha()]
+    return sum(letter < LAST_LATIN for letter in letters) / len(letters) if letters else 1.0
+
+
+LAST_LATIN = "\u0250"
+
+
+def plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", INVISIBLE.sub("", text))
+
+
+def spaced_words(text: str) -> list[str]:
+    return [word for word in WORD.findall(text) if word not in STOP_WORDS]
+
+
+def grams(run: re.Match[str], *, whole: bool) -> Iterator[str]:
+    """A run's overlapping pieces; with `whole` the single characters of Chinese too, which a query may ask for."""
+    text = run.group()
+    length = 3 if run.lastgroup == "triples" else 2
+    if len(text) < length:
+        # A single letter of an alphabet is a particle or an ending.
+        if run.lastgroup == "han" or whole or len(text) > 1:
+            yield text
+        return
+    yield from (text[at : at + length] for at in range(len(text) - length + 1))
+    if whole and run.lastgroup == "han":
+        yield from dict.fromkeys(text)

@@ -1,0 +1,54 @@
+"""Documents made in tests, and the chunks they become."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import pypdf
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+from graph_agent.local.documents import Chunk, SourceFile, chunks_of
+
+PDF_FONT = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
+
+
+def chunks(name: str, data: str | bytes) -> list[Chunk]:
+    encoded = data.encode() if isinstance(data, str) else data
+    return chunks_of(SourceFile(Path("/anywhere/docs") / name, f"docs/{name}"), encoded)
+
+
+def chunk_texts(name: str, data: str | bytes) -> list[str]:
+    return [chunk.text for chunk in chunks(name, data)]
+
+
+def text_of(name: str, data: str | bytes) -> str:
+    """All the text of a document's chunks."""
+    return "\n\n".join(chunk_texts(name, data))
+
+
+def page_with(writer: pypdf.PdfWriter, lines: Sequence[bytes]) -> pypdf.PageObject:
+    """A page with these lines, each a PDF string's inside."""
+    page = writer.add_blank_page(width=300, height=300)
+    font = DictionaryObject({NameObject(key): NameObject(value) for key, value in PDF_FONT.items()})
+    page[NameObject("/Resources")] = DictionaryObject(
+        {NameObject("/Font"): DictionaryObject({NameObject("/F1"): writer._add_object(font)})}
+    )
+    content = DecodedStreamObject()
+    content.set_data(b"BT /F1 12 Tf 14 TL 20 200 Td " + b" T* ".join(b"(%b) Tj" % line for line in lines) + b" ET")
+    page[NameObject("/Contents")] = writer._add_object(content)
+    return page
+
+
+def pdf(*pages: str, title: str = "Handbook") -> bytes:
+    """A PDF of one line a page."""
+    writer = pypdf.PdfWriter()
+    for text in pages:
+        page_with(writer, text.encode("cp1252").split(b"\n"))
+    writer.add_metadata({"/Title": title})
+    return written(writer)
+
+
+def written(writer: pypdf.PdfWriter) -> bytes:
+    target = BytesIO()
+    writer.write(target)
+    return target.getvalue()

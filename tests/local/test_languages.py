@@ -1,0 +1,107 @@
+# ruff: noqa: RUF001
+"""Words are found in languages that do not part them, or part them elsewhere, and in whatever form they are typed."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from graph_agent.local.compounds import Vocabulary
+from graph_agent.local.embedder import Embedder
+from graph_agent.local.index import Index
+
+PASSAGES = {
+    "leave": "有給休暇は年に二十日あります。",
+    "overtime": "残業代は翌月の二十五日に支払われます。",
+    "server": "サーバーの再起動は夜間に行ってください。",
+    "password": "パスワードは九十日ごとに変更する必要があります。",
+    "travel": "出張の交通費は領収書を添えて申請します。",
+    "apple": "りんごは冷蔵庫に入れておく。",
+    "tax": "消費税を含む価格を表示する。",
+    "report": "请在每周五之前提交报告。",
+    "pressure": "泵的压力不得超过十巴。",
+    "thai": "ต้องตรวจสอบปั๊มทุกสัปดาห์และบันทึกผล",
+    "thai2": "พนักงานลาพักร้อนได้ยี่สิบวันต่อปี",
+    "korean": "연차휴가는 일 년에 이십 일입니다.",
+    "korean2": "서버를 다시 시작하십시오.",
+    "notice": "Die Kündigungsfrist beträgt drei Monate zum Quartalsende.",
+    "machine": "Die Druckpumpe im Maschinenraum wird gewartet.",
+    "review": "Die Prüfung der Unterlagen dauert zwei Wochen.",
+    "dutch": "De verzekeringsmaatschappij betaalt binnen tien dagen.",
+    "wide": "Ｗｉｄｅ letters and the ofﬁce with a ﬂoor.",
+    "accents": "Cafe\u0301 cre\u0300me costs five.",
+    "soft": "Das Wort Silben\u00adrätsel ist getrennt.",
+}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    from evals.scripted.embedder import HashingEmbedder
+
+    embedder: Embedder = HashingEmbedder()
+    folder = tmp_path_factory.mktemp("passages")
+    for name, text in PASSAGES.items():
+        (folder / f"{name}.txt").write_text(text)
+    opened = Index.open(folder.with_name("languages.db"), embedder)
+    opened.sync([folder])
+    return opened
+
+
+def found(index: Index, query: str) -> list[str]:
+    return [Path(hit.chunk.doc_uri).stem for hit in index.search(query, k=3, query_type="FULL_TEXT")]
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("有給休暇は何日ありますか", "leave"),
+        ("休暇", "leave"),
+        ("残業代はいつ支払われますか？", "overtime"),
+        ("サーバーを再起動するには", "server"),
+        ("ｻｰﾊﾞｰ", "server"),
+        ("パスワードの変更", "password"),
+        ("交通費の申請方法を教えてください", "travel"),
+        ("りんご", "apple"),
+        ("税", "tax"),
+        ("什么时候提交报告？", "report"),
+        ("压力", "pressure"),
+        ("ตรวจสอบปั๊ม", "thai"),
+        ("ลาพักร้อนกี่วัน", "thai2"),
+        ("휴가", "korean"),
+        ("서버 시작", "korean2"),
+        ("Welche Frist gilt?", "notice"),
+        ("Kündigung", "notice"),
+        ("Pumpe", "machine"),
+        ("Maschinen, Raum", "machine"),
+        ("Unterlagenprüfung", "review"),
+        ("maatschappij", "dutch"),
+        ("office", "wide"),
+        ("wide floor", "wide"),
+        ("café crème", "accents"),
+        ("cafe", "accents"),
+        ("Silbenrätsel", "soft"),
+    ],
+)
+def test_a_word_is_found_where_it_stands(index: Index, query: str, name: str) -> None:
+    for form in ("NFC", "NFD"):
+        assert found(index, unicodedata.normalize(form, query))[:1] == [name]
+
+
+@pytest.mark.parametrize("query", ["宇宙旅行", "ขนมปัง", "우주여행", "Raumfahrt und Sterne", "量子力学"])
+def test_a_word_that_stands_nowhere_scores_low(index: Index, query: str) -> None:
+    assert index.search(query, query_type="FULL_TEXT", min_score=0.5) == []
+
+
+def test_a_query_of_marks_alone_finds_nothing_and_fails_at_nothing(index: Index) -> None:
+    for query in ("。", "ー", "？！", "は", "を", "\u0e31", "\u3099"):
+        assert index.search(query, query_type="FULL_TEXT") == []
+
+
+def test_a_compound_is_known_by_its_parts_and_a_short_word_in_a_long_one_is_chance() -> None:
+    words = Vocabulary.of(["kundigungsfrist", "report", "airport", "prufung", "unterlagen", "transport"])
+    assert words.related("Frist", known=True) == ["kundigungsfrist"]
+    assert words.related("Fristen", known=False) == ["kundigungsfrist"]
+    assert words.related("Unterlagenprüfungen", known=False) == ["unterlagen", "prufung"]
+    assert words.related("ports", known=True) == []
+    assert words.related("unknown", known=False) == []
+    assert words.related("graph_agent_port", known=False) == []
