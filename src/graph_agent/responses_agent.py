@@ -111,7 +111,7 @@ class GraphResponsesAgent(ResponsesAgent):
             recorder=trace,
         )
         try:
-            yield from iterate(lambda: _numbered(run), context=self._context())
+            yield from iterate(lambda: _events_of(run), context=self._context())
         except GeneratorExit:
             # MLflow ends its span on exceptions and at the end, not when the caller stops early.
             if trace is not None and span is not None:
@@ -137,15 +137,12 @@ class GraphResponsesAgent(ResponsesAgent):
         return self._catalog
 
 
-async def _numbered(run: Run) -> AsyncGenerator[Event, None]:
+async def _events_of(run: Run) -> AsyncGenerator[Event, None]:
     run.start()
-    sequence = 0
     try:
         async for batch in run.batches(quiet_seconds=60.0):
-            for event in batch:
-                event["sequence_number"] = sequence
-                sequence += 1
-                yield event
+            for entry in batch:
+                yield entry.event
     finally:
         await run.aclose()
 

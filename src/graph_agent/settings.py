@@ -37,6 +37,9 @@ class Budgets:
     output_tokens: int = 8192
     """Tokens the models write, all model calls of the run together."""
 
+    event_bytes: int = 16_777_216
+    """Bytes of events, which are kept until the last reader has them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -93,6 +96,9 @@ class Settings:
 
     max_output_tokens: int = 8192
     """Budget of one run: tokens written by its models."""
+
+    max_event_bytes: int = 16_777_216
+    """Budget of one run: bytes of its events, which are kept in memory until they are read."""
 
     keepalive_seconds: float = 10.0
     """A comment is sent on a stream that was quiet for this long, so that proxies keep it open."""
@@ -159,10 +165,18 @@ class Settings:
             tool_calls=self.max_tool_calls,
             seconds=self.max_seconds,
             output_tokens=self.max_output_tokens,
+            event_bytes=self.max_event_bytes,
         )
 
     def __post_init__(self) -> None:
-        for name in ("max_runs", "max_steps", "max_tool_calls", "max_output_tokens", "max_body_bytes"):
+        for name in (
+            "max_runs",
+            "max_steps",
+            "max_tool_calls",
+            "max_output_tokens",
+            "max_event_bytes",
+            "max_body_bytes",
+        ):
             if getattr(self, name) < 1:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")
         for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds", "model_seconds"):

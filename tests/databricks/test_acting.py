@@ -284,7 +284,7 @@ async def test_a_node_that_swallows_its_cancellation_acts_for_nobody_after_its_t
     with acting_for(UserToken("the-users-own")):
         run = a_run(chain(stubborn), budgets=Budgets(seconds=0.2))
         run.start()
-    events = [event async for batch in run.batches(quiet_seconds=5.0) for event in batch]
+    events = [entry.event async for batch in run.batches(quiet_seconds=5.0) for entry in batch]
     assert events[-1]["response"]["status"] == "incomplete"
     until.set()
     await run.ended()

@@ -53,12 +53,14 @@ def a_run(
 
 
 async def events_of(run: Run | Graph, **options: Any) -> list[Event]:
-    """Every event of a run, to its end."""
+    """Every event of a run, to its end; without their numbers, which are the log's."""
     if not isinstance(run, Run):
         run = a_run(run, **options)
     run.start()
-    events = [event async for batch in run.batches(quiet_seconds=5.0) for event in batch]
+    events = [entry.event async for batch in run.batches(quiet_seconds=5.0) for entry in batch]
     await run.aclose()
+    for event in events:
+        del event["sequence_number"]
     return events
 
 

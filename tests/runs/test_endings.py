@@ -442,7 +442,7 @@ async def test_the_budget_of_time_ends_a_run_whose_node_swallows_its_cancellatio
     run.start()
     try:
         with anyio.fail_after(4):
-            events = [event async for batch in run.batches(quiet_seconds=5) for event in batch]
+            events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
     finally:
         release.set()
         await run.aclose()
@@ -583,8 +583,8 @@ async def test_interrupting_a_run_ends_its_stream_with_the_reason() -> None:
     events = []
     with anyio.fail_after(5):
         async for batch in run.batches(quiet_seconds=5):
-            events += batch
-            if any(event["type"] == "response.output_text.delta" for event in batch):
+            events += [entry.event for entry in batch]
+            if any(entry.type == "response.output_text.delta" for entry in batch):
                 run.interrupt(ServiceStopping("the service is stopping"))
         await run.aclose()
     assert gist(events)[-3:] == ["0- message completed 'Hello.'", "error service_stopping", "failed"]
@@ -594,21 +594,33 @@ async def test_interrupting_a_run_ends_its_stream_with_the_reason() -> None:
 async def test_interrupting_a_run_that_has_ended_changes_nothing() -> None:
     run = a_run(chain(speaking(says("Hello."))))
     run.start()
-    events = [event async for batch in run.batches(quiet_seconds=5) for event in batch]
+    events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
     run.interrupt(ServiceStopping("late"))
     assert run.failure is None
     assert ending(events) == ["response.completed"]
 
 
-async def test_a_reader_that_never_reads_does_not_hold_the_run_beyond_its_time() -> None:
+async def test_a_reader_that_never_reads_does_not_hold_the_run() -> None:
     over = asyncio.Event()
-    run = a_run(chain(speaking(says(["x"] * 5000))), budgets=Budgets(seconds=0.3))
+    run = a_run(chain(speaking(says(["x"] * 3000))), budgets=Budgets(seconds=30))
     run.start(over.set)
-    with anyio.fail_after(3):
+    with anyio.fail_after(30):
         await over.wait()
-    events = [event async for batch in run.batches(quiet_seconds=5) for event in batch]
-    assert _told_budget(events)[0] == "seconds"
-    assert len(events) < 600
+    events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
+    assert ending(events) == ["response.completed"]
+    assert len([event for event in events if event["type"] == "response.output_text.delta"]) == 3000
+
+
+async def test_a_run_keeps_so_many_bytes_of_events_and_then_ends_incomplete() -> None:
+    words = ["word "] * 3000
+    run = a_run(chain(speaking(says(words))), budgets=Budgets(seconds=30, event_bytes=20_000))
+    run.start()
+    events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
+    assert _told_budget(events)[0] == "event_bytes"
+    assert ending(events) == ["response.incomplete"]
+    assert events[-1]["response"]["custom_outputs"] == {"budget": "event_bytes"}
+    told = [event for event in events if event["type"] == "response.output_text.delta"]
+    assert 20 < len(told) < 200
 
 
 async def test_a_run_that_ends_while_its_reader_is_behind_ends_once() -> None:
@@ -618,7 +630,7 @@ async def test_a_run_that_ends_while_its_reader_is_behind_ends_once() -> None:
     with anyio.fail_after(3):
         await over.wait()
     run.interrupt(ServiceStopping("late"))
-    events = [event async for batch in run.batches(quiet_seconds=5) for event in batch]
+    events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
     assert ending(events) == ["response.completed"]
 
 
@@ -645,7 +657,7 @@ async def test_the_recorder_is_told_how_the_run_ended() -> None:
     run = a_run(chain(speaking(says("Half.")), wait), recorder=notes)
     run.start()
     async for batch in run.batches(quiet_seconds=5):
-        if any("delta" in event for event in batch):
+        if any("delta" in entry.type for entry in batch):
             break
     await run.aclose()
     assert notes.told == [

@@ -36,6 +36,7 @@ STREAM_MODES = ["messages", "updates", "values", "tools"]
 """What a run asks LangGraph for: tokens, what nodes return, what the state holds, and when tools begin and end."""
 
 BUDGET_SENTENCES: Mapping[str, str] = {
+    "event_bytes": "I stopped here: the answer grew beyond the size that one run may have.",
     "steps": "I stopped here: this answer would take more steps than one run may use.",
     "tool_calls": "I stopped here: this answer would take more tool calls than one run may use.",
     "seconds": "I stopped here: the time for one run was used up.",

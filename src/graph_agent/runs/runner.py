@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, Protocol
 
@@ -21,8 +21,8 @@ from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.left import STRUCTURED
 from graph_agent.protocol.outgoing import STREAM_MODES, Translator
 from graph_agent.runs.context import fill_context
+from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.failures import safe_error
-from graph_agent.runs.relay import Relay
 from graph_agent.runs.watch import RunWatch
 from graph_agent.settings import Budgets
 
@@ -91,7 +91,8 @@ class Run:
             plain=invocation.mode == "reply",
             inputs_of=self._watch.inputs_of,
         )
-        self._relay = Relay()
+        self._log = EventLog()
+        self._response: dict[str, Any] = {}
         self._lifetime = Lifetime()
         self._task: asyncio.Task[None] | None = None
         self._status: Status = "cancelled"
@@ -104,9 +105,10 @@ class Run:
         if ended is not None:
             self._task.add_done_callback(lambda task: ended())
 
-    def batches(self, *, quiet_seconds: float) -> AsyncIterator[list[Event]]:
-        """Events as they come, several at once when the reader was busy; an empty list on silence."""
-        return self._relay.batches(quiet_seconds=quiet_seconds)
+    def batches(self, *, quiet_seconds: float, after: int = -1) -> AsyncIterator[Sequence[Entry]]:
+        """Events numbered above `after` as they come, several at once when the reader was busy; an empty batch on
+        silence. Any number of readers, each of whom gets every event."""
+        return self._log.read(after=after, quiet_seconds=quiet_seconds)
 
     async def reply(self) -> dict[str, Any]:
         """The whole response object.
@@ -114,13 +116,11 @@ class Run:
         Raises:
             AgentError: the run failed; nothing of the stranger's exception is in it.
         """
-        response: dict[str, Any] = {}
-        async for batch in self.batches(quiet_seconds=self._budgets.seconds + 1):
-            for event in batch:
-                response = event.get("response", response)
+        async for _ in self.batches(quiet_seconds=self._budgets.seconds + 1):
+            pass
         if self.failure is not None:
             raise self.failure
-        return response
+        return self._response
 
     @property
     def status(self) -> Status:
@@ -157,7 +157,7 @@ class Run:
     async def _run(self) -> None:
         overdue = asyncio.get_running_loop().call_later(self._budgets.seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
-            await self._relay.put(self._translator.start())
+            self._append(self._translator.start())
             await self._drive()
             self._complete()
         except (Exception, SystemExit) as error:
@@ -166,7 +166,7 @@ class Run:
             overdue.cancel()
             self._watch.stop()
             self._lifetime.end()
-            self._relay.end()
+            self._log.end()
             self._tell_recorder()
 
     async def _drive(self) -> None:
@@ -176,7 +176,9 @@ class Run:
                     # Tokens say themselves whether they are for the caller.
                     if ns and kind != "messages" and not self._watch.hears(ns):
                         continue
-                    await self._relay.put(self._translator.feed({"type": kind, "ns": ns, "data": data}))
+                    self._append(self._translator.feed({"type": kind, "ns": ns, "data": data}))
+                    if self._log.size > self._budgets.event_bytes:
+                        self._cut("event_bytes")
                     if self._translator.ended:
                         return
         except Exception:
@@ -246,16 +248,22 @@ class Run:
         self._end("failed", self._translator.fail(error, self._watch.usage))
 
     def _end(self, status: Status, ending: Iterator[Event]) -> None:
-        """Not held back by a slow reader: the run is over, and its slot is free, whether or not they read on."""
         if self._translator.ended:
             return
         self._status = status
         self._lifetime.end()
-        self._relay.leave(ending)
+        self._append(ending)
         if self._translator.status == "incomplete":
             # Only now is known that the answer's model was cut off.
             self._status = "incomplete"
-        self._relay.end()
+        self._log.end()
+
+    def _append(self, events: Iterator[Event]) -> None:
+        self._log.append(map(self._noted, events))
+
+    def _noted(self, event: Event) -> Event:
+        self._response = event.get("response", self._response)
+        return event
 
     def _tell_recorder(self) -> None:
         if self._recorder is not None:
@@ -280,6 +288,7 @@ def _tightened(budgets: Budgets, invocation: Invocation) -> Budgets:
     return Budgets(
         steps=budgets.steps,
         seconds=budgets.seconds,
+        event_bytes=budgets.event_bytes,
         tool_calls=min(budgets.tool_calls, invocation.max_tool_calls or budgets.tool_calls),
         output_tokens=min(budgets.output_tokens, invocation.max_output_tokens or budgets.output_tokens),
     )

@@ -24,9 +24,9 @@ from graph_agent.errors import (
 from graph_agent.faults import describe
 from graph_agent.pages import NOT_JSON, is_json
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
+from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
-from graph_agent.serving.encoding import encode
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import RunSlots, read_body
 from graph_agent.serving.log_context import facts, note

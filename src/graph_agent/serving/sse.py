@@ -1,14 +1,15 @@
 """Server-sent events over ASGI, ended properly whatever happens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from graph_agent.serving.encoding import encode
+from graph_agent.protocol.encoding import encode
+from graph_agent.runs.event_log import Entry
 
-Batches = AsyncIterator[list[dict[str, Any]]]
+Batches = AsyncIterator[Sequence[Entry]]
 
 KEEPALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -21,10 +22,11 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def frame(event: Mapping[str, Any], *, named: bool = False) -> bytes:
-    """One event as a `data:` frame, which every client reads; `named`, its type stands in an `event:` line as well."""
-    data = b"data: " + encode(event) + b"\n\n"
-    return b"event: " + event["type"].encode() + b"\n" + data if named else data
+def frames(batch: Sequence[Entry], *, named: bool = False) -> bytes:
+    """Events as `data:` frames, which every client reads; `named`, each type stands in an `event:` line as well."""
+    if named:
+        return b"".join(b"event: %b\ndata: %b\n\n" % (entry.type.encode(), entry.data) for entry in batch)
+    return b"".join(b"data: %b\n\n" % entry.data for entry in batch)
 
 
 async def disconnected(receive: Receive) -> None:
@@ -34,7 +36,7 @@ async def disconnected(receive: Receive) -> None:
 
 
 class EventStreamResponse:
-    """An ASGI response: numbers the events, writes what waits in one go, keeps a quiet stream open with comments.
+    """An ASGI response: writes what waits in one go, keeps a quiet stream open with comments.
 
     Starlette's `StreamingResponse` does not close its source when the client leaves; this one awaits `aclose` on
     every path. What `trailers` then gives is sent, each as a frame of its own, before `[DONE]`. `named` adds `event:`
@@ -55,7 +57,6 @@ class EventStreamResponse:
         self._aclose = aclose
         self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
         self._trailers = trailers
-        self._sequence = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = asyncio.ensure_future(self._write(send))
@@ -73,12 +74,8 @@ class EventStreamResponse:
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         async for batch in self._batches:
-            body = b"".join(map(self._numbered, batch)) if batch else KEEPALIVE
+            body = frames(batch, named=self._named) if batch else KEEPALIVE
             await send({"type": "http.response.body", "body": body, "more_body": True})
-        tail = b"" if self._trailers is None else b"".join(frame(one) for one in await self._trailers())
+        trailers = () if self._trailers is None else await self._trailers()
+        tail = b"".join(b"data: %b\n\n" % encode(one) for one in trailers)
         await send({"type": "http.response.body", "body": tail + DONE, "more_body": False})
-
-    def _numbered(self, event: dict[str, Any]) -> bytes:
-        event["sequence_number"] = self._sequence
-        self._sequence += 1
-        return frame(event, named=self._named)

@@ -1,0 +1,133 @@
+"""A run's events: numbered once, never changed, and read by anyone from any place."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graph_agent.protocol.events import Event
+from graph_agent.runs.event_log import GATHER_SECONDS, EventLog
+
+pytestmark = pytest.mark.anyio
+
+
+def counted(first: int, count: int) -> Iterator[Event]:
+    return ({"n": number} for number in range(first, first + count))
+
+
+async def numbers(log: EventLog, **options: Any) -> list[int]:
+    """What a reader gets, to the end; an entry's number and its event agree."""
+    entries = [entry async for batch in log.read(quiet_seconds=5, **options) for entry in batch]
+    assert [entry.event["sequence_number"] for entry in entries] == [entry.number for entry in entries]
+    assert [entry.event["n"] for entry in entries] == [entry.number for entry in entries]
+    return [entry.number for entry in entries]
+
+
+async def test_what_waits_is_handed_over_at_once_and_in_order() -> None:
+    log = EventLog()
+    log.append(counted(0, 3))
+    log.append(counted(3, 2))
+    log.end()
+    batches = [batch async for batch in log.read(quiet_seconds=5)]
+    assert [[entry.number for entry in batch] for batch in batches] == [[0, 1, 2, 3, 4]]
+
+
+async def test_silence_is_an_empty_batch_and_not_the_end() -> None:
+    log = EventLog()
+    batches = log.read(quiet_seconds=0.01)
+    with anyio.fail_after(5):
+        assert not await anext(batches)
+        log.append(counted(0, 1))
+        log.end()
+        assert [[entry.number for entry in batch] async for batch in batches if batch] == [[0]]
+
+
+async def test_many_readers_each_get_every_event_wherever_they_begin_and_however_slow_they_are() -> None:
+    log = EventLog()
+
+    async def slow() -> list[int]:
+        seen = []
+        async for batch in log.read(quiet_seconds=5):
+            seen += [entry.number for entry in batch]
+            await asyncio.sleep(0.001)
+        return seen
+
+    with anyio.fail_after(20):
+        readers = [asyncio.create_task(one) for one in (slow(), numbers(log), numbers(log, after=700), slow())]
+        for first in range(0, 2000, 10):
+            log.append(counted(first, 10))
+            await asyncio.sleep(0)
+        late = asyncio.create_task(numbers(log, after=1990))
+        await asyncio.sleep(0)
+        log.end()
+        every = [*range(2000)]
+        assert [await one for one in readers] == [every, every, every[701:], every]
+        assert await late == every[1991:]
+        assert await numbers(log) == every
+        assert await numbers(log, after=1999) == []
+
+
+async def test_an_event_is_kept_as_it_was_when_it_was_appended() -> None:
+    log, item = EventLog(), {"status": "in_progress"}
+    log.append([{"item": item}])
+    item["status"] = "completed"
+    log.append([{"item": item}])
+    log.end()
+    (batch,) = [batch async for batch in log.read(quiet_seconds=5)]
+    assert [entry.event["item"]["status"] for entry in batch] == ["in_progress", "completed"]
+    assert log.size == sum(len(entry.data) for entry in batch)
+
+
+async def test_a_reader_that_leaves_is_forgotten() -> None:
+    log = EventLog()
+    reading = asyncio.create_task(numbers(log))
+    await asyncio.sleep(0)
+    assert log._readers
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert not log._readers
+    log.append(counted(0, 1))
+    log.end()
+    assert await numbers(log) == [0]
+
+
+async def test_tokens_are_gathered_for_a_moment_and_the_end_is_not_waited_for() -> None:
+    log, batches = EventLog(), []
+    token = {"type": "response.output_text.delta"}
+
+    async def read() -> None:
+        async for batch in log.read(quiet_seconds=5):
+            batches.append([entry.number for entry in batch])
+
+    with anyio.fail_after(10):
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        log.append([dict(token)])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for _ in range(3):
+            log.append([dict(token)])
+            await asyncio.sleep(0)
+        assert batches == [[0]]
+        await asyncio.sleep(2 * GATHER_SECONDS)
+        assert batches == [[0], [1, 2, 3]]
+        log.end()
+        await reading
+
+
+@given(st.lists(st.integers(0, 7), max_size=20), st.integers(-1, 80))
+def test_whatever_is_appended_a_reader_gets_what_follows_its_place(counts: list[int], after: int) -> None:
+    async def read() -> list[int]:
+        log = EventLog()
+        reading = asyncio.create_task(numbers(log, after=after))
+        for count in counts:
+            log.append(counted(len(log._entries), count))
+            await asyncio.sleep(0)
+        log.end()
+        return await reading
+
+    assert asyncio.run(read()) == [*range(after + 1, sum(counts))]
