@@ -316,7 +316,8 @@ def _why(spec: GraphSpec, error: BaseException) -> str:
 def _forget_siblings(folder: Path, graph_folders: Set[Path]) -> None:
     """Modules the graph imports from its own folder are executed afresh with it, and not taken from another's."""
     names = {path.stem for path in folder.glob("*.py")}
-    for name, module in list(sys.modules.items()):
+    # Copied whole: threads that import change it, and making a list of it may let them.
+    for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
         if not file or name.startswith("graph_agent_graphs."):
             continue
