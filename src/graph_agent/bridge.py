@@ -6,6 +6,7 @@ keeps pooled connections usable: they belong to the loop that opened them.
 
 import asyncio
 import contextvars
+import logging
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -13,7 +14,10 @@ from contextlib import aclosing
 from functools import cache
 from typing import Any, TypeVar
 
+from graph_agent.faults import describe
 from graph_agent.threads import GraphLoop, NodeThreads
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -38,8 +42,17 @@ def shared_loop() -> asyncio.AbstractEventLoop:
     """The process's loop for synchronous callers, started on first use."""
     loop = GraphLoop()
     loop.set_default_executor(NodeThreads(NODE_THREADS))
-    threading.Thread(target=loop.run_forever, name="graph-agent-loop", daemon=True).start()
+    threading.Thread(target=_run, args=(loop,), name="graph-agent-loop", daemon=True).start()
     return loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            return loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Of a graph's task, as Ctrl-C is the main thread's. Without the loop every later call would wait for ever.
+            logger.error("a graph tried to end the process: %s", describe(error))
 
 
 def call(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -1,8 +1,6 @@
 """Exceptions of graphs, tools and clients, made safe: a stranger's message may hold a password."""
 
-import asyncio
-
-from graph_agent.errors import AgentError, GraphFailed, ModelFailed, RunCancelled
+from graph_agent.errors import AgentError, GraphFailed, ModelFailed
 from graph_agent.faults import chain_of
 from graph_agent.faults import describe as describe
 
@@ -14,8 +12,6 @@ def safe_error(error: BaseException, *, model_error: BaseException | None = None
     """
     if isinstance(error, AgentError):
         return error
-    if isinstance(error, asyncio.CancelledError):
-        return RunCancelled("the run was cancelled")
     chain = list(chain_of(error))
     for one in chain:
         if isinstance(one, AgentError):

@@ -11,7 +11,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.allowance import NotRun
 from graph_agent.caller import Caller
-from graph_agent.errors import AgentError
+from graph_agent.errors import AgentError, RunCancelled
 from graph_agent.faults import describe, shown_in_dev
 from graph_agent.lifetime import Lifetime, living
 from graph_agent.protocol.dialects import Dialect
@@ -160,7 +160,11 @@ class Run:
             self._append(self._translator.start())
             await self._drive()
             self._complete()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            # A node may raise anything, also what asyncio takes for the end of a task or of the whole process.
+            if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
+                self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._watch.usage))
+                raise
             self._explain(error)
         finally:
             overdue.cancel()
@@ -181,8 +185,8 @@ class Run:
                         self._cut("event_bytes")
                     if self._translator.ended:
                         return
-        except Exception:
-            if not limit.expired():
+        except BaseException:
+            if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
 
@@ -202,6 +206,10 @@ class Run:
         )
         return parts
 
+    def _is_cancelled(self) -> bool:
+        """Whether this run's task was told to end, and not only a node says so."""
+        return self._task is not None and self._task.cancelling() > 0
+
     def _stop(self) -> None:
         self._watch.stop()
         if self._task is not None:
@@ -218,7 +226,7 @@ class Run:
         else:
             self._end("completed", self._translator.finish(self._watch.usage))
 
-    def _explain(self, error: Exception | SystemExit) -> None:
+    def _explain(self, error: BaseException) -> None:
         if self._watch.spent is not None:
             self._cut(self._watch.spent)
         elif self._watch.cut_off is not None:
@@ -238,7 +246,7 @@ class Run:
     def _cut_off(self, ending: Ending) -> None:
         self._end("incomplete", self._translator.cut_off(ending, self._watch.usage))
 
-    def _fail(self, error: AgentError, *, cause: Exception | SystemExit | None = None) -> None:
+    def _fail(self, error: AgentError, *, cause: BaseException | None = None) -> None:
         if self._translator.ended:
             return
         self.failure = error

@@ -42,11 +42,11 @@ class Server(uvicorn.Server):
         while True:
             try:
                 return self.loop.run_until_complete(serving)
-            except SystemExit as exit:
-                # A node or a tool that calls `sys.exit()` ends its run; asyncio would end all of them.
+            except (SystemExit, KeyboardInterrupt) as error:
+                # Of a graph's task, as Ctrl-C has a handler. It ends its run; asyncio would end all of them.
                 if serving.done():
                     raise
-                logger.error("a graph tried to exit: %s", describe(exit))
+                logger.error("a graph tried to end the process: %s", describe(error))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
