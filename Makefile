@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
+# Of what is run here nothing is reported to the makers of MLflow.
+export MLFLOW_DISABLE_TELEMETRY ?= true
+
 .DEFAULT_GOAL := help
 .PHONY: help setup dev studio traces test check lint types bench batch eval eval-baseline lock deploy clean
 

@@ -90,7 +90,7 @@ class Servers:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.folder,
-                env={**kept, "PYTHONPATH": path, **environ},
+                env={**kept, "PYTHONPATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

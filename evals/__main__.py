@@ -32,6 +32,7 @@ from evals.report import terminal
 from evals.rows import HALVES
 from evals.targets import ELSEWHERE, MUTANTS, SCRIPTED, Target, is_address, opened
 from graph_agent.errors import AgentError
+from graph_agent.late import without_usage_collection
 from graph_agent.stopping import keep_watch, leave
 
 
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments.insert(0, "run")
     options = parser().parse_args(arguments)
+    without_usage_collection()
     try:
         status: int = options.run(options)
     except AgentError as error:

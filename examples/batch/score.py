@@ -27,6 +27,7 @@ def main() -> int:
     # Spark would take the first `python3` of the path for its workers.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     with ExitStack() as stack:
         if options.demo:
             # Before Spark starts: its Python workers inherit the variables.

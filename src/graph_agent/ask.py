@@ -1,23 +1,30 @@
 """`graph-agent ask "QUESTION"`: the answer in the terminal, with steps, sources and timing."""
 
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import httpx
 
 from graph_agent.children import Child
-from graph_agent.errors import AgentError, NotReady
-from graph_agent.settings import Settings
+from graph_agent.errors import AgentError, NotReady, UnknownGraph
+from graph_agent.settings import PREFIX, Settings
 
 START_SECONDS = 3600
 """A first start downloads a gigabyte; its progress shows meanwhile."""
 
 STOP_SECONDS = "15"
 """For what was started for the question to end in order."""
+
+MOST_LOG = 65_536
+"""Bytes of the service's log that are looked through for errors, and the lines of it that are shown."""
+
+MOST_LINES = 20
 
 MOST_SHOWN = 100
 """Characters of a tool's arguments or result shown on its line."""
@@ -31,6 +38,7 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
 
     Raises:
         NotReady: the service at `url` does not answer, the one started here ended, or there is no such app.
+        UnknownGraph: the service tells its graphs, and `graph` is none of them.
         Unauthenticated: an app is to be asked with a personal access token.
     """
     address, headers = _deployed(app) if app is not None else (url or f"http://127.0.0.1:{settings.port}", {})
@@ -40,10 +48,20 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     path = "/api/responses" if app is not None else "/responses"
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
         if app is not None or url is not None or _ready(client, address):
+            if graph is not None:
+                _see_that_it_is_served(client, address, graph)
             return _show(client, address + path, question, graph)
-        with _started(settings) as child:
-            _wait(client, address, child)
-            return _show(client, address + path, question, graph)
+        if graph is not None:
+            # Before the minute that loading a model can take.
+            from graph_agent.catalog import known_graph, read_manifest
+
+            known_graph(graph, read_manifest(settings.config))
+        with tempfile.TemporaryFile() as log, _started(log) as child:
+            try:
+                _wait(client, address, child)
+                return _show(client, address + path, question, graph)
+            finally:
+                _tell_errors(log, whole=child.poll() is not None)
 
 
 def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
@@ -70,15 +88,40 @@ def _ready(client: httpx.Client, address: str) -> bool:
         return False
 
 
+def _see_that_it_is_served(client: httpx.Client, address: str, graph: str) -> None:
+    """At the address that is asked here, a name that is unknown means the default graph: its answer would pass for the
+    other's."""
+    try:
+        names = [str(one["name"]) for one in client.get(f"{address}/agent/info").json()["graphs"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        # Not one of ours, or an older one: its answer will tell.
+        return
+    if graph not in names:
+        raise UnknownGraph(f"no graph named {graph!r} is served there; known: {', '.join(names)}", param="graph")
+
+
 @contextmanager
-def _started(settings: Settings) -> Iterator[Child]:
+def _started(log: IO[bytes]) -> Iterator[Child]:
+    """The local workspace and service, which say on standard error what they fetch, and write their log to `log`."""
+    dev = ["graph_agent", "dev", "--no-reload", "--quiet"]
     child = Child(
-        [sys.executable, "-m", "graph_agent.local.tethered", STOP_SECONDS, "graph_agent", "dev", "--no-reload"]
+        [sys.executable, "-m", "graph_agent.local.tethered", STOP_SECONDS, *dev],
+        environ=dict(os.environ) | {f"{PREFIX}LOG_FORMAT": "text"},
+        output=log,
     )
     try:
         yield child
     finally:
         child.stop(float(STOP_SECONDS))
+
+
+def _tell_errors(log: IO[bytes], *, whole: bool) -> None:
+    """What went wrong in the service that was started for the question: its errors, or all it said if it ended."""
+    log.seek(0, os.SEEK_END)
+    log.seek(max(0, log.tell() - MOST_LOG))
+    lines = log.read().decode(errors="replace").splitlines()
+    for line in lines[-MOST_LINES:] if whole else [one for one in lines if " ERROR " in one][-MOST_LINES:]:
+        print(line, file=sys.stderr)
 
 
 def _wait(client: httpx.Client, address: str, child: Child) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 STOP_SECONDS = 10.0
 """For an orderly end; then the child and all it started are killed."""
@@ -23,12 +23,18 @@ class Child:
     """
 
     def __init__(
-        self, command: Sequence[str], *, environ: Mapping[str, str] | None = None, folder: Path | str | None = None
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        folder: Path | str | None = None,
+        output: IO[bytes] | None = None,
     ) -> None:
+        """`output` takes what it writes to its standard output; by default that goes where this process's goes."""
         # A Ctrl-C between the start and the next line would leave a process that nobody knows of.
         with _interrupts_held_back():
             self._process = subprocess.Popen(
-                command, env=environ, cwd=folder, stdin=subprocess.PIPE, start_new_session=True
+                command, env=environ, cwd=folder, stdin=subprocess.PIPE, stdout=output, start_new_session=True
             )
             _alive.add(self)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_agent.errors import AgentError, ConfigurationError
+from graph_agent.late import without_usage_collection
 from graph_agent.packaging.command import add_log_model
 from graph_agent.settings import Settings
 from graph_agent.stopping import INTERRUPTED, keep_watch, leave
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.arguments = arguments[end:]
     if argv is None:
         keep_watch()
+    without_usage_collection()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         status: int = options.run(options)
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     dev.add_argument(
         "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
     )
+    dev.add_argument("--quiet", action="store_true", help="no greeting and no tracebacks; what `ask` starts")
     dev.set_defaults(run=_dev)
 
     studio = commands.add_parser("studio", help="LangGraph Studio's server on the same graphs, and the local workspace")
@@ -149,7 +152,7 @@ def _dev(options: argparse.Namespace) -> int:
     from graph_agent.local.dev import dev
 
     settings = _settings(options, reload="off" if options.no_reload else "on", **_log_format())
-    return leave(dev(settings, real_workspace=options.real_workspace))
+    return leave(dev(settings, real_workspace=options.real_workspace, quiet=options.quiet))
 
 
 def _log_format() -> dict[str, str]:

@@ -5,8 +5,10 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from graph_agent.databricks.checkup import databricks
 from graph_agent.errors import AgentError
@@ -15,6 +17,7 @@ from graph_agent.settings import Settings
 
 LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "lxml", "trafilatura", "rich")
 NEEDED_BYTES = 3 * 1024**3
+ANSWER_SECONDS = 2.0
 
 
 def doctor(settings: Settings) -> int:
@@ -49,15 +52,54 @@ def _graphs(settings: Settings) -> Iterator[Finding]:
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
-    for name, port in (("GRAPH_AGENT_PORT", settings.port), ("GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                yield Finding(False, f"port {port} is taken", f"stop what uses it, or set {name}")
-            else:
-                yield Finding(True, f"port {port} is free")
+    for name, port, ours in (
+        ("GRAPH_AGENT_PORT", settings.port, _service),
+        ("GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port, _local_workspace),
+    ):
+        if _is_free(port):
+            yield Finding(True, f"port {port} is free")
+        elif running := ours(settings):
+            yield Finding(True, f"port {port}: {running}")
+        else:
+            yield Finding(False, f"port {port} is taken", f"stop what uses it, or set {name}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _service(settings: Settings) -> str:
+    """What is said of a graph-agent that runs there; empty where something else does."""
+    token = settings.bearer_token
+    status = _asked(settings.port, "/ready", {"Authorization": f"Bearer {token}"} if token else {}).get("status")
+    if status == "ready":
+        return "a graph-agent runs there and is ready"
+    return "a graph-agent runs there and is not ready yet; its log says why" if status == "not_ready" else ""
+
+
+def _local_workspace(settings: Settings) -> str:
+    # What every Databricks client asks first.
+    found = _asked(settings.workspace_port, "/.well-known/databricks-config")
+    return "the local workspace of a graph-agent runs there" if found.get("oidc_endpoint") else ""
+
+
+def _asked(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Mapping[str, Any]:
+    """The JSON object that a server of this machine answers; an empty one where it answers something else."""
+    import httpx
+
+    try:
+        # Without the environment's proxy: that is for elsewhere.
+        with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS, headers=dict(headers)) as client:
+            answer = client.get(f"http://127.0.0.1:{port}{path}").json()
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _workspace(settings: Settings) -> Iterator[Finding]:

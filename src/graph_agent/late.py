@@ -6,6 +6,7 @@ logging is configured). So whatever holds a lock of its own and imports, such as
 first such thread, a server's own thread imports nothing while graphs load, and threads hold `IMPORTING`.
 """
 
+import os
 import threading
 
 IMPORTING = threading.RLock()
@@ -15,3 +16,11 @@ wait for another thread.
 MLflow's modules import each other in circles: two threads that begin at different ends get half-made modules, as
 Python breaks the deadlock between their import locks by handing them out.
 """
+
+
+def without_usage_collection() -> None:
+    """Keep MLflow from sending usage data to its makers, unless the environment says otherwise.
+
+    Before MLflow is imported, and only in processes that are graph-agent's own: it looks once.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,6 +1,7 @@
 """`graph-agent traces`: MLflow's own pages on the traces of this machine."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,33 @@ def test_the_pages_do_not_outlive_the_command(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+def test_nothing_is_said_but_where_the_pages_are_also_at_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "traces.db").touch()
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as written:
+        # As a terminal does: Ctrl-C reaches every process of the group, in a session of its own.
+        traces = subprocess.Popen(
+            [sys.executable, "-m", "graph_agent", "traces", "--port", str(port)],
+            env=environment(tmp_path),
+            stdout=written,
+            stderr=written,
+            start_new_session=True,
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health")
+            ends = time.monotonic() + 30
+            while "Ctrl-C stops" not in log.read_text():
+                assert time.monotonic() < ends
+                time.sleep(0.05)
+            os.killpg(traces.pid, signal.SIGINT)
+            assert traces.wait(timeout=30) == 0
+        finally:
+            traces.kill()
+    said = log.read_text()
+    assert f"Traces on http://127.0.0.1:{port}" in said
+    assert [word for word in ("Traceback", "Warning", "INFO", "Aborted", "telemetry") if word in said] == []
+
+
 def test_where_there_is_nothing_to_see_it_says_why(tmp_path: Path) -> None:
     assert "there are no traces yet" in refused(tmp_path)
     assert "GRAPH_AGENT_TRACING=on" in refused(tmp_path)
@@ -109,4 +137,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = refused(tmp_path, "--port", port)
-    assert said == f"graph-agent: port {port} is taken; stop what uses it, or pass --port\n"
+    assert said == (
+        f"graph-agent: port {port} is taken; stop what uses it, or choose another: make traces PORT=5001, or "
+        "graph-agent traces --port 5001\n"
+    )

@@ -30,13 +30,16 @@ PATIENCE: Mapping[str, float] = {"request_seconds": 600.0, "model_seconds": 600.
 """Limits with the model on this machine: beside other work it was seen to read one prompt for four minutes."""
 
 
-def dev(settings: Settings, *, real_workspace: bool = False) -> int:
-    """The local workspace in a process of its own, and the service in this one; the exit status."""
+def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False) -> int:
+    """The local workspace in a process of its own, and the service in this one; the exit status.
+
+    `quiet` is for whoever started it to ask one question: no greeting, and no tracebacks in its log.
+    """
     from graph_agent.catalog import known_graph, read_manifest
     from graph_agent.serving.logs import configure_logging
     from graph_agent.serving.server import serve
 
-    configure_logging(settings.log_format, tracebacks=True)
+    configure_logging(settings.log_format, tracebacks=not quiet)
     # Before the minute that loading a model can take.
     specs = read_manifest(settings.config)
     if settings.graph is not None:
@@ -46,7 +49,7 @@ def dev(settings: Settings, *, real_workspace: bool = False) -> int:
         settings = patient(settings, os.environ)
     os.environ.update(as_environment(settings))
     if real_workspace:
-        return serve(settings, tracebacks=True)
+        return serve(settings, tracebacks=not quiet)
     with LocalWorkspace(settings) as workspace:
         workspace.enter(os.environ)
         # What the first question would wait ten seconds for, while the workspace loads its model. In this thread, and
@@ -54,8 +57,9 @@ def dev(settings: Settings, *, real_workspace: bool = False) -> int:
         import databricks_langchain  # noqa: F401
 
         workspace.wait()
-        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
-        return serve(settings, tracebacks=True)
+        if not quiet:
+            threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+        return serve(settings, tracebacks=not quiet)
 
 
 class LocalWorkspace:

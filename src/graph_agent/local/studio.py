@@ -19,6 +19,8 @@ from graph_agent.settings import Settings, as_environment
 PORT = 2024
 """What Studio's page looks for by itself. Source: LangGraph CLI reference."""
 
+OTHER_PORT = "choose another: make studio PORT=2025, or graph-agent studio --port 2025"
+
 SITE = "https://smith.langchain.com"
 """The one site whose pages may read what the server answers; by default LangGraph lets every page."""
 
@@ -46,7 +48,7 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
         LocalWorkspaceError: the port is taken, the server is not installed, or the workspace did not start.
     """
     python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
-    demand_free_port(port, "pass --port")
+    demand_free_port(port, OTHER_PORT)
     if not real_workspace:
         settings = patient(settings, os.environ)
     environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
@@ -58,7 +60,7 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
             workspace.enter(environment)
             workspace.wait()
         # Again: a first start may have taken minutes, and the workspace has a port too. LangGraph would take another.
-        demand_free_port(port, "pass --port")
+        demand_free_port(port, OTHER_PORT)
         server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
         return stack.enter_context(server).wait()
 

@@ -15,6 +15,8 @@ from graph_agent.settings import Settings
 PORT = 5000
 """MLflow's own."""
 
+OTHER_PORT = "choose another: make traces PORT=5001, or graph-agent traces --port 5001"
+
 END_SECONDS = "10"
 """For an orderly end after this process has gone."""
 
@@ -23,6 +25,9 @@ LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    # Of what it is made of nothing is for the reader to mend.
+    "PYTHONWARNINGS": "ignore",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
 
@@ -44,7 +49,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         raise NoTraces(
             f"there are no traces yet: {store} does not exist; ask something first, with GRAPH_AGENT_TRACING=on"
         )
-    demand_free_port(port, "pass --port")
+    demand_free_port(port, OTHER_PORT)
     # `mlflow` makes folders for artifacts where it runs; traces have none.
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -58,7 +63,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
             f"sqlite:///{store.resolve()}",
         ]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
-        command += ["--default-artifact-root", folder]
+        command += ["--default-artifact-root", folder, "--uvicorn-opts", "--log-level warning"]
         # As Ctrl-C, so that the server does not outlive this process.
         signal.signal(signal.SIGTERM, _interrupt)
         server = Child(command, environ=dict(os.environ) | LIGHT, folder=folder)

@@ -1,0 +1,79 @@
+"""`graph-agent ask` where nothing runs yet: what it starts speaks only where something is wrong."""
+
+from pathlib import Path
+
+import pytest
+from tests.starting.starts import project, starting
+
+BROKEN = """
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+
+from graph_agent import make_tools
+
+
+@tool
+def lookup(order: str) -> str:
+    '''Look up.'''
+    raise RuntimeError("postgres://me:hunter2@db")
+
+
+def ask(state: MessagesState):
+    return {"messages": [{"role": "assistant", "content": "", "tool_calls": [
+        {"id": "c1", "name": "lookup", "args": {"order": "A1"}, "type": "tool_call"}]}]}
+
+
+builder = StateGraph(MessagesState).add_node("ask", ask).add_node("tools", make_tools([lookup]))
+builder.add_node("say", lambda state: {"messages": [("ai", "It could not be looked up.")]})
+graph = builder.add_edge(START, "ask").add_edge("ask", "tools").add_edge("tools", "say").compile()
+"""
+
+
+def asked(folder: Path, *arguments: str) -> tuple[int, list[str]]:
+    with starting(folder, "ask", *arguments) as start:
+        status = start.process.wait(180)
+        return status, start.said.splitlines()
+
+
+@pytest.mark.local_model
+def test_the_answer_stands_alone_but_for_what_was_fetched(tmp_path: Path) -> None:
+    status, lines = asked(project(tmp_path), "Hello?", "--graph", "mine")
+    assert status == 0
+    answer = lines.index("Hello.")
+    # Below it the time it took, above it what the workspace prepared.
+    assert len(lines) == answer + 2, lines
+    assert "all " in lines[-1]
+    noise = ("INFO", "uvicorn", "Ready on", "curl", "ready: serving", "shutting down", "WARNING")
+    assert [line for line in lines if any(word in line for word in noise)] == []
+
+
+@pytest.mark.local_model
+def test_what_went_wrong_is_told_below_the_answer(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    (folder / "mine.py").write_text(BROKEN)
+    status, lines = asked(folder, "Where is A1?")
+    assert status == 0
+    assert "It could not be looked up." in lines
+    assert [line for line in lines if "tool lookup failed: RuntimeError at" in line] == lines[-1:]
+    assert "hunter2" not in "".join(lines)
+    assert not [line for line in lines if "Traceback" in line]
+
+
+@pytest.mark.local_model
+def test_a_graph_that_does_not_load_is_told(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    (folder / "mine.py").write_text("import nowhere_to_be_found")
+    status, lines = asked(folder, "Hello?")
+    assert status != 0
+    assert any("no module named 'nowhere_to_be_found'" in line for line in lines)
+
+
+def test_a_graph_that_is_not_named_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    status, lines = asked(project(tmp_path), "Hello?", "--graph", "mien")
+    assert (status, lines) == (2, ["graph-agent: no graph named 'mien'; known: mine"])
+
+
+def test_a_default_graph_that_is_not_named_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with starting(project(tmp_path), "dev", "--graph", "mien") as start:
+        assert start.process.wait(60) == 2
+        assert start.said.splitlines() == ["graph-agent: no graph named 'mien'; known: mine"]
