@@ -66,6 +66,9 @@ class Apps:
     forwarding: bool = True
     """Whether the workspace lets apps have their users' tokens."""
 
+    privileges: dict[str, dict[str, list[str]]] | None = None
+    """Who holds what of which catalog or schema, by its name; `None` where nobody may see it."""
+
     withheld: set[str] = field(default_factory=set)
     """Scopes that users' tokens do not get, whatever the app says."""
 
@@ -90,6 +93,7 @@ class Apps:
             Route(f"{app}/deployments", self._deploy, methods=["POST"]),
             Route(f"{app}/deployments", self._deployments, methods=["GET"]),
             Route(f"{app}/deployments/{{deployment}}", self._deployment),
+            Route("/api/2.1/unity-catalog/effective-permissions/{kind}/{name}", self._effective),
             Route("/api/2.0/permissions/apps/{name}", self._permissions, methods=["GET", "PUT"]),
         ]
 
@@ -300,6 +304,19 @@ class Apps:
 
     async def _deployment(self, request: Request) -> Response:
         return JSONResponse(self.deployments[request.path_params["deployment"]])
+
+    async def _effective(self, request: Request) -> Response:
+        if self.privileges is None:
+            return error(403, "PERMISSION_DENIED")
+        held = self.privileges.get(request.path_params["name"], {})
+        return JSONResponse(
+            {
+                "privilege_assignments": [
+                    {"principal": principal, "privileges": [{"privilege": one} for one in names]}
+                    for principal, names in held.items()
+                ]
+            }
+        )
 
     async def _permissions(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -11,6 +11,7 @@ from graph_agent.deploying.app_log import log_tail
 from graph_agent.deploying.bundle import FILE, read_bundle
 from graph_agent.deploying.dry_run import has_account, run_here
 from graph_agent.deploying.here import Here, look
+from graph_agent.deploying.index_needs import index_needs
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform
@@ -131,6 +132,8 @@ def _deployed(order: _Order, here: Here, client: "WorkspaceClient", user: str) -
         settled(platform, say=say, dry_run=order.dry_run)
         standing = standing_app(client, bundle.app)
         manifest, listed = remote.manifest(), remote.listed()
+    for line in index_needs(client, bundle, app=standing.app, deployer=user):
+        say(line)
     for line in check_user_tokens(bundle, here.app_file.environment, standing.app):
         say(line)
     plan = make_plan(

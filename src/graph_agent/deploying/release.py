@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from graph_agent.deploying.index_needs import indexes_of
 from graph_agent.deploying.manifest import UNKNOWN, UNKNOWN_START, Entry, Manifest, Undo
 from graph_agent.deploying.permissions import described
 from graph_agent.deploying.plan import Plan, digest
@@ -226,14 +227,10 @@ def _address(app: "App") -> str:
 def grants_to_run(app: "App", plan: Plan) -> list[str]:
     """The Unity Catalog grants the service principal needs where the deployer could not give them."""
     principal = app.service_principal_client_id
-    tables = [
-        one["uc_securable"]["securable_full_name"]
-        for one in plan.bundle.resources.values()
-        if one.get("uc_securable", {}).get("securable_type") == "TABLE"
-    ]
+    tables = indexes_of(plan.bundle)
     if not tables:
         return []
-    lines = ["unless you may MANAGE them, have their owner run:"]
+    lines = ["unless you may MANAGE the index, its schema and its catalog, have their owners run:"]
     for table in tables:
         catalog, schema, _ = table.split(".", 2)
         lines += [
