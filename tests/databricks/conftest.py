@@ -7,21 +7,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.databricks.shop import nobody, shop
+from tests.databricks.signing_in import forget_clients
 from tests.standin.server import StandIn, stand_in
 
-from graph_agent.databricks import clients
+__all__ = ["forget_clients", "nobody", "shop"]
 
 USERS = tuple(f"user{number:02}" for number in range(20))
 """Names known to the stand-in `standing`; their tokens are `user-NAME`."""
 
 PREFIXES = ("DATABRICKS_", "GRAPH_AGENT_", "MLFLOW_")
-
-
-def forget_clients() -> None:
-    """Begin anew with the environment as it is now."""
-    clients.settings.cache_clear()
-    clients.workspace_client.cache_clear()
-    clients.get_user_workspace_client.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.databricks.conftest import forget_clients
-from tests.databricks.test_deploy import git
+from tests.databricks.shop import git
+from tests.databricks.signing_in import forget_clients
 from tests.standin.apps import Apps
 from tests.standin.server import stand_in
 
