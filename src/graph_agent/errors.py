@@ -9,6 +9,7 @@
     │   ├── RouteNotFound            404
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooLarge             413
+    │   ├── TooManyCredentials       431  more secrets in its headers than are looked for
     │   └── TooManyRuns              429  carries `retry_after`, seconds
     ├── RunError                     the run failed
     │   ├── GraphFailed              500  a node raised
@@ -135,6 +136,13 @@ class BodyTooLarge(RequestError):
 
     status = 413
     code = "body_too_large"
+
+
+class TooManyCredentials(RequestError):
+    """The headers hold more secrets than are looked for in every text of an answer."""
+
+    status = 431
+    code = "too_many_credentials"
 
 
 class TooManyRuns(RequestError):

@@ -20,6 +20,10 @@ _WORD = re.compile(r"[A-Za-z_-]{0,15}")
 """What stands in such variables where nobody asks for a secret: `postgres`, `not-needed`. Answers hold it too."""
 
 
+FEW = 12
+"""Different beginnings up to which looking for each is faster than looking at every place."""
+
+
 class Known:
     """Values to look for; also as they are written in JSON and in addresses."""
 
@@ -27,23 +31,39 @@ class Known:
         self.values: tuple[str, ...] = ()
         """The longest first: one may begin with another."""
         self.beginnings: tuple[str, ...] = ()
-        """The first `LEAST_BEGUN` characters of each."""
+        """Their first `LEAST_BEGUN` characters, where those are few."""
+        self.many = False
+        """Whether they are too many to look for each: `begins_in` tells then."""
+        self._by_beginning: dict[str, list[str]] = {}
         self._longest = 0
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
         """Look for these too; those shorter than `SHORTEST` are left out."""
-        forms = {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
-        if forms:
-            self.values = tuple(sorted(forms.union(self.values), key=len, reverse=True))
-            self.beginnings = tuple({value[:LEAST_BEGUN] for value in self.values})
-            self._longest = len(self.values[0])
+        self._take({form for value in values if len(value) >= SHORTEST for form in _forms(value)})
+
+    def _take(self, forms: set[str]) -> None:
+        if not forms.difference(self.values):
+            return
+        self.values = tuple(sorted(forms.union(self.values), key=len, reverse=True))
+        by_beginning: dict[str, list[str]] = {}
+        for value in self.values:
+            by_beginning.setdefault(value[:LEAST_BEGUN], []).append(value)
+        self._by_beginning = by_beginning
+        self.many = len(by_beginning) > FEW
+        self.beginnings = () if self.many else tuple(by_beginning)
+        self._longest = len(self.values[0])
 
     @classmethod
     def together(cls, known: "Iterable[Known | None]") -> "Known | None":
         """All the values of several, or nothing."""
         several = [one for one in known if one is not None and one.values]
-        return several[0] if len(several) == 1 else cls(value for one in several for value in one.values)
+        if len(several) < 2:
+            return several[0] if several else None
+        whole = cls()
+        # Their forms are there already.
+        whole._take({value for one in several for value in one.values})
+        return whole
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Where the values stand. A plain search for each: they are few, and that is faster than one pattern."""
@@ -53,13 +73,21 @@ class Known:
                 yield start, start + len(value)
                 start = text.find(value, start + len(value))
 
+    def begins_in(self, text: str) -> bool:
+        """Whether the first characters of a value stand somewhere in the text, however many values there are."""
+        places = range(len(text) - LEAST_BEGUN + 1)
+        return any(text[start : start + LEAST_BEGUN] in self._by_beginning for start in places)
+
     def begun(self, text: str) -> int:
         """Where the text's end begins a value; the text's length where it begins none."""
-        last = text[-self._longest :] if self._longest else ""
-        for start in range(len(last) - LEAST_BEGUN + 1):
-            if any(value.startswith(last[start:]) for value in self.values):
-                return len(text) - len(last) + start
-        return len(text)
+        earliest, first = len(text), max(0, len(text) - self._longest)
+        for beginning, values in self._by_beginning.items():
+            start = text.find(beginning, first, earliest + LEAST_BEGUN - 1)
+            while 0 <= start < earliest:
+                if _goes_on(values, text, start):
+                    earliest = start
+                start = text.find(beginning, start + 1, earliest + LEAST_BEGUN - 1)
+        return earliest
 
 
 KNOWN = Known()
@@ -88,6 +116,13 @@ def secrets_of(environ: Mapping[str, str]) -> list[str]:
     """The values of variables whose names say that they hold secrets; not ordinary words of under 16 characters."""
     named = [value for name, value in environ.items() if name.upper().endswith(NAMES)]
     return [value for value in named if len(value) >= SHORTEST and not _WORD.fullmatch(value)]
+
+
+def _goes_on(values: Iterable[str], text: str, start: int) -> bool:
+    """Whether one of the values begins with the text's end from `start` on."""
+    length, last = len(text) - start, text[-1]
+    # The last character first: of a value that repeats itself, each of its parts may be the beginning.
+    return any(value[length - 1] == last and value.startswith(text[start:]) for value in values if len(value) >= length)
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -68,6 +68,8 @@ class Redactor:
                 for beginning in known.beginnings:
                     if beginning in text:
                         return True
+                if known.many and known.begins_in(text):
+                    return True
         if ":" in piece or "=" in piece:
             lower = (self._before[-_NAME:] + piece).lower()
             return any(stem in lower for stem in STEMS) or "://" in self._before or "://" in text

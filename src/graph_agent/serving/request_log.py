@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graph_agent.errors import TooManyCredentials
 from graph_agent.redaction import hiding, redact
 from graph_agent.serving.cookies import secret_cookies
+from graph_agent.serving.endpoints import error_response
 from graph_agent.serving.log_context import Facts, note, noting
 
 logger = logging.getLogger(__name__)
@@ -21,10 +23,20 @@ CREDENTIALS = frozenset({b"authorization", b"x-forwarded-access-token", b"cookie
 SHORTEST_CREDENTIAL = 16
 """Characters; clients of a service that asks for none send words such as `anything`, which answers hold too."""
 
+MOST_CREDENTIALS, MOST_CREDENTIAL_CHARACTERS = 64, 65_536
+"""Of one request. Each is looked for in every text of the answer, so that more would be slow for everybody, and one
+that is not looked for could show."""
+
 MOST_PATH = 200
 """Characters of a path that are logged; the query never is."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+TOO_MANY = (
+    f"the headers hold more than {MOST_CREDENTIALS} values that look like secrets, or {MOST_CREDENTIAL_CHARACTERS} "
+    "characters of them; send fewer cookies"
+)
 
 
 class RequestLog:
@@ -39,7 +51,10 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        with noting() as facts, hiding(_credentials(scope["headers"])):
+        app, credentials = self._app, _credentials(scope["headers"])
+        if len(credentials) > MOST_CREDENTIALS or sum(map(len, credentials)) > MOST_CREDENTIAL_CHARACTERS:
+            app, credentials = error_response(TooManyCredentials(TOO_MANY)), []
+        with noting() as facts, hiding(credentials):
             given = _given_id(scope["headers"])
             if given is not None:
                 note(request_id=given)
@@ -51,7 +66,7 @@ class RequestLog:
                 await send(message)
 
             try:
-                await self._app(scope, receive, answered)
+                await app(scope, receive, answered)
             finally:
                 _log(scope, facts, time.monotonic() - began)
 
@@ -99,4 +114,4 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
             found += secret_cookies(text)
         elif name in CREDENTIALS:
             found.append(text.rpartition(" ")[2])
-    return [one for one in found if len(one) >= SHORTEST_CREDENTIAL]
+    return list(dict.fromkeys(one for one in found if len(one) >= SHORTEST_CREDENTIAL))

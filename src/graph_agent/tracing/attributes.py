@@ -1,8 +1,8 @@
-"""The attributes MLflow reads a span's meaning from."""
+"""The attributes MLflow reads a span's meaning from, without the secrets of the request that the run answered."""
 
-from collections.abc import Iterator
 from typing import Any
 
+from graph_agent.redaction import hiding, redact
 from graph_agent.tracing.payloads import CHAT_USAGE
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
@@ -19,28 +19,44 @@ MOST_IDENTITY = 250
 """Characters of a session or user; MLflow refuses the whole batch for a longer one."""
 
 
-def attributes_of(span: SpanRecord) -> Iterator[tuple[str, str]]:
-    """Names and JSON values of one span."""
-    yield SPAN_TYPE, to_json(span.kind)
-    if span.inputs is not None:
-        yield INPUTS, to_json(span.inputs)
-    if span.outputs is not None:
-        yield OUTPUTS, to_json(span.outputs)
-    for name, value in span.attributes.items():
-        yield name, to_json(value)
+def attributes_of(record: RunRecord, span: SpanRecord) -> dict[str, str]:
+    """Names and JSON values of one span of the run."""
+    values = {SPAN_TYPE: span.kind, INPUTS: span.inputs, OUTPUTS: span.outputs}
+    told = {name: value for name, value in values.items() if value is not None} | span.attributes
+    # Whichever thread writes it serves no request, and what this one hides came with its record.
+    with hiding(record.hidden):
+        return {name: to_json(value) for name, value in told.items()}
 
 
-def trace_attributes(record: RunRecord) -> Iterator[tuple[str, str]]:
+def trace_attributes(record: RunRecord) -> dict[str, str]:
     """What the root span tells of the whole trace, where the store learns of it from spans alone; plain text."""
-    if record.session:
-        yield SESSION, record.session[:MOST_IDENTITY]
-    if record.user:
-        yield USER, record.user[:MOST_IDENTITY]
-    if MODEL in record.metadata:
-        yield MODEL, record.metadata[MODEL]
-    yield TRACE_TAG + TRACE_NAME, record.root.name
-    for name, value in record.tags.items():
-        yield TRACE_TAG + name, value
+    told = {
+        SESSION: identity_of(record, record.session),
+        USER: identity_of(record, record.user),
+        MODEL: record.metadata.get(MODEL),
+        TRACE_TAG + TRACE_NAME: name_of(record, record.root),
+    }
+    return {name: value for name, value in told.items() if value} | {
+        TRACE_TAG + name: value for name, value in tags_of(record).items()
+    }
+
+
+def name_of(record: RunRecord, span: SpanRecord) -> str:
+    """What the span is called: of a tool that does not exist, whatever the model made up."""
+    with hiding(record.hidden):
+        return redact(span.name)
+
+
+def identity_of(record: RunRecord, value: str | None) -> str | None:
+    """A session or user, as long as MLflow takes it; a client may name a session by its secret."""
+    with hiding(record.hidden):
+        return redact(value)[:MOST_IDENTITY] if value else None
+
+
+def tags_of(record: RunRecord) -> dict[str, str]:
+    """The run's tags; one of them is the client's own words."""
+    with hiding(record.hidden):
+        return {name: redact(value) for name, value in record.tags.items()}
 
 
 def usage_of(record: RunRecord) -> dict[str, int]:

@@ -10,8 +10,6 @@ from itertools import islice
 from typing import Protocol
 
 from graph_agent.late import IMPORTING
-from graph_agent.redaction import hiding
-from graph_agent.redaction.known import Known
 from graph_agent.tracing.records import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -202,9 +200,7 @@ class TraceExporter:
     def _deliver(self, store: "TraceStore", batch: Sequence[RunRecord]) -> None:
         for pause in islice(_pauses(), MOST_TRIES):
             try:
-                # This thread serves no request; what each of them hides came with its record.
-                with hiding(Known.together(record.hidden for record in batch)):
-                    store.write(batch)
+                store.write(batch)
             except StoreUnavailable as error:
                 self._warn("the trace store does not take traces", error)
                 self._pause(pause)

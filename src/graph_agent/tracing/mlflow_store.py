@@ -17,7 +17,18 @@ from mlflow.tracing.constant import (
 )
 from mlflow.tracing.utils.truncation import set_request_response_preview
 
-from graph_agent.tracing.attributes import INPUTS, OUTPUTS, SESSION, USER, attributes_of, trace_attributes, usage_of
+from graph_agent.tracing.attributes import (
+    INPUTS,
+    OUTPUTS,
+    SESSION,
+    USER,
+    attributes_of,
+    identity_of,
+    name_of,
+    tags_of,
+    trace_attributes,
+    usage_of,
+)
 from graph_agent.tracing.destinations import Tables, id_at
 from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.records import RunRecord, SpanRecord
@@ -130,11 +141,11 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 def _info(record: RunRecord, kept_in: str | Tables) -> TraceInfo:
     root = record.root
-    described = dict(attributes_of(root))
+    described = attributes_of(record, root)
     metadata = {
         TRACE_SCHEMA_VERSION_KEY: OF_TABLES if isinstance(kept_in, Tables) else str(TRACE_SCHEMA_VERSION),
-        TraceMetadataKey.TRACE_SESSION: record.session,
-        TraceMetadataKey.TRACE_USER: record.user,
+        TraceMetadataKey.TRACE_SESSION: identity_of(record, record.session),
+        TraceMetadataKey.TRACE_USER: identity_of(record, record.user),
         TraceMetadataKey.INPUTS: described.get(INPUTS),
         TraceMetadataKey.OUTPUTS: described.get(OUTPUTS),
         TraceMetadataKey.TOKEN_USAGE: to_json(usage) if (usage := usage_of(record)) else None,
@@ -146,7 +157,7 @@ def _info(record: RunRecord, kept_in: str | Tables) -> TraceInfo:
         execution_duration=(root.end_ns - root.start_ns) // 1_000_000,
         state=TraceState.OK if root.error is None else TraceState.ERROR,
         trace_metadata={name: value[:250] for name, value in {**record.metadata, **metadata}.items() if value},
-        tags={TraceTagKey.TRACE_NAME: root.name, **record.tags},
+        tags={TraceTagKey.TRACE_NAME: name_of(record, root), **tags_of(record)},
     )
 
 
@@ -166,7 +177,7 @@ def _location(kept_in: str | Tables) -> TraceLocation:
 def _spans(record: RunRecord, *, of_trace: bool, kept_in: str | Tables = "") -> list[Span]:
     """All spans; with `of_trace` the root tells of the whole trace, for stores that know it from the spans alone."""
     trace_id = _id(record, kept_in)
-    told = dict(trace_attributes(record))
+    told = trace_attributes(record)
     if not of_trace:
         # Of tables the views read these of the root, though the trace is told of as well.
         names = (SESSION, USER, MODEL) if isinstance(kept_in, Tables) else (MODEL,)
@@ -184,9 +195,9 @@ def _fields(
         "trace_id": trace_id,
         "span_id": f"{span.id:016x}",
         "parent_span_id": f"{span.parent.id:016x}" if span.parent else None,
-        "name": span.name,
+        "name": name_of(record, span),
         "start_time_unix_nano": span.start_ns,
         "end_time_unix_nano": span.end_ns,
         "status": {"code": "OK", "message": ""} if span.error is None else {"code": "ERROR", "message": span.error},
-        "attributes": {"mlflow.traceRequestId": to_json(trace_id), **dict(attributes_of(span)), **texts},
+        "attributes": {"mlflow.traceRequestId": to_json(trace_id), **attributes_of(record, span), **texts},
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
-from graph_agent.tracing.attributes import attributes_of, trace_attributes
+from graph_agent.tracing.attributes import attributes_of, name_of, trace_attributes
 from graph_agent.tracing.records import RunRecord, SpanRecord
 
 
@@ -15,8 +15,8 @@ def encode(record: RunRecord) -> bytes:
     resource = ResourceSpans()
     spans = resource.scope_spans.add().spans
     for span in record.spans:
-        _write(spans.add(), span, bytes.fromhex(record.trace_id.removeprefix("tr-")))
-    for name, value in trace_attributes(record):
+        _write(spans.add(), record, span)
+    for name, value in trace_attributes(record).items():
         _set(spans[0], name, value)
     request: bytes = ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
     return request
@@ -32,12 +32,12 @@ def encode_all(records: Sequence[RunRecord]) -> bytes:
     return b"".join(parts)
 
 
-def _write(target: Span, span: SpanRecord, trace_id: bytes) -> None:
-    target.trace_id = trace_id
+def _write(target: Span, record: RunRecord, span: SpanRecord) -> None:
+    target.trace_id = bytes.fromhex(record.trace_id.removeprefix("tr-"))
     target.span_id = span.id.to_bytes(8, "big")
     if span.parent is not None:
         target.parent_span_id = span.parent.id.to_bytes(8, "big")
-    target.name = span.name
+    target.name = name_of(record, span)
     target.start_time_unix_nano = span.start_ns
     target.end_time_unix_nano = span.end_ns
     if span.error is None:
@@ -45,7 +45,7 @@ def _write(target: Span, span: SpanRecord, trace_id: bytes) -> None:
     else:
         target.status.code = Status.STATUS_CODE_ERROR
         target.status.message = span.error
-    for name, value in attributes_of(span):
+    for name, value in attributes_of(record, span).items():
         _set(target, name, value)
 
 

@@ -15,14 +15,14 @@ def attach_to_active_span(record: RunRecord, span: Any) -> None:
     # Late: MLflow takes over four seconds of CPU to import, and callers with an active span have it already.
     import mlflow
 
-    from graph_agent.tracing.attributes import INPUTS, OUTPUTS, SPAN_TYPE, attributes_of
+    from graph_agent.tracing.attributes import INPUTS, OUTPUTS, SPAN_TYPE, attributes_of, identity_of, name_of, tags_of
 
     live: dict[int, Any] = {record.root.id: span}
     for step in record.spans[1:]:
         assert step.parent is not None
-        values = {name: json.loads(value) for name, value in attributes_of(step)}
+        values = {name: json.loads(value) for name, value in attributes_of(record, step).items()}
         live[step.id] = mlflow.start_span_no_context(
-            step.name,
+            name_of(record, step),
             span_type=values.pop(SPAN_TYPE),
             parent_span=live[step.parent.id],
             inputs=values.pop(INPUTS, None),
@@ -31,7 +31,8 @@ def attach_to_active_span(record: RunRecord, span: Any) -> None:
         _end(live[step.id], step, outputs=values.pop(OUTPUTS, None), attributes=values)
     span.set_attributes(record.root.attributes)
     if mlflow.get_current_active_span() is span:
-        mlflow.update_current_trace(tags=dict(record.tags), session_id=record.session, user=record.user)
+        session, user = identity_of(record, record.session), identity_of(record, record.user)
+        mlflow.update_current_trace(tags=tags_of(record), session_id=session, user=user)
 
 
 def _end(live: Any, step: SpanRecord, *, outputs: Any, attributes: dict[str, Any]) -> None:

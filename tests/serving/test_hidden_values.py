@@ -1,0 +1,98 @@
+"""How many of a request's own values are hidden, and what that costs the others."""
+
+import secrets
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.serving.conftest import serving
+
+from graph_agent.redaction import Redactor, hiding, redact
+from graph_agent.redaction.known import Known
+
+pytestmark = pytest.mark.anyio
+
+
+def cookies(count: int) -> str:
+    return "; ".join(f"session{number}={secrets.token_hex(16)}" for number in range(count))
+
+
+async def test_a_request_with_more_secrets_than_are_looked_for_is_refused_before_anything_else() -> None:
+    with serving() as service:
+        async with service.client() as client:
+            answer = await client.post("/responses", json={"input": "Hi"}, headers={"cookie": cookies(65)})
+            enough = await client.post("/responses", json={"input": "Hi"}, headers={"cookie": cookies(64)})
+            long = await client.get("/agent/info", headers={"cookie": f"session={'a1b2' * 8000};sid={'c3d4' * 9000}"})
+    assert answer.status_code == long.status_code == 431
+    assert answer.json()["error"]["code"] == "too_many_credentials"
+    assert "cookies" in answer.json()["error"]["message"]
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert enough.status_code == 200
+
+
+async def test_a_value_sent_twice_counts_once() -> None:
+    with serving() as service:
+        async with service.client() as client:
+            twice = "; ".join([cookies(1)] * 100)
+            assert (await client.get("/agent/info", headers={"cookie": twice})).status_code == 200
+
+
+WORDS = [
+    f"{word} "
+    for word in ["The", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "goes", "home", "again"]
+] * 40
+
+
+def seconds_per_text() -> float:
+    took = []
+    for _ in range(5):
+        redactor, began = Redactor(), time.thread_time()
+        for word in WORDS:
+            redactor.feed(word)
+        took.append(time.thread_time() - began)
+    return min(took)
+
+
+@pytest.mark.parametrize("count", [64, 2_000])
+def test_many_hidden_values_cost_a_token_little(count: int) -> None:
+    alone = seconds_per_text()
+    with hiding([secrets.token_hex(16) for _ in range(count)]):
+        assert seconds_per_text() < 12 * alone
+
+
+@pytest.mark.parametrize("value", ["a" * 8_000, "ab" * 4_000, "session-" * 1_000])
+def test_a_value_that_repeats_itself_costs_no_more_than_its_length(value: str) -> None:
+    def seconds(value: str) -> float:
+        text = f"{value[:-1]}! {value[:200]}"
+        with hiding([value]):
+            redactor, began = Redactor(), time.thread_time()
+            redactor.feed(text)
+            redactor.flush()
+            return time.thread_time() - began
+
+    small, great = (min(seconds(value[:length]) for _ in range(3)) for length in (1_000, 8_000))
+    assert great < 24 * small + 0.01
+
+
+def test_what_is_hidden_is_written_in_as_many_forms_however_often_it_is_handed_on() -> None:
+    value = 'a "known" välue/%'
+    once = Known([value])
+    with hiding(once), hiding([value, "another-known-value"]), hiding(once):
+        from graph_agent.redaction import hidden_here
+
+        here = hidden_here()
+    assert here is not None
+    assert set(here.values) == {*once.values, "another-known-value"}
+
+
+@given(st.text(alphabet="ab-", min_size=8, max_size=24), st.text(alphabet="ab- ", max_size=12), st.data())
+def test_a_hidden_value_never_comes_through_whatever_it_repeats(value: str, around: str, data: st.DataObject) -> None:
+    text = f"{around}{value}{around}"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    with hiding([value]):
+        redactor = Redactor()
+        pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        shown = "".join(map(redactor.feed, pieces)) + redactor.flush()
+        assert value not in redact(text)
+        assert value not in shown
