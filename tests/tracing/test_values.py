@@ -68,3 +68,13 @@ def test_long_texts_of_a_value_that_is_too_long_are_cut() -> None:
 
     assert short == "What is this?"
     assert long == f"{image[:4096]}… (300005 characters)"
+
+
+@pytest.mark.parametrize("value", ["correct horse, battery", "a", "x y"])
+def test_what_stands_under_a_telling_name_goes_whole_however_deep_it_lies(value: str) -> None:
+    given = {"custom_inputs": {"dbPassword": value, "deep": [{"api_key": value, "n": 1}], "text": value}}
+    shown = {"custom_inputs": {"dbPassword": "[redacted secret]", "deep": [{"api_key": "[redacted secret]", "n": 1}]}}
+    shown["custom_inputs"]["text"] = value
+    assert json.loads(to_json(given)) == shown
+    huge = {"password": value, "n": 2**70}
+    assert json.loads(to_json(huge)) == {"password": "[redacted secret]", "n": 2**70}

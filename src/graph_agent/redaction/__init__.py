@@ -5,7 +5,22 @@ first is that nothing of ours puts a secret there.
 """
 
 from graph_agent.redaction.known import KNOWN, hidden_here, hiding, secrets_of
+from graph_agent.redaction.pauses import redact_gently, redact_value_gently
 from graph_agent.redaction.stream import Redactor
-from graph_agent.redaction.text import redact, redact_value
+from graph_agent.redaction.text import redact, redacting
+from graph_agent.redaction.values import redact_json, redact_value, redacting_value
 
-__all__ = ["KNOWN", "Redactor", "hidden_here", "hiding", "redact", "redact_value", "secrets_of"]
+__all__ = [
+    "KNOWN",
+    "Redactor",
+    "hidden_here",
+    "hiding",
+    "redact",
+    "redact_gently",
+    "redact_json",
+    "redact_value",
+    "redact_value_gently",
+    "redacting",
+    "redacting_value",
+    "secrets_of",
+]

@@ -6,8 +6,9 @@ pages on their token formats; the rules of public secret scanners.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 # A boundary: no word goes on here. An escaped character, as in JSON or an address within a text, is one too.
 _EDGE = r"(?:(?<![\w-])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))"
@@ -29,25 +30,33 @@ _DRAWN = (
     rf"(?!\$){_CODE}(?!{_ADDRESS}|{_PATH}|{_NUMBER}|{_DATE}|{_DOTTED})"
     rf"(?={_VALUE}{{0,63}}\d)(?={_VALUE}{{0,63}}[A-Za-z]){_VALUE}{{12,}}"
 )
+_QUOTED = rf"(?!\$|{_ADDRESS}|{_ABSOLUTE}){_CODE}{_VALUE}{{6,}}"
 _QUOTE = r"(?:\\{0,7}[\"'])"
 _QUOTE_BEGUN = r"\\{0,7}[\"']?"
 _PASSWORD = r"(?i:pass(?:word|wd|phrase)|pwd)"
 _WITH_A_NAME = r"(?:(?<=[A-Za-z0-9])|(?<=[A-Za-z0-9][_-]))"
 _OF_KEYS = "|".join(rf"(?<={word})|(?<={word}[_-])" for word in ("api", "secret", "access", "account", "private"))
+# The token of a next page is no secret, and neither is one of a tokenizer.
+_OF_PAGES = ("page", "next", "continuation", "cursor", "pagination", "skip", "sync", "delta", "resume", "starting")
+_OF_MODELS = ("pad", "eos", "bos", "unk", "mask", "sep", "cls", "stop", "end", "start", "special", "first", "last")
+_NO_SECRET = "".join(f"(?<!{word})(?<!{word}[_-])" for word in (*_OF_PAGES, *_OF_MODELS))
 # Matched from its last word on, which is what is looked for.
-_KEY = rf"(?:{_PASSWORD}|(?i:(?:{_OF_KEYS})key|{_WITH_A_NAME}(?:secret|token|credential)))"
-_BARE = r"(?i:secret|token|credential)"
+_NAMED = rf"(?i:(?:{_OF_KEYS})key|{_WITH_A_NAME}(?:secret|{_NO_SECRET}token|credential))"
+_KEY = rf"(?:{_PASSWORD}|{_NAMED})"
+_BARE = rf"(?i:secret|{_NO_SECRET}token|credential)"
 # Alone they are words of every day, but for those of addresses, command lines and environments.
 _BARE_SET = r"(?:(?:(?<=[?&])|(?<=--))(?i:secret|token|credential)|(?:SECRET|TOKEN|CREDENTIAL)(?==))"
 _SEPARATOR = rf"{_QUOTE}?\s{{0,4}}[:=]\s{{0,4}}"
 _WORDS = r"[A-Z]?[a-z]{1,31}+(?:[-_.+/][a-z]{0,30}+\d{0,4}+){0,8}+(?![\w.~+/=-])"
+# What follows a prefix and is words: `sk-learn-contrib-2024`, `hf_transformers_4_40`.
+_WORDY = r"(?:[A-Z]?[a-z]{1,24}+|\d{1,4}+)\d{0,4}+(?:[-_.][A-Z]?[a-z]{0,24}+\d{0,4}+){0,12}+(?![\w-])"
 _SCHEME = r"(?i:bearer|basic)(?:\s{1,4}|%20)"
 _HEADER = rf"(?i:authorization){_SEPARATOR}{_QUOTE}?"
 # Armour: headers, then lines of base64. Without an end, a short line is one only as the last of the text.
 _BREAK = r"(?:\s|\\{1,7}[nrt])"
 _LINE = r"[A-Za-z0-9+/=]"
-_PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
-_PEM_END = r"-----END [A-Z ]{0,40}PRIVATE KEY-----"
+_PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_PEM_END = r"-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_HEADERS = rf"(?:{_BREAK}{{1,8}}[A-Z][A-Za-z-]{{1,20}}:\s?[\w,.-]{{1,99}}){{0,3}}"
 _PEM_LINES = rf"{_BREAK}{{0,16}}{_LINE}{{16,}}(?:{_BREAK}{{1,16}}{_LINE}{{16,}})*"
 _PEM_LAST = rf"(?:{_BREAK}{{0,16}}{_LINE}{{1,76}})?{_BREAK}{{0,16}}{_PEM_END}"
@@ -69,6 +78,9 @@ class Kind:
     run: re.Pattern[str]
     """Matches what of a text's end, read backwards, may be of one."""
 
+    drawn: str = ""
+    """The group of `whole` that is no secret where it is a placeholder; none where that cannot be."""
+
     @property
     def marker(self) -> str:
         """What stands in a secret's place. No quote, no backslash: JSON with one in it is still JSON."""
@@ -82,10 +94,10 @@ def _prefixed(
     base64 may hold stand at an `edge`."""
     before = _EDGE if edge else ""
     heads = "|".join(map(re.escape, prefixes))
-    digit = _DIGIT if "sk-" in prefixes else ""
-    whole = re.compile(rf"{before}(?P<secret>(?:{heads}){digit}{body}{{{least},}})")
+    words = f"(?!{_WORDY})" if edge else ""
+    whole = re.compile(rf"{before}(?P<secret>(?:{heads}){words}(?P<drawn>{body}{{{least},}}))")
     begun = re.compile(rf"{before}(?P<secret>(?:{heads}){body}*+)")
-    return Kind(name, [prefix.lower() for prefix in hints or prefixes], whole, begun, re.compile(f"{body}*+"))
+    return Kind(name, [prefix.lower() for prefix in hints or prefixes], whole, begun, re.compile(f"{body}*+"), "drawn")
 
 
 def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str) -> Kind:
@@ -93,7 +105,8 @@ def _after(name: str, hints: Sequence[str], before: str, value: str, begun: str)
     whole = re.compile(f"{before}(?P<secret>{value})")
     # Of a quote only its backslashes may be there.
     so_far = before.removesuffix(_QUOTE) + _QUOTE_BEGUN if before.endswith(_QUOTE) else before
-    return Kind(name, hints, whole, re.compile(rf"{so_far}(?P<secret>{begun}*+)"), re.compile(f"{begun}*+"))
+    begins = re.compile(rf"{so_far}(?P<secret>{begun}*+)")
+    return Kind(name, hints, whole, begins, re.compile(f"{begun}*+"), "secret")
 
 
 STEMS = ("key", "secret", "token", "pass", "pwd", "cred", "sig=")
@@ -113,7 +126,7 @@ KINDS: tuple[Kind, ...] = (
             rf"{_BREAK}{{0,16}}(?:[A-Z][A-Za-z-]{{0,20}}(?::\s?[\w,.-]{{0,99}})?|{_LINE}{{0,76}}{_BREAK}{{0,16}})"
             r"\\{0,7}(?:-{1,5}(?:E[A-Z ]{0,60}-{0,5})?)?))\Z"
         ),
-        re.compile(r"(?s:.*+)"),
+        re.compile(r"[A-Za-z0-9+/=\s\\:,.-]*+"),
     ),
     Kind(
         "JWT",
@@ -125,11 +138,23 @@ KINDS: tuple[Kind, ...] = (
     _prefixed("Databricks token", ["dapi", "dose", "dkea", "dsap"], r"[0-9a-fA-F-]", 30),
     _prefixed("GitHub token", ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"], r"\w", 22),
     _prefixed("GitLab token", ["glpat-"], r"[\w-]", 20),
+    _prefixed("GitLab token", ["gldt-", "glrt-", "glptt-", "glcbt-"], r"[\w-]", 20, edge=True),
     _prefixed("AWS key", ["AKIA", "ASIA"], "[A-Z0-9]", 16),
     _prefixed("Google key", ["AIza", "GOCSPX-", "ya29."], r"[\w-]", 20, edge=True),
     _prefixed("Slack token", ["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-"], r"[\w-]", 10,
               hints=["xox", "xapp-"]),
     _prefixed("API key", ["sk-", "sk_live_", "sk_test_", "rk_live_", "hf_"], r"[\w-]", 20, edge=True),
+    # Groq, Replicate, npm, DigitalOcean, Shopify, Linear, Notion, Grafana, LangSmith, Stripe, Figma, Supabase.
+    _prefixed("API key", ["gsk_", "r8_", "npm_", "dop_v1_", "shpat_", "lin_api_", "ntn_", "glsa_", "lsv2_", "whsec_",
+                          "figd_", "sbp_"], r"[\w-]", 20, edge=True),
+    # xAI, Perplexity, PyPI, Tavily, NVIDIA, Postman, Brevo, Tailscale.
+    _prefixed("API key", ["xai-", "pplx-", "pypi-", "tvly-", "nvapi-", "PMAK-", "xkeysib-", "tskey-"], r"[\w-]", 20,
+              edge=True),
+    # SendGrid, HashiCorp Vault.
+    _prefixed("API key", ["SG.", "hvs.", "hvb."], r"[\w.-]", 20, edge=True),
+    # Known by what is nearest: of a text that comes in pieces no more than that is looked at.
+    _after("API key", ["-key-1"], r"(?<=AGE-SECRET)-KEY-1", "[0-9A-Z]{40,}", "[0-9A-Z]"),
+    _after("webhook", ["/services/"], r"(?<=hooks\.slack\.com)/services/", r"[\w/]{20,}", r"[\w/]"),
     _after(
         "password",
         ["://"],
@@ -145,15 +170,29 @@ KINDS: tuple[Kind, ...] = (
            rf"(?![$~/]|\.{{1,2}}/|{_ADDRESS}){_CODE}{_VALUE}{{4,}}", _VALUE),
     _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}", _DRAWN, _VALUE),
     _after("secret", ["secret", "token", "cred"], rf"{_BARE_SET}{_SEPARATOR}", _DRAWN, _VALUE),
-    # Quoted: letters alone are a value too, where the name says enough.
-    _after("secret", ["pass", "pwd", "key", "secret", "token", "cred"], rf"{_KEY}{_SEPARATOR}{_QUOTE}",
-           rf"(?!\$|{_ADDRESS}|{_ABSOLUTE}){_CODE}{_VALUE}{{6,}}", _VALUE),
+    # Quoted: letters alone are a value too, where the name says enough; the first word of a sentence is none.
+    _after("secret", ["pass", "pwd"], rf"{_PASSWORD}{_SEPARATOR}{_QUOTE}", _QUOTED, _VALUE),
+    _after("secret", ["key", "secret", "token", "cred"], rf"{_NAMED}{_SEPARATOR}{_QUOTE}",
+           rf"(?![A-Za-z]{{6,40}}+\s){_QUOTED}", _VALUE),
     _after("secret", ["secret", "token", "cred"], rf"{_BARE}{_SEPARATOR}{_QUOTE}", _DRAWN, _VALUE),
     _after("signature", ["sig="], rf"{_EDGE}sig=", r"[\w%+/=-]{20,}", r"[\w%+/=-]"),
 )  # fmt: skip
 
 
-ALL_HINTS: tuple[str, ...] = tuple(sorted({hint for kind in KINDS for hint in kind.hints}))
+_OF_PAIRS = frozenset({*STEMS, "://", "authorization"})
+"""Hints that mean nothing without a colon or an equals sign."""
 
-HINTS: tuple[str, ...] = tuple(hint for hint in ALL_HINTS if hint not in {*STEMS, "://", "authorization"})
-"""Lower-case texts of which every other secret has one, but for those of connection strings."""
+
+def _by_sign(hints: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Hints by a sign that each holds, so that most texts are asked for a few signs and not for every hint."""
+
+    def sign(hint: str) -> str:
+        return next((one for one in "_-./" if one in hint), "")
+
+    return tuple((one, tuple(several)) for one, several in groupby(sorted(hints, key=sign), key=sign))
+
+
+HINTS = _by_sign({hint for kind in KINDS for hint in kind.hints} - _OF_PAIRS)
+"""Lower-case texts of which every secret has one, but for those of pairs and of connection strings."""
+
+ALL_HINTS = (*HINTS, *((sign, tuple(sorted(_OF_PAIRS))) for sign in ":="))

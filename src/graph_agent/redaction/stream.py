@@ -1,14 +1,18 @@
 """Text that comes piece by piece, without its secrets: a piece waits only while it may be the beginning of one."""
 
+import re
+from collections.abc import Mapping, Sequence
+
 from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
 from graph_agent.redaction.known import KNOWN, Known, hidden_here
-from graph_agent.redaction.text import found, lowered, replaced
+from graph_agent.redaction.text import Span, found, lowered, replaced
 
 CONTEXT = 160
 """Characters behind the present that decide about it: `password: `, or a scheme and a user."""
 
-MOST_HELD = 8_192
-"""Characters held back at most; a JWT with many groups has 4,000. What is longer goes out redacted as it stands."""
+MOST_HELD = 16_384
+"""Characters held back at most; a JWT with many groups has 4,000. Of a longer secret what follows is left out as long
+as it may belong to it; what only may have become one goes out as it stands."""
 
 _NEAR = 12
 """Characters before a piece in which a hint may have begun."""
@@ -18,6 +22,13 @@ _NAME = 48
 
 _SOON = 8
 """Characters between a name and its value: spaces and quotes."""
+
+RUNS: Mapping[str, Sequence[re.Pattern[str]]] = {
+    marker: [kind.run for kind in KINDS if kind.marker == marker] for marker in {kind.marker for kind in KINDS}
+}
+"""What a secret that a marker stands for may go on with."""
+
+ALWAYS = 1 << 62
 
 _SMALL = 256
 """Characters that may be held and looked at anew with each piece."""
@@ -30,17 +41,19 @@ class Redactor:
     were shown; of known values at most the first two characters.
     """
 
-    __slots__ = ("_before", "_held", "_here", "_looked", "_wary")
+    __slots__ = ("_before", "_held", "_here", "_looked", "_wary", "_within")
 
     def __init__(self) -> None:
         self._here: Known | None = hidden_here()
         self._before = ""
-        """The end of what was shown, as it was written."""
+        """The end of what was shown."""
         self._held = ""
         self._wary = 0
         """Characters for which the value of a name just shown may yet begin."""
         self._looked = 0
         """How much was held when it was last looked at."""
+        self._within: Sequence[re.Pattern[str]] = ()
+        """What may go on of a secret whose marker was shown before its end."""
 
     def feed(self, piece: str) -> str:
         """What may be shown now: nearly always the piece itself."""
@@ -55,14 +68,17 @@ class Redactor:
         shown = replaced(text, found(text, self._here), start=start) if self._held else ""
         self._before = self._held = ""
         self._wary = self._looked = 0
+        self._within = ()
         return shown
 
     def _hinted(self, piece: str) -> bool:
         text = self._before[-_NEAR:] + piece
         lower = text.lower()
-        for hint in HINTS:
-            if hint in lower:
-                return True
+        for sign, hints in HINTS:
+            if sign in lower:
+                for hint in hints:
+                    if hint in lower:
+                        return True
         for known in (KNOWN, self._here):
             if known is not None:
                 for beginning in known.beginnings:
@@ -76,6 +92,8 @@ class Redactor:
         return False
 
     def _carefully(self, piece: str) -> str:
+        if self._within:
+            piece = self._beyond(piece)
         self._wary -= len(piece)
         self._held += piece
         # Looking at a growing text at every piece would be quadratic.
@@ -83,13 +101,24 @@ class Redactor:
             return ""
         text, start = self._before + self._held, len(self._before)
         spans = found(text, self._here)
-        end = len(text) if len(self._held) >= MOST_HELD else max(start, self._pending(text, start, spans))
+        full = len(self._held) >= MOST_HELD
+        end = len(text) if full else max(start, self._pending(text, spans))
         shown = replaced(text, spans, start=start, end=end)
-        self._before, self._held = text[:end][-CONTEXT:], text[end:]
+        # As it was shown: of a secret that is told already no part is told again.
+        self._before, self._held = (self._before + shown)[-CONTEXT:], text[end:]
         self._looked = len(self._held)
+        if full and spans and spans[-1][1] == end and (runs := RUNS.get(spans[-1][2])):
+            self._within, self._wary = runs, ALWAYS
         return shown
 
-    def _pending(self, text: str, start: int, spans: list[tuple[int, int, str]]) -> int:
+    def _beyond(self, piece: str) -> str:
+        """The piece without what goes on of a secret."""
+        rest = piece[max(match.end() for run in self._within if (match := run.match(piece))) :]
+        if rest:
+            self._within, self._wary = (), 0
+        return rest
+
+    def _pending(self, text: str, spans: list[Span]) -> int:
         """From where on the text may be the beginning of a secret, or one that goes on."""
         place = min(known.begun(text) for known in (KNOWN, self._here or KNOWN))
         lower, backwards = lowered(text), text[: -MOST_HELD - 1 : -1]
@@ -97,8 +126,8 @@ class Redactor:
             for hint in kind.hints:
                 if hint in lower:
                     place = min(place, self._begun(kind, hint, text, lower, backwards))
-        for first, last, _ in spans:
-            if last == len(text):
+        for first, last, _ in reversed(spans):
+            if last == len(text) or first < place < last:
                 place = min(place, first)
         return place
 

@@ -1,92 +1,102 @@
-"""Whole texts and JSON-like values without their secrets."""
+"""Whole texts without their secrets, at once or a part of the work at a time."""
 
 import re
 import string
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator
+from heapq import merge
+from typing import TypeVar
 
 from graph_agent.redaction.kinds import ALL_HINTS, KINDS, Kind
 from graph_agent.redaction.known import KNOWN, Known, hidden_here
+from graph_agent.redaction.placeholders import is_placeholder
 
 KNOWN_MARKER = "[redacted known secret]"
 
-_SENSITIVE = re.compile(
-    r"(?i)(?:^|[_.-])(?:password|passwd|passphrase|pwd|secret|client_?secret|api_?key|secret_?(?:access_?)?key"
-    r"|(?:access|refresh|auth|bearer|session)_?token|account_?key|private_?key|authorization|cookie)\Z"
-)
+AT_ONCE = 65_536
+"""Characters that are looked through without a pause."""
+
+TRIED_AT_ONCE = 500
+"""Places that are looked at without a pause."""
 
 LEAST_PAYLOAD = 256
 """Characters; nobody's key is as long, so that none hides behind `;base64,`."""
 
 _BASE64 = ";base64,"
-_CONTENT_KEYS = frozenset({"file_data", "image_url", "file_url"})
-_AN_ADDRESS = re.compile(r"\A(?:data:\S++\Z|https?://[^\s/?#@]++(?:[/?#]\S*+)?\Z)")
-_PAYLOAD = re.compile(r"[A-Za-z0-9+/=_-]*")
+PAYLOAD = re.compile(r"[A-Za-z0-9+/=_-]*+")
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 Span = tuple[int, int, str]
 """Start, end, and what to put there."""
 
+T = TypeVar("T")
+
+Steps = Generator[None, None, T]
+"""Work that pauses now and then, so that whoever drives it can let others work; its value comes at the end."""
+
+
+def finished(steps: Steps[T]) -> T:
+    """The value of work that nobody else waits for."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
 
 def redact(text: str) -> str:
     """The text with every secret replaced by a marker that says its kind; time is linear in the text's length."""
+    if len(text) > AT_ONCE:
+        return finished(redacting(text))
     spans = found(text, hidden_here())
     return replaced(text, spans) if spans else text
 
 
-def redact_value(value: Any) -> Any:
-    """The same for JSON-like values: texts, keys, lists and mappings; anything else is returned as it is.
-
-    The text under a key such as `password` goes whole, whatever it looks like.
-    """
-    match value:
-        case str():
-            return redact(value)
-        case Mapping():
-            return {_key(key): _under(key, one) for key, one in value.items()}
-        case list():
-            return [redact_value(one) for one in value]
-        case tuple() if type(value) is tuple:
-            return tuple(map(redact_value, value))
-    return value
-
-
-def _key(key: Any) -> Any:
-    return redact(key) if isinstance(key, str) else key
-
-
-def _under(key: Any, value: Any) -> Any:
-    if isinstance(key, str) and key in _CONTENT_KEYS:
-        return _content(value)
-    if isinstance(key, str) and isinstance(value, str) and value and _SENSITIVE.search(key):
-        return value if value.startswith("[redacted ") else "[redacted secret]"
-    return redact_value(value)
-
-
-def _content(value: Any) -> Any:
-    """An image or a file by its content or address: with a part replaced it is another one, or none."""
-    payload = isinstance(value, str) and len(value) >= LEAST_PAYLOAD and _PAYLOAD.fullmatch(value)
-    if isinstance(value, str) and (payload or _AN_ADDRESS.match(value)):
-        return replaced(value, [*_joined(sorted(_known(value, hidden_here())))])
-    if isinstance(value, Mapping) and isinstance(url := value.get("url"), str):
-        return {**redact_value({name: one for name, one in value.items() if name != "url"}), "url": _content(url)}
-    return redact_value(value)
+def redacting(text: str) -> Steps[str]:
+    """The same as `redact` in steps of a few milliseconds."""
+    if len(text) <= AT_ONCE:
+        return redact(text)
+    # Each list in order, as they are found: sorting hundreds of thousands at once would take long.
+    lists: list[list[Span]] = [[]]
+    for one in _found(text, hidden_here()):
+        if one is None:
+            yield
+        else:
+            if lists[-1] and one < lists[-1][-1]:
+                lists.append([])
+            lists[-1].append(one)
+    pieces, done = [], 0
+    for count, (start, end, marker) in enumerate(_joined(merge(*lists))):
+        pieces += [text[done:start], marker]
+        done = end
+        if not count % TRIED_AT_ONCE:
+            yield
+    return "".join([*pieces, text[done:]])
 
 
 def found(text: str, here: Known | None) -> list[Span]:
     """Every secret in the text, in order; where two overlap, both as one."""
-    spans = list(_found(text, here))
+    spans = [one for one in _found(text, here) if one is not None]
     if len(spans) > 1:
         spans.sort()
         spans = list(_joined(spans))
     return spans
 
 
-def _found(text: str, here: Known | None) -> Iterator[Span]:
+def _found(text: str, here: Known | None) -> Iterator[Span | None]:
+    """The secrets; `None` now and then, where whoever waits may let others work."""
     yield from _known(text, here)
     for start, end in _readable(text):
-        lower = lowered(text[start:end])
-        present = {hint for hint in ALL_HINTS if hint in lower}
+        yield None
+        lower = yield from _lowering(text[start:end])
+        present, big = set(), len(lower) > AT_ONCE
+        for sign, hints in ALL_HINTS:
+            if sign in lower:
+                for hint in hints:
+                    if hint in lower:
+                        present.add(hint)
+                    if big:
+                        yield None
         if present:
             for kind in KINDS:
                 for hint in kind.hints:
@@ -94,10 +104,20 @@ def _found(text: str, here: Known | None) -> Iterator[Span]:
                         yield from _of_kind(kind, hint, text, lower, start)
 
 
-def _known(text: str, here: Known | None) -> Iterator[Span]:
+def _known(text: str, here: Known | None) -> Iterator[Span | None]:
+    """Where known values stand. A plain search for each: they are few, and that is faster than one pattern."""
+    big, tried = len(text) > AT_ONCE, 0
     for known in (KNOWN, here):
-        if known is not None:
-            yield from ((*span, KNOWN_MARKER) for span in known.spans(text))
+        for value in known.values if known is not None else ():
+            start = text.find(value)
+            while start >= 0:
+                yield start, start + len(value), KNOWN_MARKER
+                tried += 1
+                if not tried % TRIED_AT_ONCE:
+                    yield None
+                start = text.find(value, start + len(value))
+            if big:
+                yield None
 
 
 def lowered(text: str) -> str:
@@ -106,16 +126,37 @@ def lowered(text: str) -> str:
     return lower if len(lower) == len(text) else text.translate(_LOWER)
 
 
-def _of_kind(kind: Kind, hint: str, text: str, lower: str, start: int) -> Iterator[Span]:
+def _lowering(text: str) -> Generator[None, None, str]:
+    if len(text) <= AT_ONCE:
+        return lowered(text)
+    parts = []
+    for start in range(0, len(text), AT_ONCE):
+        parts.append(lowered(text[start : start + AT_ONCE]))
+        yield None
+    return "".join(parts)
+
+
+def _of_kind(kind: Kind, hint: str, text: str, lower: str, start: int) -> Iterator[Span | None]:
     """Secrets of a part of the text, `lower`, that begins at `start`. Tried only where the hint stands: a plain search
     is many times faster than a pattern's."""
-    end = start + len(lower)
+    end, tried = start + len(lower), 0
     place = lower.find(hint)
     while place >= 0:
-        match = kind.whole.match(text, start + place, end)
+        match = kind.whole.match(text, start + place, min(end, start + place + AT_ONCE))
+        if match and kind.drawn and is_placeholder(match[kind.drawn]):
+            match = None
         if match:
-            yield (*match.span("secret"), kind.marker)
-        place = lower.find(hint, max(match.end() - start if match else 0, place + 1))
+            first, last = match.span("secret")
+            while start + place + AT_ONCE <= last < end and (more := kind.run.match(text, last, last + AT_ONCE)):
+                yield None
+                if more.end() == last:
+                    break
+                last = more.end()
+            yield first, last, kind.marker
+        tried += 1
+        if not tried % TRIED_AT_ONCE:
+            yield None
+        place = lower.find(hint, max(last - start if match else 0, place + 1))
 
 
 def _readable(text: str) -> Iterator[tuple[int, int]]:
@@ -123,7 +164,7 @@ def _readable(text: str) -> Iterator[tuple[int, int]]:
     done, place = 0, text.find(_BASE64)
     while place >= 0:
         start = place + len(_BASE64)
-        match = _PAYLOAD.match(text, start)
+        match = PAYLOAD.match(text, start)
         end = match.end() if match else start
         if end - start >= LEAST_PAYLOAD:
             yield done, start
@@ -132,11 +173,13 @@ def _readable(text: str) -> Iterator[tuple[int, int]]:
     yield done, len(text)
 
 
-def _joined(spans: list[Span]) -> Iterator[Span]:
-    if not spans:
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    several = iter(spans)
+    first = next(several, None)
+    if first is None:
         return
-    start, end, marker = spans[0]
-    for one in spans[1:]:
+    start, end, marker = first
+    for one in several:
         if one[0] < end:
             end = max(end, one[1])
         else:
@@ -150,7 +193,7 @@ def replaced(text: str, spans: list[Span], *, start: int = 0, end: int | None = 
     end = len(text) if end is None else end
     pieces, done = [], start
     for first, last, marker in spans:
-        if last <= start or first >= end:
+        if max(first, start) >= min(last, end):
             continue
         pieces += [text[done : max(first, done)], marker]
         done = last

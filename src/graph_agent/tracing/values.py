@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command, Send
 from pydantic import BaseModel, SecretStr
 
-from graph_agent.redaction import redact
+from graph_agent.redaction import redact_json
 
 MOST_CHARACTERS = 262_144
 """Of one value; longer ones have their long texts cut."""
@@ -32,7 +32,7 @@ def to_json(value: Any) -> str:
     """JSON of any value; never raises."""
     try:
         # Before it is shortened: half a secret looks like none.
-        text = redact(orjson.dumps(value, default=plain, option=_OPTIONS).decode())
+        text = redact_json(orjson.dumps(value, default=plain, option=_OPTIONS).decode())
         if len(text) <= MOST_CHARACTERS:
             return text
         return orjson.dumps(_shortened(orjson.loads(text)), option=_OPTIONS).decode()
@@ -110,4 +110,4 @@ def _carefully(value: Any) -> str:
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(f"<{type(value).__name__}>")
     # No database takes half of a surrogate pair.
-    return redact(text.encode(errors="replace").decode())
+    return redact_json(text.encode(errors="replace").decode())

@@ -1,0 +1,33 @@
+"""Names under which a secret stands, whatever it looks like: `password`, `clientSecret`, `X-Api-Key`."""
+
+import re
+from functools import lru_cache
+
+LONGEST = 128
+"""Characters of a name; of a longer one the last count."""
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+SENSITIVE = (
+    r"(?:pass_?word|passwd|passphrase|pass_?code|pwd|secret|client_?secret|shared_?secret|signing_?secret|api_?key"
+    r"|api_?secret|secret_?(?:access_?)?key|(?:access|refresh|auth|bearer|session|id|security|sas|personal_?access"
+    r"|oauth|user|app|bot|csrf|xsrf|api)_?token|account_?key|private_?key|signing_?key|encryption_?key|master_?key"
+    r"|authorization|cookies?|credentials?|connection_?string|sas_?url)"
+)
+_NAME = re.compile(rf"(?:^|[_.\s-]){SENSITIVE}\Z")
+_IN_JSON = re.compile(rf'(?i)["_.\s-]{SENSITIVE.replace("_?", "[_-]?")}\\{{0,7}}"')
+
+
+@lru_cache(maxsize=1024)
+def is_sensitive(name: str) -> bool:
+    """Whether a text under this name goes whole."""
+    words = _HUMP.sub("_", name[-LONGEST:]).lower().replace("-", "_")
+    return _NAME.search(words) is not None
+
+
+def has_sensitive(json_text: str) -> bool:
+    """Whether a JSON text may have such a name; it may also say so of a text that only holds one."""
+    return _IN_JSON.search(json_text) is not None or any(word in json_text for word in _HUMPED)
+
+
+_HUMPED = ("Password", "Secret", "Token", "Key", "Credential", "Passphrase")
+"""How the last word of a name in camel case begins."""

@@ -1,0 +1,30 @@
+"""Redaction of megabytes on an event loop: a few milliseconds at a time, and others' work between.
+
+A thread would not help: a regular expression holds the interpreter for as long as it runs.
+"""
+
+import asyncio
+from typing import Any
+
+from graph_agent.redaction.text import AT_ONCE, Steps, T, redact, redacting
+from graph_agent.redaction.values import redacting_value
+
+
+async def redact_gently(text: str) -> str:
+    """As `redact`; others work meanwhile where the text is long."""
+    return redact(text) if len(text) <= AT_ONCE else await _driven(redacting(text))
+
+
+async def redact_value_gently(value: Any) -> Any:
+    """As `redact_value`; others work meanwhile where the value is great."""
+    return await _driven(redacting_value(value))
+
+
+async def _driven(steps: Steps[T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        await asyncio.sleep(0)
