@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 
+from graph_agent.protocol.encoding import encode
 from graph_agent.redaction import (
     hiding,
     redact,
@@ -27,7 +28,6 @@ from graph_agent.redaction import (
     redacting,
 )
 from graph_agent.redaction.text import finished
-from graph_agent.serving.encoding import encode
 
 pytestmark = pytest.mark.anyio
 

@@ -20,6 +20,7 @@ NOT_JSON = "say that the body is JSON: send the header 'Content-Type: applicatio
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 _ORIGIN = re.compile(r"https?://(?P<authority>[^/?#@\s]{1,300})", re.ASCII)
+_JSON = re.compile(r"application/(?:[\w.-]{1,60}\+)?json")
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 
 
@@ -87,7 +88,7 @@ def is_json(headers: Headers) -> bool:
     given = {
         value.decode("latin-1").partition(";")[0].strip().lower() for name, value in headers if name == b"content-type"
     }
-    return len(given) == 1 and all(re.fullmatch(r"application/(?:[\w.-]{1,60}\+)?json", kind) for kind in given)
+    return len(given) == 1 and all(_JSON.fullmatch(kind) for kind in given)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

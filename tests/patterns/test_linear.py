@@ -141,8 +141,7 @@ OF_RE = ("compile", "match", "search", "fullmatch", "sub", "subn", "split", "fin
 
 def sources() -> Iterator[Path]:
     for package in PACKAGES:
-        # The readers of documents are being rewritten.
-        yield from (one for one in Path(package.__path__[0]).rglob("*.py") if one.name not in ("sections.py",))
+        yield from Path(package.__path__[0]).rglob("*.py")
 
 
 def hidden_patterns(path: Path) -> list[str]:
