@@ -1,12 +1,13 @@
 """A chat model that says what its script says: the only stand-in these graphs need."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -42,14 +43,32 @@ class Blocks:
     blocks: tuple[dict[str, Any], ...]
 
 
-Turn = Sequence[str | Thought | Call | Boom | Blocks]
+@dataclass(frozen=True)
+class Ended:
+    """The last chunk says how the endpoint ended: its `response_metadata`."""
+
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Used:
+    """A chunk of text that reports tokens: input, output, of these cached and reasoned."""
+
+    text: str
+    sent: int
+    written: int
+    cached: int = 0
+    reasoned: int = 0
+
+
+Turn = Sequence[str | Thought | Call | Boom | Blocks | Ended | Used | AIMessageChunk]
 
 
 class ScriptedModel(BaseChatModel):
     """Speaks turn after turn: which one is told by how often the assistant has spoken since the last question."""
 
     turns: tuple[Any, ...]
-    usage: tuple[int, int] = (7, 3)
+    usage: tuple[int, int] | None = (7, 3)
 
     @property
     def _llm_type(self) -> str:
@@ -61,6 +80,8 @@ class ScriptedModel(BaseChatModel):
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for number, piece in enumerate(self._turn(messages)):
             yield _chunk(piece, number)
+        if self.usage is None:
+            return
         sent, said = self.usage
         usage = {"input_tokens": sent, "output_tokens": said, "total_tokens": sent + said}
         yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage))
@@ -83,8 +104,10 @@ class ScriptedModel(BaseChatModel):
         message = AIMessage(
             whole.content,
             tool_calls=whole.tool_calls,
+            invalid_tool_calls=whole.invalid_tool_calls,
             usage_metadata=whole.usage_metadata,
             additional_kwargs=whole.additional_kwargs,
+            response_metadata=whole.response_metadata,
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -108,6 +131,16 @@ def says(*turns: Turn | str) -> ScriptedModel:
     return ScriptedModel(turns=tuple((turn,) if isinstance(turn, str) else tuple(turn) for turn in turns))
 
 
+def _usage(piece: Used) -> UsageMetadata:
+    return UsageMetadata(
+        input_tokens=piece.sent,
+        output_tokens=piece.written,
+        total_tokens=piece.sent + piece.written,
+        input_token_details={"cache_read": piece.cached},
+        output_token_details={"reasoning": piece.reasoned},
+    )
+
+
 def _chunk(piece: Any, number: int) -> ChatGenerationChunk:
     match piece:
         case str():
@@ -118,6 +151,12 @@ def _chunk(piece: Any, number: int) -> ChatGenerationChunk:
             message = AIMessageChunk(list(blocks))
         case Call(name, args, id):
             message = AIMessageChunk("", tool_call_chunks=[tool_call_chunk(name=name, args=args, id=id, index=number)])
+        case Ended(metadata):
+            message = AIMessageChunk("", response_metadata=dict(metadata))
+        case Used():
+            message = AIMessageChunk(piece.text, usage_metadata=_usage(piece))
+        case AIMessageChunk():
+            message = piece.model_copy(deep=True)
         case Boom(text):
             raise RuntimeError(text)
     return ChatGenerationChunk(message=message)

@@ -45,7 +45,7 @@ def a_run(
         graph=graph,
         invocation=invocation or asking(),
         caller=Caller("someone"),
-        budgets=budgets or Budgets(seconds=5.0),
+        budgets=budgets or Budgets(seconds=30.0),
         dialect=dialect,
         model_name="agent",
         **more,
