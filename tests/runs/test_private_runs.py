@@ -312,4 +312,3 @@ async def test_models_that_are_asked_while_another_speaks_are_counted_each() -> 
 
     events = await events_of(chain(work))
     assert events[-1]["response"]["usage"]["input_tokens"] == 21
-

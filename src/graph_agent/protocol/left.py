@@ -132,12 +132,21 @@ def _type_of(value: Any) -> str:
 
 
 def _behind(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What follows the last message of the caller's; a history may have been rebuilt under other ids."""
+    """What follows the last message of the caller's."""
     ids = {message.id for message in known if message.id}
+    places = [place for place, message in enumerate(messages) if message.id in ids]
+    return behind_copy(messages[places[-1] + 1 :] if places else messages, known)
+
+
+def behind_copy(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What follows a copy of the caller's last message: what stands before it is history rebuilt under other ids."""
     last = known[-1] if known else None
+    if last is None or last.type == "ai":
+        return messages
+    ids = {message.id for message in known}
+    words = text_of(last.content)
     for place in range(len(messages) - 1, -1, -1):
-        message = messages[place]
-        same = last is not None and message.type == last.type and text_of(message.content) == text_of(last.content)
-        if message.id in ids or (same and message.type != "ai"):
+        one = messages[place]
+        if one.type == last.type and one.id not in ids and text_of(one.content) == words:
             return messages[place + 1 :]
     return messages

@@ -23,7 +23,7 @@ from graph_agent.protocol.calls import CUT_OFF, Calls, InputsOf
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.endings import SENTENCES, Ending, ending_of
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
-from graph_agent.protocol.left import Left, messages_in, updates_in
+from graph_agent.protocol.left import Left, behind_copy, messages_in, updates_in
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.speech import Speech
 from graph_agent.protocol.spoken import spoken_by
@@ -194,7 +194,8 @@ class Translator:
                 outputs = values.get("custom_outputs")
                 if not ns and isinstance(outputs, Mapping):
                     self.custom_outputs.update(redact_value(outputs))
-                yield from self._returned_messages(list(messages_in(values.get("messages"))), ns)
+                returned = list(messages_in(values.get("messages")))
+                yield from self._returned_messages(behind_copy(returned, self._known), ns)
 
     def _returned_messages(self, messages: list[BaseMessage], ns: Namespace) -> Iterator[Event]:
         answered = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
