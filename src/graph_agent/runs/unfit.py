@@ -56,7 +56,7 @@ class UnfitCalls:
             # The same id again is another call.
             self._broken.discard(call_id)
             self._cut.pop(call_id, None)
-        self._broken |= {one.call_id for one in written.values() if one.call_id and not _is_object(one.arguments)}
+        self._broken |= {one.call_id for one in written.values() if not _is_object(one.arguments)}
         if mend:
             for broken in message.invalid_tool_calls:
                 self._mend(message, broken)
