@@ -26,6 +26,9 @@ class NotRun(ToolInvocationError):
     def __str__(self) -> str:
         return self.message
 
+    __repr__ = __str__
+    """A `ToolNode` that handles all errors quotes it."""
+
 
 class Allowance(BaseCallbackHandler):
     """What a run's callbacks are asked and told of calls that nodes of this package run."""

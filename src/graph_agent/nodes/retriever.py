@@ -187,5 +187,5 @@ def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
 
 
 def _failed(call: Any, name: str, error: RetrievalFailed | ToolException) -> ToolMessage:
-    meaning = FAULT if isinstance(error, RetrievalFailed) else MISTAKE
-    return ToolMessage(redact(f"{error}\n{meaning}"), tool_call_id=call["id"], name=name, status="error")
+    meaning = "" if isinstance(error, NotRun) else FAULT if isinstance(error, RetrievalFailed) else MISTAKE
+    return ToolMessage(redact(f"{error}\n{meaning}".rstrip()), tool_call_id=call["id"], name=name, status="error")

@@ -26,6 +26,11 @@ class Halves:
         self._first = ""
         """The first half of a character whose second has not come."""
 
+    @property
+    def pending(self) -> str:
+        """What `flush` would give."""
+        return REPLACEMENT if self._first else ""
+
     def feed(self, piece: str) -> str:
         """What can be told now: nearly always the piece itself."""
         if not self._first and piece.isascii():
@@ -37,5 +42,5 @@ class Halves:
 
     def flush(self) -> str:
         """What stands for a half that never got its other one."""
-        rest, self._first = self._first, ""
-        return REPLACEMENT if rest else ""
+        rest, self._first = self.pending, ""
+        return rest

@@ -10,7 +10,12 @@ from graph_agent.redaction import redact
 def public_text(message: ToolMessage, name: str | None = None) -> str:
     """The result, secrets left out. The text of an error may quote any exception, and that is meant for the model."""
     text = output_text(message)
-    public = message.additional_kwargs.get(PUBLIC_ERROR) or text.startswith(NOT_RUN)
-    if message.status == "error" and not public:
+    if message.status != "error":
+        return redact(text)
+    public = message.additional_kwargs.get(PUBLIC_ERROR)
+    if not public and NOT_RUN in text:
+        # A `ToolNode` may put words of its own around it.
+        public = text[text.index(NOT_RUN) :].partition("\n")[0]
+    if not public:
         return f"the tool {name or message.name or 'called'!r} failed"
-    return redact(public if message.status == "error" and isinstance(public, str) else text)
+    return redact(public if isinstance(public, str) else text)

@@ -54,7 +54,7 @@ class Wording:
     @property
     def written(self) -> str:
         """All the model wrote, secrets included."""
-        return "".join(self.said)
+        return "".join(self.said) + (self._part.halves.pending if self._part else "")
 
     @property
     def shown(self) -> str:
