@@ -189,7 +189,7 @@ async def test_a_call_opens_for_openais_clients_when_its_tool_starts() -> None:
     kinds: list[str] = []
     with anyio.fail_after(30):
         async for batch in run.batches(quiet_seconds=30):
-            kinds += [event["type"] for event in batch]
+            kinds += [entry.type for entry in batch]
             if "response.mcp_call.in_progress" in kinds:
                 assert going.is_set()
                 assert "response.mcp_call.completed" not in kinds or seen.is_set()

@@ -231,7 +231,7 @@ class Run:
             self._cut(self._watch.spent)
         elif self._watch.cut_off is not None:
             self._cut_off(self._watch.cut_off)
-        elif isinstance(error, NotRun):
+        elif isinstance(error, NotRun) and self._watch.out_of_calls:
             # Of a graph that runs its tools itself, and does not tell its model what became of them.
             self._cut("tool_calls")
         elif isinstance(error, GraphRecursionError):

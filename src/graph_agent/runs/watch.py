@@ -51,7 +51,8 @@ class RunWatch(ToolFaults, Allowance):
         self._meter = Meter()
         self._unfit = UnfitCalls()
         self._calls = itertools.count(1)
-        self._refused = False
+        self.out_of_calls = False
+        """A call was not run, as no more were allowed."""
         self._asked_in_vain = 0
         self._wrapped: dict[UUID, UUID] = {}
         self._inputs: dict[UUID, Mapping[str, Any]] = {}
@@ -152,7 +153,7 @@ class RunWatch(ToolFaults, Allowance):
             return why
         if private or next(self._calls) <= self._budgets.tool_calls:
             return None
-        self._refused = True
+        self.out_of_calls = True
         if self._asked_in_vain >= PATIENCE:
             self._spend("tool_calls")
         allowed = self._budgets.tool_calls
@@ -191,7 +192,7 @@ class RunWatch(ToolFaults, Allowance):
         if structured or outer is not None:
             private = True
             self._audience.hide(run_id)
-        if self._refused and not private:
+        if self.out_of_calls and not private:
             self._asked_in_vain += 1
         if metadata is None:
             return
