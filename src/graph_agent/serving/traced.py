@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.datastructures import Headers
 
 from graph_agent.protocol.dialects import Dialect
-from graph_agent.protocol.incoming import Invocation
-from graph_agent.runs.runner import Recorder
+from graph_agent.threads import in_own_thread
 
 if TYPE_CHECKING:
+    # LangGraph takes seconds to import, and the port must answer before.
+    from graph_agent.protocol.incoming import Invocation
     from graph_agent.runs.runner import Run
 
 HEADER = "x-mlflow-return-trace-id"
@@ -20,8 +21,14 @@ SETTLING_SECONDS = 5.0
 """How long a run that has answered may take to end before its trace is done without."""
 
 
-class Traced(Recorder, Protocol):
-    """A run's recorder that can tell of its trace."""
+class Traced(Protocol):
+    """A run's recorder (`runs.runner.Recorder`) that can tell of its trace."""
+
+    handler: Any
+    """A LangChain callback handler."""
+
+    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
+        """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
 
     @property
     def trace_id(self) -> str:
@@ -42,7 +49,7 @@ class Telling:
 
     @classmethod
     def asked(
-        cls, traced: Traced | None, run: "Run", *, headers: Headers, invocation: Invocation, dialect: Dialect
+        cls, traced: Traced | None, run: "Run", *, headers: Headers, invocation: "Invocation", dialect: Dialect
     ) -> "Telling":
         """As MLflow's header and `databricks_options` of the request say; the latter is Databricks' own."""
         the_id = headers.get(HEADER, "").lower() == "true"
@@ -72,5 +79,5 @@ class Telling:
                 await self._run.ended()
         except TimeoutError:
             return []
-        trace = await asyncio.to_thread(self._traced.whole)
+        trace = await in_own_thread(self._traced.whole)
         return [] if trace is None else [trace]
