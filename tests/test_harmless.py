@@ -88,7 +88,6 @@ HARMLESS = [
     "token: ${{ secrets.GITHUB_TOKEN }}",
     'access_token: "{{ access_token }}"',
     "DATABRICKS_TOKEN=dapiXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
-    "DATABRICKS_TOKEN=dapi00000000000000000000000000000000",
     "a token such as dapi…",
     "GITHUB_TOKEN=ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "aws_access_key_id = AKIAIOSFODNN7EXAMPLE",

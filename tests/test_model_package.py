@@ -265,6 +265,24 @@ def test_what_cannot_be_logged_is_refused_with_what_to_change(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("leads_to", ["a file", "a folder"])
+def test_a_link_that_leads_out_of_the_project_is_refused(
+    leads_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "notes.txt").write_text("from outside of the project")
+    project = tmp_path / "project"
+    (project / "graphs").mkdir(parents=True)
+    (project / "graphs" / "tiny.py").write_text(TINY)
+    (project / "langgraph.json").write_text('{"graphs": {"tiny": "./graphs/tiny.py:graph"}}')
+    target = tmp_path / "elsewhere" / ("notes.txt" if leads_to == "a file" else "")
+    (project / "graphs" / "link").symlink_to(target)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
+    monkeypatch.chdir(project)
+    assert main(["log-model", "--config", "langgraph.json"]) == 2
+    assert "these links lead out of the folder of langgraph.json: graphs/link" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -287,7 +305,7 @@ def test_a_folder_with_what_looks_like_a_secret_is_refused_by_the_file_s_name(
     status = main(["log-model", "--config", "langgraph.json"])
     said = capsys.readouterr().err
     assert status == (2 if text else 0), said
-    assert (f"these look like secrets and are not logged with a model: {path};" in said) == bool(text)
+    assert (f"these look like secrets and are not logged with a model: {path} (" in said) == bool(text)
     assert "dapi0" not in said
     taken = [one for one in tmp_path.glob("mlruns/**/*") if one.name == Path(path).name]
     assert not taken

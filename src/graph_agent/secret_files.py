@@ -1,22 +1,131 @@
 """Which files look like keys and tokens, by their names and their contents; such a file leaves this machine for no
-workspace and no model."""
+workspace and no model.
+
+The contents are those that redaction knows. Names are compared in small letters: one without a slash with the last
+part of a path, one with a slash with its end. Sources: the ignore lists and scanners of secrets that are widely used.
+"""
 
 import re
-from fnmatch import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 
-NAMES = (
-    *(".env", ".env.*", ".netrc", ".databrickscfg", ".npmrc", ".pypirc", "id_rsa*", "id_ed25519*"),
-    *("*.pem", "*.key", "*.p12", "*.pfx", "*credentials*.json", "*service-account*.json"),
-)
-NO_SECRET_NAMES = (".env.example", ".env.template")
-TEXTS = re.compile(
-    rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----|\bdapi[0-9a-f]{32}\b|\bdose[0-9a-f]{32}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b"
-    rb"|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{40,}|\bAKIA[0-9A-Z]{16}\b"
-)
+from graph_agent.redaction import hidden_here
+from graph_agent.redaction.text import found
+
+ALLOWING = ".secrets-allowed"
+"""The file in a project's folder that names, a pattern a line, the files that hold no secret though they look so."""
+
+ALLOWED_LINES = ("pragma: allowlist secret", "gitleaks:allow")
+"""What a line says that holds no secret though it looks so; the words of two scanners that others know too."""
+
+_NAMES = """
+    .env .env.* *.env .envrc *.envrc .flaskenv secrets.toml secrets.yaml secrets.yml secrets.json secrets.ini
+    secrets.properties secret.yaml secret.yml secret.json secret.toml *.secrets *.secret local.settings.json
+    wp-config.php .htpasswd htpasswd
+
+    .netrc _netrc .databrickscfg .npmrc .pypirc .git-credentials .gitcredentials .pgpass pgpass.conf .my.cnf
+    .mylogin.cnf .mongorc.js .boto .s3cfg .dockercfg .dockerconfigjson .docker/*.json docker/config.json .aws/*
+    aws/credentials .kube/* kube/config kubeconfig *.kubeconfig kubeconfig.* .azure/* gcloud/* .oci/config
+    application_default_credentials.json gh/hosts.yml .cargo/credentials* .gem/credentials .m2/settings.xml
+    .snowflake/* .snowsql/* .databricks/token-cache.json .huggingface/token .vault-token .vault_pass* vault_pass*
+    .composer/auth.json .remote-sync.json filezilla.xml sitemanager.xml *.ovpn kaggle.json rclone.conf
+
+    *.tfstate *.tfstate.* *.tfvars *.tfvars.json .terraformrc terraform.rc credentials.tfrc.json
+
+    *.pem *.key *.p8 *.p12 *.pfx *.pkcs12 *.jks *.jceks *.keystore *.bks *.ppk *.kdb *.kdbx *.agekey *.pgp secring.*
+    *secret*.asc *private*.asc *private*.gpg id_rsa* id_dsa* id_ecdsa* id_ed25519* *_rsa *_dsa *_ecdsa *_ed25519
+    ssh_host_*_key
+
+    *credentials*.json *credentials*.csv credentials credentials.* client_secret*.json *service-account*.json
+    *service_account*.json *serviceaccount*.json *accesskeys.csv
+
+    .bash_history .zsh_history .psql_history .mysql_history .python_history .sqlite_history
+"""
+NAMES = tuple(_NAMES.split())
+"""Environments; what programs sign in with; Terraform; keys and stores of keys; accounts; what was typed."""
+
+EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist", "*.example.*", "*.sample.*", "*.template.*", "*.pub")
+"""Named like the others, and meant to be shared; their contents are looked at all the same."""
+
+CODE = ("*.py", "*.pyi", "*.md", "*.rst", "*.html", "*.tf", "*.ipynb")
+"""Where a name such as `credentials.py` says what the code is about."""
+
+PUBLIC_ARMOUR = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN PUBLIC KEY-----", b"-----BEGIN RSA PUBLIC KEY-----")
+
+_PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+
+ONLY_IN_TEXT = frozenset({"password", "secret", "token", "signature"})
+"""Kinds that are known by a few letters before them, which pictures and archives hold by chance."""
 
 
-def looks_secret(path: str, content: bytes) -> bool:
-    """Whether a file's name, the last part of `path`, or its contents are those of keys and tokens."""
-    name = path.rpartition("/")[2].lower()
-    named = any(fnmatch(name, pattern) for pattern in NAMES) and name not in NO_SECRET_NAMES
-    return named or TEXTS.search(content) is not None
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The false alarms of one project."""
+
+    patterns: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, folder: Path) -> "Allowed":
+        """What the folder's `.secrets-allowed` names; nothing where there is none."""
+        path = folder / ALLOWING
+        if not path.is_file() or path.is_symlink():
+            return cls()
+        lines = (line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+        return cls([line for line in lines if line and not line.startswith("#")])
+
+    def __contains__(self, path: str) -> bool:
+        return any(fnmatchcase(path, pattern) for pattern in self.patterns)
+
+
+def secret_in(path: str, content: bytes, allowed: Allowed | None = None) -> str | None:
+    """What of secrets the file holds, in words for people; `None` for nothing. `path` is relative, with `/`."""
+    if allowed is not None and path in allowed:
+        return None
+    if _is_named(path.lower()) and not _is_public(content):
+        return "by its name"
+    return next((f"{kind} in line {line}" for line, kind in _told(content)), None)
+
+
+def told_of(secrets: Iterable[tuple[str, str]]) -> str:
+    """Paths and what each holds, as one text."""
+    return ", ".join(f"{path} ({what})" for path, what in secrets)
+
+
+def _is_named(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    if any(fnmatchcase(name, pattern) for pattern in (*EXAMPLES, *CODE)):
+        return False
+    return any(fnmatchcase(f"/{path}" if "/" in one else name, f"*/{one}" if "/" in one else one) for one in NAMES)
+
+
+def _is_public(content: bytes) -> bool:
+    """Certificates and public keys, which share their names with private ones."""
+    return b"PRIVATE" not in content and any(armour in content for armour in PUBLIC_ARMOUR)
+
+
+def _told(content: bytes) -> Iterable[tuple[int, str]]:
+    text = _text_of(content)
+    binary = "\0" in text
+    # A key's first line alone is text about keys to redaction; in a file it is a key that was cut.
+    keys = ((match.start(), "private key") for match in _PRIVATE_KEY.finditer(text))
+    secrets = ((start, marker[len("[redacted ") : -1]) for start, _, marker in found(text, hidden_here()))
+    for start, kind in (*keys, *secrets):
+        first, last = text.rfind("\n", 0, start) + 1, text.find("\n", start)
+        line = text[first : last if last >= 0 else len(text)]
+        if (binary and kind in ONLY_IN_TEXT) or any(words in line for words in ALLOWED_LINES):
+            continue
+        yield text.count("\n", 0, start) + 1, kind if kind.startswith("known") else f"{_article(kind)} {kind}"
+
+
+def _article(kind: str) -> str:
+    return "an" if kind[0] in "aeiouA" else "a"
+
+
+def _text_of(content: bytes) -> str:
+    """Bytes as characters one to one, but for the two encodings of Windows in which a zero follows each letter."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    return content.decode("latin-1")

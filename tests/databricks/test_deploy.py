@@ -538,6 +538,59 @@ def test_what_looks_like_a_secret_is_not_uploaded(shop: Shop, path: str, text: s
     assert "dapi0" not in message
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        (".git-credentials", "x", "by its name"),
+        ("home/.aws/credentials", "x", "by its name"),
+        ("prod.env", "A=1", "by its name"),
+        ("terraform.tfstate", "{}", "by its name"),
+        ("config.yaml", "url: postgres://app:hunter2-5f0c@db/main", "a password in line 1"),
+        ("a.py", "# a\nKEY = 'ghp_" + "a1B2" * 9 + "'", "a GitHub token in line 2"),
+    ],
+)
+def test_what_of_a_secret_a_file_holds_is_told(shop: Shop, path: str, text: str, kind: str) -> None:
+    shop.put(path, text)
+    shop.commit()
+    message = refused(shop)
+    assert f"{path} ({kind})" in message
+    assert "hunter2" not in message
+    assert ".secrets-allowed" in message
+
+
+def test_a_false_alarm_can_be_allowed_by_a_line_or_for_a_file(shop: Shop) -> None:
+    shop.put("a.py", "KEY = 'ghp_" + "a1B2" * 9 + "'  # pragma: allowlist secret\n")
+    shop.put("fixtures/b.json", '{"client_secret": "a8f3b2c1d4e5f6a7"}')
+    shop.put(".secrets-allowed", "fixtures/*\n")
+    shop.commit()
+    assert shop.deploy() == 0
+
+
+@pytest.mark.parametrize("leads_to", ["outside", "untracked", "folder", "nowhere", "itself"])
+def test_a_link_is_not_followed_out_of_what_is_uploaded(shop: Shop, tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "outside.txt").write_text("from outside of the project")
+    (shop.folder / "ignored.txt").write_text("never added to git")
+    (shop.folder / "sub").mkdir()
+    targets = {
+        "outside": tmp_path / "outside.txt",
+        "untracked": Path("ignored.txt"),
+        "folder": Path("sub"),
+        "nowhere": Path("gone.txt"),
+        "itself": Path("link.txt"),
+    }
+    (shop.folder / ".gitignore").write_text("ignored.txt\n")
+    (shop.folder / "link.txt").symlink_to(targets[leads_to])
+    shop.commit()
+    assert "these links lead to what is not uploaded: link.txt" in refused(shop)
+
+
+def test_a_link_to_a_file_that_is_uploaded_becomes_that_file(shop: Shop) -> None:
+    shop.put("real.txt", "the words")
+    (shop.folder / "link.txt").symlink_to("real.txt")
+    shop.commit()
+    assert shop.deploy() == 0
+
+
 def test_a_personal_access_token_is_refused_before_anything_is_called(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

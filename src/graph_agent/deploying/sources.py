@@ -1,6 +1,7 @@
 """The files to upload: what git tracks, less what the bundle leaves out, and nothing that looks like a secret."""
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from graph_agent.deploying.bundle import Bundle
 from graph_agent.errors import DeployRefused
-from graph_agent.secret_files import looks_secret
+from graph_agent.redaction import hiding, secrets_of
+from graph_agent.secret_files import ALLOWING, Allowed, secret_in, told_of
 from graph_agent.tracing.version import FILE, of_checkout
 
 LARGEST_BYTES = 10_000_000
@@ -55,16 +57,17 @@ def read_sources(folder: Path, bundle: Bundle) -> Sources:
     added = _matching(folder, "--others", bundle.include)
     paths = sorted({path for path in tracked if path not in left_out} | (added - left_out))
     files: dict[str, Source] = {}
+    links = [path for path in paths if (folder / path).is_symlink() and not _stays(folder, path, set(paths))]
     for path in paths:
         # A tracked file that was deleted in the folder is gone.
-        if (folder / path).is_file():
+        if path not in links and (folder / path).is_file():
             files[path] = _source(path, (folder / path).read_bytes())
     named = {pattern.lstrip("/") for pattern in bundle.exclude}
     if files and FILE not in named and (version := of_checkout(folder)):
         # The app has no git folder; its traces say what runs.
         path = (Path(bundle.source) / FILE).as_posix()
         files[path] = _source(path, version.encode())
-    problems = list(_problems(files))
+    problems = [*_problems(files, Allowed.of(folder)), *_of_links(links)]
     changed = [line[3:] for line in _git(folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")]
     return Sources(files, changed, frozenset(tracked), problems)
 
@@ -73,7 +76,25 @@ def _source(path: str, content: bytes) -> Source:
     return Source(path, content, hashlib.sha256(content).hexdigest())
 
 
-def _problems(files: Mapping[str, Source]) -> Iterator[DeployRefused]:
+def _stays(folder: Path, path: str, uploaded: set[str]) -> bool:
+    """Whether a link leads to a file that is uploaded itself: what it leads to elsewhere was not meant to be."""
+    try:
+        there = (folder / path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return False
+    root = folder.resolve()
+    return there.is_file() and there.is_relative_to(root) and there.relative_to(root).as_posix() in uploaded
+
+
+def _of_links(links: Sequence[str]) -> Iterator[DeployRefused]:
+    if links:
+        yield DeployRefused(
+            f"these links lead to what is not uploaded: {', '.join(links)};"
+            " put the files themselves there, or add the links to sync.exclude"
+        )
+
+
+def _problems(files: Mapping[str, Source], allowed: Allowed) -> Iterator[DeployRefused]:
     if not files:
         raise DeployRefused("there is nothing to upload: git tracks no file here that the bundle does not leave out")
     large = [f"{one.path} ({one.size / 1e6:.1f} MB)" for one in files.values() if one.size > LARGEST_BYTES]
@@ -82,11 +103,13 @@ def _problems(files: Mapping[str, Source]) -> Iterator[DeployRefused]:
             f"Databricks Apps takes no file over 10 MB: {', '.join(large)};"
             " add it to sync.exclude, or keep it in a volume"
         )
-    secret = [one.path for one in files.values() if looks_secret(one.path, one.content)]
+    with hiding(secrets_of(os.environ)):
+        secret = [(one.path, what) for one in files.values() if (what := secret_in(one.path, one.content, allowed))]
     if secret:
         yield DeployRefused(
-            f"these look like secrets and are not uploaded: {', '.join(secret)};"
-            " remove them from git and renew them, or add them to sync.exclude"
+            f"these look like secrets and are not uploaded: {told_of(secret)};"
+            " remove them from git and renew them, or add them to sync.exclude; what is none may be named in"
+            f" {ALLOWING}"
         )
 
 

@@ -1,16 +1,18 @@
 """The files and packages a logged model needs: this package, the graphs, and what they import."""
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.errors import ConfigurationError
-from graph_agent.secret_files import looks_secret
+from graph_agent.redaction import hiding, secrets_of
+from graph_agent.secret_files import ALLOWING, Allowed, secret_in, told_of
 
 FOLDER = "agent_project"
 """Where the project lies in a logged model, beside this package."""
@@ -39,9 +41,9 @@ def stage(manifest: Path, target: Path, *, more: Sequence[Path] = ()) -> list[Pa
     project = target / FOLDER
     project.mkdir(parents=True)
     shutil.copyfile(manifest, project / MANIFEST)
-    for path in sorted({*_wanted(read_manifest(manifest), root), *(one.resolve() for one in more)}):
+    for path in sorted({*_wanted(read_manifest(manifest), root), *(Path(os.path.abspath(one)) for one in more)}):
         _copy(path, root, project)
-    _refuse_secrets(project)
+    _refuse_secrets(project, Allowed.of(root))
     shutil.copytree(Path(__file__).parent.parent, target / "graph_agent", ignore=NOT_CODE)
     return [target / "graph_agent", project]
 
@@ -56,6 +58,7 @@ def _copy(path: Path, root: Path, project: Path) -> None:
         raise ConfigurationError(
             f"{path.name} lies outside the folder of {MANIFEST}; a model takes along what is in it: move it there"
         )
+    _refuse_links(path, root)
     large = [one.name for one in _files(path) if one.stat().st_size > LARGEST_FILE]
     if large:
         raise ConfigurationError(
@@ -69,15 +72,35 @@ def _copy(path: Path, root: Path, project: Path) -> None:
         shutil.copyfile(path, there)
 
 
-def _refuse_secrets(project: Path) -> None:
+def _refuse_links(path: Path, root: Path) -> None:
+    """A copy has what a link leads to; outside of the project that was not meant to be taken along."""
+    out = [one for one in _links(path) if not one.resolve().is_relative_to(root)]
+    if out:
+        raise ConfigurationError(
+            f"these links lead out of the folder of {MANIFEST}: "
+            f"{', '.join(sorted(one.relative_to(root).as_posix() for one in out))}; put the files themselves there"
+        )
+
+
+def _links(path: Path) -> Iterator[Path]:
+    if path.is_symlink():
+        yield path
+    for folder, folders, files in os.walk(path):
+        left_out = NOT_CODE(folder, [*folders, *files])
+        folders[:] = [one for one in folders if one not in left_out]
+        yield from (one for name in (*folders, *files) if (one := Path(folder, name)).is_symlink())
+
+
+def _refuse_secrets(project: Path, allowed: Allowed) -> None:
     """Of the copy, for it holds what the model would: what links point to included, what is left out not."""
-    found = sorted(
-        one.relative_to(project).as_posix() for one in _files(project) if looks_secret(one.name, one.read_bytes())
-    )
+    with hiding(secrets_of(os.environ)):
+        named = ((one.relative_to(project).as_posix(), one) for one in _files(project))
+        found = sorted((name, what) for name, one in named if (what := secret_in(name, one.read_bytes(), allowed)))
     if found:
         raise ConfigurationError(
-            f"these look like secrets and are not logged with a model: {', '.join(found)};"
-            " move them out of the folders that the model takes along, and renew those that were shared"
+            f"these look like secrets and are not logged with a model: {told_of(found)};"
+            " move them out of the folders that the model takes along, and renew those that were shared; what is none"
+            f" may be named in {ALLOWING}"
         )
 
 
