@@ -28,7 +28,7 @@ from graph_agent.protocol.fields import (
     string_or,
     wrong,
 )
-from graph_agent.protocol.json_text import NotUsable, decode
+from graph_agent.protocol.json_text import NotUsable, Pulse, decode, no_pulse
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.unserved import refuse_unserved
 from graph_agent.protocol.written import new_id
@@ -44,6 +44,9 @@ MAX_PATH = 8
 
 MISSPELLED = 0.82
 """How alike a field and a misspelling of it are; `top_k` is no misspelling of `top_p`, `stop` none of `store`."""
+
+MAX_ITEMS = 20_000
+"""Of `input`: a thousand turns of twenty. LangGraph walks over all of them at every step, on the event loop."""
 
 MAX_METADATA = 16
 MAX_METADATA_KEY = 64
@@ -118,18 +121,24 @@ class Invocation:
 
 
 def parse_request(
-    body: bytes, *, graphs: Sequence[str], fallback: str | None = None, background_served: bool = False
+    body: bytes,
+    *,
+    graphs: Sequence[str],
+    fallback: str | None = None,
+    background_served: bool = False,
+    pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` where `model` names none of them.
 
-    Raises `InvalidRequest`, `UnsupportedField` or `UnknownGraph`; `param` is the path of the field at fault.
+    It takes time that is linear in the body's length, with `pulse` called all the while. Raises `InvalidRequest`,
+    `UnsupportedField` or `UnknownGraph`; `param` is the path of the field at fault.
     """
-    fields = _without_secrets(_fields(body))
+    fields = _without_secrets(_fields(body, pulse), pulse)
     _check(fields)
     refuse_unserved(fields, background_served=background_served)
     return Invocation(
         graph=_graph(fields.get("model"), graphs, fallback),
-        messages=_messages(fields),
+        messages=_messages(fields, pulse),
         thread=_thread(fields),
         mode="stream" if fields.get("stream") else "reply",
         custom_inputs=fields.get("custom_inputs") or {},
@@ -143,22 +152,37 @@ def parse_request(
     )
 
 
-def _without_secrets(fields: Fields) -> Fields:
+def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
     """What a caller pasted is neither kept nor shown to a model. `custom_inputs` alone goes to the graph as sent: it
     enters no state, and a graph may ask for a key there."""
     custom = {name: value for name, value in fields.items() if name == "custom_inputs"}
-    return {name: redact_value(value) for name, value in fields.items() if name not in custom} | custom
+    others = {name: value for name, value in fields.items() if name not in custom}
+    return {name: _redacted(value, pulse) for name, value in others.items()} | custom
 
 
-def _fields(body: bytes) -> Fields:
+def _redacted(value: Any, pulse: Pulse) -> Any:
+    if not isinstance(value, list):
+        pulse()
+        return redact_value(value)
+    entries = []
+    for entry in value:
+        pulse()
+        entries.append(redact_value(entry))
+    return entries
+
+
+def _fields(body: bytes, pulse: Pulse) -> Fields:
     try:
-        fields = decode(body.decode("utf-8-sig"))
+        fields = decode(body.decode("utf-8-sig"), pulse=pulse)
     except UnicodeDecodeError:
         raise InvalidRequest("The body must be JSON in UTF-8; it holds bytes that are not UTF-8.") from None
     except NotUsable as flaw:
         raise _unusable(flaw) from None
     if not isinstance(fields, dict):
         raise InvalidRequest(f"The body must be a JSON object; got {kind_of(fields)}.")
+    items = fields.get("input")
+    if isinstance(items, list) and len(items) > MAX_ITEMS:
+        raise wrong("input", f"an array of at most {MAX_ITEMS} items", f"{len(items)}")
     return fields
 
 
@@ -301,11 +325,11 @@ def _thread(fields: Fields) -> str | None:
     return context.get("conversation_id") or custom.get("thread_id") or custom.get("session_id") or None
 
 
-def _messages(fields: Fields) -> list[BaseMessage]:
+def _messages(fields: Fields, pulse: Pulse) -> list[BaseMessage]:
     items = fields["input"]
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
-    messages = to_messages(items, path="input")
+    messages = to_messages(items, path="input", pulse=pulse)
     if not any(map(_asks, items)):
         raise InvalidRequest(
             "`input` leaves nothing to answer: add a user's message, a `function_call_output` "

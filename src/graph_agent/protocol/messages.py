@@ -19,21 +19,34 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
+from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.content import annotations_of, output_text, reasoning_of, text_of
-from graph_agent.protocol.items import Item, check_item
+from graph_agent.protocol.items import CALL_ID, Item, check_item
+from graph_agent.protocol.json_text import MAX_VALUES, Pulse, most_values, no_pulse
 from graph_agent.protocol.transcript import KEPT, Transcript
 from graph_agent.protocol.written import digest, written
 
 __all__ = ["KEPT", "annotations_of", "output_text", "reasoning_of", "text_of", "to_items", "to_messages"]
 
 
-def to_messages(items: Iterable[Any], *, path: str = "input") -> list[BaseMessage]:
-    """The conversation that `items` record, each message with an id of its own.
+def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_pulse) -> list[BaseMessage]:
+    """The conversation that `items` record, each message with an id of its own; `pulse` is called for each item.
 
     Raises `InvalidRequest` with the path of what is wrong, such as `input[3].content[0].text`.
     """
-    checked = [check_item(item, f"{path}[{index}]") for index, item in enumerate(items)]
-    return Transcript(checked, path).messages()
+    checked, values = [], 0
+    for index, item in enumerate(items):
+        pulse()
+        checked.append(check_item(item, f"{path}[{index}]"))
+        values += _values_of_arguments(checked[-1])
+        if values > MAX_VALUES:
+            param = f"{path}[{index}].arguments"
+            raise InvalidRequest(f"`{param}` and those before hold more than {MAX_VALUES} values.", param=param)
+    return Transcript(checked, path, pulse=pulse).messages()
+
+
+def _values_of_arguments(item: Item) -> int:
+    return most_values(item["arguments"]) if item["type"] in CALL_ID else 0
 
 
 def to_items(messages: Sequence[BaseMessage]) -> list[Item]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.items import CALL_ID, RESULT_ID, Item, call_id_path
-from graph_agent.protocol.json_text import NotUsable, decode
+from graph_agent.protocol.json_text import NotUsable, Pulse, decode, no_pulse
 
 _ID_FIELD = {**CALL_ID, **RESULT_ID}
 
@@ -24,11 +24,15 @@ class Pairs:
     unread: set[int] = field(default_factory=set)
     """Items that another item has overtaken or repeated: kept, but no message of their own."""
 
+    said: dict[int, list[Any]] = field(default_factory=dict)
+    """What items say that others repeated: read once, however often."""
 
-def pair(items: Sequence[Item], path: str) -> Pairs:
+
+def pair(items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> Pairs:
     """Find calls and results. Raises `InvalidRequest` where two items claim one call id and differ."""
     pairs = Pairs()
     for index, item in enumerate(items):
+        pulse()
         if item["type"] in CALL_ID:
             _claim(pairs, pairs.calls, items, index, path)
         elif item["type"] in RESULT_ID:
@@ -66,7 +70,7 @@ def _claim(pairs: Pairs, taken: dict[str, int], items: Sequence[Item], index: in
         word, deed = (index, earlier) if _is_approval(items[index]) else (earlier, index)
         pairs.unread.add(word)
         taken[call_id] = deed
-    elif _said(items[earlier]) == _said(items[index]):
+    elif _said_before(pairs, items, earlier) == _said(items[index]):
         # ChatDatabricks resends each call twice: from the message's content and from its tool calls.
         pairs.unread.add(index)
     else:
@@ -88,6 +92,12 @@ def _overtake_approval(pairs: Pairs, items: Sequence[Item], approval_id: str | N
     if approval_id and index is not None and items[index]["type"] == "mcp_approval_request":
         pairs.unread.add(pairs.calls.pop(approval_id))
         _overtake_result(pairs, approval_id)
+
+
+def _said_before(pairs: Pairs, items: Sequence[Item], index: int) -> list[Any]:
+    if index not in pairs.said:
+        pairs.said[index] = _said(items[index])
+    return pairs.said[index]
 
 
 def _said(item: Item) -> list[Any]:

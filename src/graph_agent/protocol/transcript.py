@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
 from graph_agent.protocol.items import CALL_ID, RESULT_ID, Item
+from graph_agent.protocol.json_text import Pulse, no_pulse
 from graph_agent.protocol.pairing import arguments_of, call_id_of, pair
 from graph_agent.protocol.parts import content_of, spoken_by_assistant
 from graph_agent.protocol.written import OPENAI_ROLE, call_item_id, digest, new_id, written
@@ -32,6 +33,7 @@ class _Turn:
     items: list[Item] = field(default_factory=list)
     speech: Item | None = None
     calls: list[Item] = field(default_factory=list)
+    call_ids: set[str] = field(default_factory=set)
 
     def text(self) -> str:
         return spoken_by_assistant(self.speech["content"]) if self.speech else ""
@@ -46,12 +48,14 @@ class _Turn:
 class Transcript:
     """One reading of a list of items; `path` is where the list stands in the request.
 
-    Raises `InvalidRequest` where two items claim one call id.
+    It takes time that is linear in what the items hold; `pulse` is called for each of them. Raises `InvalidRequest`
+    where two items claim one call id.
     """
 
-    def __init__(self, items: Sequence[Item], path: str) -> None:
+    def __init__(self, items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> None:
+        self._pulse = pulse
         self._items = [_identified(item) for item in items]
-        self._pairs = pair(self._items, path)
+        self._pairs = pair(self._items, path, pulse=pulse)
         self._made: list[tuple[BaseMessage, list[Item]]] = []
         self._ids: set[str] = set()
         self._loose: list[Item] = []
@@ -60,10 +64,17 @@ class Transcript:
     def messages(self) -> list[BaseMessage]:
         """The messages, in order."""
         for index, item in enumerate(self._items):
+            self._pulse()
             self._read(index, item)
         self._close_turn()
         self._keep_last_loose_items()
-        return [_keeping(message, items) for message, items in self._made]
+        return [self._keeping(message, items) for message, items in self._made]
+
+    def _keeping(self, message: BaseMessage, items: list[Item]) -> BaseMessage:
+        self._pulse()
+        if written(message) != items:
+            message.additional_kwargs[KEPT] = {"items": items, "of": digest(message)}
+        return message
 
     # Item by item
 
@@ -87,7 +98,8 @@ class Transcript:
                 self._loose.append(item)
 
     def _speak(self, item: Item) -> None:
-        if self._turn.speech or self._turn.calls:
+        # A turn that says nothing goes on: handing its items over each time would take quadratic time.
+        if not self._turn.is_silent():
             self._close_turn(loose_items_follow=True)
         self._turn.items += [*self._take_loose(), item]
         self._turn.speech = item
@@ -95,6 +107,7 @@ class Transcript:
     def _call(self, item: Item) -> None:
         self._turn.items += [*self._take_loose(), item]
         self._turn.calls.append(item)
+        self._turn.call_ids.add(call_id_of(item))
 
     def _result(self, item: Item) -> None:
         call_id = call_id_of(item)
@@ -102,7 +115,7 @@ class Transcript:
             self._close_turn()
             self._make_up_call(call_id)
             self._make(self._answer(item, UNKNOWN_TOOL), item)
-        elif any(call_id_of(call) == call_id for call in self._turn.calls):
+        elif call_id in self._turn.call_ids:
             self._close_turn()
 
     # Turn by turn
@@ -184,12 +197,6 @@ def _identified(item: Item) -> Item:
         case "function_call_output":
             return {**item, "id": new_id("fco")}
     return item
-
-
-def _keeping(message: BaseMessage, items: list[Item]) -> BaseMessage:
-    if written(message) != items:
-        message.additional_kwargs[KEPT] = {"items": items, "of": digest(message)}
-    return message
 
 
 def _heard(item: Item, message_id: str) -> BaseMessage:

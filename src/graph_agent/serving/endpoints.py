@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.acting import acting_for
+from graph_agent.caller import Caller
 from graph_agent.errors import (
     AgentError,
     NoThreadFree,
@@ -28,14 +30,16 @@ from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
 from graph_agent.serving.identity import Identity
-from graph_agent.serving.limits import RunSlots, read_body
+from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies, RunSlots
 from graph_agent.serving.log_context import facts, note
+from graph_agent.serving.parsing import parsed
 from graph_agent.serving.sse import EventStreamResponse, disconnected
-from graph_agent.serving.traced import Telling
+from graph_agent.serving.traced import Telling, Traced
 from graph_agent.settings import Settings
-from graph_agent.threads import NodeThreads, in_own_thread
+from graph_agent.threads import NodeThreads
 
 if TYPE_CHECKING:
+    from graph_agent.protocol.incoming import Invocation
     from graph_agent.runs.runner import Run
     from graph_agent.serving.service import Service
 
@@ -49,9 +53,6 @@ ADDRESSES: Mapping[str, Dialect] = {
     "/v1/responses": OPENAI,
 }
 """Databricks' documentation lets bearer tokens call `/api/` addresses only, hence both prefixes."""
-
-MOST_PARSED_HERE = 65_536
-"""Bytes of a body; a greater one is parsed in a thread, as 4 MB would hold up everybody for 0.1 to 0.2 s."""
 
 HASTE_SECONDS = 0.1
 """How soon a second Ctrl-C is noticed."""
@@ -121,6 +122,7 @@ class Endpoints:
         self._gate = gate
         self._nodes = nodes
         self._slots = RunSlots(settings.max_runs)
+        self._bodies = Bodies(most=settings.max_body_bytes)
         self._runs: set[Run] = set()
         self._stopping = False
 
@@ -186,21 +188,9 @@ class Endpoints:
             raise NotJson(NOT_JSON)
         caller = self._identity.caller(request.headers)
         token = self._identity.token(request.headers)
-        body = await read_body(request, most=self._settings.max_body_bytes)
-        service = await self._gate.passed()
-        await service.catalog.refresh()
         with acting_for(token):
             # The token is a secret here already: a caller may have pasted it.
-            big = len(body) > MOST_PARSED_HERE
-            invocation = await in_own_thread(service.parse, body, dialect) if big else service.parse(body, dialect)
-        if self._stopping:
-            raise _stopping()
-        self._slots.take()
-        try:
-            run, traced = await service.open_run(invocation, caller=caller, dialect=dialect)
-        except BaseException:
-            self._slots.free()
-            raise
+            run, traced, invocation = await self._admitted(request, dialect, caller)
         self._runs.add(run)
         trace_id = traced.trace_id if traced is not None else None
         note(graph=run.head.model, user=caller.user, run_id=run.head.id, trace_id=trace_id, **_own_id(run))
@@ -211,6 +201,30 @@ class Endpoints:
         if invocation.mode == "stream":
             return self._stream(run, telling, named=dialect.open_responses)
         return await self._reply(run, request, telling)
+
+    async def _admitted(
+        self, request: Request, dialect: Dialect, caller: Caller
+    ) -> "tuple[Run, Traced | None, Invocation]":
+        """A run with a slot of its own, its trace, and what it is asked for."""
+        if not self._bodies.is_small(request):
+            # A body that cannot be admitted is not read. A slow sender holds no run.
+            self._slots.demand_free()
+        async with self._bodies.read(request) as body:
+            service = await self._gate.passed()
+            await service.catalog.refresh()
+            # What is malformed is told so, however busy the service is, where that takes milliseconds.
+            invocation = service.parse(body, dialect) if len(body) <= MOST_PARSED_HERE else None
+            if self._stopping:
+                raise _stopping()
+            self._slots.take()
+            try:
+                if invocation is None:
+                    invocation = await parsed(partial(service.parse, body, dialect), request.receive)
+                run, traced = await service.open_run(invocation, caller=caller, dialect=dialect)
+            except BaseException:
+                self._slots.free()
+                raise
+        return run, traced, invocation
 
     def _ended(self, run: "Run") -> None:
         self._runs.discard(run)

@@ -1,35 +1,76 @@
 """What one caller may ask of the service: so many bytes, so many runs at once."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from starlette.requests import ClientDisconnect, Request
 
 from graph_agent.errors import BodyTooLarge, InvalidRequest, RunCancelled, TooManyRuns
 
 RETRY_AFTER_SECONDS = 2
 
+MOST_PARSED_HERE = 4096
+"""Bytes of a body that is parsed on the event loop, in at most 10 ms; a greater one in a thread, with a slot."""
 
-async def read_body(request: Request, *, most: int) -> bytes:
-    """The request's body, at most `most` bytes of it ever held.
+AT_ONCE = 16
+"""Of the largest bodies that are held in memory before they are runs: 128 MB with the default of 8 MB."""
 
-    Raises:
-        BodyTooLarge: by its `Content-Length`, or once that many bytes have come.
-        InvalidRequest: `Content-Length` is not a number.
-        RunCancelled: the caller left while sending.
-    """
-    declared = request.headers.get("content-length")
-    if declared is not None and not declared.isdecimal():
-        raise InvalidRequest("Content-Length is not a number")
-    too_large = BodyTooLarge(f"the body is larger than {most} bytes; send less, or raise GRAPH_AGENT_MAX_BODY_BYTES")
-    if declared is not None and int(declared) > most:
-        raise too_large
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise too_large
-    except ClientDisconnect:
-        raise RunCancelled("the caller left while sending") from None
-    return bytes(body)
+MOST_DIGITS = 18
+"""Of a `Content-Length`; nothing has as many bytes."""
+
+
+class Bodies:
+    """Request bodies on their way in: each of at most `most` bytes, all of them together of `AT_ONCE` times that."""
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def is_small(self, request: Request) -> bool:
+        """Whether the body says that it is no larger than is parsed on the event loop."""
+        declared = request.headers.get("content-length", "")
+        return declared.isdecimal() and len(declared) <= MOST_DIGITS and int(declared) <= MOST_PARSED_HERE
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """The request's body; it counts until the block ends.
+
+        Raises:
+            BodyTooLarge: by its `Content-Length`, or once that many bytes have come.
+            InvalidRequest: `Content-Length` is not a number.
+            RunCancelled: the caller left while sending.
+            TooManyRuns: too much is held for others already.
+        """
+        self._check_length(request.headers.get("content-length"))
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                self._hold(body, chunk)
+            yield bytes(body)
+        except ClientDisconnect:
+            raise RunCancelled("the caller left while sending") from None
+        finally:
+            self._held -= len(body)
+
+    def _check_length(self, declared: str | None) -> None:
+        if declared is not None and not declared.isdecimal():
+            raise InvalidRequest("Content-Length is not a number")
+        # By its digits first: Python refuses to read a number of thousands.
+        if declared is not None and (len(declared.lstrip("0")) > MOST_DIGITS or int(declared) > self._most):
+            raise self._too_large()
+
+    def _hold(self, body: bytearray, chunk: bytes) -> None:
+        if len(body) + len(chunk) > self._most:
+            raise self._too_large()
+        if self._held + len(chunk) > AT_ONCE * self._most:
+            raise TooManyRuns("too many bodies are being sent; try again shortly", retry_after=RETRY_AFTER_SECONDS)
+        body += chunk
+        self._held += len(chunk)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body is larger than {self._most} bytes; send less, or raise GRAPH_AGENT_MAX_BODY_BYTES"
+        )
 
 
 class RunSlots:
@@ -39,14 +80,22 @@ class RunSlots:
         self._most = most
         self.taken = 0
 
-    def take(self) -> None:
-        """Take a slot; give it back with `free()`.
+    def demand_free(self) -> None:
+        """See that there is one now.
 
         Raises:
             TooManyRuns: all are taken.
         """
         if self.taken >= self._most:
             raise TooManyRuns(f"{self._most} runs are under way; try again shortly", retry_after=RETRY_AFTER_SECONDS)
+
+    def take(self) -> None:
+        """Take a slot; give it back with `free()`.
+
+        Raises:
+            TooManyRuns: all are taken.
+        """
+        self.demand_free()
         self.taken += 1
 
     def free(self) -> None:

@@ -7,6 +7,7 @@ from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.protocol.json_text import Pulse, no_pulse
 from graph_agent.runs.runner import Run
 from graph_agent.serving.traced import Traced
 from graph_agent.settings import Settings
@@ -33,14 +34,14 @@ class Service:
     catalog: Catalog
     tracer: Tracer | None
 
-    def parse(self, body: bytes, dialect: Dialect) -> Invocation:
-        """The request as a value.
+    def parse(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> Invocation:
+        """The request as a value; `pulse` is called all the while.
 
         Raises:
             InvalidRequest: and its kind; `param` names the field.
         """
         fallback = self.catalog.default if dialect.any_model else self.settings.fallback_graph
-        return parse_request(body, graphs=self.catalog.names, fallback=fallback)
+        return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)
 
     async def open_run(self, invocation: Invocation, *, caller: Caller, dialect: Dialect) -> tuple[Run, Traced | None]:
         """A run ready to start, and what records it.
