@@ -45,8 +45,8 @@ MAX_PATH = 8
 MISSPELLED = 0.82
 """How alike a field and a misspelling of it are; `top_k` is no misspelling of `top_p`, `stop` none of `store`."""
 
-MAX_ITEMS = 20_000
-"""Of `input`: a thousand turns of twenty. LangGraph walks over all of them at every step, on the event loop."""
+MAX_ITEMS = 10_000
+"""Of `input`: a thousand turns of ten. LangGraph walks over all of them at every step, on the event loop."""
 
 MAX_METADATA = 16
 MAX_METADATA_KEY = 64
