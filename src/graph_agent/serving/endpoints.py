@@ -34,7 +34,7 @@ from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies, RunSlots
 from graph_agent.serving.log_context import facts, note
 from graph_agent.serving.parsing import parsed
 from graph_agent.serving.sse import EventStreamResponse, disconnected
-from graph_agent.serving.traced import Telling, Traced
+from graph_agent.serving.traced import Telling
 from graph_agent.settings import Settings
 from graph_agent.threads import NodeThreads
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from graph_agent.protocol.incoming import Invocation
     from graph_agent.runs.runner import Run
     from graph_agent.serving.service import Service
+    from graph_agent.serving.traced import Traced
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What the endpoints need once everything heavy is imported."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog
@@ -9,14 +9,16 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.incoming import Invocation, parse_request
 from graph_agent.protocol.json_text import Pulse, no_pulse
 from graph_agent.runs.runner import Run
-from graph_agent.serving.traced import Traced
 from graph_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from graph_agent.serving.traced import Traced
 
 
 class Tracer(Protocol):
     """Opens a trace per run."""
 
-    def open(self, *, invocation: Invocation, caller: Caller, graph: str) -> Traced:
+    def open(self, *, invocation: Invocation, caller: Caller, graph: str) -> "Traced":
         """The recorder of a run that is about to start."""
 
     def start(self) -> None:
@@ -43,7 +45,9 @@ class Service:
         fallback = self.catalog.default if dialect.any_model else self.settings.fallback_graph
         return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)
 
-    async def open_run(self, invocation: Invocation, *, caller: Caller, dialect: Dialect) -> tuple[Run, Traced | None]:
+    async def open_run(
+        self, invocation: Invocation, *, caller: Caller, dialect: Dialect
+    ) -> "tuple[Run, Traced | None]":
         """A run ready to start, and what records it.
 
         Raises:
