@@ -51,6 +51,47 @@ def test_every_event_passes_mlflows_validation(service: Service, address: str, g
     assert [event.type for event in validated] == [event["type"] for event in events]
 
 
+MOODS = pytest.mark.parametrize(
+    "mood",
+    [
+        "refuse",
+        "hesitate",
+        "cut",
+        "filter",
+        "cut call",
+        "client",
+        "again",
+        "broken",
+        "think",
+        "aside",
+        "image",
+        "draft",
+        "direct",
+    ],
+)
+
+
+@MOODS
+@pytest.mark.parametrize("address", ["/responses", "/invocations"])
+def test_however_an_answer_ends_every_event_passes_mlflows_validation(
+    service: Service, address: str, mood: str
+) -> None:
+    events = stream(service, address, model="moody", input=mood)
+    for event in events:
+        ResponsesAgentStreamEvent(**event)
+    ends = [event["type"] for event in events if event["type"] in ("response.completed", "response.incomplete")]
+    assert ends == ["response.incomplete" if mood in ("cut", "filter", "cut call") else "response.completed"]
+    ResponsesAgentResponse(**events[-1]["response"])
+    reduced = responses_agent_output_reducer(events)["output"]
+    assert [item["type"] for item in reduced] == [item["type"] for item in events[-1]["response"]["output"]]
+
+
+@MOODS
+def test_however_an_answer_ends_a_reply_passes_mlflows_validation(service: Service, mood: str) -> None:
+    body = {"model": "moody", "input": [{"role": "user", "content": mood}]}
+    ResponsesAgentResponse(**httpx.post(service.url + "/responses", json=body, timeout=10).json())
+
+
 @ADDRESSES
 @pytest.mark.parametrize("fail", ["before", "after", "model", "tool", "interrupt"])
 def test_every_event_of_a_failed_run_passes_mlflows_validation(service: Service, address: str, fail: str) -> None:

@@ -228,3 +228,59 @@ async def test_the_async_client_creates_streams_and_accumulates(async_client: As
     ]
     async with async_client.responses.stream(model="team", input="Weather?") as accumulating:
         check_team(await accumulating.get_final_response())
+
+
+@pytest.mark.parametrize("mood", ["refuse", "hesitate"])
+def test_a_refusal_is_typed_as_one(client: OpenAI, mood: str) -> None:
+    events = list(client.responses.create(model="moody", input=mood, stream=True))
+    deltas = [event.delta for event in events if event.type == "response.refusal.delta"]
+    (done,) = [event.refusal for event in events if event.type == "response.refusal.done"]
+    assert "".join(deltas) == done == "I cannot help with that."
+    (message,) = client.responses.create(model="moody", input=mood).output
+    assert message.type == "message"
+    assert [part.type for part in message.content][-1] == "refusal"
+
+
+@pytest.mark.parametrize(("mood", "reason"), [("cut", "max_output_tokens"), ("filter", "content_filter")])
+def test_an_answer_that_was_ended_is_incomplete(client: OpenAI, mood: str, reason: str) -> None:
+    response = client.responses.create(model="moody", input=mood)
+    assert (response.status, response.output_text) == ("incomplete", "The ans")
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == reason
+
+
+def test_a_call_that_the_graph_ends_on_is_the_clients_to_answer(client: OpenAI) -> None:
+    first = client.responses.create(model="moody", input="client")
+    assert first.output_text == "I need this. "
+    call = first.output[-1]
+    assert call.type == "function_call"
+    assert (call.name, call.arguments) == ("open_door", '{"door": "front"}')
+    history: list[Any] = [{"role": "user", "content": "client"}, *first.output]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "opened"}
+    second = client.responses.create(model="moody", input=[*history, result])
+    assert second.output_text == "It is open."
+
+
+def test_calls_whose_provider_gave_them_one_id_are_items_of_their_own(client: OpenAI) -> None:
+    calls = [item for item in client.responses.create(model="moody", input="again").output if item.type == "mcp_call"]
+    assert [(item.arguments, item.output) for item in calls] == [
+        ('{"step": "a"}', "did a"),
+        ('{"step": "b"}', "did b"),
+    ]
+    assert len({item.id for item in calls}) == 2
+
+
+def test_the_text_of_deltas_is_that_of_the_answer_whatever_characters_are_in_it(client: OpenAI) -> None:
+    events = list(client.responses.create(model="moody", input="think", stream=True))
+    said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert said == "Emoji \U0001f600 and\u2028lines\u0085."
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output_text == said
+
+
+@pytest.mark.parametrize(
+    ("mood", "answer"),
+    [("draft", "The answer."), ("direct", "Fill this form."), ("image", "[image/png]"), ("broken", "I could not.")],
+)
+def test_a_reply_holds_the_last_message_left(client: OpenAI, mood: str, answer: str) -> None:
+    assert client.responses.create(model="moody", input=mood).output_text == answer
