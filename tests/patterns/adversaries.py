@@ -16,7 +16,7 @@ constants: Any = re._constants  # type: ignore[attr-defined]
 SPECIAL = "\0 \n\"'\\aZ7_-./:=@%+~,;é[](){}<>|&*!?#"
 LOOKS = (constants.ASSERT, constants.ASSERT_NOT)
 REPEATS = (constants.MAX_REPEAT, constants.MIN_REPEAT, constants.POSSESSIVE_REPEAT)
-MOST_ATTACKS = 500
+MOST_ATTACKS = 300
 
 MOST_REPEATED = 3
 """Times that a bounded or optional part stands in one sample."""

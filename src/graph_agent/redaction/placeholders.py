@@ -36,7 +36,7 @@ _IN_BRACKETS = re.compile(r"<[^<>]*>|\$?\{[^{}]*\}|\{\{[^{}]*\}\}")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|[^A-Za-z\d]")
 _HEAD = re.compile(r"(?:dapi|dose|gh[a-z]_|glpat-|sk[-_]|hf_|AKIA|xox[a-z]-)")
 _SEPARATORS = frozenset("-_. /:%@~!?,|+=")
-_VARIABLE = re.compile(r"[A-Z]{2,}+(?:_[A-Z]{2,}+)++")
+_VARIABLE = re.compile(r"\A[A-Z]{2,}+(?:_[A-Z]{2,}+)++\Z")
 
 
 def is_placeholder(value: str) -> bool:
@@ -47,7 +47,7 @@ def is_placeholder(value: str) -> bool:
         return True
     if head := _HEAD.match(value):
         value = value[head.end() :]
-    return _is_masked(value) or _VARIABLE.fullmatch(value) is not None or value.endswith(EXAMPLE) or _is_said(value)
+    return _is_masked(value) or _VARIABLE.match(value) is not None or value.endswith(EXAMPLE) or _is_said(value)
 
 
 def _is_masked(value: str) -> bool:
