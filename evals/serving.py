@@ -28,6 +28,9 @@ def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
         server.should_exit = True
         thread.join(timeout=15)
         listener.close()
+        # Our own server leaves its loop to the process's end; here the process goes on.
+        if isinstance(server, Server) and not thread.is_alive():
+            server.loop.close()
 
 
 @contextmanager
