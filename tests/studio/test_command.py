@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def taken(port: int) -> str:
+def port_taken(port: int) -> str:
     said = f"graph-agent: port {port} is taken; stop what uses it, or choose another: make studio PORT=2025, or "
     return f"{said}graph-agent studio --port 2025\n"
 
@@ -174,7 +174,7 @@ def test_the_port_of_the_workspace_is_not_studio_s(folder: Path) -> None:
     given = {"GRAPH_AGENT_WORKSPACE_PORT": port, "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1"}
     with graph_agent_studio(folder, "--port", port, **given) as studio:
         assert studio.process.wait(timeout=90) == 2
-    assert taken(port) in studio.log
+    assert port_taken(port) in studio.log
 
 
 @pytest.mark.parametrize("command", ["studio", "traces"])
@@ -191,4 +191,4 @@ def test_a_taken_port_is_said_before_anything_starts(folder: Path) -> None:
         command = [sys.executable, "-m", "graph_agent", "studio", "--config", str(folder / "langgraph.json")]
         ended = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
-    assert ended.stderr == taken(port)
+    assert ended.stderr == port_taken(port)
