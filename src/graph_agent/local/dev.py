@@ -217,7 +217,7 @@ def _announce(settings: Settings) -> None:
         f"\nReady on {address}. Try:\n\n"
         f"  curl -N {address}/invocations -H 'content-type: application/json' "
         '-d \'{"input": "How do I serve my own graph?", "stream": true}\'\n'
-        f"  {Path(sys.executable).parent}/graph-agent ask 'What is a budget?'\n",
+        f"  {Path(sys.executable).parent}/graph-agent ask 'How do I search documents of my own?'\n",
         file=sys.stderr,
         flush=True,
     )
