@@ -102,7 +102,7 @@ def test_what_has_no_effect_here_is_accepted():
         "prompt_cache_key": "k",
         "stream_options": {"include_obfuscation": False},
         "top_logprobs": 0,
-        "databricks_options": {"return_trace": True},
+        "databricks_options": {"long_task": True},
         "text": {"format": {"type": "text"}, "verbosity": "low"},
         "tools": [],
         "tool_choice": "auto",
