@@ -15,6 +15,7 @@ from evals.progress import Progress
 from evals.records import Record, RecordsFile, Turn
 from evals.rows import Row
 from evals.wire import Listener
+from graph_agent.event_stream import lines_of
 
 _SIGNED_IN = re.compile(r"//[^/@]*@")
 TRACE_HEADER = "x-mlflow-return-trace-id"
@@ -127,7 +128,7 @@ async def _turn(
                     continue
                 if response.status_code != 200:
                     return await _refused(response, listener, began, agent)
-                async for line in _lines(response):
+                async for line in lines_of(response.aiter_bytes()):
                     listener.feed(line, seconds=time.perf_counter() - began)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise AgentUnreachable(f"nothing answers at {agent.shown}; see that the service runs there") from None
@@ -137,17 +138,6 @@ async def _turn(
             listener.turn.error = {"code": "stream_broken", "message": type(error).__name__}
         break
     return listener.end(seconds=time.perf_counter() - began)
-
-
-async def _lines(response: httpx.Response) -> AsyncIterator[str]:
-    """The body's lines; httpx would also end one at Unicode's separators, which may stand in an answer."""
-    rest = ""
-    async for text in response.aiter_text():
-        *lines, rest = (rest + text).split("\n")
-        for line in lines:
-            yield line.removesuffix("\r")
-    if rest:
-        yield rest
 
 
 async def _refused(response: httpx.Response, listener: Listener, began: float, agent: Agent) -> Turn:

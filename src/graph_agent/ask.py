@@ -13,6 +13,7 @@ import httpx
 
 from graph_agent.children import Child
 from graph_agent.errors import AgentError, NotReady, UnknownGraph
+from graph_agent.event_stream import data_in, read_lines
 from graph_agent.settings import PREFIX, Settings
 
 START_SECONDS = 3600
@@ -147,9 +148,9 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
                 response.read()
                 print(f"{response.status_code}: {_message(response)}", file=sys.stderr)
                 return 1
-            for line in response.iter_lines():
-                if line.startswith("data: {"):
-                    printer.show(json.loads(line.removeprefix("data: ")))
+            for line in read_lines(response.iter_bytes()):
+                if (data := data_in(line)) is not None and data.startswith("{"):
+                    printer.show(json.loads(data))
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         return 0

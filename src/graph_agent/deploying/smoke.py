@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from graph_agent.errors import DeployFailed
+from graph_agent.event_stream import data_in, read_lines
 
 ADDRESS = "/api/responses"
 QUESTION = "Say in one sentence what you can do."
@@ -66,7 +67,7 @@ def _stream(client: httpx.Client, ends: float) -> Answered:
             raise _NotThere(f"status {response.status_code}")
         if response.status_code != 200:
             raise DeployFailed(f"the deployed app answered with status {response.status_code}")
-        for line in response.iter_lines():
+        for line in read_lines(response.iter_bytes()):
             if time.monotonic() > ends:
                 raise DeployFailed("the deployed app's answer took too long")
             event = _event(line)
@@ -97,10 +98,11 @@ def _posted(client: httpx.Client, body: Mapping[str, Any]) -> Iterator[httpx.Res
 
 
 def _event(line: str) -> Mapping[str, Any]:
-    if not line.startswith("data: {"):
+    data = data_in(line)
+    if data is None or not data.startswith("{"):
         return {}
     try:
-        event = json.loads(line.removeprefix("data: "))
+        event = json.loads(data)
     except ValueError:
         raise DeployFailed("the deployed app streamed something that is not JSON") from None
     return event if isinstance(event, dict) else {}

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import httpx
 
 from graph_agent.errors import LocalModelFailed, PromptTooLong
+from graph_agent.event_stream import data_in, lines_of
 
 Stopped = Literal["end", "length"]
 Turn = Mapping[str, str]
@@ -141,12 +142,13 @@ def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
 
 
 async def _pieces(answer: httpx.Response) -> AsyncGenerator[Piece, None]:
-    async for line in answer.aiter_lines():
+    async for line in lines_of(answer.aiter_bytes()):
         if line.startswith("error:"):
             raise LocalModelFailed("the local model failed while answering")
-        if not line.startswith("data: "):
+        data = data_in(line)
+        if not data:
             continue
-        event = json.loads(line.removeprefix("data: "))
+        event = json.loads(data)
         if "error" in event:
             raise _refusal(json.dumps(event).encode())
         if "prompt_progress" in event:

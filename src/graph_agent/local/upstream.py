@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from graph_agent.errors import LocalModelFailed
+from graph_agent.event_stream import data_in, lines_of
 
 SILENCE_SECONDS = 600.0
 CONNECT_SECONDS = 5.0
@@ -50,10 +51,11 @@ class UpstreamModel:
                         f"the model server answered {answer.status_code}: check GRAPH_AGENT_LOCAL_WEIGHTS, "
                         "GRAPH_AGENT_LOCAL_MODEL_NAME and GRAPH_AGENT_LOCAL_API_KEY"
                     )
-                async for line in answer.aiter_lines():
-                    if (data := line.removeprefix("data:").strip()) == DONE:
+                async for line in lines_of(answer.aiter_bytes()):
+                    data = data_in(line)
+                    if data is not None and data.strip() == DONE:
                         return
-                    if line.startswith("data:"):
+                    if data:
                         yield _chunk(data)
         except httpx.ConnectError as error:
             raise LocalModelFailed("no model server answers at GRAPH_AGENT_LOCAL_WEIGHTS: is it running?") from error
