@@ -8,6 +8,7 @@
     │   ├── Unauthenticated          401
     │   ├── RouteNotFound            404
     │   ├── MethodNotAllowed         405
+    │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
     │   ├── TooManyCredentials       431  more secrets in its headers than are looked for
     │   └── TooManyRuns              429  carries `retry_after`, seconds
@@ -129,6 +130,13 @@ class MethodNotAllowed(RequestError):
 
     status = 405
     code = "method_not_allowed"
+
+
+class BodyTooSlow(RequestError):
+    """The body did not come within `GRAPH_AGENT_READ_SECONDS`."""
+
+    status = 408
+    code = "body_too_slow"
 
 
 class BodyTooLarge(RequestError):

@@ -14,6 +14,9 @@ from graph_agent.pages import is_host_name
 
 PREFIX = "GRAPH_AGENT_"
 
+MOST_SECONDS = 86_400
+"""Of every setting that is a time: what is longer is a mistake, and endless is a wait that nothing ends."""
+
 
 def default_cache_dir(environ: Mapping[str, str]) -> Path:
     """The user's cache folder for this project: `$XDG_CACHE_HOME/graph-agent`, or `~/.cache/graph-agent`."""
@@ -73,8 +76,11 @@ class Settings:
     min_score: float = 0.0
     """Passages scored below this are not shown to the model; 0 keeps all. Scores are the index's own."""
 
+    silence_seconds: float = 120.0
+    """Longest silence of a model endpoint within a call: until its answer begins, and between two pieces of it."""
+
     request_seconds: float = 120.0
-    """Longest silence of one model or index call before it counts as failed."""
+    """Longest time of one search in an index, or of one call of a tool's server, in all."""
 
     model_seconds: float = 180.0
     """Longest time of one model call, its retries included."""
@@ -84,6 +90,16 @@ class Settings:
 
     max_runs: int = 32
     """Runs under way at once; the next one is answered 429."""
+
+    max_connections: int = 1000
+    """Connections at once; the next one is answered 503 and closed."""
+
+    read_seconds: float = 30.0
+    """How long a client may take to send a request's headers, and its body, which gets a second more for each 64 KiB
+    that came."""
+
+    write_seconds: float = 30.0
+    """How long a client may take nothing of what waits for it before it is cut off."""
 
     max_steps: int = 40
     """Budget of one run: super-steps."""
@@ -99,6 +115,10 @@ class Settings:
 
     max_event_bytes: int = 16_777_216
     """Budget of one run: bytes of its events, which are kept in memory until they are read."""
+
+    reply_seconds: float | None = None
+    """Longest time from a request without `stream` to the end of its run, which then is incomplete; on Databricks Apps
+    110, elsewhere no such limit. Its proxy gives up at 120 s."""
 
     keepalive_seconds: float = 10.0
     """A comment is sent on a stream that was quiet for this long, so that proxies keep it open."""
@@ -171,6 +191,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in (
             "max_runs",
+            "max_connections",
             "max_steps",
             "max_tool_calls",
             "max_output_tokens",
@@ -179,9 +200,11 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")
-        for name in ("max_seconds", "keepalive_seconds", "ready_seconds", "request_seconds", "model_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise BadSetting(f"{PREFIX}{name.upper()} must be above 0", param=f"{PREFIX}{name.upper()}")
+        for one in fields(self):
+            seconds = getattr(self, one.name)
+            if one.name.endswith("_seconds") and seconds is not None and not 0 < seconds <= MOST_SECONDS:
+                name = f"{PREFIX}{one.name.upper()}"
+                raise BadSetting(f"{name} must be above 0 and at most {MOST_SECONDS} (a day)", param=name)
         if not all(map(is_host_name, self.host_names)):
             wanted = "host names separated by commas, such as agent.example.com, without scheme, port and path"
             raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {wanted}", param=f"{PREFIX}ALLOWED_HOSTS")
@@ -220,6 +243,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         if text not in get_args(kind):
             raise BadSetting(f"{name} must be one of {', '.join(get_args(kind))}", param=name)
         return text
+    kind = next((one for one in get_args(kind) if one is not type(None)), kind)
     if kind not in (int, float, Path):
         return text
     try:

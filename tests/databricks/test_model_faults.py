@@ -82,14 +82,14 @@ DAYS = {
         "model_timed_out",
         "silent for 0.5 s",
         calls=3,
-        settings={"GRAPH_AGENT_REQUEST_SECONDS": "0.5"},
+        settings={"GRAPH_AGENT_SILENCE_SECONDS": "0.5"},
     ),
     "silent midway": Day(
         speaking(delta(content="It "), LATE, *says("late")),
         504,
         "model_timed_out",
         "silent for 0.5 s",
-        settings={"GRAPH_AGENT_REQUEST_SECONDS": "0.5"},
+        settings={"GRAPH_AGENT_SILENCE_SECONDS": "0.5"},
     ),
     "never silent, never done": Day(
         speaking(*[delta(content="and "), 0.1] * 100),

@@ -40,7 +40,7 @@ def settings() -> Settings:
     return Settings.from_environment()
 
 
-FOLLOWED = ("authorization", "model", "model_seconds", "request_seconds", "index", "min_score")
+FOLLOWED = ("authorization", "model", "model_seconds", "silence_seconds", "request_seconds", "index", "min_score")
 """Settings that graph code reads itself, from the environment."""
 
 

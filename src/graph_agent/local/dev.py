@@ -26,7 +26,12 @@ START_SECONDS = 3600
 
 STOP_SECONDS = 5.0
 
-PATIENCE: Mapping[str, float] = {"request_seconds": 600.0, "model_seconds": 600.0, "max_seconds": 900.0}
+PATIENCE: Mapping[str, float] = {
+    "silence_seconds": 600.0,
+    "request_seconds": 600.0,
+    "model_seconds": 600.0,
+    "max_seconds": 900.0,
+}
 """Limits with the model on this machine: beside other work it was seen to read one prompt for four minutes."""
 
 

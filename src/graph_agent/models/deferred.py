@@ -157,7 +157,7 @@ class DeferredChatModel(BaseChatModel):
             return Asked(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
         # A graph's author may have set either to whatever the client takes.
         retries = self.parameters.get("max_retries", RETRIES)
-        silence = self.parameters.get("timeout", settings().request_seconds)
+        silence = self.parameters.get("timeout", settings().silence_seconds)
         return Asked(
             name=f"model endpoint {chosen.name!r}",
             acting_as=actor(self.acting_as),

@@ -90,7 +90,7 @@ def _transport_error(chain: list[BaseException], asked: Asked) -> ModelFailed:
             return ModelFailed(f"{name} cannot be reached{_tries(asked)}: check {_host(asked)} and the network")
         if isinstance(one, httpx.TimeoutException | TimeoutError):
             silence = "too long" if asked.silence_seconds is None else f"{asked.silence_seconds:g} s"
-            return ModelTimedOut(f"{name} was silent for {silence}: try again, or raise GRAPH_AGENT_REQUEST_SECONDS")
+            return ModelTimedOut(f"{name} was silent for {silence}: try again, or raise GRAPH_AGENT_SILENCE_SECONDS")
         if isinstance(one, httpx.TransportError | ConnectionError):
             return ModelFailed(f"{name} broke its answer off: try again")
     kind = type(chain[0])

@@ -70,7 +70,7 @@ def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
     with IMPORTING:
         from databricks_langchain import ChatDatabricks
 
-    silence = settings().request_seconds
+    silence = settings().silence_seconds
     served = ChatDatabricks(
         **{
             "model": model.name,

@@ -21,7 +21,16 @@ HERE = Path(__file__).parent
 
 OF_THE_GRAPH = frozenset(
     {
-        *("model", "index", "min_score", "request_seconds", "model_seconds", "authorization", "tracing"),
+        *(
+            "model",
+            "index",
+            "min_score",
+            "request_seconds",
+            "silence_seconds",
+            "model_seconds",
+            "authorization",
+            "tracing",
+        ),
         *("max_steps", "max_tool_calls", "max_seconds", "max_output_tokens"),
     }
 )

@@ -18,6 +18,7 @@ from graph_agent.faults import describe
 from graph_agent.late import IMPORTING
 from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.serving.bearer import BearerGate
+from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
 from graph_agent.serving.identity import Identity, doubts, on_apps
 from graph_agent.serving.logs import log_uncaught
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from graph_agent.serving.service import Service
 
 logger = logging.getLogger(__name__)
+
+APPS_REPLY_SECONDS = 110.0
+"""For a reply that is not a stream; the proxy of Databricks Apps answers 504 after 120 s."""
 
 WARM_SECONDS = 40.0
 """How long `/ready` waits for imports and clients that the first run would wait for; ten seconds of it are imports."""
@@ -65,6 +69,7 @@ def create_app(
         nodes=nodes,
         pages_may_ask=not tokenless,
         app_name=environ.get("DATABRICKS_APP_NAME"),
+        reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
     )
 
     @asynccontextmanager
@@ -91,6 +96,7 @@ def create_app(
     )
     # For our own server, whose loop serves nothing else; in a host the loop and its threads are the host's.
     app.state.drain, app.state.nodes = endpoints.drain, nodes
+    app.state.connection_limits = ConnectionLimits.of(settings)
     return app
 
 

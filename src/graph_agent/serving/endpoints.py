@@ -16,6 +16,8 @@ from graph_agent.acting import acting_for
 from graph_agent.caller import Caller
 from graph_agent.errors import (
     AgentError,
+    BodyTooLarge,
+    BodyTooSlow,
     NoThreadFree,
     NotJson,
     NotReady,
@@ -68,6 +70,10 @@ NO_RESPONSE_STATUS = 499
 """What nginx logs when the client has left; nobody reads it."""
 
 
+LEAST_SECONDS = 1.0
+"""For a run, however long its request took to begin."""
+
+
 class Gate:
     """Opens when the graphs are loaded; requests that come earlier wait at it."""
 
@@ -115,15 +121,17 @@ class Endpoints:
         nodes: NodeThreads,
         pages_may_ask: bool,
         app_name: str | None = None,
+        reply_seconds: float | None = None,
     ) -> None:
         self._settings = settings
         self._pages_may_ask = pages_may_ask
         self._app_name = app_name
+        self._reply_seconds = reply_seconds
         self._identity = identity
         self._gate = gate
         self._nodes = nodes
         self._slots = RunSlots(settings.max_runs)
-        self._bodies = Bodies(most=settings.max_body_bytes)
+        self._bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
         self._runs: set[Run] = set()
         self._stopping = False
 
@@ -207,6 +215,7 @@ class Endpoints:
         self, request: Request, dialect: Dialect, caller: Caller
     ) -> "tuple[Run, Traced | None, Invocation]":
         """A run with a slot of its own, its trace, and what it is asked for."""
+        began = asyncio.get_running_loop().time()
         if not self._bodies.is_small(request):
             # A body that cannot be admitted is not read. A slow sender holds no run.
             self._slots.demand_free()
@@ -221,11 +230,18 @@ class Endpoints:
             try:
                 if invocation is None:
                     invocation = await parsed(partial(service.parse, body, dialect), request.receive)
-                run, traced = await service.open_run(invocation, caller=caller, dialect=dialect)
+                seconds = self._time_left(invocation, began)
+                run, traced = await service.open_run(invocation, caller=caller, dialect=dialect, seconds=seconds)
             except BaseException:
                 self._slots.free()
                 raise
         return run, traced, invocation
+
+    def _time_left(self, invocation: "Invocation", began: float) -> float | None:
+        """Seconds for a run whose answer comes whole, where whoever passes it on does not wait for ever."""
+        if self._reply_seconds is None or invocation.mode == "stream":
+            return None
+        return max(began + self._reply_seconds - asyncio.get_running_loop().time(), LEAST_SECONDS)
 
     def _ended(self, run: "Run") -> None:
         self._runs.discard(run)
@@ -299,6 +315,9 @@ def error_response(error: AgentError, *, request_id: str | None = None, ran: boo
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)
     headers = {"x-request-id": request_id or new_id("req"), **retry_headers(error, ran=ran)}
+    if isinstance(error, BodyTooLarge | BodyTooSlow):
+        # Else the rest of the body would be read, however long it takes.
+        headers["connection"] = "close"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(redact_value(error.body()), status_code=error.status, headers=headers)

@@ -1,11 +1,12 @@
 """What one caller may ask of the service: so many bytes, so many runs at once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from graph_agent.errors import BodyTooLarge, InvalidRequest, RunCancelled, TooManyRuns
+from graph_agent.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, RunCancelled, TooManyRuns
 
 RETRY_AFTER_SECONDS = 2
 
@@ -15,6 +16,9 @@ MOST_PARSED_HERE = 4096
 AT_ONCE = 16
 """Of the largest bodies that are held in memory before they are runs: 128 MB with the default of 8 MB."""
 
+BYTES_A_SECOND = 65_536
+"""Of a body: what came lengthens the time for the rest."""
+
 MOST_DIGITS = 18
 """Of a `Content-Length`; nothing has as many bytes."""
 
@@ -22,8 +26,9 @@ MOST_DIGITS = 18
 class Bodies:
     """Request bodies on their way in: each of at most `most` bytes, all of them together of `AT_ONCE` times that."""
 
-    def __init__(self, *, most: int) -> None:
+    def __init__(self, *, most: int, seconds: float) -> None:
         self._most = most
+        self._seconds = seconds
         self._held = 0
 
     def is_small(self, request: Request) -> bool:
@@ -37,6 +42,7 @@ class Bodies:
 
         Raises:
             BodyTooLarge: by its `Content-Length`, or once that many bytes have come.
+            BodyTooSlow: it took longer than `seconds`, and a second more for each 64 KiB that came.
             InvalidRequest: `Content-Length` is not a number.
             RunCancelled: the caller left while sending.
             TooManyRuns: too much is held for others already.
@@ -44,13 +50,22 @@ class Bodies:
         self._check_length(request.headers.get("content-length"))
         body = bytearray()
         try:
-            async for chunk in request.stream():
-                self._hold(body, chunk)
+            await self._fill(body, request)
             yield bytes(body)
         except ClientDisconnect:
             raise RunCancelled("the caller left while sending") from None
         finally:
             self._held -= len(body)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        ends = asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(ends) as limit:
+                async for chunk in request.stream():
+                    self._hold(body, chunk)
+                    limit.reschedule(ends + len(body) / BYTES_A_SECOND)
+        except TimeoutError:
+            raise BodyTooSlow(f"the body did not come within {self._seconds:g} s; send it again, faster") from None
 
     def _check_length(self, declared: str | None) -> None:
         if declared is not None and not declared.isdecimal():

@@ -1,11 +1,13 @@
 """Logs that say where and of what type an exception was, never what it said: a stranger's message may hold a token."""
 
 import asyncio
+import errno
 import logging
 import logging.config
 import os
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,9 +127,23 @@ def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, An
     }
 
 
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Reasons why a connection cannot be opened. asyncio tells each, thousands of times in a second."""
+
+SECONDS_BETWEEN = 10.0
+"""Two lines about them."""
+
+_told_at = float("-inf")
+
+
 def log_uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An event loop's exception handler: a task nobody waited for has failed."""
+    global _told_at
     error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+        if time.monotonic() - _told_at < SECONDS_BETWEEN:
+            return
+        _told_at = time.monotonic()
     _log(str(context.get("message")), error)
 
 

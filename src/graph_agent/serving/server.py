@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from graph_agent.errors import AgentError
 from graph_agent.faults import describe
 from graph_agent.serving.app import create_app
+from graph_agent.serving.connection import Connection, raise_descriptors
 from graph_agent.serving.logs import configure_logging
 from graph_agent.settings import Settings
 from graph_agent.threads import GraphLoop
@@ -29,6 +31,13 @@ CLOSE_SECONDS = 3
 """For connections to close after that."""
 
 
+DESCRIPTORS = 8192
+"""Files and connections this process asks to be allowed to open."""
+
+BACKLOG = 512
+"""Connections that may wait to be accepted. asyncio tries as many at once, also where none can be opened any more."""
+
+
 class Server(uvicorn.Server):
     """Ends open streams with a terminal event before it closes their connections, and waits for no thread."""
 
@@ -38,6 +47,8 @@ class Server(uvicorn.Server):
         """Serve until told to stop. The loop is left as it is: closing it would wait for synchronous nodes."""
         self.loop = GraphLoop()
         self.loop.set_default_executor(self._app.state.nodes)
+        limits = self._app.state.connection_limits
+        self.config.http_protocol_class = partial(Connection, limits=limits)  # type: ignore[assignment]
         asyncio.set_event_loop(self.loop)
         serving = self.loop.create_task(self.serve(sockets))
         while True:
@@ -99,6 +110,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
         failures.append(error)
         server.should_exit = True
 
+    raise_descriptors(DESCRIPTORS)
     # What is imported stays: else each full round of the collector walks over it, half a second during which nobody
     # gets an answer.
     # With reload on, a broken graph is something to mend while the service runs.
@@ -110,6 +122,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
             port=settings.port,
             log_config=None,
             access_log=False,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             server_header=False,
         )

@@ -1,6 +1,6 @@
 """What the endpoints need once everything heavy is imported."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graph_agent.caller import Caller
@@ -46,9 +46,9 @@ class Service:
         return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)
 
     async def open_run(
-        self, invocation: Invocation, *, caller: Caller, dialect: Dialect
+        self, invocation: Invocation, *, caller: Caller, dialect: Dialect, seconds: float | None = None
     ) -> "tuple[Run, Traced | None]":
-        """A run ready to start, and what records it.
+        """A run ready to start, and what records it. It may take `seconds`, where those are less than its budget.
 
         Raises:
             AgentError: before the first byte.
@@ -56,11 +56,12 @@ class Service:
         name = invocation.graph or self.catalog.default
         graph = await self.catalog.get(name)
         recorder = None if self.tracer is None else self.tracer.open(invocation=invocation, caller=caller, graph=name)
+        budgets = self.settings.budgets
         run = Run(
             graph=graph,
             invocation=invocation,
             caller=caller,
-            budgets=self.settings.budgets,
+            budgets=budgets if seconds is None else replace(budgets, seconds=min(seconds, budgets.seconds)),
             dialect=dialect,
             model_name=name,
             recorder=recorder,

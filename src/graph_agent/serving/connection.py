@@ -1,0 +1,166 @@
+"""One client's connection, within limits of time and number: a client that does not send or read on is cut."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from graph_agent.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SEND_BUFFER = 131_072
+"""Bytes that the kernel may hold for a client (Linux takes twice as many); else it would hold megabytes, and a client
+that reads nothing would be noticed late."""
+
+WARN_SECONDS = 10.0
+"""Between two lines about refused connections."""
+
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 2\r\nx-should-retry: true\r\n"
+    b"content-length: 0\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What a client may take."""
+
+    most: int
+    """Connections at once."""
+
+    read_seconds: float
+    """From a request's first byte to the end of its headers, and from an answer to the end of a request that came too
+    late for it."""
+
+    write_seconds: float
+    """How long a client may take nothing while more waits for it."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ConnectionLimits":
+        """Those of the settings; half of the file descriptors are left for everything else."""
+        return cls(
+            most=min(settings.max_connections, _descriptors() // 2),
+            read_seconds=settings.read_seconds,
+            write_seconds=settings.write_seconds,
+        )
+
+
+class Connection(H11Protocol):
+    """uvicorn's, with limits. Bodies are timed where they are read (`limits.read_body`)."""
+
+    _refused_at = float("-inf")
+
+    def __init__(self, *args: Any, limits: ConnectionLimits, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._limits = limits
+        self._sending: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+        self._untaken = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As the base class; one connection too many is told so and closed."""
+        super().connection_made(transport)
+        # Whatever the kernel does not take at once is a client's that does not read: it is watched from then on.
+        transport.set_write_buffer_limits(high=0)
+        peer = transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, AttributeError):
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if len(self.connections) > self._limits.most:
+            self._refuse()
+        else:
+            self._await_request()
+
+    def data_received(self, data: bytes) -> None:
+        """As the base class."""
+        if self.transport.is_closing():
+            return
+        before = self.cycle
+        if self._sending is None and (before is None or before.response_complete):
+            self._await_request()
+        super().data_received(data)
+        if self.cycle is not before:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As the base class."""
+        self._stop_waiting()
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take what it was sent: from now on it is watched."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It has taken all of it."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def _await_request(self) -> None:
+        self._sending = self.loop.call_later(self._limits.read_seconds, self._cut_sender)
+
+    def _stop_waiting(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+
+    def _cut_sender(self) -> None:
+        self._sending = None
+        if not self.transport.is_closing():
+            if self.cycle is None:
+                self.transport.write(TOO_SLOW)
+            self.transport.close()
+
+    def _watch(self) -> None:
+        self._untaken = self.transport.get_write_buffer_size()
+        self._taking = self.loop.call_later(self._limits.write_seconds, self._look)
+
+    def _stop_watching(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
+    def _look(self) -> None:
+        if self.transport.get_write_buffer_size() < self._untaken:
+            self._watch()
+            return
+        logger.warning("a client took nothing for %g s and was cut off", self._limits.write_seconds)
+        # Not closed, which would wait for the client to take the rest.
+        self.transport.abort()
+
+    def _refuse(self) -> None:
+        now = time.monotonic()
+        if now - Connection._refused_at > WARN_SECONDS:
+            Connection._refused_at = now
+            logger.warning("%d connections are open; further ones are refused", self._limits.most)
+        self.transport.write(TOO_MANY)
+        self.transport.close()
+
+
+def raise_descriptors(wanted: int) -> None:
+    """Let this process open so many files and connections, as far as the system allows."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _descriptors() -> int:
+    with contextlib.suppress(ImportError):
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            return soft
+    return 1 << 20

@@ -1,0 +1,167 @@
+"""A client that does not send or read on is cut, and costs nobody else anything."""
+
+import asyncio
+import errno
+import logging
+import re
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+from tests.serving.conftest import GRAPHS, Service, settled
+
+from graph_agent.serving import logs
+
+pytestmark = pytest.mark.anyio
+
+UNRULY = GRAPHS.parent / "unruly" / "langgraph.json"
+HOST = b"Host: localhost\r\nContent-Type: application/json\r\n"
+
+
+def post(body: bytes, *, length: int | None = None, address: bytes = b"/responses") -> bytes:
+    """A request as it goes over the wire."""
+    head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
+    return head % (address, HOST, len(body) if length is None else length) + body
+
+
+async def connected(service: Service) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection with as small a window as there is, on which nothing is read ahead."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    where = urlsplit(service.url)
+    client.connect((where.hostname, where.port))
+    return await asyncio.open_connection(sock=client, limit=1024)
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """What can still be read, to the end of the connection."""
+    found = b""
+    try:
+        while chunk := await reader.read(65_536):
+            found += chunk
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("stream", [b"true", b"false"], ids=["stream", "reply"])
+async def test_a_reader_that_takes_nothing_is_cut_and_its_connection_closed(
+    serve: Callable[..., Any], stream: bytes
+) -> None:
+    # The answer of a plain reply is one text of two megabytes, so that no buffer on the way holds it.
+    body = b'{"model": "large", "input": "Much.", "stream": %b}' % stream
+    with serve(config=UNRULY, max_runs=1, write_seconds=0.5) as service:
+        before = service.tasks()
+        reader, writer = await connected(service)
+        with anyio.fail_after(20):
+            writer.write(post(body))
+            await reader.readuntil(b"\r\n")
+            # The test's own log tells nobody when a line is written.
+            while not [line for line in service.log if "took nothing for 0.5 s and was cut off" in line]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            await settled(service, before)
+            async with service.client() as client:
+                assert (await client.post("/responses", json={"model": "calm", "input": "Hi"})).status_code == 200
+            seen = await rest(reader)
+        writer.close()
+    assert b"[DONE]" not in seen
+    assert len(seen) < 2_000_000
+
+
+async def test_a_reader_that_takes_a_little_now_and_then_gets_all_of_it(serve: Callable[..., Any]) -> None:
+    body = b'{"model": "large", "input": "Much.", "stream": false}'
+    with serve(config=UNRULY, write_seconds=1.0) as service:
+        reader, writer = await connected(service)
+        with anyio.fail_after(60):
+            writer.write(post(body))
+            began, seen = time.monotonic(), b""
+            while time.monotonic() - began < 2.5:
+                seen += await reader.readexactly(30_000)
+                await asyncio.sleep(0.1)
+            length = int(re.findall(rb"content-length: (\d+)", seen)[0])
+            head = seen.index(b"\r\n\r\n") + 4
+            seen += await reader.readexactly(length + head - len(seen))
+        writer.close()
+    assert seen.endswith(b"}")
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"),
+    [
+        (b"", b"HTTP/1.1 408"),
+        (b"GET /health HTT", b"HTTP/1.1 408"),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"HTTP/1.1 408"),
+        (post(b'{"model": "calm", "input": "', length=5000), b"HTTP/1.1 408"),
+        (post(b"{", length=5000, address=b"/nowhere"), b"HTTP/1.1 404"),
+    ],
+    ids=["nothing", "line", "headers", "body", "body-nobody-wants"],
+)
+async def test_a_request_that_trickles_in_is_cut(serve: Callable[..., Any], begun: bytes, status: bytes) -> None:
+    with serve(config=UNRULY, read_seconds=0.6) as service:
+        before = service.tasks()
+        reader, writer = await connected(service)
+
+        async def trickle() -> None:
+            while begun:
+                writer.write(b"x")
+                await asyncio.sleep(0.05)
+
+        with anyio.fail_after(15):
+            writer.write(begun)
+            trickling = asyncio.create_task(trickle())
+            seen = await rest(reader)
+            trickling.cancel()
+            await settled(service, before)
+        writer.close()
+    assert seen.startswith(status)
+
+
+async def test_a_large_body_that_keeps_coming_has_the_time_it_takes(serve: Callable[..., Any]) -> None:
+    text = b'{"model": "calm", "input": "%b"}' % (b"x" * 400_000)
+    with serve(config=UNRULY, read_seconds=0.5) as service:
+        reader, writer = await connected(service)
+        with anyio.fail_after(20):
+            whole = post(text)
+            for start in range(0, len(whole), 80_000):
+                writer.write(whole[start : start + 80_000])
+                await asyncio.sleep(0.2)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_connection_too_many_is_told_so_and_closed(serve: Callable[..., Any]) -> None:
+    with serve(config=UNRULY, max_connections=3) as service:
+        others = [await connected(service) for _ in range(3)]
+        for reader, writer in others:
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        with anyio.fail_after(10):
+            reader, writer = await connected(service)
+            assert (await rest(reader)).startswith(b"HTTP/1.1 503")
+            writer.close()
+            for _, other in others:
+                other.close()
+            async with service.client() as client:
+                while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+    assert len([line for line in service.log if "3 connections are open" in line]) <= 1
+
+
+def test_a_process_out_of_file_descriptors_says_so_once_and_not_thousands_of_times(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_told_at", float("-inf"))
+    loop = asyncio.new_event_loop()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(5000):
+            full = OSError(errno.EMFILE, "Too many open files")
+            logs.log_uncaught(loop, {"message": "socket.accept() out of system resource", "exception": full})
+        logs.log_uncaught(loop, {"message": "Task exception was never retrieved", "exception": ValueError()})
+    loop.close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith("socket.accept() out of system resource: OSError")
