@@ -16,7 +16,6 @@ from graph_agent.acting import acting_for
 from graph_agent.caller import Caller
 from graph_agent.errors import (
     AgentError,
-    BodyTooLarge,
     BodyTooSlow,
     NoThreadFree,
     NotJson,
@@ -315,7 +314,7 @@ def error_response(error: AgentError, *, request_id: str | None = None, ran: boo
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)
     headers = {"x-request-id": request_id or new_id("req"), **retry_headers(error, ran=ran)}
-    if isinstance(error, BodyTooLarge | BodyTooSlow):
+    if isinstance(error, BodyTooSlow):
         # Else the rest of the body would be read, however long it takes.
         headers["connection"] = "close"
     if isinstance(error, Unauthenticated):
