@@ -14,6 +14,8 @@ from graph_agent.packaging.command import add_log_model
 from graph_agent.settings import Settings
 from graph_agent.stopping import INTERRUPTED, keep_watch, leave
 
+MOST_WORKERS = 64
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status. Ends the process itself after commands that serve."""
@@ -44,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve the graphs of langgraph.json; starts no workspace")
     _service_options(serve)
-    serve.add_argument("--workers", type=int, default=1, metavar="N", help="processes that share the port")
+    serve.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port")
     serve.set_defaults(run=_serve)
 
     dev = commands.add_parser("dev", help="local workspace and service, reloading edited graphs")
@@ -123,6 +125,12 @@ def _port(text: str) -> int:
     if text.isdecimal() and 0 < int(text) < 65536:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) <= MOST_WORKERS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give one from 1 to {MOST_WORKERS}")
 
 
 def _service_options(parser: argparse.ArgumentParser) -> None:
