@@ -356,6 +356,14 @@ async def test_a_reply_in_one_piece_has_nothing_that_a_guard_rewrote(
     assert await streamed(graph, dialect=dialect) == [*said, ("I cannot say.", "final_answer")]
 
 
+@pytest.mark.parametrize("guarded", [replaced, removed, rewritten_in_the_node])
+async def test_so_it_is_where_the_guarded_agent_is_a_subgraph(guarded: Any) -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node("team", guarded(alone("swordfish")))
+    builder.add_edge(START, "team")
+    assert await replied(builder.compile()) == [("I cannot say.", "final_answer")]
+
+
 async def test_commentary_before_calls_stays_in_a_reply_also_where_it_left_the_state() -> None:
     @tool
     def look() -> str:

@@ -91,12 +91,18 @@ def _texts(parts: list[Any]) -> Iterator[tuple[Any, str]]:
 
 
 def annotations_of(message: BaseMessage) -> list[dict[str, Any]]:
-    """The citations in text blocks as Responses `url_citation`s; offsets count from the start of `text_of(content)`."""
+    """The citations in text blocks as Responses `url_citation`s.
+
+    Offsets count from the start of `text_of(content)`, without blocks that their provider declares to be commentary.
+    """
     if isinstance(message.content, str):
         return []
     found: list[dict[str, Any]] = []
     offset = 0
     for block in message.content:
+        if isinstance(block, dict) and block.get("phase") == "commentary":
+            # An item of its own on the wire.
+            continue
         length = len(_visible(block))
         if isinstance(block, dict) and block.get("type") in TEXT_TYPES:
             found += _citations(block.get("annotations") or (), offset, length)

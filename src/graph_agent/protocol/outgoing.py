@@ -14,7 +14,7 @@ What is public:
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
 from graph_agent.errors import AgentError, ApprovalsNotServed
 from graph_agent.protocol import events
@@ -202,9 +202,11 @@ class Translator:
         for message in messages:
             if not ns and message.id is not None:
                 self._in_state.add(message.id)
-            if self._is_repeated(message):
+            if not isinstance(message, RemoveMessage) and self._is_repeated(message):
                 continue
             match message:
+                case RemoveMessage():
+                    self._speech.took_back(message.id)
                 case ToolMessage():
                     yield from self._calls.answered(message, ns)
                 case AIMessage(tool_calls=[_, *_]):

@@ -118,6 +118,12 @@ class Speech:
             self._rewritten(message, said)
             self._hold(message)
 
+    def took_back(self, message_id: str | None) -> None:
+        """A node removed this message: it was no answer."""
+        for text in [*self._closed, *self._open.values()]:
+            if text.message_id == message_id and not text.is_aside:
+                text.retracted = True
+
     def requested_tools(self, message: AIMessage) -> Iterator[Event]:
         """A node returned this message with tool calls: what it says is commentary."""
         yield from self._thoughts.close()
@@ -181,7 +187,8 @@ class Speech:
         if answer is not None:
             self._decide(answer)
         yield from self._thoughts.close_all()
-        self._retract(removed)
+        for message_id in removed:
+            self.took_back(message_id)
         chosen = self._answer
         if chosen is None and self._held is None:
             chosen = self._last_text()
@@ -235,11 +242,6 @@ class Speech:
             self._answer, self._held = text, None
         else:
             self._hold(answer)
-
-    def _retract(self, removed: Set[str]) -> None:
-        for text in [*self._closed, *self._open.values()]:
-            if not text.is_aside and text.message_id in removed:
-                text.retracted = True
 
     def _ending(self, chosen: Wording | None) -> Ending | None:
         message = self._held or (chosen.message if chosen is not None else None)

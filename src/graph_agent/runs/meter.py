@@ -12,6 +12,8 @@ from graph_agent.protocol.events import Usage
 class Spent(Tally):
     """Tokens of one model call."""
 
+    wrapped: bool = False
+    """Another model's call wraps it, and reports what it was told."""
     chunks: int = 0
     spoke: bool = False
     ended: bool = False
@@ -49,38 +51,37 @@ class Meter:
 
     def began(self, run_id: UUID, outer: UUID | None) -> None:
         """A model call begins; `outer` is the call of the model that wraps it."""
-        call = self._calls[run_id] = Spent()
         wrapper = self._calls.get(outer) if outer is not None else None
+        call = self._calls[run_id] = Spent(wrapped=wrapper is not None)
         (self._outer if wrapper is None else wrapper.within).append(call)
 
-    def __contains__(self, run_id: object) -> bool:
-        return run_id in self._calls
+    def call(self, run_id: UUID) -> Spent | None:
+        """The model call of that run."""
+        return self._calls.get(run_id)
 
     def is_silent(self, run_id: UUID) -> bool:
         """Whether that call goes on, and nothing of it was heard."""
         call = self._calls.get(run_id)
         return call is not None and not call.ended and not call.spoke
 
-    def heard(self, run_id: UUID, usage: Any, *, chunks: int, wrapped: bool) -> None:
-        """A chunk of its message."""
-        call = self._calls[run_id]
+    def heard(self, call: Spent, usage: Any, *, chunks: int) -> None:
+        """A chunk of its message. Once per token: one look-up of a run's id less is worth having."""
         before = call.written
         call.spoke = True
         call.chunks += chunks
         if usage:
             call.add(usage)
-        if not wrapped:
+        if not call.wrapped:
             self.written += call.written - before
 
-    def ended(self, run_id: UUID, usages: list[Any], *, wrapped: bool) -> None:
+    def ended(self, call: Spent, usages: list[Any]) -> None:
         """It is over; `usages` are those of its whole messages, where none came on the way."""
-        call = self._calls[run_id]
         before = call.written
         if not call:
             for usage in usages:
                 call.add(usage)
         call.ended = True
-        if not wrapped:
+        if not call.wrapped:
             self.written += call.written - before
 
     @property

@@ -204,14 +204,13 @@ class RunWatch(ToolFaults, Allowance):
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         self._check()
-        if run_id not in self._meter or not isinstance(chunk, ChatGenerationChunk):
+        call = self._meter.call(run_id)
+        if call is None or not isinstance(chunk, ChatGenerationChunk):
             return
         message: Any = chunk.message
         calls = getattr(message, "tool_call_chunks", None)
         says = bool(message.content or calls)
-        self._meter.heard(
-            run_id, getattr(message, "usage_metadata", None), chunks=says, wrapped=run_id in self._wrapped
-        )
+        self._meter.heard(call, getattr(message, "usage_metadata", None), chunks=says)
         if calls:
             self._unfit.heard(run_id, calls)
         # Not on the closing chunk: it only reports what is written already, and may be the answer's last.
@@ -219,12 +218,13 @@ class RunWatch(ToolFaults, Allowance):
             self._spend("output_tokens")
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        if run_id not in self._meter:
+        call = self._meter.call(run_id)
+        if call is None:
             return
         self._spoke(run_id)
         messages = [generation.message for generation in _generations(response)]
         usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
-        self._meter.ended(run_id, usages, wrapped=run_id in self._wrapped)
+        self._meter.ended(call, usages)
         for message in messages:
             self._unfit.ended(run_id, message, mend=run_id not in self._structured)
             ending = ending_of(message.response_metadata)
@@ -234,15 +234,16 @@ class RunWatch(ToolFaults, Allowance):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._spoke(run_id)
         self.model_error = error
-        if run_id in self._meter and not isinstance(error, RunCancelled | CancelledError):
-            self._meter.ended(run_id, [], wrapped=run_id in self._wrapped)
+        call = self._meter.call(run_id)
+        if call is not None and not isinstance(error, RunCancelled | CancelledError):
+            self._meter.ended(call, [])
 
     def _wrapper(self, parent_run_id: UUID | None) -> UUID | None:
         """The model call within which another begins: its parent, or one under way where it was not told of that.
 
         One that was heard already is no wrapper of what begins now: its reader is calling another model.
         """
-        if parent_run_id is not None and parent_run_id in self._meter:
+        if parent_run_id is not None and self._meter.call(parent_run_id) is not None:
             return parent_run_id
         speaking = _speaking.get()
         return speaking if speaking is not None and self._meter.is_silent(speaking) else None
