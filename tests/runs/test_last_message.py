@@ -12,6 +12,7 @@ from langchain.agents.middleware import after_model, wrap_model_call
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     AnyMessage,
     ChatMessage,
     HumanMessage,
@@ -354,6 +355,12 @@ async def test_a_reply_in_one_piece_has_nothing_that_a_guard_rewrote(
     assert await replied(graph, dialect=dialect) == [("I cannot say.", "final_answer")]
     said = [("swordfish", "commentary")] if model is alone else []
     assert await streamed(graph, dialect=dialect) == [*said, ("I cannot say.", "final_answer")]
+
+
+@pytest.mark.parametrize("guarded", [replaced, removed, rewritten_in_the_node])
+async def test_so_it_is_where_the_id_of_the_message_came_late(guarded: Any) -> None:
+    model = says(["sword", AIMessageChunk("fish", id="resp_1")])
+    assert await replied(guarded(model)) == [("I cannot say.", "final_answer")]
 
 
 @pytest.mark.parametrize("guarded", [replaced, removed, rewritten_in_the_node])

@@ -83,12 +83,14 @@ class Speech:
             text = None
         if text is None:
             text = yield from self._begin(run, message_id, phase)
+        elif message_id not in text.ids:
+            text.ids.add(message_id)
         yield from text.write(delta, kind)
 
     def _begin(self, run: str, message_id: str | None, phase: Phase | None = None) -> Generator[Event, None, Wording]:
         yield from self._thoughts.close(run)
         yield from self._close_ended()
-        text = self._open[run] = Wording(self._output.open(), message_id, phase)
+        text = self._open[run] = Wording(self._output.open(), {message_id}, phase)
         yield text.open()
         return text
 
@@ -121,7 +123,7 @@ class Speech:
     def took_back(self, message_id: str | None) -> None:
         """A node removed this message: it was no answer."""
         for text in [*self._closed, *self._open.values()]:
-            if text.message_id == message_id and not text.is_aside:
+            if text.is_of(message_id) and not text.is_aside:
                 text.retracted = True
 
     def requested_tools(self, message: AIMessage) -> Iterator[Event]:
@@ -140,7 +142,7 @@ class Speech:
     def _run_of(self, message: AIMessage, said: str) -> str | None:
         """The open text that is this message: by its id, or by what it says where a node returns a message anew."""
         for run, text in self._open.items():
-            if text.message_id is not None and text.message_id == message.id:
+            if text.is_of(message.id):
                 return run
         same = (run for run, text in self._open.items() if text.written.strip() == said.strip())
         return next(same, None)
@@ -150,7 +152,7 @@ class Speech:
         same = [text for text in self._closed if text.written.strip() == said.strip() and not text.is_aside]
         if not said.strip() or not same:
             return None
-        return next((text for text in same if text.message_id and text.message_id == message.id), same[-1])
+        return next((text for text in same if text.is_of(message.id)), same[-1])
 
     def _confirm(self, run: str, message: AIMessage, said: str) -> Iterator[Event]:
         text = self._open[run]
@@ -168,7 +170,7 @@ class Speech:
 
     def _rewritten(self, message: AIMessage, said: str) -> None:
         for text in self._closed:
-            if text.message_id is not None and text.message_id == message.id and not text.is_aside:
+            if text.is_of(message.id) and not text.is_aside:
                 text.retracted = text.written.strip() != said.strip()
 
     def _hold(self, message: AIMessage) -> None:

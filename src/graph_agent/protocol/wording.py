@@ -32,7 +32,8 @@ class Wording:
     """A message item. Open until `close`; afterwards it is what was said."""
 
     index: int
-    message_id: str | None = None
+    ids: set[str | None] = field(default_factory=set)
+    """Of the message, as its chunks have it: a provider may tell it late."""
     declared: Phase | None = None
     """What its provider says it is."""
     phase: Phase | None = None
@@ -61,6 +62,12 @@ class Wording:
         """All the reader was shown."""
         parts = "".join(part.get("text") or part.get("refusal") or "" for part in self._parts)
         return parts + ("".join(self._part.shown) if self._part else "")
+
+    def is_of(self, message_id: str | None) -> bool:
+        """Whether it is the text of that message."""
+        if message_id is None:
+            return False
+        return message_id in self.ids or (self.message is not None and message_id == self.message.id)
 
     @property
     def is_aside(self) -> bool:
