@@ -14,6 +14,7 @@ import httpx
 from graph_agent.children import Child
 from graph_agent.errors import AgentError, NotReady, UnknownGraph
 from graph_agent.event_stream import data_in, read_lines
+from graph_agent.printable import printable
 from graph_agent.settings import PREFIX, Settings
 
 START_SECONDS = 3600
@@ -146,7 +147,7 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
                 return 1
             if response.status_code != 200:
                 response.read()
-                print(f"{response.status_code}: {_message(response)}", file=sys.stderr)
+                print(f"{response.status_code}: {printable(_message(response))}", file=sys.stderr)
                 return 1
             for line in read_lines(response.iter_bytes()):
                 if (data := data_in(line)) is not None and data.startswith("{"):
@@ -195,7 +196,7 @@ class Printer:
     def _item(self, item: Mapping[str, Any]) -> None:
         match item["type"]:
             case "function_call":
-                self._write(f"  > {item['name']} {_short(item['arguments'])}\n")
+                self._write(f"  > {_short(item['name'])} {_short(item['arguments'])}\n")
             case "function_call_output":
                 self._write(f"    {_short(item['output'])}\n")
             case "message":
@@ -205,7 +206,7 @@ class Printer:
         sources = (response.get("custom_outputs") or {}).get("sources") or []
         for source in sources:
             if source.get("cited"):
-                self._write(f"  [{source['number']}] {source['title']} ({source['doc_uri']})\n")
+                self._write(f"  [{source['number']}] {_short(source['title'])} ({_short(source['doc_uri'])})\n")
         seconds = time.monotonic() - self._began
         first = f"first word {self._first - self._began:.1f} s, " if self._first else ""
         usage = response.get("usage") or {}
@@ -213,7 +214,7 @@ class Printer:
         self._write(f"  {first}all {seconds:.1f} s{tokens}\n")
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
+        self._out.write(printable(text))
         self._out.flush()
 
 

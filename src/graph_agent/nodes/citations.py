@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -17,6 +18,7 @@ from graph_agent.models import stream_of
 
 MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+")
+_LIKE_A_MARKER = re.compile(r"(?<![\w\])])\[(\s{0,4}\d{1,6}(?:\s{0,4},\s{0,4}\d{1,6}){0,20}\s{0,4})\]")
 _UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,16})?$")
 _WORD = re.compile(r"[A-Za-z0-9_]{3,}")
 
@@ -110,24 +112,57 @@ class CheckedCitations(BaseChatModel):
         raise NotImplementedError("the planner is asynchronous: run the graph with `ainvoke` or `astream`")
 
 
-def cite(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """LangChain `citation` annotations for every marker in `text`; offsets are in characters.
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """One passage cited at one place; offsets are in characters."""
+
+    source: Source
+    start: int
+    end: int
+
+    def annotation(self) -> dict[str, Any]:
+        """As LangChain writes a citation."""
+        return {
+            "type": "citation",
+            "url": self.source.doc_uri,
+            "title": self.source.title,
+            "start_index": self.start,
+            "end_index": self.end,
+        }
+
+
+def citations_in(text: str, sources: Sequence[Source]) -> list[Citation]:
+    """What `text` cites: a passage for every marker.
 
     An answer without any marker is credited to the passage that holds most of its words, at its end.
     """
     by_number = {source.number: source for source in sources}
-    annotations = [
-        _citation(by_number[int(number)], match.start() + match[0].index("["), match.end())
+    found = [
+        Citation(by_number[int(number)], match.start() + match[0].index("["), match.end())
         for match in MARKER.finditer(text)
         for number in _NUMBER.findall(match[1])
         if int(number) in by_number
     ]
-    if annotations or not text:
-        return annotations
+    if found or not text:
+        return found
     best = max(sources, key=lambda source: support(text, source), default=None)
     if best is None or support(text, best) < SUPPORT:
         return []
-    return [_citation(best, len(text), len(text))]
+    return [Citation(best, len(text), len(text))]
+
+
+def cite(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """The citations in `text` as LangChain's annotations."""
+    return [citation.annotation() for citation in citations_in(text, sources)]
+
+
+def without_markers(passage: str) -> str:
+    """The passage with what reads like a citation, such as `[2]`, in round brackets.
+
+    A passage is data: in a list of passages a line of it that begins with `[2]` would be read as passage 2. An index
+    such as `a[2]` stays.
+    """
+    return _LIKE_A_MARKER.sub(r"(\1)", passage)
 
 
 def support(text: str, source: Source) -> float:
@@ -138,13 +173,3 @@ def support(text: str, source: Source) -> float:
 
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
-
-
-def _citation(source: Source, start: int, end: int) -> dict[str, Any]:
-    return {
-        "type": "citation",
-        "url": source.doc_uri,
-        "title": source.title,
-        "start_index": start,
-        "end_index": end,
-    }

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from graph_agent.allowance import with_own_ids
 from graph_agent.contract import AgentState, Source
 from graph_agent.nodes.answerable import answerable
-from graph_agent.nodes.citations import CheckedCitations, cite
+from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_sources import Listed, available
 
@@ -139,8 +139,9 @@ def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
 def answered(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
     """The update of a node whose message `said` is the answer: annotations for what it cites, and the sources."""
     text = said.text
-    annotations = cite(text, sources) if cites else []
-    cited = {annotation["url"] for annotation in annotations}
+    citations = citations_in(text, sources) if cites else []
+    annotations = [citation.annotation() for citation in citations]
+    cited = {citation.source.number for citation in citations}
     listed = [
         {
             "number": source.number,
@@ -148,7 +149,7 @@ def answered(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict
             "chunk_id": source.chunk_id,
             "title": source.title,
             "score": source.score,
-            "cited": source.doc_uri in cited,
+            "cited": source.number in cited,
         }
         for source in sources
     ]

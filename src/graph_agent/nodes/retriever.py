@@ -1,9 +1,10 @@
 """The retriever: runs the searches the planner asked for, all at once, and keeps what they found."""
 
+import itertools
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
@@ -16,7 +17,9 @@ from graph_agent.allowance import NotRun, refused
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
 from graph_agent.faults import describe
+from graph_agent.links import as_link
 from graph_agent.nodes.at_once import at_once
+from graph_agent.nodes.citations import without_markers
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
@@ -88,7 +91,7 @@ def make_retriever(
             raise failures[0]
         sources = list(state.get("sources") or [])
         before = len(sources)
-        first = 1 + max([source.number for source in sources] + _numbers(state["messages"]), default=0)
+        free = _free({source.number for source in sources}.union(_numbers(state["messages"])))
         messages = []
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
@@ -97,7 +100,7 @@ def make_retriever(
                 messages.append(_failed(call, searched.name, result))
                 continue
             result = [(document, score) for document, score in result if score is None or score >= min_score]
-            shown = _take(result, sources, first=first - before)
+            shown = _take(result, sources, free)
             marks = {PASSAGES: len(shown)}
             messages.append(
                 ToolMessage(_listing(shown), tool_call_id=call["id"], name=searched.name, additional_kwargs=marks)
@@ -117,7 +120,7 @@ async def _search(
     started = time.time_ns()
     try:
         found = [
-            (document_without_secrets(columns.read(document)), score)
+            (await document_without_secrets(columns.read(document)), score)
             for document, score in await _found(search, query, filters)
         ]
     except (RetrievalFailed, ToolException) as error:
@@ -149,8 +152,13 @@ async def _found(search: Search, query: str, filters: Any) -> Found:
     return await search.search(query, filters)
 
 
-def _take(found: Found, sources: list[Source], *, first: int) -> list[Source]:
-    """Append what is new to `sources`; a passage found before keeps its number."""
+def _free(taken: Set[int]) -> Iterator[int]:
+    """Numbers for passages, the smallest first: one great number somewhere must not make all later ones great."""
+    return (number for number in itertools.count(1) if number not in taken)
+
+
+def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Source]:
+    """Append what is new to `sources`, numbered from `free`; a passage found before keeps its number."""
     by_chunk = {source.chunk_id: source for source in sources}
     shown = []
     for document, score in found:
@@ -159,8 +167,8 @@ def _take(found: Found, sources: list[Source], *, first: int) -> list[Source]:
         if source is None:
             uri = str(document.metadata.get("doc_uri") or chunk_id)
             source = Source(
-                number=first + len(sources),
-                doc_uri=uri,
+                number=next(free),
+                doc_uri=as_link(uri),
                 chunk_id=chunk_id,
                 title=str(document.metadata.get("title") or uri),
                 text=document.page_content,
@@ -173,7 +181,7 @@ def _take(found: Found, sources: list[Source], *, first: int) -> list[Source]:
 
 
 def _listing(shown: Sequence[Source]) -> str:
-    return "\n\n".join(f"[{source.number}] {source.text}" for source in shown) or EMPTY_SEARCH
+    return "\n\n".join(f"[{source.number}] {without_markers(source.text)}" for source in shown) or EMPTY_SEARCH
 
 
 def _numbers(messages: Sequence[BaseMessage]) -> list[int]:

@@ -5,15 +5,16 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.messages import ToolMessage
 
-from graph_agent.redaction import redact, redact_value
+from graph_agent.redaction import redact_gently, redact_value_gently
 
 
-def without_secrets(message: ToolMessage) -> ToolMessage:
-    """The message itself where it holds none, else one with markers in their place, its artifact included."""
+async def without_secrets(message: ToolMessage) -> ToolMessage:
+    """The message itself where it holds none, else one with markers in their place, its artifact included. Others work
+    meanwhile where it is long."""
     changed = {
-        "content": redact_value(message.content),
-        "artifact": _artifact(message.artifact),
-        "additional_kwargs": redact_value(message.additional_kwargs),
+        "content": await redact_value_gently(message.content),
+        "artifact": await _artifact(message.artifact),
+        "additional_kwargs": await redact_value_gently(message.additional_kwargs),
     }
     changed = {name: value for name, value in changed.items() if _differs(value, getattr(message, name))}
     return message.model_copy(update=changed) if changed else message
@@ -24,20 +25,20 @@ def _differs(value: Any, before: Any) -> bool:
     return value is not before and bool(value != before)
 
 
-def document_without_secrets(document: Document) -> Document:
+async def document_without_secrets(document: Document) -> Document:
     """The document itself where it holds none."""
-    text, metadata = redact(document.page_content), redact_value(document.metadata)
+    text, metadata = await redact_gently(document.page_content), await redact_value_gently(document.metadata)
     if text == document.page_content and metadata == document.metadata:
         return document
     return document.model_copy(update={"page_content": text, "metadata": metadata})
 
 
-def _artifact(value: Any) -> Any:
+async def _artifact(value: Any) -> Any:
     match value:
         case Document():
-            return document_without_secrets(value)
+            return await document_without_secrets(value)
         case list():
-            return [_artifact(one) for one in value]
+            return [await _artifact(one) for one in value]
         case tuple() if type(value) is tuple:
-            return tuple(map(_artifact, value))
-    return redact_value(value)
+            return tuple([await _artifact(one) for one in value])
+    return await redact_value_gently(value)

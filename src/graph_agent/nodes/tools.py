@@ -18,7 +18,7 @@ from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.secrets import without_secrets
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE, wrong_arguments
 from graph_agent.nodes.tool_sources import ToolSource, available
-from graph_agent.redaction import redact
+from graph_agent.redaction import redact, redact_gently
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ async def _use(
             return _error(call, text, MISTAKE, public=False)
         return _error(call, f"{tool.name} failed ({type(error).__name__}).", FAULT)
     if not isinstance(result, ToolMessage):
-        return ToolMessage(redact(str(result)), tool_call_id=call["id"], name=tool.name)
-    return without_secrets(result)
+        return ToolMessage(await redact_gently(str(result)), tool_call_id=call["id"], name=tool.name)
+    return await without_secrets(result)
 
 
 def _error(call: Any, text: str, meaning: str = "", *, public: bool = True) -> ToolMessage:

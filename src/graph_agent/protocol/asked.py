@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 
 from graph_agent.protocol.events import new_id
+from graph_agent.redaction import redact
 
 Namespace = tuple[str, ...]
 """Which graph within the run speaks: LangGraph's namespace, empty for the top one."""
@@ -28,6 +29,11 @@ class Asked:
     args: Any
     ns: Namespace
     message_id: str | None
+
+    @property
+    def told_name(self) -> str:
+        """The tool's name as the client is told it: a model may call what it was never given."""
+        return redact(self.name)
 
     def says(self, call: Any) -> bool:
         """Whether that is what the call asks for."""
@@ -86,7 +92,7 @@ class AskedCalls:
 
     def _ask(self, call: Any, message: AIMessage, ns: Namespace) -> Asked:
         provider_id = call["id"] or ""
-        free = provider_id and provider_id not in self._taken
+        free = provider_id and provider_id not in self._taken and redact(provider_id) == provider_id
         call_id = provider_id if free else new_id("call")
         self._taken.add(call_id)
         asked = Asked(provider_id, call_id, call["name"], call["args"], ns, message.id)

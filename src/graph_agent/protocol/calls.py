@@ -99,7 +99,7 @@ class Calls:
         """A tool's result; one of a call nobody asked for in this run is left out."""
         call = self._find(ns, message.tool_call_id, self._inputs_of(message))
         if call is not None:
-            text = public_text(message, call.asked.name)
+            text = public_text(message, call.asked.told_name)
             yield from self._close(call, text, failed=message.status == "error")
 
     def await_answers(self, message: AIMessage) -> bool:
@@ -117,7 +117,7 @@ class Calls:
                 if self._prefix == "mcp_call":
                     yield from self._write_function_call(call)
             elif (result := _result_in(call)) is not None:
-                text = public_text(result, call.asked.name)
+                text = public_text(result, call.asked.told_name)
                 yield from self._close(call, text, failed=result.status == "error")
             else:
                 yield from self._close(call, NO_RESULT, failed=call.finished is None)
@@ -147,22 +147,22 @@ class Calls:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
         call.index, call.item_id = index, item_id
         arguments = _arguments(asked)
-        opened = events.function_call_item(item_id, asked.call_id, asked.name, "", "in_progress")
+        opened = events.function_call_item(item_id, asked.call_id, asked.told_name, "", "in_progress")
         yield events.item_added(index, opened)
         yield events.arguments_delta("function_call", item_id, index, arguments)
-        yield events.arguments_done("function_call", item_id, index, asked.name, arguments)
-        done = events.function_call_item(item_id, asked.call_id, asked.name, arguments, "completed")
+        yield events.arguments_done("function_call", item_id, index, asked.told_name, arguments)
+        done = events.function_call_item(item_id, asked.call_id, asked.told_name, arguments, "completed")
         yield self._output.close(index, done)
 
     def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
         call.index, call.item_id = index, item_id
         arguments = _arguments(asked)
-        opened = events.mcp_call_item(item_id, asked.name, "", "in_progress", server=self._server)
+        opened = events.mcp_call_item(item_id, asked.told_name, "", "in_progress", server=self._server)
         yield events.item_added(index, opened)
         yield events.mcp_call_progress(item_id, index, "in_progress")
         yield events.arguments_delta("mcp_call", item_id, index, arguments)
-        yield events.arguments_done("mcp_call", item_id, index, asked.name, arguments)
+        yield events.arguments_done("mcp_call", item_id, index, asked.told_name, arguments)
 
     def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
         self._waiting.remove(call)
@@ -176,7 +176,7 @@ class Calls:
         state: Literal["failed", "completed"] = "failed" if failed else "completed"
         item = events.mcp_call_item(
             call.item_id,
-            call.asked.name,
+            call.asked.told_name,
             _arguments(call.asked),
             state,
             server=self._server,

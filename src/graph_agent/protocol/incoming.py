@@ -32,7 +32,7 @@ from graph_agent.protocol.json_text import NotUsable, Pulse, decode, no_pulse
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.unserved import refuse_unserved
 from graph_agent.protocol.written import new_id
-from graph_agent.redaction import redact_value
+from graph_agent.redaction import redacting_value
 
 __all__ = ["Invocation", "parse_request"]
 
@@ -161,14 +161,13 @@ def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
 
 
 def _redacted(value: Any, pulse: Pulse) -> Any:
-    if not isinstance(value, list):
+    steps = redacting_value(value)
+    while True:
         pulse()
-        return redact_value(value)
-    entries = []
-    for entry in value:
-        pulse()
-        entries.append(redact_value(entry))
-    return entries
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def _fields(body: bytes, pulse: Pulse) -> Fields:

@@ -14,6 +14,7 @@ from graph_agent.protocol.halves import Halves
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.spoken import Kind
 from graph_agent.redaction import Redactor, redact_value
+from graph_agent.redaction.offsets import Shift
 
 
 @dataclass(slots=True)
@@ -97,8 +98,7 @@ class Wording:
 
     def close(self, output: Output, phase: Phase | None, status: Status) -> Iterator[Event]:
         """End the item. What its provider declares to be commentary is that, whatever `phase` says."""
-        annotations = redact_value(annotations_of(self.message)) if self.message is not None else []
-        yield from self._end_part(annotations)
+        yield from self._end_part(annotations_of(self.message) if self.message is not None else ())
         self.phase = "commentary" if self.declared == "commentary" else phase
         yield output.close(self.index, events.message_item(self.item_id, status, self._parts, self.phase))
 
@@ -115,6 +115,7 @@ class Wording:
             yield events.refusal_done(self.item_id, self.index, part.place, whole)
             content = _content("refusal", whole)
         else:
+            annotations = _placed(redact_value(list(annotations)), self.written, whole)
             for position, annotation in enumerate(annotations):
                 yield events.annotation_added(self.item_id, self.index, part.place, position, annotation)
             yield events.text_done(self.item_id, self.index, part.place, whole)
@@ -126,6 +127,17 @@ class Wording:
         part.shown.append(delta)
         told = events.text_delta if part.kind == "text" else events.refusal_delta
         return told(self.item_id, self.index, part.place, delta)
+
+
+def _placed(annotations: list[dict[str, Any]], written: str, shown: str) -> list[dict[str, Any]]:
+    """The annotations at their places in what was shown: a marker is longer or shorter than its secret."""
+    if written == shown or not annotations:
+        return annotations
+    shift = Shift(written, shown)
+    return [
+        {**one, "start_index": shift.start(one["start_index"]), "end_index": shift.end(one["end_index"])}
+        for one in annotations
+    ]
 
 
 def _content(kind: Kind, text: str) -> dict[str, Any]:

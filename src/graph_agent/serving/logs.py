@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from graph_agent.faults import TRACEBACK, describe, shown_in_dev, whole_traceback
+from graph_agent.printable import one_line, printable
 from graph_agent.redaction import redact, redact_value
 from graph_agent.serving.log_context import facts
 from graph_agent.serving.log_writer import StdoutHandler
@@ -30,10 +31,14 @@ class DiscreetFormatter(logging.Formatter):
     """Lines for people. Writes an exception as types and code places, and no secret, whoever logs it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record; more than one line where its message has more."""
+        """One record on one line: a request can neither begin another nor move the cursor of who reads it."""
         # Another formatter may have left the whole traceback there, and code lines there.
         record.exc_text = record.stack_info = None
         return redact(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without the exception."""
+        return one_line(redact(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:
         """The exception in one line."""
@@ -51,11 +56,11 @@ class DevFormatter(DiscreetFormatter):
         if not isinstance(error, BaseException) or _SHOWN in vars(error):
             return line
         vars(error)[_SHOWN] = True
-        return f"{line}\n{whole_traceback(error)}"
+        return f"{line}\n{printable(whole_traceback(error))}"
 
     def formatException(self, ei: Any) -> str:
         """The exception as Python prints it."""
-        return whole_traceback(ei[1]) if ei[1] is not None else ""
+        return printable(whole_traceback(ei[1])) if ei[1] is not None else ""
 
 
 class JsonFormatter(logging.Formatter):
