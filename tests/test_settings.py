@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from graph_agent.cli import main
 from graph_agent.errors import BadSetting
+from graph_agent.serving.server import serve
 from graph_agent.settings import Settings, as_environment
 
 ROOT = Path(__file__).parents[1]
@@ -59,3 +61,29 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -
 def test_another_process_reads_the_same_settings() -> None:
     settings = Settings.from_environment({}, port=4321, config=Path("x.json"), graph="g", max_seconds=1.5)
     assert Settings.from_environment(as_environment(settings)) == settings
+
+
+TIMES = [field.name for field in fields(Settings) if field.name.endswith("_seconds")]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "0", "-1", "86401"])
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_is_above_zero_and_at_most_a_day_and_the_message_says_so(name: str, value: str) -> None:
+    variable = f"GRAPH_AGENT_{name.upper()}"
+    with pytest.raises(BadSetting, match=f"{variable} must be above 0 and at most 86400") as refused:
+        Settings.from_environment({variable: value})
+    assert refused.value.param == variable
+    assert getattr(Settings.from_environment({variable: "86400"}), name) == 86_400
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two", "65", "1.5"])
+def test_a_number_of_workers_that_is_none_is_refused(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--workers", count])
+    assert ended.value.code == 2
+    assert "is no number of processes; give one from 1 to 64" in capsys.readouterr().err
+
+
+def test_a_service_without_workers_is_refused() -> None:
+    with pytest.raises(BadSetting, match="at least one worker"):
+        serve(Settings(), workers=0)

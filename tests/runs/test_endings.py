@@ -682,3 +682,19 @@ def _agent(model: Any, tools: Any) -> Any:
     builder.add_conditional_edges("planner", lambda state: "tools" if state["messages"][-1].tool_calls else END)
     builder.add_edge("tools", "planner")
     return builder.compile()
+
+
+async def test_a_cancelled_run_ends_its_log_with_one_terminal_event() -> None:
+    async def wait(state: MessagesState) -> None:
+        await anyio.sleep_forever()
+
+    run = a_run(chain(speaking(says("Half.")), wait))
+    run.start()
+    async for batch in run.batches(quiet_seconds=5):
+        if any("delta" in entry.type for entry in batch):
+            break
+    await run.aclose()
+    events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
+    assert ending(events) == ["error", "response.failed"]
+    assert events[-1]["response"]["error"]["code"] == "run_cancelled"
+    assert run.status == "cancelled"

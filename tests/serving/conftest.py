@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,10 +55,10 @@ class _Log(logging.Handler):
 
 
 @contextmanager
-def serving(**settings: Any) -> Iterator[Service]:
+def serving(environ: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Service]:
     """This service in a thread, until the block ends."""
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "max_seconds": 8.0}
-    app = create_app(Settings(**values | settings), environ={})
+    app = create_app(Settings(**values | settings), environ=environ or {})
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log = _Log()
     listening = listening_socket("127.0.0.1", 0)

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -129,6 +130,18 @@ async def test_a_large_body_that_keeps_coming_has_the_time_it_takes(serve: Calla
             for start in range(0, len(whole), 80_000):
                 writer.write(whole[start : start + 80_000])
                 await asyncio.sleep(0.2)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_run_may_take_longer_than_sending_its_request(serve: Callable[..., Any], tmp_path: Path) -> None:
+    body = b'{"model": "held", "input": "Wait.", "custom_inputs": {"until": "%b"}}' % str(tmp_path / "now").encode()
+    with serve(config=UNRULY, read_seconds=0.3, write_seconds=0.3) as service:
+        reader, writer = await connected(service)
+        with anyio.fail_after(20):
+            writer.write(post(body))
+            await asyncio.sleep(1.0)
+            (tmp_path / "now").touch()
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         writer.close()
 

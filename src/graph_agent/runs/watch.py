@@ -17,7 +17,6 @@ from graph_agent.protocol.endings import Ending, ending_of
 from graph_agent.protocol.events import Usage
 from graph_agent.protocol.outgoing import SPEAKER
 from graph_agent.runs.audience import Audience, Namespace, wants_schema
-from graph_agent.runs.failures import safe_error
 from graph_agent.runs.meter import Meter
 from graph_agent.runs.tool_faults import ToolFaults
 from graph_agent.runs.unfit import UnfitCalls
@@ -94,11 +93,6 @@ class RunWatch(ToolFaults, Allowance):
     ) -> None:
         self._check()
         self._audience.node_began(run_id, parent_run_id, metadata, kwargs.get("name"))
-
-    def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            # What a node raises to end the process. Any event loop would obey, and end every other run.
-            raise safe_error(error) from error
 
     def on_retriever_start(
         self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any

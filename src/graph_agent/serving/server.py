@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from graph_agent.errors import AgentError
+from graph_agent.errors import AgentError, BadSetting
 from graph_agent.faults import describe
 from graph_agent.serving.app import create_app
 from graph_agent.serving.connection import Connection, raise_descriptors
@@ -94,6 +94,8 @@ def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> 
     With `tracebacks`, whole tracebacks of graphs and tools are written to standard output, where that is text: for
     `dev`, in one process.
     """
+    if workers < 1:
+        raise BadSetting("a service needs at least one worker", param="workers")
     if workers == 1:
         return serve_here(settings, tracebacks=tracebacks)
     from graph_agent.serving.workers import serve_with_workers

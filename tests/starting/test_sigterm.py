@@ -1,0 +1,38 @@
+"""SIGTERM ends the process in the promised time, also while a node holds up the event loop."""
+
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.starting.starts import GRAPH, project, starting
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="reads /proc")
+
+BLOCKING = GRAPH.replace("def say(state: MessagesState):", "async def say(state: MessagesState):\n    time.sleep(60)")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_node_that_blocks_does_not_keep_it_from_being_honored(tmp_path: Path, workers: str) -> None:
+    (project(tmp_path) / "mine.py").write_text(f"import time\n{BLOCKING}")
+    with starting(tmp_path, "serve", "--workers", workers) as start:
+        assert start.ready(), start.said
+        asked = threading.Event()
+
+        def ask() -> None:
+            with suppress(httpx.HTTPError), httpx.Client(timeout=60) as client:
+                asked.set()
+                client.post(f"http://127.0.0.1:{start.port}/responses", json={"input": "Go."})
+
+        threading.Thread(target=ask, daemon=True).start()
+        asked.wait()
+        time.sleep(1.0)
+        told = time.monotonic()
+        start.process.send_signal(signal.SIGTERM)
+        assert start.gone(17), start.said
+        assert time.monotonic() - told < 15.5
+    assert "something held up the orderly end" in start.said
