@@ -11,6 +11,7 @@ import inspect
 import itertools
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from langgraph.pregel import Pregel
 from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.factories import Factories
 from graph_agent.faults import describe, shown_in_dev
+from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.servable import servable
 from graph_agent.threads import in_own_thread
 
@@ -253,6 +255,13 @@ class Catalog:
             logger.error(said, error.message, extra=shown_in_dev(error.__cause__ or error))
 
     async def _load(self, spec: GraphSpec) -> Graph:
+        try:
+            return await self._made(spec)
+        finally:
+            # What a graph's file put into the environment, or keeps itself, no text may tell from now on.
+            _learn_secrets(self._modules.get(spec.name))
+
+    async def _made(self, spec: GraphSpec) -> Graph:
         module = self._modules[spec.name] = await in_own_thread(_import, spec, self._folders)
         try:
             made = getattr(module, spec.variable)
@@ -272,6 +281,11 @@ class Catalog:
                 f"the factory of graph {spec.name!r} failed ({type(error).__name__})", param=spec.name
             ) from None
         return servable(graph, name=spec.name, variable=spec.variable)
+
+
+def _learn_secrets(module: ModuleType | None) -> None:
+    kept = vars(module) if module is not None else {}
+    KNOWN.add([*secrets_of(os.environ), *secrets_of({name: one for name, one in kept.items() if isinstance(one, str)})])
 
 
 async def _warm(one: Any) -> None:

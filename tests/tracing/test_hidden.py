@@ -112,6 +112,10 @@ def test_in_a_database(database: Path) -> None:
         trace = next(str(value) for value in row if str(value).startswith("tr-"))
         by_trace.setdefault(trace, []).append(str(row))
     check([" ".join(texts).replace("\\'", "'") for texts in by_trace.values()])
+    # Its owner's alone: it holds what users said.
+    assert {path.name: path.stat().st_mode & 0o077 for path in database.parent.glob("traces.db*")} == {
+        path.name: 0 for path in database.parent.glob("traces.db*")
+    }
 
 
 def test_in_a_workspace(workspace: Workspace) -> None:

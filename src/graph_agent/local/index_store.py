@@ -17,6 +17,7 @@ from graph_agent.local.documents import Chunk
 from graph_agent.local.embedder import Vectors
 from graph_agent.local.index_file import prepare, reported
 from graph_agent.local.index_filters import Condition
+from graph_agent.private_files import make_private
 
 BUSY_SECONDS = 10.0
 
@@ -72,6 +73,7 @@ class IndexStore:
             raise IndexUnavailable(f"There is no index at {path.name}; run `graph-agent index` first.")
         with reported(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             was_older = prepare(connection, path.name)
         return cls(connection, path, dimension, was_older=was_older)

@@ -17,6 +17,7 @@ from mlflow.tracing.constant import (
 )
 from mlflow.tracing.utils.truncation import set_request_response_preview
 
+from graph_agent.private_files import make_private
 from graph_agent.tracing.attributes import (
     INPUTS,
     OUTPUTS,
@@ -37,6 +38,9 @@ from graph_agent.tracing.version import MODEL
 
 OF_TABLES = "4"
 """The version of MLflow's trace schema that tables of Unity Catalog hold."""
+
+OWN_DATABASE = "traces.db"
+"""What the service's own file of traces is called; those who look at it are its owner."""
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -113,7 +117,11 @@ def written_out(record: RunRecord, location: str | None) -> dict[str, Any]:
 
 def _make_folder(tracking_uri: str | None) -> None:
     if tracking_uri is not None and tracking_uri.startswith("sqlite:///"):
-        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(tracking_uri.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One that is there already under another name may be shared on purpose.
+        if path.name == OWN_DATABASE or not path.exists():
+            make_private(path)
 
 
 def _translated(error: MlflowException) -> StoreError:
