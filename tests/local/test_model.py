@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -206,6 +207,19 @@ async def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"not a model")
     with pytest.raises(LocalModelFailed, match="cannot load"):
         Engine.open(tmp_path / "bad.gguf", EngineOptions())
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "passive"), ("active", "active")])
+async def test_its_threads_wait_without_taking_the_cores_they_wait_for(
+    given: str | None, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    (tmp_path / "bad.gguf").write_bytes(b"not a model")
+    with pytest.raises(LocalModelFailed):
+        Engine.open(tmp_path / "bad.gguf", EngineOptions())
+    assert os.environ["OMP_WAIT_POLICY"] == used
 
 
 async def upstream(reply: Response, received: list[Any]) -> list[dict[str, Any]]:

@@ -3,7 +3,10 @@
 The score of a hybrid query is the mean of two halves:
 
 - the cosine of query and passage, negative ones counted as 0;
-- the share of the query's words that the passage holds, each word weighing its inverse document frequency.
+- the share of the query's words that the passage holds, each word weighing its inverse document frequency. A word that
+  stands there only as a part of a longer one counts half.
+
+The embedding model knows English: where a query is not in Latin letters the cosine hardly counts.
 
 Rank and score are the same number, so a threshold means the same in every query. On 43 questions (18 of them
 paraphrases) about 273 passages of technical notes it ranked better than reciprocal rank fusion with k = 60:
