@@ -50,7 +50,8 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     path = "/api/responses" if app is not None else "/responses"
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
         if app is not None or url is not None or _ready(client, address):
-            if graph is not None:
+            if graph is not None and app is None:
+                # Of an app, tokens reach addresses below /api/ alone.
                 _see_that_it_is_served(client, address, graph)
             return _show(client, address + path, question, graph)
         if graph is not None:

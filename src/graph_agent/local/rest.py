@@ -26,6 +26,10 @@ ERROR_CODES: Mapping[int, str] = {
 }
 
 
+RETRY_LATER = frozenset({429, 503})
+RETRY_AFTER_SECONDS = 2
+
+
 class ApiError(Exception):
     """An answer in place of the one asked for; `code` is the one Databricks gives for it."""
 
@@ -49,7 +53,10 @@ class ApiError(Exception):
         return {"error_code": self.code, "message": self.message}
 
     def response(self) -> Response:
-        return json_response(self.body(), status=self.status)
+        answer = json_response(self.body(), status=self.status)
+        if self.status in RETRY_LATER:
+            answer.headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+        return answer
 
 
 def origin(error: Exception) -> str:
