@@ -5,7 +5,7 @@ first is that nothing of ours puts a secret there.
 """
 
 from graph_agent.redaction.known import KNOWN, hidden_here, hiding, secrets_of
-from graph_agent.redaction.pauses import redact_gently, redact_value_gently
+from graph_agent.redaction.pauses import redact_gently, redact_value_gently, redacted_ahead
 from graph_agent.redaction.stream import Redactor
 from graph_agent.redaction.text import redact, redacting
 from graph_agent.redaction.values import redact_json, redact_value, redacting_value
@@ -20,6 +20,7 @@ __all__ = [
     "redact_json",
     "redact_value",
     "redact_value_gently",
+    "redacted_ahead",
     "redacting",
     "redacting_value",
     "secrets_of",

@@ -4,9 +4,11 @@ A thread would not help: a regular expression holds the interpreter for as long 
 """
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from graph_agent.redaction.text import AT_ONCE, Steps, T, redact, redacting
+from graph_agent.redaction.text import AHEAD, AT_ONCE, Steps, T, redact, redacting
 from graph_agent.redaction.values import redacting_value
 
 
@@ -18,6 +20,16 @@ async def redact_gently(text: str) -> str:
 async def redact_value_gently(value: Any) -> Any:
     """As `redact_value`; others work meanwhile where the value is great."""
     return await _driven(redacting_value(value))
+
+
+@contextmanager
+def redacted_ahead(shown: Mapping[str, str]) -> Iterator[None]:
+    """Within it `redact` knows what may be shown of these long texts, and looks through none of them again."""
+    before = AHEAD.set(shown)
+    try:
+        yield
+    finally:
+        AHEAD.reset(before)
 
 
 async def _driven(steps: Steps[T]) -> T:

@@ -2,8 +2,10 @@
 
 import re
 import string
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from heapq import merge
+from types import MappingProxyType
 from typing import TypeVar
 
 from graph_agent.redaction.kinds import ALL_HINTS, KINDS, Kind
@@ -29,6 +31,9 @@ Span = tuple[int, int, str]
 """Start, end, and what to put there."""
 
 T = TypeVar("T")
+
+AHEAD: ContextVar[Mapping[str, str]] = ContextVar("graph_agent_redacted_ahead", default=MappingProxyType({}))
+"""Long texts that were looked through already, in pauses, and what may be shown of them."""
 
 Steps = Generator[None, None, T]
 """Work that pauses now and then, so that whoever drives it can let others work; its value comes at the end."""
@@ -56,6 +61,8 @@ def redacting(text: str) -> Steps[str]:
     """The same as `redact` in steps of a few milliseconds."""
     if len(text) <= AT_ONCE:
         return redact(text)
+    if (ready := AHEAD.get().get(text)) is not None:
+        return ready
     # Each list in order, as they are found: sorting hundreds of thousands at once would take long.
     lists: list[list[Span]] = [[]]
     for one in _found(text, hidden_here()):

@@ -64,6 +64,10 @@ def redact_json(text: str) -> str:
     return redact(text)
 
 
+class Redacted(dict[Any, Any]):
+    """A mapping that was looked through already."""
+
+
 @dataclass(slots=True)
 class _Effort:
     """What was done since the last pause, in characters."""
@@ -86,6 +90,8 @@ def _walked(value: Any, effort: _Effort, levels: int) -> Steps[Any]:
             return value
         case str() if not isinstance(value, Enum):
             return (yield from redacting(value)) if len(value) > AT_ONCE else redact(value)
+        case Redacted():
+            return value
         case _ if levels == 0:
             return f"({type(value).__name__})"
         case Mapping():

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, Literal, Protocol
 
 from langgraph.errors import GraphRecursionError
@@ -20,6 +20,7 @@ from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.left import STRUCTURED
 from graph_agent.protocol.outgoing import STREAM_MODES, Translator
+from graph_agent.runs.ahead import looked_through
 from graph_agent.runs.context import fill_context
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.failures import safe_error
@@ -180,7 +181,13 @@ class Run:
                     # Tokens say themselves whether they are for the caller.
                     if ns and kind != "messages" and not self._watch.hears(ns):
                         continue
-                    self._append(self._translator.feed({"type": kind, "ns": ns, "data": data}))
+                    context: AbstractContextManager[None] = nullcontext()
+                    if kind == "updates":
+                        data, context = await looked_through(data)
+                        if self._translator.ended:
+                            return
+                    with context:
+                        self._append(self._translator.feed({"type": kind, "ns": ns, "data": data}))
                     if self._log.size > self._budgets.event_bytes:
                         self._cut("event_bytes")
                     if self._translator.ended:
