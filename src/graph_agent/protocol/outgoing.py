@@ -25,8 +25,8 @@ from graph_agent.protocol.endings import SENTENCES, Ending, ending_of
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.left import Left, behind_copy, messages_in, updates_in
 from graph_agent.protocol.output import Output
+from graph_agent.protocol.returned import Returned
 from graph_agent.protocol.speech import Speech
-from graph_agent.protocol.spoken import spoken_by
 from graph_agent.redaction import redact_value
 
 SPEAKER = "graph_agent_speaker"
@@ -65,9 +65,7 @@ class Translator:
         self._known = list(known)
         self._dialect = dialect
         self._head = head
-        self._known_ids = {message.id for message in self._known if message.id}
-        self._returned: dict[str, tuple[str, list[Any]]] = {}
-        self._in_state: set[str] = set()
+        self._returned = Returned(self._known)
         self._state: Any = None
         self._last_request: AIMessage | None = None
         self._output = Output()
@@ -129,7 +127,8 @@ class Translator:
                 return
             yield from self._speech.show_aside(requested)
         yield from self._calls.finish(requested)
-        ending = yield from self._speech.finish(self._answer_of(left), removed=self._removed(left))
+        removed = self._returned.removed(left) if self._state is not None else set()
+        ending = yield from self._speech.finish(self._answer_of(left), removed=removed)
         if ending is None:
             yield self._terminal("response.completed", "completed", usage=usage.fields())
         else:
@@ -200,9 +199,7 @@ class Translator:
     def _returned_messages(self, messages: list[BaseMessage], ns: Namespace) -> Iterator[Event]:
         answered = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
         for message in messages:
-            if not ns and message.id is not None:
-                self._in_state.add(message.id)
-            if not isinstance(message, RemoveMessage) and self._is_repeated(message):
+            if self._returned.is_repeated(message, top=not ns):
                 continue
             match message:
                 case RemoveMessage():
@@ -217,15 +214,6 @@ class Translator:
                     self._last_request = None
                     yield from self._speech.returned(message)
 
-    def _is_repeated(self, message: BaseMessage) -> bool:
-        """Sent by the caller, or returned before: by its id, as long as it says the same."""
-        if message.id is None:
-            return False
-        calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
-        says = (spoken_by(message).whole, calls)
-        before, self._returned[message.id] = self._returned.get(message.id), says
-        return message.id in self._known_ids or before == says
-
     def _tool_told(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
         call_id = str(data.get("tool_call_id") or "")
         if data["event"] == "tool-started":
@@ -239,14 +227,3 @@ class Translator:
     def _answer_of(self, left: Left) -> AIMessage | None:
         said = next((text for text in left.loose if self._speech.has_said(text)), None)
         return left.answer if said is None else AIMessage(said)
-
-    def _removed(self, left: Left) -> set[str]:
-        """Ids of messages that stood in the state and do not any more, nor their words under another id."""
-        if self._state is None:
-            return set()
-        words = {spoken_by(message).whole.strip() for message in left.messages}
-        ids = {message.id for message in left.messages}
-        return {one for one in self._in_state - ids if self._said_by(one) not in words}
-
-    def _said_by(self, message_id: str) -> str:
-        return self._returned[message_id][0].strip() if message_id in self._returned else ""

@@ -4,7 +4,6 @@ import itertools
 import time
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -19,14 +18,13 @@ from graph_agent.protocol.outgoing import SPEAKER
 from graph_agent.runs.audience import Audience, Namespace, wants_schema
 from graph_agent.runs.meter import Meter
 from graph_agent.runs.tool_faults import ToolFaults
+from graph_agent.runs.tool_inputs import ToolInputs
 from graph_agent.runs.unfit import UnfitCalls
+from graph_agent.runs.wrapping import Wrapping
 from graph_agent.settings import Budgets
 
 PATIENCE = 3
 """How often a model may ask for more tools after it was told that none is left, before the run is ended."""
-
-_speaking: ContextVar[UUID | None] = ContextVar("graph_agent_speaking", default=None)
-"""The model call under way here: one that begins meanwhile is of a model that it wraps."""
 
 
 class RunWatch(ToolFaults, Allowance):
@@ -53,9 +51,8 @@ class RunWatch(ToolFaults, Allowance):
         self.out_of_calls = False
         """A call was not run, as no more were allowed."""
         self._asked_in_vain = 0
-        self._wrapped: dict[UUID, UUID] = {}
-        self._inputs: dict[UUID, Mapping[str, Any]] = {}
-        self._results: dict[int, tuple[ToolMessage, Mapping[str, Any]]] = {}
+        self._wrapping = Wrapping(self._meter)
+        self._inputs = ToolInputs()
         self._structured: set[UUID] = set()
         self.spent: str | None = None
         self.cut_off: Ending | None = None
@@ -76,8 +73,7 @@ class RunWatch(ToolFaults, Allowance):
 
     def inputs_of(self, result: ToolMessage) -> Mapping[str, Any] | None:
         """What the tool was given that returned this very message, if one did."""
-        _, inputs = self._results.pop(id(result), (None, None))
-        return inputs
+        return self._inputs.of(result)
 
     # -- callbacks: steps and tools -----------------------------------------------------------------------------
 
@@ -119,15 +115,12 @@ class RunWatch(ToolFaults, Allowance):
         if why := self._why_not(tool_call_id, name, inputs, private=private):
             raise NotRun(why)
         self.named(run_id, name)
-        if inputs is not None and not private:
-            self._inputs[run_id] = inputs
+        if not private:
+            self._inputs.began(run_id, inputs)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         super().on_tool_end(output, run_id=run_id, **kwargs)
-        inputs = self._inputs.pop(run_id, None)
-        if inputs is not None and isinstance(output, ToolMessage):
-            # With the message itself, so that its identity stays its own.
-            self._results[id(output)] = (output, inputs)
+        self._inputs.ended(run_id, output)
 
     def refused(self, call_id: str | None, *, name: str, parent_run_id: UUID | None) -> str | None:
         """Why this call must not be run; nothing if it may."""
@@ -175,14 +168,11 @@ class RunWatch(ToolFaults, Allowance):
         if self._meter.written > self._budgets.output_tokens:
             self._spend("output_tokens")
         private = self._audience.began(run_id, parent_run_id, metadata)
-        outer = self._wrapper(parent_run_id)
+        outer = self._wrapping.began(run_id, parent_run_id)
         self._meter.began(run_id, outer)
         structured = wants_schema(kwargs.get("options") or {}, kwargs.get("invocation_params") or {})
         if structured:
             self._structured.add(run_id)
-        if outer is not None:
-            self._wrapped[run_id] = outer
-        _speaking.set(run_id)
         if structured or outer is not None:
             private = True
             self._audience.hide(run_id)
@@ -215,7 +205,7 @@ class RunWatch(ToolFaults, Allowance):
         call = self._meter.call(run_id)
         if call is None:
             return
-        self._spoke(run_id)
+        self._wrapping.ended(run_id)
         messages = [generation.message for generation in _generations(response)]
         usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
         self._meter.ended(call, usages)
@@ -226,25 +216,11 @@ class RunWatch(ToolFaults, Allowance):
                 raise ModelFailed("the model's endpoint ended its answer with an error: look at its logs")
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._spoke(run_id)
+        self._wrapping.ended(run_id)
         self.model_error = error
         call = self._meter.call(run_id)
         if call is not None and not isinstance(error, RunCancelled | CancelledError):
             self._meter.ended(call, [])
-
-    def _wrapper(self, parent_run_id: UUID | None) -> UUID | None:
-        """The model call within which another begins: its parent, or one under way where it was not told of that.
-
-        One that was heard already is no wrapper of what begins now: its reader is calling another model.
-        """
-        if parent_run_id is not None and self._meter.call(parent_run_id) is not None:
-            return parent_run_id
-        speaking = _speaking.get()
-        return speaking if speaking is not None and self._meter.is_silent(speaking) else None
-
-    def _spoke(self, run_id: UUID) -> None:
-        if _speaking.get() == run_id:
-            _speaking.set(self._wrapped.get(run_id))
 
     # -- what the callbacks share -------------------------------------------------------------------------------
 

@@ -1,0 +1,38 @@
+"""What nodes returned so far: which message is told already, and which was taken back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage
+
+from graph_agent.protocol.left import Left
+from graph_agent.protocol.spoken import spoken_by
+
+
+class Returned:
+    """The messages of one run by their ids. `known` are those the caller sent."""
+
+    def __init__(self, known: Sequence[BaseMessage]) -> None:
+        self._known = {message.id for message in known if message.id}
+        self._says: dict[str, tuple[str, list[Any]]] = {}
+        self._in_state: set[str] = set()
+
+    def is_repeated(self, message: BaseMessage, *, top: bool) -> bool:
+        """Whether it was sent by the caller, or returned before and says the same. `top` is the graph that is served.
+
+        Notes it. A message without an id is not recognised, nor is a removal.
+        """
+        if message.id is None or isinstance(message, RemoveMessage):
+            return False
+        if top:
+            self._in_state.add(message.id)
+        calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
+        says = (spoken_by(message).whole, calls)
+        before, self._says[message.id] = self._says.get(message.id), says
+        return message.id in self._known or before == says
+
+    def removed(self, left: Left) -> set[str]:
+        """Ids of messages that stood in the state and do not any more, nor their words under another id."""
+        words = {spoken_by(message).whole.strip() for message in left.messages}
+        gone = self._in_state - {message.id for message in left.messages}
+        return {one for one in gone if self._says[one][0].strip() not in words}

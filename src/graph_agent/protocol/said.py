@@ -1,0 +1,92 @@
+"""The message items of one response, open and closed, and which of them a message is."""
+
+from collections.abc import Iterator
+
+from langchain_core.messages import AIMessage
+
+from graph_agent.protocol.events import Event, Phase, Status
+from graph_agent.protocol.output import Output
+from graph_agent.protocol.wording import Wording
+
+
+class Said:
+    """Message items by model run while they are open, and in a list afterwards."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.open: dict[str, Wording] = {}
+        self._closed: list[Wording] = []
+
+    @property
+    def texts(self) -> list[str]:
+        """What may be the answer so far: closed messages but commentary, then open ones."""
+        return self._output.texts() + [text.shown for text in self.open.values()]
+
+    @property
+    def candidates(self) -> list[Wording]:
+        """What may be the answer."""
+        return [text for text in [*self._closed, *self.open.values()] if not text.is_aside]
+
+    def begin(self, run: str, message_id: str | None, declared: Phase | None = None) -> Wording:
+        """A new item of that run, not yet told."""
+        text = self.open[run] = Wording(self._output.open(), {message_id}, declared)
+        return text
+
+    def close(self, run: str, phase: Phase | None, status: Status | None = None) -> Iterator[Event]:
+        """End the item of that run; without a status, as completed if its model or its node has ended."""
+        text = self.open.pop(run)
+        yield from text.close(self._output, phase, status or ("completed" if text.ended else "incomplete"))
+        self._closed.append(text)
+
+    def close_ended(self) -> Iterator[Event]:
+        """Something follows; whether what ended was the answer is known at the end only."""
+        for run in [run for run, text in self.open.items() if text.ended]:
+            yield from self.close(run, None)
+
+    def settle(self, text: Wording, phase: Phase) -> None:
+        """Say what a closed item was, unless it said so itself."""
+        text.phase = text.phase or phase
+        self._output.settle(text.index, phase)
+
+    def settle_all(self, answer: Wording | None, *, plain: bool) -> None:
+        """Every item is closed: one was the answer, every other commentary. `plain` leaves out what was taken back."""
+        for text in self._closed:
+            self.settle(text, phase_of(text, answer))
+            if text.retracted and plain and text is not answer:
+                self._output.drop(text.index)
+
+    # -- which one is a message -----------------------------------------------------------------------------------
+
+    def run_of(self, message: AIMessage, said: str) -> str | None:
+        """The run whose open item is this message: by its id, or by what it says where a node returns it anew."""
+        for run, text in self.open.items():
+            if text.is_of(message.id):
+                return run
+        same = (run for run, text in self.open.items() if text.written.strip() == said.strip())
+        return next(same, None)
+
+    def closed_as(self, message: AIMessage, said: str) -> Wording | None:
+        """The closed item that is this message and may be the answer: by id first, the latest else."""
+        same = [text for text in self._closed if text.written.strip() == said.strip() and not text.is_aside]
+        if not said.strip() or not same:
+            return None
+        return next((text for text in same if text.is_of(message.id)), same[-1])
+
+    def was_aside(self, said: str) -> bool:
+        """Whether this was told as commentary."""
+        return any(text.is_aside and text.written.strip() == said.strip() for text in self._closed)
+
+    def retract(self, message_id: str | None, said: str = "") -> None:
+        """The message with that id was taken back, or says `said` now."""
+        for text in self.candidates:
+            if text.is_of(message_id):
+                text.retracted = text.written.strip() != said.strip()
+
+    def last(self) -> Wording | None:
+        """The last item that may be the answer."""
+        return max(self.candidates, key=lambda text: text.index, default=None)
+
+
+def phase_of(text: Wording, answer: Wording | None) -> Phase:
+    """What an item is beside the answer."""
+    return "final_answer" if text is answer else "commentary"
