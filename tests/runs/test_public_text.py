@@ -358,7 +358,7 @@ async def test_content_blocks_stream_as_text_and_reasoning() -> None:
 
 async def test_citations_of_the_returned_message_are_annotations_of_the_streamed_text() -> None:
     model = says("Hello [1]")
-    citation = {"type": "citation", "url": "doc://1", "title": "One", "start_index": 6, "end_index": 9}
+    citation = {"type": "citation", "url": "https://docs.org/1", "title": "One", "start_index": 6, "end_index": 9}
 
     async def answer(state: MessagesState) -> dict[str, Any]:
         said = await model.ainvoke(state["messages"])
@@ -369,7 +369,7 @@ async def test_citations_of_the_returned_message_are_annotations_of_the_streamed
     assert gist(events) == [
         "0+ message",
         "0: Hello [1]",
-        "0@ doc://1",
+        "0@ https://docs.org/1",
         "0- message final_answer completed 'Hello [1]'",
         "completed",
     ]
