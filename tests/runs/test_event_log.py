@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_agent.protocol.events import Event
-from graph_agent.runs.event_log import GATHER_SECONDS, EventLog
+from graph_agent.runs.event_log import GATHER_SECONDS, MOST_AT_ONCE, EventLog
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +69,13 @@ async def test_many_readers_each_get_every_event_wherever_they_begin_and_however
         assert await late == every[1991:]
         assert await numbers(log) == every
         assert await numbers(log, after=1999) == []
+
+
+async def test_a_reader_far_behind_is_not_handed_all_of_it_at_once() -> None:
+    log = EventLog()
+    log.append(counted(0, 3 * MOST_AT_ONCE + 1))
+    log.end()
+    assert [len(batch) async for batch in log.read(quiet_seconds=5)] == [*[MOST_AT_ONCE] * 3, 1]
 
 
 async def test_an_event_is_kept_as_it_was_when_it_was_appended() -> None:

@@ -1,6 +1,7 @@
 """A client that does not send or read on is cut, and costs nobody else anything."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import re
@@ -15,7 +16,7 @@ import anyio
 import pytest
 from tests.serving.conftest import GRAPHS, Service, settled
 
-from graph_agent.serving import logs
+from graph_agent.serving import endpoints, logs
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +37,13 @@ async def connected(service: Service) -> tuple[asyncio.StreamReader, asyncio.Str
     where = urlsplit(service.url)
     client.connect((where.hostname, where.port))
     return await asyncio.open_connection(sock=client, limit=1024)
+
+
+async def gone(writer: asyncio.StreamWriter) -> None:
+    """The connection is closed, if the service has not done so."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
@@ -68,7 +76,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_its_connection_closed(
             async with service.client() as client:
                 assert (await client.post("/responses", json={"model": "calm", "input": "Hi"})).status_code == 200
             seen = await rest(reader)
-        writer.close()
+        await gone(writer)
     assert b"[DONE]" not in seen
     assert len(seen) < 2_000_000
 
@@ -86,8 +94,26 @@ async def test_a_reader_that_takes_a_little_now_and_then_gets_all_of_it(serve: C
             length = int(re.findall(rb"content-length: (\d+)", seen)[0])
             head = seen.index(b"\r\n\r\n") + 4
             seen += await reader.readexactly(length + head - len(seen))
-        writer.close()
+        await gone(writer)
     assert seen.endswith(b"}")
+
+
+async def test_a_reader_that_lingers_after_the_end_of_its_run_is_cut(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "LINGER_SECONDS", 0.5)
+    with serve(config=UNRULY, max_output_tokens=100_000) as service:
+        before = service.tasks()
+        reader, writer = await connected(service)
+        with anyio.fail_after(30):
+            writer.write(post(b'{"model": "many", "input": "Many.", "stream": true}'))
+            seen = b""
+            # Takes something all the time, and would take minutes for all of it.
+            while service.tasks() - before or not seen:
+                seen += await reader.read(1000)
+                await asyncio.sleep(0.02)
+        await gone(writer)
+    assert b"[DONE]" not in seen
 
 
 @pytest.mark.parametrize(
@@ -117,7 +143,7 @@ async def test_a_request_that_trickles_in_is_cut(serve: Callable[..., Any], begu
             seen = await rest(reader)
             trickling.cancel()
             await settled(service, before)
-        writer.close()
+        await gone(writer)
     assert seen.startswith(status)
 
 
@@ -131,7 +157,7 @@ async def test_a_large_body_that_keeps_coming_has_the_time_it_takes(serve: Calla
                 writer.write(whole[start : start + 80_000])
                 await asyncio.sleep(0.2)
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        writer.close()
+        await gone(writer)
 
 
 async def test_a_run_may_take_longer_than_sending_its_request(serve: Callable[..., Any], tmp_path: Path) -> None:
@@ -143,7 +169,7 @@ async def test_a_run_may_take_longer_than_sending_its_request(serve: Callable[..
             await asyncio.sleep(1.0)
             (tmp_path / "now").touch()
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        writer.close()
+        await gone(writer)
 
 
 async def test_a_connection_too_many_is_told_so_and_closed(serve: Callable[..., Any]) -> None:
@@ -155,9 +181,9 @@ async def test_a_connection_too_many_is_told_so_and_closed(serve: Callable[..., 
         with anyio.fail_after(10):
             reader, writer = await connected(service)
             assert (await rest(reader)).startswith(b"HTTP/1.1 503")
-            writer.close()
+            await gone(writer)
             for _, other in others:
-                other.close()
+                await gone(other)
             async with service.client() as client:
                 while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)

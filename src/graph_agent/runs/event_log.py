@@ -13,6 +13,9 @@ GATHER_SECONDS = 0.005
 """How long what follows a token is gathered before it is handed over: under load a socket write per token costs more
 than everything else this service does for it, and no reader sees 5 ms."""
 
+MOST_AT_ONCE = 512
+"""Entries handed over together, so that a reader far behind is not given all of it to hold a second time."""
+
 TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
 
 
@@ -80,10 +83,10 @@ class EventLog:
                 except TimeoutError:
                     yield ()
                 continue
-            batch = self._entries[at:]
+            batch = self._entries[at : at + MOST_AT_ONCE]
             at += len(batch)
             yield batch
-            if batch[-1].type in TOKENS and not self._ended:
+            if batch[-1].type in TOKENS and at == len(self._entries) and not self._ended:
                 await self._gather()
 
     async def _gather(self) -> None:

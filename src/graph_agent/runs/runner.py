@@ -133,6 +133,11 @@ class Run:
         """Tokens so far."""
         return self._watch.usage
 
+    def when_over(self, told: Callable[[], None]) -> None:
+        """Have `told` called once when the graph has stopped."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda task: told())
+
     async def ended(self) -> None:
         """Returns when the graph has stopped, however it did."""
         if self._task is not None:

@@ -69,6 +69,9 @@ NO_RESPONSE_STATUS = 499
 """What nginx logs when the client has left; nobody reads it."""
 
 
+LINGER_SECONDS = 300.0
+"""For a slow reader to take the rest of a run that is over: its events are kept as long."""
+
 LEAST_SECONDS = 1.0
 """For a run, however long its request took to begin."""
 
@@ -249,13 +252,15 @@ class Endpoints:
         note(end=run.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
 
     def _stream(self, run: "Run", telling: Telling, *, named: bool) -> EventStreamResponse:
-        return EventStreamResponse(
+        response = EventStreamResponse(
             run.batches(quiet_seconds=self._settings.keepalive_seconds),
             aclose=run.aclose,
             headers={"x-request-id": run.head.id},
             trailers=telling.frames,
             named=named,
         )
+        run.when_over(lambda: response.end_within(LINGER_SECONDS))
+        return response
 
     async def _reply(self, run: "Run", request: Request, telling: Telling) -> Response:
         answer = asyncio.ensure_future(run.reply())

@@ -57,15 +57,30 @@ class EventStreamResponse:
         self._aclose = aclose
         self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
         self._trailers = trailers
+        self._over = False
+        self._writer: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def end_within(self, seconds: float) -> None:
+        """Give the reader no longer than that from now on."""
+        if not self._over:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._cut)
+
+    def _cut(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = asyncio.ensure_future(self._write(send))
+        writer = self._writer = asyncio.ensure_future(self._write(send))
         leaver = asyncio.ensure_future(disconnected(receive))
         try:
             await asyncio.wait([writer, leaver], return_when=asyncio.FIRST_COMPLETED)
-            if writer.done():
+            if writer.done() and not writer.cancelled():
                 writer.result()
         finally:
+            self._over, self._writer = True, None
+            if self._timer is not None:
+                self._timer.cancel()
             for task in (writer, leaver):
                 task.cancel()
             await self._aclose()
