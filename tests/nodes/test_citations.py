@@ -109,7 +109,8 @@ async def test_a_great_number_in_a_passage_does_not_end_citing() -> None:
 
 
 HARMFUL = [
-    "javascript://%0aalert(1)", "FILE://a/b", "javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "java\tscript:x",
+    "javascript://%0aalert(1)", "FILE://a/b", "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "java\tscript:x",
     "\x01javascript:x", "\u200bjavascript:x", "javascript\n:x", "data:text/html,x", "DATA:text/html;base64,x",
     "vbscript:x", "file:///etc/passwd", "blob:https://a/b", "mailto:a@b", "javascript&colon;alert(1)",
     "javascript&#58;alert(1)", "javascript:https://good.example", "view-source:https://a", "x:y",
