@@ -103,6 +103,9 @@ def test_a_start_that_ends_in_an_error_is_told_with_the_platforms_words(shop: Sh
 def test_a_stopped_app_goes_back_to_the_last_deployment_that_succeeded(shop: Shop) -> None:
     shop.deploy()
     first = shop.apps.below(FILES)
+    # Newer than the last that succeeded, and nothing to go back to.
+    failed = {**shop.apps.deployments["d1"], "deployment_id": "d2", "status": {"state": "FAILED"}}
+    shop.apps.deployments["d2"] = failed
     shop.apps.stop("shop-dev")
     shop.write(a_py="graph = 'broken'\n")
     shop.app.answers[:] = [FAILS]

@@ -185,7 +185,10 @@ def test_many_traces_cost_one_request_for_spans_and_one_each(workspace: StandIn,
     assert len({span.trace_id for span in spans}) == 10
 
 
-@pytest.mark.parametrize(("path", "status"), [(OTEL, 503), (OTEL, 403), (INFO, 503), (INFO, 429)])
+# 429 and 503 the SDK asks again by itself, the others the exporter.
+@pytest.mark.parametrize(
+    ("path", "status"), [(OTEL, 503), (OTEL, 403), (INFO, 503), (INFO, 429), (INFO, 403), (INFO, 500)]
+)
 def test_a_fault_that_passes_loses_nothing_and_sends_no_span_twice(
     workspace: StandIn, kept: Tracking, path: str, status: int
 ) -> None:
