@@ -142,7 +142,7 @@ class Upstream:
 
     async def close(self) -> None:
         """End every connection."""
-        for writer, over in self._connections.items():
+        for writer, over in list(self._connections.items()):
             writer.close()
             await over.wait()
 
