@@ -27,7 +27,8 @@ def encode(value: Any) -> bytes:
     except (TypeError, ValueError, RecursionError):
         # Half of a surrogate pair, an integer beyond 64 bits, a structure that holds itself: rare, so not looked for.
         written = orjson.dumps(_writable(value, DEEPEST), option=OPTIONS)
-    if b"\xe2\x80" in written or b"\xc2\x85" in written:
+    # First the question that costs next to nothing: looking for two bytes takes longer than writing a token.
+    if not written.isascii() and (b"\xe2\x80" in written or b"\xc2\x85" in written):
         for character, escape in LINE_ENDS:
             written = written.replace(character, escape)
     return written

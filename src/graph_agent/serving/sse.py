@@ -26,7 +26,7 @@ def frames(batch: Sequence[Entry], *, named: bool = False) -> bytes:
     """Events as `data:` frames, which every client reads; `named`, each type stands in an `event:` line as well."""
     if named:
         return b"".join(b"event: %b\ndata: %b\n\n" % (entry.type.encode(), entry.data) for entry in batch)
-    return b"".join(b"data: %b\n\n" % entry.data for entry in batch)
+    return b"data: " + b"\n\ndata: ".join([entry.data for entry in batch]) + b"\n\n"
 
 
 async def disconnected(receive: Receive) -> None:
