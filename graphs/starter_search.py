@@ -19,13 +19,15 @@ order. If something is not in there, say that you did not find it: never guess, 
 
 NOTHING_FOUND = "I did not find this in the documents."
 
+TOOL_FAILED = "I could not look this up because of a technical fault. Please try again later."
+
 ORDERS = {"A1001": "sent on 3 May", "A1002": "being packed"}
 
 
 @tool
 async def order_status(order: str) -> str:
     """Where an order is, by its number, such as A1001."""
-    # Ask your own system here. What it raises is told to the model as a fault, and never as "there is no such order".
+    # Ask your own system here. Where it raises, TOOL_FAILED is the answer, and never "there is no such order".
     return ORDERS.get(order.strip().upper(), f"There is no order {order}.")
 
 
@@ -44,6 +46,7 @@ builder.add_node(
         # Searched in every turn, whether the model asks for it or not.
         look_first=documents.name,
         nothing_found=NOTHING_FOUND,
+        tool_failed=TOOL_FAILED,
         check=model,
     ),
 )

@@ -493,9 +493,9 @@ async def test_a_new_graph_that_does_not_load_costs_no_other(edited: Any) -> Non
 
 async def test_a_default_that_was_chosen_stays_while_it_is_there(edited: Any) -> None:
     opened = await watching(edited(ONE | TWO), default="two")
-    edited(TWO | ONE)
+    edited(ONE | TWO | {"three": "./two.py:other"})
     await opened.refresh()
-    assert opened.default == "two"
+    assert (opened.default, opened.names[0]) == ("two", "one")
     edited(ONE)
     await opened.refresh()
     assert opened.default == "one"

@@ -359,6 +359,33 @@ async def test_a_failing_tool_becomes_a_message_the_planner_can_act_on(
     assert state["messages"][-1].text == "Sorry."
 
 
+@pytest.mark.parametrize(
+    ("name", "args", "answer"),
+    [
+        ("leaky", {"x": 1}, "It is out of order."),
+        ("endless", {"x": 1}, "It is out of order."),
+        # The model's own mistake, and what the tool says to it, are for the model to act on.
+        ("add", {"a": "two", "b": 3}, "It was not found."),
+        ("helpful", {"x": 1}, "It was not found."),
+        ("add", {"a": 2, "b": 3}, "It was not found."),
+    ],
+)
+async def test_a_tool_that_is_out_of_order_is_answered_in_words_that_no_model_chooses(
+    name: str, args: dict[str, Any], answer: str
+) -> None:
+    model = Says(script=[calls(("c1", name, args)), AIMessage("It was not found.")])
+    builder = StateGraph(AgentState)
+    builder.add_node(
+        "planner", make_planner(model=model, tools=TOOLS, prompt="Be brief.", tool_failed="It is out of order.")
+    )
+    builder.add_node("tools", make_tools(TOOLS, seconds=0.2))
+    builder.add_edge(START, "planner").add_edge("tools", "planner")
+    builder.add_conditional_edges("planner", requested_nodes(retrieval="none"))
+    earlier = [HumanMessage("before"), AIMessage("Hello.")]
+    state = await builder.compile().ainvoke({"messages": [*earlier, HumanMessage("question")]})  # type: ignore[arg-type]
+    assert state["messages"][-1].text == answer
+
+
 async def test_tools_of_one_turn_wait_for_each_other_no_more_than_they_must() -> None:
     both = asyncio.Barrier(2)
 

@@ -100,4 +100,4 @@ async def test_a_tool_whose_server_fails_tells_so_to_the_model_and_the_caller() 
         "error",
         f"unreachable: weather gave no answer: it cannot be reached\n{FAULT}",
     )
-    assert told.additional_kwargs == {"public_error": "unreachable: weather gave no answer: it cannot be reached"}
+    assert told.additional_kwargs["public_error"] == "unreachable: weather gave no answer: it cannot be reached"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 MANIFEST = Path(__file__).parents[2] / "langgraph.json"
 MEMORY = "Typically 30 days."
 NOTHING = "I did not find this in the documents."
-QUESTION = "What is the timeout of a request?"
+QUESTION = "What is the timeout?"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def service(workspace: StandIn) -> Iterator[Service]:
-    with serving(config=MANIFEST, graph="starter_search", max_seconds=30.0) as running:
+    with serving(config=MANIFEST, graph="starter_search", max_seconds=170.0) as running:
         yield running
 
 
@@ -57,7 +57,7 @@ def playing(workspace: StandIn, *, first: Sequence[Any], verdict: str = "yes", t
 
 def client_of(service: Service) -> httpx.AsyncClient:
     # The first request waits for imports, on a busy machine longer than others may.
-    return httpx.AsyncClient(base_url=service.url, timeout=60)
+    return httpx.AsyncClient(base_url=service.url, timeout=180)
 
 
 async def asked(service: Service, *, stream: bool, question: str = QUESTION) -> tuple[list[dict[str, Any]], str, str]:
@@ -120,3 +120,22 @@ async def test_an_input_without_words_is_not_searched_for(service: Service, work
     async with client_of(service) as client:
         answer = await client.post("/responses", json={"input": [{"role": "user", "content": [image]}]})
     assert [item["type"] for item in answer.json()["output"]] == ["message"]
+
+
+async def test_a_copy_whose_tool_raises_says_that_it_could_not_look_it_up(workspace: StandIn, tmp_path: Path) -> None:
+    starter = (MANIFEST.parent / "graphs" / "starter_search.py").read_text()
+    broken = starter.replace(
+        "    return ORDERS.get", '    raise RuntimeError("no route to the database")\n    return ORDERS.get'
+    )
+    assert broken != starter
+    (tmp_path / "mine.py").write_text(broken)
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"mine": "./mine.py:graph"}}')
+    playing(workspace, first=calls("order_status", order="A1001"), then="The order A1001 is not found.")
+    with serving(config=tmp_path / "langgraph.json", max_seconds=170.0) as service:
+        output, text, wire = await asked(service, stream=True, question="Where is A1001?")
+    assert text == "I could not look this up because of a technical fault. Please try again later."
+    assert "order_status failed (RuntimeError)." in [
+        item["output"] for item in output if item["type"] == "function_call_output"
+    ]
+    assert "no route" not in wire
+    assert [line for line in service.log if line.startswith("tool order_status failed: RuntimeError at ")]

@@ -14,6 +14,7 @@ from graph_agent.contract import AgentState, Source
 from graph_agent.nodes.answerable import answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import Listed, available
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
@@ -29,6 +30,7 @@ def make_planner(
     prompt: str,
     look_first: bool | str = False,
     nothing_found: str | None = None,
+    tool_failed: str | None = None,
     check: BaseChatModel | None = None,
 ) -> Node:
     """A node that asks `model` what to do next, with `tools` to choose from.
@@ -41,7 +43,8 @@ def make_planner(
 
     With `nothing_found`, a turn whose searches found nothing is answered with that sentence, and an answer that is that
     sentence cites nothing. With `check` too, that model is first asked whether the passages answer the question at all;
-    see `answerable`.
+    see `answerable`. With `tool_failed`, a turn in which a tool of `make_tools` failed by a fault of its own is
+    answered with that sentence: told of the fault, a small model says all the same that something was not found.
 
     Tool sources among `tools` are asked at each move what they have. What they miss is told to the model, and stands
     in `custom_outputs["warnings"]` beside the answer.
@@ -50,6 +53,8 @@ def make_planner(
     async def plan(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
+        if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
+            return answered(AIMessage(tool_failed), sources, cites=False)
         if nothing_found is not None and results and not await _worth_answering(state, results, check):
             return answered(AIMessage(nothing_found), sources, cites=False)
         usable = await available(tools)

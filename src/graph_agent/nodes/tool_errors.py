@@ -9,10 +9,15 @@ from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.faults import of_arguments
 from graph_agent.redaction import redact
 
+# Only what is to be said: a small model repeats what it is told not to say.
 FAULT = (
-    "This is a fault of the tool and not a result: nothing was found out. Say that it could not be looked up or done "
-    "because of a technical fault; never say that something does not exist or was not found."
+    "This is a technical fault of the tool and not a result. Tell the user that this could not be looked up or done "
+    "because of a technical fault."
 )
+
+TOOL_FAULT = "graph_agent_tool_fault"
+"""Key in a tool message's `additional_kwargs`: the tool itself failed, and neither its arguments nor what it found."""
+
 MISTAKE = "This is a mistake in the call and not a result: correct the arguments and call it again."
 
 

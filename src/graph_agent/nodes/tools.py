@@ -16,7 +16,7 @@ from graph_agent.faults import of_arguments
 from graph_agent.nodes.at_once import at_once
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.secrets import without_secrets
-from graph_agent.nodes.tool_errors import FAULT, MISTAKE, wrong_arguments
+from graph_agent.nodes.tool_errors import FAULT, MISTAKE, TOOL_FAULT, wrong_arguments
 from graph_agent.nodes.tool_sources import ToolSource, available
 from graph_agent.redaction import redact, redact_gently
 
@@ -83,6 +83,8 @@ async def _use(
 
 def _error(call: Any, text: str, meaning: str = "", *, public: bool = True) -> ToolMessage:
     """A failed call's result: for the model with what it means, for the caller `text` alone, where that is public."""
-    marks = {PUBLIC_ERROR: redact(text)} if public else {}
+    marks: dict[str, Any] = {PUBLIC_ERROR: redact(text)} if public else {}
+    if meaning == FAULT:
+        marks[TOOL_FAULT] = True
     told = redact(f"{text}\n{meaning}".rstrip())
     return ToolMessage(told, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks)
