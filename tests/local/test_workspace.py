@@ -453,3 +453,9 @@ async def test_no_web_page_may_use_the_workspace(running: Running) -> None:
         assert (await http.post(chat, json={"input": "a"})).status_code == 200
         plain = await http.post(chat, content='{"input": "a"}', headers={"content-type": "text/plain"})
         assert (plain.status_code, "application/json" in plain.json()["message"]) == (415, True)
+
+
+async def test_signing_in_takes_a_short_form_alone(running: Running) -> None:
+    async with httpx.AsyncClient(base_url=running.url) as http:
+        refused = await http.post("/oidc/v1/token", content=b"x" * 20_000)
+    assert (refused.status_code, refused.json()["error_code"]) == (413, "BAD_REQUEST")

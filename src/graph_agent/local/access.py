@@ -19,10 +19,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graph_agent.local.rest import ApiError, json_response
+from graph_agent.local.rest import ApiError, json_response, short_body
 from graph_agent.pages import OwnNames
 
 TOKEN_SECONDS = 3600
+MOST_FORM_BYTES = 16_384
+"""Of what anybody may send: a client's id and secret."""
+
 PUBLIC_PATHS = frozenset(
     {"/.well-known/databricks-config", "/oidc/.well-known/oauth-authorization-server", "/oidc/v1/token"}
 )
@@ -96,7 +99,7 @@ class Access:
         return json_response({"authorization_endpoint": f"{oidc}/authorize", "token_endpoint": f"{oidc}/token"})
 
     async def _token(self, request: Request) -> Response:
-        form = parse_qs((await request.body()).decode("utf-8", "replace"))
+        form = parse_qs((await short_body(request, MOST_FORM_BYTES)).decode("utf-8", "replace"))
         if form.get("grant_type") != ["client_credentials"]:
             return refusal(400, "unsupported_grant_type", "Only client_credentials is served.")
         if not self.is_principal(*presented(request, form)):

@@ -20,6 +20,7 @@ ERROR_CODES: Mapping[int, str] = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
+    413: "BAD_REQUEST",
     415: "BAD_REQUEST",
     429: "RESOURCE_EXHAUSTED",
     503: "TEMPORARILY_UNAVAILABLE",
@@ -89,6 +90,16 @@ async def json_object(request: Request) -> dict[str, Any]:
     if not is_json(request.headers.raw):
         raise ApiError(415, f"The local workspace refused: {NOT_JSON}.")
     return parsed_object(await request.body(), "The body")
+
+
+async def short_body(request: Request, most: int) -> bytes:
+    """The request's body. Raises `ApiError` once it has more than `most` bytes."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise ApiError(413, f"The body is larger than {most} bytes.")
+    return bytes(body)
 
 
 def parsed_object(data: bytes | str, name: str) -> dict[str, Any]:
