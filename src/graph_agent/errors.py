@@ -185,7 +185,12 @@ class ModelFailed(RunError):
 
 
 class ModelRateLimited(ModelFailed):
-    """The model endpoint asked for fewer requests, also after retries."""
+    """The model endpoint asked for fewer requests, also after retries.
+
+    `retry_after` is in whole seconds, where the endpoint asked for a long wait.
+    """
+
+    retry_after: int | None = None
 
     status = 429
     code = "model_rate_limited"

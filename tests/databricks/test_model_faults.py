@@ -98,8 +98,11 @@ DAYS = {
         "within 3 s",
         settings={"GRAPH_AGENT_MODEL_SECONDS": "3"},
     ),
+    "asks to wait longer than a person would": Day(
+        failing(429, headers={"retry-after": "30"}), 429, "model_rate_limited", "try again in 30 s"
+    ),
     "asks to wait longer than a call may take": Day(
-        failing(429, headers={"retry-after": "30"}),
+        failing(429, headers={"retry-after": "8"}),
         504,
         "model_timed_out",
         "within 3 s",

@@ -109,6 +109,27 @@ class StandIn:
 
         self._add(path, method, times, act)
 
+    def reply(
+        self,
+        path: str,
+        *pieces: bytes,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        times: int = 1,
+        method: str = "",
+    ) -> None:
+        """Answer the next matching requests with these bytes, each piece in a write of its own."""
+
+        async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+            await send({"type": "http.response.start", "status": status, "headers": raw})
+            for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await asyncio.sleep(0)
+            await send({"type": "http.response.body"})
+
+        self._add(path, method, times, act)
+
     def slow(self, path: str, seconds: float, *, times: int = 1, method: str = "") -> None:
         """Answer the next matching requests only after `seconds`."""
 

@@ -1,8 +1,10 @@
 """One chat completion out of its streamed chunks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from graph_agent.tool_calls import CallReader
 
 Json = dict[str, Any]
 
@@ -14,6 +16,7 @@ class Completion:
     _role: str = "assistant"
     _text: list[str] = field(default_factory=list)
     _calls: dict[int, Json] = field(default_factory=dict)
+    _pieces: CallReader = field(default_factory=CallReader)
     _finish_reason: str | None = None
     _usage: Json | None = None
 
@@ -29,6 +32,7 @@ class Completion:
         return reply if self._usage is None else {**reply, "usage": self._usage}
 
     def _message(self) -> Json:
+        self._add_calls(self._pieces.rest())
         text = "".join(self._text)
         message: Json = {"role": self._role, "content": None if self._calls and not text else text}
         if self._calls:
@@ -37,15 +41,18 @@ class Completion:
 
     def _add_delta(self, delta: Mapping[str, Any]) -> None:
         self._role = delta.get("role") or self._role
-        self._text.append(delta.get("content") or "")
-        for piece in delta.get("tool_calls") or ():
-            self._add_call(piece)
+        content = delta.get("content") or ""
+        self._text.append(content if isinstance(content, str) else "".join(map(_text, content)))
+        self._add_calls(self._pieces.read(delta.get("tool_calls")))
 
-    def _add_call(self, piece: Mapping[str, Any]) -> None:
+    def _add_calls(self, pieces: Iterable[Mapping[str, Any]]) -> None:
         """A call's id and name come once, its arguments in pieces."""
-        empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-        call = self._calls.setdefault(piece.get("index", 0), empty)
-        function = piece.get("function") or {}
-        call["id"] = piece.get("id") or call["id"]
-        call["function"]["name"] = function.get("name") or call["function"]["name"]
-        call["function"]["arguments"] += function.get("arguments") or ""
+        for piece in pieces:
+            empty = {"id": piece["id"], "type": "function", "function": {"name": "", "arguments": ""}}
+            function = self._calls.setdefault(piece["index"], empty)["function"]
+            function["name"] += piece["name"] or ""
+            function["arguments"] += piece["args"] or ""
+
+
+def _text(part: Any) -> str:
+    return str(part.get("text") or "") if isinstance(part, Mapping) else str(part)

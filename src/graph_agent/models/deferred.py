@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from graph_agent.acting import user_token
 from graph_agent.databricks.clients import actor, settings, sign_in
 from graph_agent.errors import AgentError, BadSetting
-from graph_agent.models.failures import Asked, model_error
+from graph_agent.models.failures import EMPTY, Asked, BadAnswer, model_error
 from graph_agent.models.providers import RETRIES, ModelName, connected
 from graph_agent.models.usage import UsageInPortions
 from graph_agent.once import Once
@@ -101,10 +101,12 @@ class DeferredChatModel(BaseChatModel):
         # `run_manager` stays here: tokens are reported once, for this model's run and not for one inside it.
         asked, usage = self._asked(), UsageInPortions()
         ends = _from_now(asked.total_seconds)
+        silent = True
         try:
             model = await _until(ends, self._ready(), asked)
             async with aclosing(stream_of(model, messages, stop, kwargs)) as chunks:
                 while (chunk := await _until(ends, anext(chunks, None), asked)) is not None:
+                    silent = False
                     told = usage.taken_from(chunk)
                     if told is not None:
                         yield told
@@ -112,6 +114,8 @@ class DeferredChatModel(BaseChatModel):
             raise
         except Exception as error:
             raise model_error(error, asked) from error
+        if silent:
+            raise model_error(BadAnswer(EMPTY), asked)
 
     async def _agenerate(
         self,

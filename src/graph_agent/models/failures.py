@@ -4,15 +4,30 @@ Read from status codes and from httpx, as the clients of most providers have bot
 Their texts are never quoted: they hold requests, answers and keys.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import httpx
 
+from graph_agent.databricks.retry_after import NOT_IMPLEMENTED, in_words, too_long
 from graph_agent.errors import AgentError, ModelFailed, ModelRateLimited, ModelTimedOut, Unauthenticated
 
+EMPTY = "gave an empty answer: look at its logs, and try again"
 REFUSED = "the workspace does not accept the user's token: sign in again, or fetch a new token, and repeat the request"
+
+
+class BadAnswer(Exception):
+    """A model's server answered, and not with a completion; `problem` completes a sentence that begins with its name.
+
+    `status_code` is the HTTP status that an error in its answer names, if any.
+    """
+
+    def __init__(self, problem: str, *, status: int | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.status_code = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +64,16 @@ def model_error(error: Exception, asked: Asked) -> AgentError:
     if ours is not None:
         return ours
     status = next((code for one in chain if (code := _status(one)) is not None), None)
-    return _transport_error(chain, asked) if status is None else _status_error(status, asked)
+    if status is None:
+        return _transport_error(chain, asked)
+    wait = next((seconds for one in chain if (seconds := _wait(one)) is not None), None)
+    once = status == NOT_IMPLEMENTED or wait is not None or any(isinstance(one, BadAnswer) for one in chain)
+    return _status_error(status, asked, "" if once else _tries(asked), wait)
 
 
-def _status_error(status: int, asked: Asked) -> AgentError:
-    name, tries = asked.name, _tries(asked)
+def _status_error(status: int, asked: Asked, tries: str, wait: float | None) -> AgentError:
+    name = asked.name
+    later = "try again later" if wait is None else f"try again in {in_words(wait)}"
     match status:
         case 400 | 422:
             return ModelFailed(
@@ -70,11 +90,13 @@ def _status_error(status: int, asked: Asked) -> AgentError:
         case 413:
             return ModelFailed(f"the conversation is too large for {name} (413): begin a new one")
         case 429:
-            return ModelRateLimited(
-                f"{name} is rate limited (429){tries}: try again later, or have its rate limit raised"
-            )
+            limited = ModelRateLimited(f"{name} is rate limited (429){tries}: {later}, or have its rate limit raised")
+            limited.retry_after = None if wait is None else math.ceil(wait)
+            return limited
         case 408 | 504:
             return ModelTimedOut(f"{name} gave up on the request ({status}){tries}: try again, or ask for less")
+        case 502 | 503 if wait is not None:
+            return ModelFailed(f"{name} is not available ({status}): {later}; it may be starting or updating")
         case 502 | 503:
             return ModelFailed(
                 f"{name} is not available ({status}){tries}: it may be starting or updating; look at its state"
@@ -86,6 +108,8 @@ def _status_error(status: int, asked: Asked) -> AgentError:
 def _transport_error(chain: list[BaseException], asked: Asked) -> ModelFailed:
     name = asked.name
     for one in chain:
+        if isinstance(one, BadAnswer):
+            return ModelFailed(f"{name} {one.problem}")
         if isinstance(one, httpx.ConnectError | httpx.ConnectTimeout | ConnectionRefusedError):
             return ModelFailed(f"{name} cannot be reached{_tries(asked)}: check {_host(asked)} and the network")
         if isinstance(one, httpx.TimeoutException | TimeoutError):
@@ -123,6 +147,11 @@ def _host(asked: Asked) -> str:
 
 def _tries(asked: Asked) -> str:
     return "" if asked.tries is None else f", asked {asked.tries} times" if asked.tries > 1 else ", asked once"
+
+
+def _wait(error: BaseException) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return too_long(headers) if isinstance(headers, Mapping) else None
 
 
 def _status(error: BaseException) -> int | None:

@@ -10,9 +10,13 @@ from graph_agent.databricks.clients import Actor, client_for, settings
 from graph_agent.databricks.cookies import keep_none
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.late import IMPORTING
+from graph_agent.models.waiting import leave_long_waits, leave_long_waits_to_the_caller
 
 RETRIES = 2
 """Of one call to a serving endpoint, on 408, 409, 429, 5xx and where no connection was made; 0.5 to 8 s apart."""
+
+GATEWAY = "system.ai."
+"""How the names begin of models that only the AI gateway serves."""
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a connection to a serving endpoint."""
@@ -40,8 +44,13 @@ class ModelName(NamedTuple):
 
     @property
     def on_databricks(self) -> bool:
-        """Whether it is a serving endpoint of the workspace."""
+        """Whether it is a serving endpoint of the workspace, or a model of its AI gateway."""
         return self.provider == "databricks"
+
+    @property
+    def on_gateway(self) -> bool:
+        """Whether it is a model of Unity Catalog, which the workspace's AI gateway serves: `system.ai.NAME`."""
+        return self.on_databricks and self.name.startswith(GATEWAY)
 
     def __str__(self) -> str:
         return f"{self.provider}:{self.name}"
@@ -68,15 +77,17 @@ def connected(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
 
 def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
     with IMPORTING:
-        from databricks_langchain import ChatDatabricks
+        from graph_agent.models.serving_endpoint import ServingEndpoint
 
     silence = settings().silence_seconds
-    served = ChatDatabricks(
+    gateway = {"use_ai_gateway": True} if model.on_gateway else {}
+    served = ServingEndpoint(
         **{
             "model": model.name,
             "timeout": silence,
             "max_retries": RETRIES,
             "workspace_client": client_for(acting_as),
+            **gateway,
             **parameters,
         }
     )
@@ -87,6 +98,8 @@ def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
     # Now: the first use makes a TLS context, 45 to 70 ms of CPU (measured), and that would be on the event loop.
     for client in (served.async_client, served.client):
         keep_none(client._client.cookies.jar)
+    served.async_client._client.event_hooks["response"].append(leave_long_waits_to_the_caller)
+    served.client._client.event_hooks["response"].append(leave_long_waits)
     model_made: BaseChatModel = served
     return model_made
 

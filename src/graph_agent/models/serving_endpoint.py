@@ -1,0 +1,162 @@
+"""`ChatDatabricks`, with answers read by us: its own conversion writes lists of content into a JSON text, leaves out
+calls without an index, and trips over whatever is not as OpenAI sends it.
+
+Imports databricks-langchain: seconds. Import it where a model is made.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import openai
+from databricks_langchain import ChatDatabricks
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import PrivateAttr
+
+from graph_agent.sent_events import MOST_BYTES, EventReader, EventTooLarge
+from graph_agent.models.completions import (
+    ENDPOINT,
+    EXTRAS,
+    TOO_LARGE,
+    CompletionReader,
+    as_chunk,
+    begins,
+    whole,
+)
+from graph_agent.models.content import resent
+from graph_agent.models.failures import BadAnswer
+
+CANNOT_STREAM = (400, 405, 406, 415, 422, 501)
+"""Statuses of endpoints that do not stream; what they say then names streaming."""
+
+
+class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
+    """A chat endpoint that may answer in any of the shapes seen in the wild; see `completions`.
+
+    Only what the service calls is read anew: `_astream`, `_agenerate` and `_generate`. Responses endpoints
+    (`use_responses_api`) keep the library's conversion, which leaves their lists of content as they are.
+    """
+
+    _streams: bool = PrivateAttr(default=True)
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        """One answer, piece by piece; in one piece from an endpoint that cannot stream.
+
+        Raises:
+            BadAnswer: it holds no completion, or an error.
+            openai.OpenAIError, httpx.HTTPError: as the client has it.
+        """
+        if self.use_responses_api:
+            chunks: Any = super()._astream(messages, stop, **kwargs)
+        elif self._streams:
+            chunks = self._streamed(messages, stop, kwargs)
+        else:
+            chunks = self._in_one_piece(messages, stop, kwargs)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        """One whole answer. Raises as `_astream`."""
+        if self.use_responses_api:
+            result: ChatResult = await super()._agenerate(messages, stop, **kwargs)
+            return result
+        request = self._request(messages, stop, kwargs)
+        answer = await self.async_client.chat.completions.with_raw_response.create(**request)
+        return whole(answer.content, self.model)
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        """One whole answer, in the calling thread. Raises as `_astream`."""
+        if self.use_responses_api:
+            result: ChatResult = super()._generate(messages, stop, **kwargs)
+            return result
+        answer = self.client.chat.completions.with_raw_response.create(**self._request(messages, stop, kwargs))
+        return whole(answer.content, self.model)
+
+    async def _streamed(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        request = self._request(messages, stop, kwargs, stream=True)
+        try:
+            async with self.async_client.chat.completions.with_streaming_response.create(**request) as answer:
+                async for chunk in _chunks(answer.http_response, self.model):
+                    yield chunk
+            return
+        except openai.APIStatusError as error:
+            if not _cannot_stream(error):
+                raise
+        async for chunk in self._in_one_piece(messages, stop, kwargs):
+            # From now on it is asked so at once.
+            self._streams = False
+            yield chunk
+
+    async def _in_one_piece(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        yield as_chunk(await self._agenerate(messages, stop, **kwargs))
+
+    def _request(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
+    ) -> dict[str, Any]:
+        """The request, with what the endpoint wants to see again of its earlier answers, and nothing else of them."""
+        kwargs = {key: value for key, value in kwargs.items() if key not in ("stream", "stream_usage")}
+        request: dict[str, Any] = self._prepare_inputs(list(map(self._known, messages)), stop, stream=stream, **kwargs)
+        for message, sent in zip(messages, request["messages"], strict=True):
+            if extras := message.additional_kwargs.get(EXTRAS):
+                for call in sent.get("tool_calls") or ():
+                    call.update(extras.get(call["id"], {}))
+        return request
+
+    def _known(self, message: BaseMessage) -> BaseMessage:
+        if not isinstance(message, AIMessage) or isinstance(message.content, str):
+            return message
+        content = resent(message.content, signed=message.response_metadata.get(ENDPOINT) == self.model)
+        return message.model_copy(update={"content": content})
+
+
+async def _chunks(response: httpx.Response, endpoint: str) -> AsyncIterator[ChatGenerationChunk]:
+    """The pieces of a body: of a stream, or the one of a whole answer where a stream was asked for."""
+    reader, events = CompletionReader(endpoint), EventReader()
+    pieces = response.aiter_bytes()
+    first = await anext(pieces, b"")
+    while not first.strip() and (more := await anext(pieces, b"")):
+        first += more
+    if begins(first) != "stream":
+        yield as_chunk(whole(await _rest(first, pieces), endpoint))
+        return
+    try:
+        while first:
+            for event in events.feed(first):
+                for chunk in reader.read(event):
+                    yield chunk
+            first = b"" if reader.done else await anext(pieces, b"")
+    except EventTooLarge as error:
+        raise BadAnswer(TOO_LARGE) from error
+    for event in events.end():
+        for chunk in reader.read(event):
+            yield chunk
+    for chunk in reader.end():
+        yield chunk
+
+
+async def _rest(first: bytes, pieces: AsyncIterator[bytes]) -> bytes:
+    held, size = [first], len(first)
+    async for piece in pieces:
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise BadAnswer(TOO_LARGE)
+        held.append(piece)
+    return b"".join(held)
+
+
+def _cannot_stream(error: openai.APIStatusError) -> bool:
+    # The word is all that tells this from a request the endpoint does not like otherwise.
+    return error.status_code in CANNOT_STREAM and "stream" in error.response.text.lower()
