@@ -424,9 +424,9 @@ async def test_a_user_without_the_permission_is_told_which_one_and_which_scope(
             standing.fail("/genie/g1", 401)
             assert (await source.tools()).warnings == [
                 "The tools of main.tools are not available now: the user may not use it (403); they need EXECUTE on "
-                "the functions of main.tools, and the app the user scope mcp.functions.",
+                "the functions of main.tools, and the app the user scope unity-catalog or mcp.functions.",
                 "The tools of genie g1 are not available now: it did not accept the user's token (401); it may have "
-                "expired, or the app lacks the user scope mcp.genie.",
+                "expired, or the app lacks the user scope genie or mcp.genie.",
             ]
 
 

@@ -4,6 +4,7 @@ data = McpTools([McpServer.functions("main.tools"), McpServer.at("https://host/m
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections import OrderedDict
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from langchain_core.tools import BaseTool, ToolException
+from langchain_core.tools import ToolException
 
 from graph_agent.databricks.clients import actor, settings, workspace_client
 from graph_agent.databricks.mcp_identity import identity, session_headers
@@ -43,7 +44,7 @@ MOST_SEATS = 256
 class _Seat:
     """One server for one identity: what it listed, or why it could not, and until when that holds."""
 
-    tools: Sequence[BaseTool] = ()
+    tools: Sequence[RemoteTool] = ()
     warning: str | None = None
     until: float = 0.0
     failures: int = 0
@@ -104,7 +105,7 @@ class McpTools:
         asked = (self._listed(here, server, key) for server, key in zip(self._servers, keys, strict=True))
         seats = await asyncio.gather(*asked)
         return Listed(
-            [tool for seat in seats for tool in seat.tools],
+            _told_apart([tool for seat in seats for tool in seat.tools]),
             [seat.warning for seat in seats if seat.warning is not None],
         )
 
@@ -136,33 +137,31 @@ class McpTools:
         from mcp import McpError
 
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
-        from graph_agent.databricks.mcp_results import described
+        from graph_agent.databricks.mcp_tools import taken
 
         seconds = min(LIST_SECONDS, settings().request_seconds)
         try:
             async with asyncio.timeout(seconds):
-                found = await self._with_session(here, server, key, lambda open: open.tools(seconds=seconds))
+                offer = await self._with_session(here, server, key, lambda open: open.tools(seconds=seconds))
+                found = await self._threads.run(taken, server, offer, lambda name: self._asks(server, name))
         except TimeoutError:
             self._missing(server, seat, REASONS["slow"])
         except ExchangeFailed as failure:
-            self._missing(server, seat, words(failure, server))
+            self._missing(server, seat, words(failure, server), wait=failure.wait)
         except McpError:
             self._missing(server, seat, "it refused to list them")
-        except ToolFailed as failure:
+        except (ToolFailed, RetrievalFailed) as failure:
             self._missing(server, seat, failure.message)
         else:
-            tools = []
-            for tool in found:
-                description, schema = described(tool)
-                name = server.tool_name(tool.name)
-                asks = self._asks(server, tool.name)
-                tools.append(RemoteTool(name=name, description=description, args_schema=schema, ask=asks))
-            seat.tools, seat.warning, seat.failures = tools, None, 0
+            if found.warning is not None:
+                logger.warning("%s", found.warning)
+            seat.tools, seat.warning, seat.failures = found.tools, found.warning, 0
             seat.until = time.monotonic() + self._list_seconds
 
-    def _missing(self, server: McpServer, seat: _Seat, reason: str) -> None:
+    def _missing(self, server: McpServer, seat: _Seat, reason: str, *, wait: float | None = None) -> None:
         seat.tools, seat.warning = (), f"The tools of {server.name} are not available now: {reason}."
-        seat.until = time.monotonic() + min(self._pause_seconds * 2**seat.failures, 60.0)
+        pause = min(self._pause_seconds * 2**seat.failures, 60.0)
+        seat.until = time.monotonic() + max(pause, min(wait or 0.0, self._list_seconds))
         seat.failures = min(seat.failures + 1, 10)
         logger.warning("the tools of MCP server %s are not available: %s", server.name, reason)
 
@@ -186,6 +185,7 @@ class McpTools:
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
         from graph_agent.databricks.mcp_results import read
 
+        _check_arguments(arguments)
         try:
             result = await self._with_session(here, server, key, lambda open: open.call(name, arguments))
         except ExchangeFailed as failure:
@@ -237,9 +237,28 @@ class McpTools:
         return self._loops[loop]
 
 
+def _told_apart(tools: list[RemoteTool]) -> list[RemoteTool]:
+    if not tools:
+        return tools
+    from graph_agent.databricks.mcp_tools import told_apart
+
+    return told_apart(tools)
+
+
+def _check_arguments(arguments: Mapping[str, Any]) -> None:
+    """The SDK would end the session over them, and log them."""
+    try:
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise ToolException("the arguments hold half a character (a lone surrogate): write it whole") from None
+    except (ValueError, TypeError, RecursionError):
+        raise ToolException("the arguments are not JSON: write finite numbers, texts, lists and objects") from None
+
+
 def _sessions_class() -> type["Sessions"]:
     with IMPORTING:
-        import graph_agent.databricks.mcp_results  # noqa: F401
+        import graph_agent.databricks.mcp_results
+        import graph_agent.databricks.mcp_tools  # noqa: F401
         from graph_agent.databricks.mcp_sessions import Sessions
 
     return Sessions

@@ -8,16 +8,18 @@ request it belongs to, and the session goes on.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from contextvars import Context
 from typing import Any, Literal
 
 import httpx
-from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 from graph_agent.databricks.deadline import Deadline
+from graph_agent.databricks.mcp_messages import AnswerUnreadable, read_answer, read_event, session_is_lost
+from graph_agent.databricks.retry_after import retry_after
+from graph_agent.event_stream import EventStream
 
-Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "large", "credentials"]
+Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "garbled", "large", "credentials"]
 FAILED = -32050
 """The JSON-RPC error code of failures found here; of the range left to implementations."""
 
@@ -28,7 +30,22 @@ REPEATS = 2
 """How often a request that was refused as too much (429) or for now (503) is sent again: it was not carried out."""
 
 LONGEST_PAUSE = 5.0
-"""Seconds to wait before a repeat, whatever `Retry-After` says: a person is waiting."""
+"""Seconds to wait before a repeat: a person is waiting. A server that asks for more is not asked again."""
+
+LOOK_PAUSE = 0.5
+"""Seconds before a server that closed its stream is asked for the rest, where it does not say how long."""
+
+SHORTEST_LOOK = 0.1
+"""Seconds between two such looks, whatever it says."""
+
+LOST = (400, 404, 410, 503)
+"""Statuses with which servers refuse a session they no longer know; 503 once repeats have not helped."""
+
+MOST_CUTS = 2
+"""Of one answer's streams that break off and can be asked for again; closing them in order is the server's right."""
+
+MOST_EXPLAINED = 16_384
+"""Bytes read of a refusal, to see whether it is of the session."""
 
 GOODBYE_SECONDS = 2.0
 """For the request that ends a session or calls one off; nothing depends on it, and a stopping service must not wait."""
@@ -56,14 +73,16 @@ class PerRequest(httpx.Auth):
 class ExchangeFailed(Exception):
     """Why there is no answer."""
 
-    def __init__(self, reason: Reason, *, status: int | None = None) -> None:
+    def __init__(self, reason: Reason, *, status: int | None = None, wait: float | None = None) -> None:
         super().__init__(reason)
         self.reason: Reason = reason
         self.status = status
+        self.wait = wait
+        """Seconds the server asks to be left alone, where those are many."""
 
     def answer(self, request_id: Any) -> bytes:
         """It as the JSON-RPC answer to that request."""
-        error = {"code": FAILED, "message": self.reason, "data": {"status": self.status}}
+        error = {"code": FAILED, "message": self.reason, "data": {"status": self.status, "wait": self.wait}}
         return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
 
 
@@ -134,13 +153,31 @@ class Exchange(httpx.AsyncBaseTransport):
             await response.aclose()
             return httpx.Response(202, headers=kept)
         if kind == EVENTS:
-            headers = [*kept, ("content-type", EVENTS)]
-            return httpx.Response(200, headers=headers, stream=_Events(response, request_id, deadline))
-        body = b"".join([piece async for piece in _pieces(response, deadline)])
-        message = _parsed(body) if kind == "application/json" else None
-        if message is None or not _is_answer(message, request_id):
+            again = _look(request, response)
+            return httpx.Response(
+                200,
+                headers=[*kept, ("content-type", EVENTS)],
+                stream=_Events(response, request_id, deadline, lambda last: self._looked(again, last, deadline)),
+            )
+        if kind != "application/json":
+            await response.aclose()
             raise ExchangeFailed("foreign")
+        body = b"".join([piece async for piece in _pieces(response, deadline)])
+        _check_answer(body, request_id, "mcp-session-id" in request.headers)
         return _json(body, kept)
+
+    async def _looked(self, request: httpx.Request, last_id: str, deadline: Deadline) -> httpx.Response:
+        """What follows in a stream that the server closed, to be asked for the rest later."""
+        request = httpx.Request("GET", request.url, headers={**request.headers, "last-event-id": last_id})
+        try:
+            response = await self._accepted(request, deadline)
+        except ExchangeFailed as failure:
+            # The call may have been carried out: it is not made again, even in a new session.
+            raise ExchangeFailed(failure.reason if failure.reason in ("slow", "credentials") else "cut") from None
+        if response.headers.get("content-type", "").partition(";")[0].strip().lower() != EVENTS:
+            await response.aclose()
+            raise ExchangeFailed("cut")
+        return response
 
     async def _accepted(self, request: httpx.Request, deadline: Deadline) -> httpx.Response:
         """The response to it once its status is a good one; refusals that may pass are repeated."""
@@ -156,20 +193,23 @@ class Exchange(httpx.AsyncBaseTransport):
                 raise ExchangeFailed("cut") from error
             if response.is_success:
                 return response
+            in_session = "mcp-session-id" in request.headers
+            lost = in_session and await _tells_of_session(response, deadline)
             await response.aclose()
+            if lost:
+                raise ExchangeFailed("forgotten", status=response.status_code)
             if (moved := _moved(response)) is not None:
                 request = moved
                 continue
-            pause = _pause(response, repeat)
+            asked = retry_after(response.headers)
+            if response.status_code in (429, 503) and asked is not None and asked > LONGEST_PAUSE:
+                raise ExchangeFailed("refused", status=response.status_code, wait=asked)
+            pause = max(0.5 * 2**repeat if asked is None else asked, 0.1)
             late = asyncio.get_running_loop().time() + pause >= deadline.ends
             if response.status_code not in (429, 503) or repeat == REPEATS or late:
                 break
-            try:
-                async with deadline.kept():
-                    await asyncio.sleep(pause)
-            except TimeoutError as error:
-                raise ExchangeFailed("slow") from error
-        lost = response.status_code in (400, 404) and "mcp-session-id" in request.headers
+            await _pause(pause, deadline)
+        lost = in_session and response.status_code in LOST
         raise ExchangeFailed("forgotten" if lost else "refused", status=response.status_code)
 
     async def _call_off(self, sent: httpx.Request, request_id: Any) -> None:
@@ -193,36 +233,120 @@ class Exchange(httpx.AsyncBaseTransport):
 
 
 class _Events(httpx.AsyncByteStream):
-    """A stream of events, passed on whole event by whole event, that never ends without the answer."""
+    """A stream of events, of which the session is shown the answer and what the server asks; it never ends without.
 
-    def __init__(self, response: httpx.Response, request_id: Any, deadline: Deadline) -> None:
+    A server may close it and be asked for the rest: `look` does, with the last event's id.
+    """
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        request_id: Any,
+        deadline: Deadline,
+        look: Callable[[str], Awaitable[httpx.Response]],
+    ) -> None:
         self._response = response
         self._id = request_id
         self._deadline = deadline
+        self._look = look
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        in_session = "mcp-session-id" in self._response.request.headers
         try:
-            async for event in _events(_pieces(self._response, self._deadline)):
-                if data := _data(event):
-                    message = _parsed(data)
-                    if message is None:
-                        raise ExchangeFailed("foreign")
-                    if "id" not in message:
-                        # Progress and logs: nobody reads them, and the SDK logs those it cannot read.
+            async with aclosing(self._data()) as found:
+                async for data in found:
+                    if (message := read_event(data, self._id)) is None:
                         continue
-                    if not _is_request(message) and not _is_answer(message, self._id):
-                        raise ExchangeFailed("foreign")
-                yield event + b"\n\n"
-            # Also where events had ids: the SDK would ask for the rest by GET, and give up in silence if refused.
-            raise ExchangeFailed("cut")
-        except ExchangeFailed as failure:
-            yield b"event: message\ndata: " + failure.answer(self._id) + b"\n\n"
+                    if message.answers and in_session and session_is_lost(message.error):
+                        raise ExchangeFailed("forgotten")
+                    yield b"event: message\ndata: " + message.body + b"\n\n"
+                    if message.answers:
+                        return
+        except (ExchangeFailed, AnswerUnreadable) as failure:
+            failed = failure if isinstance(failure, ExchangeFailed) else ExchangeFailed(failure.reason)
+            yield b"event: message\ndata: " + failed.answer(self._id) + b"\n\n"
+
+    async def _data(self) -> AsyncGenerator[bytes, None]:
+        """The data of the messages, over as many streams as the server makes of them."""
+        last_id, retry, cuts = None, LOOK_PAUSE, 0
+        while True:
+            events = EventStream(most_bytes=MOST_BYTES)
+            try:
+                async with aclosing(_data(self._response, events, self._deadline)) as found:
+                    async for data in found:
+                        yield data
+            except ExchangeFailed as failure:
+                cuts += 1
+                if failure.reason != "cut" or cuts > MOST_CUTS:
+                    raise
+            last_id = events.last_id or last_id
+            if last_id is None:
+                raise ExchangeFailed("cut")
+            retry = retry if events.retry is None else events.retry
+            await _pause(max(retry, SHORTEST_LOOK), self._deadline)
+            self._response = await self._look(last_id)
 
     async def aclose(self) -> None:
         await self._response.aclose()
 
 
-async def _pieces(response: httpx.Response, deadline: Deadline) -> AsyncIterator[bytes]:
+async def _data(response: httpx.Response, events: EventStream, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+    """The data of the messages in a body."""
+    async with aclosing(_pieces(response, deadline)) as pieces:
+        async for piece in pieces:
+            for event in events.feed(piece):
+                if event.name in ("", "message"):
+                    yield event.data
+    if events.last_id is None:
+        # Of an event that is not whole, the server can be asked for again.
+        for event in events.end():
+            yield event.data
+
+
+def _check_answer(body: bytes, request_id: Any, in_session: bool) -> None:
+    try:
+        message = read_answer(body, request_id)
+    except AnswerUnreadable as failure:
+        raise ExchangeFailed(failure.reason) from None
+    if in_session and session_is_lost(message.error):
+        raise ExchangeFailed("forgotten")
+
+
+async def _tells_of_session(response: httpx.Response, deadline: Deadline) -> bool:
+    """Whether a refusal says that the session is not known."""
+    body = b""
+    try:
+        async with aclosing(_pieces(response, deadline)) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > MOST_EXPLAINED:
+                    return False
+    except ExchangeFailed:
+        return False
+    try:
+        return session_is_lost(read_answer(body, None, of_anyone=True).error)
+    except AnswerUnreadable:
+        return False
+
+
+def _look(request: httpx.Request, response: httpx.Response) -> httpx.Request:
+    """The request for the rest of the answer to `request`, but for the id of the last event."""
+    other = ("authorization", "content-type", "content-length")
+    headers = {name: value for name, value in request.headers.items() if name not in other} | {"accept": EVENTS}
+    if session := response.headers.get("mcp-session-id"):
+        headers["mcp-session-id"] = session
+    return httpx.Request("GET", request.url, headers=headers)
+
+
+async def _pause(seconds: float, deadline: Deadline) -> None:
+    try:
+        async with deadline.kept():
+            await asyncio.sleep(seconds)
+    except TimeoutError as error:
+        raise ExchangeFailed("slow") from error
+
+
+async def _pieces(response: httpx.Response, deadline: Deadline) -> AsyncGenerator[bytes, None]:
     """The body, until the deadline, and of a bounded size."""
     size, pieces = 0, response.aiter_bytes()
     try:
@@ -243,42 +367,6 @@ async def _pieces(response: httpx.Response, deadline: Deadline) -> AsyncIterator
         await response.aclose()
 
 
-async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Whole events only: half of one would be logged as unreadable, with what stands in it."""
-    held = b""
-    async for piece in pieces:
-        held = (held + piece).replace(b"\r\n", b"\n")
-        *events, held = held.split(b"\n\n")
-        for event in events:
-            yield event
-
-
-def _data(event: bytes) -> bytes:
-    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
-
-
-def _parsed(body: bytes) -> dict[str, Any] | None:
-    """A JSON-RPC message, or nothing."""
-    try:
-        message = json.loads(body)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and message.get("jsonrpc") == "2.0" else None
-
-
-def _is_request(message: Mapping[str, Any]) -> bool:
-    return isinstance(message.get("method"), str)
-
-
-def _is_answer(message: Mapping[str, Any], request_id: Any) -> bool:
-    """Whether the SDK will take it for the answer to that request; of any other it would tell nobody."""
-    try:
-        answer = JSONRPCMessage.model_validate(message).root
-    except ValueError:
-        return False
-    return isinstance(answer, JSONRPCResponse | JSONRPCError) and str(answer.id) == str(request_id)
-
-
 def _moved(response: httpx.Response) -> httpx.Request | None:
     """Where the same request is asked for again, on the same server: credentials go nowhere else."""
     moved, sent = response.next_request, response.request
@@ -290,11 +378,3 @@ def _moved(response: httpx.Response) -> httpx.Request | None:
 
 def _json(body: bytes, headers: Sequence[tuple[str, str]] = ()) -> httpx.Response:
     return httpx.Response(200, headers=[*headers, ("content-type", "application/json")], content=body)
-
-
-def _pause(response: httpx.Response, repeat: int) -> float:
-    try:
-        asked = float(response.headers.get("retry-after", ""))
-    except ValueError:
-        asked = 0.5 * 2**repeat
-    return min(max(asked, 0.1), LONGEST_PAUSE)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from graph_agent.databricks.clients import actor
 from graph_agent.databricks.mcp_servers import McpServer
+from graph_agent.databricks.retry_after import in_words
 
 if TYPE_CHECKING:
     from graph_agent.databricks.mcp_exchange import ExchangeFailed
@@ -27,9 +28,9 @@ def words(failure: "ExchangeFailed", server: McpServer) -> str:
         case "refused", 404:
             return "there is no such server (404)"
         case "refused", 429:
-            return "it is asked too much (429)"
+            return f"it is asked too much (429){_wait(failure)}"
         case "refused", int(status):
-            return f"it failed ({status})" if status >= 500 else f"it refused ({status})"
+            return f"it failed ({status}){_wait(failure)}" if status >= 500 else f"it refused ({status})"
         case reason, _:
             return REASONS.get(reason, "its answer is not MCP")
 
@@ -39,14 +40,19 @@ REASONS: Mapping[str, str] = {
     "unreachable": "it cannot be reached",
     "slow": "it did not answer in time",
     "cut": "it broke its answer off",
+    "garbled": "its answer holds half a character, which no text can",
     "large": "its answer is too large",
     "credentials": "no credentials for it could be had",
 }
 
 
+def _wait(failure: "ExchangeFailed") -> str:
+    return "" if failure.wait is None else f"; it asks to be left alone for {in_words(failure.wait)}"
+
+
 def _and_scope(server: McpServer) -> str:
-    return f", and the app the user scope {server.scope}" if server.scope else ""
+    return f", and the app the user scope {' or '.join(server.scopes)}" if server.scopes else ""
 
 
 def _or_scope(server: McpServer) -> str:
-    return f", or the app lacks the user scope {server.scope}" if server.scope else ""
+    return f", or the app lacks the user scope {' or '.join(server.scopes)}" if server.scopes else ""

@@ -1,18 +1,10 @@
-"""What MCP servers send, as schemas chat endpoints take and as texts a model can read."""
+"""What the tools of MCP servers answer, as texts a model can read."""
 
 import json
-from typing import Any
 
 from mcp import types
 
 from graph_agent.databricks.remote_tool import Result, bounded
-
-
-def described(tool: types.Tool) -> tuple[str, dict[str, Any]]:
-    """A tool's description and schema of arguments, in the shape chat endpoints take."""
-    schema = {"type": "object", "properties": {}} | tool.inputSchema
-    schema.pop("$schema", None)
-    return tool.description or tool.title or tool.name, schema
 
 
 def read(result: types.CallToolResult) -> Result:

@@ -10,13 +10,31 @@ from graph_agent.databricks.clients import Actor
 from graph_agent.errors import ConfigurationError
 from graph_agent.threads import in_calling_thread
 
-Kind = Literal["functions", "vector-search", "genie", "external", "custom"]
+Kind = Literal["functions", "ai-search", "vector-search", "genie", "sql", "external", "custom"]
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
+
+WORKSPACE_KINDS = ("functions", "ai-search", "vector-search", "genie", "sql")
+"""Servers whose tools keep the names the workspace gives them."""
+
+SCOPES: Mapping[str, tuple[str, ...]] = {
+    "functions": ("unity-catalog", "mcp.functions"),
+    "ai-search": ("ai-search",),
+    "vector-search": ("vector-search", "mcp.vectorsearch"),
+    "genie": ("genie", "mcp.genie"),
+    "sql": ("sql",),
+    "external": ("mcp.external",),
+}
+"""User scopes that make a user's token good for a server, as the documentation names them now, then the older name
+that Databricks' own client asks for; which of them a workspace takes, only the workspace tells.
+
+Source: https://docs.databricks.com/aws/en/agents/mcp/managed-mcp
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpServer:
-    """One server. Make it with `functions`, `vector_search`, `genie`, `external` or `at`; making it does no work."""
+    """One server, made by `functions`, `ai_search`, `vector_search`, `genie`, `sql`, `external` or `at`; that is no
+    work."""
 
     name: str
     """What warnings and logs call it; tools of `external` and `at` servers are told to the model as `NAME__TOOL`."""
@@ -40,14 +58,26 @@ class McpServer:
         return cls._managed("functions", name, "catalog.schema", acting_as)
 
     @classmethod
+    def ai_search(cls, name: str, *, acting_as: Actor | None = None) -> Self:
+        """AI Search indexes of a schema, `catalog.schema`, or one of them, `catalog.schema.index`."""
+        return cls._managed("ai-search", name, "catalog.schema", acting_as)
+
+    @classmethod
     def vector_search(cls, name: str, *, acting_as: Actor | None = None) -> Self:
-        """Vector Search indexes of a schema, `catalog.schema`, or one of them, `catalog.schema.index`."""
+        """The same indexes at the older address, for workspaces that do not have `ai_search` yet."""
         return cls._managed("vector-search", name, "catalog.schema", acting_as)
 
     @classmethod
-    def genie(cls, space: str, *, acting_as: Actor | None = None) -> Self:
-        """A Genie space, by its id."""
+    def genie(cls, space: str | None = None, *, acting_as: Actor | None = None) -> Self:
+        """A Genie space, by its id; without one, Genie over all that the caller may see."""
+        if space is None:
+            return cls(name="genie", kind="genie", place=_path("genie"), acting_as=acting_as)
         return cls(name=f"genie {space}", kind="genie", place=_path("genie", space), acting_as=acting_as)
+
+    @classmethod
+    def sql(cls, *, acting_as: Actor | None = None) -> Self:
+        """SQL statements on what the caller may read and write: a model that has it can change data."""
+        return cls(name="sql", kind="sql", place=_path("sql"), acting_as=acting_as)
 
     @classmethod
     def external(cls, connection: str, *, acting_as: Actor | None = None) -> Self:
@@ -89,9 +119,13 @@ class McpServer:
 
     def tool_name(self, remote: str) -> str:
         """What the model calls a tool of it: chat endpoints take 64 characters of letters, digits, `_` and `-`."""
-        full = remote if self.kind in ("functions", "vector-search", "genie") else f"{self.name}__{remote}"
+        full = self.full_name(remote)
         # The end tells tools of one schema apart.
         return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in full)[-64:]
+
+    def full_name(self, remote: str) -> str:
+        """The same before it is cut and respelled."""
+        return remote if self.kind in WORKSPACE_KINDS else f"{self.name}__{remote}"
 
     @property
     def permission(self) -> str:
@@ -99,25 +133,21 @@ class McpServer:
         match self.kind:
             case "functions":
                 return f"EXECUTE on the functions of {self.name}"
-            case "vector-search":
+            case "ai-search" | "vector-search":
                 return f"SELECT on the indexes of {self.name}"
             case "genie":
                 return "CAN RUN on the Genie space"
+            case "sql":
+                return "CAN USE on a SQL warehouse, and SELECT on the tables"
             case "external":
                 return f"USE CONNECTION on {self.name}"
             case _:
                 return "CAN USE on the app that serves it"
 
     @property
-    def scope(self) -> str | None:
-        """The user scope the app must have for a user's token to be good for it."""
-        scopes: dict[str, str] = {
-            "functions": "mcp.functions",
-            "vector-search": "mcp.vectorsearch",
-            "genie": "mcp.genie",
-            "external": "mcp.external",
-        }
-        return scopes.get(self.kind)
+    def scopes(self) -> tuple[str, ...]:
+        """The user scopes, any of which makes a user's token good for it; see `SCOPES`."""
+        return SCOPES.get(self.kind, ())
 
 
 def _path(*parts: str) -> str:

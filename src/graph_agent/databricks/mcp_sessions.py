@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
@@ -19,8 +20,37 @@ from graph_agent.threads import in_calling_thread
 MOST_TOOLS = 256
 """Of one server; a model chooses badly among far fewer."""
 
+MOST_PAGES = 32
+"""Of one list of tools."""
+
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
-Answer = TypeVar("Answer", types.ListToolsResult, types.CallToolResult)
+
+
+class _Page(types.PaginatedResult):
+    """A page of the list whose tools are not looked at yet: one that cannot be read must not cost the others."""
+
+    tools: list[Any]
+
+
+Answer = TypeVar("Answer", _Page, types.CallToolResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a server lists."""
+
+    tools: Sequence[types.Tool]
+    unreadable: int = 0
+    """How many entries are no tools."""
+
+    beyond: int = 0
+    """How many more it listed than are taken."""
+
+    endless: bool = False
+    """Whether its list went on after the last page that was read."""
+
+    def __iter__(self) -> Iterator[types.Tool]:
+        return iter(self.tools)
 
 
 class Session:
@@ -44,19 +74,27 @@ class Session:
     def busy(self) -> bool:
         return self._asking > 0
 
-    async def tools(self, *, seconds: float) -> list[types.Tool]:
-        """Every tool of the server, at most `MOST_TOOLS`."""
-        found: list[types.Tool] = []
-        cursor = None
-        while len(found) < MOST_TOOLS:
+    async def tools(self, *, seconds: float) -> "Offer":
+        """The tools of the server, at most `MOST_TOOLS`, and how many there are beside them."""
+        found: dict[str, types.Tool] = {}
+        cursor, seen, unreadable = None, set[str](), 0
+        for _ in range(MOST_PAGES):
             page = types.PaginatedRequestParams(cursor=cursor) if cursor else None
             request = types.ClientRequest(types.ListToolsRequest(params=page))
-            answer = await self._ask(request, types.ListToolsResult, seconds=seconds)
-            found += answer.tools
+            answer = await self._ask(request, _Page, seconds=seconds)
+            for raw in answer.tools:
+                if (tool := _tool(raw)) is None:
+                    unreadable += 1
+                else:
+                    found.setdefault(tool.name, tool)
             cursor = answer.nextCursor
-            if not cursor:
+            if not cursor or cursor in seen:
+                # A cursor that was given before leads in a circle.
+                cursor = None
                 break
-        return found[:MOST_TOOLS]
+            seen.add(cursor)
+        tools, beyond = list(found.values())[:MOST_TOOLS], max(len(found) - MOST_TOOLS, 0)
+        return Offer(tools, unreadable=unreadable, beyond=beyond, endless=cursor is not None)
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
         """One request, and no more: the SDK's own `call_tool` lists the tools again to check the result's schema."""
@@ -184,6 +222,13 @@ class Sessions:
                 await self._http.aclose()
 
 
+def _tool(raw: Any) -> types.Tool | None:
+    try:
+        return types.Tool.model_validate(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _http_client(seconds: float) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
     shared = httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)))
@@ -195,7 +240,8 @@ def _failure(error: McpError) -> ExchangeFailed | None:
     """What the exchange reported by way of the protocol."""
     if error.error.code != FAILED or not isinstance(error.error.data, dict):
         return None
-    return ExchangeFailed(error.error.message, status=error.error.data.get("status"))  # type: ignore[arg-type]
+    told = error.error.data
+    return ExchangeFailed(error.error.message, status=told.get("status"), wait=told.get("wait"))  # type: ignore[arg-type]
 
 
 def _reason(error: BaseException) -> ExchangeFailed:

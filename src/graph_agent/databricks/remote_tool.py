@@ -17,6 +17,9 @@ class RemoteTool(BaseTool):
     """A tool of a server. Its arguments are checked there, as the schema is the server's."""
 
     response_format: Any = "content_and_artifact"
+    full_name: str = ""
+    """What its server calls it, where `name` had to be cut or respelled."""
+
     ask: SkipValidation[Callable[[dict[str, Any]], Awaitable[Result]]]
 
     async def _arun(self, /, **arguments: Any) -> Result:

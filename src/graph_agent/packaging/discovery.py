@@ -72,18 +72,18 @@ def _note(value: Any, settings: Settings, found: Found) -> None:
 
 
 def _note_server(server: McpServer, found: Found) -> None:
-    if server.scope is not None:
-        found["mcp_scopes"].add(server.scope)
+    # The name that Databricks' own client asks for.
+    found["mcp_scopes"].update(server.scopes[-1:])
     last = server.place.rpartition("/")[2]
     match server.kind:
         case "functions":
             whole_schema = server.name.count(".") == 1
             found["functions"].update(_functions_of(server.name) if whole_schema else [server.name])
-        case "vector-search" if server.name.count(".") == 2:
+        case "ai-search" | "vector-search" if server.name.count(".") == 2:
             found["indexes"].add(server.name)
-        case "vector-search":
+        case "ai-search" | "vector-search":
             logger.warning("name the indexes of the schema %s that the graphs search with --index", server.name)
-        case "genie":
+        case "genie" if last != "genie":
             found["genie_spaces"].add(last)
         case "external":
             found["connections"].add(last)
