@@ -67,8 +67,9 @@ class Settings:
     port: int = 8000
     """Port to bind; on Databricks Apps `DATABRICKS_APP_PORT` wins."""
 
-    model: str = "databricks:local-model"
-    """The planner's chat model, as `provider:name`; `databricks:` is a serving endpoint."""
+    model: str | None = None
+    """The planner's chat model, as `provider:name`; `databricks:` is a serving endpoint. Unset: `local-model` of the
+    local workspace, and an error in any other."""
 
     index: str = "main.docs.project"
     """The Vector Search index the flagship graph retrieves from, as `catalog.schema.index`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -38,6 +39,49 @@ def test_a_workspace_in_order_is_well(standing: StandIn, here: Path, capsys: pyt
     assert "signed in to" in said
     assert "model endpoint local-model is ready" in said
     assert "index main.docs.project is ready" in said
+    assert "ok   chat endpoints of the workspace: local-model\n" in said
+
+
+def test_chat_endpoints_are_listed_with_their_state_and_other_endpoints_are_not(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def endpoint(name: str, task: str, ready: str = "READY") -> dict[str, Any]:
+        return {"name": name, "task": task, "state": {"ready": ready}}
+
+    many = [endpoint(f"model-{number:02}", "llm/v1/chat") for number in range(60)]
+    for listed, told in (
+        ([endpoint("b", "llm/v1/chat", "NOT_READY"), endpoint("a", "agent/v2/chat")], "a, b (not ready)"),
+        ([endpoint("e", "llm/v1/embeddings"), {"name": "no-task"}], "none"),
+        (many, ", ".join(f"model-{number:02}" for number in range(50)) + ", and 10 more"),
+    ):
+        standing.fail("^/api/2.0/serving-endpoints$", 200, body={"endpoints": listed})
+        assert f"ok   chat endpoints of the workspace: {told}\n" in diagnosed(capsys)[1]
+    # An app need not be allowed to list them.
+    standing.fail("^/api/2.0/serving-endpoints$", 403)
+    status, said = diagnosed(capsys)
+    assert (status, "cannot be listed from here (PermissionDenied)" in said) == (0, True)
+
+
+def test_an_unset_model_has_to_be_mended_in_a_workspace_that_is_not_this_machines(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graph_agent.databricks import clients
+
+    # The client is made for the stand-in, and then the environment names another host.
+    clients.workspace_client()
+    monkeypatch.setenv("DATABRICKS_HOST", "https://example.cloud.databricks.com")
+    status, said = diagnosed(capsys)
+    assert status == 1
+    assert "MEND GRAPH_AGENT_MODEL\n     -> GRAPH_AGENT_MODEL is not set" in said
+    assert "chat endpoints of the workspace: local-model" in said
+
+
+def test_a_model_of_the_gateway_is_no_serving_endpoint(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_MODEL", "databricks:system.ai.claude")
+    status, said = diagnosed(capsys)
+    assert (status, "system.ai" in said) == (0, False)
 
 
 def test_what_does_not_exist_is_named(

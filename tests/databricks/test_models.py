@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 from langchain_core.load import dumpd
-from tests.databricks.conftest import USERS
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from tests.databricks.conftest import USERS, forget_clients
 from tests.databricks.service import service_here
-from tests.standin.server import USAGE, StandIn, delta
+from tests.standin.server import USAGE, StandIn, delta, stand_in
 
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.errors import BadSetting, ModelFailed, ModelRateLimited, Unauthenticated
@@ -66,6 +69,39 @@ async def test_an_openai_model_streams_with_a_key_of_its_own(standing: StandIn) 
     standing.fail("/chat/completions", 401)
     with pytest.raises(ModelFailed, match="check the key it is asked with"):
         await model.ainvoke("What colour?")
+
+
+async def test_a_workspace_of_databricks_has_no_default_model(
+    standing: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await chat_model().ainvoke("What colour?")).text == "It is blue."
+    standing.forget()
+    for host in ("https://example.cloud.databricks.com", "example.cloud.databricks.com", "https://adb-1.2.azure.net/"):
+        monkeypatch.setenv("DATABRICKS_HOST", host)
+        with pytest.raises(BadSetting, match=r"^GRAPH_AGENT_MODEL is not set: .*`graph-agent doctor` lists"):
+            await chat_model().ainvoke("What colour?")
+        with pytest.raises(BadSetting, match="GRAPH_AGENT_MODEL is not set"):
+            await chat_model().warm()  # type: ignore[attr-defined]
+    assert standing.requests == []
+
+
+async def test_models_of_unity_catalog_are_asked_through_the_gateway(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def answer(request: Request) -> Response:
+        return JSONResponse({"choices": [{"message": {"content": "It is blue."}, "finish_reason": "stop"}]})
+
+    gateway = "/ai-gateway/mlflow/v1/chat/completions"
+    with stand_in(tmp_path / "workspace", more=[Route(gateway, answer, methods=["POST"])]) as standing:
+        for name, value in standing.environment().items():
+            monkeypatch.setenv(name, value)
+        forget_clients()
+        model = chat_model("databricks:system.ai.claude-sonnet")
+        assert (await model.ainvoke("What colour?")).text == "It is blue."
+        assert "".join([chunk.text async for chunk in model.astream("What colour?")]) == "It is blue."
+        calls = standing.calls("chat/completions")
+    assert {(one.path, one.json["model"]) for one in calls} == {(gateway, "system.ai.claude-sonnet")}
+    assert all(one.token for one in calls)
 
 
 async def test_one_model_object_acts_for_whoever_asks(standing: StandIn) -> None:

@@ -120,6 +120,57 @@ async def test_what_the_model_filters_by_holds_together_with_what_is_fixed(stand
     assert json.loads(body_of(standing)["filters_json"]) == {"team": "b"}
 
 
+SPELLED: list[tuple[Any, dict[str, Any]]] = [
+    ([{"key": "y", "operator": ">=", "value": 2}], {"y >=": 2}),
+    ([{"key": "y", "operator": "=", "value": 2}], {"y": 2}),
+    ([{"key": "y", "operator": "eq", "value": 2}], {"y": 2}),
+    ([{"key": "y", "operator": "lt", "value": 2}], {"y <": 2}),
+    ([{"key": "team", "operator": "!=", "value": "a"}], {"team NOT": "a"}),
+    ([{"key": "team", "operator": "not in", "value": ["a", "c"]}], {"team NOT": ["a", "c"]}),
+    ([{"key": "team", "operator": "in", "value": ["a", "b"]}], {"team": ["a", "b"]}),
+    ([{"key": "heading", "operator": "contains", "value": "Fan"}], {"heading LIKE": "Fan"}),
+    ([{"key": "y >=", "operator": ">=", "value": 2}], {"y >=": 2}),
+    ([{"key": "team not", "value": "a"}], {"team NOT": "a"}),
+    ([{"key": "  y   >= ", "value": 2}], {"y >=": 2}),
+    ([{"key": "y", "operator": None, "value": 2}], {"y": 2}),
+    ({"key": "y", "operator": "<=", "value": 2}, {"y <=": 2}),
+    ({"y >": 1, "team": "b"}, {"y >": 1, "team": "b"}),
+    ('[{"key": "y", "operator": ">", "value": 1}]', {"y >": 1}),
+    ([{"key": "y OR team", "value": [1, "b"]}], {"y OR team": [1, "b"]}),
+]
+
+
+@APP_AND_USER
+@pytest.mark.parametrize(("chosen", "sent"), SPELLED)
+async def test_an_operator_counts_wherever_the_model_writes_it(
+    standing: StandIn, acting_as: Actor, chosen: Any, sent: dict[str, Any]
+) -> None:
+    search = manuals(acting_as, filterable={"y": int, "team": str, "heading": str})
+    await found_by(search, "pump", chosen)
+    assert json.loads(body_of(standing)["filters_json"]) == sent
+
+
+LOCAL: list[tuple[dict[str, Any], set[str]]] = [
+    ({"title": "Budgets"}, {"Budgets"}),
+    ({"title NOT": "Budgets"}, {"Settings"}),
+    ({"title": ["Budgets", "Colours"]}, {"Budgets"}),
+    ({"position >=": 1}, {"Settings"}),
+    ({"position <": 1}, {"Settings", "Budgets"}),
+    ({"text LIKE": "budget"}, {"Budgets"}),
+    ({"title OR text LIKE": ["Nothing", "budget"]}, {"Budgets"}),
+    ({"title": "Budgets", "position >": 5}, set()),
+]
+
+
+@APP_AND_USER
+@pytest.mark.parametrize(("filters", "titles"), LOCAL)
+async def test_the_local_index_obeys_an_authors_operators(
+    standing: StandIn, acting_as: Actor, filters: dict[str, Any], titles: set[str]
+) -> None:
+    found = await found_by(DocumentSearch(filters=filters, acting_as=acting_as, results=9), "timeout budget colour")
+    assert {document.metadata["title"].partition(" ")[0] for document in found} == titles
+
+
 @APP_AND_USER
 async def test_a_storage_optimised_endpoint_is_sent_filters_as_text(standing: StandIn, acting_as: Actor) -> None:
     given: dict[str, Any] = {"storage_optimised": True, "filterable": {"y": int, "team": str}}
@@ -152,6 +203,12 @@ REFUSED = [
     ([{"key": "heading OR y", "value": "x"}], "'heading OR y' needs a list with one value per column"),
     ("team = 'a'", "filters must be a list"),
     ([{"value": 1}], "each filter must have a key and a value"),
+    ([{"key": "y", "operator": "between", "value": 1}], "'y between' has no operator this search knows"),
+    ([{"key": "y", "operator": 3, "value": 1}], "'y' has no operator this search knows"),
+    ([{"key": "y >=", "operator": "<", "value": 1}], "'y >=' has two operators"),
+    ([{"key": "y OR heading", "operator": ">", "value": [1, "x"]}], "'y OR heading' has no operator"),
+    ([{"key": "y", "op": ">", "value": 1}], "a filter has no field 'op'"),
+    ([{"key": "y", "value": 1, "case_sensitive": True}], "a filter has no field 'case_sensitive'"),
 ]
 
 
@@ -205,6 +262,9 @@ async def test_the_model_is_told_what_it_may_filter_by() -> None:
         ({"filterable": {"a b": str}}, "not 'a b'"),
         ({"filterable": {"a": list}}, "not 'a'"),
         ({"filters": {"a": "it's"}, "storage_optimised": True}, "no quote or backslash"),
+        ({"filters": {"price =>": 3}}, "'price =>' has no operator an index knows: NOT, LIKE, <=, >=, <, >"),
+        ({"filters": {"a OR b": "x"}}, "'a OR b' needs a list with one value per column"),
+        ({"filters": [{"key": "a", "operator": ">", "value": 1}]}, "`filters` is a mapping such as"),
     ],
 )
 async def test_a_search_that_cannot_work_is_refused_where_it_is_written(given: Any, problem: str) -> None:

@@ -203,6 +203,38 @@ async def test_passages_that_do_not_answer_the_question_are_declined_before_anyt
     assert "question" in request
 
 
+async def test_a_follow_up_question_is_judged_with_the_conversation_before_it() -> None:
+    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
+    check = Says(script=[AIMessage("yes")])
+    call = calls(("c0", "search_docs", {"query": "host"}))
+    before = [
+        HumanMessage("What is the service's address?"),
+        call,
+        ToolMessage("[1] a passage of the turn before", tool_call_id="c0"),
+        AIMessage("It binds " + "127.0.0.1 " * 200),
+    ]
+    await run(model, Shelf(port=[passage("p", "The port is 8000.")]), before, check=check)
+    role, request = (message.text for message in check.asked[0])
+    assert "User: What is the service's address?\nAssistant: It binds 127.0.0.1" in role
+    assert "a passage of the turn before" not in role
+    assert len(role) < 1000
+    assert "\n\nQuestion: question\n" in request
+
+
+async def test_of_a_long_conversation_the_check_is_told_the_last_of_it_and_of_none_nothing() -> None:
+    long: list[BaseMessage] = []
+    for number in range(200):
+        long += [HumanMessage(f"Question {number}. " + "x" * 5000), AIMessage(f"Answer {number}.")]
+    for before in (long, []):
+        model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
+        check = Says(script=[AIMessage("yes")])
+        await run(model, Shelf(port=[passage("p", "The port is 8000.")]), before, check=check)
+        role = check.asked[0][0].text
+        assert len(role) < 3000
+        assert ("Question 199." in role, "Question 196." in role) == (bool(before), False)
+        assert ("conversation" in role) == bool(before)
+
+
 async def test_an_answer_from_tools_is_not_checked_against_passages() -> None:
     model = Says(script=[calls(("c1", "add", {"a": 2, "b": 3})), AIMessage("5")])
     check = Says(script=[AIMessage("no")])

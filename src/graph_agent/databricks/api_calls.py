@@ -21,6 +21,11 @@ logger = logging.getLogger(__name__)
 THREADS = 16
 """Calls at once; the SDK is synchronous, and the default executor has six threads on two cores."""
 
+MOST_GOODBYES = 16
+"""Calls at once that nobody waits for; a workspace that does not answer would hold a thread for each."""
+
+_GOODBYES = threading.BoundedSemaphore(MOST_GOODBYES)
+
 Answer = TypeVar("Answer")
 
 
@@ -129,5 +134,10 @@ def _in_background(call: Callable[[], object]) -> None:
             call()
         except Exception as error:
             logger.info("a call nobody waited for failed: %s", type(error).__name__)
+        finally:
+            _GOODBYES.release()
 
+    if not _GOODBYES.acquire(blocking=False):
+        logger.warning("a call that nobody waits for was not made: %d others are under way", MOST_GOODBYES)
+        return
     threading.Thread(target=copy_context().run, args=(quietly,), daemon=True).start()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.databricks.clients import workspace_client
+from graph_agent.databricks.default_model import default_model
 from graph_agent.errors import AgentError
 from graph_agent.finding import Finding
 from graph_agent.settings import Settings
@@ -25,6 +26,13 @@ SCOPES: Mapping[str, Sequence[str]] = {
 workspaces differ in the names they take."""
 
 
+CHAT_TASKS = ("llm/v1/chat", "agent/v1/chat", "agent/v2/chat")
+"""Tasks of endpoints that answer chat completions."""
+
+MOST_NAMED = 50
+"""Endpoints named; Databricks' own come to about thirty."""
+
+
 def databricks(settings: Settings) -> Iterator[Finding]:
     """Findings about the workspace of the environment; none where no workspace is named."""
     host = os.environ.get("DATABRICKS_HOST")
@@ -32,6 +40,7 @@ def databricks(settings: Settings) -> Iterator[Finding]:
         signed_in = yield from _signed_in(host)
         if signed_in is not None:
             yield from _model(signed_in, settings)
+            yield _chat_endpoints(signed_in)
             yield from _index(signed_in, settings)
             yield from _experiment(signed_in, settings)
         if settings.authorization != "app":
@@ -76,11 +85,12 @@ def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
     from graph_agent.models.providers import ModelName
 
     try:
-        model = ModelName.parse(settings.model)
+        model = ModelName.parse(default_model(settings))
     except AgentError as error:
         yield Finding(False, "GRAPH_AGENT_MODEL", error.message)
         return
-    if not model.on_databricks:
+    if not model.on_databricks or model.on_gateway:
+        # What the AI gateway serves is no serving endpoint.
         return
     name = model.name
     what = f"model endpoint {name}"
@@ -88,8 +98,24 @@ def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
     grant = f"grant the app's service principal CAN_QUERY on the serving endpoint {name}"
     found = yield from _looked_up(what, lambda: client.serving_endpoints.get(name), missing=mend, denied=grant)
     if found is not None:
-        ready = found.state is not None and found.state.ready is not None and found.state.ready.value == "READY"
+        ready = _is_ready(found)
         yield Finding(ready, f"{what} {'is' if ready else 'is not'} ready", "look at its state in the workspace")
+
+
+def _chat_endpoints(client: "WorkspaceClient") -> Finding:
+    """Which endpoints could answer: never something to be mended, as an app need not be allowed to see them."""
+    try:
+        listed = [one for one in client.serving_endpoints.list() if one.task in CHAT_TASKS and one.name]
+    except Exception as error:
+        return Finding(True, f"chat endpoints of the workspace cannot be listed from here ({type(error).__name__})")
+    names = sorted(str(one.name) + ("" if _is_ready(one) else " (not ready)") for one in listed)
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return Finding(True, f"chat endpoints of the workspace: {', '.join(names[:MOST_NAMED]) or 'none'}{more}")
+
+
+def _is_ready(endpoint: Any) -> bool:
+    state = endpoint.state
+    return state is not None and state.ready is not None and state.ready.value == "READY"
 
 
 def _index(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:

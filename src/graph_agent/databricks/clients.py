@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.acting import user_token
 from graph_agent.databricks.cookies import keep_none
+from graph_agent.databricks.retry_after import asked_to_wait
 from graph_agent.errors import AgentError, BadSetting, WorkspaceUnavailable
 from graph_agent.late import IMPORTING
 from graph_agent.once import Once
@@ -137,6 +138,11 @@ async def sign_in() -> None:
         raise WorkspaceUnavailable(NO_WORKSPACE) from error
 
 
+def _refuse_long_wait(response: Any, *_: Any, **__: Any) -> None:
+    if said := asked_to_wait(response):
+        raise WorkspaceUnavailable(f"the Databricks workspace {said}")
+
+
 def _made(**kind: Any) -> "WorkspaceClient":
     # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
     with IMPORTING:
@@ -149,7 +155,9 @@ def _made(**kind: Any) -> "WorkspaceClient":
         config.http_timeout_seconds, config.retry_timeout_seconds = silence, RETRY_SECONDS
         client = WorkspaceClient(config=config)
         # Its `requests` session is shared by all users.
-        keep_none(client.api_client._api_client._session.cookies)
+        session = client.api_client._api_client._session
+        keep_none(session.cookies)
+        session.hooks["response"].append(_refuse_long_wait)
         return client
     except AgentError:
         raise

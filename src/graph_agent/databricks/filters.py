@@ -4,6 +4,7 @@ A filter is `{"column": value}`, as Vector Search has it: a list means one of, a
 `NOT`, `<`, `<=`, `>`, `>=`, `LIKE`, or `a OR b` with one value each. Several keys hold together.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,16 @@ from graph_agent.databricks.sql_filters import sql_filter
 from graph_agent.errors import ConfigurationError
 
 COMPARISONS = ("<=", ">=", "<", ">")
+OPERATORS = ("", "NOT", "LIKE", *COMPARISONS)
+SPELLINGS: Mapping[str, str] = {
+    **{operator: operator for operator in OPERATORS},
+    **dict.fromkeys(("=", "==", "EQ", "EQUALS", "IS", "IN"), ""),
+    **dict.fromkeys(("!=", "<>", "NE", "NEQ", "NOT IN", "NIN", "IS NOT"), "NOT"),
+    **dict.fromkeys(("CONTAINS", "ILIKE"), "LIKE"),
+    **{"LT": "<", "LTE": "<=", "=<": "<=", "GT": ">", "GTE": ">=", "=>": ">="},
+}
+"""What models write for an operator, in capitals; the index knows the meaning on the right."""
+
 MOST_CONDITIONS = 16
 MOST_VALUES = 64
 LONGEST_TEXT = 512
@@ -44,6 +55,10 @@ class FilterRules:
             raise ConfigurationError(
                 "`filters` as text is for storage-optimised endpoints: set `storage_optimised=True`"
             )
+        if not isinstance(self.fixed, str | Mapping):
+            raise ConfigurationError("`filters` is a mapping such as {'price >=': 3}, or a text")
+        for key, value in self.fixed.items() if isinstance(self.fixed, Mapping) else ():
+            _check_fixed(key, value)
         for name, kind in self.columns.items():
             if not _NAME.fullmatch(name) or kind not in _KINDS:
                 raise ConfigurationError(f"`filterable` maps column names to str, int, float or bool; not {name!r}")
@@ -90,8 +105,8 @@ class FilterRules:
         if not self.columns:
             raise self._refused("filters are not served")
         seen = set()
-        for key, value in self._items(chosen):
-            key = " ".join(key.split())
+        for given, value in self._items(chosen):
+            key = self._spelled(given)
             if key in seen:
                 raise self._refused(f"{key!r} is given twice")
             if isinstance(self.fixed, Mapping) and key in self.fixed:
@@ -101,16 +116,42 @@ class FilterRules:
             yield key, value
 
     def _items(self, chosen: Any) -> list[tuple[str, Any]]:
+        if isinstance(chosen, str):
+            chosen = _parsed(chosen)
         if isinstance(chosen, Mapping):
-            # Also a lone pair, and the form the index itself takes.
-            chosen = (
-                [chosen] if set(chosen) == {"key", "value"} else [{"key": k, "value": v} for k, v in chosen.items()]
-            )
+            # Also a lone filter, and the form the index itself takes.
+            lone = "key" in chosen and "value" in chosen
+            chosen = [chosen] if lone else [{"key": k, "value": v} for k, v in chosen.items()]
         if not isinstance(chosen, list) or len(chosen) > MOST_CONDITIONS:
             raise self._refused(f"filters must be a list of at most {MOST_CONDITIONS}")
-        if not all(isinstance(one, Mapping) and isinstance(one.get("key"), str) and "value" in one for one in chosen):
+        return [self._item(one) for one in chosen]
+
+    def _item(self, one: Any) -> tuple[str, Any]:
+        """Its key, with the operator where that stands apart; nothing of a filter is left out in silence."""
+        if not isinstance(one, Mapping) or not isinstance(one.get("key"), str) or "value" not in one:
             raise self._refused("each filter must have a key and a value")
-        return [(one["key"], one["value"]) for one in chosen]
+        if unknown := sorted(str(name)[:32] for name in one if name not in ("key", "value", "operator")):
+            raise self._refused(f"a filter has no field {unknown[0]!r}")
+        key, operator = one["key"], one.get("operator")
+        if operator is None:
+            return key, one["value"]
+        if not isinstance(operator, str) or " OR " in key:
+            raise self._refused(f"{key!r} has no operator this search knows")
+        column, _, own = " ".join(key.split()).partition(" ")
+        if own and SPELLINGS.get(own.upper()) != SPELLINGS.get(" ".join(operator.split()).upper()):
+            raise self._refused(f"{key!r} has two operators")
+        return f"{column} {operator}", one["value"]
+
+    def _spelled(self, key: str) -> str:
+        """The key as the index takes it."""
+        key = " ".join(key.split())
+        if " OR " in key:
+            return key
+        column, _, operator = key.partition(" ")
+        known = SPELLINGS.get(operator.upper())
+        if known is None:
+            raise self._refused(f"{key[:64]!r} has no operator this search knows")
+        return f"{column} {known}".rstrip()
 
     def _check(self, key: str, value: Any) -> None:
         names = key.split(" OR ")
@@ -120,10 +161,8 @@ class FilterRules:
             for name, one in zip(names, value, strict=True):
                 self._check_value(name, self._kind(name), one)
             return
-        column, operator = _parted(key)
+        column, _, operator = key.partition(" ")
         kind = self._kind(column)
-        if operator not in ("", "NOT", "LIKE", *COMPARISONS):
-            raise self._refused(f"{key!r} has no operator this search knows")
         if operator == "LIKE" and kind is not str:
             raise self._refused(f"LIKE is for text, and {column} holds a {_KINDS[kind]}")
         several = isinstance(value, list)
@@ -152,6 +191,21 @@ class FilterRules:
         return ToolException(f"{problem}. {self.allowed()}")
 
 
-def _parted(key: str) -> tuple[str, str]:
-    column, _, operator = key.partition(" ")
-    return column, operator.upper()
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_fixed(key: Any, value: Any) -> None:
+    """An author's filter whose operator no index knows would be refused at every search."""
+    if not isinstance(key, str):
+        raise ConfigurationError(f"`filters` maps columns to values; not {key!r}")
+    columns = key.split(" OR ")
+    if len(columns) > 1 and not (isinstance(value, list | tuple) and len(value) == len(columns)):
+        raise ConfigurationError(f"the filter {key!r} needs a list with one value per column")
+    for one in columns:
+        operator = one.strip().partition(" ")[2].strip()
+        if operator.upper() not in OPERATORS:
+            raise ConfigurationError(f"the filter {key!r} has no operator an index knows: {', '.join(OPERATORS[1:])}")

@@ -17,7 +17,7 @@ import httpx
 from graph_agent.databricks.deadline import Deadline
 from graph_agent.databricks.mcp_messages import AnswerUnreadable, read_answer, read_event, session_is_lost
 from graph_agent.databricks.retry_after import retry_after
-from graph_agent.event_stream import EventStream
+from graph_agent.sent_events import EventReader
 
 Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "garbled", "large", "credentials"]
 FAILED = -32050
@@ -270,7 +270,7 @@ class _Events(httpx.AsyncByteStream):
         """The data of the messages, over as many streams as the server makes of them."""
         last_id, retry, cuts = None, LOOK_PAUSE, 0
         while True:
-            events = EventStream(most_bytes=MOST_BYTES)
+            events = EventReader(most_bytes=MOST_BYTES)
             try:
                 async with aclosing(_data(self._response, events, self._deadline)) as found:
                     async for data in found:
@@ -290,17 +290,17 @@ class _Events(httpx.AsyncByteStream):
         await self._response.aclose()
 
 
-async def _data(response: httpx.Response, events: EventStream, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+async def _data(response: httpx.Response, events: EventReader, deadline: Deadline) -> AsyncGenerator[bytes, None]:
     """The data of the messages in a body."""
     async with aclosing(_pieces(response, deadline)) as pieces:
         async for piece in pieces:
             for event in events.feed(piece):
                 if event.name in ("", "message"):
-                    yield event.data
+                    yield event.data.encode()
     if events.last_id is None:
         # Of an event that is not whole, the server can be asked for again.
         for event in events.end():
-            yield event.data
+            yield event.data.encode()
 
 
 def _check_answer(body: bytes, request_id: Any, in_session: bool) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Literal, Self
 from urllib.parse import quote, urlsplit
 
 from graph_agent.databricks.clients import Actor
 from graph_agent.errors import ConfigurationError
+from graph_agent.pages import is_loopback
 from graph_agent.threads import in_calling_thread
 
 Kind = Literal["functions", "ai-search", "vector-search", "genie", "sql", "external", "custom"]
@@ -102,7 +102,7 @@ class McpServer:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(f"the MCP server {name} must be at an http:// or https:// URL")
         secret = acting_as != "nobody" or bool(headers)
-        if secret and parts.scheme == "http" and not _loopback(parts.hostname):
+        if secret and parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ConfigurationError(f"the MCP server {name} must be at an https:// URL, as it is sent credentials")
         return cls(name=name, kind="custom", place=url, acting_as=acting_as, headers=headers or {})
 
@@ -152,10 +152,3 @@ class McpServer:
 
 def _path(*parts: str) -> str:
     return "/api/2.0/mcp/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from graph_agent.acting import user_token
 from graph_agent.databricks.clients import actor, settings, sign_in
+from graph_agent.databricks.default_model import default_model
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.models.failures import EMPTY, Asked, BadAnswer, model_error
 from graph_agent.models.providers import RETRIES, ModelName, connected
@@ -64,7 +65,7 @@ class DeferredChatModel(BaseChatModel):
 
     @property
     def _chosen(self) -> ModelName:
-        return ModelName.parse(self.name or settings().model)
+        return ModelName.parse(self.name or default_model(settings()))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         # What a span of the call is named by.

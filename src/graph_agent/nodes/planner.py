@@ -103,8 +103,9 @@ async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], ch
     if check is None or not searched:
         return True
     passages = "\n\n".join(str(result.content) for result in results)
-    question = next(message.text for message in reversed(state["messages"]) if isinstance(message, HumanMessage))
-    return await answerable(question, passages, model=check)
+    messages = state["messages"]
+    asked = max(place for place, message in enumerate(messages) if isinstance(message, HumanMessage))
+    return await answerable(messages[asked].text, passages, model=check, earlier=messages[:asked])
 
 
 def requested_nodes(

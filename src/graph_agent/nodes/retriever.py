@@ -116,7 +116,7 @@ async def _search(
     if why := refused(call, config):
         return NotRun(why)
     arguments: Mapping[str, Any] = call["args"]
-    query, filters = str(arguments.get("query") or ""), arguments.get("filters")
+    query, filters = str(arguments.get("query") or ""), arguments.get("filters") or arguments.get("filter")
     started = time.time_ns()
     try:
         found = [

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 from graph_agent.catalog import GraphSpec
 from graph_agent.databricks.clients import workspace_client
+from graph_agent.databricks.default_model import default_model
 from graph_agent.databricks.functions import Functions
 from graph_agent.databricks.index_query import IndexQuery
 from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.models import DeferredChatModel
+from graph_agent.models.providers import GATEWAY
 from graph_agent.packaging.resources import Resources
 from graph_agent.settings import Settings
 
@@ -56,8 +58,9 @@ def _variables(specs: Iterable[GraphSpec]) -> Iterable[Any]:
 def _note(value: Any, settings: Settings, found: Found) -> None:
     match value:
         case DeferredChatModel():
-            name = value.name or settings.model
-            if name.startswith(PROVIDER):
+            name = value.name or default_model(settings)
+            # What the AI gateway serves is no serving endpoint, and needs none declared.
+            if name.startswith(PROVIDER) and not name.startswith(PROVIDER + GATEWAY):
                 found["endpoints"].add(name.removeprefix(PROVIDER))
         case IndexQuery():
             found["indexes"].add(value.index or settings.index)
