@@ -9,9 +9,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from graph_agent.sent_events import EventReader, SentEvent
 from graph_agent.models.content import ContentReader, joined
 from graph_agent.models.failures import EMPTY, BadAnswer
+from graph_agent.sent_events import EventReader, SentEvent
 from graph_agent.tool_calls import CallReader, whole_calls
 
 DONE = "[DONE]"

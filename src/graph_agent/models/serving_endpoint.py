@@ -15,7 +15,6 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from graph_agent.sent_events import MOST_BYTES, EventReader, EventTooLarge
 from graph_agent.models.completions import (
     ENDPOINT,
     EXTRAS,
@@ -27,6 +26,7 @@ from graph_agent.models.completions import (
 )
 from graph_agent.models.content import resent
 from graph_agent.models.failures import BadAnswer
+from graph_agent.sent_events import MOST_BYTES, EventReader, EventTooLarge
 
 CANNOT_STREAM = (400, 405, 406, 415, 422, 501)
 """Statuses of endpoints that do not stream; what they say then names streaming."""
