@@ -140,6 +140,8 @@ async def sign_in() -> None:
 
 def _refuse_long_wait(response: Any, *_: Any, **__: Any) -> None:
     if said := asked_to_wait(response):
+        # It has not been read, and would keep its connection.
+        response.close()
         raise WorkspaceUnavailable(f"the Databricks workspace {said}")
 
 
