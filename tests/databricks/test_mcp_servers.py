@@ -16,11 +16,13 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from starlette.applications import Starlette
 from starlette.responses import Response
+from tests.databricks.conftest import forget_clients
 from tests.standin.mcp import mcp_route
 from tests.standin.odd_mcp import FORECAST, OddServer, answer_event, events, refusal, said
 from tests.standin.server import StandIn, serving, stand_in
 
 from graph_agent import make_tools
+from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.errors import ToolFailed
 
@@ -337,6 +339,9 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     with stand_in(tmp_path / "workspace", more=more) as running:
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
+        forget_clients()
+        # Its import takes seconds of the first list.
+        workspace_client()
         yield running
 
 
