@@ -21,11 +21,12 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.tools import tool
+from langgraph.cache.memory import InMemoryCache
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt import ToolNode
-from langgraph.types import Command, Overwrite, Send
+from langgraph.types import CachePolicy, Command, Overwrite, Send
 from pydantic import BaseModel
 from tests.graphs.scripted import Call, WholeModel, says
 from tests.runs.running import Graph, a_run, asking, chain, events_of, speaking
@@ -314,6 +315,37 @@ async def test_a_hand_off_whose_result_travels_in_a_send_has_its_result() -> Non
         "1- output 'Over to Bob.'",
         "2- message final_answer completed 'Bob here.'",
     ]
+
+
+async def test_an_answer_out_of_a_cache_is_the_answer_also_in_a_subgraph() -> None:
+    inside = StateGraph(MessagesState)
+    always = CachePolicy(key_func=lambda given: b"same", ttl=600)
+    inside.add_node("speak", speaking(alone("Kept."), "speak"), cache_policy=always)
+    inside.add_edge(START, "speak")
+    builder = StateGraph(MessagesState)
+    builder.add_node("team", inside.compile(cache=InMemoryCache()))
+    builder.add_edge(START, "team")
+    graph = builder.compile()
+    assert await streamed(graph) == await streamed(graph) == [("Kept.", "final_answer")]
+
+
+async def test_what_several_branches_found_is_joined_in_the_answer() -> None:
+    class State(MessagesState):
+        parts: Annotated[list[str], add]
+
+    async def work(state: Any) -> dict[str, Any]:
+        return {"parts": [(await alone("part").ainvoke(state["messages"])).text]}
+
+    def join(state: State) -> dict[str, Any]:
+        return {"messages": [AIMessage(" ".join(state["parts"]))]}
+
+    builder = StateGraph(State)
+    builder.add_node("work", work)
+    builder.add_node("join", join, defer=True)
+    builder.add_conditional_edges(START, lambda state: [Send("work", {"messages": state["messages"]})] * 3, ["work"])
+    builder.add_edge("work", "join")
+    told = await streamed(builder.compile())
+    assert told == [("part", "commentary")] * 3 + [("part part part", "final_answer")]
 
 
 # -- text that a guard rewrote ----------------------------------------------------------------------------------------
