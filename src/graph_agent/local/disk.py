@@ -43,8 +43,13 @@ def disk_errors_explained(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WeightsUnavailable("the disk of the cache folder is full: free some space and start again") from error
-        raise WeightsUnavailable(f"the cache folder {folder} cannot be used: set GRAPH_AGENT_CACHE_DIR") from error
+            raise WeightsUnavailable(
+                f"the disk of the cache folder {folder} is full: free some space and start again"
+            ) from error
+        cause = (error.strerror or type(error).__name__).lower()
+        raise WeightsUnavailable(
+            f"the cache folder {folder} cannot be used ({cause}): set GRAPH_AGENT_CACHE_DIR"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -21,8 +21,8 @@ from graph_agent.local.documents import Chunk, SourceFile, chunks_of
 from graph_agent.local.formats import is_foreign_format
 from graph_agent.local.sections import EmptyDocument, UnreadableDocument
 
-CPU_SECONDS = 60
-"""Processor time for one document."""
+CPU_SECONDS = 180
+"""Processor time for one document; a PDF of a thousand pages takes some thirty seconds."""
 
 WALL_SECONDS = 900.0
 """Time in all for one document, on a machine that does much else."""

@@ -80,12 +80,13 @@ def whole_words(text: str) -> str:
 
 def form_lines(page: Any) -> Iterator[str]:
     """What is filled into the page's form, and written on it as a note: `name: value`."""
-    for annotation in (page.get("/Annots") or [])[:MOST_FIELDS]:
+    for annotation in own(page, "/Annots", [])[:MOST_FIELDS]:
         field = annotation.get_object()
-        if field.get("/Subtype") == "/FreeText" and field.get("/Contents"):
-            yield f"- {flat(field['/Contents'])}"
+        kind, note = own(field, "/Subtype"), own(field, "/Contents")
+        if kind == "/FreeText" and note:
+            yield f"- {flat(note)}"
         value = inherited(field, "/V")
-        if field.get("/Subtype") != "/Widget" or value in (None, "", "/Off"):
+        if kind != "/Widget" or value in (None, "", "/Off"):
             continue
         values = value if isinstance(value, list) else [value]
         name = flat(inherited(field, "/TU") or inherited(field, "/T") or "")
@@ -94,14 +95,19 @@ def form_lines(page: Any) -> Iterator[str]:
             yield f"- {name}: {text}" if name else f"- {text}"
 
 
+def own(entries: Any, key: str, default: Any = None) -> Any:
+    """An entry, wherever in the file its value stands: `get` would give a reference."""
+    return entries[key] if key in entries else default  # noqa: SIM401
+
+
 def inherited(field: Any, key: str) -> Any:
     """A field's own entry, or that of the field it is a part of."""
     for _ in range(MOST_PARENTS):
         if key in field:
-            return field[key].get_object() if hasattr(field[key], "get_object") else field[key]
+            return field[key]
         if "/Parent" not in field:
             return None
-        field = field["/Parent"].get_object()
+        field = field["/Parent"]
     return None
 
 
