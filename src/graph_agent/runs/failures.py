@@ -2,7 +2,6 @@
 
 from graph_agent.errors import AgentError, GraphFailed, ModelFailed
 from graph_agent.faults import chain_of
-from graph_agent.faults import describe as describe
 
 
 def safe_error(error: BaseException, *, model_error: BaseException | None = None) -> AgentError:
