@@ -301,7 +301,7 @@ class _Posted:
 
 
 def _not_ready(error: NotReady) -> Response:
-    body = {"status": "not_ready"} | error.body()
+    body = {"status": "not_ready"} | redact_value(error.body())
     return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
 
 
