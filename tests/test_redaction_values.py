@@ -246,3 +246,7 @@ async def test_a_great_text_is_redacted_as_a_small_one_is() -> None:
 def test_steps_and_the_whole_agree(parts: list[str]) -> None:
     text = "".join(parts) * 2_500
     assert finished(redacting(text)) == redact(text) == "".join(map(redact, parts * 2_500))
+
+
+def test_a_secret_longer_than_one_step_goes_whole() -> None:
+    assert redact(f"See ghp_{'a1B2' * 60_000}, and on.") == "See [redacted GitHub token], and on."

@@ -140,3 +140,17 @@ def test_of_two_passages_of_one_document_only_the_cited_one_is_called_so() -> No
     both = [replace(source(number), doc_uri="docs/same.md") for number in (1, 2)]
     update = answered(AIMessage("It is 8000 [2]."), both, cites=True)
     assert [one["cited"] for one in update["custom_outputs"]["sources"]] == [False, True]
+
+
+@pytest.mark.anyio
+async def test_an_index_puts_no_link_that_runs_into_the_sources() -> None:
+    class Pages:
+        name = "search_docs"
+
+        async def search(self, query: str) -> list[tuple[Document, float]]:
+            return [(Document("x", metadata={"chunk_id": uri, "doc_uri": uri}), 0.9) for uri in HARMFUL]
+
+    call = {"name": "search_docs", "args": {"query": "q"}, "id": "c"}
+    state: Any = {"messages": [AIMessage("", tool_calls=[call])], "sources": [], "custom_outputs": {}}
+    update = await make_retriever(Pages())(state, {})
+    assert {urlsplit(one.doc_uri).scheme for one in update["sources"]} == {""}

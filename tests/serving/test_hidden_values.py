@@ -96,3 +96,17 @@ def test_a_hidden_value_never_comes_through_whatever_it_repeats(value: str, arou
         shown = "".join(map(redactor.feed, pieces)) + redactor.flush()
         assert value not in redact(text)
         assert value not in shown
+
+
+@pytest.mark.parametrize("length", [8, 19, 20, 64, 500, 4_000])
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_a_hidden_value_of_any_length_is_one_marker_however_it_is_cut(length: int, size: int) -> None:
+    value = "Zq" + secrets.token_hex(length)[: length - 2]
+    text = f"It is {value}, I think."
+    with hiding([value]):
+        redactor = Redactor()
+        shown = "".join(redactor.feed(text[at : at + size]) for at in range(0, len(text), size)) + redactor.flush()
+    assert value[2:] not in shown
+    assert shown.count("[redacted known secret]") == 1
+    assert shown.endswith(", I think.")
+    assert len(shown) < 60

@@ -14,9 +14,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.tracing.scripted import answer, question
 from tests.tracing.test_databricks_store import Workspace, workspace
 
+from graph_agent.redaction import hiding
 from graph_agent.redaction.known import Known
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
+from graph_agent.tracing.attributes import attributes_of
 from graph_agent.tracing.stores import ServerStore
+from graph_agent.tracing.tracer import RunTrace
 
 __all__ = ["workspace"]
 
@@ -121,3 +124,14 @@ def test_in_a_database(database: Path) -> None:
 def test_in_a_workspace(workspace: Workspace) -> None:
     delivered(TraceExporter("databricks", "/Shared/agent", environ={}))
     check([json.dumps(one) for one in (*workspace.traces, *workspace.files)])
+
+
+def test_a_run_s_record_takes_along_what_its_request_hides() -> None:
+    delivered: list[RunRecord] = []
+    with hiding([ANN]):
+        recorder = RunRecorder(graph="of-ann", inputs=question(f"{ANN} and {BOB}"))
+        RunTrace(recorder, delivered.append).ended(status="completed", answer=ANN, output=[], usage={})
+    # Here, as in the exporter's thread, no request is at hand.
+    told = " ".join(attributes_of(delivered[0], delivered[0].root).values())
+    assert ANN not in told
+    assert BOB in told
