@@ -15,6 +15,7 @@ from graph_agent.cli import main
 from graph_agent.deploying.app_file import read_app_file
 from graph_agent.deploying.bundle import read_bundle
 from graph_agent.deploying.sources import read_sources
+from graph_agent.errors import UnsetVariable
 
 PROJECT = Path(__file__).parents[2]
 
@@ -60,8 +61,14 @@ def test_the_service_starts_from_the_files_to_upload(
         assert [one.line for one in standing.calls() if one.method != "GET" and "workspace" in one.path] == []
 
 
-def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
+def test_the_bundle_names_no_model_and_says_how_to_find_one(project: Path) -> None:
     environ = {"BUNDLE_VAR_experiment_id": "123"}
+    with pytest.raises(UnsetVariable, match=r"set BUNDLE_VAR_model_endpoint: .*`graph-agent doctor` lists"):
+        read_bundle(project / "databricks.yml", target="dev", user="me@localhost", environ=environ)
+
+
+def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
+    environ = {"BUNDLE_VAR_experiment_id": "123", "BUNDLE_VAR_model_endpoint": "local-model"}
     for target in ("dev", "prod"):
         bundle = read_bundle(project / "databricks.yml", target=target, user="me@localhost", environ=environ)
         assert bundle.app == f"graph-agent-{target}"

@@ -197,7 +197,11 @@ def _look_up(
         # An empty variable is an unset one: workflows pass on variables that nobody set.
         value = environ.get(f"BUNDLE_VAR_{name}") or (variables[name] or {}).get("default")
         if value is None:
-            note(UnsetVariable(f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}", param=reference))
+            told = str((variables[name] or {}).get("description") or "").rstrip(".")
+            # A description with a command in it says how to find a value.
+            how = f": {told}" if "`" in told else ""
+            what = f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}{how}"
+            note(UnsetVariable(what, param=reference))
             value = "unset"
         return value if isinstance(value, dict | list) else str(value)
 
