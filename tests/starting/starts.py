@@ -72,7 +72,7 @@ class Start:
         """Everything written so far."""
         return self.output.read_text()
 
-    def ready(self, seconds: float = 90) -> bool:
+    def ready(self, seconds: float = 180) -> bool:
         """Whether it becomes ready within the time; at once when it ends."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and self.process.poll() is None:
