@@ -59,6 +59,9 @@ _PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 ONLY_IN_TEXT = frozenset({"password", "secret", "token", "signature"})
 """Kinds that are known by a few letters before them, which pictures and archives hold by chance."""
 
+LEAST_IN_TEXT = 8
+"""Characters of what such a kind must have in a file: code and its examples are full of shorter ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -110,7 +113,11 @@ def _told(content: bytes) -> Iterable[tuple[int, str]]:
     binary = "\0" in text
     # A key's first line alone is text about keys to redaction; in a file it is a key that was cut.
     keys = ((match.start(), "private key") for match in _PRIVATE_KEY.finditer(text))
-    secrets = ((start, marker[len("[redacted ") : -1]) for start, _, marker in found(text, hidden_here()))
+    secrets = (
+        (start, kind)
+        for start, end, marker in found(text, hidden_here())
+        if (kind := marker[len("[redacted ") : -1]) not in ONLY_IN_TEXT or end - start >= LEAST_IN_TEXT
+    )
     for start, kind in (*keys, *secrets):
         first, last = text.rfind("\n", 0, start) + 1, text.find("\n", start)
         line = text[first : last if last >= 0 else len(text)]
