@@ -1,8 +1,8 @@
 """Which files are taken for keys and tokens, by name and by contents, and which are not."""
 
 import json
-import secrets
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -10,7 +10,8 @@ from graph_agent.redaction import hiding
 from graph_agent.secret_files import Allowed, secret_in
 
 ROOT = Path(__file__).parent.parent
-TOKEN = "dapi" + secrets.token_hex(16)
+TOKEN = "dapi" + Random("token").randbytes(16).hex()
+"""Alike in each process: cases are named by it, and several processes share them."""
 
 NAMED = """
 .env .env.local .env.production prod.env config/dev.env .envrc .flaskenv secrets.toml .streamlit/secrets.toml
