@@ -78,3 +78,25 @@ def test_what_stands_under_a_telling_name_goes_whole_however_deep_it_lies(value:
     assert json.loads(to_json(given)) == shown
     huge = {"password": value, "n": 2**70}
     assert json.loads(to_json(huge)) == {"password": "[redacted secret]", "n": 2**70}
+
+
+def test_a_value_of_megabytes_is_shortened_and_says_so() -> None:
+    shown = json.loads(to_json({"rows": list(range(300_000)), "text": "x" * 400_000, **dict.fromkeys("abc", 1)}))
+    assert shown["rows"][0] == 0
+    assert shown["rows"][-1] == 299_999
+    assert shown["rows"][100] == "… (299800 more)"
+    assert len(shown["rows"]) == 201
+    assert shown["text"].endswith("… (400000 characters)")
+    many = json.loads(to_json({f"key{number}": number for number in range(100_000)}))
+    assert len(many) == 201
+    assert many["…"] == "(99800 more)"
+
+
+@pytest.mark.parametrize("before", [0, 4_080, 4_095, 4_096, 20_000])
+def test_no_secret_shows_where_a_long_text_is_cut(before: int) -> None:
+    token = "dapi" + "0123456789abcdef" * 2
+    text = "x " * (before // 2) + token + " y" * 200_000
+    shown = to_json({"text": text, "password": "correct horse " * 30_000})
+    assert "0123456789" not in shown
+    assert "dapi0" not in shown
+    assert "horse" not in shown

@@ -11,7 +11,7 @@ from graph_agent.protocol.content import PARAGRAPH, reasoning_of, reasoning_part
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.halves import Halves
 from graph_agent.protocol.output import Output
-from graph_agent.redaction import Redactor
+from graph_agent.redaction import Redactor, portions
 
 
 @dataclass(slots=True)
@@ -52,10 +52,11 @@ class Thoughts:
             yield events.reasoning_part_added(thought.item_id, thought.index)
         if part != thought.part:
             thought.part, delta = part, PARAGRAPH + delta
-        delta = thought.halves.feed(delta)
-        thought.thought.append(delta)
-        if shown := thought.redactor.feed(delta):
-            yield _shown(thought, shown)
+        for portion in portions(delta):
+            piece = thought.halves.feed(portion)
+            thought.thought.append(piece)
+            if shown := thought.redactor.feed(piece):
+                yield _shown(thought, shown)
 
     def write_whole(self, message: AIMessage) -> Iterator[Event]:
         """The reasoning of a message, unless it was streamed."""

@@ -13,7 +13,7 @@ from graph_agent.protocol.events import Event, Phase, Status
 from graph_agent.protocol.halves import Halves
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.spoken import Kind
-from graph_agent.redaction import Redactor, redact_value
+from graph_agent.redaction import Redactor, portions, redact_value
 from graph_agent.redaction.offsets import Shift
 
 
@@ -91,10 +91,12 @@ class Wording:
             yield from self._end_part()
             part = self._part = _Part(kind, len(self._parts))
             yield events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
-        delta = part.halves.feed(delta)
-        self.said.append(delta)
-        if shown := part.redactor.feed(delta):
-            yield self._shown(part, shown)
+        # A text of megabytes comes in several deltas: whoever drives this lets others work between two events.
+        for portion in portions(delta):
+            piece = part.halves.feed(portion)
+            self.said.append(piece)
+            if shown := part.redactor.feed(piece):
+                yield self._shown(part, shown)
 
     def close(self, output: Output, phase: Phase | None, status: Status) -> Iterator[Event]:
         """End the item. What its provider declares to be commentary is that, whatever `phase` says."""

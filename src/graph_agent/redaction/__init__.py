@@ -6,7 +6,7 @@ first is that nothing of ours puts a secret there.
 
 from graph_agent.redaction.known import KNOWN, hidden_here, hiding, secrets_of
 from graph_agent.redaction.pauses import redact_gently, redact_value_gently, redacted_ahead
-from graph_agent.redaction.stream import Redactor
+from graph_agent.redaction.stream import Redactor, portions
 from graph_agent.redaction.text import redact, redacting
 from graph_agent.redaction.values import redact_json, redact_value, redacting_value
 
@@ -15,6 +15,7 @@ __all__ = [
     "Redactor",
     "hidden_here",
     "hiding",
+    "portions",
     "redact",
     "redact_gently",
     "redact_json",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
 from graph_agent.redaction.known import KNOWN, Known, hidden_here
-from graph_agent.redaction.text import Span, found, lowered, replaced
+from graph_agent.redaction.text import AT_ONCE, Span, found, lowered, replaced
 
 CONTEXT = 160
 """Characters behind the present that decide about it: `password: `, or a scheme and a user."""
@@ -32,6 +32,13 @@ ALWAYS = 1 << 62
 
 _SMALL = 256
 """Characters that may be held and looked at anew with each piece."""
+
+
+def portions(text: str) -> Sequence[str]:
+    """The text in portions that a `Redactor` looks through in a few milliseconds each: nearly always one."""
+    if len(text) <= AT_ONCE:
+        return (text,)
+    return [text[start : start + AT_ONCE] for start in range(0, len(text), AT_ONCE)]
 
 
 class Redactor:

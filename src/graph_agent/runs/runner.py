@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, Literal, Protocol
@@ -20,6 +21,7 @@ from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.left import STRUCTURED
 from graph_agent.protocol.outgoing import STREAM_MODES, Translator
+from graph_agent.redaction.text import AT_ONCE
 from graph_agent.runs.ahead import looked_through
 from graph_agent.runs.context import fill_context
 from graph_agent.runs.event_log import Entry, EventLog
@@ -34,6 +36,9 @@ GRACE_SECONDS = 2.0
 
 STUBBORN_SECONDS = 5.0
 """How long closing waits for such a node."""
+
+BREATH_SECONDS = 0.01
+"""How long a run makes events before others get their turn: an answer of megabytes takes seconds."""
 
 Status = Literal["completed", "incomplete", "failed", "cancelled"]
 
@@ -96,6 +101,7 @@ class Run:
         self._response: dict[str, Any] = {}
         self._lifetime = Lifetime()
         self._task: asyncio.Task[None] | None = None
+        self._ending = False
         self._status: Status = "cancelled"
         self.failure: AgentError | None = None
 
@@ -165,7 +171,7 @@ class Run:
         try:
             self._append(self._translator.start())
             await self._drive()
-            self._complete()
+            await self._complete()
         except BaseException as error:
             # A node may raise anything, also what asyncio takes for the end of a task or of the whole process.
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
@@ -192,7 +198,11 @@ class Run:
                         if self._translator.ended:
                             return
                     with context:
-                        self._append(self._translator.feed({"type": kind, "ns": ns, "data": data}))
+                        told = self._translator.feed({"type": kind, "ns": ns, "data": data})
+                        if kind == "messages" and _is_short(data[0]):
+                            self._append(told)
+                        else:
+                            await self._append_gently(told)
                     if self._log.size > self._budgets.event_bytes:
                         self._cut("event_bytes")
                     if self._translator.ended:
@@ -229,14 +239,14 @@ class Run:
 
     # -- its end: the first one counts --------------------------------------------------------------------------
 
-    def _complete(self) -> None:
+    async def _complete(self) -> None:
         # A graph that caught what the watch raised ends as if nothing had been.
         if self._watch.spent is not None:
             self._cut(self._watch.spent)
         elif self._watch.cut_off is not None:
             self._cut_off(self._watch.cut_off)
         else:
-            self._end("completed", self._translator.finish(self._watch.usage))
+            await self._end_gently("completed", self._translator.finish(self._watch.usage))
 
     def _explain(self, error: BaseException) -> None:
         if self._watch.spent is not None:
@@ -259,7 +269,7 @@ class Run:
         self._end("incomplete", self._translator.cut_off(ending, self._watch.usage))
 
     def _fail(self, error: AgentError, *, cause: BaseException | None = None) -> None:
-        if self._translator.ended:
+        if self._ending:
             return
         self.failure = error
         if cause is not None:
@@ -268,11 +278,28 @@ class Run:
         self._end("failed", self._translator.fail(error, self._watch.usage))
 
     def _end(self, status: Status, ending: Iterator[Event]) -> None:
-        if self._translator.ended:
-            return
+        if self._begins_to_end(status):
+            self._append(ending)
+            self._has_ended()
+
+    async def _end_gently(self, status: Status, ending: Iterator[Event]) -> None:
+        if self._begins_to_end(status):
+            try:
+                await self._append_gently(ending)
+            finally:
+                # An end that has begun is told whole, also where the run is cancelled meanwhile.
+                self._append(ending)
+                self._has_ended()
+
+    def _begins_to_end(self, status: Status) -> bool:
+        if self._ending:
+            return False
+        self._ending = True
         self._status = status
         self._lifetime.end()
-        self._append(ending)
+        return True
+
+    def _has_ended(self) -> None:
         if self._translator.status == "incomplete":
             # Only now is known that the answer's model was cut off.
             self._status = "incomplete"
@@ -280,6 +307,17 @@ class Run:
 
     def _append(self, events: Iterator[Event]) -> None:
         self._log.append(map(self._noted, events))
+
+    async def _append_gently(self, events: Iterator[Event]) -> None:
+        """The same, and others get their turn now and then; stops where the run was ended meanwhile."""
+        began = time.perf_counter()
+        for event in events:
+            self._append(iter((event,)))
+            if time.perf_counter() - began > BREATH_SECONDS:
+                await asyncio.sleep(0)
+                if self._translator.ended:
+                    return
+                began = time.perf_counter()
 
     def _noted(self, event: Event) -> Event:
         self._response = event.get("response", self._response)
@@ -294,6 +332,11 @@ class Run:
                 output=translator.output,
                 usage=self._watch.usage.fields(),
             )
+
+
+def _is_short(message: Any) -> bool:
+    """Whether a token is told in no time, as nearly all are."""
+    return isinstance(message.content, str) and len(message.content) <= AT_ONCE
 
 
 def _told_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:

@@ -7,6 +7,7 @@ context or a secret.
 import dataclasses
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -15,13 +16,19 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command, Send
 from pydantic import BaseModel, SecretStr
 
-from graph_agent.redaction import redact_json
+from graph_agent.redaction import redact, redact_json
 
 MOST_CHARACTERS = 262_144
 """Of one value; longer ones have their long texts cut."""
 
 MOST_TEXT = 4_096
 """Of one text in a value that is too long: images and whole files in messages."""
+
+MOST_ENTRIES = 200
+"""Of one list in a value that is too long, the first half and the last; of one object, the first."""
+
+LONGEST_SECRET = 32_768
+"""Characters behind those that are kept of a text; they are looked through too, as half a secret looks like none."""
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system", "tool": "tool"}
@@ -31,11 +38,11 @@ _PRIVATE_MODULES = ("langgraph.", "langchain.", "langchain_core.")
 def to_json(value: Any) -> str:
     """JSON of any value; never raises."""
     try:
-        # Before it is shortened: half a secret looks like none.
-        text = redact_json(orjson.dumps(value, default=plain, option=_OPTIONS).decode())
-        if len(text) <= MOST_CHARACTERS:
-            return text
-        return orjson.dumps(_shortened(orjson.loads(text)), option=_OPTIONS).decode()
+        text = orjson.dumps(value, default=plain, option=_OPTIONS)
+        if len(text) > MOST_CHARACTERS:
+            # First, as looking through megabytes would hold up the service for whoever waits for the interpreter.
+            text = orjson.dumps(_shortened(orjson.loads(text)), option=_OPTIONS)
+        return redact_json(text.decode())
     except (TypeError, ValueError, RecursionError):
         return _carefully(value)
 
@@ -95,11 +102,16 @@ def _is_machinery(value: Any) -> bool:
 def _shortened(value: Any) -> Any:
     match value:
         case str() if len(value) > MOST_TEXT:
-            return f"{value[:MOST_TEXT]}… ({len(value)} characters)"
+            return f"{redact(value[: MOST_TEXT + LONGEST_SECRET])[:MOST_TEXT]}… ({len(value)} characters)"
+        case list() if len(value) > MOST_ENTRIES:
+            half = MOST_ENTRIES // 2
+            left_out = f"… ({len(value) - MOST_ENTRIES} more)"
+            return [*map(_shortened, value[:half]), left_out, *map(_shortened, value[-half:])]
         case list():
             return [_shortened(one) for one in value]
         case dict():
-            return {key: _shortened(one) for key, one in value.items()}
+            kept = {key: _shortened(one) for key, one in islice(value.items(), MOST_ENTRIES)}
+            return kept if len(kept) == len(value) else kept | {"…": f"({len(value) - len(kept)} more)"}
     return value
 
 
