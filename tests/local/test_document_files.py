@@ -2,6 +2,8 @@
 
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from tests.local.reading import pdf
 from graph_agent.local.document_files import MAX_FILE_BYTES, Skipped, Unreadable, find_documents, read_document, survey
 from graph_agent.local.documents import read_folder
 from graph_agent.local.sections import UnreadableDocument
+
+NOBODY = 65_534
 
 
 def test_a_folder_is_read_without_hidden_folders_environments_and_foreign_files(tmp_path: Path) -> None:
@@ -184,16 +188,30 @@ def test_a_file_that_vanishes_between_finding_and_reading_is_unreadable(tmp_path
         read_document(source)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_opened_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0)
-    (tmp_path / "closed.md").touch(mode=0)
-    (tmp_path / "good.md").write_text("good")
-    found, problems = read_folder([tmp_path])
-    (tmp_path / "closed").chmod(0o700)
+@pytest.fixture
+def not_root() -> Iterator[Path]:
+    """A folder, and a user who may not read everything: root gives its rights up meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+def test_what_may_not_be_opened_is_reported(not_root: Path) -> None:
+    (not_root / "closed").mkdir(mode=0)
+    (not_root / "closed.md").touch(mode=0)
+    (not_root / "good.md").write_text("good")
+    found, problems = read_folder([not_root])
+    (not_root / "closed").chmod(0o700)
     assert [chunk.text for chunk in found] == ["good\n\ngood"]
     assert {(problem.path, problem.reason) for problem in problems} == {
-        (str(tmp_path / name), "permission denied") for name in ("closed", "closed.md")
+        (str(not_root / name), "permission denied") for name in ("closed", "closed.md")
     }
 
 
