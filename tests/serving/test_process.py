@@ -123,6 +123,49 @@ async def test_nothing_an_exception_says_is_logged() -> None:
     assert "ValueError at " in log
 
 
+SETTING_APART = """
+import gc, importlib
+from langchain_core.messages import AIMessage
+from langgraph.graph import END, START, MessagesState, StateGraph
+
+def count(state):
+    if state["messages"][-1].content == "import":
+        for number in range(40):
+            importlib.import_module(f"late_module_{number}")
+    return {"messages": [AIMessage(str(gc.get_freeze_count()))]}
+
+builder = StateGraph(MessagesState)
+builder.add_node(count)
+builder.add_edge(START, "count")
+builder.add_edge("count", END)
+graph = builder.compile()
+"""
+
+
+async def test_what_a_run_imports_is_set_apart_from_what_the_collector_walks_over(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"late_module_{number}.py").write_text("things = [[] for _ in range(1000)]")
+    (tmp_path / "counting.py").write_text(SETTING_APART)
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps({"dependencies": ["."], "graphs": {"counting": "./counting.py:graph"}}))
+    async with graph_agent("--config", str(config)) as running:
+        with anyio.fail_after(30):
+            running.url = address(await running.logged("running on http"))
+            await running.logged("ready: serving")
+        async with running.client() as client:
+
+            async def apart(words: str) -> int:
+                answer = await client.post("/responses", json={"input": words})
+                return int(answer.json()["output"][0]["content"][0]["text"])
+
+            with anyio.fail_after(30):
+                while not (before := await apart("How many?")):
+                    continue
+                await apart("import")
+                while await apart("How many?") < before + 40_000:
+                    continue
+
+
 async def test_a_stopping_service_ends_its_streams_and_goes(upstream: Upstream, upstreams: Any) -> None:
     async with ready() as running:
         waiting, waiting_writer = await ask(running, upstream, stream=True)

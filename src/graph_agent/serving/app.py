@@ -49,12 +49,10 @@ def create_app(
     *,
     environ: Mapping[str, str] | None = None,
     on_failed_start: Callable[[AgentError], None] | None = None,
-    on_loaded: Callable[[], object] = lambda: None,
 ) -> Starlette:
     """The ASGI app. It answers `/health` at once; graphs are imported in a thread behind it.
 
-    `on_failed_start` is told why the graphs could not be loaded, for a server that then stops. `on_loaded` is called
-    before the first run may start.
+    `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
     """
     environ = os.environ if environ is None else environ
     KNOWN.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
@@ -79,7 +77,7 @@ def create_app(
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
         # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
-        loading = asyncio.create_task(_load(settings, gate, on_failed_start, on_loaded, warm=on_apps(environ)))
+        loading = asyncio.create_task(_load(settings, gate, on_failed_start, warm=on_apps(environ)))
         try:
             yield
         finally:
@@ -115,7 +113,6 @@ async def _load(
     settings: Settings,
     gate: Gate,
     on_failed_start: Callable[[AgentError], None] | None,
-    on_loaded: Callable[[], object],
     *,
     warm: bool,
 ) -> None:
@@ -131,7 +128,6 @@ async def _load(
         logger.error("cannot start: %s", describe(error))
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:
-        on_loaded()
         gate.open(service)
         if service.tracer is not None:
             # Now, as opening a new SQLite store takes seconds; not before, as its imports would delay the graphs'.

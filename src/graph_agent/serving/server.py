@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -34,6 +35,9 @@ CLOSE_SECONDS = 3
 DESCRIPTORS = 8192
 """Files and connections this process asks to be allowed to open."""
 
+MORE_MODULES = 20
+"""So many more, and what is imported is set apart from what the collector walks over."""
+
 BACKLOG = 512
 """Connections that may wait to be accepted. asyncio tries as many at once, also where none can be opened any more."""
 
@@ -42,6 +46,7 @@ class Server(uvicorn.Server):
     """Ends open streams with a terminal event before it closes their connections, and waits for no thread."""
 
     loop: asyncio.AbstractEventLoop
+    _modules = 0
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. The loop is left as it is: closing it would wait for synchronous nodes."""
@@ -72,6 +77,14 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def on_tick(self, counter: int) -> bool:
+        """As uvicorn's, ten times a second. What was imported since, by graphs, first runs or the store of traces, is
+        there for good: were it left to the collector, its full rounds would hold everybody up for 0.2 s and more."""
+        if counter % 10 == 0 and len(sys.modules) >= self._modules + MORE_MODULES:
+            self._modules = len(sys.modules)
+            gc.freeze()
+        return await super().on_tick(counter)
 
     @property
     def _app(self) -> Starlette:
@@ -113,10 +126,8 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
         server.should_exit = True
 
     raise_descriptors(DESCRIPTORS)
-    # What is imported stays: else each full round of the collector walks over it, half a second during which nobody
-    # gets an answer.
     # With reload on, a broken graph is something to mend while the service runs.
-    app = create_app(settings, on_failed_start=None if settings.reload == "on" else stop, on_loaded=gc.freeze)
+    app = create_app(settings, on_failed_start=None if settings.reload == "on" else stop)
     server = Server(
         uvicorn.Config(
             app,
