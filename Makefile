@@ -47,7 +47,7 @@ traces: setup ## Look at the local traces in MLflow's own pages
 
 test: setup $(STUDIO)/.ready ## Run the tests, the local model's included
 	@$(BIN)/graph-agent model
-	@$(BIN)/pytest -n 4 --dist loadfile --max-worker-restart 0
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: lint types test ## Lint, types and tests
 

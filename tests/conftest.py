@@ -11,6 +11,30 @@ settings.register_profile("shared-machine", deadline=None, suppress_health_check
 settings.load_profile("shared-machine")
 
 
+LONGEST = (
+    "test_model_package.py",
+    "test_traces.py",
+    "test_locks.py",
+    "test_tracking_faults.py",
+    "test_judges.py",
+    "test_retrieval_faults.py",
+    "test_command.py",
+    "test_sigterm.py",
+    "test_ask.py",
+    "test_secrets.py",
+    "test_whole_workspace.py",
+    "test_ctrl_c.py",
+    "test_process.py",
+)
+"""Files that take long, each in one process: begun first, so that none is left alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the others in their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
 MLFLOW_WRITES = ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI")
 """Variables that `mlflow.set_experiment` and `mlflow.set_tracking_uri` write; another test must not find them."""
 

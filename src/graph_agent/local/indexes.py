@@ -15,7 +15,7 @@ DOCUMENTATION_INDEX = "main.docs.project"
 OWN_INDEX = "main.docs.own"
 """Where documents of one's own go that are given no name."""
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,80}(\.[A-Za-z0-9_-]{1,80}){2}")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,80}+(?:\.[A-Za-z0-9_-]{1,80}+){2}")
 SUFFIX = ".sqlite"
 
 
