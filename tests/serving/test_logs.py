@@ -13,7 +13,7 @@ import anyio
 import pytest
 from tests.serving.test_process import GRAPHS, Process, address, graph_agent
 
-from graph_agent.serving.log_context import noting
+from graph_agent.runs.log_facts import noting
 from graph_agent.serving.log_writer import StdoutHandler
 from graph_agent.serving.logs import DiscreetFormatter, JsonFormatter
 
@@ -98,7 +98,7 @@ def test_neither_format_tells_a_secret_or_what_an_exception_said(formatter: logg
     strange = record("no way to %s", "mysql://me:hunter2-5f0c@db", error=ValueError("the key is hunter3"))
     # Another library's formatter was here first.
     strange.exc_text, strange.stack_info = "ValueError: the key is hunter3", "line with hunter3"
-    with noting():
+    with noting({}):
         line = formatter.format(strange)
     assert "hunter" not in line
     assert "mysql://me:[redacted password]@db" in line

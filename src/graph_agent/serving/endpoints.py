@@ -30,9 +30,9 @@ from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialec
 from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
+from graph_agent.runs.log_facts import facts, note
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies, RunSlots
-from graph_agent.serving.log_context import facts, note
 from graph_agent.serving.parsing import parsed
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.serving.traced import Telling

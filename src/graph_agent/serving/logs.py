@@ -16,7 +16,7 @@ import orjson
 from graph_agent.faults import TRACEBACK, describe, shown_in_dev, whole_traceback
 from graph_agent.printable import one_line, printable
 from graph_agent.redaction import redact, redact_value
-from graph_agent.serving.log_context import facts
+from graph_agent.runs.log_facts import facts
 from graph_agent.serving.log_writer import StdoutHandler
 
 logger = logging.getLogger(__name__)

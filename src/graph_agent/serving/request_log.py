@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_agent.errors import TooManyCredentials
 from graph_agent.redaction import hiding, redact
+from graph_agent.runs.log_facts import Facts, note, noting
 from graph_agent.serving.cookies import secret_cookies
 from graph_agent.serving.endpoints import error_response
-from graph_agent.serving.log_context import Facts, note, noting
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class RequestLog:
         app, credentials = self._app, _credentials(scope["headers"])
         if len(credentials) > MOST_CREDENTIALS or sum(map(len, credentials)) > MOST_CREDENTIAL_CHARACTERS:
             app, credentials = error_response(TooManyCredentials(TOO_MANY)), []
-        with noting() as facts, hiding(credentials):
+        facts: Facts = {}
+        with noting(facts), hiding(credentials):
             given = _given_id(scope["headers"])
             if given is not None:
                 note(request_id=given)

@@ -1,4 +1,4 @@
-"""What is known of the request at hand, for its log lines: it follows the request into its run, tasks and threads."""
+"""What is known of the request at hand, for its log lines: its run, tasks and threads have it from their scope."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +12,11 @@ _FACTS: ContextVar[Facts | None] = ContextVar("graph_agent_log_facts", default=N
 
 
 @contextmanager
-def noting() -> Iterator[Facts]:
-    """A request begins: what is noted within belongs to it."""
-    facts: Facts = {}
+def noting(facts: Facts | None) -> Iterator[None]:
+    """Within it `note` adds to `facts`, and log lines show them; `None` means that no request is at hand."""
     before = _FACTS.set(facts)
     try:
-        yield facts
+        yield
     finally:
         _FACTS.reset(before)
 
@@ -27,6 +26,11 @@ def note(**facts: Any) -> None:
     known = _FACTS.get()
     if known is not None:
         known.update(facts)
+
+
+def facts_here() -> Facts | None:
+    """Those of the request at hand, for the scope of its run; `None` outside of a request."""
+    return _FACTS.get()
 
 
 def facts() -> Mapping[str, Any]:

@@ -1,0 +1,81 @@
+"""What a run is started with: the request, which may be stored, and the scope, which never is."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from graph_agent.acting import UserToken, acting_for
+from graph_agent.caller import Caller
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.redaction import hiding
+from graph_agent.redaction.known import Known
+from graph_agent.runs.log_facts import Facts, noting
+
+if TYPE_CHECKING:
+    # It imports LangChain, which takes seconds, and the service imports this module before its port is bound.
+    from graph_agent.protocol.incoming import Invocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What is asked for, and by whom. It holds no secret and nothing of this process, so that a store can keep it and
+    another process can run it."""
+
+    invocation: "Invocation"
+    """The request's body, parsed and redacted."""
+
+    dialect: Dialect
+    """Of the address to which the request was sent."""
+
+    owner: Caller
+    """Who is calling, as verified at the edge; nobody else may read, join or cancel the run."""
+
+    accepted_at: float
+    """When the request was accepted, in seconds since 1970."""
+
+
+class AppContext(Protocol):
+    """What belongs to the app that serves a run: its settings and its clients."""
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Within it, code finds this app's settings and clients; so do tasks and copied contexts that begin in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a run knows of its surroundings. It is in memory only and ends with the run.
+
+    A run starts without any context variable of the code that starts it. What it shall know is named here.
+    """
+
+    token: UserToken | None = None
+    """The calling user's, for calls to Databricks on their behalf."""
+
+    hidden: Known | None = field(default=None, repr=False)
+    """Values that are redacted in everything the run says or logs, besides the token and the process's own."""
+
+    facts: Facts | None = None
+    """What the run's log lines say of the request. It is shared: what is noted later shows in later lines."""
+
+    app: AppContext | None = None
+    """The app that serves the run; without one, settings are read from the environment."""
+
+    ends_by: float | None = None
+    """When the run must have ended, by `time.monotonic()`: the time left for an answer whose caller does not wait for
+    ever. `None` leaves the run its whole budget."""
+
+    ambient: Context | None = field(default=None, repr=False)
+    """More context variables to start with, such as the span that MLflow has opened around `predict`."""
+
+    def context(self) -> Context:
+        """A context for the run alone. Code that begins a task in it does so within `entered()`."""
+        return Context() if self.ambient is None else self.ambient.copy()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Within it this scope is in force, also in tasks and copied contexts that begin in it."""
+        app = nullcontext() if self.app is None else self.app.entered()
+        with noting(self.facts), hiding(self.hidden), acting_for(self.token), app:
+            yield
