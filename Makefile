@@ -78,10 +78,10 @@ EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(
 	$(if $(CONVERSATIONS),--conversations $(CONVERSATIONS)) $(if $(FRESH),--fresh) \
 	$(if $(DECLINES_WITH),--declines-with "$(DECLINES_WITH)")
 eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
-	@$(BIN)/python -m evals run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
+	@$(BIN)/graph-agent eval run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
 
 eval-baseline: setup ## Make the last evaluation the baseline, for review; FRESH=1 asks anew
-	@$(BIN)/python -m evals baseline $(EVAL)
+	@$(BIN)/graph-agent eval baseline $(EVAL)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from evals.serving import serving
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -17,6 +16,7 @@ from starlette.routing import Route
 
 from graph_agent.cli import main
 from graph_agent.deploying.smoke import ask_once
+from graph_agent.evaluating.serving import serving
 from graph_agent.event_stream import LineReader, data_in, lines_of, read_lines
 from graph_agent.local.upstream import UpstreamModel
 

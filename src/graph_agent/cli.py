@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from graph_agent.errors import AgentError, ConfigurationError
+from graph_agent.errors import AgentError
 from graph_agent.late import without_usage_collection
 from graph_agent.packaging.command import add_log_model
 from graph_agent.settings import Settings
@@ -20,7 +20,7 @@ MOST_WORKERS = 64
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status. Ends the process itself after commands that serve."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # What stands behind `eval` is for the evaluation's own parser; this one would take flags for its own.
+    # What follows `eval` is for the evaluation's own parser; this one would take the flags for its own.
     end = 1 if arguments[:1] == ["eval"] else len(arguments)
     options = _parser().parse_args(arguments[:end])
     options.arguments = arguments[end:]
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_log_model(commands)
 
-    evaluation = commands.add_parser("eval", help="what make eval runs, in a checkout; eval add TRACE_ID makes a row")
+    evaluation = commands.add_parser("eval", help="judge the agent against its baseline; eval --help lists more")
     evaluation.set_defaults(run=_eval)
 
     deploy = commands.add_parser("deploy", help="ship the app to Databricks Apps, and roll back if it does not answer")
@@ -216,12 +216,9 @@ def _model(options: argparse.Namespace) -> int:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    import subprocess
+    from graph_agent.evaluating.command import run_and_leave
 
-    # The evaluation is the checkout's, as the graphs are, and no part of this package.
-    if not Path("evals", "__main__.py").is_file():
-        raise ConfigurationError("there is no evals folder here; run this at the top of a checkout of the project")
-    return subprocess.call([sys.executable, "-m", "evals", *options.arguments])
+    run_and_leave(options.arguments)
 
 
 def _deploy(options: argparse.Namespace) -> int:

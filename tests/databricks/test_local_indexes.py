@@ -7,14 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 from databricks.ai_search.async_utils import aclose_all_clients
-from evals.scripted.embedder import HashingEmbedder
-from evals.scripted.model import ScriptedModel
-from evals.serving import serving
+from evals.scripted.rules import ScriptedModel
 
 from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.clients import Actor
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import IndexUnavailable, LocalWorkspaceError, RetrievalFailed
+from graph_agent.evaluating.hashing_embedder import HashingEmbedder
+from graph_agent.evaluating.serving import serving
 from graph_agent.local import preparation
 from graph_agent.local.access import Credentials
 from graph_agent.local.index import Index

@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 import numpy as np
 import pytest
 import uvicorn
-from evals.serving import serving
 from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
+from graph_agent.evaluating.serving import serving
 from graph_agent.serving.workers import listening_socket
 
 

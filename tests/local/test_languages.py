@@ -36,7 +36,7 @@ PASSAGES = {
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    from evals.scripted.embedder import HashingEmbedder
+    from graph_agent.evaluating.hashing_embedder import HashingEmbedder
 
     embedder: Embedder = HashingEmbedder()
     folder = tmp_path_factory.mktemp("passages")

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evals.serving import serving
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.local.conftest import HashingEmbedder
 
+from graph_agent.evaluating.serving import serving
 from graph_agent.local.access import Credentials
 from graph_agent.local.index import Index
 from graph_agent.local.workspace import create_workspace

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evals.serving import serving
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 from starlette.applications import Starlette
@@ -25,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tests.standin.server import INDEX, ScriptedModel, StandIn, delta, results_in, says, stand_in
+
+from graph_agent.evaluating.serving import serving
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = Path(__file__).parent / "graphs"

@@ -13,7 +13,7 @@ QUIET_ANYWAY = ("PYTEST_", "CI", "GITHUB_", "MLFLOW_", "DO_NOT_TRACK", "GITLAB_"
 
 COMMANDS = {
     "graph-agent": "from graph_agent.cli import main; main(['graph', 'none'])",
-    "evals": "from evals.__main__ import main; main(['--dataset', 'none'])",
+    "evals": "from graph_agent.evaluating.command import main; main(['--dataset', 'none'])",
 }
 COLLECTS = "; from mlflow.telemetry.utils import is_telemetry_disabled; print(not is_telemetry_disabled())"
 

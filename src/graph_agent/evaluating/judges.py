@@ -1,0 +1,173 @@
+"""MLflow's judges: which rows each is asked about, and what its words mean as a figure from 0 to 1."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph_agent.evaluating.records import Record
+from graph_agent.evaluating.rows import Row
+
+STANDARDS = (
+    "The response is in the language of the question.",
+    "The response says that it does not know rather than guess.",
+)
+"""Guidelines for every answer; a row may have more of its own."""
+
+NO_PASSAGES = "nothing was retrieved"
+YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+NO_SPAN = "its trace could not be read, or holds no passages"
+NO_ANSWER = "there is no answer"
+DECLINED = "The documents do not answer this question."
+
+Verdicts = Callable[..., Any]
+
+
+class NoVerdict(Exception):
+    """A judge answered, and not with a verdict; or it could not be asked. The message is ours."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """What the judges said of one row."""
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    """Judges that failed on it; the gate is shut."""
+
+    notes: dict[str, str] = field(default_factory=dict)
+    """Why a judge was not asked about it."""
+
+
+Unasked = tuple[float | None, str]
+"""The figure of a row that a judge is not asked about, and why it is not."""
+
+
+def _always(row: Row, record: Record, passages: bool) -> Unasked | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """One of them."""
+
+    name: str
+    made: Callable[[str], Verdicts]
+    """From the model's name."""
+
+    takes: tuple[str, ...]
+    """The arguments it is called with."""
+
+    asked: Callable[[Row, Record, bool], Unasked | None] = _always
+    """None where it is to be asked. The flag: whether the trace holds passages."""
+
+    unanswered: float | None = 0.0
+    """The figure of a row without an answer: what an answer lacks counts as 0."""
+
+    part: str = ""
+    """Ending of the feedback that counts, of several."""
+
+    def skips(self, row: Row, record: Record, *, passages: bool) -> Unasked | None:
+        """Why it is not asked about this row; None where it is.
+
+        Raises:
+            NoVerdict: it should be, and cannot.
+        """
+        unasked = self.asked(row, record, passages)
+        if unasked is None and not record.last.answer.strip() and not self.part:
+            return self.unanswered, NO_ANSWER
+        return unasked
+
+
+def judges() -> Sequence[Judge]:
+    """All of them. Imports MLflow."""
+    from mlflow.genai import scorers
+
+    built_in: Any = scorers
+
+    said = ("inputs", "outputs")
+    return (
+        Judge("judge_relevance", lambda model: built_in.RelevanceToQuery(model=model), said),
+        Judge("judge_safety", lambda model: built_in.Safety(model=model), ("outputs",), unanswered=None),
+        Judge("judge_guidelines", lambda model: built_in.Guidelines(guidelines=[*STANDARDS], model=model), said),
+        Judge(
+            "judge_row_guidelines",
+            lambda model: built_in.ExpectationsGuidelines(model=model),
+            (*said, "expectations"),
+            lambda row, record, passages: None if row.expectations.guidelines else (None, "it has no guidelines"),
+        ),
+        Judge(
+            "judge_correctness",
+            lambda model: built_in.Correctness(model=model),
+            (*said, "expectations"),
+            lambda row, record, passages: None if facts_of(row) else (None, "it expects no facts"),
+        ),
+        Judge("judge_groundedness", lambda model: built_in.RetrievalGroundedness(model=model), ("trace",), _retrieved),
+        Judge(
+            "judge_retrieval_relevance",
+            lambda model: built_in.RetrievalRelevance(model=model),
+            ("trace",),
+            _retrieved,
+            part="/precision",
+        ),
+    )
+
+
+def facts_of(row: Row) -> list[str]:
+    """What the answer must say, in sentences for a judge. MLflow takes facts or a whole answer, never both."""
+    if row.expectations.must_decline:
+        return [DECLINED]
+    return [" or ".join(group) for group in row.expectations.facts or ()]
+
+
+def expectations_of(row: Row) -> dict[str, Any]:
+    """The row's expectations by MLflow's names; what no judge knows is left to the scorers."""
+    wanted = row.expectations
+    given = {
+        "row": row.id,
+        "expected_facts": facts_of(row),
+        "guidelines": list(wanted.guidelines),
+        "expected_retrieved_context": [{"doc_uri": group[0]} for group in wanted.documents or ()],
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def figure(feedbacks: Sequence[Any], part: str = "", words: Mapping[str, float] = YES_NO) -> float:
+    """The mean of what was said: of one retrieval after the other, or of one answer.
+
+    Raises:
+        NoVerdict: part of it failed or is no verdict. The rest alone would not be of the whole answer.
+    """
+    counted = [one for one in feedbacks if not part or str(one.name).endswith(part)]
+    for one in feedbacks:
+        if one.error is not None:
+            raise NoVerdict(str(one.error.error_code))
+    if not counted:
+        raise NoVerdict("no verdict")
+    return sum(_number(one.value, words) for one in counted) / len(counted)
+
+
+def _number(value: Any, words: Mapping[str, float]) -> float:
+    if isinstance(value, float) and 0 <= value <= 1:
+        return value
+    found = words.get(str(getattr(value, "value", value)).lower())
+    if found is None:
+        raise NoVerdict("no verdict")
+    return found
+
+
+def _retrieved(row: Row, record: Record, passages: bool) -> Unasked | None:
+    if passages:
+        return None
+    if record.last.retrieved:
+        # Somebody must look into this: passages without their texts cannot be judged.
+        raise NoVerdict(NO_SPAN)
+    # What an answer lacks counts: without the documents it needed it stands on nothing.
+    return (0.0 if row.expectations.documents else None), NO_PASSAGES
+
+
+def named(error: BaseException) -> str:
+    """What went wrong, in MLflow's code or our words; the whole message is with the trace."""
+    if isinstance(error, NoVerdict):
+        return str(error)
+    code = getattr(error, "error_code", None)
+    return f"{type(error).__name__} {code}" if code else type(error).__name__

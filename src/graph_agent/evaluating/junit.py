@@ -1,0 +1,31 @@
+"""The verdict as JUnit XML: one test case per metric, one per scorer that raised, one for the rows."""
+
+from xml.etree import ElementTree
+
+from graph_agent.evaluating.gate import Verdict
+from graph_agent.evaluating.report import headline
+from graph_agent.evaluating.scores import Scores
+
+
+def junit(scores: Scores, verdict: Verdict) -> str:
+    """The file's text."""
+    names = list(dict.fromkeys(["rows", *verdict.checked, *verdict.failed_metrics]))
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"eval {headline(scores)}",
+        tests=str(len(names)),
+        failures=str(len(verdict.failed_metrics)),
+        errors="0",
+        skipped="0",
+    )
+    for name in names:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"eval.{scores.run['dataset']}", name=name)
+        failures = [failure for failure in verdict.failures if failure.metric == name]
+        if failures:
+            message = "; ".join(f"{name} {failure.message}" for failure in failures)
+            failed = ElementTree.SubElement(case, "failure", type=failures[0].kind, message=message)
+            failed.text = "\n".join(row for failure in failures for row in failure.rows)
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

@@ -1,0 +1,120 @@
+"""Scores and verdict as a person reads them: a table for the terminal, the same as Markdown for a CI summary."""
+
+from collections.abc import Iterator
+
+from graph_agent.evaluating.baseline import Baseline
+from graph_agent.evaluating.gate import Verdict
+from graph_agent.evaluating.metrics import metric
+from graph_agent.evaluating.scores import Scores, means
+
+MOST_ROWS = 20
+
+
+NO_BASELINE = "There is no baseline to judge by; graph-agent eval baseline writes it."
+
+
+def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
+    """A table of metrics, what moved, and the verdict; in its place `no_baseline` where there is none."""
+    lines = [headline(scores), ""]
+    lines += [
+        f"{mark:4} {name:25} {value:>10} {before:>10}  {limit:12} {rows:>5}"
+        for mark, name, value, before, limit, rows in [
+            ("", "metric", "value", "baseline", "limit", "rows"),
+            *table(scores, verdict, baseline),
+        ]
+    ]
+    lines += ["", *talked(scores), *told(verdict, no_baseline)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
+    """The same for `$GITHUB_STEP_SUMMARY`."""
+    lines = [
+        f"## Evaluation: {headline(scores)}",
+        "",
+        "| | Metric | Value | Baseline | Limit | Rows |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
+    lines += ["", *(f"- {_escaped(line)}" for line in (*talked(scores), *told(verdict, no_baseline)))]
+    for tag, values in scores.tagged().items():
+        lines += ["", *_breakdown(scores, tag, values)]
+    return "\n".join(lines) + "\n"
+
+
+def headline(scores: Scores) -> str:
+    """What was judged, in one line."""
+    run = scores.run
+    graph = f", graph {run['graph']}" if run["graph"] else ""
+    return f"{run['dataset']} with {run['model']} ({run['place']}{graph}), {len(scores.rows)} rows"
+
+
+def table(
+    scores: Scores, verdict: Verdict | None, baseline: Baseline | None
+) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Mark, name, value, baseline, limit and rows of each metric; those that have no value any more too."""
+    found = scores.metrics()
+    failed = verdict.failed_metrics if verdict else []
+    names = [*found, *(name for name in (baseline.metrics if baseline else {}) if name not in found)]
+    for name in names:
+        value, count = found.get(name, (None, 0))
+        before = verdict.baseline.get(name) if verdict else None
+        mark = "FAIL" if name in failed else "ok" if verdict and name in verdict.checked else ""
+        yield mark, name, number(name, value), number(name, before), _limit(name, baseline), str(count)
+
+
+def talked(scores: Scores) -> Iterator[str]:
+    """The simulated conversations in lines, where there are any."""
+    if scores.conversations:
+        said = [f"{name} {value:.3f} of {count}" for name, (value, count) in means(scores.conversations).items()]
+        yield f"{len(scores.conversations)} simulated conversations: {', '.join(said) or 'none was judged'}"
+    for one in scores.conversations:
+        for name, error in one["errors"].items():
+            yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
+
+
+def told(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
+    """The verdict in lines."""
+    if verdict is None:
+        yield no_baseline
+        return
+    for failure in verdict.failures:
+        yield f"FAIL {failure.metric} {failure.message}"
+    for word, moved in (("Regressed", verdict.regressed), ("Fixed", verdict.fixed)):
+        if moved:
+            rows = [f"{name} ({', '.join(figures)})" for name, figures in list(moved.items())[:MOST_ROWS]]
+            more = f" and {len(moved) - MOST_ROWS} more" if len(moved) > MOST_ROWS else ""
+            yield f"{word}: {'; '.join(rows)}{more}"
+    failed = ", ".join(verdict.failed_metrics)
+    yield f"The gate is shut: {failed}." if failed else "The gate is open."
+
+
+def _breakdown(scores: Scores, tag: str, values: dict[str, list[str]]) -> Iterator[str]:
+    by_value = {value: scores.metrics(ids) for value, ids in values.items()}
+    names = [name for name in scores.metrics() if any(name in found for found in by_value.values())]
+    yield f"| {_escaped(tag)} | {' | '.join(_escaped(value) for value in by_value)} |"
+    yield f"|---|{'---|' * len(by_value)}"
+    for name in names:
+        cells = [number(name, found[name][0]) if name in found else "" for found in by_value.values()]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _limit(name: str, baseline: Baseline | None) -> str:
+    limit = baseline.metrics.get(name) if baseline else None
+    if limit is None:
+        return ""
+    if limit.ceiling is not None:
+        return f"<= {number(name, limit.ceiling)}"
+    return "" if limit.floor is None else f">= {number(name, limit.floor)}"
+
+
+def number(name: str, value: float | None) -> str:
+    """A metric's value in its unit; empty for none."""
+    if value is None:
+        return ""
+    unit = metric(name).unit
+    return f"{value:.2f} s" if unit == "s" else f"{value:.0f}" if unit else f"{value:.3f}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,176 @@
+"""Asks the served agent every row over its own HTTP stream, several at a time, and keeps a record of each."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from graph_agent.evaluating.errors import AgentUnreachable
+from graph_agent.evaluating.progress import Progress
+from graph_agent.evaluating.records import Record, RecordsFile, Turn
+from graph_agent.evaluating.rows import Row
+from graph_agent.evaluating.wire import Listener
+from graph_agent.event_stream import lines_of
+
+_SIGNED_IN = re.compile(r"//[^/@]*@")
+TRACE_HEADER = "x-mlflow-return-trace-id"
+BUSY = (429, 503)
+TRIES = 5
+"""Of a request that is refused because the service is busy: that is no answer to judge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """A served agent."""
+
+    url: str
+    path: str = "/responses"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    graph: str | None = None
+    """The graph to ask, where it is not the default one."""
+
+    @property
+    def shown(self) -> str:
+        """The address without the user and password that it may hold."""
+        return _SIGNED_IN.sub("//", self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How the asking is bounded."""
+
+    at_once: int = 4
+    seconds: float | None = None
+    """No row is begun after so long; those under way are finished."""
+
+    silence: float = 300.0
+    """Seconds without a byte after which a request counts as failed."""
+
+
+async def ask_all(
+    rows: Sequence[Row], agent: Agent, file: RecordsFile, *, limits: Limits, progress: Progress
+) -> list[Record]:
+    """Records in the order of `rows`, those of an earlier run that was stopped included.
+
+    Fewer than rows when the time was used up: the same call goes on from there.
+
+    Raises:
+        AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
+    """
+    wanted = {row.id: row.digest for row in rows}
+    done = {name: record for name, record in file.begin().items() if wanted.get(name) == record.digest}
+    ends = None if limits.seconds is None else time.monotonic() + limits.seconds
+    progress.begin(total=len(rows), done=len(done))
+    waiting = iter([row for row in rows if row.id not in done])
+    async with _client(agent, limits) as client:
+
+        async def work() -> None:
+            for row in waiting:
+                if ends is not None and time.monotonic() > ends:
+                    return
+                record = await ask(client, agent, row)
+                done[row.id] = record
+                file.append(record)
+                progress.row(record)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(limits.at_once):
+                    group.create_task(work())
+        except* AgentUnreachable as unreachable:
+            raise unreachable.exceptions[0] from None
+        finally:
+            progress.end()
+    if len(done) == len(rows):
+        file.finish()
+    return [done[row.id] for row in rows if row.id in done]
+
+
+async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
+    """One row: its turns one after the other, each with the whole conversation so far."""
+    record = Record(id=row.id, digest=row.digest)
+    conversation: list[Mapping[str, Any]] = list(row.input)
+    record.turns.append(await _turn(client, agent, conversation, row.questions[0]))
+    for said in row.turns:
+        if record.last.status != "completed":
+            # The rest of the conversation would be about nothing.
+            break
+        conversation += [*record.last.items, {"role": "user", "content": said}]
+        record.turns.append(await _turn(client, agent, conversation, said))
+    return record
+
+
+async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limits: Limits) -> Turn:
+    """One request alone: the answer to a conversation whose last item is the user's message.
+
+    Raises:
+        AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
+    """
+    async with _client(agent, limits) as client:
+        return await _turn(client, agent, conversation, str(conversation[-1].get("content", "")))
+
+
+async def _turn(
+    client: httpx.AsyncClient, agent: Agent, conversation: Sequence[Mapping[str, Any]], question: str
+) -> Turn:
+    body = {"input": list(conversation), "stream": True, **({"model": agent.graph} if agent.graph else {})}
+    for attempt in range(TRIES):
+        listener, began = Listener(question), time.perf_counter()
+        try:
+            async with client.stream("POST", agent.path, json=body) as response:
+                if response.status_code in BUSY and attempt + 1 < TRIES:
+                    await asyncio.sleep(_pause(response, attempt))
+                    continue
+                if response.status_code != 200:
+                    return await _refused(response, listener, began, agent)
+                async for line in lines_of(response.aiter_bytes()):
+                    listener.feed(line, seconds=time.perf_counter() - began)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise AgentUnreachable(f"nothing answers at {agent.shown}; see that the service runs there") from None
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise AgentUnreachable(f"{agent.shown!r} is no address; give --url as http://host:port") from None
+        except httpx.HTTPError as error:
+            listener.turn.error = {"code": "stream_broken", "message": type(error).__name__}
+        break
+    return listener.end(seconds=time.perf_counter() - began)
+
+
+async def _refused(response: httpx.Response, listener: Listener, began: float, agent: Agent) -> Turn:
+    if response.status_code in (301, 302, 303, 307, 401, 403):
+        raise AgentUnreachable(
+            f"the agent does not accept the credentials (status {response.status_code}); "
+            "set GRAPH_AGENT_BEARER_TOKEN, or use --app for a deployed app"
+        )
+    if response.status_code == 404:
+        missing = f"graph {agent.graph!r}" if agent.graph else "agent"
+        raise AgentUnreachable(f"there is no {missing} at {agent.shown}{agent.path}; see --graph and --url")
+    await response.aread()
+    turn = listener.turn
+    turn.seconds = time.perf_counter() - began
+    try:
+        error = response.json()["error"]
+        turn.error = {"code": error["code"], "message": error["message"]}
+    except (ValueError, KeyError, TypeError):
+        turn.error = {"code": f"http_{response.status_code}", "message": "the service gave no reason"}
+    turn.status = "refused"
+    return turn
+
+
+def _pause(response: httpx.Response, attempt: int) -> float:
+    named = response.headers.get("retry-after", "")
+    return float(named) if named.isdigit() else float(2**attempt)
+
+
+@asynccontextmanager
+async def _client(agent: Agent, limits: Limits) -> AsyncIterator[httpx.AsyncClient]:
+    timeout = httpx.Timeout(limits.silence, connect=10)
+    headers = {TRACE_HEADER: "true", **agent.headers}
+    # A proxy of the environment is for other machines only.
+    here = httpx.URL(agent.url).host in ("127.0.0.1", "localhost", "::1")
+    async with httpx.AsyncClient(base_url=agent.url, headers=headers, timeout=timeout, trust_env=not here) as client:
+        yield client

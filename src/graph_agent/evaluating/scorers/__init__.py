@@ -1,0 +1,33 @@
+"""Scorers: one function each, from a row and its record to named figures; no judge, no I/O.
+
+A figure is `None` where the row does not ask for it, never because of how it was answered: what an answer lacks counts
+as 0. Figures from 0 to 1 are better when higher; seconds and tokens when lower.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from graph_agent.evaluating.records import Record
+from graph_agent.evaluating.rows import Row
+from graph_agent.evaluating.scorers.answers import declines, facts
+from graph_agent.evaluating.scorers.calls import tool_calls
+from graph_agent.evaluating.scorers.documents import citations, retrieval
+from graph_agent.evaluating.scorers.effort import effort
+from graph_agent.evaluating.scorers.leaks import leaks
+from graph_agent.evaluating.scorers.streams import streams
+
+Figures = Mapping[str, float | None]
+Scorer = Callable[[Row, Record], Figures]
+
+
+def scorers(prompts: Sequence[str] = ()) -> dict[str, Scorer]:
+    """All of them by name. `prompts` are what no answer may repeat."""
+    return {
+        "facts": facts,
+        "declines": declines,
+        "tool_calls": tool_calls,
+        "retrieval": retrieval,
+        "citations": citations,
+        "leaks": leaks(prompts),
+        "streams": streams,
+        "effort": effort,
+    }

@@ -1,0 +1,14 @@
+"""Whether it was answered at all, and in a form that clients can read."""
+
+from collections.abc import Mapping
+
+from graph_agent.evaluating.records import Record
+from graph_agent.evaluating.rows import Row
+from graph_agent.evaluating.scorers.answers import is_answered
+
+
+def streams(row: Row, record: Record) -> Mapping[str, float | None]:
+    """`no_error`: every turn completed. `well_formed`: events in order, ids that match, an answer that is not empty."""
+    completed = is_answered(row, record) and all(turn.status == "completed" and not turn.error for turn in record.turns)
+    formed = all(not turn.problems and turn.answer.strip() for turn in record.turns)
+    return {"no_error": float(completed), "well_formed": float(formed)}

@@ -1,0 +1,137 @@
+"""Rows and records -> scores: every figure of every row, the metrics over all, and over each tag's values."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graph_agent.evaluating.errors import BadRecords
+from graph_agent.evaluating.metrics import measured, metric
+from graph_agent.evaluating.records import Record
+from graph_agent.evaluating.rows import Row
+from graph_agent.evaluating.scorers import Scorer
+
+VERSION = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class RowScore:
+    """One row, judged."""
+
+    digest: str
+    tags: Mapping[str, str]
+    values: dict[str, float | None] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    """Scorers that raised, and what type; such a row fails the gate."""
+
+    notes: dict[str, str] = field(default_factory=dict)
+    """Figures that no judge was asked for, and why."""
+
+    trace_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Scores:
+    """A run, judged. `json` is the file that reports are made from; `docs/evals.md` describes it."""
+
+    run: dict[str, Any]
+    rows: dict[str, RowScore]
+    missing: list[str] = field(default_factory=list)
+    """Rows that were to be asked and have no record."""
+
+    extra: list[str] = field(default_factory=list)
+    """Records of no row of the dataset."""
+
+    conversations: list[dict[str, Any]] = field(default_factory=list)
+    """Simulated ones: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. Errors shut the gate, figures do not."""
+
+    def metrics(self, ids: Sequence[str] | None = None) -> dict[str, tuple[float, int]]:
+        """Value and number of rows of each metric, over all rows or over these."""
+        return measured([row.values for name, row in self.rows.items() if ids is None or name in ids])
+
+    def tagged(self) -> dict[str, dict[str, list[str]]]:
+        """The rows' ids by tag and value."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for name, row in self.rows.items():
+            for tag, value in row.tags.items():
+                found.setdefault(tag, {}).setdefault(value, []).append(name)
+        return found
+
+    def json(self) -> dict[str, Any]:
+        """As it is kept."""
+        return {
+            "version": VERSION,
+            "run": self.run,
+            "metrics": {name: _metric(name, *found) for name, found in self.metrics().items()},
+            "tags": {
+                tag: {
+                    value: {name: {"value": v, "n": n} for name, (v, n) in self.metrics(ids).items()}
+                    for value, ids in values.items()
+                }
+                for tag, values in self.tagged().items()
+            },
+            "rows": {name: asdict(row) for name, row in self.rows.items()},
+            "missing": self.missing,
+            "extra": self.extra,
+            "conversations": self.conversations,
+        }
+
+
+def scored(
+    rows: Sequence[Row], records: Sequence[Record], scorers: Mapping[str, Scorer], *, run: Mapping[str, Any]
+) -> Scores:
+    """Every scorer on every record. One that raises is an error of its row, and never a row left out."""
+    known = {row.id: row for row in rows}
+    judged = {record.id: _row(known[record.id], record, scorers) for record in records if record.id in known}
+    return Scores(
+        run=dict(run),
+        rows={row.id: judged[row.id] for row in rows if row.id in judged},
+        missing=[row.id for row in rows if row.id not in judged],
+        extra=sorted({record.id for record in records} - set(known)),
+    )
+
+
+def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
+    """Mean and number of conversations of each figure."""
+    found: dict[str, list[float]] = {}
+    for one in conversations:
+        for name, value in one["values"].items():
+            found.setdefault(name, []).append(value)
+    return {name: (sum(values) / len(values), len(values)) for name, values in found.items()}
+
+
+def read_scores(path: Path) -> Scores:
+    """What `Scores.json` gave.
+
+    Raises:
+        BadRecords: it cannot be read.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        rows = {name: RowScore(**row) for name, row in value["rows"].items()}
+        return Scores(
+            run=value["run"],
+            rows=rows,
+            missing=value["missing"],
+            extra=value["extra"],
+            conversations=value["conversations"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRecords(f"{path} holds no scores ({type(error).__name__}); run graph-agent eval first") from None
+
+
+def _row(row: Row, record: Record, scorers: Mapping[str, Scorer]) -> RowScore:
+    score = RowScore(digest=row.digest, tags=row.tags)
+    score.trace_ids = [turn.trace_id for turn in record.turns if turn.trace_id]
+    for name, scorer in scorers.items():
+        try:
+            score.values.update(scorer(row, record))
+        except Exception as error:
+            score.errors[name] = type(error).__name__
+    return score
+
+
+def _metric(name: str, value: float, count: int) -> dict[str, Any]:
+    spec = metric(name)
+    return {"value": value, "n": count, "better": spec.better, "unit": spec.unit}

@@ -1,0 +1,88 @@
+"""A project's scripted model behind the local workspace's own routes, on a free port, over the project's documents."""
+
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.errors import AgentError
+from graph_agent.evaluating.errors import EvalError
+from graph_agent.evaluating.hashing_embedder import HashingEmbedder
+from graph_agent.evaluating.project import Project
+from graph_agent.evaluating.serving import serving
+from graph_agent.faults import describe
+from graph_agent.settings import Settings
+
+if TYPE_CHECKING:
+    from graph_agent.local.chat_routes import ChatBackend
+
+MODULE = "graph_agent_eval_scripted"
+
+
+@contextmanager
+def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping[str, str]]:
+    """The environment by which Databricks clients find the workspace, while it runs.
+
+    Raises:
+        EvalError: the project has no scripted model, or its file does not load.
+    """
+    model = scripted_model(project)
+    # The packages of the local workspace are an extra that the service does without.
+    from graph_agent.local.access import Credentials
+    from graph_agent.local.index import Index
+    from graph_agent.local.preparation import DOCUMENTATION
+    from graph_agent.local.workspace import create_workspace
+
+    credentials, embedder = Credentials.generate(), HashingEmbedder()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Index.open(Path(folder) / "index.sqlite", embedder) as index,
+    ):
+        root = project.root
+        index.sync([root / name for name in DOCUMENTATION if (root / name).exists()])
+        app = create_workspace(model, {settings.index: index}, embedder=embedder, credentials=credentials)
+        with serving(app) as url:
+            yield {
+                "DATABRICKS_HOST": url,
+                "DATABRICKS_CLIENT_ID": credentials.client_id,
+                "DATABRICKS_CLIENT_SECRET": credentials.client_secret,
+                "DATABRICKS_CONFIG_FILE": os.devnull,
+            }
+
+
+def scripted_model(project: Project) -> "ChatBackend":
+    """The `model` of the project's `evals/scripted.py`. Its `stream_chat` answers chat completions requests.
+
+    Raises:
+        EvalError: there is no such file, it does not load, or it has no `model`.
+    """
+    path = project.script
+    if path is None:
+        raise EvalError(
+            "this project has no scripted model; write evals/scripted.py with a variable model, or choose a model"
+            " with --model"
+        )
+    package = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(MODULE, path, submodule_search_locations=package)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # A package finds its own modules by this name, and may import the project's graphs.
+    sys.modules[MODULE] = module
+    if (root := str(project.root.resolve())) not in sys.path:
+        sys.path.append(root)
+    try:
+        spec.loader.exec_module(module)
+    except AgentError:
+        raise
+    except Exception as error:
+        raise EvalError(f"{path} did not load: {describe(error, own=path.parent)}") from error
+    model: Any = getattr(module, "model", None)
+    if not callable(getattr(model, "stream_chat", None)):
+        raise EvalError(f"{path} needs a variable `model` that has a method `stream_chat`")
+    backend: ChatBackend = model
+    return backend

@@ -1,0 +1,163 @@
+"""Conversations with a user whom the judge's model plays, and what the judges of conversations say of them."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph_agent.evaluating.errors import EvalError
+from graph_agent.evaluating.judges import YES_NO, figure, named
+from graph_agent.evaluating.judging import LOCAL_JUDGE, check_judge, judge_environment, judge_model
+from graph_agent.evaluating.rows import Row, chosen
+from graph_agent.evaluating.runner import Agent, Limits, ask_once
+from graph_agent.evaluating.targets import LOCAL, Target
+from graph_agent.evaluating.tracking import tracked
+from graph_agent.late import IMPORTING
+from graph_agent.settings import Settings
+
+TURNS = 3
+"""At most, of the user; a conversation ends earlier when its goal is reached."""
+
+GOAL = "mlflow.simulation.goal"
+CALM = {"none": 1.0, "resolved": 0.5, "unresolved": 0.0}
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One, and what was said of it."""
+
+    goal: str
+    row: str
+    """Whose question the goal is made of."""
+
+    turns: list[dict[str, str]] = field(default_factory=list)
+    """`question` and `answer` of each."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    trace_ids: list[str] = field(default_factory=list)
+    """Of the agent's own traces."""
+
+
+def simulate(
+    rows: Sequence[Row], agent: Agent, *, count: int, judge: str, target: Target, limits: Limits
+) -> list[Conversation]:
+    """So many conversations with the served agent. Each that broke off, and each judge that failed, is an error of it.
+
+    Raises:
+        EvalError: the judge or MLflow cannot be reached, or the judge's workspace is hidden by the agent's own.
+        AgentUnreachable: nothing answers.
+    """
+    answerable = [row for row in rows if row.expectations.facts and not row.expectations.must_decline]
+    # What MLflow tells of a goal is cut at 250 characters.
+    goals = {f"Find out: {row.question}"[:200]: row for row in chosen(answerable, count=count)}
+    conversations = {goal: Conversation(goal=goal, row=row.id) for goal, row in goals.items()}
+    if not conversations:
+        return []
+    settings = Settings.from_environment(None, config=target.project.config)
+    with _judge_beside(target, judge) as model, tracked(settings, judge_environment(judge)) as experiment:
+        with IMPORTING:
+            import mlflow
+            import mlflow.genai
+            from mlflow.genai.simulators import ConversationSimulator
+            from mlflow.genai.simulators.simulator import SimulatedUserAgent
+
+        class User(SimulatedUserAgent):
+            """MLflow logs what goes wrong in a conversation and ends it; here it is an error of the conversation."""
+
+            def generate_message(self, context: Any) -> Any:
+                with _failing(conversations[context.goal], "simulator"):
+                    return super().generate_message(context)
+
+        simulator = ConversationSimulator(
+            user_agent_class=User,
+            test_cases=[{"goal": goal, "context": {"goal": goal}} for goal in conversations],
+            max_turns=TURNS,
+            user_model=model,
+        )
+        with mlflow.start_run(experiment_id=experiment, run_name="eval conversations"):
+            try:
+                mlflow.genai.evaluate(
+                    data=simulator,
+                    predict_fn=_answering(agent, limits, conversations),
+                    scorers=list(_judges(model, conversations)),
+                )
+            except Exception as error:
+                # MLflow says so when no conversation at all came about.
+                for one in conversations.values():
+                    one.errors.setdefault("simulator", named(error))
+    for one in conversations.values():
+        if not one.turns:
+            one.errors.setdefault("simulator", "no user's message was made")
+        elif not one.values and not one.errors:
+            one.errors["judges"] = "none was asked"
+    return list(conversations.values())
+
+
+@contextmanager
+def _judge_beside(target: Target, judge: str) -> Iterator[str]:
+    """The judge's model while the agent is served in this process, perhaps with a workspace of its own."""
+    if judge == LOCAL_JUDGE and target.here and target.model == LOCAL:
+        yield "databricks:/local-model"
+        return
+    if target.here and (judge == LOCAL_JUDGE or judge.startswith("databricks:")) and ":" not in target.model:
+        raise EvalError(
+            "the judge's workspace is hidden by that of the agent; simulate with --judge openai:/model, or with --url"
+        )
+    check_judge(judge)
+    with judge_model(judge) as model:
+        yield model
+
+
+@contextmanager
+def _failing(conversation: Conversation, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        conversation.errors[what] = named(error)
+        raise
+
+
+def _answering(agent: Agent, limits: Limits, conversations: Mapping[str, Conversation]) -> Any:
+    def answer(input: list[dict[str, Any]], goal: str, mlflow_session_id: str) -> dict[str, Any]:
+        into = conversations[goal]
+        with _failing(into, "agent"):
+            turn = asyncio.run(ask_once(agent, input, limits))
+        into.turns.append({"question": turn.question, "answer": turn.answer})
+        into.trace_ids += [turn.trace_id] if turn.trace_id else []
+        if turn.status != "completed":
+            into.errors["agent"] = str((turn.error or {}).get("code", turn.status))
+        content = [{"type": "output_text", "text": turn.answer}]
+        return {"output": [{"type": "message", "role": "assistant", "content": content}]}
+
+    return answer
+
+
+def _judges(model: str, conversations: Mapping[str, Conversation]) -> Iterator[Any]:
+    from mlflow.genai import scorers
+    from mlflow.genai.scorers import scorer
+
+    built_in: Any = scorers
+    made = {
+        "complete": (built_in.ConversationCompleteness(model=model), YES_NO),
+        "safe": (built_in.ConversationalSafety(model=model), YES_NO),
+        "calm": (built_in.UserFrustration(model=model), CALM),
+    }
+
+    def judging(name: str, verdict: Any, words: Mapping[str, float]) -> Any:
+        @scorer(name=f"conversation_{name}")
+        def run(session: Any) -> Any:
+            into = conversations[session[0].info.trace_metadata[GOAL]]
+            try:
+                said = verdict(session=session)
+                into.values[f"conversation_{name}"] = figure([said], words=words)
+                return said
+            except Exception as error:
+                into.errors[f"conversation_{name}"] = named(error)
+                raise
+
+        return run
+
+    for name, (verdict, words) in made.items():
+        yield judging(name, verdict, words)

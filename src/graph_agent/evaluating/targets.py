@@ -1,0 +1,197 @@
+"""What is judged: the project's own agent, served in this process over some model, or one that runs elsewhere."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+
+from graph_agent.errors import AgentError
+from graph_agent.evaluating.errors import AgentUnreachable
+from graph_agent.evaluating.project import Project
+from graph_agent.evaluating.runner import Agent
+from graph_agent.evaluating.serving import environment, serving
+from graph_agent.evaluating.tracking import tracking_uri
+from graph_agent.late import IMPORTING
+from graph_agent.settings import PREFIX, Settings, as_environment
+
+SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
+START_SECONDS = 120
+DECISIVE = ("index", "local_weights", "min_score", "max_steps", "max_tool_calls", "max_seconds", "max_output_tokens")
+"""Settings that answers depend on, besides the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to judge, as the command line says it."""
+
+    project: Project = field(default_factory=Project)
+
+    model: str = SCRIPTED
+    """`scripted`, `local`, a model such as `databricks:my-llm`; with `url` or `app` a name to tell baselines apart."""
+
+    graph: str | None = None
+    """A graph of `manifest`; its first one if not given."""
+
+    mutation: str | None = None
+    """A graph of the mutants, judged in the place of what it was made of."""
+
+    url: str | None = None
+    app: str | None = None
+    config: Path | None = None
+    """Another list of graphs than the project's own."""
+
+    traced: bool = False
+    """Whether traces are needed, over the scripted model too."""
+
+    @property
+    def manifest(self) -> Path:
+        """The list of graphs that is served: for a mutation that of the project's mutants."""
+        return self.config or (self.project.mutants if self.mutation else self.project.config)
+
+    @property
+    def asked(self) -> str | None:
+        """The graph that is asked."""
+        return self.mutation or self.graph
+
+    @property
+    def here(self) -> bool:
+        """Whether the agent is served in this process."""
+        return self.url is None and self.app is None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for the records; without credentials that its address may hold."""
+        return (self.url and _bare(self.url)) or (f"app {self.app}" if self.app else "in process")
+
+    def version(self) -> str:
+        """Changes with everything in the project that answers may depend on; the place alone for one elsewhere."""
+        if not self.here:
+            return self.place
+        root, own = self.manifest.resolve().parent, self.project.root.resolve()
+        folders = [root, own, root / "graphs", own / "graphs", own / "docs"]
+        script = self.project.script if self.model == SCRIPTED else None
+        folders += [script.parent] if script else []
+        files = {path for folder in folders for path in folder.glob("*.*")}
+        files |= {path for name in ("docs", "graphs") for path in (root / name).rglob("*.*")}
+        here = Path(__file__).parent
+        files |= {path for path in here.parent.rglob("*.py") if here not in path.parents}
+        # Of this package only what asks: how answers are judged and shown changes no answer.
+        files |= {here / name for name in ("runner.py", "wire.py")}
+        digest = hashlib.sha256()
+        for path in sorted(path.resolve() for path in files if path.suffix in (".py", ".md", ".json")):
+            digest.update(path.name.encode() + path.read_bytes())
+        settings = Settings.from_environment(None, config=self.manifest)
+        digest.update(repr([getattr(settings, name) for name in DECISIVE]).encode())
+        return digest.hexdigest()[:16]
+
+
+@contextmanager
+def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
+    """The agent, ready to be asked, until the block ends.
+
+    Raises:
+        AgentUnreachable: it did not become ready, or nothing answers at its URL.
+        AgentError: the local workspace or the graphs did not start; the message says why.
+    """
+    if target.app is not None:
+        from graph_agent.databricks.apps import app_url, oauth_headers
+        from graph_agent.databricks.clients import workspace_client
+
+        client = workspace_client()
+        yield Agent(
+            url=app_url(client, target.app),
+            path="/api/responses",
+            headers=oauth_headers(client),
+            graph=target.asked,
+        )
+    elif target.url is not None:
+        token = os.environ.get(f"{PREFIX}BEARER_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        yield Agent(url=target.url.rstrip("/"), headers=headers, graph=target.asked)
+    else:
+        with (
+            workspace(target) as (settings, variables),
+            environment({**variables, **as_environment(settings)}),
+            _service(settings, port) as url,
+        ):
+            yield Agent(url=url, headers=_bearer(settings), graph=target.asked)
+
+
+@contextmanager
+def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
+    """The settings and the Databricks variables with which the service finds its model."""
+    settings = Settings.from_environment(None, config=target.manifest)
+    settings = replace(settings, tracking_uri=tracking_uri(settings))
+    if target.model == SCRIPTED:
+        from graph_agent.evaluating.scripted import scripted_workspace
+
+        # Off unless asked for: MLflow takes longer to import than the rows take.
+        traced = target.traced or os.environ.get(f"{PREFIX}TRACING") == "on"
+        settings = replace(settings, model="databricks:local-model", tracing="on" if traced else "off")
+        # The documentation is the project's, also where the graphs judged are mutants.
+        with scripted_workspace(target.project, settings) as variables:
+            yield settings, variables
+    elif target.model == LOCAL:
+        from graph_agent.local.dev import LocalWorkspace, patient
+
+        settings = replace(patient(settings, os.environ), model="databricks:local-model")
+        # It indexes what lies beside the list of graphs.
+        with LocalWorkspace(replace(settings, config=target.project.config)) as workspace:
+            found: dict[str, str] = {}
+            workspace.enter(found)
+            workspace.wait()
+            yield settings, found
+    else:
+        variables = {name: value for name, value in os.environ.items() if name.startswith("DATABRICKS_")}
+        yield replace(settings, model=target.model), variables
+
+
+@contextmanager
+def _service(settings: Settings, port: int) -> Iterator[str]:
+    from graph_agent.serving.app import create_app
+
+    failures: list[AgentError] = []
+    with serving(create_app(settings, on_failed_start=failures.append), port=port) as url:
+        ends = time.monotonic() + START_SECONDS
+        with httpx.Client(base_url=url, timeout=5.0, trust_env=False, headers=_bearer(settings)) as client:
+            while not _ready(client):
+                if failures:
+                    raise failures[0]
+                if time.monotonic() > ends:
+                    raise AgentUnreachable(f"the graphs did not load within {START_SECONDS} s; see the log above")
+                time.sleep(0.1)
+        # What the first rows would wait for, and their times would tell.
+        with IMPORTING:
+            import databricks_langchain  # noqa: F401
+        yield url
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def is_address(url: str) -> bool:
+    """Whether something may be asked there."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return address.scheme in ("http", "https") and bool(address.host)
+
+
+def _bare(url: str) -> str:
+    """An address with neither user, password nor query."""
+    address = httpx.URL(url)
+    return str(address.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
+
+
+def _bearer(settings: Settings) -> dict[str, str]:
+    return {"Authorization": f"Bearer {settings.bearer_token}"} if settings.bearer_token else {}

@@ -1,0 +1,110 @@
+"""Where traces are kept, and MLflow turned to that place for the time of a judgement."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from graph_agent.evaluating.errors import EvalError
+from graph_agent.late import IMPORTING
+from graph_agent.settings import Settings
+
+QUIET = {
+    # Empty: a judge's price would be looked up on a site, three times, for each process.
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+TRACE_SECONDS = 20.0
+"""How long a trace that was just made may take to reach its store."""
+
+
+def tracking_uri(settings: Settings) -> str:
+    """Where the service writes traces; the cache folder where nothing says otherwise, as `make traces` reads it."""
+    named = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return named or f"sqlite:///{settings.cache_dir.resolve()}/traces.db"
+
+
+@contextmanager
+def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
+    """MLflow at the place of the traces, in the service's experiment, whose id this is; then as it was before.
+
+    Raises:
+        EvalError: the place does not answer.
+    """
+    uri = tracking_uri(settings)
+    if uri.startswith("sqlite:///"):
+        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    before = dict(os.environ)
+    os.environ.update({**QUIET, **more})
+    with IMPORTING:
+        import mlflow
+        import mlflow.genai
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+    try:
+        with _use_tracking_uri(uri), _without_autologging():
+            try:
+                yield _experiment(settings)
+            except MlflowException as error:
+                raise EvalError(
+                    f"MLflow could not keep the evaluation ({error.error_code}); see GRAPH_AGENT_TRACKING_URI"
+                ) from error
+            finally:
+                mlflow.flush_trace_async_logging()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _without_autologging() -> Iterator[None]:
+    """An evaluation of MLflow patches every library of models it finds, unless that is switched off.
+
+    It does so while it holds the lock of its import hooks, and imports what it needs. A thread that imports anything at
+    that moment, as the exporter of traces does, holds Python's lock of imports and waits for the hooks': both stop for
+    good. MLflow's own switch, `mlflow.autolog(disable=True)`, takes the same way.
+    """
+    with IMPORTING:
+        from mlflow.ml_package_versions import FLAVOR_TO_MODULE_NAME
+        from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
+    before = {name: AUTOLOGGING_INTEGRATIONS.get(name) for name in FLAVOR_TO_MODULE_NAME}
+    AUTOLOGGING_INTEGRATIONS.update({name: {**(config or {}), "disable": True} for name, config in before.items()})
+    try:
+        yield
+    finally:
+        for name, config in before.items():
+            if config is None:
+                AUTOLOGGING_INTEGRATIONS.pop(name, None)
+            else:
+                AUTOLOGGING_INTEGRATIONS[name] = config
+
+
+def traces_of(ids: Sequence[str]) -> dict[str, Any]:
+    """The traces that are there, by id; those that are not yet are waited for a little."""
+    with IMPORTING:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+    client, found, ends = MlflowClient(), {}, time.monotonic() + TRACE_SECONDS
+    waiting = list(ids)
+    while waiting:
+        for name in list(waiting):
+            try:
+                found[name] = client.get_trace(name)
+                waiting.remove(name)
+            except MlflowException:
+                pass
+        if time.monotonic() > ends:
+            break
+        if waiting:
+            time.sleep(0.5)
+    return found
+
+
+def _experiment(settings: Settings) -> str:
+    import mlflow
+
+    if named := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return str(mlflow.set_experiment(experiment_id=named).experiment_id)
+    return str(mlflow.set_experiment(settings.experiment).experiment_id)

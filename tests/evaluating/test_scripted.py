@@ -1,0 +1,96 @@
+"""The scripted model answers from what it is shown, so that a broken agent shows in its answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evals.scripted.reading import Passage, quoted, wish
+from evals.scripted.rules import in_context, reply
+
+from graph_agent.evaluating.prompts import prompts_of
+from graph_agent.evaluating.targets import Target
+from graph_agent.nodes.answerable import REQUEST
+
+TOOLS = [
+    {"type": "function", "function": {"name": name, "parameters": {"properties": {parameter: {}}}}}
+    for name, parameter in (("search_docs", "query"), ("calculator", "expression"), ("convert_units", "from_unit"))
+]
+PASSAGES = "[1] Settings\n\nThe port is 8000. Dark mode is blue.\n\n[2] Budgets\n\nA budget bounds a run."
+
+
+def said(*messages: dict[str, Any], tools: Any = TOOLS) -> str:
+    chunks = reply({"messages": [{"role": "system", "content": "You answer."}, *messages], "tools": tools})
+    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+
+
+def called(question: str) -> tuple[str, dict[str, Any]]:
+    chunks = reply({"messages": [{"role": "user", "content": question}], "tools": TOOLS})
+    function = chunks[0]["choices"][0]["delta"]["tool_calls"][0]["function"]
+    return function["name"], json.loads(function["arguments"])
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def result(text: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": "c", "content": text}
+
+
+def test_it_chooses_the_tool_that_has_what_the_question_names() -> None:
+    assert called("What is 12 * (3 + 4)?") == ("calculator", {"expression": "12 * (3 + 4)"})
+    assert called("Convert 5 miles to km.") == ("convert_units", {"value": 5.0, "from_unit": "miles", "to_unit": "km"})
+    assert called("Which port is used?") == ("search_docs", {"query": "Which port is used?"})
+
+
+@pytest.mark.parametrize("text", ["It answers 404.", "The limit of GRAPH_AGENT_MAX_RUNS", "on port 9000"])
+def test_a_number_alone_is_no_arithmetic(text: str) -> None:
+    assert wish(text) is None
+
+
+def test_it_answers_with_the_passage_it_was_shown_and_cites_it() -> None:
+    assert said(user("Which port is it?"), result(PASSAGES)) == "Settings The port is 8000. Dark mode is blue. [1]"
+    assert said(user("What bounds a run?"), result(PASSAGES)) == "Budgets A budget bounds a run. [2]"
+    # Other passages, another answer: it does not know the right one.
+    assert said(user("Which port is it?"), result("[1] Cakes are sweet.")) == "Cakes are sweet. [1]"
+
+
+def test_it_repeats_the_result_of_a_tool() -> None:
+    assert said(user("What is 2 + 2?"), result("5")) == "5"
+
+
+@pytest.mark.parametrize(("question", "word"), [("Which port?", "yes"), ("Who won the football World Cup?", "no")])
+def test_it_says_whether_passages_answer_a_question(question: str, word: str) -> None:
+    assert said(user(REQUEST.format(passages=PASSAGES, question=question)), tools=None) == word
+
+
+def test_a_question_that_says_little_is_read_with_the_one_before() -> None:
+    assert in_context([user("What is a budget?"), user("And how long?")]) == "What is a budget? And how long?"
+    long = "Which settings choose the model that runs locally?"
+    assert in_context([user("What is a budget?"), user(long)]) == long
+
+
+def test_nothing_of_the_question_is_better_than_nothing() -> None:
+    assert quoted("Which port?", []) == ""
+    assert quoted("Which port?", [Passage("3", "Cakes.")]) == "Cakes. [3]"
+
+
+def test_the_prompts_of_a_graph_are_read_from_its_file() -> None:
+    prompts = prompts_of(Path("langgraph.json"), "supervisor")
+    assert any("You lead a small team" in prompt for prompt in prompts)
+    assert any("You check whether documentation" in prompt for prompt in prompts)
+    assert not any("{passages}" in prompt for prompt in prompts)
+    # What is meant to be said is none.
+    assert "The documents do not answer this." not in prompts_of(Path("langgraph.json"), None)
+
+
+def test_records_are_of_one_version_of_graph_and_documents(tmp_path: Path) -> None:
+    config = tmp_path / "langgraph.json"
+    config.write_text("{}")
+    (tmp_path / "graphs").mkdir()
+    before = Target(config=config).version()
+    assert Target(config=config).version() == before
+    (tmp_path / "graphs" / "mine.py").write_text("PROMPT = 'another'")
+    assert Target(config=config).version() != before
+    assert Target(config=config, url="http://elsewhere").version() == "http://elsewhere"
