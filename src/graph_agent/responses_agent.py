@@ -161,7 +161,7 @@ class _SpanTrace:
 
     def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
         """Close the record; a run that failed or was cancelled is an error in the trace."""
-        bad = status in ("failed", "cancelled")
+        bad = status in ("failed", "cancelled", "interrupted")
         self.handler.close(
             status="ERROR" if bad else "OK", outputs={"output": output}, attributes=CHAT_FORM | usage_attributes(usage)
         )

@@ -8,9 +8,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Too
 from langgraph.types import Interrupt
 from tests.wire import gist, phases, told
 
-from graph_agent.errors import ApprovalsNotServed, GraphFailed
+from graph_agent.errors import GraphFailed
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import ResponseHead, Usage
+from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
 from graph_agent.protocol.outgoing import SPEAKER, Translator
 
 Part = dict[str, Any]
@@ -346,10 +347,50 @@ def test_custom_outputs_of_a_subgraph_are_its_own() -> None:
     assert events[-1]["response"]["custom_outputs"] == {"outer": 2}
 
 
-def test_an_interrupt_raises_for_whoever_runs_the_graph() -> None:
+def interrupts(*found: Interrupt, ns: tuple[str, ...] = (), kind: str = "updates") -> Part:
+    return {"type": kind, "ns": ns, "data": {"__interrupt__": found}}
+
+
+def interrupted_by(*parts: Part) -> Interrupted | None:
     translator = Translator(dialect=RESPONSES, head=ResponseHead(model="m"))
-    with pytest.raises(ApprovalsNotServed):
-        list(translator.feed({"type": "updates", "ns": (), "data": {"__interrupt__": (Interrupt("?"),)}}))
+    assert [event for part in parts for event in translator.feed(part)] == []
+    return translator.interrupted
+
+
+def test_a_graph_without_an_interrupt_waits_for_nothing() -> None:
+    assert interrupted_by(returns(), {"type": "values", "ns": (), "data": {"messages": []}}) is None
+
+
+@pytest.mark.parametrize("kind", ["updates", "values"])
+def test_an_interrupt_is_an_ending_with_what_was_asked(kind: str) -> None:
+    ending = interrupted_by(interrupts(Interrupt({"question": "May I?"}, id="i-1"), kind=kind))
+    assert ending == Interrupted((PendingInterrupt("i-1", {"question": "May I?"}),))
+
+
+def test_interrupts_of_parallel_nodes_are_one_ending() -> None:
+    one, two = Interrupt("one", id="i-1"), Interrupt("two", id="i-2")
+    ending = interrupted_by(interrupts(one), interrupts(one, kind="values"), interrupts(two), returns())
+    assert ending == Interrupted((PendingInterrupt("i-1", "one"), PendingInterrupt("i-2", "two")))
+
+
+def test_an_interrupt_of_a_subgraph_names_the_graph_that_asked() -> None:
+    asked, inner, outer = Interrupt("?", id="i-1"), ("team:1", "deep:2"), ("team:1",)
+    ending = interrupted_by(interrupts(asked, ns=inner), interrupts(asked, ns=outer), interrupts(asked))
+    assert ending == Interrupted((PendingInterrupt("i-1", "?", inner),))
+
+
+def test_an_interrupt_that_an_outer_graph_caught_is_no_ending() -> None:
+    assert interrupted_by(interrupts(Interrupt("?", id="i-1"), ns=("team:1",)), returns()) is None
+
+
+def test_a_breakpoint_is_an_ending_that_asks_nothing() -> None:
+    assert interrupted_by(interrupts()) == Interrupted(())
+
+
+def test_what_an_interrupt_asks_is_not_in_its_repr() -> None:
+    ending = interrupted_by(interrupts(Interrupt("hunter2-5f0c", id="i-1")))
+    assert "i-1" in repr(ending)
+    assert "hunter2" not in repr(ending)
 
 
 @pytest.mark.parametrize("data", [{"node": None}, {"node": []}, {"node": "text"}, {"node": {"messages": None}}, {}])

@@ -21,9 +21,10 @@ from tests.graphs.scripted import Boom, Call, WholeModel, says
 from tests.runs.running import a_run, asking, chain, events_of, speaking
 from tests.wire import gist, phases
 
-from graph_agent.errors import AgentError, RetrievalFailed, ServiceStopping
+from graph_agent.errors import AgentError, ApprovalsNotServed, RetrievalFailed, ServiceStopping
 from graph_agent.nodes.tools import make_tools
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
+from graph_agent.protocol.interrupts import Interrupted
 from graph_agent.settings import Budgets
 
 pytestmark = pytest.mark.anyio
@@ -284,8 +285,79 @@ async def test_a_graph_compiled_to_stop_before_a_node_does_too() -> None:
     builder = StateGraph(MessagesState)
     builder.add_node("answer", speaking(says("Hello.")))
     builder.add_edge(START, "answer")
-    events = await events_of(builder.compile(interrupt_before=["answer"]))
-    assert gist(events) == ["error approvals_not_served", "failed"]
+    run = a_run(builder.compile(interrupt_before=["answer"]))
+    assert gist(await events_of(run)) == ["error approvals_not_served", "failed"]
+    assert (run.status, run.interrupted) == ("interrupted", Interrupted(()))
+
+
+async def test_a_graph_compiled_to_stop_after_a_node_closes_what_that_node_said() -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", speaking(says("Hello.")))
+    builder.add_node("check", speaking(says("Checked.")))
+    builder.add_edge(START, "answer")
+    builder.add_edge("answer", "check")
+    events = await events_of(builder.compile(interrupt_after=["answer"]))
+    assert gist(events) == [
+        "0+ message",
+        "0: Hello.",
+        "0- message completed 'Hello.'",
+        "error approvals_not_served",
+        "failed",
+    ]
+
+
+def asks(question: str) -> Any:
+    async def ask(state: MessagesState) -> None:
+        interrupt(question)
+
+    return ask
+
+
+@DIALECTS
+async def test_interrupts_of_parallel_nodes_and_subgraphs_end_the_run_together(dialect: Dialect) -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node("here", asks("One?"))
+    builder.add_node("team", chain(asks("Two?")))
+    builder.add_node("answer", speaking(says("Hello.")))
+    for name in ("here", "team", "answer"):
+        builder.add_edge(START, name)
+    run = a_run(builder.compile(), dialect=dialect)
+    events = await events_of(run)
+    # What a parallel node says is told too: its work is not lost where the run can be resumed.
+    assert "0- message completed 'Hello.'" in gist(events)
+    assert ending(events) == (["error"] if dialect is INVOCATIONS else ["error", "response.failed"])
+    assert run.status == "interrupted"
+    assert run.interrupted is not None
+    asked = {(one.value, one.namespace[:1] and one.namespace[0].split(":")[0]) for one in run.interrupted.interrupts}
+    assert asked == {("One?", ()), ("Two?", "team")}
+
+
+@DIALECTS
+async def test_a_tool_call_that_waits_for_a_decision_is_closed(dialect: Dialect) -> None:
+    @tool
+    def send() -> str:
+        """Send it."""
+        return str(interrupt("Send it?"))
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("plan", speaking(says(["Sending.", Call("send")])))
+    builder.add_node("tools", ToolNode([send]))
+    builder.add_edge(START, "plan")
+    builder.add_edge("plan", "tools")
+    run = a_run(builder.compile(), dialect=dialect)
+    events = await events_of(run)
+    opened = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
+    closed = [event["output_index"] for event in events if event["type"] == "response.output_item.done"]
+    assert sorted(opened) == sorted(closed) == list(range(len(opened)))
+    assert run.interrupted is not None
+    assert [one.value for one in run.interrupted.interrupts] == ["Send it?"]
+
+
+async def test_a_reply_of_an_interrupted_run_is_the_typed_error() -> None:
+    run = a_run(chain(asks("May I?")))
+    run.start()
+    with pytest.raises(ApprovalsNotServed):
+        await run.reply()
 
 
 # -- budgets ----------------------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
-from graph_agent.errors import AgentError, ApprovalsNotServed
+from graph_agent.errors import AgentError
 from graph_agent.protocol import events
 from graph_agent.protocol.asked import Namespace
 from graph_agent.protocol.calls import CUT_OFF, Calls, InputsOf
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.endings import SENTENCES, Ending, ending_of
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
+from graph_agent.protocol.interrupts import INTERRUPT, Interrupted, Interrupts
 from graph_agent.protocol.left import Left, behind_copy, messages_in, updates_in
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.returned import Returned
@@ -68,6 +69,7 @@ class Translator:
         self._returned = Returned(self._known)
         self._state: Any = None
         self._last_request: AIMessage | None = None
+        self._interrupts = Interrupts()
         self._output = Output()
         self._speech = Speech(self._output, plain=plain)
         asked = [message for message in self._known if isinstance(message, AIMessage)]
@@ -87,6 +89,11 @@ class Translator:
         """The visible text so far, closed items and open ones, commentary left out."""
         return "\n".join(self._speech.texts)
 
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """What the graph waits for, or `None`. Complete once the graph has ended."""
+        return self._interrupts.ending
+
     # -- the life of a response ---------------------------------------------------------------------------------
 
     def start(self) -> Iterator[Event]:
@@ -95,17 +102,15 @@ class Translator:
             yield events.lifecycle(kind, self._head.response("in_progress"))
 
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
-        """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`.
-
-        Raises:
-            ApprovalsNotServed: the graph called `interrupt()`.
-        """
+        """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""
         kind = part["type"]
         if kind == "messages":
             message, metadata = part["data"]
             speaker = metadata.get(SPEAKER)
             if speaker is not None and isinstance(message, AIMessageChunk):
                 return self._speech.spoke(speaker, message)
+        elif kind in ("updates", "values") and isinstance(part["data"], Mapping) and INTERRUPT in part["data"]:
+            self._interrupts.feed(part["data"], part["ns"])
         elif kind == "updates":
             return self._nodes_returned(part["data"], part["ns"])
         elif kind == "values" and not part["ns"]:
@@ -117,7 +122,8 @@ class Translator:
     def finish(self, usage: Usage) -> Iterator[Event]:
         """The run ended by itself: close what is open, the last message left as the answer, then the terminal event.
 
-        That is `response.incomplete` where the answer's model was cut off, else `response.completed`.
+        That is `response.incomplete` where the answer's model was cut off, else `response.completed`. A graph that is
+        `interrupted` has not ended by itself.
         """
         left = Left.read(self._state, self._known)
         requested = left.requested if self._state is not None else self._last_request
@@ -186,8 +192,6 @@ class Translator:
     # -- what nodes returned ------------------------------------------------------------------------------------
 
     def _nodes_returned(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
-        if "__interrupt__" in data:
-            raise ApprovalsNotServed("the graph waits for a person's decision; approvals are not served yet")
         for update in data.values():
             for values in updates_in(update):
                 outputs = values.get("custom_outputs")

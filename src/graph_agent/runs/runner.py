@@ -12,13 +12,14 @@ from langgraph.pregel import Pregel
 
 from graph_agent.allowance import NotRun
 from graph_agent.caller import Caller
-from graph_agent.errors import AgentError, RunCancelled
+from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled
 from graph_agent.faults import describe, shown_in_dev
 from graph_agent.lifetime import Lifetime, living
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.endings import Ending
 from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.incoming import Invocation
+from graph_agent.protocol.interrupts import Interrupted
 from graph_agent.protocol.left import STRUCTURED
 from graph_agent.protocol.outgoing import STREAM_MODES, Translator
 from graph_agent.redaction.text import AT_ONCE
@@ -40,7 +41,8 @@ STUBBORN_SECONDS = 5.0
 BREATH_SECONDS = 0.01
 """How long a run makes events before others get their turn: an answer of megabytes takes seconds."""
 
-Status = Literal["completed", "incomplete", "failed", "cancelled"]
+Status = Literal["completed", "incomplete", "failed", "cancelled", "interrupted"]
+"""How a run ended. `interrupted`: its graph waits for a person's decision, see `Run.interrupted`."""
 
 
 class Recorder(Protocol):
@@ -50,7 +52,7 @@ class Recorder(Protocol):
     """A LangChain callback handler."""
 
     def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
-        """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
+        """The run is over: `status` is one of `Status`."""
 
 
 class Run:
@@ -133,6 +135,11 @@ class Run:
     def status(self) -> Status:
         """How it ended; `cancelled` until it has."""
         return self._status
+
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """What the graph waits for; complete once `status` is `interrupted`."""
+        return self._translator.interrupted
 
     @property
     def usage(self) -> Usage:
@@ -245,6 +252,8 @@ class Run:
             self._cut(self._watch.spent)
         elif self._watch.cut_off is not None:
             self._cut_off(self._watch.cut_off)
+        elif self._translator.interrupted is not None:
+            self._wait_for_decision(self._translator.interrupted)
         else:
             await self._end_gently("completed", self._translator.finish(self._watch.usage))
 
@@ -268,14 +277,20 @@ class Run:
     def _cut_off(self, ending: Ending) -> None:
         self._end("incomplete", self._translator.cut_off(ending, self._watch.usage))
 
-    def _fail(self, error: AgentError, *, cause: BaseException | None = None) -> None:
+    def _wait_for_decision(self, interrupted: Interrupted) -> None:
+        # An ending of its own, though callers get an error: nobody can answer until a stored run can be resumed.
+        logger.error("run %s is interrupted: %d questions wait", self.head.id, len(interrupted.interrupts))
+        error = ApprovalsNotServed("the graph waits for a person's decision; approvals are not served yet")
+        self._fail(error, status="interrupted")
+
+    def _fail(self, error: AgentError, *, cause: BaseException | None = None, status: Status = "failed") -> None:
         if self._ending:
             return
         self.failure = error
         if cause is not None:
             said = describe(cause)
             logger.error("run %s failed: %s: %s", self.head.id, error.code, said, extra=shown_in_dev(cause))
-        self._end("failed", self._translator.fail(error, self._watch.usage))
+        self._end(status, self._translator.fail(error, self._watch.usage))
 
     def _end(self, status: Status, ending: Iterator[Event]) -> None:
         if self._begins_to_end(status):

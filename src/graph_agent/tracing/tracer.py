@@ -17,7 +17,7 @@ from graph_agent.tracing.records import RunRecord
 if TYPE_CHECKING:
     from graph_agent.protocol.incoming import Invocation
 
-FAILED = {"failed": None, "cancelled": "Cancelled"}
+FAILED = {"failed": None, "cancelled": "Cancelled", "interrupted": "ApprovalsNotServed"}
 """Ends of a run that make its trace an error, and what it says; `None` is the type of what the graph raised."""
 
 
