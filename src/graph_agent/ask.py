@@ -14,6 +14,7 @@ import httpx
 from graph_agent.children import Child
 from graph_agent.errors import AgentError, NotReady, UnknownGraph
 from graph_agent.event_stream import data_in, read_lines
+from graph_agent.manifest import known_graph, read_manifest
 from graph_agent.printable import printable
 from graph_agent.settings import PREFIX, Settings
 
@@ -56,8 +57,6 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
             return _show(client, address + path, question, graph)
         if graph is not None:
             # Before the minute that loading a model can take.
-            from graph_agent.catalog import known_graph, read_manifest
-
             known_graph(graph, read_manifest(settings.config))
         with tempfile.TemporaryFile() as log, _started(log) as child:
             try:

@@ -4,9 +4,9 @@ A graph takes `{"messages": [...]}` and appends to `messages`; the last message 
 here is optional for a graph: one that never imports `graph_agent` is served just as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from langgraph.graph import MessagesState
 
@@ -77,3 +77,26 @@ class AgentState(MessagesState):
 
     custom_outputs: Annotated[dict[str, Any], merge_outputs]
     """Returned to the caller as `custom_outputs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The tools that a source has now."""
+
+    tools: Sequence[Any] = ()
+    """LangChain tools. A planner also takes schemas of tools that another node runs."""
+
+    warnings: Sequence[str] = ()
+    """What is missing and why: one sentence each, written for the caller, without text of foreign code."""
+
+
+@runtime_checkable
+class ToolSource(Protocol):
+    """Stands among the tools of `make_planner` and `make_tools`; `databricks.mcp.McpTools` is one."""
+
+    async def tools(self) -> Listed:
+        """The tools for the user of the run. Called often: answer from memory where possible.
+
+        Raises:
+            Unauthenticated: the source acts for the user, and there is no token. Anything else missing is a warning.
+        """

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from graph_agent.databricks.checkup import databricks
 from graph_agent.errors import AgentError
 from graph_agent.finding import Finding
+from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
+from graph_agent.workspace_checks import databricks
 
 LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "lxml", "trafilatura", "rich")
 NEEDED_BYTES = 3 * 1024**3
@@ -40,7 +41,7 @@ def _python(settings: Settings) -> Iterator[Finding]:
 def _graphs(settings: Settings) -> Iterator[Finding]:
     import asyncio
 
-    from graph_agent.catalog import Catalog, read_manifest
+    from graph_agent.catalog import Catalog
 
     try:
         catalog = Catalog(read_manifest(settings.config), default=settings.graph)

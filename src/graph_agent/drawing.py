@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.catalog import Catalog
 from graph_agent.errors import CannotDraw, UnknownGraph
+from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
 
 Form = Literal["mermaid", "ascii", "png"]

@@ -22,9 +22,10 @@ from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
 from graph_agent.acting import acting_for
 from graph_agent.bridge import call, iterate
 from graph_agent.caller import Caller
-from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.catalog import Catalog
 from graph_agent.databricks.clients import demand_followed
 from graph_agent.databricks.model_serving import serving_user_token
+from graph_agent.manifest import read_manifest
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.incoming import Invocation, parse_request

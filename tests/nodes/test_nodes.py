@@ -18,11 +18,12 @@ from langgraph.graph import START, StateGraph
 from pydantic import Field
 
 from graph_agent import AgentState, Source, make_planner, make_retriever, make_tools
+from graph_agent.contract import Listed
 from graph_agent.errors import RetrievalFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
-from graph_agent.nodes.tool_sources import Listed, available
+from graph_agent.nodes.tool_sources import available
 from graph_agent.tracing import RunRecorder
 
 pytestmark = pytest.mark.anyio

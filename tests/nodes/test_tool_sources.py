@@ -10,10 +10,10 @@ from langgraph.graph import START, StateGraph
 from tests.nodes.test_nodes import Says, calls
 
 from graph_agent import AgentState, make_planner, make_tools
+from graph_agent.contract import Listed
 from graph_agent.errors import ToolFailed
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.tool_errors import FAULT
-from graph_agent.nodes.tool_sources import Listed
 
 pytestmark = pytest.mark.anyio
 

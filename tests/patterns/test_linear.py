@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import evals
 import pytest
 from tests.patterns.adversaries import Attack, attacks_on
 
-import evals
 import graph_agent
 from graph_agent.redaction import Redactor, redact
 from graph_agent.serving.cookies import secret_cookies

@@ -18,8 +18,9 @@ from tests.standin.server import INDEX, USAGE, ScriptedModel, StandIn, delta, sa
 from tests.tracing.scripted import tree
 from tests.wire import frames, gist, phases
 
-from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.catalog import Catalog
 from graph_agent.databricks import clients
+from graph_agent.manifest import read_manifest
 from graph_agent.tracing import RunRecord, RunRecorder
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ import pytest
 from tests.tracing.scripted import answer
 
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
-from graph_agent.tracing.exporter import RecordRefused, StoreUnavailable
+from graph_agent.tracing.trace_store import RecordRefused, StoreUnavailable
 
 
 def finished_run(name: str = "assistant") -> RunRecord:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import ToolException
 
+from graph_agent.contract import Listed
 from graph_agent.databricks.api_calls import ApiCalls
 from graph_agent.databricks.clients import Actor, settings
 from graph_agent.databricks.remote_tool import RemoteTool, Result, bounded
 from graph_agent.errors import ConfigurationError, ToolFailed
-from graph_agent.nodes.tool_sources import Listed
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

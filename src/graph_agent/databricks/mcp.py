@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.tools import ToolException
 
+from graph_agent.contract import Listed
 from graph_agent.databricks.clients import actor, settings, workspace_client
 from graph_agent.databricks.mcp_identity import identity, session_headers
 from graph_agent.databricks.mcp_reasons import REASONS, words
@@ -23,7 +24,6 @@ from graph_agent.databricks.remote_tool import RemoteTool, bounded
 from graph_agent.databricks.search_threads import SearchThreads
 from graph_agent.errors import ConfigurationError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
 from graph_agent.late import IMPORTING
-from graph_agent.nodes.tool_sources import Listed
 from graph_agent.threads import in_calling_thread
 
 if TYPE_CHECKING:

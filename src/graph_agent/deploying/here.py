@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.deploying.app_file import AppFile, named_file, read_app_file
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
 from graph_agent.deploying.problems import Problems
 from graph_agent.deploying.sources import Sources, read_sources
 from graph_agent.deploying.waiting import Say
 from graph_agent.errors import DeployRefused
+from graph_agent.manifest import GraphSpec, read_manifest
 
 LANGGRAPH_JSON = "langgraph.json"
 UNCOMMITTED_SHOWN = 5

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from graph_agent.databricks.checkup import SCOPES, lacking_scopes
+from graph_agent.databricks.user_scopes import SCOPES, lacking_scopes
 from graph_agent.deploying.bundle import FILE, Bundle
 from graph_agent.errors import DeployRefused
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 
-from graph_agent.catalog import read_manifest
 from graph_agent.evaluating.errors import BadDataset, EvalError
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
 from graph_agent.evaluating.targets import LOCAL, SCRIPTED, Target
+from graph_agent.manifest import read_manifest
 
 INFO_SECONDS = 10.0
 

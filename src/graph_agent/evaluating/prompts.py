@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from graph_agent.catalog import read_manifest
+from graph_agent.manifest import read_manifest
 from graph_agent.nodes import answerable
 
 _FIELD = re.compile(r"\{\w+\}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.children import Child
 from graph_agent.errors import LocalWorkspaceError
+from graph_agent.manifest import known_graph, read_manifest
 from graph_agent.settings import PREFIX, Settings, as_environment
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
 
     `quiet` is for whoever started it to ask one question: no greeting, and no tracebacks in its log.
     """
-    from graph_agent.catalog import known_graph, read_manifest
     from graph_agent.serving.logs import configure_logging
     from graph_agent.serving.server import serve
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.children import Child
 from graph_agent.errors import LocalWorkspaceError
 from graph_agent.local.dev import LocalWorkspace, demand_free_port, patient, responds
+from graph_agent.manifest import GraphSpec, read_manifest
 from graph_agent.settings import Settings, as_environment
 
 PORT = 2024

@@ -10,12 +10,12 @@ from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
 from graph_agent.allowance import with_own_ids
-from graph_agent.contract import AgentState, Source
+from graph_agent.contract import AgentState, Listed, Source
 from graph_agent.nodes.answerable import answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
-from graph_agent.nodes.tool_sources import Listed, available
+from graph_agent.nodes.tool_sources import available
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 

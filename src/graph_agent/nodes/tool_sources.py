@@ -2,38 +2,15 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from langchain_core.tools import BaseTool
 
+from graph_agent.contract import Listed, ToolSource
 from graph_agent.errors import AgentError
 from graph_agent.nodes.at_once import at_once
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What a source has now."""
-
-    tools: Sequence[Any] = ()
-    """LangChain tools; beside them, in the planner, schemas of tools that another node runs."""
-
-    warnings: Sequence[str] = ()
-    """What is missing and why, one sentence each, written for the caller; without a stranger's text in it."""
-
-
-@runtime_checkable
-class ToolSource(Protocol):
-    """Stands among the tools of `make_planner` and `make_tools`; `databricks.mcp.McpTools` is one."""
-
-    async def tools(self) -> Listed:
-        """The tools of whoever the run acts for. Asked often: answer from memory where that can be.
-
-        Raises:
-            Unauthenticated: it acts for the user, and there is no token. Anything else missing is a warning.
-        """
 
 
 async def available(tools: Sequence[Any]) -> Listed:

@@ -10,14 +10,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 
 from graph_agent.allowance import NotRun
-from graph_agent.contract import PUBLIC_ERROR, AgentState
+from graph_agent.contract import PUBLIC_ERROR, AgentState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.faults import of_arguments
 from graph_agent.nodes.at_once import at_once
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.secrets import without_secrets
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE, TOOL_FAULT, wrong_arguments
-from graph_agent.nodes.tool_sources import ToolSource, available
+from graph_agent.nodes.tool_sources import available
 from graph_agent.redaction import redact, redact_gently
 
 logger = logging.getLogger(__name__)

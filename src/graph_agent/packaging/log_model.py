@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from graph_agent.bridge import call
-from graph_agent.catalog import Catalog, read_manifest
+from graph_agent.catalog import Catalog
 from graph_agent.errors import BadSetting, ConfigurationError
 from graph_agent.late import IMPORTING
+from graph_agent.manifest import read_manifest
 from graph_agent.packaging.discovery import resources_of
 from graph_agent.packaging.project import requirements, stage
 from graph_agent.packaging.resources import Resources

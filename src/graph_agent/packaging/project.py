@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from graph_agent.catalog import GraphSpec, read_manifest
 from graph_agent.errors import ConfigurationError
+from graph_agent.manifest import GraphSpec, read_manifest
 from graph_agent.redaction import hiding, secrets_of
 from graph_agent.secret_files import ALLOWING, Allowed, secret_in, told_of
 

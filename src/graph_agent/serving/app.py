@@ -16,6 +16,7 @@ from starlette.responses import Response
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.faults import describe
 from graph_agent.late import IMPORTING
+from graph_agent.manifest import read_manifest
 from graph_agent.redaction import KNOWN, secrets_of
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
@@ -145,7 +146,7 @@ def _served(catalog: "Catalog") -> str:
 def _import_service(settings: Settings) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
     with IMPORTING:
-        from graph_agent.catalog import Catalog, read_manifest
+        from graph_agent.catalog import Catalog
         from graph_agent.databricks.clients import demand_followed
         from graph_agent.serving.service import Service
 

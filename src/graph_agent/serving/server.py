@@ -113,7 +113,7 @@ def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> 
         return serve_here(settings, tracebacks=tracebacks)
     from graph_agent.serving.workers import serve_with_workers
 
-    return serve_with_workers(settings, workers)
+    return serve_with_workers(settings, workers, serve_here)
 
 
 def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *, tracebacks: bool = False) -> int:

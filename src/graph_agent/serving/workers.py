@@ -9,12 +9,12 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
 from graph_agent.children import adopt
 from graph_agent.serving.logs import configure_logging
-from graph_agent.serving.server import serve_here
 from graph_agent.settings import Settings
 from graph_agent.stopping import keep_watch, leave
 
@@ -23,9 +23,12 @@ logger = logging.getLogger(__name__)
 NOT_LOADED = 1
 """The exit status of a worker whose graphs did not load, another one would fare no better, and of a failed start."""
 
+Serve = Callable[[Settings, list[socket.socket]], int]
+"""Serves in the calling process on sockets that are bound already. A spawned process imports it by its name."""
 
-def serve_with_workers(settings: Settings, count: int) -> int:
-    """Serve with `count` processes until SIGTERM or SIGINT; the exit status."""
+
+def serve_with_workers(settings: Settings, count: int, serve: Serve) -> int:
+    """Run `serve` in each of `count` processes until SIGTERM or SIGINT, and return the exit status."""
     configure_logging(settings.log_format)
     try:
         listening = listening_socket(settings.host, settings.port)
@@ -34,7 +37,7 @@ def serve_with_workers(settings: Settings, count: int) -> int:
         return NOT_LOADED
     with listening:
         logger.info("%d workers running on http://%s:%d", count, *listening.getsockname()[:2])
-        return _Workers(settings, listening, count).run()
+        return _Workers(settings, listening, count, serve).run()
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -49,8 +52,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 class _Workers:
-    def __init__(self, settings: Settings, listening: socket.socket, count: int) -> None:
+    def __init__(self, settings: Settings, listening: socket.socket, count: int, serve: Serve) -> None:
         self._settings = settings
+        self._serve = serve
         self._listening = listening
         self._stopping = False
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,7 +77,8 @@ class _Workers:
         return status
 
     def _start(self) -> SpawnProcess:
-        worker = multiprocessing.get_context("spawn").Process(target=_work, args=(self._settings, self._listening))
+        arguments = (self._serve, self._settings, self._listening)
+        worker = multiprocessing.get_context("spawn").Process(target=_work, args=arguments)
         worker.start()
         if worker.pid is not None:
             adopt(worker.pid)
@@ -85,10 +90,10 @@ class _Workers:
             worker.terminate()
 
 
-def _work(settings: Settings, listening: socket.socket) -> None:
+def _work(serve: Serve, settings: Settings, listening: socket.socket) -> None:
     keep_watch()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    leave(serve_here(settings, [listening]))
+    leave(serve(settings, [listening]))
 
 
 def _stop_with_parent() -> None:

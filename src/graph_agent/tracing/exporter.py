@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
 
 from graph_agent.late import IMPORTING
 from graph_agent.tracing.records import RunRecord
+from graph_agent.tracing.trace_store import StoreError, StoreUnavailable, TraceStore
 
 logger = logging.getLogger(__name__)
 
@@ -28,42 +28,6 @@ MOST_TRIES = 8
 
 WARN_EVERY = 60.0
 """Seconds between two warnings."""
-
-
-MAY_PASS = frozenset({401, 403, 408, 429, 502, 503, 504})
-"""HTTP statuses that say nothing against the traces: a credential to be renewed, a server under load. A plain 500 is
-not among them: MLflow says it of a trace that its database cannot hold."""
-
-
-class StoreError(Exception):
-    """Base of what a store raises; its message is ours."""
-
-
-class StoreUnavailable(StoreError):
-    """The store does not answer, or not now: what was to be written may be written later."""
-
-
-class RecordRefused(StoreError):
-    """The store answered that it will never take this."""
-
-
-class AlreadyStored(RecordRefused):
-    """The store has this trace."""
-
-
-class TraceStore(Protocol):
-    """What the exporter's thread writes to."""
-
-    def write(self, records: Sequence[RunRecord]) -> None:
-        """Store whole traces.
-
-        Raises:
-            StoreUnavailable: none was stored; try again.
-            RecordRefused: none was stored; at least one is at fault.
-        """
-
-    def close(self) -> None:
-        """Let go of connections."""
 
 
 class TraceExporter:
@@ -167,7 +131,7 @@ class TraceExporter:
             self._deliver(store, batch)
         store.close()
 
-    def _opened(self) -> "TraceStore | None":
+    def _opened(self) -> TraceStore | None:
         pauses = _pauses()
         while not self._closed:
             try:
@@ -177,7 +141,7 @@ class TraceExporter:
             self._pause(next(pauses))
         return None
 
-    def _open_store(self) -> "TraceStore":
+    def _open_store(self) -> TraceStore:
         # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
         with IMPORTING:
             from graph_agent.tracing.stores import open_store
@@ -197,7 +161,7 @@ class TraceExporter:
     def _has_company(self) -> bool:
         return len(self._waiting) >= MOST_AT_ONCE or self._goal > self._settled or self._closed
 
-    def _deliver(self, store: "TraceStore", batch: Sequence[RunRecord]) -> None:
+    def _deliver(self, store: TraceStore, batch: Sequence[RunRecord]) -> None:
         for pause in islice(_pauses(), MOST_TRIES):
             try:
                 store.write(batch)
@@ -214,7 +178,7 @@ class TraceExporter:
                 return
         self._settled_now(len(batch), lost=True)
 
-    def _refused(self, store: "TraceStore", batch: Sequence[RunRecord], error: Exception) -> None:
+    def _refused(self, store: TraceStore, batch: Sequence[RunRecord], error: Exception) -> None:
         """One bad trace must not take its batch along: each is tried alone."""
         if len(batch) == 1:
             self._settled_now(1, lost=True)

@@ -31,8 +31,8 @@ from graph_agent.tracing.attributes import (
     usage_of,
 )
 from graph_agent.tracing.destinations import Tables, id_at
-from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.records import RunRecord, SpanRecord
+from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.values import to_json
 from graph_agent.tracing.version import MODEL
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from graph_agent.late import IMPORTING
-from graph_agent.tracing.exporter import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
 from graph_agent.tracing.otlp import encode_all
 from graph_agent.tracing.records import RunRecord
+from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
 
 SECONDS = 10.0
 """Longest silence of a tracking server before a call counts as failed."""

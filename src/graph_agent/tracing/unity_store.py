@@ -12,10 +12,10 @@ from mlflow.utils.proto_json_utils import message_to_json
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from graph_agent.tracing.destinations import Tables, digits
-from graph_agent.tracing.exporter import AlreadyStored
 from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.side_by_side import side_by_side
+from graph_agent.tracing.trace_store import AlreadyStored
 
 SPANS = "/api/2.0/otel/v1/traces"
 TABLE = "X-Databricks-UC-Table-Name"

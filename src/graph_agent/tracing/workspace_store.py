@@ -25,10 +25,10 @@ from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.index_errors import status_of
 from graph_agent.errors import WorkspaceUnavailable
 from graph_agent.tracing.destinations import Tables
-from graph_agent.tracing.exporter import MAY_PASS, AlreadyStored, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.side_by_side import side_by_side
+from graph_agent.tracing.trace_store import MAY_PASS, AlreadyStored, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.unity_store import UnityStore
 
 MOST_BEGUN = 1000

@@ -1,12 +1,13 @@
 """What `graph-agent doctor` looks at in a Databricks workspace: sign-in, endpoint, index, experiment, user scopes."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.default_model import default_model
+from graph_agent.databricks.user_scopes import SCOPES, declared_scopes, lacking_scopes
 from graph_agent.errors import AgentError
 from graph_agent.finding import Finding
 from graph_agent.settings import Settings
@@ -15,16 +16,6 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 BUNDLE = Path("databricks.yml")
-
-SCOPES: Mapping[str, Sequence[str]] = {
-    "serving.serving-endpoints": ("model-serving", "ai-gateway"),
-    "vectorsearch.vector-search-indexes:read": (
-        *("vectorsearch.vector-search-indexes", "vector-search", "ai-search", "mcp.vectorsearch"),
-    ),
-}
-"""What a user's token must be allowed for a graph that asks a model and an index; each with its other names, as
-workspaces differ in the names they take."""
-
 
 CHAT_TASKS = ("llm/v1/chat", "agent/v1/chat", "agent/v2/chat")
 """Tasks of endpoints that answer chat completions."""
@@ -45,21 +36,6 @@ def databricks(settings: Settings) -> Iterator[Finding]:
             yield from _experiment(signed_in, settings)
         if settings.authorization != "app":
             yield from _scopes(signed_in)
-
-
-def declared_scopes(document: Any) -> frozenset[str]:
-    """`user_api_scopes` of the apps of a bundle, those of its targets included."""
-    if not isinstance(document, dict):
-        return frozenset()
-    layers = [document, *(document.get("targets") or {}).values()]
-    apps = [app for layer in layers for app in (((layer or {}).get("resources") or {}).get("apps") or {}).values()]
-    return frozenset(scope for app in apps for scope in (app or {}).get("user_api_scopes") or ())
-
-
-def lacking_scopes(given: Iterable[str]) -> Sequence[str]:
-    """Of what a model and an index need, what is not among `given` under any of its names."""
-    names = set(given)
-    return [scope for scope, others in SCOPES.items() if not names & {scope, *others}]
 
 
 def _signed_in(host: str) -> Generator[Finding, None, "WorkspaceClient | None"]:
