@@ -56,7 +56,7 @@ def arrows_between_rooms() -> Arrows:
 
 def room_of(module: str) -> str:
     """`graph_agent` itself is the room of the public door."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def drawn_rooms(text: str) -> dict[str, set[str]]:
