@@ -150,6 +150,8 @@ SECRETS = [
     (f"key PMAK-{hexes(24)}-{hexes(34)}", "PMAK-"),
     (f"key AGE-SECRET-KEY-1{drawn(58, string.ascii_uppercase + string.digits).upper()}", "AGE-"),
     (f"key glrt-{drawn(20)}", "glrt-"),
+    (f"key LTAI{drawn(20)}", "LTAI"),
+    (f"bot 8401593627:AA{drawn(33)}", ":AA"),
     (f"https://hooks.slack.com/services/T{drawn(9).upper()}/B{drawn(9).upper()}/{drawn(24)}", "hooks"),
     (f"DATABRICKS_TOKEN=dapi{hexes(32)}", "dapi"),
     (f"see ghp_{drawn(36)}", "ghp_"),

@@ -151,7 +151,9 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
                 return 1
             for line in read_lines(response.iter_bytes()):
                 if (data := data_in(line)) is not None and data.startswith("{"):
-                    printer.show(json.loads(data))
+                    event = json.loads(data)
+                    _require_graph(event, graph)
+                    printer.show(event)
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         return 0
@@ -161,6 +163,15 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
         print(f"\nthe stream broke off ({type(error).__name__})", file=sys.stderr)
         return 1
     return 1 if printer.failed else 0
+
+
+def _require_graph(event: Mapping[str, Any], graph: str | None) -> None:
+    """Stop before the first word where another graph answers: the service reads an unknown name as its default."""
+    if graph is None or event.get("type") != "response.created":
+        return
+    answering = str((event.get("response") or {}).get("model") or graph)
+    if answering != graph:
+        raise UnknownGraph(f"no graph named {graph!r} is served there; {answering} answers instead", param="graph")
 
 
 def _message(response: httpx.Response) -> str:

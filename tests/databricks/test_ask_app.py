@@ -39,6 +39,15 @@ def test_a_deployed_app_is_looked_up_and_asked_with_oauth(
     assert app.tokens == [f"Bearer {found.token}"]
 
 
+def test_another_graphs_answer_does_not_pass_for_the_one_that_was_asked_for(
+    workspace: StandIn, app: DeployedApp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", "--app", "shop", "--graph", "typo", "What is blue?"]) == 2
+    shown = capsys.readouterr()
+    assert "no graph named 'typo' is served there; g answers instead" in shown.err
+    assert "Hello." not in shown.out
+
+
 @pytest.mark.parametrize(
     ("name", "message"), [("gone", "the workspace has no app 'gone'"), ("new", "the app 'new' has no address yet")]
 )

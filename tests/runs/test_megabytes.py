@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.types import Command
 from tests.runs.running import a_run, chain, events_of
 from tests.test_redaction_values import longest_wait
 
@@ -46,6 +47,30 @@ async def test_long_results_and_outputs_are_redacted_in_pauses(nodes: list[Any])
     assert "hunter2" not in told
     assert "a b c" not in told
     assert events[-1]["type"] == "response.completed"
+    assert len(events[-1]["response"]["custom_outputs"]["rows"]) == 20_000
+    assert worst < 0.25, worst
+
+
+async def asks_at_length(state: AgentState) -> dict[str, Any]:
+    return {"messages": [AIMessage("", tool_calls=[{"name": "look", "args": {"note": LONG}, "id": "c1"}])]}
+
+
+async def commands(state: AgentState) -> Command[Any]:
+    rows = [{"note": f"row {number} of {TOKEN}", "password": "a b c"} for number in range(20_000)]
+    return Command(update={"messages": [ToolMessage("seen", tool_call_id="c1")], "custom_outputs": {"rows": rows}})
+
+
+async def test_long_arguments_and_outputs_of_a_command_are_redacted_in_pauses() -> None:
+    events: list[Any] = []
+
+    async def run() -> None:
+        events.extend(await events_of(chain(asks_at_length, commands, state=AgentState)))
+
+    worst = await longest_wait(run)
+    told = json.dumps(events)
+    assert TOKEN not in told
+    assert "hunter2" not in told
+    assert "a b c" not in told
     assert len(events[-1]["response"]["custom_outputs"]["rows"]) == 20_000
     assert worst < 0.25, worst
 

@@ -410,6 +410,8 @@ async def events(types: Sequence[str]) -> AsyncIterator[bytes]:
     for kind in types:
         event: dict[str, Any] = {"type": kind}
         match kind:
+            case "response.created":
+                event["response"] = {"model": "g"}
             case "response.output_text.delta":
                 event["delta"] = "Hello."
             case "error":

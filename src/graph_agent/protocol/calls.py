@@ -187,8 +187,13 @@ class Calls:
         yield self._output.close(call.index, item)
 
 
+def arguments_text(arguments: Mapping[str, Any]) -> str:
+    """A call's arguments as JSON, as its item says them but for secrets."""
+    return json.dumps(arguments, ensure_ascii=False, skipkeys=True, default=str)
+
+
 def _arguments(asked: Asked) -> str:
-    return redact(json.dumps(asked.args, ensure_ascii=False, skipkeys=True, default=str))
+    return redact(arguments_text(asked.args))
 
 
 def _answered_by(messages: Iterable[BaseMessage]) -> set[str]:

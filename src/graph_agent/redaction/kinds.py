@@ -141,6 +141,7 @@ KINDS: tuple[Kind, ...] = (
     _prefixed("GitHub token", ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"], r"\w", 22),
     _prefixed("GitLab token", ["glpat-"], r"[\w-]", 20),
     _prefixed("AWS key", ["AKIA", "ASIA"], "[A-Z0-9]", 16),
+    _prefixed("Alibaba Cloud key", ["LTAI"], "[A-Za-z0-9]", 12, edge=True),
     _prefixed("Google key", ["AIza", "GOCSPX-", "ya29."], r"[\w-]", 20, edge=True),
     _prefixed("Slack token", ["xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "xapp-"], r"[\w-]", 10,
               hints=["xox", "xapp-"]),
@@ -151,6 +152,8 @@ KINDS: tuple[Kind, ...] = (
     _prefixed("API key", ALONE, r"[\w+/=-]", 40, edge=True),
     # Known by what is nearest: of a text that comes in pieces no more than that is looked at.
     _after("API key", ["-key-1"], r"(?<=AGE-SECRET)-KEY-1", "[0-9A-Z]{40,}", "[0-9A-Z]"),
+    # A Telegram bot's token begins with the number of the bot.
+    _after("API key", [":aa"], r"(?<=\d{8}):AA", r"[\w-]{30,}", r"[\w-]"),
     _after("webhook", ["/services/"], r"(?<=hooks\.slack\.com)/services/", r"[\w/]{20,}", r"[\w/]"),
     _after(
         "password",
