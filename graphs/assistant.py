@@ -8,10 +8,19 @@ Its last message is the answer.
 
 from langgraph.graph import END, START, StateGraph
 
-from graph_agent import AgentContext, AgentState, chat_model, make_planner, make_retriever, make_tools
-from graph_agent.databricks.vector_search import DocumentSearch
-from graph_agent.nodes.planner import requested_nodes
-from graph_agent.toolbox import calculator, convert_units, current_time
+from graph_agent import (
+    AgentContext,
+    AgentState,
+    DocumentSearch,
+    calculator,
+    chat_model,
+    convert_units,
+    current_time,
+    make_planner,
+    make_retriever,
+    make_tools,
+    requested_nodes,
+)
 
 PROMPT = """You are the assistant of the graph-agent project. Use convert_units when a question names units, \
 current_time for dates and times, calculator for other arithmetic, and repeat the result in your answer. For \

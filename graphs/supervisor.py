@@ -13,7 +13,10 @@ from langgraph.prebuilt import tools_condition
 from graph_agent import (
     AgentContext,
     AgentState,
+    DocumentSearch,
     Handoff,
+    McpServer,
+    McpTools,
     chat_model,
     hand_back,
     make_agent,
@@ -21,11 +24,9 @@ from graph_agent import (
     make_retriever,
     make_supervisor,
     make_tools,
+    requested_nodes,
     route_handoffs,
 )
-from graph_agent.databricks.mcp import McpServer, McpTools
-from graph_agent.databricks.vector_search import DocumentSearch
-from graph_agent.nodes.planner import requested_nodes
 
 SUPERVISOR = """You lead a small team. Hand each question to the agent that is for it, or its parts to several at \
 once. When their answers are there, put them together in one or two short sentences, and keep numbers such as [1]."""

@@ -23,14 +23,14 @@ GRAPH = '''
 from langgraph.graph import START, MessagesState, StateGraph
 from graph_agent import chat_model
 from graph_agent.databricks.vector_search import DocumentSearch
-from graph_agent.databricks.functions import functions
+from graph_agent.databricks.functions import uc_functions
 from graph_agent.databricks.mcp import McpServer, McpTools
 from beside import PROMPT
 
 model = chat_model()
 documents = DocumentSearch()
 servers = McpTools([McpServer.genie("g1"), McpServer.external("github")])
-sources = [functions("main.tools.rate", warehouse="w1"), servers]
+sources = [uc_functions("main.tools.rate", warehouse="w1"), servers]
 
 
 async def answer(state):

@@ -1,33 +1,111 @@
-"""graph-agent serves LangGraph graphs as Responses agents. This is the front door for graph authors."""
+"""graph-agent serves LangGraph graphs as Responses agents. This is its public door.
+
+Graphs, evaluations, tests and host apps import from here and from nowhere deeper. Importing it is cheap: each name
+loads its module when it is first used.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graph_agent.acting import UserToken, user_token
     from graph_agent.caller import Caller
-    from graph_agent.contract import AgentContext, AgentState, Source
+    from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, Source
     from graph_agent.databricks.clients import get_user_workspace_client
+    from graph_agent.databricks.functions import uc_functions
+    from graph_agent.databricks.genie import genie
+    from graph_agent.databricks.mcp import McpTools
+    from graph_agent.databricks.mcp_servers import McpServer
     from graph_agent.databricks.vector_search import DocumentSearch
+    from graph_agent.errors import (
+        AgentError,
+        ApprovalsNotServed,
+        BadSetting,
+        ConfigurationError,
+        GraphFailed,
+        GraphNotLoaded,
+        InvalidRequest,
+        ModelFailed,
+        ModelRateLimited,
+        ModelTimedOut,
+        NotReady,
+        RequestError,
+        RetrievalFailed,
+        RunError,
+        ServiceStopping,
+        ToolFailed,
+        Unauthenticated,
+        UnknownGraph,
+        UnsupportedField,
+        WorkspaceUnavailable,
+    )
     from graph_agent.models import chat_model
     from graph_agent.nodes.agent import make_agent
+    from graph_agent.nodes.citations import CheckedCitations, Citation, citations_in, cite
     from graph_agent.nodes.handoff import Handoff
-    from graph_agent.nodes.planner import make_planner
+    from graph_agent.nodes.planner import make_planner, requested_nodes
     from graph_agent.nodes.retriever import make_retriever
     from graph_agent.nodes.retrievers import Columns, RetrieverSearch
     from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
     from graph_agent.nodes.tool_errors import tool_fault
+    from graph_agent.nodes.tool_sources import Listed, ToolSource
     from graph_agent.nodes.tools import make_tools
+    from graph_agent.redaction import HIDDEN_VALUES, redact, redact_gently, redact_value, redact_value_gently
+    from graph_agent.responses_agent import GraphResponsesAgent
+    from graph_agent.serving.app import create_app
+    from graph_agent.settings import Budgets, Settings
+    from graph_agent.toolbox import calculator, convert_units, current_time
+    from graph_agent.tracing import record_retrieval
 
 __all__ = [
+    "HIDDEN_VALUES",
+    "PUBLIC_ERROR",
     "AgentContext",
+    "AgentError",
     "AgentState",
+    "ApprovalsNotServed",
+    "BadSetting",
+    "Budgets",
     "Caller",
+    "CheckedCitations",
+    "Citation",
     "Columns",
+    "ConfigurationError",
     "DocumentSearch",
+    "GraphFailed",
+    "GraphNotLoaded",
+    "GraphResponsesAgent",
     "Handoff",
+    "InvalidRequest",
+    "Listed",
+    "McpServer",
+    "McpTools",
+    "ModelFailed",
+    "ModelRateLimited",
+    "ModelTimedOut",
+    "NotReady",
+    "RequestError",
+    "RetrievalFailed",
     "RetrieverSearch",
+    "RunError",
+    "ServiceStopping",
+    "Settings",
     "Source",
+    "ToolFailed",
+    "ToolSource",
+    "Unauthenticated",
+    "UnknownGraph",
+    "UnsupportedField",
+    "UserToken",
+    "WorkspaceUnavailable",
+    "calculator",
     "chat_model",
+    "citations_in",
+    "cite",
+    "convert_units",
+    "create_app",
+    "current_time",
+    "genie",
     "get_user_workspace_client",
     "hand_back",
     "make_agent",
@@ -35,20 +113,67 @@ __all__ = [
     "make_retriever",
     "make_supervisor",
     "make_tools",
+    "record_retrieval",
+    "redact",
+    "redact_gently",
+    "redact_value",
+    "redact_value_gently",
+    "requested_nodes",
     "route_handoffs",
     "tool_fault",
+    "uc_functions",
+    "user_token",
 ]
 
-_HOMES = {
+_MODULES = {
     "AgentContext": "graph_agent.contract",
+    "AgentError": "graph_agent.errors",
     "AgentState": "graph_agent.contract",
+    "ApprovalsNotServed": "graph_agent.errors",
+    "BadSetting": "graph_agent.errors",
+    "Budgets": "graph_agent.settings",
     "Caller": "graph_agent.caller",
+    "CheckedCitations": "graph_agent.nodes.citations",
+    "Citation": "graph_agent.nodes.citations",
     "Columns": "graph_agent.nodes.retrievers",
+    "ConfigurationError": "graph_agent.errors",
     "DocumentSearch": "graph_agent.databricks.vector_search",
+    "GraphFailed": "graph_agent.errors",
+    "GraphNotLoaded": "graph_agent.errors",
+    "GraphResponsesAgent": "graph_agent.responses_agent",
     "Handoff": "graph_agent.nodes.handoff",
+    "InvalidRequest": "graph_agent.errors",
+    "HIDDEN_VALUES": "graph_agent.redaction",
+    "Listed": "graph_agent.nodes.tool_sources",
+    "McpServer": "graph_agent.databricks.mcp_servers",
+    "McpTools": "graph_agent.databricks.mcp",
+    "ModelFailed": "graph_agent.errors",
+    "ModelRateLimited": "graph_agent.errors",
+    "ModelTimedOut": "graph_agent.errors",
+    "NotReady": "graph_agent.errors",
+    "PUBLIC_ERROR": "graph_agent.contract",
+    "RequestError": "graph_agent.errors",
+    "RetrievalFailed": "graph_agent.errors",
     "RetrieverSearch": "graph_agent.nodes.retrievers",
+    "RunError": "graph_agent.errors",
+    "ServiceStopping": "graph_agent.errors",
+    "Settings": "graph_agent.settings",
     "Source": "graph_agent.contract",
+    "ToolFailed": "graph_agent.errors",
+    "ToolSource": "graph_agent.nodes.tool_sources",
+    "Unauthenticated": "graph_agent.errors",
+    "UnknownGraph": "graph_agent.errors",
+    "UnsupportedField": "graph_agent.errors",
+    "UserToken": "graph_agent.acting",
+    "WorkspaceUnavailable": "graph_agent.errors",
+    "calculator": "graph_agent.toolbox",
     "chat_model": "graph_agent.models",
+    "citations_in": "graph_agent.nodes.citations",
+    "cite": "graph_agent.nodes.citations",
+    "convert_units": "graph_agent.toolbox",
+    "create_app": "graph_agent.serving.app",
+    "current_time": "graph_agent.toolbox",
+    "genie": "graph_agent.databricks.genie",
     "get_user_workspace_client": "graph_agent.databricks.clients",
     "hand_back": "graph_agent.nodes.supervisor",
     "make_agent": "graph_agent.nodes.agent",
@@ -56,13 +181,26 @@ _HOMES = {
     "make_retriever": "graph_agent.nodes.retriever",
     "make_supervisor": "graph_agent.nodes.supervisor",
     "make_tools": "graph_agent.nodes.tools",
+    "record_retrieval": "graph_agent.tracing",
+    "redact": "graph_agent.redaction",
+    "redact_gently": "graph_agent.redaction",
+    "redact_value": "graph_agent.redaction",
+    "redact_value_gently": "graph_agent.redaction",
+    "requested_nodes": "graph_agent.nodes.planner",
     "route_handoffs": "graph_agent.nodes.supervisor",
     "tool_fault": "graph_agent.nodes.tool_errors",
+    "uc_functions": "graph_agent.databricks.functions",
+    "user_token": "graph_agent.acting",
 }
+"""Where each name is defined. The names, `__all__` and the imports above are the same; a test compares them."""
 
 
 def __getattr__(name: str) -> Any:
     # Late, because the service binds its port before LangGraph is imported (two seconds of CPU).
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'graph_agent' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

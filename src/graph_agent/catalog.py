@@ -24,7 +24,7 @@ from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGrap
 from graph_agent.factories import Factories
 from graph_agent.faults import describe, shown_in_dev
 from graph_agent.manifest import GraphSpec, known_graph, read_manifest
-from graph_agent.redaction import KNOWN, secrets_of
+from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.servable import servable
 from graph_agent.threads import in_own_thread
 
@@ -219,7 +219,9 @@ class Catalog:
 
 def _learn_secrets(module: ModuleType | None) -> None:
     kept = vars(module) if module is not None else {}
-    KNOWN.add([*secrets_of(os.environ), *secrets_of({name: one for name, one in kept.items() if isinstance(one, str)})])
+    HIDDEN_VALUES.add(
+        [*secrets_of(os.environ), *secrets_of({name: one for name, one in kept.items() if isinstance(one, str)})]
+    )
 
 
 async def _warm(one: Any) -> None:

@@ -29,7 +29,7 @@ from graph_agent.manifest import read_manifest
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.incoming import Invocation, parse_request
-from graph_agent.redaction import KNOWN, secrets_of
+from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.runner import Run
 from graph_agent.settings import Settings, as_environment
 from graph_agent.tracing import RunRecorder, attach_to_active_span
@@ -56,7 +56,7 @@ class GraphResponsesAgent(ResponsesAgent):
     def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
         self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
         demand_followed(self._settings, settings)
-        KNOWN.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
+        HIDDEN_VALUES.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
         if self._settings.tracing == "off":

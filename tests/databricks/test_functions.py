@@ -20,7 +20,7 @@ from tests.standin.stalls import stalls
 
 from graph_agent import make_tools
 from graph_agent.acting import UserToken, acting_for
-from graph_agent.databricks.functions import functions
+from graph_agent.databricks.functions import uc_functions
 from graph_agent.errors import ConfigurationError, Unauthenticated
 from graph_agent.nodes.tool_errors import FAULT
 
@@ -63,7 +63,7 @@ async def asks(source: Any, name: str, **arguments: Any) -> ToolMessage:
 
 async def test_values_travel_as_typed_parameters_and_never_in_the_statement(workspace: Any) -> None:
     with workspace() as standing:
-        source = functions("main.tools.price", warehouse="w1")
+        source = uc_functions("main.tools.price", warehouse="w1")
         (tool,) = (await source.tools()).tools
         assert (tool.name, tool.description) == ("main__tools__price", "What it costs.")
         assert tool.args_schema == {
@@ -101,7 +101,7 @@ async def test_a_table_function_gives_rows_and_says_when_some_are_missing(
     monkeypatch.setenv("DATABRICKS_WAREHOUSE_ID", "w2")
     answer = rows(["item", "left"], ["pen", "4"], ["ink", None], truncated=True)
     with workspace(lambda body: answer) as standing:
-        message = await asks(functions("main.tools.stock"), "main__tools__stock", items=["pen", "ink"])
+        message = await asks(uc_functions("main.tools.stock"), "main__tools__stock", items=["pen", "ink"])
         table, left_out = str(message.content).split("\n")
         assert json.loads(table) == {"columns": ["item", "left"], "rows": [["pen", "4"], ["ink", None]]}
         assert left_out == "[more rows were left out]"
@@ -119,7 +119,7 @@ async def test_twenty_users_at_once_each_run_it_with_their_own_token(
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
     with workspace() as standing:
-        source = functions("main.tools.price", warehouse="w1")
+        source = uc_functions("main.tools.price", warehouse="w1")
 
         async def works(user: str) -> None:
             with acting_for(UserToken(standing.user(user))):
@@ -143,7 +143,9 @@ async def test_twenty_users_at_once_each_run_it_with_their_own_token(
 async def test_a_long_statement_is_waited_for(workspace: Any) -> None:
     looks = iter([RUNNING, rows(["result"], ["7"])])
     with workspace(lambda body: RUNNING, lambda: next(looks)) as standing:
-        message = await asks(functions("main.tools.price", warehouse="w1"), "main__tools__price", item="pen", count=1)
+        message = await asks(
+            uc_functions("main.tools.price", warehouse="w1"), "main__tools__price", item="pen", count=1
+        )
         assert message.content == "7"
         assert [one.method for one in standing.calls(STATEMENTS)] == ["POST", "GET", "GET"]
 
@@ -151,7 +153,7 @@ async def test_a_long_statement_is_waited_for(workspace: Any) -> None:
 async def test_a_statement_nobody_waits_for_is_cancelled(workspace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "1.5")
     with workspace(lambda body: RUNNING) as standing:
-        source = functions("main.tools.price", warehouse="w1")
+        source = uc_functions("main.tools.price", warehouse="w1")
         message = await asks(source, "main__tools__price", item="pen", count=1)
         told = f"main__tools__price: the function did not end within 1.5 s and was cancelled\n{FAULT}"
         assert (message.status, message.content) == ("error", told)
@@ -176,7 +178,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def test_what_the_statement_says_is_for_the_model_alone(workspace: Any) -> None:
     with workspace(lambda body: failed("[DIVIDE_BY_ZERO] Division by zero")):
-        source = functions("main.tools.price", warehouse="w1")
+        source = uc_functions("main.tools.price", warehouse="w1")
         message = await asks(source, "main__tools__price", item="pen", count=1)
         assert (message.status, message.content) == ("error", "main__tools__price: [DIVIDE_BY_ZERO] Division by zero")
         assert message.additional_kwargs == {}
@@ -205,7 +207,7 @@ async def test_a_fault_of_the_warehouse_is_told_to_the_model_and_never_blocks_th
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "3")
     with workspace() as standing:
-        source = functions("main.tools.price", warehouse="w1")
+        source = uc_functions("main.tools.price", warehouse="w1")
         await source.tools()
         act, told = FAULTS[fault]
         act(standing, STATEMENTS)
@@ -220,7 +222,7 @@ async def test_a_fault_of_the_warehouse_is_told_to_the_model_and_never_blocks_th
 
 async def test_a_function_that_cannot_be_read_is_a_warning(workspace: Any) -> None:
     with workspace() as standing:
-        source = functions("main.tools.price", "main.tools.gone", warehouse="w1")
+        source = uc_functions("main.tools.price", "main.tools.gone", warehouse="w1")
         listed = await source.tools()
         assert [tool.name for tool in listed.tools] == ["main__tools__price"]
         assert listed.warnings == [
@@ -233,7 +235,7 @@ async def test_a_function_that_cannot_be_read_is_a_warning(workspace: Any) -> No
 
 
 async def test_a_missing_workspace_is_a_warning() -> None:
-    (warning,) = (await functions("main.tools.price", warehouse="w1").tools()).warnings
+    (warning,) = (await uc_functions("main.tools.price", warehouse="w1").tools()).warnings
     assert warning.startswith("The function main.tools.price is not available now: the Databricks workspace cannot")
 
 
@@ -243,7 +245,7 @@ async def test_a_dead_host_is_a_warning_in_bounded_time(monkeypatch: pytest.Monk
         monkeypatch.setenv("DATABRICKS_TOKEN", "t")
         monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", "1")
         async with stalls() as stalled:
-            listed = await functions("main.tools.price", warehouse="w1").tools()
+            listed = await uc_functions("main.tools.price", warehouse="w1").tools()
         assert listed.warnings == [
             "The function main.tools.price is not available now: the function did not answer within 1 s."
         ]
@@ -252,9 +254,9 @@ async def test_a_dead_host_is_a_warning_in_bounded_time(monkeypatch: pytest.Monk
 
 async def test_a_wrong_name_and_a_missing_warehouse_are_named(workspace: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"catalog\.schema\.function"):
-        functions("price")
+        uc_functions("price")
     with workspace():
-        (tool,) = (await functions("main.tools.price").tools()).tools
+        (tool,) = (await uc_functions("main.tools.price").tools()).tools
         with pytest.raises(ConfigurationError, match="DATABRICKS_WAREHOUSE_ID"):
             await tool.ainvoke({"item": "pen", "count": 1})
         with pytest.raises(NotImplementedError, match="ainvoke"):

@@ -1,6 +1,6 @@
 """Unity Catalog functions as tools, run on a SQL warehouse as the app or as the user.
 
-tools = functions("main.tools.price", "main.tools.stock", warehouse="0123456789abcdef")
+tools = uc_functions("main.tools.price", "main.tools.stock", warehouse="0123456789abcdef")
 """
 
 import asyncio
@@ -37,7 +37,7 @@ MOST_PAUSES = 1024
 """Remembered at once: a function and a user make one."""
 
 
-def functions(*names: str, warehouse: str | None = None, acting_as: Actor | None = None) -> "Functions":
+def uc_functions(*names: str, warehouse: str | None = None, acting_as: Actor | None = None) -> "Functions":
     """A tool source of the functions named `catalog.schema.function`. Making it does no work.
 
     `warehouse` is the id of the SQL warehouse that runs them; `None` takes `DATABRICKS_WAREHOUSE_ID`. What a function

@@ -82,7 +82,7 @@ class Known:
         return earliest
 
 
-KNOWN = Known()
+HIDDEN_VALUES = Known()
 """The process's own; `create_app` fills it from the environment."""
 
 _HERE: ContextVar[Known | None] = ContextVar("graph_agent_hidden", default=None)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
-from graph_agent.redaction.known import KNOWN, Known, hidden_here
+from graph_agent.redaction.known import HIDDEN_VALUES, Known, hidden_here
 from graph_agent.redaction.text import AT_ONCE, Span, found, lowered, replaced
 
 CONTEXT = 160
@@ -86,7 +86,7 @@ class Redactor:
                 for hint in hints:
                     if hint in lower:
                         return True
-        for known in (KNOWN, self._here):
+        for known in (HIDDEN_VALUES, self._here):
             if known is not None:
                 for beginning in known.beginnings:
                     if beginning in text:
@@ -127,7 +127,7 @@ class Redactor:
 
     def _pending(self, text: str, spans: list[Span]) -> int:
         """From where on the text may be the beginning of a secret, or one that goes on."""
-        place = min(known.begun(text) for known in (KNOWN, self._here or KNOWN))
+        place = min(known.begun(text) for known in (HIDDEN_VALUES, self._here or HIDDEN_VALUES))
         lower, backwards = lowered(text), text[: -MOST_HELD - 1 : -1]
         for kind in KINDS:
             for hint in kind.hints:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from graph_agent.redaction.kinds import ALL_HINTS, KINDS, Kind
-from graph_agent.redaction.known import KNOWN, Known, hidden_here
+from graph_agent.redaction.known import HIDDEN_VALUES, Known, hidden_here
 from graph_agent.redaction.placeholders import is_placeholder
 
 KNOWN_MARKER = "[redacted known secret]"
@@ -114,7 +114,7 @@ def _found(text: str, here: Known | None) -> Iterator[Span | None]:
 def _known(text: str, here: Known | None) -> Iterator[Span | None]:
     """Where known values stand. A plain search for each: they are few, and that is faster than one pattern."""
     big, tried = len(text) > AT_ONCE, 0
-    for known in (KNOWN, here):
+    for known in (HIDDEN_VALUES, here):
         for value in known.values if known is not None else ():
             start = text.find(value)
             while start >= 0:

@@ -17,7 +17,7 @@ from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, Rou
 from graph_agent.faults import describe
 from graph_agent.late import IMPORTING
 from graph_agent.manifest import read_manifest
-from graph_agent.redaction import KNOWN, secrets_of
+from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
@@ -56,7 +56,7 @@ def create_app(
     `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
     """
     environ = os.environ if environ is None else environ
-    KNOWN.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
+    HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     tokenless = settings.bearer_token is None and not on_apps(environ)
