@@ -16,10 +16,10 @@ import graph_agent
 ROOT = Path(__file__).parents[1]
 DOOR = Path(graph_agent.__file__)
 
-DOORS = frozenset({"graph_agent", "graph_agent.testing"})
+DOORS = frozenset({"graph_agent", "graph_agent.evaluating", "graph_agent.testing"})
 """What a project that depends on the package may import."""
 
-PROGRAMS = [path for folder in ("graphs", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
+PROGRAMS = [path for folder in ("graphs", "evals", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 IN_WORDS = re.compile(r"\b(?:from\s+(graph_agent[\w.]*)\s+import\b|import\s+(graph_agent[\w.]*))")

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graph_agent.acting import UserToken, user_token
     from graph_agent.caller import Caller
     from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, Source
     from graph_agent.databricks.clients import get_user_workspace_client
@@ -96,7 +95,6 @@ __all__ = [
     "Unauthenticated",
     "UnknownGraph",
     "UnsupportedField",
-    "UserToken",
     "WorkspaceUnavailable",
     "calculator",
     "chat_model",
@@ -122,7 +120,6 @@ __all__ = [
     "route_handoffs",
     "tool_fault",
     "uc_functions",
-    "user_token",
 ]
 
 _MODULES = {
@@ -164,7 +161,6 @@ _MODULES = {
     "Unauthenticated": "graph_agent.errors",
     "UnknownGraph": "graph_agent.errors",
     "UnsupportedField": "graph_agent.errors",
-    "UserToken": "graph_agent.acting",
     "WorkspaceUnavailable": "graph_agent.errors",
     "calculator": "graph_agent.toolbox",
     "chat_model": "graph_agent.models",
@@ -190,7 +186,6 @@ _MODULES = {
     "route_handoffs": "graph_agent.nodes.supervisor",
     "tool_fault": "graph_agent.nodes.tool_errors",
     "uc_functions": "graph_agent.databricks.functions",
-    "user_token": "graph_agent.acting",
 }
 """Where each name is defined. The names, `__all__` and the imports above are the same; a test compares them."""
 
