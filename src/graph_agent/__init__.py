@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graph_agent.caller import Caller
-    from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, Source
+    from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, ListedTools, Source, ToolSource
     from graph_agent.databricks.clients import get_user_workspace_client
     from graph_agent.databricks.functions import uc_functions
     from graph_agent.databricks.genie import genie
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from graph_agent.nodes.retrievers import Columns, RetrieverSearch
     from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
     from graph_agent.nodes.tool_errors import tool_fault
-    from graph_agent.nodes.tool_sources import Listed, ToolSource
     from graph_agent.nodes.tools import make_tools
     from graph_agent.redaction import HIDDEN_VALUES, redact, redact_gently, redact_value, redact_value_gently
     from graph_agent.responses_agent import GraphResponsesAgent
@@ -76,7 +75,7 @@ __all__ = [
     "GraphResponsesAgent",
     "Handoff",
     "InvalidRequest",
-    "Listed",
+    "ListedTools",
     "McpServer",
     "McpTools",
     "ModelFailed",
@@ -141,7 +140,7 @@ _MODULES = {
     "Handoff": "graph_agent.nodes.handoff",
     "InvalidRequest": "graph_agent.errors",
     "HIDDEN_VALUES": "graph_agent.redaction",
-    "Listed": "graph_agent.nodes.tool_sources",
+    "ListedTools": "graph_agent.contract",
     "McpServer": "graph_agent.databricks.mcp_servers",
     "McpTools": "graph_agent.databricks.mcp",
     "ModelFailed": "graph_agent.errors",
@@ -157,7 +156,7 @@ _MODULES = {
     "Settings": "graph_agent.settings",
     "Source": "graph_agent.contract",
     "ToolFailed": "graph_agent.errors",
-    "ToolSource": "graph_agent.nodes.tool_sources",
+    "ToolSource": "graph_agent.contract",
     "Unauthenticated": "graph_agent.errors",
     "UnknownGraph": "graph_agent.errors",
     "UnsupportedField": "graph_agent.errors",

@@ -80,7 +80,7 @@ class AgentState(MessagesState):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedTools:
     """The tools that a source has now."""
 
     tools: Sequence[Any] = ()
@@ -94,7 +94,7 @@ class Listed:
 class ToolSource(Protocol):
     """Stands among the tools of `make_planner` and `make_tools`; `databricks.mcp.McpTools` is one."""
 
-    async def tools(self) -> Listed:
+    async def tools(self) -> ListedTools:
         """The tools for the user of the run. Called often: answer from memory where possible.
 
         Raises:

@@ -18,7 +18,7 @@ from langgraph.graph import START, StateGraph
 from pydantic import Field
 
 from graph_agent import AgentState, Source, make_planner, make_retriever, make_tools
-from graph_agent.contract import Listed
+from graph_agent.contract import ListedTools
 from graph_agent.errors import RetrievalFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
@@ -499,7 +499,7 @@ async def test_a_source_that_wants_an_identity_leaves_no_other_being_asked() -> 
         def __init__(self, locked: bool) -> None:
             self.locked = locked
 
-        async def tools(self) -> Listed:
+        async def tools(self) -> ListedTools:
             if not self.locked:
                 await listing.works()
             await listing.begun.wait()

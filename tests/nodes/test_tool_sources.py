@@ -10,7 +10,7 @@ from langgraph.graph import START, StateGraph
 from tests.nodes.test_nodes import Says, calls
 
 from graph_agent import AgentState, make_planner, make_tools
-from graph_agent.contract import Listed
+from graph_agent.contract import ListedTools
 from graph_agent.errors import ToolFailed
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.tool_errors import FAULT
@@ -44,10 +44,10 @@ class Source:
         self.warnings = warnings
         self.error = error
 
-    async def tools(self) -> Listed:
+    async def tools(self) -> ListedTools:
         if self.error is not None:
             raise self.error
-        return Listed(self.found, self.warnings)
+        return ListedTools(self.found, self.warnings)
 
 
 async def run(model: Says, *tools: Any, before: dict[str, Any] | None = None) -> dict[str, Any]:

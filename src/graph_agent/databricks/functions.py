@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import ToolException
 
-from graph_agent.contract import Listed
+from graph_agent.contract import ListedTools
 from graph_agent.databricks.api_calls import ApiCalls
 from graph_agent.databricks.clients import Actor, settings
 from graph_agent.databricks.remote_tool import RemoteTool, Result, bounded
@@ -75,7 +75,7 @@ class Functions:
         """The id of the warehouse that was named for them."""
         return self._warehouse
 
-    async def tools(self) -> Listed:
+    async def tools(self) -> ListedTools:
         """The functions that can be read, and a warning for each other.
 
         Raises:
@@ -83,7 +83,7 @@ class Functions:
         """
         key = self._reads.identity()
         warnings = [one for one in await asyncio.gather(*(self._read(name, key) for name in self._names)) if one]
-        return Listed([self._tools[name] for name in self._names if name in self._tools], warnings)
+        return ListedTools([self._tools[name] for name in self._names if name in self._tools], warnings)
 
     async def _read(self, name: str, key: str) -> str | None:
         """Make its tool, unless that is done; why that cannot be."""

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.tools import ToolException
 
-from graph_agent.contract import Listed
+from graph_agent.contract import ListedTools
 from graph_agent.databricks.clients import actor, settings, workspace_client
 from graph_agent.databricks.mcp_identity import identity, session_headers
 from graph_agent.databricks.mcp_reasons import REASONS, words
@@ -93,7 +93,7 @@ class McpTools:
         """The servers it was made with."""
         return self._servers
 
-    async def tools(self) -> Listed:
+    async def tools(self) -> ListedTools:
         """The tools of every server that can be reached by whoever the run acts for, and a warning for the others.
 
         Raises:
@@ -104,7 +104,7 @@ class McpTools:
         here = await self._here()
         asked = (self._listed(here, server, key) for server, key in zip(self._servers, keys, strict=True))
         seats = await asyncio.gather(*asked)
-        return Listed(
+        return ListedTools(
             _told_apart([tool for seat in seats for tool in seat.tools]),
             [seat.warning for seat in seats if seat.warning is not None],
         )

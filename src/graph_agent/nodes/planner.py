@@ -10,7 +10,7 @@ from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
 from graph_agent.allowance import with_own_ids
-from graph_agent.contract import AgentState, Listed, Source
+from graph_agent.contract import AgentState, ListedTools, Source
 from graph_agent.nodes.answerable import answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
@@ -91,7 +91,7 @@ def with_search(said: AIMessage, search: str, messages: Sequence[BaseMessage]) -
     return said.model_copy(update={"content": content, "tool_calls": [*said.tool_calls, looked]})
 
 
-def _with_warnings(prompt: str, usable: Listed) -> str:
+def _with_warnings(prompt: str, usable: ListedTools) -> str:
     return "\n\n".join([prompt, *usable.warnings])
 
 

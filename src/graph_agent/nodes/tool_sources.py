@@ -6,14 +6,14 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
-from graph_agent.contract import Listed, ToolSource
+from graph_agent.contract import ListedTools, ToolSource
 from graph_agent.errors import AgentError
 from graph_agent.nodes.at_once import at_once
 
 logger = logging.getLogger(__name__)
 
 
-async def available(tools: Sequence[Any]) -> Listed:
+async def available(tools: Sequence[Any]) -> ListedTools:
     """`tools` with every source among them replaced by what it has now, all sources asked at once.
 
     A tool whose name is taken already is left out with a warning, as a model could not tell the two apart.
@@ -31,7 +31,7 @@ async def available(tools: Sequence[Any]) -> Listed:
                 continue
             taken.add(name)
             found.append(tool)
-    return Listed(found, warnings)
+    return ListedTools(found, warnings)
 
 
 def name_of(tool: Any) -> str:
@@ -43,7 +43,7 @@ def name_of(tool: Any) -> str:
     return str(getattr(tool, "__name__", ""))
 
 
-async def _ask(source: ToolSource) -> Listed:
+async def _ask(source: ToolSource) -> ListedTools:
     try:
         return await source.tools()
     except AgentError:
@@ -51,4 +51,4 @@ async def _ask(source: ToolSource) -> Listed:
     except Exception as error:
         # A source of a graph author's own: its turn goes on without it too.
         logger.warning("tools could not be listed: %s of %s", type(error).__name__, type(source).__name__)
-        return Listed(warnings=[f"Some tools are not available now ({type(error).__name__})."])
+        return ListedTools(warnings=[f"Some tools are not available now ({type(error).__name__})."])
