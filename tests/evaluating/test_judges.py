@@ -17,7 +17,7 @@ from graph_agent.evaluating.judges import NoVerdict, figure, judges
 from graph_agent.evaluating.judging import judge_rows
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.records import Record, Turn, read_records
-from graph_agent.evaluating.rows import read_rows
+from graph_agent.evaluating.row_reader import read_rows
 from graph_agent.evaluating.runner import Agent
 from graph_agent.evaluating.scorers import scorers
 from graph_agent.evaluating.scores import scored

@@ -17,9 +17,12 @@ import pytest
 from evals.mutations import MUTATIONS
 
 from graph_agent.evaluating.baseline import made
-from graph_agent.evaluating.command import main, parser, plan_of
-from graph_agent.evaluating.evaluation import Evaluation, Plan, evaluate, rewrite_baseline, write
+from graph_agent.evaluating.command import main
+from graph_agent.evaluating.evaluation import Evaluation, evaluate
+from graph_agent.evaluating.files import rewrite_baseline, write
 from graph_agent.evaluating.gate import Verdict, judged
+from graph_agent.evaluating.options import parser, plan_of
+from graph_agent.evaluating.plan import Plan
 from graph_agent.evaluating.progress import Silent
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
@@ -167,7 +170,7 @@ def test_a_first_evaluation_that_reached_nothing_does_not_end_well(
     with serving(broken) as url:
         to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
         assert main(["run", *to]) == 1
-    assert "these answers are none: 18 rows got no response" in capsys.readouterr().out
+    assert "these answers cannot become one: 18 rows got no response" in capsys.readouterr().out
 
 
 def test_the_command_ends_with_0_when_the_gate_is_open_and_1_when_it_is_shut(
@@ -238,15 +241,15 @@ def test_what_reached_nothing_is_no_baseline(tmp_path: Path, capsys: pytest.Capt
     [
         (["--url", "localhost:8000"], "give it as http"),
         (["--url", "http://[::1"], "give it as http"),
-        (["--conversations", "2"], "give --judge too"),
+        (["--conversations", "2"], "needs --judge"),
         (["--half", "tuning"], "half=tuning"),
         (
             ["--graph", "asistant"],
-            "no graph named 'asistant'; give --graph as one of: assistant, supervisor, ",
+            "there is no graph 'asistant'; give --graph as one of: assistant, supervisor, ",
         ),
-        (["--model", "locl"], "'locl' is no model; give --model as scripted, local, or"),
-        (["--model", "databricks:"], "'databricks:' is no model"),
-        (["--dataset", "smoek"], "give --dataset as one of: docs, smoke"),
+        (["--model", "locl"], "there is no model 'locl'; give --model as scripted, local, or"),
+        (["--model", "databricks:"], "there is no model 'databricks:'"),
+        (["--dataset", "smoek"], "(docs, smoke) or a file"),
     ],
 )
 def test_what_cannot_be_judged_is_said_before_anything_starts(
@@ -277,7 +280,7 @@ def test_flags_behind_graph_agent_eval_are_the_evaluation_s() -> None:
     command = [sys.executable, "-m", "graph_agent", "eval", "--rows", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=PROJECT.root)
     assert ended.returncode == 2
-    assert "'0' is no number of at least 1" in ended.stderr
+    assert "'0' is not a whole number of at least 1" in ended.stderr
 
 
 def test_neither_a_password_nor_a_query_of_an_address_is_kept() -> None:
@@ -294,3 +297,8 @@ def test_a_sample_is_kept_beside_the_whole() -> None:
 def test_the_command_ends_with_2_when_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--dataset", "nothing.jsonl"]) == 2
     assert "nothing.jsonl" in capsys.readouterr().err
+
+
+def test_a_mutation_that_is_not_there_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--mutation", "none"]) == 2
+    assert "give --mutation as one of: assistant, wrong-documents, " in capsys.readouterr().err

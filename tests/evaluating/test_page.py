@@ -12,7 +12,8 @@ from graph_agent.evaluating.baseline import Baseline, Limit
 from graph_agent.evaluating.gate import judged
 from graph_agent.evaluating.page import page
 from graph_agent.evaluating.records import Record, RecordsFile, Turn
-from graph_agent.evaluating.rows import Row, read_row
+from graph_agent.evaluating.row_reader import read_row
+from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scores import RowScore, Scores
 
 HOSTILE = "\"><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>'&lt; \ud800 \0 \u202eback"

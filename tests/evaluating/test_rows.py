@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from graph_agent.evaluating.errors import BadDataset
-from graph_agent.evaluating.rows import ExpectedCall, chosen, read_row, read_rows
+from graph_agent.evaluating.row_reader import read_row, read_rows
+from graph_agent.evaluating.rows import ExpectedCall, chosen
 
 DATASETS = Path(__file__).parents[2] / "evals" / "datasets"
 

@@ -20,7 +20,8 @@ from tests.standin.server import dead_host
 from graph_agent.evaluating.errors import AgentUnreachable, BadRecords
 from graph_agent.evaluating.progress import Lines, Silent
 from graph_agent.evaluating.records import Record, RecordsFile, read_records
-from graph_agent.evaluating.rows import Row, read_row
+from graph_agent.evaluating.row_reader import read_row
+from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.runner import Agent, Limits, ask_all
 from graph_agent.evaluating.serving import serving
 

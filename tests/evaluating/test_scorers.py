@@ -6,7 +6,8 @@ import pytest
 from tests.evaluating.test_rows import json, row
 
 from graph_agent.evaluating.records import Record, Turn
-from graph_agent.evaluating.rows import Row, read_row
+from graph_agent.evaluating.row_reader import read_row
+from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scorers import scorers
 from graph_agent.evaluating.scorers.calls import worth
 

@@ -1,7 +1,6 @@
-"""What a command line chooses, checked before a model is loaded; and the command that makes the baseline of it."""
+"""Checks of what the command line chose, made before a model is loaded."""
 
-import argparse
-import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -16,10 +15,10 @@ INFO_SECONDS = 10.0
 
 
 def check_target(target: Target) -> None:
-    """See that model and graph may be what they say; an agent elsewhere is asked by `check_served`.
+    """Check the model and the graph of a target. For an agent elsewhere, `check_served` checks the graph.
 
     Raises:
-        EvalError: there is no such graph, or that is no model; the message names what there is.
+        EvalError: there is no such graph or model; the message names the ones there are.
         GraphNotLoaded: there is no list of graphs.
     """
     if not target.here:
@@ -27,17 +26,22 @@ def check_target(target: Target) -> None:
     provider, _, name = target.model.partition(":")
     if target.model not in (SCRIPTED, LOCAL) and not (provider and name):
         raise EvalError(
-            f"{target.model!r} is no model; give --model as {SCRIPTED}, {LOCAL}, or a name with its provider such as "
-            "databricks:my-llm"
+            f"there is no model {target.model!r}; give --model as {SCRIPTED}, {LOCAL}, or a name with its provider such"
+            " as databricks:my-llm"
         )
     if target.mutation is None:
-        _known(target.graph, [spec.name for spec in read_manifest(target.manifest)])
+        _check_graph(target.graph, [spec.name for spec in read_manifest(target.manifest)])
     else:
-        _known_mutation(target.mutation, target.project)
+        _check_mutation(target.mutation, target.project)
+    if target.model in (SCRIPTED, LOCAL) and find_spec("onnxruntime") is None:
+        raise EvalError(
+            f"the {target.model} model needs the local workspace; pip install 'graph-agent[local]', or choose another"
+            " with --model"
+        )
 
 
 def check_served(agent: Agent) -> None:
-    """See that an agent that is served has the graph to ask, where it tells its graphs.
+    """Check that an agent elsewhere has the graph, if it tells its graphs.
 
     Raises:
         EvalError: it has other graphs.
@@ -47,45 +51,34 @@ def check_served(agent: Agent) -> None:
         graphs = answer.json()["graphs"]
         names = [one if isinstance(one, str) else str(one["name"]) for one in graphs]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        # Other services do not tell; the rows will.
+        # Another kind of service. If the graph is missing there, the first row will show it.
         return
-    _known(agent.graph, names)
+    _check_graph(agent.graph, names)
 
 
-def _known(graph: str | None, names: list[str]) -> None:
+def _check_graph(graph: str | None, names: list[str]) -> None:
     if graph is not None and graph not in names:
-        raise EvalError(f"no graph named {graph!r}; give --graph as one of: {', '.join(names)}", param="graph")
+        raise EvalError(f"there is no graph {graph!r}; give --graph as one of: {', '.join(names)}", param="graph")
+
+
+def _check_mutation(mutation: str, project: Project) -> None:
+    if not project.mutants.is_file():
+        raise EvalError(f"this project has no broken graphs; list some in {project.mutants}", param="mutation")
+    names = [spec.name for spec in read_manifest(project.mutants)]
+    if mutation not in names:
+        raise EvalError(
+            f"there is no broken graph {mutation!r}; give --mutation as one of: {', '.join(names)}", param="mutation"
+        )
 
 
 def check_dataset(dataset: Path, folder: Path) -> None:
-    """See that there is such a file; `folder` is where those that have names are.
+    """Check that the file exists. `folder` holds the datasets that have names.
 
     Raises:
-        BadDataset: there is none; the message names those that there are.
+        BadDataset: it does not exist; the message names the datasets there are.
     """
     if not dataset.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.jsonl")))
-        raise BadDataset(f"there is no dataset {dataset}; give --dataset as one of: {known}; or as a file NAME.jsonl")
-
-
-def _known_mutation(mutation: str, project: Project) -> None:
-    if not project.mutants.is_file():
-        raise EvalError(f"this project has no broken graphs; list them in {project.mutants}", param="mutation")
-    names = [spec.name for spec in read_manifest(project.mutants)]
-    if mutation not in names:
-        raise EvalError(f"no broken graph named {mutation!r}; give --mutation as one of: {', '.join(names)}")
-
-
-FLAGS = ("dataset", "model", "graph", "url", "app", "declines_with", "judge", "config", "baseline", "out")
-"""Flags that say what a baseline is of and where it lies."""
-
-
-def baseline_command(options: argparse.Namespace, place: str | None) -> str:
-    """What makes a baseline of all rows of what these options judge, to be copied into a shell.
-
-    `place` is the address of an agent elsewhere without the user and password that `options.url` may hold.
-    """
-    given = {name: getattr(options, name) for name in FLAGS} | ({"url": place} if options.url else {})
-    values = {name: "|".join(one) if isinstance(one, list) else one for name, one in given.items() if one}
-    flags = [f"--{name.replace('_', '-')} {shlex.quote(str(one))}" for name, one in values.items()]
-    return " ".join(["graph-agent eval baseline", *flags])
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.jsonl"))) or "none yet"
+        raise BadDataset(
+            f"there is no dataset {dataset}; give --dataset one of the names in {folder} ({known}) or a file NAME.jsonl"
+        )

@@ -1,33 +1,38 @@
-"""What can be wrong with an evaluation before it judges anything; messages say what to change.
+"""Errors of an evaluation. Their messages say what to change.
 
 ConfigurationError
 └── EvalError
     ├── BadDataset         names file, line and field
-    ├── BadRecords         a records file that cannot be continued
-    ├── BadBaseline        the committed baseline cannot be read, or there is none
-    └── AgentUnreachable   the agent to be judged does not answer
+    ├── BadProjectFile     the project's own scorers or scripted model do not load
+    ├── BadRecords         a file of records or scores cannot be read
+    ├── BadBaseline        there is no baseline, or it cannot be read or written
+    └── AgentUnreachable   the agent does not answer
 """
 
 from graph_agent.errors import ConfigurationError
 
 
 class EvalError(ConfigurationError):
-    """An evaluation that cannot begin or go on."""
+    """An evaluation cannot begin or cannot go on."""
 
     code = "eval_error"
 
 
 class BadDataset(EvalError):
-    """A row that is not one; `param` is its field."""
+    """A dataset, or a row of it, is wrong; `param` names the field."""
+
+
+class BadProjectFile(EvalError):
+    """A Python file that the project brings for its evaluations does not load, or lacks what is expected of it."""
 
 
 class BadRecords(EvalError):
-    """A file of records that cannot be read."""
+    """A file of records or scores cannot be read."""
 
 
 class BadBaseline(EvalError):
-    """No baseline, or one that cannot be read."""
+    """There is no baseline, it cannot be read, or these answers cannot become one."""
 
 
 class AgentUnreachable(EvalError):
-    """Nothing to judge: the agent does not answer at all, or refuses the credentials."""
+    """The agent does not answer at all, or refuses the credentials."""

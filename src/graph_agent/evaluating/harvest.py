@@ -9,7 +9,8 @@ from typing import Any
 
 from graph_agent.evaluating.errors import BadDataset, EvalError
 from graph_agent.evaluating.project import Project
-from graph_agent.evaluating.rows import HALVES, Row, read_row, read_rows
+from graph_agent.evaluating.row_reader import read_row, read_rows
+from graph_agent.evaluating.rows import HALVES, Row
 from graph_agent.evaluating.tracking import tracking_uri
 from graph_agent.late import IMPORTING
 from graph_agent.redaction import redact_value
@@ -30,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--half", choices=HALVES, default="tuning", help="a conversation that was looked into is tuning"
     )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

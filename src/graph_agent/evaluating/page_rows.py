@@ -142,7 +142,7 @@ def _failure(record: Record | None) -> str:
 def _expected(row: Row | None) -> str:
     if row is None:
         return ""
-    given = {name: value for name, value in asdict(row.expectations).items() if value not in (None, ())}
+    given = {name: value for name, value in asdict(row.expectations).items() if value not in (None, (), {})}
     lines = []
     for name, value in given.items():
         if name in ("facts", "documents"):
@@ -150,7 +150,7 @@ def _expected(row: Row | None) -> str:
         elif name == "tool_calls":
             text = "; ".join(f"{call['name']} {_json(call['arguments'])}" for call in value) or "none"
         else:
-            text = _json(value) if isinstance(value, bool) else "; ".join(value)
+            text = "; ".join(value) if isinstance(value, tuple) else _json(value)
         lines.append(joined(element("code", name), " ", text))
     return _list(lines)
 

@@ -1,6 +1,7 @@
 """Rows and records -> scores: every figure of every row, the metrics over all, and over each tag's values."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -126,10 +127,26 @@ def _row(row: Row, record: Record, scorers: Mapping[str, Scorer]) -> RowScore:
     score.trace_ids = [turn.trace_id for turn in record.turns if turn.trace_id]
     for name, scorer in scorers.items():
         try:
-            score.values.update(scorer(row, record))
-        except Exception as error:
+            score.values.update(_checked(scorer(row, record), score.values))
+        except Exception as error:  # A scorer may be the project's own.
             score.errors[name] = type(error).__name__
     return score
+
+
+class BadFigure(ValueError):
+    """A scorer gave something that is not a figure, or a figure that another scorer gave already."""
+
+
+def _checked(figures: Any, known: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The figures of a scorer as numbers; a boolean counts as 1 or 0."""
+    found: dict[str, float | None] = {}
+    for name, value in figures.items():
+        if not isinstance(name, str) or name in known:
+            raise BadFigure
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise BadFigure
+        found[name] = None if value is None else float(value)
+    return found
 
 
 def _metric(name: str, value: float, count: int) -> dict[str, Any]:

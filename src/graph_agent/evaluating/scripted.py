@@ -1,26 +1,21 @@
 """A project's scripted model behind the local workspace's own routes, on a free port, over the project's documents."""
 
-import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph_agent.errors import AgentError
-from graph_agent.evaluating.errors import EvalError
+from graph_agent.evaluating.errors import BadProjectFile, EvalError
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
 from graph_agent.evaluating.project import Project
+from graph_agent.evaluating.project_files import imported
 from graph_agent.evaluating.serving import serving
-from graph_agent.faults import describe
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
     from graph_agent.local.chat_routes import ChatBackend
-
-MODULE = "graph_agent_eval_scripted"
 
 
 @contextmanager
@@ -58,31 +53,17 @@ def scripted_model(project: Project) -> "ChatBackend":
     """The `model` of the project's `evals/scripted.py`. Its `stream_chat` answers chat completions requests.
 
     Raises:
-        EvalError: there is no such file, it does not load, or it has no `model`.
+        EvalError: there is no such file.
+        BadProjectFile: it does not load, or has no such `model`.
     """
     path = project.script
     if path is None:
         raise EvalError(
-            "this project has no scripted model; write evals/scripted.py with a variable model, or choose a model"
+            "this project has no scripted model; write evals/scripted.py with a variable `model`, or choose a model"
             " with --model"
         )
-    package = [str(path.parent)] if path.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(MODULE, path, submodule_search_locations=package)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # A package finds its own modules by this name, and may import the project's graphs.
-    sys.modules[MODULE] = module
-    if (root := str(project.root.resolve())) not in sys.path:
-        sys.path.append(root)
-    try:
-        spec.loader.exec_module(module)
-    except AgentError:
-        raise
-    except Exception as error:
-        raise EvalError(f"{path} did not load: {describe(error, own=path.parent)}") from error
-    model: Any = getattr(module, "model", None)
+    model: Any = getattr(imported(path, root=project.root), "model", None)
     if not callable(getattr(model, "stream_chat", None)):
-        raise EvalError(f"{path} needs a variable `model` that has a method `stream_chat`")
+        raise BadProjectFile(f"{path} needs a variable `model`, an object with a method `stream_chat`")
     backend: ChatBackend = model
     return backend

@@ -1,0 +1,168 @@
+"""Reads a dataset: JSON lines to rows. Whatever is wrong is refused with file, line and field."""
+
+import json
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from graph_agent.evaluating.errors import BadDataset
+from graph_agent.evaluating.rows import HALVES, Expectations, ExpectedCall, Group, Row, digest_of
+
+EXPECTATIONS = frozenset(
+    {"facts", "documents", "tool_calls", "must_decline", "declines_with", "guidelines", "forbidden", "custom"}
+)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Every row of a JSONL file.
+
+    Raises:
+        BadDataset: there is no such file, or a line of it is no row; the message names line and field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BadDataset(f"{path} cannot be read ({type(error).__name__}); give --dataset a JSONL file") from None
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    asked: dict[str, str] = {}
+    # Not splitlines: a text may hold the line separators of Unicode.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        row = read_row(line, f"{path}:{number}")
+        if row.id in seen:
+            raise BadDataset(f"{path}:{number}: id {row.id!r} is that of line {seen[row.id]} too", param="id")
+        if (same := asked.get(row.asks)) is not None:
+            # A question in both halves would not be set aside in either, and MLflow's datasets hold each but once.
+            raise BadDataset(f"{path}:{number}: {row.id!r} asks what {same!r} asks too", param="inputs")
+        seen[row.id], asked[row.asks] = number, row.id
+        rows.append(row)
+    if not rows:
+        raise BadDataset(f"{path} holds no row")
+    return rows
+
+
+def read_row(line: str, where: str) -> Row:
+    """One line.
+
+    Raises:
+        BadDataset: it is no row; the message names the field.
+    """
+    try:
+        given = json.loads(line)
+    except ValueError as error:
+        raise BadDataset(f"{where}: no JSON ({getattr(error, 'msg', 'unreadable')})") from None
+    reader = _Reader(where)
+    row = reader.object(given, "", {"id", "inputs", "turns", "expectations", "tags"})
+    inputs = reader.object(row.get("inputs"), "inputs", {"input"})
+    expected = reader.object(
+        row.get("expectations", {}),
+        "expectations",
+        EXPECTATIONS,
+    )
+    return Row(
+        id=reader.text(row.get("id"), "id"),
+        input=tuple(reader.items(inputs.get("input"), "inputs.input")),
+        turns=tuple(reader.texts(row.get("turns", []), "turns")),
+        expectations=Expectations(
+            facts=reader.groups(expected, "facts"),
+            documents=reader.groups(expected, "documents"),
+            tool_calls=reader.calls(expected),
+            must_decline=reader.flag(expected, "must_decline"),
+            declines_with=tuple(reader.texts(expected.get("declines_with", []), "expectations.declines_with")),
+            guidelines=tuple(reader.texts(expected.get("guidelines", []), "expectations.guidelines")),
+            forbidden=tuple(reader.texts(expected.get("forbidden", []), "expectations.forbidden")),
+            custom=reader.free(expected.get("custom", {}), "expectations.custom"),
+        ),
+        tags=dict(reader.tags(row.get("tags", {}))),
+        digest=digest_of(given),
+    )
+
+
+class _Reader:
+    """Checks as it reads; `where` begins every message."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def free(self, value: Any, name: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self._wrong(name, "must be an object")
+        given: Mapping[str, Any] = value
+        return given
+
+    def object(self, value: Any, name: str, known: Set[str]) -> Mapping[str, Any]:
+        given = self.free(value, name or "the row")
+        if unknown := sorted(set(given) - known):
+            place = f"{name}.{unknown[0]}" if name else unknown[0]
+            raise self._wrong(place, f"is no field; known are {', '.join(sorted(known))}")
+        return given
+
+    def text(self, value: Any, name: str) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise self._wrong(name, "must be a text that is not empty")
+        return value
+
+    def texts(self, value: Any, name: str) -> Iterator[str]:
+        if not isinstance(value, list):
+            raise self._wrong(name, "must be a list of texts")
+        for place, one in enumerate(value):
+            yield self.text(one, f"{name}[{place}]")
+
+    def items(self, value: Any, name: str) -> Iterator[Mapping[str, Any]]:
+        if not isinstance(value, list) or not value:
+            raise self._wrong(name, "must be a list of Responses items, such as a user's message")
+        for place, one in enumerate(value):
+            if not isinstance(one, dict) or not ({"role", "content"} <= set(one) or isinstance(one.get("type"), str)):
+                raise self._wrong(f"{name}[{place}]", "must have role and content, or a type")
+            yield one
+
+    def groups(self, expected: Mapping[str, Any], field_name: str) -> tuple[Group, ...] | None:
+        if field_name not in expected:
+            return None
+        name, value = f"expectations.{field_name}", expected[field_name]
+        if not isinstance(value, list) or not value:
+            raise self._wrong(name, "must be a list that is not empty; leave it out to expect nothing")
+        return tuple(self._group(one, f"{name}[{place}]") for place, one in enumerate(value))
+
+    def _group(self, value: Any, name: str) -> Group:
+        group = tuple(self.texts([value] if isinstance(value, str) else value, name))
+        if not group:
+            raise self._wrong(name, "must name at least one alternative")
+        return group
+
+    def calls(self, expected: Mapping[str, Any]) -> tuple[ExpectedCall, ...] | None:
+        if "tool_calls" not in expected:
+            return None
+        name, value = "expectations.tool_calls", expected["tool_calls"]
+        if not isinstance(value, list):
+            raise self._wrong(name, "must be a list; an empty one expects no call")
+        calls = []
+        for place, one in enumerate(value):
+            call = self.object(one, f"{name}[{place}]", {"name", "arguments"})
+            arguments = call.get("arguments", {})
+            if not isinstance(arguments, dict):
+                raise self._wrong(f"{name}[{place}].arguments", "must be an object")
+            values = {key: tuple(one) if isinstance(one, list) else (one,) for key, one in arguments.items()}
+            if empty := [key for key, one in values.items() if not one]:
+                raise self._wrong(f"{name}[{place}].arguments.{empty[0]}", "must name at least one alternative")
+            calls.append(ExpectedCall(name=self.text(call.get("name"), f"{name}[{place}].name"), arguments=values))
+        return tuple(calls)
+
+    def flag(self, expected: Mapping[str, Any], field_name: str) -> bool | None:
+        value = expected.get(field_name)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong(f"expectations.{field_name}", "must be true or false")
+        return value
+
+    def tags(self, value: Any) -> Iterator[tuple[str, str]]:
+        if not isinstance(value, dict):
+            raise self._wrong("tags", "must be an object")
+        for key, one in value.items():
+            yield key, self.text(one, f"tags.{key}")
+        if value.get("half") not in (None, *HALVES):
+            raise self._wrong("tags.half", f"must be one of {', '.join(HALVES)}")
+
+    def _wrong(self, name: str, what: str) -> BadDataset:
+        return BadDataset(f"{self._where}: {name} {what}", param=name)
