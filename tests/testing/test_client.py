@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from graph_agent.serving.app import create_app
-from graph_agent.settings import Settings
+from graph_agent import Settings, create_app
 from graph_agent.testing import AgentClient, RequestRefused, StreamCut, SyncAgentClient
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +35,6 @@ class Telling:
             Route("/refuse", self._refuse, methods=["POST"]),
             Route("/cut", self._cut, methods=["POST"]),
             Route("/raise", self._raise, methods=["POST"]),
-            Route("/echo", self._echo, methods=["POST"]),
             Route("/state", self._state),
         ]
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
@@ -71,13 +69,6 @@ class Telling:
 
     async def _raise(self, request: Request) -> Response:
         raise ValueError("mine")
-
-    async def _echo(self, request: Request) -> Response:
-        async def pieces() -> AsyncIterator[bytes]:
-            async for piece in request.stream():
-                yield piece
-
-        return StreamingResponse(pieces())
 
     async def _state(self, request: Request) -> Response:
         return PlainTextResponse(request.state.found)
@@ -120,7 +111,14 @@ async def test_request_and_response_stream_at_the_same_time() -> None:
         await answered.wait()
         yield b"two"
 
-    async with AgentClient(Telling().app) as client, client.http.stream("POST", "/echo", content=asking()) as response:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (piece := await receive())["more_body"]:
+            await send({"type": "http.response.body", "body": piece["body"], "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async with AgentClient(echo) as client, client.http.stream("POST", "/", content=asking()) as response:
         async for piece in response.aiter_raw():
             heard.append(piece)
             answered.set()

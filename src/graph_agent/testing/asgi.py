@@ -108,6 +108,7 @@ class _Exchange(httpx.AsyncByteStream):
         self._request = request
         self._pieces = aiter(request.stream)  # type: ignore[arg-type]
         self._sent = False
+        self._receiving = asyncio.Lock()
         self._out: asyncio.Queue[Message] = asyncio.Queue(WAITING_MOST)
         self._over = asyncio.Event()
         self._task: asyncio.Task[None]
@@ -153,12 +154,14 @@ class _Exchange(httpx.AsyncByteStream):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _receive(self) -> Message:
-        if not self._sent and not self._over.is_set():
-            try:
-                return {"type": "http.request", "body": await anext(self._pieces), "more_body": True}
-            except StopAsyncIteration:
-                self._sent = True
-                return {"type": "http.request", "body": b"", "more_body": False}
+        # Starlette may wait for the body and for the client's leaving at the same time.
+        async with self._receiving:
+            if not self._sent and not self._over.is_set():
+                try:
+                    return {"type": "http.request", "body": await anext(self._pieces), "more_body": True}
+                except StopAsyncIteration:
+                    self._sent = True
+                    return {"type": "http.request", "body": b"", "more_body": False}
         await self._over.wait()
         return {"type": "http.disconnect"}
 
