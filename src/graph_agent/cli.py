@@ -44,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="graph-agent", description="Serve LangGraph graphs as Responses agents.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    init = commands.add_parser("init", help="write a small project of your own: a graph, its test, how it is deployed")
+    init.add_argument("folder", nargs="?", type=Path, default=Path("."), metavar="FOLDER", help="default: this one")
+    init.set_defaults(run=_init)
+
     serve = commands.add_parser("serve", help="serve the graphs of langgraph.json; starts no workspace")
     _service_options(serve)
     serve.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port")
@@ -147,6 +151,14 @@ def _settings(options: argparse.Namespace, **overrides: str) -> Settings:
 
 # Each command imports what it needs when it runs: `serve` binds its port before anything heavy is loaded, and
 # works without the packages of the local workspace.
+
+
+def _init(options: argparse.Namespace) -> int:
+    from graph_agent.commands.init import init
+
+    for line in init(options.folder):
+        print(line)
+    return 0
 
 
 def _serve(options: argparse.Namespace) -> int:

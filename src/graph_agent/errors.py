@@ -29,7 +29,8 @@
     │   ├── BadSetting
     │   ├── BadBundle
     │   ├── GraphNotLoaded
-    │   └── CannotDraw
+    │   ├── CannotDraw
+    │   └── ProjectNotWritten        `graph-agent init` wrote nothing
     ├── DeployError                  `graph-agent deploy`
     │   ├── DeployRefused            nothing was changed
     │   └── DeployFailed             the message says how the app was left
@@ -289,6 +290,12 @@ class CannotDraw(ConfigurationError):
     """`graph-agent graph` cannot draw in that form, or not into that file."""
 
     code = "cannot_draw"
+
+
+class ProjectNotWritten(ConfigurationError):
+    """`graph-agent init` cannot write into that folder, and wrote nothing."""
+
+    code = "project_not_written"
 
 
 class DeployError(AgentError):

@@ -12,6 +12,8 @@ from graph_agent.deploying.bundle import FILE, read_bundle
 from graph_agent.deploying.dry_run import has_account, run_here
 from graph_agent.deploying.here import Here, look
 from graph_agent.deploying.index_needs import index_needs
+from graph_agent.deploying.own_package import Find
+from graph_agent.deploying.own_wheel import Installed
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform
@@ -67,11 +69,13 @@ def deploy(
     force: bool = False,
     waits: Waits | None = None,
     rehearse: Rehearse = rehearse,
+    find: Find = Installed.here,
 ) -> int:
     """Deploy the bundle in `folder`; the exit status, 1 when it failed after something was changed.
 
     `app` is another name for the app, `dry_run` stops after the plan, `force` deploys although nothing changed and
-    clears the folder of files that no deployment put there, of which copies are kept.
+    clears the folder of files that no deployment put there, of which copies are kept. `find` looks up how this package
+    is installed.
 
     Raises:
         DeployRefused: something must be mended first; nothing was changed.
@@ -79,7 +83,7 @@ def deploy(
     """
     order = _Order(folder, environ, target, app, dry_run, force, waits or Waits(), rehearse, say)
     problems = Problems()
-    here = look(folder, target=target, app=app, environ=environ, problems=problems, say=say)
+    here = look(folder, target=target, app=app, environ=environ, problems=problems, say=say, find=find)
     if not dry_run:
         problems.refuse()
     try:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from graph_agent.deploying.app_file import AppFile, named_file, read_app_file
 from graph_agent.deploying.bundle import FILE, Bundle, read_bundle
+from graph_agent.deploying.own_package import Find, missing_package, with_package
+from graph_agent.deploying.own_wheel import Installed
 from graph_agent.deploying.problems import Problems
 from graph_agent.deploying.sources import Sources, read_sources
 from graph_agent.deploying.waiting import Say
@@ -31,9 +33,17 @@ class Here:
 
 
 def look(
-    folder: Path, *, target: str | None, app: str | None, environ: Mapping[str, str], problems: Problems, say: Say
+    folder: Path,
+    *,
+    target: str | None,
+    app: str | None,
+    environ: Mapping[str, str],
+    problems: Problems,
+    say: Say,
+    find: Find = Installed.here,
 ) -> Here:
-    """Read and check all of it. What is wrong and does not end the look is noted in `problems`.
+    """Read and check all of it. What is wrong and does not end the look is noted in `problems`. `find` looks up how
+    this package is installed.
 
     Raises:
         BadBundle: `databricks.yml` cannot be read at all.
@@ -48,8 +58,11 @@ def look(
         specs = read_manifest(source / LANGGRAPH_JSON)
     with problems.noting():
         sources = read_sources(folder, bundle)
+    with problems.noting():
+        sources = with_package(sources, bundle.source, find=find, say=say)
     absent = [*_needed(folder, bundle, sources), *_graphs(folder, specs, sources)] if sources.files else []
-    for problem in [*sources.problems, *absent]:
+    lacking = missing_package(sources.files, bundle.source, app_file.command)
+    for problem in [*sources.problems, *absent, *lacking]:
         problems.note(problem)
     if sources.uncommitted:
         say(f"warning: not committed: {_some(sources.uncommitted)}; new files are not uploaded")

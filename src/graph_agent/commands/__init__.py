@@ -1,0 +1,1 @@
+"""The commands of `graph-agent`, one module each."""

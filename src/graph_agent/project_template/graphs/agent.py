@@ -1,0 +1,62 @@
+"""The agent: it looks questions up in the documents, looks orders up with a tool, and cites what it read.
+
+    planner ──► retriever ──► planner ──► end
+       └──────► tools ──────────┘
+
+It answers nothing from memory: every turn begins with a search, and where nothing answers the question it says so.
+"""
+
+from langchain_core.tools import tool
+from langgraph.graph import END, START, StateGraph
+
+from graph_agent import AgentState, DocumentSearch, chat_model, make_planner, make_retriever, make_tools
+from graph_agent.nodes.planner import requested_nodes
+
+PROMPT = """Answer in one or two short sentences, only from what search_docs and the tools have found in this \
+conversation, and cite the passage you used by its number, such as [1]. Use order_status when a question names an \
+order. If something is not in there, say that you did not find it: never guess, and never say what is usual."""
+
+NOTHING_FOUND = "I did not find this in the documents. Ask me about returns, delivery, or an order such as A1001."
+
+TOOL_FAILED = "I could not look this up because of a technical fault. Please try again later."
+
+# An example. Replace it with a call of your own system.
+ORDERS = {"A1001": "sent on 3 May", "A1002": "being packed"}
+
+
+@tool
+async def order_status(order: str) -> str:
+    """Where an order is, by its number, such as A1001."""
+    # If this raises, the agent answers TOOL_FAILED. It then never claims that there is no such order.
+    return ORDERS.get(order.strip().upper(), f"There is no order {order}.")
+
+
+# Without `index` it searches the index that GRAPH_AGENT_INDEX names; `graph-agent dev` fills that one from docs/.
+documents = DocumentSearch(name="search_docs", description="Search the documents.", example="topic")
+# Without a name it asks the model that GRAPH_AGENT_MODEL names; in `graph-agent dev` that is the local model.
+model = chat_model(temperature=0)
+tools = [order_status]
+
+builder = StateGraph(AgentState)
+builder.add_node(
+    "planner",
+    make_planner(
+        model=model,
+        tools=[documents.schema, *tools],
+        prompt=PROMPT,
+        # The documents are searched in every turn, whether the model asks for it or not.
+        look_first=documents.name,
+        nothing_found=NOTHING_FOUND,
+        tool_failed=TOOL_FAILED,
+        check=model,
+    ),
+)
+builder.add_node("retriever", make_retriever(documents))
+builder.add_node("tools", make_tools(tools, skip=[documents.name]))
+builder.add_edge(START, "planner")
+builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.name), ["retriever", "tools", END])
+builder.add_edge("retriever", "planner")
+builder.add_edge("tools", "planner")
+
+# No checkpointer here: LangGraph Studio and the service each attach their own.
+graph = builder.compile()

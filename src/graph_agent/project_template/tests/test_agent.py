@@ -1,0 +1,48 @@
+"""The agent, asked over HTTP as any client asks it. A script plays the model, so no model is needed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graph_agent.serving.app import create_app
+from graph_agent.settings import Settings
+from graph_agent.testing import Call, FakeWorkspace, SyncAgentClient
+
+PROJECT = Path(__file__).parents[1]
+INDEX = "main.docs.project"
+
+
+@contextmanager
+def served(monkeypatch: pytest.MonkeyPatch, *replies: Any) -> Iterator[SyncAgentClient]:
+    """A client of the agent, whose model gives these replies in order."""
+    documents = [path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("docs/*.md"))]
+    settings = Settings(config=PROJECT / "langgraph.json", index=INDEX, tracing="off")
+    with FakeWorkspace(*replies, indexes={INDEX: documents}) as workspace:
+        for name, value in workspace.environment().items():
+            monkeypatch.setenv(name, value)
+        with SyncAgentClient(create_app(settings)) as client:
+            yield client
+
+
+def test_it_answers_from_the_documents_and_looks_orders_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Call("search_docs", {"query": "how long may I take to return a purchase"})
+    # The model searches, finds that the passages answer the question, and answers.
+    returns = [search, "yes", "Within 30 days of delivery. [1]"]
+    order = [Call("order_status", {"order": "A1001"}), "Order A1001 was sent on 3 May."]
+    with served(monkeypatch, *returns, *order) as client:
+        answer = client.ask("How long may I take to return a purchase?")
+        assert text_of(answer) == "Within 30 days of delivery. [1]"
+        assert [source["cited"] for source in answer["custom_outputs"]["sources"]].count(True) == 1
+
+        answer = client.ask("Where is order A1001?")
+        assert "sent on 3 May" in [item.get("output") for item in answer["output"]]
+        assert text_of(answer) == "Order A1001 was sent on 3 May."
+
+
+def text_of(response: dict[str, Any]) -> str:
+    """The text of the response's last message."""
+    [*_, message] = [item for item in response["output"] if item["type"] == "message"]
+    return "".join(part["text"] for part in message["content"])
