@@ -16,6 +16,9 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "src" / "graph_agent"
 DRAWING = PROJECT / "docs" / "architecture.md"
 
+TEMPLATE = PACKAGE / "project_template"
+"""What `graph-agent init` writes: files of another project, which the package does not import."""
+
 Arrows = Mapping[str, Set[str]]
 
 
@@ -23,6 +26,8 @@ def modules() -> dict[str, ast.Module]:
     """Every module of the package by its dotted name."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
+        if TEMPLATE in file.parents:
+            continue
         parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))

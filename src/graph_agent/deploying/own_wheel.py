@@ -15,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
-import graph_agent
 from graph_agent.errors import DeployRefused
 
 PROJECT = "graph-agent"
@@ -65,7 +64,7 @@ class Installed:
         licenses = [f"licenses/{name}" for name in found.metadata.get_all("License-File") or ()]
         texts = {name: found.read_text(name) for name in ("METADATA", "entry_points.txt", *licenses)}
         return cls(
-            folder=Path(graph_agent.__file__).parent,
+            folder=Path(__file__).parents[1],
             version=found.version,
             from_index=_is_from_index(found.read_text("direct_url.json")),
             described={name: text for name, text in texts.items() if text},
