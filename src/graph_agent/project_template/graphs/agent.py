@@ -9,8 +9,15 @@ It answers nothing from memory: every turn begins with a search, and where nothi
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 
-from graph_agent import AgentState, DocumentSearch, chat_model, make_planner, make_retriever, make_tools
-from graph_agent.nodes.planner import requested_nodes
+from graph_agent import (
+    AgentState,
+    DocumentSearch,
+    chat_model,
+    make_planner,
+    make_retriever,
+    make_tools,
+    requested_nodes,
+)
 
 PROMPT = """Answer in one or two short sentences, only from what search_docs and the tools have found in this \
 conversation, and cite the passage you used by its number, such as [1]. Use order_status when a question names an \

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from graph_agent.serving.app import create_app
-from graph_agent.settings import Settings
+from graph_agent import Settings, create_app
 from graph_agent.testing import Call, FakeWorkspace, SyncAgentClient
 
 PROJECT = Path(__file__).parents[1]
