@@ -26,6 +26,7 @@ from graph_agent.faults import describe, shown_in_dev
 from graph_agent.manifest import GraphSpec, known_graph, read_manifest
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.servable import servable
+from graph_agent.siblings import GRAPHS, own_siblings
 from graph_agent.threads import in_own_thread
 
 logger = logging.getLogger(__name__)
@@ -235,8 +236,7 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     more = [str(one) for one in spec.folders if str(one) not in sys.path and one != spec.path.parent]
     # First, also where another graph's folder went before it: both may have a module of one name.
     sys.path[:] = [folder, *(one for one in sys.path if one != folder), *more]
-    _forget_siblings(spec.path.parent, graph_folders)
-    name = f"graph_agent_graphs.{spec.path.stem}_{next(_versions)}"
+    name = f"{GRAPHS}{spec.path.stem}_{next(_versions)}"
     found = importlib.util.spec_from_file_location(name, spec.path)
     if not spec.path.exists():
         raise GraphNotLoaded(f"graph {spec.name!r}: {spec.path} does not exist", param=spec.name)
@@ -246,8 +246,9 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     # Registered first: dataclasses and type hints look their module up while it is executed.
     sys.modules[name] = module
     try:
-        # Compiled from source each time: the bytecode cache goes by whole seconds, and edits come faster.
-        exec(compile(spec.path.read_text(encoding="utf-8"), str(spec.path), "exec"), module.__dict__)
+        with own_siblings(spec.path.parent, graph_folders):
+            # Compiled from source each time: the bytecode cache goes by whole seconds, and edits come faster.
+            exec(compile(spec.path.read_text(encoding="utf-8"), str(spec.path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise GraphNotLoaded(f"graph {spec.name!r} did not load: {_why(spec, error)}", param=spec.name) from error
@@ -261,19 +262,6 @@ def _why(spec: GraphSpec, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"no module named {error.name!r}; add it to the requirements"
     return describe(error, own=spec.path.parent)
-
-
-def _forget_siblings(folder: Path, graph_folders: Set[Path]) -> None:
-    """Modules the graph imports from its own folder are executed afresh with it, and not taken from another's."""
-    names = {path.stem for path in folder.glob("*.py")}
-    # Copied whole: threads that import change it, and making a list of it may let them.
-    for name, module in sys.modules.copy().items():
-        file = getattr(module, "__file__", None)
-        if not file or name.startswith("graph_agent_graphs."):
-            continue
-        home = Path(file).parent
-        if home == folder or (name in names and home in graph_folders):
-            del sys.modules[name]
 
 
 def _written(file: Path) -> int | None:

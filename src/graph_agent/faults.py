@@ -11,7 +11,7 @@ from graph_agent.errors import AgentError
 from graph_agent.redaction import redact
 
 TRACEBACK = "fault"
-"""Attribute of a log record: the exception whose whole traceback the terminal of `graph-agent dev` shows."""
+"""Attribute of a log record: the `Fault` whose whole traceback the terminal of `graph-agent dev` shows."""
 
 MOST_CHARACTERS = 20_000
 """Of one traceback that is shown; an exception may quote a whole document."""
@@ -20,6 +20,22 @@ MOST_FRAMES = 100
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 """What a terminal would obey, or take for the end of a line."""
+
+
+class Fault:
+    """An exception inside a log record.
+
+    It says nothing of the exception when it is printed: the formatters of a host app may print every attribute of a
+    record, and the exception's message may hold anything.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"<{type(self.error).__name__}>"
 
 
 def describe(error: BaseException, *, own: Path | None = None) -> str:
@@ -62,19 +78,19 @@ def _place(error: BaseException, own: Path | None) -> str:
 def _is_theirs(file: str, own: Path | None) -> bool:
     if own is not None:
         return Path(file).is_relative_to(own)
-    return not file.startswith(("<", *_installed()))
+    return not file.startswith(("<", *installed_folders()))
 
 
 @cache
-def _installed() -> tuple[str, ...]:
+def installed_folders() -> tuple[str, ...]:
     """Where the code is that no author of a graph wrote: Python's, libraries', ours."""
     paths = sysconfig.get_paths()
     return (str(Path(__file__).parent), *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
-def shown_in_dev(error: BaseException) -> dict[str, BaseException]:
+def shown_in_dev(error: BaseException) -> dict[str, Fault]:
     """`extra` of a log call about `error`. Our own errors say all there is to say in their messages."""
-    return {} if isinstance(error, AgentError) else {TRACEBACK: error}
+    return {} if isinstance(error, AgentError) else {TRACEBACK: Fault(error)}
 
 
 def of_arguments(error: BaseException) -> bool:

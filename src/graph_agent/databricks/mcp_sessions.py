@@ -177,8 +177,11 @@ class Sessions:
         self._http: httpx.AsyncClient | None = None
         self._lock = asyncio.Lock()
         self._keeper = asyncio.create_task(self._keep(), context=Context())
-        # It tells the ids of sessions, which are half of what it takes to use one.
-        logging.getLogger("mcp.client.streamable_http").setLevel(logging.WARNING)
+        # It logs the ids of sessions, which are half of what it takes to use one. Set for the whole process, as loggers
+        # are, unless the process has chosen a level itself.
+        library = logging.getLogger("mcp.client.streamable_http")
+        if library.level == logging.NOTSET:
+            library.setLevel(logging.WARNING)
 
     async def get(self, key: tuple[str, str], url: str, headers: Headers) -> Session:
         """The open session of that key, or a new one."""

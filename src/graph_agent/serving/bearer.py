@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graph_agent.errors import Unauthenticated
 from graph_agent.serving.endpoints import error_response
 from graph_agent.serving.identity import holds
+from graph_agent.serving.mounting import path_of
 from graph_agent.settings import Settings
 
 OPEN = frozenset({"/health"})
@@ -24,7 +25,7 @@ class BearerGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
-        if scope["type"] == "http" and scope["path"] not in OPEN and self._bearer_token is not None:
+        if scope["type"] == "http" and path_of(scope) not in OPEN and self._bearer_token is not None:
             given = set(Headers(scope=scope).getlist("authorization"))
             if len(given) != 1 or not holds(given.pop(), self._bearer_token):
                 app = error_response(Unauthenticated(REFUSED))

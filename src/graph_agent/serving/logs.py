@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from graph_agent.faults import TRACEBACK, describe, shown_in_dev, whole_traceback
+from graph_agent.faults import TRACEBACK, Fault, describe, shown_in_dev, whole_traceback
 from graph_agent.printable import one_line, printable
 from graph_agent.redaction import redact, redact_value
 from graph_agent.runs.log_facts import facts
@@ -52,8 +52,8 @@ class DevFormatter(DiscreetFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record."""
         line = super().format(record)
-        error = getattr(record, TRACEBACK, None)
-        if not isinstance(error, BaseException) or _SHOWN in vars(error):
+        fault = getattr(record, TRACEBACK, None)
+        if not isinstance(fault, Fault) or _SHOWN in vars(error := fault.error):
             return line
         vars(error)[_SHOWN] = True
         return f"{line}\n{printable(whole_traceback(error))}"

@@ -5,6 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graph_agent.errors import ForeignPage
 from graph_agent.pages import OwnNames
 from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.mounting import path_of, prefix_of
 from graph_agent.settings import Settings
 
 OPEN = frozenset({"/health"})
@@ -24,7 +25,7 @@ class PageGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
-        if scope["type"] == "http" and scope["path"] not in OPEN and not scope.get("root_path"):
+        if scope["type"] == "http" and path_of(scope) not in OPEN and not prefix_of(scope):
             refusal = self._own.refusal(scope["headers"])
             if refusal is not None:
                 app = error_response(ForeignPage(refusal))

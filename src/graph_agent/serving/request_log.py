@@ -12,6 +12,7 @@ from graph_agent.redaction import hiding, redact
 from graph_agent.runs.log_facts import Facts, note, noting
 from graph_agent.serving.cookies import secret_cookies
 from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.mounting import path_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _log(scope: Scope, facts: Facts, seconds: float) -> None:
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
     }
-    level = logging.DEBUG if path in PROBES else logging.INFO
+    level = logging.DEBUG if path_of(scope) in PROBES else logging.INFO
     words = "%s %s %d in %d ms"
     logger.log(level, words, method, path, status, round(seconds * 1000), extra={"fields": fields})
 

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.errors import RouteNotFound
 from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.mounting import path_of, prefix_of
 
 NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'
 NOT_STORED = "responses are not stored; take the answer of POST {run}, and resend the history in `input`"
@@ -29,7 +30,7 @@ INSTEAD: Mapping[str, str] = {
     "messages": _CHAT,
     "conversations": "conversations are not stored; resend the history in `input` to {run}, and name the conversation "
     "in `context.conversation_id`",
-    "models": "`model` is the name of a graph; GET /agent/info lists them",
+    "models": "`model` is the name of a graph; GET {info} lists them",
     "files": _NO_FILES,
     "uploads": _NO_FILES,
     "vector_stores": _NO_FILES,
@@ -47,23 +48,18 @@ INSTEAD: Mapping[str, str] = {
 
 def instead(request: HTTPConnection) -> str | None:
     """What to do in place of what the request asks for; `None` where the address is of no API known here."""
-    first, *rest = [word for word in _path(request.scope).split("/") if word] or [""]
-    run = "/responses"
+    first, *rest = [word for word in path_of(request.scope).split("/") if word] or [""]
+    prefix = prefix_of(request.scope)
+    run = f"{prefix}/responses"
     if first in ("v1", "api"):
-        run = f"/{first}/responses"
+        run = f"{prefix}/{first}/responses"
         first, *rest = rest or [""]
     if request.headers.get("upgrade", "").lower() == "websocket" or request.scope["type"] == "websocket":
         return NO_WEBSOCKET.format(run=run)
     words = INSTEAD.get(first)
     if first == "responses" and rest:
         words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), NOT_STORED)
-    return words and words.format(run=run)
-
-
-def _path(scope: Scope) -> str:
-    """Without the part under which the app is mounted."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    return words and words.format(run=run, info=f"{prefix}/agent/info")
 
 
 class NoWebSockets:

@@ -1,0 +1,47 @@
+"""Modules beside a graph's file: each graph gets its own, and a host app keeps those that it has imported."""
+
+import sys
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from weakref import WeakSet
+
+from graph_agent.faults import installed_folders
+
+GRAPHS = "graph_agent_graphs."
+"""What the names begin with under which graph files themselves are loaded."""
+
+
+@contextmanager
+def own_siblings(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
+    """Within it, what a graph imports from its own folder is executed afresh, and not taken from another graph's.
+
+    Modules that the process had before it loaded its first graph are a host app's. Those in the graph's folder are
+    shared with the graph, as Python has one module of a file. Those elsewhere that have a name of the graph's folder
+    are set aside, and are back at the end.
+    """
+    names = {path.stem for path in folder.glob("*.py")}
+    host, aside = _host_modules(), {}
+    # Copied whole: threads that import change it, and making a list of it may let them.
+    for name, module in sys.modules.copy().items():
+        file = getattr(module, "__file__", None)
+        if not file or name.startswith(GRAPHS):
+            continue
+        home = Path(file).parent
+        if isinstance(module, ModuleType) and module in host:
+            if name in names and home != folder and not file.startswith(installed_folders()):
+                aside[name] = sys.modules.pop(name)
+        elif home == folder or (name in names and home in graph_folders):
+            del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.update(aside)
+
+
+@cache
+def _host_modules() -> "WeakSet[ModuleType]":
+    # At the first call, when no graph is loaded yet: later ones cannot be told from those that graphs import late.
+    return WeakSet(one for one in sys.modules.copy().values() if isinstance(one, ModuleType))
