@@ -22,7 +22,7 @@ from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
 from graph_agent.serving.identity import Identity, doubts, on_apps
-from graph_agent.serving.logs import log_uncaught
+from graph_agent.serving.mounting import WholePath, prefix_of
 from graph_agent.serving.page_gate import PageGate
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.unserved import NoWebSockets, instead
@@ -56,6 +56,7 @@ def create_app(
     `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
     """
     environ = os.environ if environ is None else environ
+    # For the whole process: one app must not tell another's secret, or its host's.
     HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.ready_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
@@ -73,8 +74,6 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(log_uncaught)
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
         # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
@@ -101,7 +100,7 @@ def create_app(
 
 def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middleware]:
     """The outermost first."""
-    first = [Middleware(NoWebSockets), Middleware(RequestLog)]
+    first = [Middleware(WholePath), Middleware(NoWebSockets), Middleware(RequestLog)]
     if on_apps(environ):
         # Its proxy signs callers in, and the `Authorization` header is the proxy's.
         return first
@@ -187,5 +186,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
         response = error_response(MethodNotAllowed(f"{request.method} is not served at this address; use {allowed}"))
         response.headers.update(error.headers or {})
         return response
-    addresses = ", ".join([*ADDRESSES, "/health", "/ready", "/agent/info"])
+    prefix = prefix_of(request.scope)
+    addresses = ", ".join(f"{prefix}{address}" for address in [*ADDRESSES, "/health", "/ready", "/agent/info"])
     return error_response(RouteNotFound(f"no such address; served are {addresses}"))

@@ -19,7 +19,7 @@ from graph_agent.errors import AgentError, BadSetting
 from graph_agent.faults import describe
 from graph_agent.serving.app import create_app
 from graph_agent.serving.connection import Connection, raise_descriptors
-from graph_agent.serving.logs import configure_logging
+from graph_agent.serving.logs import configure_logging, log_uncaught
 from graph_agent.settings import Settings
 from graph_agent.threads import GraphLoop
 
@@ -51,6 +51,7 @@ class Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. The loop is left as it is: closing it would wait for synchronous nodes."""
         self.loop = GraphLoop()
+        self.loop.set_exception_handler(log_uncaught)
         self.loop.set_default_executor(self._app.state.nodes)
         limits = self._app.state.connection_limits
         self.config.http_protocol_class = partial(Connection, limits=limits)  # type: ignore[assignment]
