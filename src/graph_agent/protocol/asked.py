@@ -5,6 +5,7 @@ none; so the same id may come again for another call. Told ids are ours where th
 told, and a call and its result must still belong together.
 """
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,16 @@ class Asked:
         return (self.provider_id, self.name, self.args) == ((call["id"] or ""), call["name"], call["args"])
 
 
+def arguments_text(arguments: Any) -> str:
+    """A call's arguments as JSON, as its item says them but for secrets."""
+    return json.dumps(arguments, ensure_ascii=False, skipkeys=True, default=str)
+
+
+def arguments_of(arguments: Any) -> str:
+    """A call's arguments as its item says them."""
+    return redact(arguments_text(arguments))
+
+
 class AskedCalls:
     """The calls of one run. `known` are messages the caller sent."""
 
@@ -50,6 +61,11 @@ class AskedCalls:
             Asked(call["id"] or "", call["id"] or "", call["name"], call["args"], (), message_id)
             for message_id, call in sent
         ]
+
+    def restore(self, asked: Iterable[Asked], taken: Iterable[str]) -> None:
+        """Calls that an earlier attempt of this run told, and every id that it used."""
+        self._asked += asked
+        self._taken.update(taken)
 
     def news(
         self, message: AIMessage, ns: Namespace, *, answered: Collection[str], waiting: Collection[Asked]

@@ -5,7 +5,6 @@ clients a call that the graph ran is one item, which opens when its tool starts 
 a call that the graph ends on, and that the client is to answer.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,13 +14,13 @@ from langgraph.types import Command
 
 from graph_agent.contract import NOT_RUN
 from graph_agent.protocol import events
-from graph_agent.protocol.asked import Asked, AskedCalls, Namespace
+from graph_agent.protocol.asked import Asked, AskedCalls, Namespace, arguments_of
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.left import messages_in
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.results import public_text
-from graph_agent.redaction import redact
+from graph_agent.protocol.standing import Standing
 
 NEVER_RETURNED = "the run ended before this tool returned"
 NO_RESULT = "the tool returned no result"
@@ -63,6 +62,15 @@ class Calls:
         self._asked = AskedCalls(known)
         self._inputs_of = inputs_of
         self._waiting: list[_Call] = []
+
+    def restore(self, standing: Standing, taken: Iterable[str]) -> None:
+        """What an earlier attempt told: calls whose result does not stand wait for it. `taken` are all ids it used."""
+        answered, asked = standing.answered(), list(standing.asked())
+        self._asked.restore([one for _, one in asked], taken)
+        for item, one in asked:
+            # An `mcp_call` that stands holds its result, and a `function_call` beside those is the client's to answer.
+            if item.kind == self._prefix == "function_call" and one.call_id not in answered:
+                self._waiting.append(_Call(one, item.index, item.item["id"]))
 
     # -- while the graph runs -----------------------------------------------------------------------------------
 
@@ -146,7 +154,7 @@ class Calls:
     def _write_function_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
         call.index, call.item_id = index, item_id
-        arguments = _arguments(asked)
+        arguments = arguments_of(asked.args)
         opened = events.function_call_item(item_id, asked.call_id, asked.told_name, "", "in_progress")
         yield events.item_added(index, opened)
         yield events.arguments_delta("function_call", item_id, index, arguments)
@@ -157,7 +165,7 @@ class Calls:
     def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
         call.index, call.item_id = index, item_id
-        arguments = _arguments(asked)
+        arguments = arguments_of(asked.args)
         opened = events.mcp_call_item(item_id, asked.told_name, "", "in_progress", server=self._server)
         yield events.item_added(index, opened)
         yield events.mcp_call_progress(item_id, index, "in_progress")
@@ -177,7 +185,7 @@ class Calls:
         item = events.mcp_call_item(
             call.item_id,
             call.asked.told_name,
-            _arguments(call.asked),
+            arguments_of(call.asked.args),
             state,
             server=self._server,
             output=None if failed else text,
@@ -185,15 +193,6 @@ class Calls:
         )
         yield events.mcp_call_progress(call.item_id, call.index, state)
         yield self._output.close(call.index, item)
-
-
-def arguments_text(arguments: Mapping[str, Any]) -> str:
-    """A call's arguments as JSON, as its item says them but for secrets."""
-    return json.dumps(arguments, ensure_ascii=False, skipkeys=True, default=str)
-
-
-def _arguments(asked: Asked) -> str:
-    return redact(arguments_text(asked.args))
 
 
 def _answered_by(messages: Iterable[BaseMessage]) -> set[str]:

@@ -17,6 +17,9 @@ Item = dict[str, Any]
 Phase = Literal["commentary", "final_answer"]
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
+ITEMS_DISCARDED = "graph_agent:items_discarded"
+"""Event types of extensions begin with their maker's name, as the Open Responses specification has it."""
+
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -302,6 +305,14 @@ def reasoning_part_done(item_id: str, index: int, text: str) -> Event:
         "summary_index": 0,
         "part": _summary(text),
     }
+
+
+def items_discarded(indexes: Sequence[int], item_ids: Sequence[str]) -> Event:
+    """An extension of the API: a run went on after its process died, and these items do not count.
+
+    What they said follows again in new items. They are closed, and are not in the output of the terminal event.
+    """
+    return {"type": ITEMS_DISCARDED, "output_indexes": list(indexes), "item_ids": list(item_ids)}
 
 
 def stream_error(fields: Mapping[str, Any]) -> Event:

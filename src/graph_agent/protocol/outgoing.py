@@ -12,7 +12,8 @@ What is public:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
@@ -25,9 +26,11 @@ from graph_agent.protocol.endings import SENTENCES, Ending, ending_of
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.interrupts import INTERRUPT, Interrupted, Interrupts
 from graph_agent.protocol.left import Left, behind_copy, messages_in, updates_in
+from graph_agent.protocol.logged import RESUMED, Logged
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.returned import Returned
 from graph_agent.protocol.speech import Speech
+from graph_agent.protocol.standing import Standing
 from graph_agent.redaction import redact_value
 
 SPEAKER = "graph_agent_speaker"
@@ -69,6 +72,8 @@ class Translator:
         self._returned = Returned(self._known)
         self._state: Any = None
         self._last_request: AIMessage | None = None
+        self._logged = Logged()
+        self._standing = Standing(self._logged, ())
         self._interrupts = Interrupts()
         self._output = Output()
         self._speech = Speech(self._output, plain=plain)
@@ -78,6 +83,49 @@ class Translator:
         self.ended = False
         self.status: Status = "in_progress"
         """As the terminal event says it."""
+
+    @classmethod
+    def restored(
+        cls,
+        log: Iterable[Event],
+        *,
+        state: Any = None,
+        below: Iterable[BaseMessage] = (),
+        head: ResponseHead,
+        known: Iterable[BaseMessage] = (),
+        **more: Any,
+    ) -> Self:
+        """A translator that goes on where the `log` of an earlier attempt at the same run stops.
+
+        `state` are the values of the checkpoint from which the graph goes on, `below` the messages in checkpoints of
+        subgraphs that have not ended. `head` takes the response's id and time from the log. `more` is as for a new
+        translator. `start` then tells what is needed to go on, so the way of a run stays the same.
+
+        The response keeps its id, and items that stand keep their ids and indexes. An item that does not stand is
+        discarded: closed if it was half told, named in an `items_discarded` event, and left out of the terminal
+        event's output. What the checkpoint holds and the log does not is told whole.
+        """
+        logged, known = Logged.read(log), list(known)
+        if logged.response:
+            head = replace(head, id=logged.response["id"], created_at=logged.response["created_at"])
+        translator = cls(head=head, known=known, **more)
+        translator._restore(logged, state, below)
+        return translator
+
+    def _restore(self, logged: Logged, state: Any, below: Iterable[BaseMessage]) -> None:
+        self._state, self._logged = state, logged
+        standing = self._standing = Standing(logged, [*Left.read(state, self._known).messages, *below])
+        self.status = logged.status
+        self.ended = self.status != "in_progress"
+        if self.ended or logged.error is not None:
+            # Nothing runs again, so everything that was told counts.
+            standing.items, standing.discarded = list(logged.items.values()), []
+        self._output.restore({one.index: one.item for one in standing.items}, logged.taken)
+        self._speech.restore(standing)
+        self._calls.restore(standing, [one.item.get("call_id", "") for one in logged.items.values()])
+        outputs = state.get("custom_outputs") if isinstance(state, Mapping) else None
+        if isinstance(outputs, Mapping):
+            self.custom_outputs.update(redact_value(outputs))
 
     @property
     def output(self) -> list[Item]:
@@ -97,9 +145,38 @@ class Translator:
     # -- the life of a response ---------------------------------------------------------------------------------
 
     def start(self) -> Iterator[Event]:
-        """`response.created` and `response.in_progress`."""
+        """`response.created` and `response.in_progress`; for a restored translator, what is needed to go on."""
+        if self.ended:
+            return
         for kind in ("response.created", "response.in_progress"):
-            yield events.lifecycle(kind, self._head.response("in_progress"))
+            if kind not in self._logged.told:
+                yield events.lifecycle(kind, self._head.response("in_progress"))
+        if (error := self._logged.error) is not None:
+            yield self._failed(error, Usage())
+            return
+        yield from self._discard()
+        for message in self._standing.messages:
+            if self._standing.is_half_told(message) and isinstance(message, AIMessage):
+                yield from self._speech.tell_again(message)
+            if self._standing.has_result(message):
+                # Another call may wait under the same provider's id: this is not its result.
+                self._returned.is_repeated(message, top=True)
+            else:
+                yield from self._returned_messages([message], ())
+
+    def _discard(self) -> Iterator[Event]:
+        discarded = self._standing.discarded
+        answered = {one.item["call_id"] for one in self._logged.items.values() if one.kind == "function_call_output"}
+        gone = {one.index: str(one.item["id"]) for one in discarded}
+        for one in discarded:
+            yield from one.closing()
+            if one.kind == "function_call" and one.item["call_id"] not in answered:
+                output, index = events.function_call_output_item(one.item["call_id"], RESUMED), self._output.open()
+                yield events.item_added(index, output)
+                yield events.item_done(index, output)
+                gone[index] = output["id"]
+        if gone:
+            yield events.items_discarded(list(gone), list(gone.values()))
 
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
         """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""
@@ -165,8 +242,11 @@ class Translator:
             yield events.invocations_error(fields)
             return
         yield events.stream_error(fields)
+        yield self._failed(fields, usage)
+
+    def _failed(self, fields: Mapping[str, Any], usage: Usage) -> Event:
         summary = {"code": fields["code"], "message": fields["message"]}
-        yield self._terminal("response.failed", "failed", error=summary, usage=usage.fields())
+        return self._terminal("response.failed", "failed", error=summary, usage=usage.fields())
 
     def _cut_off(self, ending: Ending, usage: Usage) -> Event:
         return self._incomplete(ending.reason, SENTENCES[ending.reason], {"finish_reason": ending.cause}, usage)

@@ -1,5 +1,6 @@
 """The output list of one response: an index for whatever opens, the item once it is closed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from graph_agent.protocol import events
@@ -12,6 +13,11 @@ class Output:
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
         self._taken = 0
+
+    def restore(self, items: Mapping[int, Item], taken: int) -> None:
+        """The items that stand of an earlier attempt, by index, and how many indexes it used."""
+        self._items.update(items)
+        self._taken = taken
 
     @property
     def items(self) -> list[Item]:

@@ -55,6 +55,10 @@ class Said:
             if text.retracted and plain and text is not answer:
                 self._output.drop(text.index)
 
+    def restore(self, text: Wording) -> None:
+        """An item that an earlier attempt of this run closed."""
+        self._closed.append(text)
+
     # -- which one is a message -----------------------------------------------------------------------------------
 
     def run_of(self, message: AIMessage, said: str) -> str | None:

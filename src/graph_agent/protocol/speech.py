@@ -15,6 +15,7 @@ from graph_agent.protocol.events import Event, Phase, Status
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.said import Said, phase_of
 from graph_agent.protocol.spoken import Kind, Piece, pieces_of, spoken_by
+from graph_agent.protocol.standing import Standing
 from graph_agent.protocol.thoughts import Thoughts
 from graph_agent.protocol.wording import Wording
 
@@ -39,6 +40,30 @@ class Speech:
     def has_said(self, text: str) -> bool:
         """Whether a model's whole message was this text."""
         return any(one.written.strip() == text.strip() for one in self._said.candidates)
+
+    # -- a run that goes on -----------------------------------------------------------------------------------------
+
+    def restore(self, standing: Standing) -> None:
+        """What an earlier attempt of this run told and still stands."""
+        for one in standing.items:
+            message = standing.message_of.get(one.index)
+            if one.kind == "reasoning":
+                self._thoughts.restore(one.shown, message)
+            elif one.kind == "message":
+                # A log has no secrets and no message ids; the checkpoint has both, and nodes may return them again.
+                said = spoken_by(message).whole if message is not None else one.shown
+                self._said.restore(Wording.restored(one.index, one.item, said, message.id if message else None))
+
+    def tell_again(self, message: AIMessage) -> Iterator[Event]:
+        """The text of a message as if its model spoke it now: its item was discarded half told."""
+        yield from self._thoughts.write_whole(message)
+        said, run = spoken_by(message), events.new_id("run")
+        text = yield from self._begin(run, message.id)
+        if said.text:
+            yield from text.write(said.text)
+        if said.refusal:
+            yield from text.write(said.refusal, "refusal")
+        text.complete = True
 
     # -- while models speak -------------------------------------------------------------------------------------
 

@@ -37,6 +37,13 @@ class Thoughts:
         self._told: list[str] = []
         """Streamed reasoning whose message has not come: its id need not be that of the chunks."""
 
+    def restore(self, shown: str, message: BaseMessage | None) -> None:
+        """Reasoning that an earlier attempt of this run told, of `message` if that is known."""
+        if message is not None:
+            self._thinkers.add(message.id)
+        else:
+            self._told.append(_bare(shown))
+
     def heard(self, run: str, chunk: BaseMessage) -> Iterator[Event]:
         """The reasoning in a chunk of the model run `run`, if it holds any."""
         for part, text in reasoning_parts(chunk):

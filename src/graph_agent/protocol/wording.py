@@ -53,6 +53,14 @@ class Wording:
     _parts: list[dict[str, Any]] = field(default_factory=list)
     _part: _Part | None = None
 
+    @classmethod
+    def restored(cls, index: int, item: dict[str, Any], said: str, message_id: str | None) -> "Wording":
+        """An item that an earlier attempt of this run closed. `said` is its text, of message `message_id` if known."""
+        ids: set[str | None] = {message_id} if message_id is not None else set()
+        text = cls(index, ids, phase=item.get("phase"), item_id=item["id"], said=[said], complete=True)
+        text._parts = list(item["content"])
+        return text
+
     @property
     def written(self) -> str:
         """All the model wrote, secrets included."""

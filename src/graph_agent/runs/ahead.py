@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from graph_agent.protocol.calls import arguments_text
+from graph_agent.protocol.asked import arguments_text
 from graph_agent.protocol.content import output_text
 from graph_agent.protocol.left import messages_in, updates_in
 from graph_agent.redaction import redact_gently, redact_value_gently, redacted_ahead
