@@ -7,6 +7,7 @@
     │   │   └── UnknownGraph         404
     │   ├── Unauthenticated          401
     │   ├── RouteNotFound            404
+    │   ├── RunNotFound              404  nobody's run, or another owner's
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
@@ -124,6 +125,13 @@ class RouteNotFound(RequestError):
 
     status = 404
     code = "not_found"
+
+
+class RunNotFound(RequestError):
+    """The owner has no such run; whether somebody else has is not said."""
+
+    status = 404
+    code = "run_not_found"
 
 
 class MethodNotAllowed(RequestError):

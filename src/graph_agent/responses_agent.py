@@ -1,6 +1,6 @@
 """`GraphResponsesAgent`: a graph as MLflow's `ResponsesAgent`, for notebooks, evaluation and batch scoring.
 
-Source: MLflow, "ResponsesAgent for model serving". The same runner as the service, synchronous outside.
+Source: MLflow, "ResponsesAgent for model serving". The same runs as the service, synchronous outside.
 """
 
 import contextvars
@@ -8,7 +8,8 @@ import dataclasses
 import inspect
 import os
 import threading
-from collections.abc import AsyncGenerator, Generator
+import time
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from pathlib import Path
 from types import MethodType
 from typing import Any, Literal
@@ -19,7 +20,6 @@ from mlflow.pyfunc import ResponsesAgent  # type: ignore[attr-defined]
 from mlflow.pyfunc.utils.data_validation import wrap_non_list_predict_pydantic
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 
-from graph_agent.acting import acting_for
 from graph_agent.bridge import call, iterate
 from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog
@@ -28,13 +28,13 @@ from graph_agent.databricks.model_serving import serving_user_token
 from graph_agent.manifest import read_manifest
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
-from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.protocol.incoming import parse_request
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
-from graph_agent.runs.runner import Run
+from graph_agent.runs.observers import RunObserver
+from graph_agent.runs.registry import Graphs, Runs
+from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.settings import Settings, as_environment
-from graph_agent.tracing import RunRecorder, attach_to_active_span
-from graph_agent.tracing.payloads import CHAT_FORM
-from graph_agent.tracing.tracer import usage_attributes
+from graph_agent.tracing import RunRecord, RunTrace, attach_to_active_span
 
 _CHECKED: Any = wrap_non_list_predict_pydantic
 
@@ -57,6 +57,7 @@ class GraphResponsesAgent(ResponsesAgent):
         self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
         demand_followed(self._settings, settings)
         HIDDEN_VALUES.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
+        self._runs = Runs(budgets=self._settings.budgets)
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
         if self._settings.tracing == "off":
@@ -99,35 +100,35 @@ class GraphResponsesAgent(ResponsesAgent):
         body = request.model_dump_json(exclude_none=True).encode()
         parsed = parse_request(body, graphs=catalog.names, fallback=catalog.default)
         invocation = dataclasses.replace(parsed, mode=mode)
-        name = invocation.graph or catalog.default
         span = mlflow.get_current_active_span()
-        trace = None if span is None else _SpanTrace(name, invocation)
-        run = Run(
-            graph=call(lambda: catalog.get(name)),
+        steps: list[RunRecord] = []
+        asked = RunRequest(
             invocation=invocation,
-            caller=Caller(self._settings.local_user),
-            budgets=self._settings.budgets,
             dialect=RESPONSES,
-            model_name=name,
-            recorder=trace,
+            owner=Caller(self._settings.local_user),
+            accepted_at=time.time(),
+        )
+        events = _events_of(
+            self._runs,
+            asked,
+            self._scope(),
+            graphs=catalog,
+            observers=[] if span is None else [RunTrace(steps.append)],
         )
         try:
-            yield from iterate(lambda: _events_of(run), context=self._context())
-        except GeneratorExit:
-            # MLflow ends its span on exceptions and at the end, not when the caller stops early.
-            if trace is not None and span is not None:
-                trace.attach(span)
+            yield from iterate(lambda: events)
+        except BaseException as error:
+            _attach(steps, span)
+            if isinstance(error, GeneratorExit) and span is not None:
+                # MLflow ends its span on exceptions and at the end, not when the caller stops early.
                 span.end(status=SpanStatusCode.ERROR)
             raise
-        if trace is not None:
-            trace.attach(span)
-        if run.failure is not None:
-            raise run.failure
+        _attach(steps, span)
 
-    def _context(self) -> contextvars.Context:
-        """The caller's, with the token of the user to act for."""
-        with acting_for(None if self._settings.authorization == "app" else serving_user_token()):
-            return contextvars.copy_context()
+    def _scope(self) -> Scope:
+        """The caller's context variables, in which MLflow's span is the active one, and the user to act for."""
+        token = None if self._settings.authorization == "app" else serving_user_token()
+        return Scope(token=token, ambient=contextvars.copy_context())
 
     def _opened(self) -> Catalog:
         with self._opening:
@@ -138,35 +139,22 @@ class GraphResponsesAgent(ResponsesAgent):
         return self._catalog
 
 
-async def _events_of(run: Run) -> AsyncGenerator[Event, None]:
-    run.start()
+async def _events_of(
+    runs: Runs, request: RunRequest, scope: Scope, *, graphs: Graphs, observers: Sequence[RunObserver]
+) -> AsyncGenerator[Event, None]:
+    run = await runs.start(request, scope, graphs=graphs, observers=observers)
+    reader = runs.read(run)
     try:
-        async for batch in run.batches(quiet_seconds=60.0):
+        async for batch in reader:
             for entry in batch:
                 yield entry.event
     finally:
-        await run.aclose()
+        await reader.leave()
+    if run.failure is not None:
+        raise run.failure
 
 
-class _SpanTrace:
-    """Records a run that MLflow has opened the trace of."""
-
-    def __init__(self, graph: str, invocation: Invocation) -> None:
-        self.handler = RunRecorder(
-            graph=graph,
-            inputs={"messages": list(invocation.messages)},
-            session=invocation.thread,
-            user=None,
-            tags={"graph": graph},
-        )
-
-    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
-        """Close the record; a run that failed or was cancelled is an error in the trace."""
-        bad = status in ("failed", "cancelled", "interrupted")
-        self.handler.close(
-            status="ERROR" if bad else "OK", outputs={"output": output}, attributes=CHAT_FORM | usage_attributes(usage)
-        )
-
-    def attach(self, span: Any) -> None:
-        """Put the run's steps under MLflow's span."""
-        attach_to_active_span(self.handler.close(), span)
+def _attach(steps: Iterable[RunRecord], span: Any) -> None:
+    """Put a run's steps under MLflow's span; who is calling is known to MLflow alone."""
+    for record in steps:
+        attach_to_active_span(dataclasses.replace(record, user=None), span)

@@ -1,6 +1,7 @@
 """Runs a graph built in a test, and gives back every event it sent."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -10,6 +11,9 @@ from graph_agent.protocol.dialects import RESPONSES, Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.messages import to_messages
+from graph_agent.runs.observers import RunObserver
+from graph_agent.runs.registry import tightened
+from graph_agent.runs.request import RunRequest
 from graph_agent.runs.runner import Run
 from graph_agent.settings import Budgets
 
@@ -38,17 +42,17 @@ def a_run(
     invocation: Invocation | None = None,
     dialect: Dialect = RESPONSES,
     budgets: Budgets | None = None,
-    **more: Any,
+    observers: Sequence[RunObserver] = (),
 ) -> Run:
     """A run that has not started."""
+    invocation = invocation or asking()
+    request = RunRequest(invocation=invocation, dialect=dialect, owner=Caller("someone"), accepted_at=time.time())
     return Run(
         graph=graph,
-        invocation=invocation or asking(),
-        caller=Caller("someone"),
-        budgets=budgets or Budgets(seconds=30.0),
-        dialect=dialect,
-        model_name="agent",
-        **more,
+        name="agent",
+        request=request,
+        budgets=tightened(budgets or Budgets(seconds=30.0), request),
+        observers=observers,
     )
 
 

@@ -25,6 +25,7 @@ from graph_agent.errors import AgentError, ApprovalsNotServed, RetrievalFailed, 
 from graph_agent.nodes.tools import make_tools
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.interrupts import Interrupted
+from graph_agent.runs.observers import Outcome, RunInfo
 from graph_agent.settings import Budgets
 
 pytestmark = pytest.mark.anyio
@@ -562,7 +563,8 @@ async def test_closing_a_run_cancels_the_node_under_way() -> None:
 
     ended: list[bool] = []
     run = a_run(chain(wait))
-    run.start(lambda: ended.append(True))
+    run.start()
+    run.when_over(lambda: ended.append(True))
     with anyio.fail_after(5):
         await started.wait()
         before = time.monotonic()
@@ -675,7 +677,8 @@ async def test_interrupting_a_run_that_has_ended_changes_nothing() -> None:
 async def test_a_reader_that_never_reads_does_not_hold_the_run() -> None:
     over = asyncio.Event()
     run = a_run(chain(speaking(says(["x"] * 3000))), budgets=Budgets(seconds=30))
-    run.start(over.set)
+    run.start()
+    run.when_over(over.set)
     with anyio.fail_after(30):
         await over.wait()
     events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
@@ -698,7 +701,8 @@ async def test_a_run_keeps_so_many_bytes_of_events_and_then_ends_incomplete() ->
 async def test_a_run_that_ends_while_its_reader_is_behind_ends_once() -> None:
     run = a_run(chain(speaking(says(["x"] * 505))))
     over = asyncio.Event()
-    run.start(over.set)
+    run.start()
+    run.when_over(over.set)
     with anyio.fail_after(3):
         await over.wait()
     run.interrupt(ServiceStopping("late"))
@@ -706,27 +710,31 @@ async def test_a_run_that_ends_while_its_reader_is_behind_ends_once() -> None:
     assert ending(events) == ["response.completed"]
 
 
-async def test_the_recorder_is_told_how_the_run_ended() -> None:
+async def test_an_observer_is_told_how_the_run_ended() -> None:
     class Notes:
         handler = BaseCallbackHandler()
 
         def __init__(self) -> None:
             self.told: list[tuple[str, str]] = []
 
-        def ended(self, *, status: str, answer: str, output: Any, usage: Any) -> None:
-            self.told.append((status, answer))
+        def started(self, run: RunInfo) -> None:
+            assert run.graph == "agent"
+
+        def ended(self, outcome: Outcome) -> None:
+            assert (outcome.error is None) == (outcome.status != "failed")
+            self.told.append((outcome.status, outcome.answer))
 
     notes = Notes()
-    await events_of(a_run(chain(speaking(says("Hello."))), recorder=notes))
-    await events_of(a_run(chain(speaking(says("Hi.")), raising(ValueError("x"))), recorder=notes))
+    await events_of(a_run(chain(speaking(says("Hello."))), observers=[notes]))
+    await events_of(a_run(chain(speaking(says("Hi.")), raising(ValueError("x"))), observers=[notes]))
     await events_of(
-        a_run(chain(speaking(says(["a "] * 9))), recorder=notes, budgets=Budgets(output_tokens=1, seconds=5))
+        a_run(chain(speaking(says(["a "] * 9))), observers=[notes], budgets=Budgets(output_tokens=1, seconds=5))
     )
 
     async def wait(state: MessagesState) -> None:
         await anyio.sleep_forever()
 
-    run = a_run(chain(speaking(says("Half.")), wait), recorder=notes)
+    run = a_run(chain(speaking(says("Half.")), wait), observers=[notes])
     run.start()
     async for batch in run.batches(quiet_seconds=5):
         if any("delta" in entry.type for entry in batch):

@@ -24,7 +24,7 @@ from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.errors import ToolFailed, Unauthenticated
 from graph_agent.nodes.retrievers import RetrieverSearch
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
-from graph_agent.tracing import RunRecorder
+from graph_agent.tracing import RunRecorder, RunTrace
 
 pytestmark = pytest.mark.anyio
 
@@ -153,16 +153,11 @@ def log() -> Iterator[Log]:
 async def ran(graph: Any) -> tuple[list[Any], RunRecorder]:
     """The run's output items, and what was recorded."""
 
-    class Recorded:
-        handler = RunRecorder(graph="test", inputs={})
-
-        def ended(self, **how: Any) -> None:
-            self.handler.close()
-
-    recorder = Recorded()
+    trace = RunTrace(lambda record: None)
     with anyio.fail_after(10):
-        events = await events_of(a_run(graph, recorder=recorder))
-    return events[-1]["response"]["output"], recorder.handler
+        events = await events_of(a_run(graph, observers=[trace]))
+    assert trace.handler is not None
+    return events[-1]["response"]["output"], trace.handler
 
 
 def result_in(state: Any) -> ToolMessage:

@@ -1,6 +1,7 @@
 """A chat model that says what it is told to, and runs shown as trees."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from graph_agent.caller import Caller
+from graph_agent.protocol.dialects import RESPONSES
+from graph_agent.protocol.incoming import parse_request
+from graph_agent.runs.observers import RunInfo
+from graph_agent.runs.request import RunRequest
 from graph_agent.tracing import RunRecord, SpanRecord
 
 Tree = tuple[Any, ...]
@@ -97,3 +103,10 @@ def span_of(record: RunRecord, kind: str) -> SpanRecord:
 
 def answer(text: str) -> dict[str, Any]:
     return {"choices": [{"message": AIMessage(text)}]}
+
+
+def run_info(text: str) -> RunInfo:
+    """A run of the graph `assistant` that `ann` asked for with this text."""
+    invocation = parse_request(json.dumps({"input": text}).encode(), graphs=["assistant"])
+    request = RunRequest(invocation=invocation, dialect=RESPONSES, owner=Caller("ann"), accepted_at=0.0)
+    return RunInfo(id="resp_1", graph="assistant", request=request)

@@ -18,6 +18,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.tracing.scripted import ScriptedModel, answer, call, question
 
 from graph_agent.caller import Caller
+from graph_agent.protocol.dialects import RESPONSES
+from graph_agent.protocol.events import Usage
+from graph_agent.runs.observers import Outcome, RunInfo
+from graph_agent.runs.request import RunRequest
 from graph_agent.settings import Settings
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter, Tracer, attach_to_active_span, record_retrieval
 from graph_agent.tracing.stores import ServerStore
@@ -333,13 +337,15 @@ def test_the_tracer_takes_caller_conversation_and_ending_of_a_run(tmp_path: Path
 
     settings = Settings(cache_dir=tmp_path, tracking_uri=tracking_uri, experiment="service")
     tracer = Tracer.from_settings(settings, environ={})
-    trace = tracer.open(invocation=_invocation(), caller=Caller("ann"), graph="assistant")
-    counts = {"input_tokens": 2, "output_tokens": 1, "total_tokens": 3}
-    trace.ended(status="cancelled", answer="It", output=[], usage=counts)
+    trace = tracer.trace()
+    request = RunRequest(invocation=_invocation(), dialect=RESPONSES, owner=Caller("ann"), accepted_at=0.0)
+    trace.started(RunInfo(id="resp_1", graph="assistant", request=request))
+    usage = Usage(input_tokens=2, output_tokens=1)
+    trace.ended(Outcome(status="cancelled", answer="It", output=[], usage=usage, error=None))
     assert tracer.flush(60)
     tracer.close(5)
 
-    stored = mlflow.get_trace(trace.trace_id)
+    stored = mlflow.get_trace(str(trace.trace_id))
 
     assert stored.info.state == "ERROR"
     assert stored.info.trace_metadata["mlflow.trace.user"] == "ann"

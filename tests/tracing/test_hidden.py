@@ -11,11 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.tracing.scripted import answer, question
+from tests.tracing.scripted import answer, question, run_info
 from tests.tracing.test_databricks_store import Workspace, workspace
 
+from graph_agent.protocol.events import Usage
 from graph_agent.redaction import hiding
 from graph_agent.redaction.known import Known
+from graph_agent.runs.observers import Outcome
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 from graph_agent.tracing.attributes import attributes_of
 from graph_agent.tracing.stores import ServerStore
@@ -129,8 +131,9 @@ def test_in_a_workspace(workspace: Workspace) -> None:
 def test_a_run_s_record_takes_along_what_its_request_hides() -> None:
     delivered: list[RunRecord] = []
     with hiding([ANN]):
-        recorder = RunRecorder(graph="of-ann", inputs=question(f"{ANN} and {BOB}"))
-        RunTrace(recorder, delivered.append).ended(status="completed", answer=ANN, output=[], usage={})
+        trace = RunTrace(delivered.append)
+        trace.started(run_info(f"{ANN} and {BOB}"))
+        trace.ended(Outcome(status="completed", answer=ANN, output=[], usage=Usage(), error=None))
     # Here, as in the exporter's thread, no request is at hand.
     told = " ".join(attributes_of(delivered[0], delivered[0].root).values())
     assert ANN not in told

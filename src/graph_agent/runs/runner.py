@@ -3,30 +3,29 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
 from graph_agent.allowance import NotRun
-from graph_agent.caller import Caller
 from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled
 from graph_agent.faults import describe, shown_in_dev
 from graph_agent.lifetime import Lifetime, living
-from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.endings import Ending
 from graph_agent.protocol.events import Event, ResponseHead, Usage
-from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.interrupts import Interrupted
-from graph_agent.protocol.left import STRUCTURED
-from graph_agent.protocol.outgoing import STREAM_MODES, Translator
+from graph_agent.protocol.outgoing import Translator
 from graph_agent.redaction.text import AT_ONCE
 from graph_agent.runs.ahead import looked_through
 from graph_agent.runs.context import fill_context
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.failures import safe_error
+from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
+from graph_agent.runs.request import RunRequest, Scope
+from graph_agent.runs.stream import stream_of
 from graph_agent.runs.watch import RunWatch
 from graph_agent.settings import Budgets
 
@@ -38,64 +37,56 @@ GRACE_SECONDS = 2.0
 STUBBORN_SECONDS = 5.0
 """How long closing waits for such a node."""
 
+LEAST_SECONDS = 1.0
+"""For a run whose time is nearly up when it starts."""
+
 BREATH_SECONDS = 0.01
 """How long a run makes events before others get their turn: an answer of megabytes takes seconds."""
 
-Status = Literal["completed", "incomplete", "failed", "cancelled", "interrupted"]
-"""How a run ended. `interrupted`: its graph waits for a person's decision, see `Run.interrupted`."""
-
-
-class Recorder(Protocol):
-    """What a run tells its trace; `graph_agent.tracing` has the real one."""
-
-    handler: Any
-    """A LangChain callback handler."""
-
-    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
-        """The run is over: `status` is one of `Status`."""
-
 
 class Run:
-    """One run of one graph for one request. `start()` once, then read `batches()`; `aclose()` in every case.
+    """One run of one graph for one request. `start()` once, then read `batches()`; `aclose()` stops it.
 
     The graph runs in a task of its own: a slow reader does not stretch its time limit, a quiet graph does not keep
     the reader from noticing that the caller left, and cancelling it reaches the model call under way.
+
+    Raises:
+        InvalidRequest: `custom_inputs` does not fit the graph's context.
     """
 
     def __init__(
         self,
         *,
         graph: Pregel[Any, Any, Any, Any],
-        invocation: Invocation,
-        caller: Caller,
+        name: str,
+        request: RunRequest,
         budgets: Budgets,
-        dialect: Dialect,
-        model_name: str,
-        recorder: Recorder | None = None,
+        observers: Iterable[RunObserver] = (),
     ) -> None:
+        invocation = request.invocation
         self.head = ResponseHead(
-            model=model_name,
+            model=name,
             metadata=invocation.metadata,
             said=invocation.said,
-            pending_usage=dialect.open_responses,
+            pending_usage=request.dialect.open_responses,
         )
+        self.request = request
         self._graph = graph
-        self._invocation = invocation
-        self._budgets = _tightened(budgets, invocation)
-        self._recorder = recorder
+        self._budgets = budgets
+        self._observers = Observers(observers)
         # Before the first byte, so that a wrong `custom_inputs` is a 400 and not a broken stream.
         self._context = fill_context(
             graph.context_schema,
-            caller=caller,
+            caller=request.owner,
             thread=invocation.thread,
             custom_inputs=invocation.custom_inputs,
         )
-        self._watch = RunWatch(self._budgets)
+        self._watch = RunWatch(budgets)
         self._translator = Translator(
-            dialect=dialect,
+            dialect=request.dialect,
             head=self.head,
             known=invocation.messages,
-            server=model_name,
+            server=name,
             plain=invocation.mode == "reply",
             inputs_of=self._watch.inputs_of,
         )
@@ -103,16 +94,33 @@ class Run:
         self._response: dict[str, Any] = {}
         self._lifetime = Lifetime()
         self._task: asyncio.Task[None] | None = None
+        self._seconds = budgets.seconds
         self._ending = False
+        self._closed = False
         self._status: Status = "cancelled"
         self.failure: AgentError | None = None
 
-    def start(self, ended: Callable[[], None] | None = None) -> None:
-        """Begin; events wait in order until they are read. `ended` is called once when the graph has stopped."""
-        with living(self._lifetime):
+    @property
+    def id(self) -> str:
+        """Of the run, and of its response."""
+        return self.head.id
+
+    def start(self, scope: Scope | None = None) -> None:
+        """Begin, in that scope and without any other context variable of this code. The run's clocks begin here;
+        events wait in order until they are read."""
+        scope = scope or Scope()
+        if scope.ends_by is not None:
+            self._seconds = min(self._seconds, max(scope.ends_by - time.monotonic(), LEAST_SECONDS))
+        scope.context().run(self._begin, scope)
+
+    def _begin(self, scope: Scope) -> None:
+        with scope.entered(), living(self._lifetime):
+            self._watch.start_clock(self._seconds)
+            self._observers.started(RunInfo(id=self.id, graph=self.head.model, request=self.request))
+            self._append(self._translator.start())
             self._task = asyncio.create_task(self._run())
-        if ended is not None:
-            self._task.add_done_callback(lambda task: ended())
+            # One that is cancelled before its first step runs nothing of its own.
+            self._task.add_done_callback(lambda task: self._close())
 
     def batches(self, *, quiet_seconds: float, after: int = -1) -> AsyncIterator[Sequence[Entry]]:
         """Events numbered above `after` as they come, several at once when the reader was busy; an empty batch on
@@ -130,6 +138,11 @@ class Run:
         if self.failure is not None:
             raise self.failure
         return self._response
+
+    @property
+    def over(self) -> bool:
+        """Whether the graph has stopped."""
+        return self._task is not None and self._task.done()
 
     @property
     def status(self) -> Status:
@@ -174,27 +187,22 @@ class Run:
     # -- the graph's task ---------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        overdue = asyncio.get_running_loop().call_later(self._budgets.seconds + GRACE_SECONDS, self._cut, "seconds")
+        overdue = asyncio.get_running_loop().call_later(self._seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
-            self._append(self._translator.start())
             await self._drive()
             await self._complete()
         except BaseException as error:
             # A node may raise anything, also what asyncio takes for the end of a task or of the whole process.
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
-                self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._watch.usage))
                 raise
             self._explain(error)
         finally:
             overdue.cancel()
-            self._watch.stop()
-            self._lifetime.end()
-            self._log.end()
-            self._tell_recorder()
+            self._close()
 
     async def _drive(self) -> None:
         try:
-            async with asyncio.timeout(self._budgets.seconds) as limit, aclosing(self._parts()) as parts:
+            async with asyncio.timeout(self._seconds) as limit, aclosing(self._parts()) as parts:
                 async for ns, kind, data in parts:
                     # Tokens say themselves whether they are for the caller.
                     if ns and kind != "messages" and not self._watch.hears(ns):
@@ -220,20 +228,13 @@ class Run:
             self._cut("seconds")
 
     def _parts(self) -> AsyncGenerator[Any, None]:
-        callbacks: list[Any] = [self._watch]
-        if self._recorder is not None:
-            callbacks.append(self._recorder.handler)
-        # Its declared type has neither our list of modes nor `aclose`.
-        graph: Any = self._graph
-        parts: AsyncGenerator[Any, None] = graph.astream(
-            {"messages": list(self._invocation.messages)},
-            {"callbacks": callbacks, "recursion_limit": self._budgets.steps},
+        return stream_of(
+            self._graph,
+            self.request.invocation.messages,
+            callbacks=[self._watch, *self._observers.handlers],
+            steps=self._budgets.steps,
             context=self._context,
-            output_keys=_told_keys(self._graph),
-            stream_mode=STREAM_MODES,
-            subgraphs=True,
         )
-        return parts
 
     def _is_cancelled(self) -> bool:
         """Whether this run's task was told to end, and not only a node says so."""
@@ -338,35 +339,28 @@ class Run:
         self._response = event.get("response", self._response)
         return event
 
-    def _tell_recorder(self) -> None:
-        if self._recorder is not None:
-            translator = self._translator
-            self._recorder.ended(
+    def _close(self) -> None:
+        """The graph has stopped, or never took a step."""
+        if self._closed:
+            return
+        self._closed = True
+        self._watch.stop()
+        self._lifetime.end()
+        # Every other end was told before.
+        self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._watch.usage))
+        self._log.end()
+        translator = self._translator
+        self._observers.ended(
+            Outcome(
                 status=self._status,
                 answer=translator.answer,
                 output=translator.output,
-                usage=self._watch.usage.fields(),
+                usage=self._watch.usage,
+                error=self.failure,
             )
+        )
 
 
 def _is_short(message: Any) -> bool:
     """Whether a token is told in no time, as nearly all are."""
     return isinstance(message.content, str) and len(message.content) <= AT_ONCE
-
-
-def _told_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:
-    """What of the state is told: nothing else is read, however large, and an output schema does not hide the answer."""
-    if "messages" not in graph.channels:
-        return None
-    return [key for key in ("messages", STRUCTURED, "custom_outputs") if key in graph.channels]
-
-
-def _tightened(budgets: Budgets, invocation: Invocation) -> Budgets:
-    """A request may ask for less than the service allows, never for more."""
-    return Budgets(
-        steps=budgets.steps,
-        seconds=budgets.seconds,
-        event_bytes=budgets.event_bytes,
-        tool_calls=min(budgets.tool_calls, invocation.max_tool_calls or budgets.tool_calls),
-        output_tokens=min(budgets.output_tokens, invocation.max_output_tokens or budgets.output_tokens),
-    )

@@ -1,6 +1,7 @@
 """Watches what one graph run does: whose text is public, what its models cost, and whether it may go on."""
 
 import itertools
+import math
 import time
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ class RunWatch(ToolFaults, Allowance):
     def __init__(self, budgets: Budgets) -> None:
         super().__init__()
         self._budgets = budgets
-        self._deadline = time.monotonic() + budgets.seconds
+        self._deadline = math.inf
         self._stopped = False
         self._audience = Audience()
         self._meter = Meter()
@@ -57,6 +58,10 @@ class RunWatch(ToolFaults, Allowance):
         self.spent: str | None = None
         self.cut_off: Ending | None = None
         self.model_error: BaseException | None = None
+
+    def start_clock(self, seconds: float) -> None:
+        """The run starts, and has so much time."""
+        self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:
         """Let nothing new begin in this run."""

@@ -18,6 +18,7 @@ from graph_agent.faults import describe
 from graph_agent.late import IMPORTING
 from graph_agent.manifest import read_manifest
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
+from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
@@ -62,10 +63,12 @@ def create_app(
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
+    runs = Runs(budgets=settings.budgets, most=settings.max_runs)
     endpoints = Endpoints(
         settings=settings,
         identity=identity,
         gate=gate,
+        runs=runs,
         nodes=nodes,
         pages_may_ask=not tokenless,
         app_name=environ.get("DATABRICKS_APP_NAME"),
@@ -93,7 +96,7 @@ def create_app(
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     # For our own server, whose loop serves nothing else; in a host the loop and its threads are the host's.
-    app.state.drain, app.state.nodes = endpoints.drain, nodes
+    app.state.drain, app.state.nodes = runs.drain, nodes
     app.state.connection_limits = ConnectionLimits.of(settings)
     return app
 
@@ -145,6 +148,7 @@ def _served(catalog: "Catalog") -> str:
 def _import_service(settings: Settings) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
     with IMPORTING:
+        import graph_agent.runs.runner  # noqa: F401 - else the first run would wait for its imports
         from graph_agent.catalog import Catalog
         from graph_agent.databricks.clients import demand_followed
         from graph_agent.serving.service import Service

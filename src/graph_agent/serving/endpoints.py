@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graph_agent.acting import acting_for
+from graph_agent.acting import UserToken, acting_for
 from graph_agent.caller import Caller
 from graph_agent.errors import (
     AgentError,
@@ -21,7 +22,6 @@ from graph_agent.errors import (
     NotJson,
     NotReady,
     RunCancelled,
-    ServiceStopping,
     Unauthenticated,
 )
 from graph_agent.faults import describe
@@ -29,10 +29,13 @@ from graph_agent.pages import NOT_JSON, is_json
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import new_id
-from graph_agent.redaction import redact_value
-from graph_agent.runs.log_facts import facts, note
+from graph_agent.redaction import hidden_here, redact_value
+from graph_agent.runs.log_facts import LogFacts, facts_here
+from graph_agent.runs.registry import Reader, Runs, stopping
+from graph_agent.runs.request import RunRequest
+from graph_agent.runs.request import Scope as RunScope
 from graph_agent.serving.identity import Identity
-from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies, RunSlots
+from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.parsing import parsed
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.serving.traced import Telling
@@ -41,9 +44,10 @@ from graph_agent.threads import NodeThreads
 
 if TYPE_CHECKING:
     from graph_agent.protocol.incoming import Invocation
+    from graph_agent.runs.observers import RunObserver
     from graph_agent.runs.runner import Run
     from graph_agent.serving.service import Service
-    from graph_agent.serving.traced import Traced
+    from graph_agent.tracing import RunTrace
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +59,6 @@ ADDRESSES: Mapping[str, Dialect] = {
     "/v1/responses": OPENAI,
 }
 """Databricks' documentation lets bearer tokens call `/api/` addresses only, hence both prefixes."""
-
-HASTE_SECONDS = 0.1
-"""How soon a second Ctrl-C is noticed."""
 
 RETRY_LATER = frozenset({429, 503})
 """What says that the same request may succeed later."""
@@ -71,9 +72,6 @@ NO_RESPONSE_STATUS = 499
 
 LINGER_SECONDS = 300.0
 """For a slow reader to take the rest of a run that is over: its events are kept as long."""
-
-LEAST_SECONDS = 1.0
-"""For a run, however long its request took to begin."""
 
 
 class Gate:
@@ -120,6 +118,7 @@ class Endpoints:
         settings: Settings,
         identity: Identity,
         gate: Gate,
+        runs: Runs,
         nodes: NodeThreads,
         pages_may_ask: bool,
         app_name: str | None = None,
@@ -132,10 +131,8 @@ class Endpoints:
         self._identity = identity
         self._gate = gate
         self._nodes = nodes
-        self._slots = RunSlots(settings.max_runs)
         self._bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
-        self._runs: set[Run] = set()
-        self._stopping = False
+        self._runs = runs
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -147,29 +144,14 @@ class Endpoints:
             Route("/agent/info", self.info),
         ]
 
-    async def drain(self, *, grace_seconds: float, in_haste: Callable[[], bool] = lambda: False) -> None:
-        """Take no new runs, let those under way finish for so long, then end the rest with `service_stopping`.
-
-        Once `in_haste` says so they are not waited for.
-        """
-        self._stopping = True
-        if self._runs:
-            logger.info("stopping: %d runs have %g s to finish", len(self._runs), grace_seconds)
-        waiting = {asyncio.ensure_future(run.ended()) for run in self._runs}
-        ends = asyncio.get_running_loop().time() + grace_seconds
-        while waiting and not in_haste() and asyncio.get_running_loop().time() < ends:
-            _, waiting = await asyncio.wait(waiting, timeout=HASTE_SECONDS)
-        for run in list(self._runs):
-            run.interrupt(_stopping())
-
     async def health(self, request: Request) -> Response:
         """The process answers, in the words of MLflow's AgentServer; says nothing about graphs."""
         return JSONResponse({"status": "healthy"})
 
     async def ready(self, request: Request) -> Response:
         """200 while runs can start, 503 before and after."""
-        if self._stopping or self._gate.service is None:
-            why = _stopping() if self._stopping else self._gate.failure or NotReady("the graphs are still loading")
+        if self._runs.draining or self._gate.service is None:
+            why = stopping() if self._runs.draining else self._gate.failure or NotReady("the graphs are still loading")
             error = NotReady(why.message)
             return _not_ready(error)
         if self._nodes.held >= self._nodes.most:
@@ -201,68 +183,58 @@ class Endpoints:
         token = self._identity.token(request.headers)
         with acting_for(token):
             # The token is a secret here already: a caller may have pasted it.
-            run, traced, invocation = await self._admitted(request, dialect, caller)
-        self._runs.add(run)
-        trace_id = traced.trace_id if traced is not None else None
-        note(graph=run.head.model, user=caller.user, run_id=run.head.id, trace_id=trace_id, **_own_id(run))
-        # The run's task begins here and carries the token on; nothing else of this request does.
-        with acting_for(token):
-            run.start(lambda: self._ended(run))
-        telling = Telling.asked(traced, run, headers=request.headers, invocation=invocation, dialect=dialect)
-        if invocation.mode == "stream":
-            return self._stream(run, telling, named=dialect.open_responses)
-        return await self._reply(run, request, telling)
+            run, trace = await self._started(request, dialect, caller, token)
+        reader = self._runs.read(run, quiet_seconds=self._settings.keepalive_seconds)
+        telling = Telling.asked(trace, run, headers=request.headers)
+        if run.request.invocation.mode == "stream":
+            return self._stream(run, reader, telling)
+        return await self._reply(run, reader, request, telling)
 
-    async def _admitted(
-        self, request: Request, dialect: Dialect, caller: Caller
-    ) -> "tuple[Run, Traced | None, Invocation]":
-        """A run with a slot of its own, its trace, and what it is asked for."""
-        began = asyncio.get_running_loop().time()
+    async def _started(
+        self, request: Request, dialect: Dialect, caller: Caller, token: UserToken | None
+    ) -> "tuple[Run, RunTrace | None]":
+        """A run with a slot of its own, and its trace."""
+        began = time.monotonic()
         if not self._bodies.is_small(request):
             # A body that cannot be admitted is not read. A slow sender holds no run.
-            self._slots.demand_free()
+            self._runs.demand_free_slot()
         async with self._bodies.read(request) as body:
             service = await self._gate.passed()
             await service.catalog.refresh()
             # What is malformed is told so, however busy the service is, where that takes milliseconds.
             invocation = service.parse(body, dialect) if len(body) <= MOST_PARSED_HERE else None
-            if self._stopping:
-                raise _stopping()
-            self._slots.take()
-            try:
+            with self._runs.slot() as slot:
                 if invocation is None:
                     invocation = await parsed(partial(service.parse, body, dialect), request.receive)
-                seconds = self._time_left(invocation, began)
-                run, traced = await service.open_run(invocation, caller=caller, dialect=dialect, seconds=seconds)
-            except BaseException:
-                self._slots.free()
-                raise
-        return run, traced, invocation
+                trace = None if service.tracer is None else service.tracer.trace()
+                run = await self._runs.start(
+                    RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
+                    self._scope(invocation, token, began),
+                    graphs=service.catalog,
+                    observers=_observers(trace),
+                    slot=slot,
+                )
+        return run, trace
 
-    def _time_left(self, invocation: "Invocation", began: float) -> float | None:
-        """Seconds for a run whose answer comes whole, where whoever passes it on does not wait for ever."""
-        if self._reply_seconds is None or invocation.mode == "stream":
-            return None
-        return max(began + self._reply_seconds - asyncio.get_running_loop().time(), LEAST_SECONDS)
+    def _scope(self, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
+        """What the run takes along of its request. Where its answer comes whole, the time has begun that whoever passes
+        it on waits for it."""
+        ends_by = None
+        if self._reply_seconds is not None and invocation.mode == "reply":
+            ends_by = began + self._reply_seconds
+        return RunScope(token=token, hidden=hidden_here(), facts=facts_here(), ends_by=ends_by)
 
-    def _ended(self, run: "Run") -> None:
-        self._runs.discard(run)
-        self._slots.free()
-        usage = run.usage
-        note(end=run.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-
-    def _stream(self, run: "Run", telling: Telling, *, named: bool) -> EventStreamResponse:
+    def _stream(self, run: "Run", reader: Reader, telling: Telling) -> EventStreamResponse:
         response = EventStreamResponse(
-            run.batches(quiet_seconds=self._settings.keepalive_seconds),
-            aclose=run.aclose,
-            headers={"x-request-id": run.head.id},
+            reader,
+            headers={"x-request-id": run.id},
             trailers=telling.frames,
-            named=named,
+            named=run.request.dialect.open_responses,
         )
         run.when_over(lambda: response.end_within(LINGER_SECONDS))
         return response
 
-    async def _reply(self, run: "Run", request: Request, telling: Telling) -> Response:
+    async def _reply(self, run: "Run", reader: Reader, request: Request, telling: Telling) -> Response:
         answer = asyncio.ensure_future(run.reply())
         leaver = asyncio.ensure_future(disconnected(request.receive))
         try:
@@ -272,12 +244,12 @@ class Endpoints:
             response = answer.result()
             await telling.add_to(response)
         except AgentError as error:
-            return error_response(error, request_id=run.head.id, ran=True)
+            return error_response(error, request_id=run.id, ran=True)
         finally:
             answer.cancel()
             leaver.cancel()
-            await run.aclose()
-        headers = {"x-request-id": run.head.id}
+            await reader.leave()
+        headers = {"x-request-id": run.id}
         return Response(encode(response), media_type="application/json", headers=headers)
 
 
@@ -305,13 +277,10 @@ def _not_ready(error: NotReady) -> Response:
     return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
 
 
-def _own_id(run: "Run") -> Mapping[str, str]:
-    """A request that came without an id is known by its run's."""
-    return {} if "request_id" in facts() else {"request_id": run.head.id}
-
-
-def _stopping() -> ServiceStopping:
-    return ServiceStopping("the service is stopping; send the request again")
+def _observers(trace: "RunTrace | None") -> "list[RunObserver]":
+    if trace is None:
+        return [LogFacts()]
+    return [trace, LogFacts(trace_id=lambda: trace.trace_id)]
 
 
 def error_response(error: AgentError, *, request_id: str | None = None, ran: bool = False) -> Response:

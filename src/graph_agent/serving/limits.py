@@ -1,4 +1,4 @@
-"""What one caller may ask of the service: so many bytes, so many runs at once."""
+"""How many bytes one caller, and all callers together, may send to the service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -86,33 +86,3 @@ class Bodies:
         return BodyTooLarge(
             f"the body is larger than {self._most} bytes; send less, or raise GRAPH_AGENT_MAX_BODY_BYTES"
         )
-
-
-class RunSlots:
-    """Counts runs under way; a plain number, as all runs of a process share one event loop."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.taken = 0
-
-    def demand_free(self) -> None:
-        """See that there is one now.
-
-        Raises:
-            TooManyRuns: all are taken.
-        """
-        if self.taken >= self._most:
-            raise TooManyRuns(f"{self._most} runs are under way; try again shortly", retry_after=RETRY_AFTER_SECONDS)
-
-    def take(self) -> None:
-        """Take a slot; give it back with `free()`.
-
-        Raises:
-            TooManyRuns: all are taken.
-        """
-        self.demand_free()
-        self.taken += 1
-
-    def free(self) -> None:
-        """Give a slot back."""
-        self.taken -= 1

@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, after the runs are drained."""
-        await self._app.state.drain(grace_seconds=GRACE_SECONDS, in_haste=lambda: self.force_exit)
+        await self._app.state.drain(within_seconds=GRACE_SECONDS, in_haste=lambda: self.force_exit)
         await super().shutdown(sockets)
 
 

@@ -1,15 +1,14 @@
 """Server-sent events over ASGI, ended properly whatever happens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.protocol.encoding import encode
 from graph_agent.runs.event_log import Entry
-
-Batches = AsyncIterator[Sequence[Entry]]
+from graph_agent.runs.registry import Reader
 
 KEEPALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -38,23 +37,21 @@ async def disconnected(receive: Receive) -> None:
 class EventStreamResponse:
     """An ASGI response: writes what waits in one go, keeps a quiet stream open with comments.
 
-    Starlette's `StreamingResponse` does not close its source when the client leaves; this one awaits `aclose` on
-    every path. What `trailers` then gives is sent, each as a frame of its own, before `[DONE]`. `named` adds `event:`
-    lines.
+    Starlette's `StreamingResponse` does not close its source when the client leaves; with this one the reader leaves
+    its run on every path. What `trailers` then gives is sent, each as a frame of its own, before `[DONE]`. `named` adds
+    `event:` lines.
     """
 
     def __init__(
         self,
-        batches: Batches,
+        reader: Reader,
         *,
-        aclose: Callable[[], Any],
         headers: Mapping[str, str],
         trailers: Callable[[], Awaitable[Iterable[Mapping[str, Any]]]] | None = None,
         named: bool = False,
     ) -> None:
         self._named = named
-        self._batches = batches
-        self._aclose = aclose
+        self._reader = reader
         self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
         self._trailers = trailers
         self._over = False
@@ -83,12 +80,12 @@ class EventStreamResponse:
                 self._timer.cancel()
             for task in (writer, leaver):
                 task.cancel()
-            await self._aclose()
+            await self._reader.leave()
             await asyncio.gather(writer, leaver, return_exceptions=True)
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        async for batch in self._batches:
+        async for batch in self._reader:
             body = frames(batch, named=self._named) if batch else KEEPALIVE
             await send({"type": "http.response.body", "body": body, "more_body": True})
         trailers = () if self._trailers is None else await self._trailers()

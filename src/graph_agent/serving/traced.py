@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 
-from graph_agent.protocol.dialects import Dialect
 from graph_agent.threads import in_own_thread
 
 if TYPE_CHECKING:
     # LangGraph takes seconds to import, and the port must answer before.
-    from graph_agent.protocol.incoming import Invocation
     from graph_agent.runs.runner import Run
+    from graph_agent.tracing import RunTrace
 
 HEADER = "x-mlflow-return-trace-id"
 """MLflow's wish for the id."""
@@ -21,39 +20,22 @@ SETTLING_SECONDS = 5.0
 """How long a run that has answered may take to end before its trace is done without."""
 
 
-class Traced(Protocol):
-    """A run's recorder (`runs.runner.Recorder`) that can tell of its trace."""
-
-    handler: Any
-    """A LangChain callback handler."""
-
-    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
-        """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
-
-    @property
-    def trace_id(self) -> str:
-        """The trace's id; where it is kept in tables, theirs, once they are known."""
-
-    def whole(self) -> Mapping[str, Any] | None:
-        """The trace as MLflow writes it; `None` until the run has ended. Blocks: call it off the event loop."""
-
-
 class Telling:
     """One run's trace, and what its caller wants to know of it."""
 
-    def __init__(self, traced: Traced | None, run: "Run", *, the_id: bool, all_of_it: bool) -> None:
-        self._traced = traced
+    def __init__(self, trace: "RunTrace | None", run: "Run", *, the_id: bool, all_of_it: bool) -> None:
+        self._trace = trace
         self._run = run
         self._the_id = the_id
         self._all_of_it = all_of_it
 
     @classmethod
-    def asked(
-        cls, traced: Traced | None, run: "Run", *, headers: Headers, invocation: "Invocation", dialect: Dialect
-    ) -> "Telling":
+    def asked(cls, trace: "RunTrace | None", run: "Run", *, headers: Headers) -> "Telling":
         """As MLflow's header and `databricks_options` of the request say; the latter is Databricks' own."""
         the_id = headers.get(HEADER, "").lower() == "true"
-        return cls(traced, run, the_id=the_id, all_of_it=invocation.return_trace and not dialect.open_responses)
+        request = run.request
+        all_of_it = request.invocation.return_trace and not request.dialect.open_responses
+        return cls(trace, run, the_id=the_id, all_of_it=all_of_it)
 
     async def frames(self) -> list[Mapping[str, Any]]:
         """What a stream says after its last event, each a frame of its own."""
@@ -68,16 +50,16 @@ class Telling:
             response["databricks_output"] = {"trace": trace}
 
     def _ids(self) -> Iterator[str]:
-        if self._the_id and self._traced is not None:
-            yield self._traced.trace_id
+        if self._the_id and self._trace is not None and (trace_id := self._trace.trace_id) is not None:
+            yield trace_id
 
     async def _traces(self) -> list[Mapping[str, Any]]:
-        if not self._all_of_it or self._traced is None:
+        if not self._all_of_it or self._trace is None:
             return []
         try:
             async with asyncio.timeout(SETTLING_SECONDS):
                 await self._run.ended()
         except TimeoutError:
             return []
-        trace = await in_own_thread(self._traced.whole)
+        trace = await in_own_thread(self._trace.whole)
         return [] if trace is None else [trace]

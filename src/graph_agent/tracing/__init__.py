@@ -4,7 +4,7 @@ from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.recorder import NO_SPAN, RunRecorder, record_retrieval
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.replay import attach_to_active_span
-from graph_agent.tracing.tracer import RunTrace, Tracer, open_trace
+from graph_agent.tracing.tracer import RunTrace, Tracer
 
 __all__ = [
     "NO_SPAN",
@@ -15,6 +15,5 @@ __all__ = [
     "TraceExporter",
     "Tracer",
     "attach_to_active_span",
-    "open_trace",
     "record_retrieval",
 ]

@@ -1,10 +1,9 @@
-"""Traces for the service: a recorder per run, an exporter per process."""
+"""Traces for the service: one per run, and an exporter per process."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from graph_agent.caller import Caller
 from graph_agent.late import IMPORTING
 from graph_agent.redaction import hidden_here
 from graph_agent.settings import Settings
@@ -15,30 +14,35 @@ from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord
 
 if TYPE_CHECKING:
-    from graph_agent.protocol.incoming import Invocation
+    from graph_agent.runs.observers import Outcome, RunInfo
 
 FAILED = {"failed": None, "cancelled": "Cancelled", "interrupted": "ApprovalsNotServed"}
 """Ends of a run that make its trace an error, and what it says; `None` is the type of what the graph raised."""
 
 
 class RunTrace:
-    """The trace of one run, from before its first step until it is handed over for export."""
+    """The trace of one run, as one of its observers; handed over for export when the run has ended."""
 
     def __init__(
-        self,
-        recorder: RunRecorder,
-        deliver: Callable[[RunRecord], None],
-        location: Callable[[], str | None] = lambda: None,
+        self, deliver: Callable[[RunRecord], None], *, location: Callable[[], str | None] = lambda: None
     ) -> None:
-        self.handler = recorder
+        """`deliver` gets the record in the thread where the run ends. `location` says in which tables of Unity Catalog
+        the trace is kept."""
         self._deliver = deliver
         self._location = location
+        self._recorder: RunRecorder | None = None
         self._record: RunRecord | None = None
 
     @property
-    def trace_id(self) -> str:
-        """The trace's id; where it is kept in tables of Unity Catalog, theirs, once they are known."""
-        return id_at(self.handler.trace_id, self._location())
+    def handler(self) -> RunRecorder | None:
+        """The callback handler that records the run's steps, once it has started."""
+        return self._recorder
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace's id, once the run has started; where it is kept in tables of Unity Catalog, theirs, once they are
+        known."""
+        return None if self._recorder is None else id_at(self._recorder.trace_id, self._location())
 
     def whole(self) -> dict[str, Any] | None:
         """The trace as MLflow writes it; `None` until the run has ended. The first call imports MLflow: call it off
@@ -49,40 +53,36 @@ class RunTrace:
             from graph_agent.tracing.mlflow_store import written_out
         return written_out(self._record, self._location())
 
-    def ended(self, *, status: str, answer: str, output: list[dict[str, Any]], usage: dict[str, Any]) -> None:
-        """The run is over: `status` is `completed`, `incomplete`, `failed` or `cancelled`."""
-        record = self.handler.close(
+    def started(self, run: "RunInfo") -> None:
+        """The run takes its first step."""
+        invocation = run.request.invocation
+        inputs: dict[str, Any] = {"messages": list(invocation.messages)}
+        if invocation.custom_inputs:
+            inputs["custom_inputs"] = dict(invocation.custom_inputs)
+        tags = {"graph": run.graph}
+        if invocation.client_request_id:
+            tags["client_request_id"] = invocation.client_request_id
+        self._recorder = RunRecorder(
+            graph=run.graph, inputs=inputs, session=invocation.thread, user=run.request.owner.user, tags=tags
+        )
+
+    def ended(self, outcome: "Outcome") -> None:
+        """The run is over."""
+        if self._recorder is None:
+            return
+        status, answer = outcome.status, {"role": "assistant", "content": outcome.answer}
+        record = self._recorder.close(
             status="ERROR" if status in FAILED else "OK",
             error=FAILED.get(status),
-            outputs={"choices": [{"message": {"role": "assistant", "content": answer}}], "output": output},
-            attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(usage)},
+            outputs={"choices": [{"message": answer}], "output": outcome.output},
+            attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(outcome.usage.fields())},
         )
         self._record = replace(record, hidden=hidden_here())
         self._deliver(self._record)
 
 
-def open_trace(
-    *,
-    invocation: "Invocation",
-    caller: Caller,
-    graph: str,
-    deliver: Callable[[RunRecord], None],
-    location: Callable[[], str | None] = lambda: None,
-) -> RunTrace:
-    """A run's trace that goes to `deliver` when it has ended, in the thread where it ended. `location` says in which
-    tables of Unity Catalog it is kept."""
-    inputs: dict[str, Any] = {"messages": list(invocation.messages)}
-    if invocation.custom_inputs:
-        inputs["custom_inputs"] = dict(invocation.custom_inputs)
-    tags = {"graph": graph}
-    if invocation.client_request_id:
-        tags["client_request_id"] = invocation.client_request_id
-    recorder = RunRecorder(graph=graph, inputs=inputs, session=invocation.thread, user=caller.user, tags=tags)
-    return RunTrace(recorder, deliver, location)
-
-
 class Tracer:
-    """Opens a trace per run and exports them in the background."""
+    """Exports the traces of runs in the background."""
 
     def __init__(self, exporter: TraceExporter) -> None:
         self._exporter = exporter
@@ -103,15 +103,9 @@ class Tracer:
         this imports MLflow, and two threads that import the same packages at once slow each other down."""
         self._exporter.start()
 
-    def open(self, *, invocation: "Invocation", caller: Caller, graph: str) -> RunTrace:
-        """The trace of a run that is about to start; its `trace_id` may be told at once."""
-        return open_trace(
-            invocation=invocation,
-            caller=caller,
-            graph=graph,
-            deliver=self._exporter.submit,
-            location=lambda: self._exporter.location,
-        )
+    def trace(self) -> RunTrace:
+        """The trace of one run, for its list of observers."""
+        return RunTrace(self._exporter.submit, location=lambda: self._exporter.location)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Whether every trace so far was stored or given up within the time."""

@@ -1,0 +1,39 @@
+"""A graph's stream: the parts that LangGraph yields while the graph runs."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.pregel import Pregel
+
+from graph_agent.protocol.left import STRUCTURED
+from graph_agent.protocol.outgoing import STREAM_MODES
+
+
+def stream_of(
+    graph: Pregel[Any, Any, Any, Any],
+    messages: Sequence[BaseMessage],
+    *,
+    callbacks: list[Any],
+    steps: int,
+    context: Any,
+) -> AsyncGenerator[Any, None]:
+    """The parts of one run of `graph`, as `(namespace, mode, data)`. Close it in every case."""
+    # Its declared type has neither our list of modes nor `aclose`.
+    anything: Any = graph
+    parts: AsyncGenerator[Any, None] = anything.astream(
+        {"messages": list(messages)},
+        {"callbacks": callbacks, "recursion_limit": steps},
+        context=context,
+        output_keys=_told_keys(graph),
+        stream_mode=STREAM_MODES,
+        subgraphs=True,
+    )
+    return parts
+
+
+def _told_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:
+    """What of the state is told: nothing else is read, however large, and an output schema does not hide the answer."""
+    if "messages" not in graph.channels:
+        return None
+    return [key for key in ("messages", STRUCTURED, "custom_outputs") if key in graph.channels]
