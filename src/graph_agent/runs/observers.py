@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from graph_agent.errors import AgentError
 from graph_agent.faults import describe
 from graph_agent.protocol.events import Item, Usage
+from graph_agent.runs.log_facts import facts, note
 from graph_agent.runs.request import RunRequest
 
 logger = logging.getLogger(__name__)
@@ -99,3 +100,24 @@ class Observers:
             logger.error("an observer of run %s failed: %s", self._run_id, describe(error))
             return False
         return True
+
+
+class LogFacts:
+    """One of a run's observers: what is known of the run, in the log lines of its request."""
+
+    handler = None
+
+    def __init__(self, *, trace_id: Callable[[], str | None] = lambda: None) -> None:
+        """`trace_id` is asked for when the run starts, after the observers before this one know that it does."""
+        self._trace_id = trace_id
+
+    def started(self, run: RunInfo) -> None:
+        """Note which run it is. A request that came without an id is known by its run's."""
+        request_id = facts().get("request_id", run.id)
+        user, trace_id = run.request.owner.user, self._trace_id()
+        note(graph=run.graph, user=user, run_id=run.id, trace_id=trace_id, request_id=request_id)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Note how it ended, and what it cost."""
+        usage = outcome.usage
+        note(end=outcome.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)

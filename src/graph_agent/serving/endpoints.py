@@ -30,7 +30,8 @@ from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialec
 from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import hidden_here, redact_value
-from graph_agent.runs.log_facts import LogFacts, facts_here
+from graph_agent.runs.log_facts import facts_here
+from graph_agent.runs.observers import LogFacts, RunObserver
 from graph_agent.runs.registry import Reader, Runs, stopping
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
@@ -44,7 +45,6 @@ from graph_agent.threads import NodeThreads
 
 if TYPE_CHECKING:
     from graph_agent.protocol.incoming import Invocation
-    from graph_agent.runs.observers import RunObserver
     from graph_agent.runs.runner import Run
     from graph_agent.serving.service import Service
     from graph_agent.tracing import RunTrace
@@ -277,7 +277,7 @@ def _not_ready(error: NotReady) -> Response:
     return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
 
 
-def _observers(trace: "RunTrace | None") -> "list[RunObserver]":
+def _observers(trace: "RunTrace | None") -> list[RunObserver]:
     if trace is None:
         return [LogFacts()]
     return [trace, LogFacts(trace_id=lambda: trace.trace_id)]
