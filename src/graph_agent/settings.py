@@ -102,6 +102,9 @@ class Settings:
     write_seconds: float = 30.0
     """How long a client may take nothing of what waits for it before it is cut off."""
 
+    grace_seconds: float = 0.0
+    """How long a run goes on after the last reader of its stream has left; 0 cancels it immediately."""
+
     max_steps: int = 40
     """Budget of one run: super-steps."""
 
@@ -203,9 +206,12 @@ class Settings:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")
         for one in fields(self):
             seconds = getattr(self, one.name)
-            if one.name.endswith("_seconds") and seconds is not None and not 0 < seconds <= MOST_SECONDS:
-                name = f"{PREFIX}{one.name.upper()}"
-                raise BadSetting(f"{name} must be above 0 and at most {MOST_SECONDS} (a day)", param=name)
+            if not one.name.endswith("_seconds") or seconds is None:
+                continue
+            name, may_be_none = f"{PREFIX}{one.name.upper()}", one.name == "grace_seconds"
+            if not (0 < seconds <= MOST_SECONDS or (may_be_none and seconds == 0)):
+                least = "at least 0" if may_be_none else "above 0"
+                raise BadSetting(f"{name} must be {least} and at most {MOST_SECONDS} (a day)", param=name)
         if not all(map(is_host_name, self.host_names)):
             wanted = "host names separated by commas, such as agent.example.com, without scheme, port and path"
             raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {wanted}", param=f"{PREFIX}ALLOWED_HOSTS")

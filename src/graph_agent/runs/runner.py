@@ -329,6 +329,9 @@ class Run:
         began = time.perf_counter()
         for event in events:
             self._append(iter((event,)))
+            if self._log.size > self._budgets.event_bytes and not self._ending:
+                self._cut("event_bytes")
+                return
             if time.perf_counter() - began > BREATH_SECONDS:
                 await asyncio.sleep(0)
                 if self._translator.ended:

@@ -63,7 +63,7 @@ def create_app(
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
-    runs = Runs(budgets=settings.budgets, most=settings.max_runs)
+    runs = Runs(budgets=settings.budgets, most=settings.max_runs, grace_seconds=settings.grace_seconds)
     endpoints = Endpoints(
         settings=settings,
         identity=identity,

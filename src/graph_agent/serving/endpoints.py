@@ -70,6 +70,10 @@ NO_RESPONSE_STATUS = 499
 """What nginx logs when the client has left; nobody reads it."""
 
 
+HOST_SECONDS = 1.0
+"""How much later a client that takes nothing is cut off here than by our own server, which sees single bytes taken and
+closes the connection without a word. A host's server leaves it to us."""
+
 LINGER_SECONDS = 300.0
 """For a slow reader to take the rest of a run that is over: its events are kept as long."""
 
@@ -230,6 +234,7 @@ class Endpoints:
             headers={"x-request-id": run.id},
             trailers=telling.frames,
             named=run.request.dialect.open_responses,
+            write_seconds=self._settings.write_seconds + HOST_SECONDS,
         )
         run.when_over(lambda: response.end_within(LINGER_SECONDS))
         return response

@@ -1,14 +1,24 @@
 """Server-sent events over ASGI, ended properly whatever happens."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from graph_agent.protocol.encoding import encode
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.registry import Reader
+
+logger = logging.getLogger(__name__)
+
+PIECE = 65_536
+"""Bytes that are written together at most, so that a slow reader is told from one that takes nothing."""
+
+WRITE_SECONDS = 30.0
+"""How long one write may wait for the client."""
 
 KEEPALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -40,6 +50,8 @@ class EventStreamResponse:
     Starlette's `StreamingResponse` does not close its source when the client leaves; with this one the reader leaves
     its run on every path. What `trailers` then gives is sent, each as a frame of its own, before `[DONE]`. `named` adds
     `event:` lines.
+
+    A client is cut off when a write to it, of at most `PIECE` bytes, does not return within `write_seconds`.
     """
 
     def __init__(
@@ -49,14 +61,18 @@ class EventStreamResponse:
         headers: Mapping[str, str],
         trailers: Callable[[], Awaitable[Iterable[Mapping[str, Any]]]] | None = None,
         named: bool = False,
+        write_seconds: float = WRITE_SECONDS,
     ) -> None:
         self._named = named
+        self._write_seconds = write_seconds
+        self._writing_since: float | None = None
         self._reader = reader
         self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
         self._trailers = trailers
         self._over = False
         self._writer: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
 
     def end_within(self, seconds: float) -> None:
         """Give the reader no longer than that from now on."""
@@ -67,7 +83,18 @@ class EventStreamResponse:
         if self._writer is not None:
             self._writer.cancel()
 
+    def _watch(self) -> None:
+        # One timer for all writes: a timeout around each would cost more than most writes do.
+        now, since = time.monotonic(), self._writing_since
+        if since is not None and now - since >= self._write_seconds:
+            logger.warning("a client took nothing for %g s and was cut off", self._write_seconds)
+            self._cut()
+            return
+        looks_in = self._write_seconds if since is None else since + self._write_seconds - now
+        self._watching = asyncio.get_running_loop().call_later(looks_in, self._watch)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._watch()
         writer = self._writer = asyncio.ensure_future(self._write(send))
         leaver = asyncio.ensure_future(disconnected(receive))
         try:
@@ -76,18 +103,26 @@ class EventStreamResponse:
                 writer.result()
         finally:
             self._over, self._writer = True, None
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._watching):
+                if timer is not None:
+                    timer.cancel()
             for task in (writer, leaver):
                 task.cancel()
             await self._reader.leave()
             await asyncio.gather(writer, leaver, return_exceptions=True)
 
     async def _write(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await self._send(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
         async for batch in self._reader:
             body = frames(batch, named=self._named) if batch else KEEPALIVE
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+            for start in range(0, len(body), PIECE):
+                piece = body[start : start + PIECE]
+                await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
         trailers = () if self._trailers is None else await self._trailers()
         tail = b"".join(b"data: %b\n\n" % encode(one) for one in trailers)
-        await send({"type": "http.response.body", "body": tail + DONE, "more_body": False})
+        await self._send(send, {"type": "http.response.body", "body": tail + DONE, "more_body": False})
+
+    async def _send(self, send: Send, message: Message) -> None:
+        self._writing_since = time.monotonic()
+        await send(message)
+        self._writing_since = None

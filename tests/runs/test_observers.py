@@ -1,0 +1,117 @@
+"""Observers of a run: each is told once how it starts and how it ends, and none can hurt it or another."""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+import anyio
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from tests.graphs.scripted import says
+from tests.runs.registered import OneGraph, a_request, some_runs
+from tests.runs.running import chain, speaking
+
+from graph_agent.runs.observers import LogFacts, Outcome, RunInfo
+from graph_agent.runs.request import Scope
+
+pytestmark = pytest.mark.anyio
+
+
+class Tokens(BaseCallbackHandler):
+    """Counts tokens; or raises at the first, and says that this should end the run."""
+
+    run_inline = True
+
+    def __init__(self, *, raises: bool) -> None:
+        self.count = 0
+        self.raise_error = raises
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self.count += 1
+        if self.raise_error or self.count < 0:
+            raise ValueError("hunter2")
+
+
+class Observer:
+    """Notes what it is told, and raises where it is asked to."""
+
+    def __init__(self, *raises: str) -> None:
+        self._raises = raises
+        self.told: list[Any] = []
+        self.tokens = Tokens(raises="tokens" in raises)
+
+    @property
+    def handler(self) -> Tokens:
+        self._maybe_raise("handler")
+        return self.tokens
+
+    def started(self, run: RunInfo) -> None:
+        self.told.append(run)
+        self._maybe_raise("started")
+
+    def ended(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+        self._maybe_raise("ended")
+
+    def _maybe_raise(self, where: str) -> None:
+        if where in self._raises:
+            raise ValueError("hunter2")
+
+
+@pytest.mark.parametrize("where", ["started", "handler", "ended", "tokens"])
+async def test_an_observer_that_raises_hurts_neither_the_run_nor_the_others(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, bad, after = Observer(), Observer(where), Observer()
+    graph = chain(speaking(says(["a ", "b ", "c"])))
+    with anyio.fail_after(10), caplog.at_level(logging.INFO, logger="graph_agent"):
+        run = await some_runs().start(a_request(), Scope(), graphs=OneGraph(graph), observers=[before, bad, after])
+        response = await run.reply()
+        await run.ended()
+    assert response["status"] == "completed"
+    for good in (before, after):
+        info, outcome = good.told
+        assert (info.id, info.graph, info.request.owner.user) == (run.id, "agent", "ann")
+        assert (outcome.status, outcome.answer, outcome.error) == ("completed", "a b c", None)
+        assert [item["type"] for item in outcome.output] == ["message"]
+        assert good.tokens.count >= 3
+    assert "hunter2" not in caplog.text
+    lines = [line for line in caplog.messages if f"an observer of run {run.id} failed: ValueError" in line]
+    assert len(lines) == (where != "tokens")
+
+
+async def test_who_could_not_start_is_not_told_of_the_end() -> None:
+    observer = Observer("started")
+    run = await some_runs().start(
+        a_request(), Scope(), graphs=OneGraph(chain(speaking(says("Hi.")))), observers=[observer]
+    )
+    with anyio.fail_after(10):
+        await run.ended()
+    assert len(observer.told) == 1
+
+
+async def test_a_run_cancelled_before_its_first_step_ends_its_log_and_tells_its_observers() -> None:
+    observer = Observer()
+    run = await some_runs().start(
+        a_request(), Scope(), graphs=OneGraph(chain(speaking(says("Hi.")))), observers=[observer]
+    )
+    with anyio.fail_after(10):
+        await run.aclose()
+        events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
+    assert [event["type"] for event in events[:1] + events[-2:]] == ["response.created", "error", "response.failed"]
+    assert [one.status for one in observer.told[1:]] == ["cancelled"]
+
+
+async def test_the_log_lines_of_a_request_know_its_run() -> None:
+    facts: dict[str, Any] = {}
+    run = await some_runs().start(
+        a_request(),
+        Scope(facts=facts),
+        graphs=OneGraph(chain(speaking(says("Hi.")))),
+        observers=[LogFacts(trace_id=lambda: "tr-1")],
+    )
+    known = {"graph": "agent", "user": "ann", "run_id": run.id, "trace_id": "tr-1", "request_id": run.id}
+    assert facts == known
+    with anyio.fail_after(10):
+        await run.ended()
+    assert facts == {**known, "end": "completed", "input_tokens": 7, "output_tokens": 3}

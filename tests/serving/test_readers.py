@@ -1,0 +1,79 @@
+"""Readers of one run over HTTP: what each gets, from wherever it begins, is the same bytes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import uvicorn
+from langgraph.graph import MessagesState
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+from tests.graphs.scripted import says
+from tests.runs.registered import ANN, OneGraph, a_request, some_runs
+from tests.runs.running import chain, speaking
+
+from graph_agent.runs.registry import Runs
+from graph_agent.runs.request import Scope as RunScope
+from graph_agent.serving.sse import EventStreamResponse
+from graph_agent.serving.workers import listening_socket
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def joinable(runs: Runs, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A server at which every run can be joined, behind a plain uvicorn: `GET /RUN_ID?starting_after=N`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        after = int(request.query_params.get("starting_after", "-1"))
+        reader = runs.join(ANN, scope["path"][1:], after=after, quiet_seconds=5)
+        await EventStreamResponse(reader, headers={}, **options)(scope, receive, send)
+
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    listening = listening_socket("127.0.0.1", 0)
+    serving = asyncio.create_task(server.serve([listening]))
+    url = "http://{}:{}".format(*listening.getsockname())
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def frames_of(text: str) -> list[str]:
+    return [frame for frame in text.split("\n\n") if frame.startswith("data: ")]
+
+
+async def test_a_late_reader_and_one_that_comes_back_get_the_bytes_that_the_first_one_got() -> None:
+    go_on = asyncio.Event()
+
+    async def wait(state: MessagesState) -> None:
+        await go_on.wait()
+
+    graph = chain(speaking(says([f"word{n} " for n in range(300)]), "first"), wait, speaking(says("The end.")))
+    runs = some_runs(grace_seconds=30)
+    with anyio.fail_after(40):
+        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(graph))
+        async with joinable(runs) as client:
+            whole = asyncio.create_task(client.get(f"/{run.id}"))
+            seen = ""
+            async with client.stream("GET", f"/{run.id}") as leaving:
+                async for text in leaving.aiter_text():
+                    seen += text
+                    if "word299" in seen:
+                        break
+            begun = frames_of(seen[: seen.rindex("\n\n") + 2])
+            go_on.set()
+            back = await client.get(f"/{run.id}", params={"starting_after": len(begun) - 1})
+            late = await client.get(f"/{run.id}")
+            first = await whole
+    assert late.content == first.content
+    assert begun + frames_of(back.text) == frames_of(first.text)
+    assert first.text.endswith("data: [DONE]\n\n")
+    assert f'"sequence_number":{len(begun)}' in frames_of(back.text)[0]
