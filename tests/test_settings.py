@@ -63,7 +63,7 @@ def test_another_process_reads_the_same_settings() -> None:
     assert Settings.from_environment(as_environment(settings)) == settings
 
 
-TIMES = [field.name for field in fields(Settings) if field.name.endswith("_seconds")]
+TIMES = [name for field in fields(Settings) if (name := field.name).endswith("_seconds") and name != "grace_seconds"]
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "0", "-1", "86401"])
@@ -74,6 +74,14 @@ def test_a_time_is_above_zero_and_at_most_a_day_and_the_message_says_so(name: st
         Settings.from_environment({variable: value})
     assert refused.value.param == variable
     assert getattr(Settings.from_environment({variable: "86400"}), name) == 86_400
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "86401"])
+def test_the_time_of_grace_may_be_zero_and_is_at_most_a_day(value: str) -> None:
+    variable = "GRAPH_AGENT_GRACE_SECONDS"
+    with pytest.raises(BadSetting, match=f"{variable} must be at least 0 and at most 86400"):
+        Settings.from_environment({variable: value})
+    assert Settings.from_environment({variable: "0"}).grace_seconds == 0
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "two", "65", "1.5"])
