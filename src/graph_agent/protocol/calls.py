@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command
 
 from graph_agent.contract import NOT_RUN
-from graph_agent.protocol import events
+from graph_agent.protocol import events, item_events
 from graph_agent.protocol.asked import Asked, AskedCalls, Namespace, arguments_of
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
@@ -155,34 +155,34 @@ class Calls:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
         call.index, call.item_id = index, item_id
         arguments = arguments_of(asked.args)
-        opened = events.function_call_item(item_id, asked.call_id, asked.told_name, "", "in_progress")
-        yield events.item_added(index, opened)
-        yield events.arguments_delta("function_call", item_id, index, arguments)
-        yield events.arguments_done("function_call", item_id, index, asked.told_name, arguments)
-        done = events.function_call_item(item_id, asked.call_id, asked.told_name, arguments, "completed")
+        opened = item_events.function_call_item(item_id, asked.call_id, asked.told_name, "", "in_progress")
+        yield item_events.item_added(index, opened)
+        yield item_events.arguments_delta("function_call", item_id, index, arguments)
+        yield item_events.arguments_done("function_call", item_id, index, asked.told_name, arguments)
+        done = item_events.function_call_item(item_id, asked.call_id, asked.told_name, arguments, "completed")
         yield self._output.close(index, done)
 
     def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
         call.index, call.item_id = index, item_id
         arguments = arguments_of(asked.args)
-        opened = events.mcp_call_item(item_id, asked.told_name, "", "in_progress", server=self._server)
-        yield events.item_added(index, opened)
-        yield events.mcp_call_progress(item_id, index, "in_progress")
-        yield events.arguments_delta("mcp_call", item_id, index, arguments)
-        yield events.arguments_done("mcp_call", item_id, index, asked.told_name, arguments)
+        opened = item_events.mcp_call_item(item_id, asked.told_name, "", "in_progress", server=self._server)
+        yield item_events.item_added(index, opened)
+        yield item_events.mcp_call_progress(item_id, index, "in_progress")
+        yield item_events.arguments_delta("mcp_call", item_id, index, arguments)
+        yield item_events.arguments_done("mcp_call", item_id, index, asked.told_name, arguments)
 
     def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
         self._waiting.remove(call)
         if self._prefix == "function_call":
-            index, output = self._output.open(), events.function_call_output_item(call.asked.call_id, text)
-            yield events.item_added(index, output)
+            index, output = self._output.open(), item_events.function_call_output_item(call.asked.call_id, text)
+            yield item_events.item_added(index, output)
             yield self._output.close(index, output)
             return
         if call.index < 0:
             yield from self._open_mcp_call(call)
         state: Literal["failed", "completed"] = "failed" if failed else "completed"
-        item = events.mcp_call_item(
+        item = item_events.mcp_call_item(
             call.item_id,
             call.asked.told_name,
             arguments_of(call.asked.args),
@@ -191,7 +191,7 @@ class Calls:
             output=None if failed else text,
             error=text if failed else None,
         )
-        yield events.mcp_call_progress(call.item_id, call.index, state)
+        yield item_events.mcp_call_progress(call.item_id, call.index, state)
         yield self._output.close(call.index, item)
 
 

@@ -12,24 +12,14 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from graph_agent.errors import InvalidRequest, UnknownGraph
 from graph_agent.protocol.fields import (
-    Check,
-    Shape,
-    a_boolean,
-    a_count,
-    a_name,
-    a_number,
-    a_string,
-    an_object,
-    anything,
-    array_of,
     at,
     kind_of,
     shown,
-    string_or,
     wrong,
 )
 from graph_agent.protocol.json_text import NotUsable, Pulse, decode, no_pulse
 from graph_agent.protocol.messages import to_messages
+from graph_agent.protocol.request_fields import check_fields
 from graph_agent.protocol.unserved import refuse_unserved
 from graph_agent.protocol.written import new_id
 from graph_agent.redaction import redacting_value
@@ -39,18 +29,14 @@ __all__ = ["Invocation", "parse_request"]
 DEFAULT_MODELS = ("agent", "default")
 """Names of `model` that mean the default graph, as does everything under `apps/`, Databricks' name for an app."""
 
+LONGEST_NAME = 64
+"""Characters of an unknown `model` that are compared with the names of graphs: comparing takes quadratic time."""
+
 MAX_PATH = 8
 """Steps of a path that an error still spells out."""
 
-MISSPELLED = 0.82
-"""How alike a field and a misspelling of it are; `top_k` is no misspelling of `top_p`, `stop` none of `store`."""
-
 MAX_ITEMS = 10_000
 """Of `input`: a thousand turns of ten. LangGraph walks over all of them at every step, on the event loop."""
-
-MAX_METADATA = 16
-MAX_METADATA_KEY = 64
-MAX_METADATA_VALUE = 512
 
 ANSWERED = ("function_call_output", "mcp_approval_response")
 """Items that, like a message of anyone but the assistant, leave the graph something to answer."""
@@ -134,7 +120,7 @@ def parse_request(
     `UnsupportedField` or `UnknownGraph`; `param` is the path of the field at fault.
     """
     fields = _without_secrets(_fields(body, pulse), pulse)
-    _check(fields)
+    check_fields(fields)
     refuse_unserved(fields, background_served=background_served)
     return Invocation(
         graph=_graph(fields.get("model"), graphs, fallback),
@@ -195,114 +181,6 @@ def _unusable(flaw: NotUsable) -> InvalidRequest:
     return InvalidRequest(f"{subject} {flaw.reason}.", param=param or None)
 
 
-# What each field must be
-
-
-def _metadata(value: Any, path: str) -> None:
-    an_object(value, path)
-    if len(value) > MAX_METADATA:
-        raise wrong(path, f"an object of at most {MAX_METADATA} entries", f"{len(value)} entries")
-    for key, entry in value.items():
-        if len(key) > MAX_METADATA_KEY:
-            raise wrong(path, f"an object with keys of at most {MAX_METADATA_KEY} characters", f"one of {len(key)}")
-        _metadata_value(entry, at(path, key))
-
-
-def _metadata_value(value: Any, path: str) -> None:
-    a_string(value, path)
-    if len(value) > MAX_METADATA_VALUE:
-        raise wrong(path, f"a string of at most {MAX_METADATA_VALUE} characters", f"{len(value)} characters")
-
-
-def _input(value: Any, path: str) -> None:
-    if not isinstance(value, str | list):
-        raise wrong(path, "a string or an array of items", kind_of(value))
-    if not value or (isinstance(value, str) and value.isspace()):
-        raise wrong(path, "a string or an array that is not empty", kind_of(value) if not value else "only white space")
-
-
-_AN_OBJECT_OR_STRING = string_or(an_object, "a string or an object")
-
-_FIELDS: Mapping[str, Check] = {
-    "input": _input,
-    "instructions": a_string,
-    "model": a_string,
-    "stream": a_boolean,
-    "metadata": _metadata,
-    "max_output_tokens": a_count,
-    "max_tool_calls": a_count,
-    "client_request_id": a_string,
-    "custom_inputs": Shape(optional={"thread_id": a_string, "session_id": a_string}),
-    "context": Shape(optional={"conversation_id": a_string, "user_id": a_string}),
-    # Served elsewhere or not at all; see `unserved`.
-    "background": a_boolean,
-    "previous_response_id": a_string,
-    "conversation": _AN_OBJECT_OR_STRING,
-    "prompt": an_object,
-    "reasoning": an_object,
-    "text": Shape(optional={"format": Shape(required={"type": a_name}), "verbosity": a_string}),
-    "tool_choice": _AN_OBJECT_OR_STRING,
-    "tools": array_of(an_object),
-    "truncation": a_string,
-    "context_management": anything,
-    "moderation": anything,
-    "databricks_options": an_object,
-    # Without effect here: the graph decides, or there is nothing to decide.
-    "frequency_penalty": a_number,
-    "include": array_of(a_string),
-    "parallel_tool_calls": a_boolean,
-    "presence_penalty": a_number,
-    "prompt_cache_key": a_string,
-    "prompt_cache_options": an_object,
-    "prompt_cache_retention": a_string,
-    "safety_identifier": a_string,
-    "service_tier": a_string,
-    "store": a_boolean,
-    "stream_options": an_object,
-    "temperature": a_number,
-    "top_logprobs": a_number,
-    "top_p": a_number,
-    "user": a_string,
-}
-
-_MEANT: Mapping[str, str] = {
-    "max_completion_tokens": "max_output_tokens",
-    "max_tokens": "max_output_tokens",
-    "messages": "input",
-    "prompt_id": "prompt",
-    "query": "input",
-    "session_id": "custom_inputs.session_id",
-    "thread_id": "custom_inputs.thread_id",
-    "conversation_id": "context.conversation_id",
-    "user_id": "context.user_id",
-    "reasoning_effort": "reasoning.effort",
-    "response_format": "text.format",
-    "verbosity": "text.verbosity",
-    "functions": "tools",
-    "function_call": "tool_choice",
-    "context_id": "context.conversation_id",
-}
-"""What other APIs call it."""
-
-
-def _check(fields: Fields) -> None:
-    for name in fields:
-        if name not in _FIELDS:
-            raise _unknown_field(name)
-    if "input" not in fields:
-        raise InvalidRequest("`input` is missing: send a string or an array of items.", param="input")
-    for name, check in _FIELDS.items():
-        if fields.get(name) is not None or (name == "input"):
-            check(fields.get(name), name)
-
-
-def _unknown_field(name: str) -> InvalidRequest:
-    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], _FIELDS, n=1, cutoff=MISSPELLED)
-    meant = _MEANT.get(name) or (close[0] if close else None)
-    hint = f" Did you mean `{meant}`?" if meant else " Put what is meant for the graph into `custom_inputs`."
-    return InvalidRequest(f"`{shown(name)}` is not a field of this API.{hint}", param=shown(name))
-
-
 # What the fields mean
 
 
@@ -313,7 +191,7 @@ def _graph(model: str | None, graphs: Sequence[str], fallback: str | None) -> st
         return None
     if fallback is not None:
         return fallback
-    close = difflib.get_close_matches(model[:MAX_METADATA_KEY], graphs, n=1)
+    close = difflib.get_close_matches(model[:LONGEST_NAME], graphs, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     known = ", ".join(graphs) or "none"
     raise UnknownGraph(f"No graph named '{shown(model)}'; known: {known}.{hint}", param="model")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph_agent.protocol import events
+from graph_agent.protocol import events, item_events
 from graph_agent.protocol.events import TERMINAL, Event, Item, Status
 
 RESUMED = "the run was resumed elsewhere before this tool returned"
@@ -88,9 +88,9 @@ class LoggedItem:
             case "mcp_call":
                 item = {**item, "status": "failed", "arguments": self.shown, "error": RESUMED}
                 if not self._tool_ended:
-                    yield events.mcp_call_progress(item["id"], self.index, "failed")
+                    yield item_events.mcp_call_progress(item["id"], self.index, "failed")
         self.item, self.done = item, True
-        yield events.item_done(self.index, item)
+        yield item_events.item_done(self.index, item)
 
     def _part_closing(self, part: _Part) -> Iterator[Event]:
         item_id, index, text = self.item["id"], self.index, part.shown
@@ -98,20 +98,20 @@ class LoggedItem:
         match part.kind:
             case "summary_text":
                 done = (
-                    events.reasoning_text_done(item_id, index, text),
-                    events.reasoning_part_done(item_id, index, text),
+                    item_events.reasoning_text_done(item_id, index, text),
+                    item_events.reasoning_part_done(item_id, index, text),
                 )
             case "refusal":
-                content = events.refusal_part(text)
+                content = item_events.refusal_part(text)
                 done = (
-                    events.refusal_done(item_id, index, part.place, text),
-                    events.part_done(item_id, index, part.place, content),
+                    item_events.refusal_done(item_id, index, part.place, text),
+                    item_events.part_done(item_id, index, part.place, content),
                 )
             case _:
-                content = events.text_part(text, part.annotations)
+                content = item_events.text_part(text, part.annotations)
                 done = (
-                    events.text_done(item_id, index, part.place, text),
-                    events.part_done(item_id, index, part.place, content),
+                    item_events.text_done(item_id, index, part.place, text),
+                    item_events.part_done(item_id, index, part.place, content),
                 )
         for event in done[part.text_done :]:
             yield event

@@ -26,7 +26,7 @@ from graph_agent.protocol.endings import SENTENCES, Ending, ending_of
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.interrupts import INTERRUPT, Interrupted, Interrupts
 from graph_agent.protocol.left import Left, behind_copy, messages_in, updates_in
-from graph_agent.protocol.logged import RESUMED, Logged
+from graph_agent.protocol.logged import Logged
 from graph_agent.protocol.output import Output
 from graph_agent.protocol.returned import Returned
 from graph_agent.protocol.speech import Speech
@@ -154,7 +154,7 @@ class Translator:
         if (error := self._logged.error) is not None:
             yield self._failed(error, Usage())
             return
-        yield from self._discard()
+        yield from self._standing.discard(self._output)
         for message in self._standing.messages:
             if self._standing.is_half_told(message) and isinstance(message, AIMessage):
                 yield from self._speech.tell_again(message)
@@ -163,20 +163,6 @@ class Translator:
                 self._returned.is_repeated(message, top=True)
             else:
                 yield from self._returned_messages([message], ())
-
-    def _discard(self) -> Iterator[Event]:
-        discarded = self._standing.discarded
-        answered = {one.item["call_id"] for one in self._logged.items.values() if one.kind == "function_call_output"}
-        gone = {one.index: str(one.item["id"]) for one in discarded}
-        for one in discarded:
-            yield from one.closing()
-            if one.kind == "function_call" and one.item["call_id"] not in answered:
-                output, index = events.function_call_output_item(one.item["call_id"], RESUMED), self._output.open()
-                yield events.item_added(index, output)
-                yield events.item_done(index, output)
-                gone[index] = output["id"]
-        if gone:
-            yield events.items_discarded(list(gone), list(gone.values()))
 
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
         """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graph_agent.protocol import events
+from graph_agent.protocol import item_events
 from graph_agent.protocol.events import Event, Item, Phase
 
 
@@ -32,7 +32,7 @@ class Output:
     def close(self, index: int, item: Item) -> Event:
         """`response.output_item.done`."""
         self._items[index] = item
-        return events.item_done(index, item)
+        return item_events.item_done(index, item)
 
     def settle(self, index: int, phase: Phase) -> None:
         """Say what a closed message was, once that is known; one that said so itself keeps what it said."""

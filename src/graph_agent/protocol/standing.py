@@ -12,10 +12,12 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from graph_agent.protocol import events, item_events
 from graph_agent.protocol.asked import Asked, arguments_of
 from graph_agent.protocol.content import reasoning_of
-from graph_agent.protocol.events import new_id
-from graph_agent.protocol.logged import Logged, LoggedItem
+from graph_agent.protocol.events import Event, new_id
+from graph_agent.protocol.logged import RESUMED, Logged, LoggedItem
+from graph_agent.protocol.output import Output
 from graph_agent.protocol.results import public_text
 from graph_agent.protocol.spoken import spoken_by
 from graph_agent.redaction import redact
@@ -42,6 +44,7 @@ class Standing:
         self._free = [one for one in logged.items.values() if one.whole]
         self._begun = [one for one in logged.items.values() if one.kind == "message" and not one.whole]
         self._begun_of: dict[int, AIMessage] = {}
+        self._answers = {one.item["call_id"] for one in logged.items.values() if one.kind == "function_call_output"}
         self._requests: list[_Request] = []
         for message in self.messages:
             self._match(message)
@@ -69,6 +72,23 @@ class Standing:
     def answered(self) -> set[str]:
         """The ids, as told, of calls whose result stands."""
         return {one.item["call_id"] for one in self.items if one.kind == "function_call_output"}
+
+    def discard(self, output: Output) -> Iterator[Event]:
+        """Close what is half told, and name what does not stand.
+
+        A discarded call gets a result, also discarded: a client that does not know the event that names them would
+        otherwise keep a call without one, which it cannot send back.
+        """
+        gone = {one.index: str(one.item["id"]) for one in self.discarded}
+        for one in self.discarded:
+            yield from one.closing()
+            if one.kind == "function_call" and one.item["call_id"] not in self._answers:
+                index, result = output.open(), item_events.function_call_output_item(one.item["call_id"], RESUMED)
+                gone[index] = result["id"]
+                yield item_events.item_added(index, result)
+                yield item_events.item_done(index, result)
+        if gone:
+            yield events.items_discarded(list(gone), list(gone.values()))
 
     def has_result(self, message: BaseMessage) -> bool:
         """Whether this result of a tool was told, and stands."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from graph_agent.protocol import events
+from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import PARAGRAPH, reasoning_of, reasoning_parts
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.halves import Halves
@@ -55,8 +55,8 @@ class Thoughts:
         if thought is None:
             thought = self._open[run] = _Thought(self._output.open(), part=part)
             self._thinkers.add(message_id)
-            yield events.item_added(thought.index, events.reasoning_item(thought.item_id, None))
-            yield events.reasoning_part_added(thought.item_id, thought.index)
+            yield item_events.item_added(thought.index, item_events.reasoning_item(thought.item_id, None))
+            yield item_events.reasoning_part_added(thought.item_id, thought.index)
         if part != thought.part:
             thought.part, delta = part, PARAGRAPH + delta
         for portion in portions(delta):
@@ -100,14 +100,14 @@ class Thoughts:
             yield _shown(thought, rest)
         self._told.append(_bare("".join(thought.thought)))
         whole = "".join(thought.shown)
-        yield events.reasoning_text_done(thought.item_id, thought.index, whole)
-        yield events.reasoning_part_done(thought.item_id, thought.index, whole)
-        yield self._output.close(thought.index, events.reasoning_item(thought.item_id, whole))
+        yield item_events.reasoning_text_done(thought.item_id, thought.index, whole)
+        yield item_events.reasoning_part_done(thought.item_id, thought.index, whole)
+        yield self._output.close(thought.index, item_events.reasoning_item(thought.item_id, whole))
 
 
 def _shown(thought: _Thought, delta: str) -> Event:
     thought.shown.append(delta)
-    return events.reasoning_delta(thought.item_id, thought.index, delta)
+    return item_events.reasoning_delta(thought.item_id, thought.index, delta)
 
 
 def _bare(text: str) -> str:

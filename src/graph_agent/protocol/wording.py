@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from graph_agent.protocol import events
+from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import annotations_of
 from graph_agent.protocol.endings import Ending
 from graph_agent.protocol.events import Event, Phase, Status
@@ -90,7 +90,7 @@ class Wording:
 
     def open(self) -> Event:
         """`response.output_item.added`."""
-        return events.item_added(self.index, events.message_item(self.item_id, "in_progress"))
+        return item_events.item_added(self.index, item_events.message_item(self.item_id, "in_progress"))
 
     def write(self, delta: str, kind: Kind = "text") -> Iterator[Event]:
         """More of it; a part of its own for each kind."""
@@ -98,7 +98,7 @@ class Wording:
         if part is None or part.kind != kind:
             yield from self._end_part()
             part = self._part = _Part(kind, len(self._parts))
-            yield events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
+            yield item_events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
         # A text of megabytes comes in several deltas: whoever drives this lets others work between two events.
         for portion in portions(delta):
             piece = part.halves.feed(portion)
@@ -110,7 +110,7 @@ class Wording:
         """End the item. What its provider declares to be commentary is that, whatever `phase` says."""
         yield from self._end_part(annotations_of(self.message) if self.message is not None else ())
         self.phase = "commentary" if self.declared == "commentary" else phase
-        yield output.close(self.index, events.message_item(self.item_id, status, self._parts, self.phase))
+        yield output.close(self.index, item_events.message_item(self.item_id, status, self._parts, self.phase))
 
     def _end_part(self, annotations: Sequence[dict[str, Any]] = ()) -> Iterator[Event]:
         part, self._part = self._part, None
@@ -122,20 +122,20 @@ class Wording:
             yield self._shown(part, rest)
         whole = "".join(part.shown)
         if part.kind == "refusal":
-            yield events.refusal_done(self.item_id, self.index, part.place, whole)
+            yield item_events.refusal_done(self.item_id, self.index, part.place, whole)
             content = _content("refusal", whole)
         else:
             annotations = _placed(redact_value(list(annotations)), self.written, whole)
             for position, annotation in enumerate(annotations):
-                yield events.annotation_added(self.item_id, self.index, part.place, position, annotation)
-            yield events.text_done(self.item_id, self.index, part.place, whole)
-            content = events.text_part(whole, annotations)
-        yield events.part_done(self.item_id, self.index, part.place, content)
+                yield item_events.annotation_added(self.item_id, self.index, part.place, position, annotation)
+            yield item_events.text_done(self.item_id, self.index, part.place, whole)
+            content = item_events.text_part(whole, annotations)
+        yield item_events.part_done(self.item_id, self.index, part.place, content)
         self._parts.append(content)
 
     def _shown(self, part: _Part, delta: str) -> Event:
         part.shown.append(delta)
-        told = events.text_delta if part.kind == "text" else events.refusal_delta
+        told = item_events.text_delta if part.kind == "text" else item_events.refusal_delta
         return told(self.item_id, self.index, part.place, delta)
 
 
@@ -151,4 +151,4 @@ def _placed(annotations: list[dict[str, Any]], written: str, shown: str) -> list
 
 
 def _content(kind: Kind, text: str) -> dict[str, Any]:
-    return events.text_part(text) if kind == "text" else events.refusal_part(text)
+    return item_events.text_part(text) if kind == "text" else item_events.refusal_part(text)
