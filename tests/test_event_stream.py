@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 from graph_agent.deploying.smoke import ask_once
 from graph_agent.evaluating.serving import serving
 from graph_agent.event_stream import LineReader, data_in, lines_of, read_lines

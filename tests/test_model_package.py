@@ -13,7 +13,7 @@ import yaml
 from tests.standin.server import ScriptedModel, StandIn, says, stand_in
 from tests.standin.tracking import EXPERIMENT, MODEL, tracking
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAUSE = 0.4

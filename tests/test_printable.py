@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from graph_agent.ask import Printer
+from graph_agent.commands.ask import Printer
 from graph_agent.printable import one_line, printable
 from graph_agent.serving.logs import DevFormatter, DiscreetFormatter
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 from graph_agent.errors import BadSetting
 from graph_agent.serving.server import serve
 from graph_agent.settings import Settings, as_environment

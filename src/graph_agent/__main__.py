@@ -2,7 +2,7 @@
 
 import sys
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,7 +13,7 @@ from tests.databricks.conftest import forget_clients
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
 from tests.standin.server import StandIn, serving, stand_in
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 from graph_agent.databricks.apps import check_oauth
 from graph_agent.errors import Unauthenticated
 

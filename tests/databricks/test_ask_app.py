@@ -9,7 +9,7 @@ from tests.standin.apps import ANSWERS, Apps, DeployedApp
 from tests.standin.server import StandIn, serving, stand_in
 
 from graph_agent import chat_model
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 
 
 @pytest.fixture

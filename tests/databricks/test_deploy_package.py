@@ -61,7 +61,7 @@ def test_the_wheel_is_installed_with_what_it_needs_and_its_command(tmp_path: Pat
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     [info] = target.glob("graph_agent-*.dist-info")
     assert info.name == f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info"
-    assert "graph-agent = graph_agent.cli:main" in (info / "entry_points.txt").read_text()
+    assert "graph-agent = graph_agent.commands.cli:main" in (info / "entry_points.txt").read_text()
     assert "Requires-Dist: langgraph" in (info / "METADATA").read_text()
     assert (info / "licenses" / "LICENSE").is_file()
     assert (target / "graph_agent" / "project_template" / "app.yaml").is_file()

@@ -11,7 +11,7 @@ from tests.databricks.signing_in import forget_clients
 from tests.standin.apps import Apps
 from tests.standin.server import stand_in
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 from graph_agent.deploying.app_file import read_app_file
 from graph_agent.deploying.bundle import read_bundle
 from graph_agent.deploying.sources import read_sources

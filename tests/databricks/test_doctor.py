@@ -11,7 +11,7 @@ from starlette.routing import Route
 from tests.databricks.service import GRAPHS
 from tests.standin.server import StandIn, stand_in
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 
 BUNDLE = "resources: {{apps: {{agent: {{name: agent, user_api_scopes: [{}]}}}}}}"
 
@@ -35,7 +35,7 @@ def diagnosed(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
 
 def test_a_workspace_in_order_is_well(standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = diagnosed(capsys)
-    assert (status, "MEND" in said) == (0, False), said
+    assert (status, "FIX " in said) == (0, False), said
     assert "signed in to" in said
     assert "model endpoint local-model is ready" in said
     assert "index main.docs.project is ready" in said
@@ -72,7 +72,7 @@ def test_an_unset_model_has_to_be_mended_in_a_workspace_that_is_not_this_machine
     monkeypatch.setenv("DATABRICKS_HOST", "https://example.cloud.databricks.com")
     status, said = diagnosed(capsys)
     assert status == 1
-    assert "MEND GRAPH_AGENT_MODEL\n     -> GRAPH_AGENT_MODEL is not set" in said
+    assert "FIX  GRAPH_AGENT_MODEL\n     -> GRAPH_AGENT_MODEL is not set" in said
     assert "chat endpoints of the workspace: local-model" in said
 
 

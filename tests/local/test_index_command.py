@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 
 
 def test_an_empty_path_is_refused_and_not_taken_for_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
 
 @pytest.mark.local_model
 def test_a_workspace_without_an_input_keeps_running(environment: Mapping[str, str], tmp_path: Path) -> None:
-    from graph_agent.local.dev import answers
+    from graph_agent.local.ports import answers
 
     command = [sys.executable, "-m", "graph_agent", "workspace"]
     process = subprocess.Popen(

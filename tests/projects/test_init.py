@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 from graph_agent.commands.init import template_files
 from graph_agent.deploying.app_file import read_app_file
 from graph_agent.deploying.bundle import read_bundle

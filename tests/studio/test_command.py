@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tests.studio.conftest import below, free_port, graph_agent_studio
 
-from graph_agent.cli import main
+from graph_agent.commands.cli import main
 
 GRAPH = """
 from langgraph.graph import START, MessagesState, StateGraph

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 QUIET_ANYWAY = ("PYTEST_", "CI", "GITHUB_", "MLFLOW_", "DO_NOT_TRACK", "GITLAB_", "JENKINS_", "TF_BUILD", "CODEBUILD_")
 
 COMMANDS = {
-    "graph-agent": "from graph_agent.cli import main; main(['graph', 'none'])",
+    "graph-agent": "from graph_agent.commands.cli import main; main(['graph', 'none'])",
     "evals": "from graph_agent.evaluating.command import main; main(['--dataset', 'none'])",
 }
 COLLECTS = "; from mlflow.telemetry.utils import is_telemetry_disabled; print(not is_telemetry_disabled())"

@@ -4,6 +4,7 @@ The files are those of `project_template`, which is a working project itself; on
 package are replaced. Everything is written beside the folder first and then moved, so that a failure leaves nothing.
 """
 
+import argparse
 import os
 import re
 import shlex
@@ -35,6 +36,18 @@ MOST_NAMED = 5
 
 QUESTION = "How long may I take to return something?"
 """What the template's documents answer."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the project is written."""
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("."), metavar="FOLDER", help="default: this one")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    for line in init(options.folder):
+        print(line)
+    return 0
 
 
 def init(folder: Path) -> list[str]:

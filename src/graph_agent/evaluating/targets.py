@@ -137,7 +137,7 @@ def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
         with scripted_workspace(target.project, settings) as variables:
             yield settings, variables
     elif target.model == LOCAL:
-        from graph_agent.local.dev import LocalWorkspace, patient
+        from graph_agent.local.workspace_process import LocalWorkspace, patient
 
         settings = replace(patient(settings, os.environ), model="databricks:local-model")
         # It indexes what lies beside the list of graphs.

@@ -1,5 +1,6 @@
-"""`graph-agent doctor`: what is missing, and how to mend it."""
+"""`graph-agent doctor`: what is missing, and how to fix it."""
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -10,35 +11,46 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from graph_agent.commands.check import Check
+from graph_agent.commands.options import settings_from
+from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
-from graph_agent.finding import Finding
 from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
-from graph_agent.workspace_checks import databricks
 
 LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "lxml", "trafilatura", "rich")
 NEEDED_BYTES = 3 * 1024**3
 ANSWER_SECONDS = 2.0
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the list of graphs is."""
+    parser.add_argument("--config", type=Path, metavar="FILE")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return doctor(settings_from(options))
+
+
 def doctor(settings: Settings) -> int:
-    """Look at everything and print it; the exit status, 1 when something is to be mended."""
+    """Run every check and print it. The exit status is 1 when something needs fixing."""
     # What runs on Apps has neither the local workspace nor a port to choose.
     looks = EVERYWHERE if os.environ.get("DATABRICKS_APP_NAME") else EVERYWHERE + ON_A_LAPTOP
-    findings = [finding for look in looks for finding in look(settings)]
-    for finding in findings:
-        print(f"{'ok  ' if finding.well else 'MEND'} {finding.what}")
-        if not finding.well:
-            print(f"     -> {finding.mend}")
-    return 0 if all(finding.well for finding in findings) else 1
+    checks = [check for look in looks for check in look(settings)]
+    for check in checks:
+        print(f"{'ok  ' if check.ok else 'FIX '} {check.what}")
+        if not check.ok:
+            print(f"     -> {check.fix}")
+    return 0 if all(check.ok for check in checks) else 1
 
 
-def _python(settings: Settings) -> Iterator[Finding]:
+def _python(settings: Settings) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding(sys.version_info >= (3, 11), f"Python {version}", "use Python 3.11 or later")
+    yield Check(sys.version_info >= (3, 11), f"Python {version}", "use Python 3.11 or later")
 
 
-def _graphs(settings: Settings) -> Iterator[Finding]:
+def _graphs(settings: Settings) -> Iterator[Check]:
     import asyncio
 
     from graph_agent.catalog import Catalog
@@ -47,22 +59,22 @@ def _graphs(settings: Settings) -> Iterator[Finding]:
         catalog = Catalog(read_manifest(settings.config), default=settings.graph)
         asyncio.run(catalog.open())
     except AgentError as error:
-        yield Finding(False, f"graphs of {settings.config}", error.message)
+        yield Check(False, f"graphs of {settings.config}", error.message)
     else:
-        yield Finding(True, f"graphs of {settings.config}: {', '.join(catalog.names)}")
+        yield Check(True, f"graphs of {settings.config}: {', '.join(catalog.names)}")
 
 
-def _port(settings: Settings) -> Iterator[Finding]:
+def _port(settings: Settings) -> Iterator[Check]:
     for name, port, ours in (
         ("GRAPH_AGENT_PORT", settings.port, _service),
         ("GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port, _local_workspace),
     ):
         if _is_free(port):
-            yield Finding(True, f"port {port} is free")
+            yield Check(True, f"port {port} is free")
         elif running := ours(settings):
-            yield Finding(True, f"port {port}: {running}")
+            yield Check(True, f"port {port}: {running}")
         else:
-            yield Finding(False, f"port {port} is taken", f"stop what uses it, or set {name}")
+            yield Check(False, f"port {port} is taken", f"stop what uses it, or set {name}")
 
 
 def _is_free(port: int) -> bool:
@@ -103,44 +115,44 @@ def _asked(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({
     return answer if isinstance(answer, dict) else {}
 
 
-def _workspace(settings: Settings) -> Iterator[Finding]:
+def _workspace(settings: Settings) -> Iterator[Check]:
     host = os.environ.get("DATABRICKS_HOST")
     if host:
-        yield Finding(True, f"Databricks workspace of the environment: {host} (`dev` uses the local one regardless)")
+        yield Check(True, f"Databricks workspace of the environment: {host} (`dev` uses the local one regardless)")
         return
     missing = [name for name in LOCAL_PACKAGES if importlib.util.find_spec(name) is None]
-    yield Finding(
+    yield Check(
         not missing,
         f"packages of the local workspace{': missing ' + ', '.join(missing) if missing else ''}",
         "pip install --require-hashes -r requirements-local.txt, or run make setup",
     )
 
 
-def _weights(settings: Settings) -> Iterator[Finding]:
+def _weights(settings: Settings) -> Iterator[Check]:
     from graph_agent.local.assets import MINILM, MINILM_TOKENIZER, WEIGHTS
     from graph_agent.local.weights import is_verified
 
     known = WEIGHTS.get(settings.local_weights)
     if known is None:
         there = settings.local_weights.startswith("http") or Path(settings.local_weights).expanduser().is_file()
-        yield Finding(there, f"local model {settings.local_weights}", "GRAPH_AGENT_LOCAL_WEIGHTS names no file or URL")
+        yield Check(there, f"local model {settings.local_weights}", "GRAPH_AGENT_LOCAL_WEIGHTS names no file or URL")
         return
     for asset in (known, MINILM, MINILM_TOKENIZER):
         there = is_verified(settings.cache_dir / asset.file_name, asset)
-        yield Finding(there, f"{asset.file_name} verified", "graph-agent model fetches it (make dev does too)")
+        yield Check(there, f"{asset.file_name} verified", "graph-agent model fetches it (make dev does too)")
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
+def _disk(settings: Settings) -> Iterator[Check]:
     folder = settings.cache_dir
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    yield Finding(
+    yield Check(
         free > NEEDED_BYTES,
         f"{free / 1024**3:.0f} GB free for {settings.cache_dir}",
         "free 3 GB, or set GRAPH_AGENT_CACHE_DIR to a larger disk",
     )
 
 
-EVERYWHERE: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _graphs, databricks)
-ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_workspace, _weights, _port, _disk)
+EVERYWHERE: tuple[Callable[[Settings], Iterator[Check]], ...] = (_python, _graphs, databricks)
+ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, _port, _disk)

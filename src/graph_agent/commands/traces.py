@@ -1,5 +1,6 @@
 """`graph-agent traces`: MLflow's own pages on the local traces, with as few processes as it takes."""
 
+import argparse
 import os
 import signal
 import sys
@@ -8,8 +9,9 @@ import threading
 import time
 
 from graph_agent.children import Child
+from graph_agent.commands.options import port_number, settings_from
 from graph_agent.errors import NoTraces
-from graph_agent.local.dev import demand_free_port, responds
+from graph_agent.local.ports import demand_free_port, responds
 from graph_agent.settings import Settings
 
 PORT = 5000
@@ -25,10 +27,20 @@ LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    # Of what it is made of nothing is for the reader to mend.
+    # Warnings of its own libraries are nothing that the reader can fix.
     "PYTHONWARNINGS": "ignore",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to serve the pages."""
+    parser.add_argument("--port", type=port_number, default=PORT, dest="traces_port", metavar="P", help="default: 5000")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return show(settings_from(options), port=options.traces_port)
 
 
 def show(settings: Settings, *, port: int = PORT) -> int:

@@ -1,18 +1,16 @@
-"""The `log-model` command: its flags, and what it prints."""
+"""`graph-agent log-model`: log the graphs as an MLflow model."""
 
 import argparse
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from graph_agent.settings import Settings
 
 
-def add_log_model(commands: Any) -> None:
-    """Add the command to those of `graph-agent`."""
-    parser = commands.add_parser("log-model", help="log the graphs as an MLflow model")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is logged, under which name, and what it may use."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="the list of graphs (default: langgraph.json)")
     parser.add_argument("--graph", metavar="NAME", help="the graph that answers; the first one if not given")
     parser.add_argument("--name", default="agent", help="the model's name; catalog.schema.model with --register")
@@ -24,7 +22,6 @@ def add_log_model(commands: Any) -> None:
     parser.add_argument("--package", action="append", default=[], metavar="REQ", help="a further requirement")
     for flag, kind, what in USED:
         parser.add_argument(flag, dest=kind, action="append", default=[], metavar="NAME", help=what)
-    parser.set_defaults(run=_run)
 
 
 USED = (
@@ -39,7 +36,8 @@ USED = (
 """What graphs use beside what is found in them."""
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
     # Late: brings MLflow.
     from graph_agent.packaging.log_model import log_model
 

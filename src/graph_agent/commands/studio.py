@@ -1,5 +1,6 @@
 """`graph-agent studio`: LangGraph Studio's server on the graphs of `langgraph.json`, with the local workspace up."""
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -11,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from graph_agent.children import Child
+from graph_agent.commands.options import add_config, port_number, settings_from
 from graph_agent.errors import LocalWorkspaceError
-from graph_agent.local.dev import LocalWorkspace, demand_free_port, patient, responds
+from graph_agent.local.ports import demand_free_port, responds
+from graph_agent.local.workspace_process import LocalWorkspace, patient
 from graph_agent.manifest import GraphSpec, read_manifest
 from graph_agent.settings import Settings, as_environment
 
@@ -35,6 +38,26 @@ QUIET = {
     "LANGGRAPH_CLOUD_LICENSE_KEY": "",
 }
 """LangGraph's own switches: nothing is sent to a foreign host unless LANGSMITH_TRACING=true asks for it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to serve what."""
+    add_config(parser)
+    parser.add_argument("--port", type=port_number, default=PORT, dest="studio_port", metavar="P", help="default: 2024")
+    parser.add_argument("--no-reload", action="store_true", help="keep the graphs as they were at start")
+    parser.add_argument(
+        "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return studio(
+        settings_from(options),
+        port=options.studio_port,
+        reload=not options.no_reload,
+        real_workspace=options.real_workspace,
+    )
 
 
 def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_workspace: bool = False) -> int:

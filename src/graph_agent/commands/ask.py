@@ -1,5 +1,6 @@
 """`graph-agent ask "QUESTION"`: the answer in the terminal, with steps, sources and timing."""
 
+import argparse
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import IO, Any, TextIO
 import httpx
 
 from graph_agent.children import Child
+from graph_agent.commands.options import settings_from
 from graph_agent.errors import AgentError, NotReady, UnknownGraph
 from graph_agent.event_stream import data_in, read_lines
 from graph_agent.manifest import known_graph, read_manifest
@@ -31,6 +33,20 @@ MOST_LINES = 20
 
 MOST_SHOWN = 100
 """Characters of a tool's arguments or result shown on its line."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The question, and who is asked."""
+    parser.add_argument("question")
+    parser.add_argument("--graph", metavar="NAME", help="a graph of langgraph.json; the first one if not given")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", help="base URL of a service that runs already")
+    where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return ask(options.question, graph=options.graph, url=options.url, app=options.app, settings=settings_from(options))
 
 
 def ask(question: str, *, graph: str | None, url: str | None, settings: Settings, app: str | None = None) -> int:

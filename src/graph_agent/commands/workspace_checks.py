@@ -5,11 +5,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph_agent.commands.check import Check
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.default_model import default_model
 from graph_agent.databricks.user_scopes import SCOPES, declared_scopes, lacking_scopes
 from graph_agent.errors import AgentError
-from graph_agent.finding import Finding
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ MOST_NAMED = 50
 """Endpoints named; Databricks' own come to about thirty."""
 
 
-def databricks(settings: Settings) -> Iterator[Finding]:
-    """Findings about the workspace of the environment; none where no workspace is named."""
+def databricks(settings: Settings) -> Iterator[Check]:
+    """Checks of the workspace of the environment; none where no workspace is named."""
     host = os.environ.get("DATABRICKS_HOST")
     if host:
         signed_in = yield from _signed_in(host)
@@ -38,55 +38,55 @@ def databricks(settings: Settings) -> Iterator[Finding]:
             yield from _scopes(signed_in)
 
 
-def _signed_in(host: str) -> Generator[Finding, None, "WorkspaceClient | None"]:
+def _signed_in(host: str) -> Generator[Check, None, "WorkspaceClient | None"]:
     try:
         client = workspace_client()
         name = client.current_user.me().user_name
     except AgentError as error:
-        yield Finding(False, f"sign-in to {host}", error.message)
+        yield Check(False, f"sign-in to {host}", error.message)
     except Exception as error:
-        yield Finding(
+        yield Check(
             False,
             f"sign-in to {host} ({type(error).__name__})",
             "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or DATABRICKS_TOKEN",
         )
     else:
-        yield Finding(True, f"signed in to {host} as {name}")
+        yield Check(True, f"signed in to {host} as {name}")
         return client
     return None
 
 
-def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
+def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
     # Late: LangChain takes a second to import.
     from graph_agent.models.providers import ModelName
 
     try:
         model = ModelName.parse(default_model(settings))
     except AgentError as error:
-        yield Finding(False, "GRAPH_AGENT_MODEL", error.message)
+        yield Check(False, "GRAPH_AGENT_MODEL", error.message)
         return
     if not model.on_databricks or model.on_gateway:
         # What the AI gateway serves is no serving endpoint.
         return
     name = model.name
     what = f"model endpoint {name}"
-    mend = f"create the serving endpoint {name}, or name another in GRAPH_AGENT_MODEL"
+    fix = f"create the serving endpoint {name}, or name another in GRAPH_AGENT_MODEL"
     grant = f"grant the app's service principal CAN_QUERY on the serving endpoint {name}"
-    found = yield from _looked_up(what, lambda: client.serving_endpoints.get(name), missing=mend, denied=grant)
+    found = yield from _looked_up(what, lambda: client.serving_endpoints.get(name), missing=fix, denied=grant)
     if found is not None:
         ready = _is_ready(found)
-        yield Finding(ready, f"{what} {'is' if ready else 'is not'} ready", "look at its state in the workspace")
+        yield Check(ready, f"{what} {'is' if ready else 'is not'} ready", "look at its state in the workspace")
 
 
-def _chat_endpoints(client: "WorkspaceClient") -> Finding:
-    """Which endpoints could answer: never something to be mended, as an app need not be allowed to see them."""
+def _chat_endpoints(client: "WorkspaceClient") -> Check:
+    """Which endpoints could answer: never a failed check, because an app need not be allowed to see them."""
     try:
         listed = [one for one in client.serving_endpoints.list() if one.task in CHAT_TASKS and one.name]
     except Exception as error:
-        return Finding(True, f"chat endpoints of the workspace cannot be listed from here ({type(error).__name__})")
+        return Check(True, f"chat endpoints of the workspace cannot be listed from here ({type(error).__name__})")
     names = sorted(str(one.name) + ("" if _is_ready(one) else " (not ready)") for one in listed)
     more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return Finding(True, f"chat endpoints of the workspace: {', '.join(names[:MOST_NAMED]) or 'none'}{more}")
+    return Check(True, f"chat endpoints of the workspace: {', '.join(names[:MOST_NAMED]) or 'none'}{more}")
 
 
 def _is_ready(endpoint: Any) -> bool:
@@ -94,24 +94,24 @@ def _is_ready(endpoint: Any) -> bool:
     return state is not None and state.ready is not None and state.ready.value == "READY"
 
 
-def _index(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
+def _index(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
     what = f"index {settings.index}"
-    mend = "create the Vector Search index, or name another in GRAPH_AGENT_INDEX"
+    fix = "create the Vector Search index, or name another in GRAPH_AGENT_INDEX"
     grant = f"grant the app's service principal SELECT on {settings.index}, USE CATALOG and USE SCHEMA"
     look = client.vector_search_indexes.get_index
-    found = yield from _looked_up(what, lambda: look(settings.index), missing=mend, denied=grant)
+    found = yield from _looked_up(what, lambda: look(settings.index), missing=fix, denied=grant)
     if found is not None:
         ready = found.status is not None and bool(found.status.ready)
-        yield Finding(ready, f"{what} {'is' if ready else 'is not'} ready", "wait for its first sync, or start one")
+        yield Check(ready, f"{what} {'is' if ready else 'is not'} ready", "wait for its first sync, or start one")
 
 
-def _experiment(client: "WorkspaceClient", settings: Settings) -> Iterator[Finding]:
+def _experiment(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
     number = os.environ.get("MLFLOW_EXPERIMENT_ID")
     tracking = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     if settings.tracing == "off" or not tracking.startswith("databricks"):
         return
     what = f"MLflow experiment {number or settings.experiment}"
-    mend = "create the experiment, and set MLFLOW_EXPERIMENT_ID to its id"
+    fix = "create the experiment, and set MLFLOW_EXPERIMENT_ID to its id"
     grant = f"grant the app's service principal CAN_EDIT on the {what}"
 
     def look() -> Any:
@@ -119,41 +119,39 @@ def _experiment(client: "WorkspaceClient", settings: Settings) -> Iterator[Findi
             return client.experiments.get_experiment(number)
         return client.experiments.get_by_name(settings.experiment)
 
-    found = yield from _looked_up(what, look, missing=mend, denied=grant)
+    found = yield from _looked_up(what, look, missing=fix, denied=grant)
     if found is not None:
-        yield Finding(True, what)
+        yield Check(True, what)
 
 
-def _looked_up(
-    what: str, look: Callable[[], Any], *, missing: str, denied: str
-) -> Generator[Finding, None, Any | None]:
+def _looked_up(what: str, look: Callable[[], Any], *, missing: str, denied: str) -> Generator[Check, None, Any | None]:
     from databricks.sdk import errors
 
     try:
         return look()
     except errors.NotFound:
-        yield Finding(False, f"{what} does not exist", missing)
+        yield Check(False, f"{what} does not exist", missing)
     except errors.PermissionDenied:
-        yield Finding(False, f"{what} may not be seen", denied)
+        yield Check(False, f"{what} may not be seen", denied)
     except Exception as error:
-        yield Finding(False, f"{what} could not be looked up ({type(error).__name__})", "try again")
+        yield Check(False, f"{what} could not be looked up ({type(error).__name__})", "try again")
     return None
 
 
-def _scopes(client: "WorkspaceClient | None") -> Iterator[Finding]:
+def _scopes(client: "WorkspaceClient | None") -> Iterator[Check]:
     app = os.environ.get("DATABRICKS_APP_NAME")
     if BUNDLE.is_file():
         yield from _enough(
             f"user scopes in {BUNDLE}", _of_bundle(), f"add it to user_api_scopes of the app in {BUNDLE}"
         )
     elif not app:
-        yield Finding(False, f"user scopes: no {BUNDLE} here", "run doctor in the folder of the bundle")
+        yield Check(False, f"user scopes: no {BUNDLE} here", "run doctor in the folder of the bundle")
     if app and client is not None:
         try:
             granted = client.apps.get(app).effective_user_api_scopes or ()
         except Exception as error:
             # An app need not be allowed to see itself.
-            yield Finding(True, f"user scopes of the app {app} cannot be seen from here ({type(error).__name__})")
+            yield Check(True, f"user scopes of the app {app} cannot be seen from here ({type(error).__name__})")
         else:
             yield from _enough(f"user scopes of the app {app}", granted, "add it to the app, and deploy again")
 
@@ -168,9 +166,9 @@ def _of_bundle() -> frozenset[str]:
         return frozenset()
 
 
-def _enough(what: str, scopes: Iterable[str], mend: str) -> Iterator[Finding]:
+def _enough(what: str, scopes: Iterable[str], fix: str) -> Iterator[Check]:
     lacking = lacking_scopes(scopes)
     for scope in lacking:
-        yield Finding(False, f"{what}: {scope} is missing", mend)
+        yield Check(False, f"{what}: {scope} is missing", fix)
     if not lacking:
-        yield Finding(True, f"{what}: {', '.join(SCOPES)}")
+        yield Check(True, f"{what}: {', '.join(SCOPES)}")

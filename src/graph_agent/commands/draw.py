@@ -3,6 +3,7 @@
 Nothing is asked of the network; LangGraph's own default for pictures is a foreign site.
 """
 
+import argparse
 import asyncio
 import sys
 from collections.abc import Callable
@@ -10,11 +11,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graph_agent.catalog import Catalog
+from graph_agent.commands.options import add_config, settings_from
 from graph_agent.errors import CannotDraw, UnknownGraph
 from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
 
 Form = Literal["mermaid", "ascii", "png"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which graph, and in which form."""
+    parser.add_argument("name", metavar="NAME", help="a graph of langgraph.json")
+    add_config(parser)
+    parser.add_argument("--format", choices=("mermaid", "ascii", "png"), default="mermaid")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where it is written; the terminal if not given")
+    parser.add_argument("--xray", action="store_true", help="with what is inside of subgraphs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return draw(settings_from(options), options.name, form=options.format, output=options.output, xray=options.xray)
 
 
 def draw(

@@ -1,0 +1,25 @@
+"""`graph-agent model`: fetch and verify the local model's weights."""
+
+import argparse
+
+from graph_agent.commands.options import settings_from
+from graph_agent.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes no flags: the environment has its settings."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return fetch(settings_from(options))
+
+
+def fetch(settings: Settings) -> int:
+    """Fetch and verify the weights the local workspace needs."""
+    from graph_agent.local import preparation
+
+    preparation.embedder(settings)
+    if not preparation.is_upstream(settings):
+        preparation.console.print(f"model: {preparation.model_path(settings)}")
+    return 0

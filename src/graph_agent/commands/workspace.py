@@ -1,0 +1,54 @@
+"""`graph-agent workspace`: the Databricks REST routes on loopback, over a local model and local indexes."""
+
+import argparse
+import os
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from graph_agent.commands.options import settings_from
+from graph_agent.settings import Settings
+from graph_agent.stopping import leave
+
+if TYPE_CHECKING:
+    from graph_agent.local.access import Credentials
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes no flags: the environment has its settings and credentials."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    return leave(run_workspace(settings_from(options)))
+
+
+def run_workspace(settings: Settings) -> int:
+    """Fetch and index what is missing, then serve the Databricks REST routes on loopback until told to stop."""
+    import uvicorn
+
+    from graph_agent.local import preparation
+    from graph_agent.local.access import Credentials
+    from graph_agent.local.indexes import LocalIndexes
+    from graph_agent.local.workspace import create_workspace
+
+    credentials = _credentials(Credentials.generate())
+    embedder = preparation.embedder(settings)
+    backend = preparation.chat_backend(settings)
+    preparation.index_documentation(settings, embedder)
+    with closing(LocalIndexes(settings.cache_dir, embedder)) as indexes:
+        app = create_workspace(backend, indexes, embedder=embedder, credentials=credentials)
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=settings.workspace_port, log_level="warning", timeout_graceful_shutdown=2
+        )
+        uvicorn.Server(config).run()
+    return 0
+
+
+def _credentials(fresh: "Credentials") -> "Credentials":
+    """Those of the environment, so that a parent process knows them; else fresh ones, shown to whoever started us."""
+    client_id, secret = os.environ.get("DATABRICKS_CLIENT_ID"), os.environ.get("DATABRICKS_CLIENT_SECRET")
+    if client_id and secret:
+        return replace(fresh, client_id=client_id, client_secret=secret)
+    print(f"export DATABRICKS_CLIENT_ID={fresh.client_id} DATABRICKS_CLIENT_SECRET={fresh.client_secret}", flush=True)
+    return fresh

@@ -1,0 +1,85 @@
+"""The local workspace as a process of its own, beside the service or LangGraph Studio."""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
+from typing import Any
+
+from graph_agent.children import Child
+from graph_agent.errors import LocalWorkspaceError
+from graph_agent.local.ports import answers, demand_free_port
+from graph_agent.settings import PREFIX, Settings, as_environment
+
+START_SECONDS = 3600
+"""A first start downloads a gigabyte; progress is shown meanwhile."""
+
+STOP_SECONDS = 5.0
+
+PATIENCE: Mapping[str, float] = {
+    "silence_seconds": 600.0,
+    "request_seconds": 600.0,
+    "model_seconds": 600.0,
+    "max_seconds": 900.0,
+}
+"""Limits with the model on this machine: beside other work it was seen to read one prompt for four minutes."""
+
+
+class LocalWorkspace:
+    """`graph-agent workspace` as a child process that ends with its parent, however that ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client_id = secrets.token_hex(16)
+        self._secret = secrets.token_urlsafe(32)
+        self._child: Child | None = None
+
+    def __enter__(self) -> "LocalWorkspace":
+        demand_free_port(self._settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
+        environment = dict(os.environ) | as_environment(self._settings)
+        self.enter(environment)
+        command = [sys.executable, "-m", "graph_agent.local.tethered", "0", "graph_agent", "workspace"]
+        self._child = Child(command, environ=environment)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.stop(STOP_SECONDS)
+
+    def enter(self, environment: MutableMapping[str, str]) -> None:
+        """Make `environment` one in which every Databricks client finds this workspace, and no other."""
+        for name in [name for name in environment if name.startswith("DATABRICKS_")]:
+            del environment[name]
+        environment.update(
+            DATABRICKS_HOST=f"http://127.0.0.1:{self._settings.workspace_port}",
+            # As on Databricks Apps: a service principal, no token.
+            DATABRICKS_CLIENT_ID=self._client_id,
+            DATABRICKS_CLIENT_SECRET=self._secret,
+            DATABRICKS_CONFIG_FILE=os.devnull,
+        )
+
+    def wait(self) -> None:
+        """Until it answers.
+
+        Raises:
+            LocalWorkspaceError: it ended instead; it has said why itself.
+        """
+        assert self._child is not None
+        ends = time.monotonic() + START_SECONDS
+        while time.monotonic() < ends:
+            if self._child.poll() is not None:
+                raise LocalWorkspaceError("the local workspace did not start; its message stands above")
+            if answers(self._settings.workspace_port):
+                return
+            time.sleep(0.1)
+        raise LocalWorkspaceError("the local workspace did not start in an hour; try a smaller model")
+
+
+def patient(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """With the time a small machine takes to read a prompt, where the environment does not say how long to wait."""
+    longer: dict[str, Any] = {
+        name: seconds for name, seconds in PATIENCE.items() if f"{PREFIX}{name.upper()}" not in environ
+    }
+    return replace(settings, **longer)
