@@ -15,8 +15,7 @@ from mlflow.types.responses import ResponsesAgentRequest
 from tests.standin.server import stand_in
 
 from graph_agent.bridge import shared_loop
-from graph_agent.databricks import clients
-from graph_agent.errors import BadSetting, GraphFailed, InvalidRequest, Unauthenticated
+from graph_agent.errors import GraphFailed, InvalidRequest, Unauthenticated
 from graph_agent.responses_agent import GraphResponsesAgent
 
 GRAPH = '''
@@ -206,15 +205,8 @@ def acting_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gr
     with stand_in(tmp_path / "workspace", users=["ann"]) as standing:
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
-        forget_clients()
-        yield GraphResponsesAgent(config=tmp_path / "langgraph.json", tracing="off")
-        forget_clients()
-
-
-def forget_clients() -> None:
-    for made_once in (clients.settings, clients.workspace_client, clients.get_user_workspace_client):
-        made_once.cache_clear()
+        # Not in the environment: what is given to the agent is what its graphs follow.
+        yield GraphResponsesAgent(config=tmp_path / "langgraph.json", tracing="off", authorization="user")
 
 
 def test_in_model_serving_it_acts_for_the_user_of_the_request(
@@ -242,11 +234,3 @@ def test_with_tracing_off_no_trace_is_opened(agent: GraphResponsesAgent) -> None
     assert quiet.predict({"input": [{"role": "user", "content": "What is twice 21?"}]}).status == "completed"  # type: ignore[arg-type]
     assert text_of(list(quiet.predict_stream(question()))) == ANSWER
     assert new_traces(before) == []
-
-
-@pytest.mark.parametrize("given", [{"authorization": "user"}, {"model": "databricks:other"}, {"index": "a.b.c"}])
-def test_a_setting_that_graphs_would_not_follow_is_refused(given: dict[str, Any]) -> None:
-    clients.settings.cache_clear()
-    with pytest.raises(BadSetting) as refused:
-        GraphResponsesAgent(**given)
-    assert refused.value.param == f"GRAPH_AGENT_{next(iter(given)).upper()}"

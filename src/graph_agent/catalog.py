@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Set
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
+from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.factories import Factories
 from graph_agent.faults import describe, shown_in_dev
@@ -40,7 +42,8 @@ class Catalog:
     """The graphs that are served. `await open()` before use, `await aclose()` at the end.
 
     With `reload=True` a request for a graph whose folder changed gets the edited graph; one that fails to load is
-    logged and the last good one stays. With `manifest` too, `refresh()` takes its edits over.
+    logged and the last good one stays. With `manifest` too, `refresh()` takes its edits over. Graphs are loaded in the
+    context of `app`; without it, in the caller's.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class Catalog:
         default: str | None = None,
         reload: bool = False,
         manifest: Path | None = None,
+        app: AppContext | None = None,
     ) -> None:
+        self._app = app
         self._specs = {spec.name: spec for spec in specs}
         if default is not None:
             known_graph(default, specs)
@@ -123,8 +128,9 @@ class Catalog:
         every = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
         able = {id(one): one for one in every if inspect.iscoroutinefunction(getattr(type(one), "warm", None))}
         try:
-            async with asyncio.timeout(seconds):
-                results = await asyncio.gather(*map(_warm, able.values()), return_exceptions=True)
+            with self._entered():
+                async with asyncio.timeout(seconds):
+                    results = await asyncio.gather(*map(_warm, able.values()), return_exceptions=True)
         except TimeoutError:
             logger.warning("what the graphs use was not ready within %g s; their first runs will wait for it", seconds)
             return
@@ -191,10 +197,14 @@ class Catalog:
 
     async def _load(self, spec: GraphSpec) -> Graph:
         try:
-            return await self._made(spec)
+            with self._entered():
+                return await self._made(spec)
         finally:
             # What a graph's file put into the environment, or keeps itself, no text may tell from now on.
             _learn_secrets(self._modules.get(spec.name))
+
+    def _entered(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._app is None else self._app.entered()
 
     async def _made(self, spec: GraphSpec) -> Graph:
         module = self._modules[spec.name] = await in_own_thread(_import, spec, self._folders)

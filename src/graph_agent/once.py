@@ -19,8 +19,6 @@ class Once(Generic[T]):
         self._make = make
         self._lock = threading.Lock()
         self._made: Future[T] | None = None
-        self.__doc__ = make.__doc__
-        self.__name__ = getattr(make, "__name__", "once")
 
     def __call__(self) -> T:
         with self._lock:
@@ -35,11 +33,6 @@ class Once(Generic[T]):
         """Whether a call returns at once."""
         made = self._made
         return made is not None and made.done() and made.exception() is None
-
-    def cache_clear(self) -> None:
-        """Make it anew at the next call."""
-        with self._lock:
-            self._made = None
 
     def _attempt(self, made: "Future[T]") -> None:
         try:

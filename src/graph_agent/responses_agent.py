@@ -20,10 +20,10 @@ from mlflow.pyfunc import ResponsesAgent  # type: ignore[attr-defined]
 from mlflow.pyfunc.utils.data_validation import wrap_non_list_predict_pydantic
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 
+from graph_agent.app_context import AppContext
 from graph_agent.bridge import call, iterate
 from graph_agent.caller import Caller
 from graph_agent.catalog import Catalog
-from graph_agent.databricks.clients import demand_followed
 from graph_agent.databricks.model_serving import serving_user_token
 from graph_agent.manifest import read_manifest
 from graph_agent.protocol.dialects import RESPONSES
@@ -49,13 +49,13 @@ class GraphResponsesAgent(ResponsesAgent):
     none, and such a call is refused.
 
     Raises:
-        BadSetting: a setting was given that graphs read from the environment, such as `model`, which says otherwise.
+        BadSetting: a setting that was given, or a variable of the environment, is wrong.
         GraphNotLoaded, UnknownGraph: on first use, with what to change.
     """
 
     def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
         self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
-        demand_followed(self._settings, settings)
+        self._app = AppContext(self._settings)
         HIDDEN_VALUES.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
         self._runs = Runs(budgets=self._settings.budgets)
         self._catalog: Catalog | None = None
@@ -126,14 +126,15 @@ class GraphResponsesAgent(ResponsesAgent):
         _attach(steps, span)
 
     def _scope(self) -> Scope:
-        """The caller's context variables, in which MLflow's span is the active one, and the user to act for."""
+        """The caller's context variables, in which MLflow's span is the active one, this agent's settings, and the user
+        to act for."""
         token = None if self._settings.authorization == "app" else serving_user_token()
-        return Scope(token=token, ambient=contextvars.copy_context())
+        return Scope(token=token, app=self._app, ambient=contextvars.copy_context())
 
     def _opened(self) -> Catalog:
         with self._opening:
             if self._catalog is None:
-                catalog = Catalog(read_manifest(self._settings.config), default=self._settings.graph)
+                catalog = Catalog(read_manifest(self._settings.config), default=self._settings.graph, app=self._app)
                 call(catalog.open)
                 self._catalog = catalog
         return self._catalog

@@ -8,10 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.databricks.shop import nobody, shop
-from tests.databricks.signing_in import forget_clients
 from tests.standin.server import StandIn, stand_in
 
-__all__ = ["forget_clients", "nobody", "shop"]
+__all__ = ["nobody", "shop"]
 
 USERS = tuple(f"user{number:02}" for number in range(20))
 """Names known to the stand-in `standing`; their tokens are `user-NAME`."""
@@ -20,14 +19,11 @@ PREFIXES = ("DATABRICKS_", "GRAPH_AGENT_", "MLFLOW_")
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No variable and no file of the machine says who we are; no client of another test is left."""
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable and no file of the machine says who we are."""
     for name in [name for name in os.environ if name.startswith(PREFIXES)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "no-such-configuration"))
-    forget_clients()
-    yield
-    forget_clients()
 
 
 @pytest.fixture

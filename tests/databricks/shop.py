@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.databricks.signing_in import forget_clients
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
 from tests.standin.server import StandIn, serving, stand_in
 
@@ -150,7 +149,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
         apps.url = url
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         made = Shop(folder, standing, apps, app, {"BUNDLE_VAR_experiment": "123"})
         for path, text in {
             "databricks.yml": BUNDLE,
@@ -186,5 +184,4 @@ def nobody(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     for name in shop.standing.environment():
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    forget_clients()
     return shop

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from typing import Any
 
-import httpx
 import pytest
 from langgraph.graph import MessagesState
 from tests.databricks.conftest import USERS
@@ -129,11 +128,10 @@ async def test_without_a_token_a_run_goes_on_until_it_needs_the_user(for_users_i
     assert [call.line for call in for_users_if_any.calls() if call.token] == []
 
 
-async def test_a_service_for_users_whose_graphs_would_act_as_the_app_serves_nobody(on_apps: StandIn) -> None:
-    # Given in code, where graphs, which read the environment, do not see it.
-    with pytest.raises(httpx.HTTPStatusError, match="503"):
-        async with service_here(authorization="user"):
-            pass
+async def test_graphs_act_as_the_settings_of_their_service_say_and_not_as_the_environment(on_apps: StandIn) -> None:
+    async with service_here(authorization="user") as client:
+        await client.post("/invocations", json=ASK, headers=forwarded(USERS[0]))
+    assert {call.token for call in on_apps.calls(MODEL)} == {f"user-{USERS[0]}"}
 
 
 async def test_elsewhere_a_forwarded_token_is_not_believed(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

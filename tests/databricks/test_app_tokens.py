@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from databricks.sdk.core import Config
-from tests.databricks.conftest import forget_clients
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
 from tests.standin.server import StandIn, serving, stand_in
 
@@ -107,7 +106,6 @@ def test_an_oauth_token_in_the_variable_for_personal_ones_is_used(
     workspace: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABRICKS_TOKEN", OURS)
-    forget_clients()
     assert main(["ask", "--app", "shop", "hi"]) == 0
     assert "Hello." in capsys.readouterr().out
 
@@ -116,7 +114,6 @@ def test_a_token_of_azure_is_refused_before_the_workspace_is_asked_for_anything(
     workspace: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABRICKS_TOKEN", ENTRA)
-    forget_clients()
     assert main(["ask", "--app", "shop", "hi"]) == 2
     told = capsys.readouterr().err
     assert "takes no tokens of Microsoft Entra ID, which this sign-in (pat) brings" in told

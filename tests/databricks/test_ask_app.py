@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.databricks.conftest import forget_clients
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
 from tests.standin.server import StandIn, serving, stand_in
 
@@ -24,7 +23,6 @@ def workspace(app: DeployedApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         apps.apps |= {"shop": {"name": "shop", "url": f"{url}/"}, "new": {"name": "new"}}
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         yield standing
 
 
@@ -72,7 +70,6 @@ def test_a_personal_access_token_is_refused_with_the_way_to_sign_in(
     monkeypatch.delenv("DATABRICKS_CLIENT_ID")
     monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
     monkeypatch.setenv("DATABRICKS_TOKEN", workspace.credentials.token)
-    forget_clients()
     assert main(["ask", "--app", "shop", "hi"]) == 2
     told = capsys.readouterr().err
     assert "databricks auth login" in told

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.databricks.shop import APP, BUNDLE, FILES, MANIFEST, READING, ROOT, Shop, refused
-from tests.databricks.signing_in import forget_clients
 from tests.standin.apps import ANSWERS, FAILS
 from tests.standin.server import serving
 
@@ -597,7 +596,6 @@ def test_a_personal_access_token_is_refused_before_anything_is_called(
     monkeypatch.delenv("DATABRICKS_CLIENT_ID")
     monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
     monkeypatch.setenv("DATABRICKS_TOKEN", shop.standing.credentials.token)
-    forget_clients()
     message = refused(shop)
     assert "takes OAuth tokens only" in message
     assert shop.standing.credentials.token not in message
@@ -607,7 +605,6 @@ def test_a_personal_access_token_is_refused_before_anything_is_called(
 def test_without_credentials_the_way_to_sign_in_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    forget_clients()
     assert "no workspace could be signed in to" in refused(shop)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.databricks.shop import git
-from tests.databricks.signing_in import forget_clients
 from tests.standin.apps import Apps
 from tests.standin.server import stand_in
 
@@ -52,7 +51,6 @@ def test_the_service_starts_from_the_files_to_upload(
         # Only this shell has it; the app, which does not, starts all the same.
         monkeypatch.setenv("GRAPH_AGENT_GRAPH", "no-such-graph")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        forget_clients()
         monkeypatch.chdir(project)
         assert main(["deploy", "--dry-run"]) == 0
         told = capsys.readouterr().out

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
-from tests.databricks.conftest import USERS, forget_clients
+from tests.databricks.conftest import USERS
 from tests.standin.server import StandIn, dead_host, stand_in
 from tests.standin.sql import METADATA, RUNNING, STATEMENTS, failed, function, parameter, rows, sql_routes
 from tests.standin.stalls import stalls
@@ -46,7 +46,6 @@ def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         with stand_in(tmp_path / "workspace", users=USERS, more=more) as running:
             for name, value in running.environment().items():
                 monkeypatch.setenv(name, value)
-            forget_clients()
             yield running
 
     return of

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
-from tests.databricks.conftest import USERS, forget_clients
+from tests.databricks.conftest import USERS
 from tests.standin.genie import GENIE, SPACE, genie_routes, query, text
 from tests.standin.server import StandIn, stand_in
 from tests.standin.sql import rows
@@ -36,7 +36,6 @@ def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         with stand_in(tmp_path / "workspace", users=USERS, more=more) as running:
             for name, value in running.environment().items():
                 monkeypatch.setenv(name, value)
-            forget_clients()
             yield running
 
     return of

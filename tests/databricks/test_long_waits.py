@@ -7,7 +7,6 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.databricks.conftest import forget_clients
 from tests.standin.genie import GENIE, SPACE, genie_routes, text
 from tests.standin.server import StandIn, stand_in
 
@@ -23,7 +22,6 @@ def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     with stand_in(tmp_path / "workspace", more=genie_routes([text("Four.")], looks=0)) as running:
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         yield running
 
 

@@ -16,7 +16,6 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from starlette.applications import Starlette
 from starlette.responses import Response
-from tests.databricks.conftest import forget_clients
 from tests.standin.mcp import mcp_route
 from tests.standin.odd_mcp import FORECAST, OddServer, answer_event, events, refusal, said
 from tests.standin.server import StandIn, serving, stand_in
@@ -339,7 +338,6 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     with stand_in(tmp_path / "workspace", more=more) as running:
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         # Its import takes seconds of the first list.
         workspace_client()
         yield running

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.databricks.conftest import forget_clients
 from tests.databricks.service import service_here, text_of
 from tests.standin.server import StandIn, dead_host, delta, says, stand_in
 from tests.standin.stalls import stalls
@@ -151,7 +150,6 @@ async def test_a_workspace_that_dies_under_the_service_is_named(
         standing = alive.enter_context(stand_in(tmp_path / "workspace"))
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         async with service_here() as client:
             assert text_of(await client.post("/invocations", json=ASK)) == "It is blue."
             await asyncio.to_thread(alive.close)

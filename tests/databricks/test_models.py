@@ -8,7 +8,7 @@ from langchain_core.load import dumpd
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from tests.databricks.conftest import USERS, forget_clients
+from tests.databricks.conftest import USERS
 from tests.databricks.service import service_here
 from tests.standin.server import USAGE, StandIn, delta, stand_in
 
@@ -95,7 +95,6 @@ async def test_models_of_unity_catalog_are_asked_through_the_gateway(
     with stand_in(tmp_path / "workspace", more=[Route(gateway, answer, methods=["POST"])]) as standing:
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         model = chat_model("databricks:system.ai.claude-sonnet")
         assert (await model.ainvoke("What colour?")).text == "It is blue."
         assert "".join([chunk.text async for chunk in model.astream("What colour?")]) == "It is blue."

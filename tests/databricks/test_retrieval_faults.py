@@ -14,7 +14,6 @@ from tests.standin.stalls import stalls
 from tests.standin.vectors import SELF_MANAGED, vector_routes
 
 from graph_agent.acting import UserToken, acting_for
-from graph_agent.databricks.clients import settings
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import RetrievalFailed, RunError, Unauthenticated, WorkspaceUnavailable
 
@@ -74,7 +73,6 @@ async def warmed(acting_as: Any, **more: Any) -> DocumentSearch:
 def limit(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     """The time limit of what comes now."""
     monkeypatch.setenv("GRAPH_AGENT_REQUEST_SECONDS", str(seconds))
-    settings.cache_clear()
 
 
 def body(status: int) -> Any:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from langchain_core.messages import HumanMessage
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.databricks.conftest import forget_clients
 from tests.standin.server import StandIn, serving, stand_in
 from tests.standin.tracking import EXPERIMENT, Tracking, tracking
 from tests.tracing.scripted import answer
@@ -44,7 +43,6 @@ def workspace(kept: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with stand_in(tmp_path / "workspace", more=kept.routes()) as standing:
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
-        forget_clients()
         yield standing
 
 

@@ -10,7 +10,6 @@ from tests.serving.conftest import Service, serving
 from tests.standin.server import INDEX, ScriptedModel, StandIn, calls, says, stand_in
 from tests.wire import frames
 
-from graph_agent.databricks import clients
 from graph_agent.nodes.passages import EMPTY_SEARCH
 
 pytestmark = pytest.mark.anyio
@@ -23,23 +22,14 @@ QUESTION = "What is the timeout?"
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with (
-        stand_in(tmp_path_factory.mktemp("standin"), model=ScriptedModel()) as standing,
-        pytest.MonkeyPatch.context() as m,
-    ):
-        for name, value in standing.environment().items():
-            m.setenv(name, value)
-        m.setenv("GRAPH_AGENT_INDEX", INDEX)
-        for cached in (clients.settings, clients.workspace_client):
-            cached.cache_clear()
+    with stand_in(tmp_path_factory.mktemp("standin"), model=ScriptedModel()) as standing:
         yield standing
-    for cached in (clients.settings, clients.workspace_client):
-        cached.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def service(workspace: StandIn) -> Iterator[Service]:
-    with serving(config=MANIFEST, graph="starter_search", max_seconds=170.0) as running:
+    environ = workspace.environment()
+    with serving(environ, config=MANIFEST, graph="starter_search", index=INDEX, max_seconds=170.0) as running:
         yield running
 
 

@@ -19,7 +19,6 @@ from tests.tracing.scripted import tree
 from tests.wire import frames, gist, phases
 
 from graph_agent.catalog import Catalog
-from graph_agent.databricks import clients
 from graph_agent.manifest import read_manifest
 from graph_agent.tracing import RunRecord, RunRecorder
 
@@ -41,19 +40,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
             m.setenv(name, value)
         m.setenv("GRAPH_AGENT_INDEX", INDEX)
         m.setenv("GRAPH_AGENT_REQUEST_SECONDS", "5")
-        _forget()
         yield standing
-    _forget()
-
-
-def _forget() -> None:
-    for cached in (clients.settings, clients.workspace_client, clients.get_user_workspace_client):
-        cached.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def service(workspace: StandIn) -> Iterator[Service]:
-    with serving(config=MANIFEST, graph="supervisor", max_seconds=30.0) as running:
+    environ = workspace.environment()
+    with serving(
+        environ, config=MANIFEST, graph="supervisor", index=INDEX, request_seconds=5.0, max_seconds=30.0
+    ) as running:
         yield running
 
 

@@ -12,7 +12,6 @@ import pytest
 from langchain_core.messages import HumanMessage
 from tests.tracing.scripted import answer
 
-from graph_agent.databricks.clients import workspace_client
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 
 USED = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
@@ -81,9 +80,7 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("DATABRICKS_HOST", server.url)
     monkeypatch.setenv("DATABRICKS_TOKEN", "t0ken")
-    workspace_client.cache_clear()
     yield server
-    workspace_client.cache_clear()
     server.shutdown()
     server.server_close()
 

@@ -17,6 +17,7 @@ from langgraph.prebuilt import ToolNode, tools_condition
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.tracing.scripted import ScriptedModel, answer, call, question
 
+from graph_agent.app_context import AppContext
 from graph_agent.caller import Caller
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Usage
@@ -336,7 +337,7 @@ def test_the_tracer_takes_caller_conversation_and_ending_of_a_run(tmp_path: Path
     import mlflow
 
     settings = Settings(cache_dir=tmp_path, tracking_uri=tracking_uri, experiment="service")
-    tracer = Tracer.from_settings(settings, environ={})
+    tracer = Tracer.of(AppContext(settings, {}))
     trace = tracer.trace()
     request = RunRequest(invocation=_invocation(), dialect=RESPONSES, owner=Caller("ann"), accepted_at=0.0)
     trace.started(RunInfo(id="resp_1", graph="assistant", request=request))

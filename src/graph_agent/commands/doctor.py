@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from graph_agent.app_context import AppContext
 from graph_agent.commands.check import Check
 from graph_agent.commands.options import settings_from
 from graph_agent.commands.workspace_checks import databricks
@@ -37,7 +38,8 @@ def doctor(settings: Settings) -> int:
     """Run every check and print it. The exit status is 1 when something needs fixing."""
     # What runs on Apps has neither the local workspace nor a port to choose.
     looks = EVERYWHERE if os.environ.get("DATABRICKS_APP_NAME") else EVERYWHERE + ON_A_LAPTOP
-    checks = [check for look in looks for check in look(settings)]
+    with AppContext(settings).entered():
+        checks = [check for look in looks for check in look(settings)]
     for check in checks:
         print(f"{'ok  ' if check.ok else 'FIX '} {check.what}")
         if not check.ok:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from graph_agent.app_context import AppContext
 from graph_agent.catalog import Catalog
 from graph_agent.commands.options import add_config, settings_from
 from graph_agent.errors import CannotDraw, UnknownGraph
@@ -45,7 +46,8 @@ def draw(
     """
     if form == "png" and output is None:
         raise CannotDraw("a PNG needs a file: pass --output FILE", param="output")
-    drawing = asyncio.run(drawing_of(settings.config, name, form=form, xray=xray))
+    with AppContext(settings).entered():
+        drawing = asyncio.run(drawing_of(settings.config, name, form=form, xray=xray))
     if output is None:
         sys.stdout.write(drawing.decode())
         return 0

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph_agent.app_context import AppContext
 from graph_agent.commands.check import Check
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.default_model import default_model
@@ -61,7 +62,7 @@ def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
     from graph_agent.models.providers import ModelName
 
     try:
-        model = ModelName.parse(default_model(settings))
+        model = ModelName.parse(default_model(AppContext(settings)))
     except AgentError as error:
         yield Check(False, "GRAPH_AGENT_MODEL", error.message)
         return

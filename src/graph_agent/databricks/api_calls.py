@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from graph_agent.acting import user_token
+from graph_agent.app_context import PerApp
 from graph_agent.databricks.clients import Actor, actor, client_for
 from graph_agent.databricks.index_errors import Called, failure, status_of
 from graph_agent.databricks.search_threads import SearchThreads
@@ -36,7 +37,7 @@ class ApiCalls:
         self._what = what
         self._grant = grant
         self._acting_as = acting_as
-        self._threads = SearchThreads(what, most=THREADS)
+        self._threads = PerApp(lambda: SearchThreads(what, most=THREADS), close=SearchThreads.close)
 
     def identity(self) -> str:
         """Whose calls they are now: a user's token, named without telling it, or the app.
@@ -65,7 +66,7 @@ class ApiCalls:
         work = _Work(lambda: client_for(self._acting_as), call, left)
         try:
             async with asyncio.timeout(seconds):
-                return await self._threads.run(work.run)
+                return await self._threads().run(work.run)
         except TimeoutError:
             work.leave()
             raise ToolFailed(f"{self._what} did not answer within {seconds:.3g} s") from None

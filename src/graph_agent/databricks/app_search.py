@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from graph_agent.databricks.clients import settings, workspace_client
+from graph_agent.app_context import current_settings
+from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.embeddings import app_embeddings
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import limit_waiting
@@ -28,7 +29,7 @@ class AppSearch:
         """The best passages and their scores, best first; `None` where the tool would not use the app's credentials."""
         if workspace_client().config.auth_type not in HONOURED:
             return None
-        limit_waiting(settings().request_seconds)
+        limit_waiting(current_settings().request_seconds)
         tool = self.tool()
         found = tool._vector_store.similarity_search_with_score(
             query=text,
@@ -46,7 +47,7 @@ class AppSearch:
             self.tool()
 
     def _build(self) -> "VectorSearchRetrieverTool":
-        limit_waiting(settings().request_seconds)
+        limit_waiting(current_settings().request_seconds)
         client = workspace_client()
         with IMPORTING:
             from databricks_langchain import VectorSearchRetrieverTool

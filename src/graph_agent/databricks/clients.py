@@ -1,16 +1,15 @@
-"""The shared Databricks clients: one per process and identity; whose token a call carries is decided per call."""
+"""The shared Databricks clients: one per app and identity; whose token a call carries is decided per call."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.acting import user_token
+from graph_agent.app_context import PerApp, current_app, current_settings
 from graph_agent.databricks.cookies import keep_none
 from graph_agent.databricks.retry_after import asked_to_wait
-from graph_agent.errors import AgentError, BadSetting, WorkspaceUnavailable
+from graph_agent.errors import AgentError, WorkspaceUnavailable
 from graph_agent.late import IMPORTING
-from graph_agent.once import Once
-from graph_agent.settings import PREFIX, Settings
 from graph_agent.threads import in_calling_thread
 
 if TYPE_CHECKING:
@@ -35,37 +34,11 @@ Actor = Literal["app", "user"]
 """Whose permissions a call uses."""
 
 
-@cache
-def settings() -> Settings:
-    """The settings graph code sees, in the service and in LangGraph Studio alike; read once, on first use."""
-    return Settings.from_environment()
-
-
-FOLLOWED = ("authorization", "model", "model_seconds", "silence_seconds", "request_seconds", "index", "min_score")
-"""Settings that graph code reads itself, from the environment."""
-
-
-def demand_followed(given: Settings, names: Iterable[str]) -> None:
-    """Refuse settings given in code that graph code, which reads the environment's, would not follow.
-
-    Above all `authorization`: a service that asks for the user's token while its graphs act as the app.
-
-    Raises:
-        BadSetting: one of `names` is such a setting, and the environment says something else.
-    """
-    for name in FOLLOWED:
-        if name in names and getattr(given, name) != getattr(settings(), name):
-            variable = f"{PREFIX}{name.upper()}"
-            raise BadSetting(
-                f"set {variable} in the environment: graphs read it there, before they load", param=variable
-            )
-
-
 def actor(acting_as: Actor | None = None) -> Actor:
     """Who a call acts as: what was asked for, else what `GRAPH_AGENT_AUTHORIZATION` says."""
     if acting_as is not None:
         return acting_as
-    return "app" if settings().authorization == "app" else "user"
+    return "app" if current_settings().authorization == "app" else "user"
 
 
 def client_for(acting_as: Actor | None = None) -> "WorkspaceClient":
@@ -73,38 +46,28 @@ def client_for(acting_as: Actor | None = None) -> "WorkspaceClient":
     return workspace_client() if actor(acting_as) == "app" else get_user_workspace_client()
 
 
-@Once
 def workspace_client() -> "WorkspaceClient":
-    """The app's own client. Its construction asks the workspace for its configuration: call it off the event loop.
+    """The app's own client, one for each `AppContext`.
+
+    Making it asks the workspace for its configuration: call it off the event loop.
 
     Raises:
         WorkspaceUnavailable: nothing says which workspace, it cannot be reached, or it refuses the credentials.
     """
-    return _made()
+    return _OF_APP()
 
 
-@Once
 def get_user_workspace_client() -> "WorkspaceClient":
     """The client that acts for whoever the current run acts for; for graph authors' own tools.
 
-    One object for all users: each call carries the token of the run it is made in, also from threads that LangGraph
-    or `asyncio.to_thread` start. Making it reads the workspace's configuration once, without credentials.
+    One object for all users of an app: each call carries the token of the run it is made in, also from threads that
+    LangGraph or `asyncio.to_thread` start. Making it reads the workspace's configuration once, without credentials.
 
     A call made where there is no user token raises `Unauthenticated`; the app's identity never stands in. Do not give
     this client to `VectorSearchRetrieverTool`, which would replace its identity by the app's in silence; use
     `DocumentSearch`.
     """
-    with IMPORTING:
-        from databricks.sdk.credentials_provider import CredentialsStrategy
-
-    class PerRequestUser(CredentialsStrategy):
-        def auth_type(self) -> str:
-            return "graph-agent-user"
-
-        def __call__(self, cfg: "Config") -> Callable[[], dict[str, str]]:
-            return user_headers
-
-    return _made(host=workspace_client().config.host, credentials_strategy=PerRequestUser())
+    return _OF_USERS()
 
 
 def user_headers() -> dict[str, str]:
@@ -131,7 +94,7 @@ async def sign_in() -> None:
     Raises:
         WorkspaceUnavailable: the workspace does not accept the app's credentials, or does not answer.
     """
-    client = workspace_client() if workspace_client.ready else await in_calling_thread(workspace_client)
+    client = workspace_client() if _OF_APP.ready else await in_calling_thread(workspace_client)
     try:
         await in_calling_thread(client.config.authenticate)
     except Exception as error:
@@ -145,15 +108,30 @@ def _refuse_long_wait(response: Any, *_: Any, **__: Any) -> None:
         raise WorkspaceUnavailable(f"the Databricks workspace {said}")
 
 
+def _of_users() -> "WorkspaceClient":
+    with IMPORTING:
+        from databricks.sdk.credentials_provider import CredentialsStrategy
+
+    class PerRequestUser(CredentialsStrategy):
+        def auth_type(self) -> str:
+            return "graph-agent-user"
+
+        def __call__(self, cfg: "Config") -> Callable[[], dict[str, str]]:
+            return user_headers
+
+    return _made(host=workspace_client().config.host, credentials_strategy=PerRequestUser())
+
+
 def _made(**kind: Any) -> "WorkspaceClient":
     # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
     with IMPORTING:
         from databricks.sdk import WorkspaceClient
-        from databricks.sdk.core import Config
 
-    silence = settings().request_seconds
+    silence = current_settings().request_seconds
     try:
-        config = Config(http_timeout_seconds=min(silence, MAKING_SECONDS), retry_timeout_seconds=MAKING_SECONDS, **kind)
+        config = _config(
+            http_timeout_seconds=min(silence, MAKING_SECONDS), retry_timeout_seconds=MAKING_SECONDS, **kind
+        )
         config.http_timeout_seconds, config.retry_timeout_seconds = silence, RETRY_SECONDS
         client = WorkspaceClient(config=config)
         # Its `requests` session is shared by all users.
@@ -166,3 +144,24 @@ def _made(**kind: Any) -> "WorkspaceClient":
     except Exception as error:
         # The SDK's exceptions list its configuration.
         raise WorkspaceUnavailable(NO_WORKSPACE) from error
+
+
+def _config(**given: Any) -> "Config":
+    """What the app's environment says of the workspace and of the credentials for it."""
+    environ = current_app().environ
+    with IMPORTING:
+        if environ is os.environ:
+            from databricks.sdk.core import Config
+
+            return Config(**given)
+        from graph_agent.databricks.environ_config import EnvironConfig
+
+    return EnvironConfig(environ, **given)
+
+
+def _close(client: "WorkspaceClient") -> None:
+    client.api_client._api_client._session.close()
+
+
+_OF_APP = PerApp(_made, close=_close)
+_OF_USERS = PerApp(_of_users, close=_close)

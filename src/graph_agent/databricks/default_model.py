@@ -1,11 +1,10 @@
 """Which chat model answers where a graph names none."""
 
-import os
 from urllib.parse import urlsplit
 
+from graph_agent.app_context import AppContext
 from graph_agent.errors import BadSetting
 from graph_agent.pages import is_loopback
-from graph_agent.settings import Settings
 
 LOCAL_MODEL = "databricks:local-model"
 """The model of the local workspace."""
@@ -16,16 +15,16 @@ UNSET = (
 )
 
 
-def default_model(settings: Settings) -> str:
+def default_model(app: AppContext) -> str:
     """`GRAPH_AGENT_MODEL`; in the local workspace its own model. A workspace of Databricks has no default: which of its
     endpoints answers is for its owner to say, and the models that Databricks offers retire.
 
     Raises:
         BadSetting: it is not set, and the workspace is not on this machine.
     """
-    if settings.model is not None:
-        return settings.model
-    host = os.environ.get("DATABRICKS_HOST", "")
+    if app.settings.model is not None:
+        return app.settings.model
+    host = app.environ.get("DATABRICKS_HOST", "")
     if host and not is_loopback(urlsplit(host if "//" in host else f"//{host}").hostname or ""):
         raise BadSetting(UNSET, param="GRAPH_AGENT_MODEL")
     return LOCAL_MODEL

@@ -7,13 +7,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import ToolException
 
+from graph_agent.app_context import PerApp, current_settings
 from graph_agent.contract import ListedTools
 from graph_agent.databricks.api_calls import ApiCalls
-from graph_agent.databricks.clients import Actor, settings
+from graph_agent.databricks.clients import Actor
 from graph_agent.databricks.remote_tool import RemoteTool, Result, bounded
 from graph_agent.errors import ConfigurationError, ToolFailed
 
@@ -52,6 +54,15 @@ def uc_functions(*names: str, warehouse: str | None = None, acting_as: Actor | N
     return Functions(names, warehouse=warehouse, acting_as=acting_as)
 
 
+@dataclass
+class _Known:
+    """What is known of the functions of one workspace."""
+
+    tools: dict[str, RemoteTool] = field(default_factory=dict)
+    pauses: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    """Until when a function is left alone for whoever could not read it, and the warning meanwhile."""
+
+
 class Functions:
     """See `functions`."""
 
@@ -62,8 +73,7 @@ class Functions:
         self._runs = ApiCalls(
             "the SQL warehouse", grant="CAN USE on it and EXECUTE on the function", acting_as=acting_as
         )
-        self._tools: dict[str, RemoteTool] = {}
-        self._pauses: dict[tuple[str, str], tuple[float, str]] = {}
+        self._known = PerApp(_Known)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,30 +91,31 @@ class Functions:
         Raises:
             Unauthenticated: they are used on the user's behalf, and there is no token or it has expired.
         """
-        key = self._reads.identity()
-        warnings = [one for one in await asyncio.gather(*(self._read(name, key) for name in self._names)) if one]
-        return ListedTools([self._tools[name] for name in self._names if name in self._tools], warnings)
+        key, known = self._reads.identity(), self._known()
+        read = (self._read(name, key, known) for name in self._names)
+        warnings = [one for one in await asyncio.gather(*read) if one]
+        return ListedTools([known.tools[name] for name in self._names if name in known.tools], warnings)
 
-    async def _read(self, name: str, key: str) -> str | None:
+    async def _read(self, name: str, key: str, known: _Known) -> str | None:
         """Make its tool, unless that is done; why that cannot be."""
-        if name in self._tools:
+        if name in known.tools:
             return None
-        until, warning = self._pauses.get((name, key), (0.0, ""))
+        until, warning = known.pauses.get((name, key), (0.0, ""))
         if time.monotonic() < until:
             return warning
         try:
-            seconds = min(READ_SECONDS, settings().request_seconds)
+            seconds = min(READ_SECONDS, current_settings().request_seconds)
             function = await self._reads.ask(lambda client: client.functions.get(name), seconds=seconds)
         except ToolFailed as failure:
             warning = f"The function {name} is not available now: {failure.message}."
             logger.warning("the function %s is not available: %s", name, failure.message)
-            if len(self._pauses) >= MOST_PAUSES:
-                self._pauses.clear()
-            self._pauses[name, key] = (time.monotonic() + PAUSE_SECONDS, warning)
+            if len(known.pauses) >= MOST_PAUSES:
+                known.pauses.clear()
+            known.pauses[name, key] = (time.monotonic() + PAUSE_SECONDS, warning)
             return warning
         from graph_agent.databricks.function_sql import schema
 
-        self._tools[name] = RemoteTool(
+        known.tools[name] = RemoteTool(
             # Chat endpoints take 64 characters; the end tells functions of one schema apart.
             name="".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in name.replace(".", "__"))[-64:],
             description=function.comment or f"The function {name}.",
@@ -144,7 +155,7 @@ class Functions:
         from graph_agent.databricks.function_sql import MOST_ROWS, statement
 
         text, values = statement(function, arguments)
-        seconds = settings().request_seconds
+        seconds = current_settings().request_seconds
 
         def execute(client: "WorkspaceClient") -> "StatementResponse":
             return client.statement_execution.execute_statement(

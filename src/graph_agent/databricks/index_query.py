@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from langchain_core.documents import Document
 
-from graph_agent.databricks.clients import settings
+from graph_agent.app_context import current_settings
 from graph_agent.errors import ConfigurationError
 
 OPTIONS = ("score_threshold", "query_columns", "sort_columns")
@@ -66,7 +66,7 @@ class IndexQuery:
     @property
     def index_name(self) -> str:
         """The index's full name."""
-        return self.index or settings().index
+        return self.index or current_settings().index
 
     @property
     def read(self) -> list[str]:

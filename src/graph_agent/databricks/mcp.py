@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.tools import ToolException
 
+from graph_agent.app_context import PerApp, current_settings
 from graph_agent.contract import ListedTools
-from graph_agent.databricks.clients import actor, settings, workspace_client
+from graph_agent.databricks.clients import actor, workspace_client
 from graph_agent.databricks.mcp_identity import identity, session_headers
 from graph_agent.databricks.mcp_reasons import REASONS, words
 from graph_agent.databricks.mcp_servers import McpServer
@@ -53,7 +54,7 @@ class _Seat:
 
 @dataclass
 class _Here:
-    """What belongs to one event loop."""
+    """What belongs to one event loop of an app."""
 
     sessions: "Sessions"
     host: str | None = None
@@ -61,8 +62,11 @@ class _Here:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+_Loops = WeakKeyDictionary[asyncio.AbstractEventLoop, _Here]
+
+
 class McpTools:
-    """A tool source. Making it does no work, and one object serves every user and event loop of the process.
+    """A tool source. Making it does no work, and one object serves every user, app and event loop of the process.
 
     A list of tools holds for `list_seconds`. A server that could not be listed is left alone for `pause_seconds`,
     twice as long after each further failure up to a minute; meanwhile its tools are missing, with a warning. Sessions
@@ -85,8 +89,8 @@ class McpTools:
         self._pause_seconds = pause_seconds
         self._idle_seconds = idle_seconds
         # Not the default threads: on a dead host the SDK takes twenty seconds to give up, and a stopping service waits.
-        self._threads = SearchThreads("workspace", most=4)
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
+        self._threads = PerApp(lambda: SearchThreads("workspace", most=4), close=SearchThreads.close)
+        self._loops: PerApp[_Loops] = PerApp(WeakKeyDictionary, close=_end_sessions)
 
     @property
     def servers(self) -> tuple[McpServer, ...]:
@@ -116,10 +120,8 @@ class McpTools:
         await asyncio.gather(*(self._listed(here, server, identity(server)) for server in known))
 
     async def close(self) -> None:
-        """End the sessions of this event loop; without it they end with the loop."""
-        here = self._loops.pop(asyncio.get_running_loop(), None)
-        if here is not None:
-            await here.sessions.close()
+        """End the sessions of this app and event loop; without it they end with either."""
+        await _end_sessions(self._loops())
 
     async def _listed(self, here: _Here, server: McpServer, key: str) -> _Seat:
         seat = here.seats.setdefault((server.name, key), _Seat())
@@ -139,11 +141,11 @@ class McpTools:
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
         from graph_agent.databricks.mcp_tools import taken
 
-        seconds = min(LIST_SECONDS, settings().request_seconds)
+        seconds = min(LIST_SECONDS, current_settings().request_seconds)
         try:
             async with asyncio.timeout(seconds):
                 offer = await self._with_session(here, server, key, lambda open: open.tools(seconds=seconds))
-                found = await self._threads.run(taken, server, offer, lambda name: self._asks(server, name))
+                found = await self._threads().run(taken, server, offer, lambda name: self._asks(server, name))
         except TimeoutError:
             self._missing(server, seat, REASONS["slow"])
         except ExchangeFailed as failure:
@@ -220,21 +222,29 @@ class McpTools:
         async with here.lock:
             if here.host is None:
                 try:
-                    client = await self._threads.run(workspace_client)
+                    client = await self._threads().run(workspace_client)
                 except (WorkspaceUnavailable, RetrievalFailed) as error:
                     raise ToolFailed(error.message) from None
                 here.host = str(client.config.host).rstrip("/")
         return here.host + server.place
 
     async def _here(self) -> _Here:
-        loop = asyncio.get_running_loop()
-        if loop not in self._loops:
+        loop, loops = asyncio.get_running_loop(), self._loops()
+        if loop not in loops:
             # Late and in a thread: the SDK takes a second to import.
             sessions = await in_calling_thread(_sessions_class)
-            if loop not in self._loops:
-                opened = sessions(most=MOST_SEATS, idle_seconds=self._idle_seconds, seconds=settings().request_seconds)
-                self._loops[loop] = _Here(opened)
-        return self._loops[loop]
+            if loop not in loops:
+                seconds = current_settings().request_seconds
+                opened = sessions(most=MOST_SEATS, idle_seconds=self._idle_seconds, seconds=seconds)
+                loops[loop] = _Here(opened)
+        return loops[loop]
+
+
+async def _end_sessions(loops: _Loops) -> None:
+    """Those of the running event loop."""
+    here = loops.pop(asyncio.get_running_loop(), None)
+    if here is not None:
+        await here.sessions.close()
 
 
 def _told_apart(tools: list[RemoteTool]) -> list[RemoteTool]:

@@ -32,7 +32,7 @@ class SearchThreads:
     def __init__(self, name: str, *, most: int = THREADS) -> None:
         self._name = name
         self._most = most
-        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._left = 0
@@ -59,6 +59,13 @@ class SearchThreads:
                 future.add_done_callback(lambda _: self._count_left(-1))
             raise
 
+    def close(self) -> None:
+        """Let its threads end, each when its call has returned. A later call starts new ones."""
+        with self._lock:
+            threads, self._threads = self._threads, 0
+        for _ in range(threads):
+            self._waiting.put(None)
+
     def _count_left(self, change: int) -> None:
         with self._lock:
             self._left += change
@@ -74,11 +81,14 @@ class SearchThreads:
 
     def _work(self) -> None:
         while True:
-            future, call = self._waiting.get()
+            given = self._waiting.get()
+            if given is None:
+                return
+            future, call = given
             if future.set_running_or_notify_cancel():
                 _settle(future, call)
             # An idle thread must not keep the last caller's context alive.
-            del future, call
+            del given, future, call
 
 
 def _settle(future: Future[Any], call: Callable[[], Any]) -> None:

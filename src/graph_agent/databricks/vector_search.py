@@ -9,8 +9,9 @@ from typing import Any
 from langchain_core.tools import ToolException
 
 from graph_agent.acting import user_token
+from graph_agent.app_context import PerApp, current_settings
 from graph_agent.databricks.app_search import AppSearch
-from graph_agent.databricks.clients import Actor, actor, settings, workspace_client
+from graph_agent.databricks.clients import Actor, actor, workspace_client
 from graph_agent.databricks.embeddings import embedded
 from graph_agent.databricks.filters import FilterRules
 from graph_agent.databricks.index_errors import Called, failure, status_of
@@ -78,9 +79,9 @@ class DocumentSearch(IndexQuery):
         combined = self._rules.combined(filters)
         acting_as = actor(self.acting_as)
         token = user_token().value if acting_as == "user" else None
-        least = settings().min_score
+        least = current_settings().min_score
         try:
-            async with asyncio.timeout(settings().request_seconds):
+            async with asyncio.timeout(current_settings().request_seconds):
                 found = await self._found(query, combined, acting_as, token)
         except Exception as error:
             raise self._told(error, acting_as, filtered=bool(filters)) from error
@@ -94,23 +95,23 @@ class DocumentSearch(IndexQuery):
         """
         acting_as = actor(self.acting_as)
         try:
-            async with asyncio.timeout(settings().request_seconds):
-                await self._threads.run(_prepared, asyncio.get_running_loop())
+            async with asyncio.timeout(current_settings().request_seconds):
+                await self._threads().run(_prepared, asyncio.get_running_loop())
                 if acting_as == "app":
-                    await self._threads.run(self._app.warm)
+                    await self._threads().run(self._app().warm)
         except Exception as error:
             raise self._told(error, acting_as, filtered=False) from error
 
     async def _found(self, text: str, filters: Filters, acting_as: Actor, token: str | None) -> Found:
         if token is None:
-            found = await self._threads.run(self._app.search, text, filters)
+            found = await self._threads().run(self._app().search, text, filters)
             if found is not None:
                 return found
-            token = await self._threads.run(_app_token)
-        host = await self._threads.run(_prepared, asyncio.get_running_loop())
+            token = await self._threads().run(_app_token)
+        host = await self._threads().run(_prepared, asyncio.get_running_loop())
         vector = None
         if self.embedding is not None:
-            vector = await self._threads.run(_embedded, text, self.embedding, acting_as)
+            vector = await self._threads().run(_embedded, text, self.embedding, acting_as)
         return await search_with(token, self, text, filters, host=host, vector=vector)
 
     def _told(self, error: Exception, acting_as: Actor, *, filtered: bool) -> Exception:
@@ -121,7 +122,7 @@ class DocumentSearch(IndexQuery):
             return ToolException(f"the index refused these filters. {self._rules.allowed()}")
         what = f"the index {self.index_name}"
         if isinstance(error, TimeoutError):
-            return RetrievalFailed(f"{what} did not answer within {settings().request_seconds:g} s")
+            return RetrievalFailed(f"{what} did not answer within {current_settings().request_seconds:g} s")
         return failure(error, Called(what, "SELECT on it, with USE CATALOG and USE SCHEMA above it", acting_as))
 
     @cached_property
@@ -130,12 +131,12 @@ class DocumentSearch(IndexQuery):
         return FilterRules(self.filterable, self.filters, as_text)
 
     @cached_property
-    def _threads(self) -> SearchThreads:
-        return SearchThreads(self.name)
+    def _threads(self) -> PerApp[SearchThreads]:
+        return PerApp(lambda: SearchThreads(self.name), close=SearchThreads.close)
 
     @cached_property
-    def _app(self) -> AppSearch:
-        return AppSearch(self)
+    def _app(self) -> PerApp[AppSearch]:
+        return PerApp(lambda: AppSearch(self))
 
 
 def _app_token() -> str:

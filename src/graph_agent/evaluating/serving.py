@@ -35,23 +35,13 @@ def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """The process's environment with `values` and no other `DATABRICKS_*`, and clients made anew for it."""
+    """The process's environment with `values` and no other `DATABRICKS_*`."""
     before = dict(os.environ)
     for name in [name for name in before if name.startswith("DATABRICKS_")]:
         del os.environ[name]
     os.environ.update(values)
-    _forget_clients()
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
-        _forget_clients()
-
-
-def _forget_clients() -> None:
-    from graph_agent.databricks import clients
-
-    clients.settings.cache_clear()
-    clients.workspace_client.cache_clear()
-    clients.get_user_workspace_client.cache_clear()

@@ -15,13 +15,13 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr
 
 from graph_agent.acting import user_token
-from graph_agent.databricks.clients import actor, settings, sign_in
+from graph_agent.app_context import PerApp, current_app, current_settings
+from graph_agent.databricks.clients import actor, sign_in
 from graph_agent.databricks.default_model import default_model
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.models.failures import EMPTY, Asked, BadAnswer, model_error
-from graph_agent.models.providers import RETRIES, ModelName, connected
+from graph_agent.models.providers import RETRIES, ModelName, connected, disconnect
 from graph_agent.models.usage import UsageInPortions
-from graph_agent.once import Once
 from graph_agent.threads import in_calling_thread
 
 T = TypeVar("T")
@@ -36,9 +36,10 @@ def chat_model(
     (`openai:…`, `anthropic:…`, `ollama:…`) and works where its package is installed. `parameters` go to the model,
     such as `temperature=0`.
 
-    `acting_as` is whose permissions an endpoint is called with; unset, `GRAPH_AGENT_AUTHORIZATION` says. One model
-    object serves all users. A call takes at most `GRAPH_AGENT_MODEL_SECONDS`, retries included, and raises
-    `ModelFailed` and its kinds, or `Unauthenticated` where it acts for a user and there is no token.
+    `acting_as` is whose permissions an endpoint is called with; unset, `GRAPH_AGENT_AUTHORIZATION` says. One object
+    serves all users. Settings are those of the app that a run belongs to, and each app connects for itself. A call
+    takes at most `GRAPH_AGENT_MODEL_SECONDS`, retries included, and raises `ModelFailed` and its kinds, or
+    `Unauthenticated` where it acts for a user and there is no token.
     """
     return DeferredChatModel(name=name, acting_as=acting_as, parameters=parameters)
 
@@ -52,12 +53,12 @@ class DeferredChatModel(BaseChatModel):
     acting_as: Literal["app", "user"] | None = None
     # Not shown: callbacks are told a model's repr, and a parameter may be a key.
     parameters: Mapping[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
-    _model: Once[BaseChatModel] = PrivateAttr()
+    _model: PerApp[BaseChatModel] = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
         """Nothing is made yet."""
         super().model_post_init(context)
-        self._model = Once(lambda: connected(self._chosen, self.parameters, self.acting_as))
+        self._model = PerApp(lambda: connected(self._chosen, self.parameters, self.acting_as), close=disconnect)
 
     @property
     def _llm_type(self) -> str:
@@ -65,7 +66,7 @@ class DeferredChatModel(BaseChatModel):
 
     @property
     def _chosen(self) -> ModelName:
-        return ModelName.parse(self.name or default_model(settings()))
+        return ModelName.parse(self.name or default_model(current_app()))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         # What a span of the call is named by.
@@ -155,14 +156,14 @@ class DeferredChatModel(BaseChatModel):
             raise model_error(error, asked) from error
 
     def _asked(self) -> Asked:
-        chosen, total = self._chosen, settings().model_seconds
+        chosen, total = self._chosen, current_settings().model_seconds
         if not chosen.on_databricks:
             if self.acting_as is not None:
                 raise BadSetting(f"model {str(chosen)!r} is not on Databricks: leave acting_as out", param="acting_as")
             return Asked(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
         # A graph's author may have set either to whatever the client takes.
         retries = self.parameters.get("max_retries", RETRIES)
-        silence = self.parameters.get("timeout", settings().silence_seconds)
+        silence = self.parameters.get("timeout", current_settings().silence_seconds)
         return Asked(
             name=f"model endpoint {chosen.name!r}",
             acting_as=actor(self.acting_as),

@@ -1,12 +1,13 @@
 """Making the real chat model behind `provider:name`: seconds of imports, and calls to the workspace."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import httpx
 from langchain_core.language_models import BaseChatModel
 
-from graph_agent.databricks.clients import Actor, client_for, settings
+from graph_agent.app_context import current_settings
+from graph_agent.databricks.clients import Actor, client_for
 from graph_agent.databricks.cookies import keep_none
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.late import IMPORTING
@@ -20,6 +21,14 @@ GATEWAY = "system.ai."
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a connection to a serving endpoint."""
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A model whose connections can be closed."""
+
+    async def aclose(self) -> None:
+        """Close them."""
 
 
 class ModelName(NamedTuple):
@@ -75,11 +84,17 @@ def connected(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
         ) from error
 
 
+async def disconnect(model: BaseChatModel) -> None:
+    """Close the connections of a model that `connected` made, where its class can: few of LangChain's can."""
+    if isinstance(model, Closable):
+        await model.aclose()
+
+
 def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
     with IMPORTING:
         from graph_agent.models.serving_endpoint import ServingEndpoint
 
-    silence = settings().silence_seconds
+    silence = current_settings().silence_seconds
     gateway = {"use_ai_gateway": True} if model.on_gateway else {}
     served = ServingEndpoint(
         **{

@@ -81,6 +81,11 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
         answer = self.client.chat.completions.with_raw_response.create(**self._request(messages, stop, kwargs))
         return whole(answer.content, self.model)
 
+    async def aclose(self) -> None:
+        """Close its connections."""
+        self.client.close()
+        await self.async_client.close()
+
     async def _streamed(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[ChatGenerationChunk]:

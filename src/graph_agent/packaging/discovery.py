@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from graph_agent.app_context import AppContext
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.default_model import default_model
 from graph_agent.databricks.functions import Functions
@@ -58,7 +59,7 @@ def _variables(specs: Iterable[GraphSpec]) -> Iterable[Any]:
 def _note(value: Any, settings: Settings, found: Found) -> None:
     match value:
         case DeferredChatModel():
-            name = value.name or default_model(settings)
+            name = value.name or default_model(AppContext(settings))
             # What the AI gateway serves is no serving endpoint, and needs none declared.
             if name.startswith(PROVIDER) and not name.startswith(PROVIDER + GATEWAY):
                 found["endpoints"].add(name.removeprefix(PROVIDER))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from graph_agent.app_context import AppContext
 from graph_agent.bridge import call
 from graph_agent.catalog import Catalog
 from graph_agent.errors import BadSetting, ConfigurationError
@@ -79,8 +80,11 @@ def log_model(
     if register and name.count(".") != 2:
         raise BadSetting("--register needs --name catalog.schema.model", param="name")
     specs = read_manifest(settings.config)
-    call(Catalog(specs, default=settings.graph).open)
-    resources = resources_of(specs, settings, used=used)
+    app = AppContext(settings, environ)
+    call(Catalog(specs, default=settings.graph, app=app).open)
+    with app.entered():
+        resources = resources_of(specs, settings, used=used)
+    call(app.aclose)
     with IMPORTING:
         import mlflow
 

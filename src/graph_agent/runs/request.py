@@ -1,12 +1,13 @@
 """What a run is started with: the request, which may be stored, and the scope, which never is."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from graph_agent.acting import UserToken, acting_for
+from graph_agent.app_context import AppContext
 from graph_agent.caller import Caller
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.redaction import hiding
@@ -36,13 +37,6 @@ class RunRequest:
     """When the request was accepted, in seconds since 1970."""
 
 
-class AppContext(Protocol):
-    """What belongs to the app that serves a run: its settings and its clients."""
-
-    def entered(self) -> AbstractContextManager[None]:
-        """Within it, code finds this app's settings and clients; so do tasks and copied contexts that begin in it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What a run knows of its surroundings. It is in memory only and ends with the run.
@@ -60,7 +54,7 @@ class Scope:
     """What the run's log lines say of the request. It is shared: what is noted later shows in later lines."""
 
     app: AppContext | None = None
-    """The app that serves the run; without one, settings are read from the environment."""
+    """The app that serves the run: its settings and clients. Without one, they are those of the environment."""
 
     ends_by: float | None = None
     """When the run must have ended, by `time.monotonic()`: the time left for an answer whose caller does not wait for

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.faults import describe
 from graph_agent.late import IMPORTING
@@ -52,11 +53,15 @@ def create_app(
     environ: Mapping[str, str] | None = None,
     on_failed_start: Callable[[AgentError], None] | None = None,
 ) -> Starlette:
-    """The ASGI app. It answers `/health` at once; graphs are imported in a thread behind it.
+    """The ASGI app. It answers `/health` immediately; graphs are imported in a thread behind it.
+
+    Its graphs use `settings`. `environ` says which workspace its clients reach and as whom; without it, that is the
+    process's environment at the time a client is made. Several apps in one process each use their own.
 
     `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
     """
     environ = os.environ if environ is None else environ
+    context = AppContext(settings, environ)
     # For the whole process: one app must not tell another's secret, or its host's.
     HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.ready_seconds)
@@ -80,7 +85,7 @@ def create_app(
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
         # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
-        loading = asyncio.create_task(_load(settings, gate, on_failed_start, warm=on_apps(environ)))
+        loading = asyncio.create_task(_load(context, gate, on_failed_start, warm=on_apps(environ)))
         try:
             yield
         finally:
@@ -88,6 +93,8 @@ def create_app(
             await asyncio.gather(loading, return_exceptions=True)
             if gate.service is not None:
                 await _close(gate.service)
+            # Last: traces are delivered with its clients.
+            await context.aclose()
 
     app = Starlette(
         routes=endpoints.routes(),
@@ -113,14 +120,14 @@ def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middlewa
 
 
 async def _load(
-    settings: Settings,
+    app: AppContext,
     gate: Gate,
     on_failed_start: Callable[[AgentError], None] | None,
     *,
     warm: bool,
 ) -> None:
     try:
-        service = await in_own_thread(_import_service, settings)
+        service = await in_own_thread(_import_service, app)
         await service.catalog.open()
         if warm:
             await service.catalog.warm(seconds=WARM_SECONDS)
@@ -145,18 +152,20 @@ def _served(catalog: "Catalog") -> str:
     return f"{loaded or 'nothing'}; not loaded: {', '.join(catalog.broken)}" if catalog.broken else loaded
 
 
-def _import_service(settings: Settings) -> "Service":
+def _import_service(app: AppContext) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
     with IMPORTING:
         import graph_agent.runs.runner  # noqa: F401 - else the first run would wait for its imports
         from graph_agent.catalog import Catalog
-        from graph_agent.databricks.clients import demand_followed
         from graph_agent.serving.service import Service
 
-    if settings.authorization != "app":
-        demand_followed(settings, ["authorization"])
+    settings = app.settings
     catalog = Catalog(
-        read_manifest(settings.config), default=settings.graph, reload=settings.reload == "on", manifest=settings.config
+        read_manifest(settings.config),
+        default=settings.graph,
+        reload=settings.reload == "on",
+        manifest=settings.config,
+        app=app,
     )
     if settings.fallback_graph not in (None, *catalog.names):
         known = ", ".join(catalog.names)
@@ -166,8 +175,8 @@ def _import_service(settings: Settings) -> "Service":
         with IMPORTING:
             from graph_agent.tracing import Tracer
 
-        tracer = Tracer.from_settings(settings)
-    return Service(settings=settings, catalog=catalog, tracer=tracer)
+        tracer = Tracer.of(app)
+    return Service(app=app, catalog=catalog, tracer=tracer)
 
 
 async def _close(service: "Service") -> None:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.acting import UserToken, acting_for
+from graph_agent.app_context import AppContext
 from graph_agent.caller import Caller
 from graph_agent.errors import (
     AgentError,
@@ -213,20 +214,20 @@ class Endpoints:
                 trace = None if service.tracer is None else service.tracer.trace()
                 run = await self._runs.start(
                     RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
-                    self._scope(invocation, token, began),
+                    self._scope(service.app, invocation, token, began),
                     graphs=service.catalog,
                     observers=_observers(trace),
                     slot=slot,
                 )
         return run, trace
 
-    def _scope(self, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
+    def _scope(self, app: AppContext, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
         """What the run takes along of its request. Where its answer comes whole, the time has begun that whoever passes
         it on waits for it."""
         ends_by = None
         if self._reply_seconds is not None and invocation.mode == "reply":
             ends_by = began + self._reply_seconds
-        return RunScope(token=token, hidden=hidden_here(), facts=facts_here(), ends_by=ends_by)
+        return RunScope(app=app, token=token, hidden=hidden_here(), facts=facts_here(), ends_by=ends_by)
 
     def _stream(self, run: "Run", reader: Reader, telling: Telling) -> EventStreamResponse:
         response = EventStreamResponse(

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graph_agent.app_context import AppContext
 from graph_agent.catalog import Catalog
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.incoming import Invocation, parse_request
 from graph_agent.protocol.json_text import Pulse, no_pulse
-from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
     from graph_agent.tracing import Tracer
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class Service:
     """A catalog, the settings, and a tracer: what a request becomes a run with."""
 
-    settings: Settings
+    app: AppContext
+    """Whose settings and clients every run uses."""
+
     catalog: Catalog
     tracer: "Tracer | None"
 
@@ -27,5 +29,5 @@ class Service:
         Raises:
             InvalidRequest: and its kind; `param` names the field.
         """
-        fallback = self.catalog.default if dialect.any_model else self.settings.fallback_graph
+        fallback = self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
         return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)

@@ -6,8 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 
+from graph_agent.app_context import AppContext
 from graph_agent.late import IMPORTING
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import StoreError, StoreUnavailable, TraceStore
@@ -45,7 +47,9 @@ class TraceExporter:
         environ: Mapping[str, str] | None = None,
         default_uri: str | None = None,
         opener: "Callable[[], TraceStore] | None" = None,
+        app: AppContext | None = None,
     ) -> None:
+        self._app = app
         self._environ = dict(os.environ if environ is None else environ)
         self._uri = tracking_uri or self._environ.get("MLFLOW_TRACKING_URI") or default_uri
         self._experiment = experiment
@@ -122,6 +126,11 @@ class TraceExporter:
             self._thread.start()
 
     def _work(self) -> None:
+        # A thread begins without context: a store in a workspace is reached with the app's client.
+        with nullcontext() if self._app is None else self._app.entered():
+            self._export()
+
+    def _export(self) -> None:
         store = self._opened()
         if store is None:
             return

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from graph_agent.app_context import AppContext
 from graph_agent.late import IMPORTING
 from graph_agent.redaction import hidden_here
-from graph_agent.settings import Settings
 from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE
@@ -88,13 +88,15 @@ class Tracer:
         self._exporter = exporter
 
     @classmethod
-    def from_settings(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> Self:
-        """Export to `settings.tracking_uri`, else `MLFLOW_TRACKING_URI`, else a SQLite file in the cache folder."""
+    def of(cls, app: AppContext) -> Self:
+        """Export to `tracking_uri` of its settings, else to `MLFLOW_TRACKING_URI` of its environment, else to a SQLite
+        file in the cache folder."""
         exporter = TraceExporter(
-            settings.tracking_uri,
-            settings.experiment,
-            environ=environ,
-            default_uri=f"sqlite:///{settings.cache_dir / 'traces.db'}",
+            app.settings.tracking_uri,
+            app.settings.experiment,
+            environ=app.environ,
+            app=app,
+            default_uri=f"sqlite:///{app.settings.cache_dir / 'traces.db'}",
         )
         return cls(exporter)
 

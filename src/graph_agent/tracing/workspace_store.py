@@ -1,4 +1,4 @@
-"""Traces in a Databricks workspace by the process's shared client: three calls a trace, one token for all.
+"""Traces in a Databricks workspace by the app's shared client: three calls a trace, one token for all.
 
 What is sent is what MLflow sends. Its own client makes seven calls a trace, as it signs in anew around each, and goes
 on trying for minutes.
@@ -107,7 +107,7 @@ class WorkspaceStore:
 
 
 class _Workspace:
-    """The process's client, with the store's errors in place of the SDK's."""
+    """The app's client, with the store's errors in place of the SDK's."""
 
     def __init__(self) -> None:
         try:
