@@ -1,8 +1,7 @@
 """This service in the test's own event loop, so that a test can watch it; as on Databricks Apps."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
 @asynccontextmanager
-async def service_here(**overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service while it runs, its graphs loaded. Settings and platform are the environment's."""
-    settings = Settings.from_environment(**{"config": GRAPHS, "tracing": "off"} | overrides)
+async def service_here(environ: Mapping[str, str] | None = None, **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service while it runs, its graphs loaded. Settings and platform are those of `environ`, else of
+    the process's environment."""
+    settings = Settings.from_environment(environ, **{"config": GRAPHS, "tracing": "off"} | overrides)
     listener = listening_socket("127.0.0.1", 0)
-    app = create_app(settings, environ=os.environ)
+    app = create_app(settings, environ=environ)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -121,7 +121,8 @@ async def test_a_copy_whose_tool_raises_says_that_it_could_not_look_it_up(worksp
     (tmp_path / "mine.py").write_text(broken)
     (tmp_path / "langgraph.json").write_text('{"graphs": {"mine": "./mine.py:graph"}}')
     playing(workspace, first=calls("order_status", order="A1001"), then="The order A1001 is not found.")
-    with serving(config=tmp_path / "langgraph.json", max_seconds=170.0) as service:
+    environ = workspace.environment()
+    with serving(environ, config=tmp_path / "langgraph.json", index=INDEX, max_seconds=170.0) as service:
         output, text, wire = await asked(service, stream=True, question="Where is A1001?")
     assert text == "I could not look this up because of a technical fault. Please try again later."
     assert "order_status failed (RuntimeError)." in [

@@ -258,9 +258,11 @@ def stand_in(
     more: Sequence[BaseRoute] = (),
     model: ScriptedModel | None = None,
     token: str | None = None,
+    index_name: str = INDEX,
 ) -> Iterator[StandIn]:
-    """A stand-in on a free port until the block ends. `users` are names whose `user-NAME` tokens are known, `token`
-    is one that is taken beside those it mints."""
+    """A stand-in on a free port until the block ends, with one index.
+
+    `users` are names whose `user-NAME` tokens are known, `token` is one that is taken beside those it mints."""
     credentials, model = Credentials.generate(), model or ScriptedModel()
     credentials = replace(credentials, token=token or credentials.token)
     documents = folder / "documents"
@@ -273,7 +275,7 @@ def stand_in(
         index.sync([documents])
         workspace = create_workspace(
             model,
-            {INDEX: index},
+            {index_name: index},
             embedder=embedder,
             credentials=credentials,
             users={f"user-{name}": name for name in users},
