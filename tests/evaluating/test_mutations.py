@@ -190,7 +190,7 @@ def test_time_that_is_used_up_shuts_the_gate_until_a_rerun_has_gone_on(
 ) -> None:
     assert main([*at(agent, tmp_path), "--seconds", "-1"]) == 1
     assert "rows were not asked" in (said := capsys.readouterr()).out
-    assert "run it again to go on" in said.err
+    assert "run it again to continue" in said.err
     assert main(at(agent, tmp_path)) == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from evals.scripted.reading import Passage, quoted, wish
 from evals.scripted.rules import in_context, reply
 
-from graph_agent.evaluating.prompts import prompts_of
+from graph_agent.evaluating.prompts import prompts_of, texts_of
 from graph_agent.evaluating.targets import Target
 from graph_agent.nodes.answerable import REQUEST
 
@@ -83,6 +83,20 @@ def test_the_prompts_of_a_graph_are_read_from_its_file() -> None:
     assert not any("{passages}" in prompt for prompt in prompts)
     # What is meant to be said is none.
     assert "The documents do not answer this." not in prompts_of(Path("langgraph.json"), None)
+
+
+def test_a_text_that_is_passed_to_a_graph_as_an_answer_is_not_one_of_its_prompts() -> None:
+    long = "I did not find this in the documents. Ask me about returns, delivery, or an order."
+
+    def texts(use: str) -> list[str]:
+        return texts_of(f"PROMPT = {long!r}\n{use}")
+
+    assert texts("node = make_planner(nothing_found=PROMPT)") == []
+    assert texts("node = make_planner(prompt=PROMPT)") == [long]
+    assert texts("node = make_planner(nothing_found=PROMPT, prompt=PROMPT)") == [long]
+    # Used in a way that says nothing, or not at all.
+    assert texts("node = [SystemMessage(PROMPT)]\nother = make_planner(nothing_found=PROMPT)") == [long]
+    assert texts("") == [long]
 
 
 def test_records_are_of_one_version_of_graph_and_documents(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The committed baseline: what the agent was good for when it was last reviewed, and how far it may fall."""
+"""The committed baseline: how good the agent was at the last review, and how far each metric may fall."""
 
 import json
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ Noise = Literal["exact", "interval"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """What one metric was, and what it may become."""
+    """What the value of one metric was, and what it may become."""
 
     value: float
     n: int
     floor: float | None = None
     ceiling: float | None = None
     max_drop: float | None = None
-    """None where drops are not looked at: of times and tokens, which have a ceiling."""
+    """None where drops do not count: times and tokens have a ceiling instead."""
 
     def json(self) -> dict[str, float | int]:
-        """Without what is not set."""
+        """The fields that are set."""
         named = {name: getattr(self, name) for name in ("value", "n", "floor", "ceiling", "max_drop")}
         return {name: one for name, one in named.items() if one is not None}
 
@@ -42,10 +42,10 @@ class Baseline:
 
     metrics: Mapping[str, Limit]
     rows: Mapping[str, Mapping[str, Any]]
-    """Per row its `digest` and its `values`, those of times and tokens left out."""
+    """For each row its `digest` and its `values`, without times and tokens."""
 
     def text(self) -> str:
-        """The file: one line per metric and per row, so that a diff of it can be reviewed."""
+        """The text of the file. Each metric and each row has a line, so that a person can review the diff."""
         head = {"dataset": self.dataset, "model": self.model, "graph": self.graph, "noise": self.noise}
         metrics = {name: limit.json() for name, limit in self.metrics.items()}
         parts = [f'"{name}": {json.dumps(value)}' for name, value in head.items()]
@@ -63,7 +63,7 @@ def read_baseline(path: Path) -> Baseline:
     """A baseline file.
 
     Raises:
-        BadBaseline: there is none, or it is none.
+        BadBaseline: there is no such file, or it is not a baseline.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -72,12 +72,12 @@ def read_baseline(path: Path) -> Baseline:
         raise BadBaseline(f"there is no baseline {path}; graph-agent eval baseline writes it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadBaseline(
-            f"{path} is no baseline ({type(error).__name__}); graph-agent eval baseline writes it anew"
+            f"{path} is not a baseline ({type(error).__name__}); graph-agent eval baseline writes it again"
         ) from None
 
 
 def made(scores: Scores, *, noise: Noise, before: Baseline | None) -> Baseline:
-    """The baseline that these scores pass. Limits that a person set in the one `before` are kept."""
+    """The baseline that these scores pass. It keeps the limits of `before`, which a person may have set."""
     limits = {}
     for name, (value, count) in scores.metrics().items():
         known = before.metrics.get(name) if before else None
@@ -95,7 +95,7 @@ def made(scores: Scores, *, noise: Noise, before: Baseline | None) -> Baseline:
 def _limit(spec: Metric, value: float, count: int, noise: Noise, known: Limit | None) -> Limit:
     if spec.better == "lower":
         factor, least = (10.0, 20.0) if noise == "exact" else (3.0, 10.0)
-        # The script repeats passages, as long as the documents have made them.
+        # The scripted model repeats passages, whose length changes with the documents.
         usual = max(least, factor * value) if spec.unit == "s" else (3.0 if noise == "exact" else 1.5) * value
         return Limit(value=value, n=count, ceiling=known.ceiling if known else round(usual, 2))
     if known:
@@ -110,7 +110,7 @@ def _kept(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 UNSTEADY = frozenset({"first_token_seconds", "seconds", "input_tokens", "output_tokens"})
-"""Figures that have a ceiling over all rows and no value to compare row by row."""
+"""Figures that vary from run to run: they have a ceiling over all rows, and are not compared row by row."""
 
 
 def _lines(table: Mapping[str, Any]) -> str:

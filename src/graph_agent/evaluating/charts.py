@@ -1,4 +1,4 @@
-"""Plots of the page, as inline SVG that takes its colours from the page's style."""
+"""The charts of the HTML report: inline SVG that takes its colors from the page's style."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,10 @@ def bar(
     failed: bool = False,
     judged: bool = True,
 ) -> Html:
-    """One value from 0 to `most`: a bar, a tick for the baseline, a dashed one for the limit, the interval a line.
+    """One value from 0 to `most` as a bar, with a tick for the baseline, a dashed tick for the limit and a line for the
+    interval.
 
-    Not `judged` is a value that nothing says to be good or bad: its bar is grey, whatever else failed.
+    A value with `judged=False` is neither good nor bad, because it has no limit. Its bar is gray.
     """
     kind = "fill plain" if not judged else "fill bad" if failed else "fill"
     label = "no value" if value is None else f"{value:.3g} of {most:.3g}" if judged else f"{value:.3g}"
@@ -42,7 +43,7 @@ def bar(
 
 
 def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], *, unit: str) -> Html:
-    """How values from 0 on are distributed, with a line at each mark."""
+    """The distribution of values that are at least 0, with a line at each mark."""
     most = max([*values, *(value for _, value in marks)], default=0.0) or 1.0
     counts = [0] * BINS
     for value in values:

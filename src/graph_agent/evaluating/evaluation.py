@@ -70,7 +70,9 @@ def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
 
 def score(plan: Plan, rows: Sequence[Row], records: Sequence[Record], subject: Mapping[str, Any]) -> Evaluation:
     """Score the records of a `subject`, and compare with the baseline where there is one."""
-    prompts = prompts_of(plan.target.project.config, plan.target.graph)
+    config = plan.target.project.config
+    # An agent elsewhere may be of another project, and be evaluated from a folder without graphs.
+    prompts = prompts_of(config, plan.target.graph) if plan.target.here or config.is_file() else []
     run = dict(subject) | {
         "dataset_digest": dataset_digest(rows),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),

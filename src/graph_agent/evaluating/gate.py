@@ -1,4 +1,4 @@
-"""The gate: scores against the committed baseline -> a verdict that names every metric that fails."""
+"""The gate compares scores with the committed baseline, and names every metric that fails."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,7 +10,7 @@ from graph_agent.evaluating.metrics import metric
 from graph_agent.evaluating.scores import Scores
 
 ROUNDING = 1e-3
-"""Values of a baseline are rounded."""
+"""Differences up to this are not counted, because a baseline's values are rounded."""
 
 Kind = Literal["rows", "scorer", "missing", "new", "floor", "ceiling", "drop"]
 
@@ -39,28 +39,28 @@ class Verdict:
     """The baseline's metrics over the same rows."""
 
     regressed: dict[str, list[str]] = field(default_factory=dict)
-    """Rows that have become worse, and in which figures."""
+    """Rows that got worse, with the figures that fell."""
 
     fixed: dict[str, list[str]] = field(default_factory=dict)
-    """Rows that have become better."""
+    """Rows that got better, with the figures that rose."""
 
     @property
     def passed(self) -> bool:
-        """Whether it is open."""
+        """Whether the gate is open."""
         return not self.failures
 
     @property
     def failed_metrics(self) -> list[str]:
-        """By name, each once."""
+        """The names of the metrics that failed, each once."""
         return list(dict.fromkeys(failure.metric for failure in self.failures))
 
     def json(self) -> dict[str, Any]:
-        """As it is kept."""
+        """The verdict as `scores.json` holds it."""
         return {"passed": self.passed, **asdict(self)}
 
 
 def judged(scores: Scores, baseline: Baseline, *, sample: bool = False) -> Verdict:
-    """Compare. `sample`: fewer rows than the dataset has were asked for; the baseline's others are left out."""
+    """Compare scores with a baseline. For a `sample`, the baseline's other rows are left out."""
     verdict = Verdict()
     verdict.failures += _rows(scores, baseline, sample)
     verdict.failures += [*_scorers(scores), *_conversations(scores)]
@@ -69,7 +69,7 @@ def judged(scores: Scores, baseline: Baseline, *, sample: bool = False) -> Verdi
         verdict.baseline[name] = found
     for name, limit in baseline.metrics.items():
         if sample and metric(name).figure not in UNSTEADY and name not in verdict.baseline:
-            # None of the rows that were asked for has it.
+            # None of the rows in the sample has this metric.
             continue
         verdict.checked.append(name)
         verdict.failures += _metric(name, limit, scores, baseline, same, sample)
@@ -88,7 +88,7 @@ def _rows(scores: Scores, baseline: Baseline, sample: bool) -> Iterator[Failure]
             yield Failure(metric="rows", kind="rows", message=f"{message}: {_few(names)}", rows=tuple(names))
 
     yield from failure("were not asked", scores.missing)
-    yield from failure("are records of no row of the dataset", scores.extra)
+    yield from failure("have a record and are not in the dataset", scores.extra)
     yield from failure(
         "are not in the baseline; graph-agent eval baseline adds them",
         [n for n in scores.rows if n not in baseline.rows],
@@ -100,7 +100,7 @@ def _rows(scores: Scores, baseline: Baseline, sample: bool) -> Iterator[Failure]
             [name for name in baseline.rows if name not in known],
         )
     yield from failure(
-        "were changed since the baseline; graph-agent eval baseline judges them anew",
+        "were changed since the baseline; graph-agent eval baseline judges them again",
         [n for n, row in scores.rows.items() if n in baseline.rows and row.digest != baseline.rows[n]["digest"]],
     )
 
@@ -116,13 +116,13 @@ def _scorers(scores: Scores) -> Iterator[Failure]:
 
 
 def _conversations(scores: Scores) -> Iterator[Failure]:
-    """Their figures are not looked at, as no two are alike; that they were held and judged is."""
+    """No two conversations are alike, so their figures do not count. A conversation that failed does."""
     if failed := [f"{one['row']} ({', '.join(one['errors'])})" for one in scores.conversations if one["errors"]]:
         yield Failure(metric="conversations", kind="scorer", message=f"failed: {_few(failed)}")
 
 
 def _over(baseline: Baseline, same: Sequence[str], sample: bool) -> dict[str, float]:
-    """The baseline's metrics, over these rows alone where they are a sample."""
+    """The baseline's metrics: over all its rows, or over these rows alone if they are a sample."""
     if not sample:
         return {name: limit.value for name, limit in baseline.metrics.items()}
     found = {}
@@ -139,7 +139,7 @@ def _metric(
     figure = metric(name).figure
     found = scores.metrics().get(name)
     if found is None:
-        yield Failure(metric=name, kind="missing", message="has no value: no row gave one")
+        yield Failure(metric=name, kind="missing", message="has no value, because no row gave one")
         return
     value = found[0]
     pairs = [
@@ -147,7 +147,7 @@ def _metric(
         for one in same
         if figure in baseline.rows[one]["values"]
     ]
-    # What a judge says is not for a row any more is none that it lacks.
+    # A row is not missing a figure if a judge notes why it does not apply.
     gone = [one for one, now, _ in pairs if now is None and figure not in scores.rows[one].notes]
     if figure in UNSTEADY and limit.n == len(baseline.rows):
         gone += [one for one, row in scores.rows.items() if row.values.get(figure) is None]
@@ -155,11 +155,11 @@ def _metric(
         message = f"has no value any more for {len(gone)} rows: {_few(gone)}"
         yield Failure(metric=name, kind="missing", message=message, rows=tuple(gone))
     values = [v for row in scores.rows.values() if (v := row.values.get(figure)) is not None]
-    # Over few rows chance alone may bring it below a floor that was set for all.
+    # Over few rows, chance alone may bring a value below a floor that was set for all rows.
     judged_value = upper_bound(values) if sample and baseline.noise == "interval" else value
     if limit.floor is not None and judged_value < limit.floor - ROUNDING:
         yield Failure(metric=name, kind="floor", message=f"is {value:.3f}, below its floor of {limit.floor:g}")
-    # Times and tokens are of these rows: a sample has others, and of few rows p95 is the slowest one.
+    # The ceiling was set for all rows. A sample has other times and tokens, and its p95 may be its slowest row.
     if limit.ceiling is not None and not sample and value > limit.ceiling:
         yield Failure(metric=name, kind="ceiling", message=f"is {value:.3g}, above its ceiling of {limit.ceiling:g}")
     drops = {one: before - now for one, now, before in pairs if now is not None}

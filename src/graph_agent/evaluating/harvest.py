@@ -1,4 +1,4 @@
-"""`add TRACE_ID`: a stored trace becomes a row of a dataset, with what should have been answered."""
+"""`graph-agent eval add TRACE_ID` makes a row of a stored trace and of what should have been answered."""
 
 import argparse
 import json
@@ -18,26 +18,29 @@ from graph_agent.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes; what of it is missing is asked for where somebody can answer."""
+    """The arguments of the command. In a terminal it asks if no expectation is given."""
     parser.add_argument("trace", metavar="TRACE_ID")
     parser.add_argument("--dataset", metavar="NAME", help="a dataset of evals/datasets, or a JSONL file")
-    parser.add_argument("--id", help="the row's id; made of the trace's if not given")
-    parser.add_argument("--fact", action="append", metavar="A|B", help="must be in the answer, in one wording")
-    parser.add_argument("--document", action="append", metavar="A|B", help="must be retrieved, one of these files")
-    parser.add_argument("--tool", action="append", metavar="NAME{JSON}", help='such as calculator{"expression": "2+2"}')
-    parser.add_argument("--guideline", action="append", metavar="TEXT", help="for judges: what the answer must obey")
-    parser.add_argument("--forbidden", action="append", metavar="TEXT", help="must not be said")
-    parser.add_argument("--must-decline", action="store_true", help="the documents do not answer it")
+    parser.add_argument("--id", help="the row's id (default: made of the trace's id)")
+    parser.add_argument("--fact", action="append", metavar="A|B", help="a fact the answer must contain; A or B")
+    parser.add_argument("--document", action="append", metavar="A|B", help="a document that must be retrieved; A or B")
     parser.add_argument(
-        "--half", choices=HALVES, default="tuning", help="a conversation that was looked into is tuning"
+        "--tool",
+        action="append",
+        metavar="NAME{JSON}",
+        help='a call that must be made, such as calculator{"expression": "2+2"}',
     )
+    parser.add_argument("--guideline", action="append", metavar="TEXT", help="a guideline for judges")
+    parser.add_argument("--forbidden", action="append", metavar="TEXT", help="a text that no answer may contain")
+    parser.add_argument("--must-decline", action="store_true", help="the documents do not answer it")
+    parser.add_argument("--half", choices=HALVES, default="tuning", help="default: tuning, as you have seen the answer")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Append the row and say what is next; the exit status.
+    """Append the row, and print the next step. Return the exit status.
 
     Raises:
-        EvalError: there is no such trace, it holds no conversation, or nothing is expected.
+        EvalError: there is no such trace, it holds no conversation, or no expectation is given.
         BadDataset: the dataset cannot be read, or has the row or its conversation already.
     """
     settings = Settings.from_environment()
@@ -48,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"asked:    {json.dumps(stored['input'][-1].get('content'))}\nanswered: {stored['answer']}")
         expectations = asked_for(input)
     if not expectations:
-        raise EvalError("nothing is expected of the answer; give --fact, --document, --tool or --must-decline")
+        raise EvalError(
+            "the row needs an expectation; give --fact, --document, --tool, --guideline, --forbidden or --must-decline"
+        )
     row = {
         "id": options.id or f"trace-{options.trace.removeprefix('tr-')[:12]}",
         "inputs": {"input": stored["input"]},
@@ -56,30 +61,31 @@ def run(options: argparse.Namespace) -> int:
         "tags": {"suite": dataset.stem, "kind": kind_of(expectations), "half": options.half, "trace": options.trace},
     }
     added = append_row(dataset, row)
-    print(f"added {added.id} to {dataset}; graph-agent eval baseline judges it, then review both diffs")
+    print(f"added {added.id} to {dataset}; run graph-agent eval baseline, then review both diffs")
     return 0
 
 
 def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
-    """Write the row at the end of the file, after the same checks as on reading.
+    """Append the row to the file, after the same checks as on reading. The file may be new.
 
     Raises:
-        BadDataset: it is no row, its id is taken, or another row asks the same.
+        BadDataset: it is not a row, its id is taken, or another row asks the same.
     """
     line = json.dumps(row, ensure_ascii=False)
     new = read_row(line, f"the row of {row['id']}")
     known = read_rows(dataset) if dataset.exists() else []
     if new.id in {one.id for one in known}:
-        raise BadDataset(f"{dataset} has a row {new.id!r} already; choose another with --id", param="id")
+        raise BadDataset(f"{dataset} has a row {new.id!r} already; choose another name with --id", param="id")
     if same := next((one.id for one in known if one.asks == new.asks), None):
-        raise BadDataset(f"{dataset} asks that in row {same!r} already; change what is expected there", param="inputs")
+        raise BadDataset(f"row {same!r} of {dataset} asks the same; change its expectations", param="inputs")
     before = dataset.read_text(encoding="utf-8") if dataset.exists() else ""
+    dataset.parent.mkdir(parents=True, exist_ok=True)
     dataset.write_text(before + ("" if not before or before.endswith("\n") else "\n") + line + "\n", encoding="utf-8")
     return new
 
 
 def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
-    """`input`, the conversation as Responses items, and `answer`, from where the service keeps its traces.
+    """`input`, the conversation as Responses items, and `answer`, from the place where the service writes traces.
 
     Raises:
         EvalError: there is no such trace, or it holds no conversation.
@@ -91,17 +97,17 @@ def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
         trace = MlflowClient(tracking_uri=tracking_uri(settings)).get_trace(trace_id)
     except MlflowException as error:
         raise EvalError(
-            f"no trace {trace_id!r} could be read ({error.error_code}); see where GRAPH_AGENT_TRACKING_URI points"
+            f"there is no trace {trace_id!r} ({error.error_code}); see where GRAPH_AGENT_TRACKING_URI points"
         ) from None
     root = next((span for span in trace.data.spans if span.parent_id is None), None)
     items = conversation(root.inputs if root else None)
     if not items:
-        raise EvalError(f"the trace {trace_id!r} holds no conversation; only traces of a run of a graph do")
+        raise EvalError(f"the trace {trace_id!r} holds no conversation; give the trace of a run of a graph")
     return {"input": redact_value(items), "answer": answer_of(root.outputs if root else None)}
 
 
 def conversation(inputs: Any) -> list[dict[str, Any]]:
-    """What was sent, as Responses items: from the service's own traces, or from those of a `ResponsesAgent`."""
+    """What was sent, as Responses items. The trace is the service's own, or that of a `ResponsesAgent`."""
     match inputs:
         case {"messages": list(messages)}:
             return [item for message in messages for item in items_of(message)]
@@ -111,7 +117,7 @@ def conversation(inputs: Any) -> list[dict[str, Any]]:
 
 
 def items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A chat message as items: its text, its tool calls, or a tool's result."""
+    """A chat message as Responses items: its text, its tool calls, or a tool's result."""
     role, content = message.get("role"), message.get("content")
     if role == "tool":
         return [{"type": "function_call_output", "call_id": message["tool_call_id"], "output": _text(content)}]
@@ -123,7 +129,7 @@ def items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def answer_of(outputs: Any) -> str:
-    """What was answered, for the person who says what should have been."""
+    """What was answered. It is shown to the person who says what should have been answered."""
     match outputs:
         case {"choices": [{"message": {"content": str(text)}}, *_]}:
             return text
@@ -131,7 +137,7 @@ def answer_of(outputs: Any) -> str:
 
 
 def expected(options: argparse.Namespace) -> dict[str, Any]:
-    """The expectations that the flags name."""
+    """The expectations in the flags."""
     found: dict[str, Any] = {}
     if options.fact:
         found["facts"] = [_alternatives(one) for one in options.fact]
@@ -149,17 +155,17 @@ def expected(options: argparse.Namespace) -> dict[str, Any]:
 
 def asked_for(ask: Callable[[str], str]) -> dict[str, Any]:
     """The expectations that a person types."""
-    if ask("must it decline, as the documents do not tell? [y/N] ").strip().lower().startswith("y"):
+    if ask("must it decline, because the documents do not answer this? [y/N] ").strip().lower().startswith("y"):
         return {"must_decline": True}
     found: dict[str, Any] = {}
-    for name, prompt in (("facts", "a fact it must hold"), ("documents", "a document it must find")):
-        while line := ask(f"{prompt}, alternatives with |, empty for none: ").strip():
+    for name, prompt in (("facts", "a fact the answer must contain"), ("documents", "a document it must find")):
+        while line := ask(f"{prompt} (alternatives with |, empty to end): ").strip():
             found.setdefault(name, []).append(_alternatives(line))
     return found | {"must_decline": False} if found else {}
 
 
 def kind_of(expectations: Mapping[str, Any]) -> str:
-    """The tag by which rows are told apart in reports and samples."""
+    """The tag `kind`, by which reports and samples group rows."""
     if expectations.get("must_decline"):
         return "unanswerable"
     return "tools" if "tool_calls" in expectations else "docs"

@@ -1,4 +1,4 @@
-"""Vectors without a model: texts that share words are near each other. The same on every machine, nothing to fetch."""
+"""Embeddings without a model: texts that share words are near each other. They are the same on every machine."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ _WORD = re.compile(r"\w+")
 
 
 class HashingEmbedder:
-    """Counts of words, each word in one of 1,024 places."""
+    """Counts the words of a text, each word in one of 1,024 dimensions."""
 
     dimension = 1024
     name = "hashing-1024"

@@ -1,4 +1,4 @@
-"""How sure a mean over few rows is: bounds by bootstrap, the same for the same values."""
+"""Confidence bounds for a mean over few rows, by bootstrap. The same values always give the same bounds."""
 
 import random
 from collections.abc import Sequence
@@ -8,29 +8,29 @@ CONFIDENCE = 0.95
 
 
 def lower_bound(drops: Sequence[float]) -> float:
-    """What the mean drop is at least, one-sided.
+    """The one-sided lower bound of the mean drop.
 
-    A row without a drop is added: resampling alone would be certain of a drop that a single row shows.
+    A row without a drop is added first. Without it, a drop in a single row would seem certain.
     """
     return _means([*drops, 0.0])[int((1 - CONFIDENCE) * RESAMPLES)]
 
 
 def upper_bound(values: Sequence[float]) -> float:
-    """What the mean of values from 0 to 1 is at most, one-sided; a row that is right is added."""
+    """The one-sided upper bound of the mean of values from 0 to 1. A row with the value 1 is added first."""
     return _means([*values, 1.0])[int(CONFIDENCE * RESAMPLES)]
 
 
 def _means(values: Sequence[float]) -> list[float]:
-    # Seeded: the same records must give the same verdict.
+    # Seeded, because the same records must give the same verdict.
     draw = random.Random(2611)
     count = len(values)
     return sorted(sum(draw.choices(values, k=count)) / count for _ in range(RESAMPLES))
 
 
 def share_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Between what the mean of values from 0 to 1 lies with 95 % confidence, by Wilson's score.
+    """The 95 % confidence interval of the mean of values from 0 to 1, by Wilson's score.
 
-    For pictures: it asks for no draw, and is too wide rather than too narrow for shares between 0 and 1.
+    For charts. It needs no random draw, and errs on the wide side for values between 0 and 1.
     """
     count, mean, z = len(values), sum(values) / len(values), 1.96
     spread = z * (mean * (1 - mean) / count + z * z / (4 * count * count)) ** 0.5

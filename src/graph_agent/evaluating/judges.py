@@ -1,4 +1,4 @@
-"""MLflow's judges: which rows each is asked about, and what its words mean as a figure from 0 to 1."""
+"""MLflow's judges: which rows each of them judges, and what its verdict means as a figure from 0 to 1."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ STANDARDS = (
     "The response is in the language of the question.",
     "The response says that it does not know rather than guess.",
 )
-"""Guidelines for every answer; a row may have more of its own."""
+"""Guidelines for every answer. A row may have more of its own."""
 
 NO_PASSAGES = "nothing was retrieved"
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -23,23 +23,23 @@ Verdicts = Callable[..., Any]
 
 
 class NoVerdict(Exception):
-    """A judge answered, and not with a verdict; or it could not be asked. The message is ours."""
+    """A judge did not answer with a verdict, or could not be asked. The message is this package's own."""
 
 
 @dataclass(slots=True)
 class Judged:
-    """What the judges said of one row."""
+    """What the judges found about one row."""
 
     values: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    """Judges that failed on it; the gate is shut."""
+    """Judges that failed on it. They shut the gate."""
 
     notes: dict[str, str] = field(default_factory=dict)
-    """Why a judge was not asked about it."""
+    """Why a judge was not asked about it, by the judge's name."""
 
 
 Unasked = tuple[float | None, str]
-"""The figure of a row that a judge is not asked about, and why it is not."""
+"""The figure of a row that a judge is not asked about, and the reason."""
 
 
 def _always(row: Row, record: Record, passages: bool) -> Unasked | None:
@@ -48,29 +48,29 @@ def _always(row: Row, record: Record, passages: bool) -> Unasked | None:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """One of them."""
+    """One judge."""
 
     name: str
     made: Callable[[str], Verdicts]
-    """From the model's name."""
+    """Makes MLflow's judge from the name of a model."""
 
     takes: tuple[str, ...]
-    """The arguments it is called with."""
+    """The names of the arguments that it is called with."""
 
     asked: Callable[[Row, Record, bool], Unasked | None] = _always
-    """None where it is to be asked. The flag: whether the trace holds passages."""
+    """Returns None if the judge should be asked. The flag says whether the trace holds passages."""
 
     unanswered: float | None = 0.0
-    """The figure of a row without an answer: what an answer lacks counts as 0."""
+    """The figure of a row without an answer. What an answer lacks counts as 0."""
 
     part: str = ""
-    """Ending of the feedback that counts, of several."""
+    """If the judge gives several feedbacks, the end of the name of those that count."""
 
     def skips(self, row: Row, record: Record, *, passages: bool) -> Unasked | None:
-        """Why it is not asked about this row; None where it is.
+        """The figure and the reason if the judge is not asked about this row; None if it is.
 
         Raises:
-            NoVerdict: it should be, and cannot.
+            NoVerdict: it should be asked and cannot.
         """
         unasked = self.asked(row, record, passages)
         if unasked is None and not record.last.answer.strip() and not self.part:
@@ -79,7 +79,7 @@ class Judge:
 
 
 def judges() -> Sequence[Judge]:
-    """All of them. Imports MLflow."""
+    """All judges. Imports MLflow."""
     from mlflow.genai import scorers
 
     built_in: Any = scorers
@@ -113,14 +113,14 @@ def judges() -> Sequence[Judge]:
 
 
 def facts_of(row: Row) -> list[str]:
-    """What the answer must say, in sentences for a judge. MLflow takes facts or a whole answer, never both."""
+    """What the answer must say, as sentences for a judge. MLflow takes facts or a whole answer, never both."""
     if row.expectations.must_decline:
         return [DECLINED]
     return [" or ".join(group) for group in row.expectations.facts or ()]
 
 
 def expectations_of(row: Row) -> dict[str, Any]:
-    """The row's expectations by MLflow's names; what no judge knows is left to the scorers."""
+    """The row's expectations under MLflow's names, without those that only scorers use."""
     wanted = row.expectations
     given = {
         "row": row.id,
@@ -132,10 +132,10 @@ def expectations_of(row: Row) -> dict[str, Any]:
 
 
 def figure(feedbacks: Sequence[Any], part: str = "", words: Mapping[str, float] = YES_NO) -> float:
-    """The mean of what was said: of one retrieval after the other, or of one answer.
+    """The mean of the feedbacks on an answer, or on its retrievals.
 
     Raises:
-        NoVerdict: part of it failed or is no verdict. The rest alone would not be of the whole answer.
+        NoVerdict: one of them failed or is not a verdict. The others would not stand for the whole answer.
     """
     counted = [one for one in feedbacks if not part or str(one.name).endswith(part)]
     for one in feedbacks:
@@ -159,14 +159,14 @@ def _retrieved(row: Row, record: Record, passages: bool) -> Unasked | None:
     if passages:
         return None
     if record.last.retrieved:
-        # Somebody must look into this: passages without their texts cannot be judged.
+        # An error that a person must look into: passages cannot be judged without their texts.
         raise NoVerdict(NO_SPAN)
-    # What an answer lacks counts: without the documents it needed it stands on nothing.
+    # An answer that needed documents and retrieved none is grounded in nothing, which counts as 0.
     return (0.0 if row.expectations.documents else None), NO_PASSAGES
 
 
 def named(error: BaseException) -> str:
-    """What went wrong, in MLflow's code or our words; the whole message is with the trace."""
+    """What went wrong, as MLflow's code or in this package's words. MLflow keeps the whole message with the trace."""
     if isinstance(error, NoVerdict):
         return str(error)
     code = getattr(error, "error_code", None)

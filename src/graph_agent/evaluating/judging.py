@@ -1,4 +1,4 @@
-"""Has MLflow's judges look at answers that were given already, and keeps what they say in MLflow."""
+"""Asks MLflow's judges about answers that were given already, and keeps what they find in MLflow."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,24 +20,24 @@ LOCAL_JUDGE = "local"
 
 
 def check_judge(name: str) -> None:
-    """See that a judge can be asked, before an hour is spent on answers for it.
+    """Check that a judge can be asked, before an hour is spent on answers for it.
 
     Raises:
-        EvalError: it is no name of a model, or nothing answers there.
+        EvalError: it is not the name of a model, or nothing answers there.
     """
     provider, colon, model = name.partition(":/")
     if name != LOCAL_JUDGE and not (provider and colon and model.strip("/")):
-        raise EvalError(f"{name!r} is no judge; give --judge as openai:/model, databricks:/endpoint or local")
+        raise EvalError(f"{name!r} is not a judge; give --judge as openai:/model, databricks:/endpoint or local")
     if provider == "openai":
         _reachable()
 
 
 @contextmanager
 def judge_model(name: str) -> Iterator[str]:
-    """The judge by MLflow's name for it, reachable. `local` is the local model, in a workspace of its own.
+    """The judge's name as MLflow takes it, while it can be asked. `local` is the local model in its own workspace.
 
     Raises:
-        EvalError: it is no name of a model, or nothing answers there.
+        EvalError: it is not the name of a model, or nothing answers there.
     """
     if name == LOCAL_JUDGE:
         from graph_agent.evaluating.serving import environment
@@ -53,7 +53,7 @@ def judge_model(name: str) -> Iterator[str]:
 def judge_rows(
     rows: Sequence[Row], records: Sequence[Record], scores: Scores, *, judge: str, settings: Settings
 ) -> None:
-    """Add what every judge says of each record to the scores; also a run in MLflow with traces and dataset.
+    """Add to the scores what every judge finds about each record, and make a run in MLflow with traces and dataset.
 
     Raises:
         EvalError: the judge or MLflow cannot be reached.
@@ -81,7 +81,7 @@ def judge_rows(
 
 
 def add(scores: Scores, found: Mapping[str, Judged]) -> None:
-    """The judges' figures beside the scorers'."""
+    """Add the judges' figures to the scorers'."""
     for name, judged in found.items():
         row = scores.rows[name]
         row.values.update(judged.values)
@@ -92,7 +92,7 @@ def add(scores: Scores, found: Mapping[str, Judged]) -> None:
 def _judging(
     judge: Judge, model: str, rows: Mapping[str, Row], records: Mapping[str, Record], found: Mapping[str, Judged]
 ) -> Any:
-    """A scorer of MLflow that asks the judge only of rows it is for, and keeps what comes of it."""
+    """A scorer for MLflow that asks the judge about the rows it is for, and keeps the result in `found`."""
     from mlflow.entities import Feedback
     from mlflow.genai.scorers import scorer
 
@@ -121,7 +121,7 @@ def _judging(
 
 
 def _figures(scores: Scores) -> Any:
-    """What the scorers found, as assessments of the traces."""
+    """A scorer for MLflow that adds the scorers' figures to the traces as assessments."""
     from mlflow.entities import Feedback
     from mlflow.genai.scorers import scorer
 
@@ -134,7 +134,7 @@ def _figures(scores: Scores) -> Any:
 
 
 def _data(row: Row, record: Record, traces: Mapping[str, Any]) -> dict[str, Any]:
-    """One row as MLflow takes it: the conversation as it was sent last, the answer, and the trace of it."""
+    """One row as MLflow takes it: the conversation of the last request, the answer, and its trace."""
     conversation = [dict(item) for item in row.input]
     for before, turn in zip(record.turns, record.turns[1:], strict=False):
         conversation.append({"role": "assistant", "content": before.answer})
@@ -146,7 +146,7 @@ def _data(row: Row, record: Record, traces: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _trace(inputs: Any, answer: str) -> Any:
-    """A trace of what came over the wire, where the agent's own cannot be read: assessments need one."""
+    """A trace of what came over the wire. Assessments need a trace, and the agent's own could not be read."""
     import mlflow
 
     with mlflow.start_span(name="record", span_type="AGENT") as span:
@@ -156,7 +156,7 @@ def _trace(inputs: Any, answer: str) -> Any:
 
 
 def asked_of(row: Row) -> dict[str, Any]:
-    """All that the row asks: MLflow's datasets tell rows apart by it."""
+    """Everything that the row asks. MLflow's datasets distinguish rows by it."""
     return {"input": list(row.input), **({"turns": list(row.turns)} if row.turns else {})}
 
 
@@ -182,12 +182,12 @@ def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: st
 
 
 def judge_environment(judge: str) -> dict[str, str]:
-    """What MLflow reads when it asks a judge."""
+    """The environment variables that MLflow reads when it asks a judge."""
     usual = "1" if judge == LOCAL_JUDGE else "4"
     workers = ("MLFLOW_GENAI_EVAL_MAX_WORKERS", "MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS")
     found = {name: os.environ.get(name, usual) for name in workers}
     if judge.startswith("openai:") and "OPENAI_API_KEY" not in os.environ:
-        # Servers of one's own ask for none, and MLflow does not go without.
+        # MLflow refuses to work without a key, and a server of your own may not need one.
         found["OPENAI_API_KEY"] = "none"
     return found
 
@@ -200,7 +200,9 @@ def _reachable() -> None:
         return
     here = httpx.URL(base).host in ("127.0.0.1", "localhost", "::1")
     try:
-        # Any answer will do. Without this each judge would try for minutes.
+        # Any answer will do. Without this check each judge would retry for minutes.
         httpx.get(f"{base.rstrip('/')}/models", timeout=10, trust_env=not here)
     except httpx.HTTPError as error:
-        raise EvalError(f"nothing answers at OPENAI_BASE_URL ({type(error).__name__}); see that it runs") from None
+        raise EvalError(
+            f"nothing answers at OPENAI_BASE_URL ({type(error).__name__}); start the server, or change it"
+        ) from None

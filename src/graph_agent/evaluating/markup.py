@@ -1,4 +1,4 @@
-"""HTML that is escaped by construction: every text becomes text, and only elements made here become elements."""
+"""HTML that is escaped by construction: only `element` makes elements, and every other text stays text."""
 
 from html import escape
 
@@ -6,13 +6,13 @@ Attribute = str | float | None
 
 
 class Html(str):
-    """Markup that is done."""
+    """Finished markup. It is not escaped again."""
 
     __slots__ = ()
 
 
 def element(tag: str, *children: str, **attributes: Attribute) -> Html:
-    """`<tag attributes>children</tag>`; `class_` stands for `class`, `_` for `-`, and None leaves an attribute out."""
+    """`<tag attributes>children</tag>`. `class_` stands for `class`, `_` for `-`. None leaves an attribute out."""
     given = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{_text(str(value))}"'
         for name, value in attributes.items()
@@ -22,10 +22,10 @@ def element(tag: str, *children: str, **attributes: Attribute) -> Html:
 
 
 def joined(*children: str) -> Html:
-    """One after the other, texts escaped."""
+    """The children one after the other. Texts are escaped."""
     return Html("".join(child if isinstance(child, Html) else _text(child) for child in children))
 
 
 def _text(value: str) -> str:
-    # Half a surrogate pair cannot be written as UTF-8, and an answer may hold one.
+    # An answer may hold half a surrogate pair, which cannot be written as UTF-8.
     return escape(value.encode("utf-8", "replace").decode("utf-8")).replace("\0", "\ufffd")

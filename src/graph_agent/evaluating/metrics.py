@@ -1,4 +1,4 @@
-"""Figures of rows -> metrics of a run: what each is, how it is summed up, and how far it may fall unless told."""
+"""The metrics of an evaluation: how each sums up the figures of the rows, and how far it may fall by default."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -8,20 +8,20 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric: a figure of every row that has it, as one number."""
+    """One metric: the figures of one name, of every row that has it, as one number."""
 
     figure: str
     summed: Callable[[Sequence[float]], float] = statistics.fmean
     better: Literal["higher", "lower"] = "higher"
     unit: str = ""
     never_worse: bool = False
-    """Of promises the code keeps whatever the model says: their floor is what they were."""
+    """Something that the code guarantees whatever the model says. The floor is the value it had."""
 
     steady: bool = False
-    """Of what a model or a network breaks once in a while, and a fault of the service every time: little may fall."""
+    """Something that a model or a network breaks now and then, and a fault of the service always."""
 
     ranking: bool = False
-    """Of the order of passages, which every edit of a document may move a little."""
+    """It depends on the order of passages, which any edit of a document may change a little."""
 
 
 def _p(share: float) -> Callable[[Sequence[float]], float]:
@@ -56,12 +56,12 @@ METRICS: Mapping[str, Metric] = {
 
 
 def metric(name: str) -> Metric:
-    """What a metric is; one that is not listed, such as a judge's, is the mean of the figure of its name."""
+    """The metric of a name. One that is not listed, such as a judge's, is the mean of the figures of that name."""
     return METRICS.get(name) or Metric(figure=name)
 
 
 def measured(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, int]]:
-    """Value and number of rows of every metric that any row has."""
+    """Value and number of rows of every metric that at least one row has."""
     named = {name for one in figures for name in one}
     listed = {spec.figure for spec in METRICS.values()}
     names = [*METRICS, *sorted(named - listed)]

@@ -1,4 +1,4 @@
-"""The report as one HTML page: no script, no other file, light and dark, and nothing of a row that is markup."""
+"""The report as one HTML page, in light and dark, without scripts or other files. Markup in a row is shown as text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ from graph_agent.evaluating.scores import Scores
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_TAG_VALUES = 12
-"""Tags of more values than this tell rows apart, not kinds of rows."""
+"""A tag with more values than this distinguishes rows, not kinds of rows. It is left out."""
 
-# A page that somehow held markup of an answer could still load and run nothing.
+# A second line of defense: even if markup of an answer got into the page, it could not load or run anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 HEAD = (
     '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -36,7 +36,7 @@ def page(
     records: Sequence[Record],
     no_baseline: str = NO_BASELINE,
 ) -> str:
-    """The whole page; `no_baseline` stands in the place of the verdict where there is none."""
+    """The whole page. Without a verdict it shows `no_baseline`."""
     title = f"Evaluation: {headline(scores)}"
     body = joined(
         element("h1", title),
@@ -46,13 +46,13 @@ def page(
         element(
             "p",
             "Bar: value. Solid tick: baseline over the same rows. Dashed tick: floor or ceiling. "
-            "Thin line: 95 % interval of the mean. Bars of seconds and tokens are shares of their ceiling; without one "
-            "they say nothing but the value, and are grey.",
+            "Thin line: 95 % interval of the mean. Bars of seconds and tokens are shares of their ceiling. Without a "
+            "ceiling they only show the value, and are gray.",
             class_="note",
         ),
         _metrics(scores, verdict, baseline),
         element("h2", "Time"),
-        element("p", "Of each row, by the runner's own clock. Solid ticks: p50 and p95.", class_="note"),
+        element("p", "For each row, by the runner's own clock. Solid ticks: p50 and p95.", class_="note"),
         _times(scores),
         *_tags(scores),
         *listed(
@@ -107,12 +107,12 @@ def _plot(
     baseline: Baseline | None,
     failed: bool,
 ) -> tuple[Html, str]:
-    """The bar of a metric, and its interval in words where it has one."""
+    """The bar of a metric, and its interval in words if it has one."""
     limits = baseline.metrics.get(name) if baseline else None
     if metric(name).unit:
         ceiling = limits.ceiling if limits else None
         most = max(ceiling or 0.0, value or 0.0, before or 0.0) or 1.0
-        # Without a ceiling it is as long as it is: the largest there is, which is no verdict.
+        # Without a ceiling the longest bar is the largest value, which is neither good nor bad.
         return bar(value, most=most, before=before, limit=ceiling, failed=failed, judged=ceiling is not None), ""
     if not values or max(values) > 1 or min(values) < 0:
         return bar(value, most=max([1.0, *values]), before=before, failed=failed), ""

@@ -1,4 +1,4 @@
-"""The rows of the page: what was asked, answered, expected, called, retrieved and cited, and where the trace is."""
+"""The rows of the HTML report: question, answer, expectations, calls, passages, citations, figures and trace."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ from graph_agent.evaluating.scores import RowScore, Scores
 
 WHOLE, NOTHING = 1 - 1e-9, 1e-9
 RELEVANCE = "judge_retrieval_relevance"
-"""The share of passages that a judge calls relevant: a search gives more than are."""
+"""The share of passages that a judge calls relevant. It is rarely 1, because a search returns more than the relevant
+passages."""
 
 
 def listed(
@@ -26,8 +27,11 @@ def listed(
     rows: Mapping[str, Row],
     records: Mapping[str, Record],
 ) -> Iterator[Html]:
-    """Headings and rows: regressed ones open, then fixed ones, those with errors and those that fail an expectation
-    open, and all others, closed. What a row fails is marked wherever it stands."""
+    """Headings and rows, in groups: regressed, fixed, with errors, failing an expectation, and all others.
+
+    Regressed and failing rows and those with errors are shown open. What a row fails stands beside its question in
+    every group.
+    """
     regressed, fixed = (verdict.regressed, verdict.fixed) if verdict else ({}, {})
     failed = {name for name, row in scores.rows.items() if row.errors or _failure(records.get(name))}
     lacking = {name: failing(row) for name, row in scores.rows.items()}
@@ -52,14 +56,14 @@ def listed(
             parts = _parts(scores.rows[name], rows.get(name), records.get(name), before)
             failed_at = [one for one in lacking[name] if one not in regressed.get(name, ())]
             yield _row(name, rows.get(name), moved, failed_at, parts, opened)
-    for title, names in (("Rows that were not asked", scores.missing), ("Records of no row", scores.extra)):
+    for title, names in (("Rows that were not asked", scores.missing), ("Records without a row", scores.extra)):
         if names:
             yield element("h2", f"{title} ({len(names)})")
             yield element("ul", *(element("li", element("code", name)) for name in names))
 
 
 def talked(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
-    """Simulated conversations, with what was said of each."""
+    """Simulated conversations, each with its figures and errors."""
     if conversations:
         yield element("h2", f"Simulated conversations ({len(conversations)})")
     for one in conversations:
@@ -78,7 +82,7 @@ def talked(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
 
 
 def failing(score: RowScore) -> list[str]:
-    """The expectations a row does not meet: shares that are not whole; of ranks and of relevance, those that are 0."""
+    """The figures in which a row fails: those below 1, and of ranks and of relevance those that are 0."""
     shares = {name: value for name, value in score.values.items() if value is not None and name not in UNSTEADY}
     gradual = {name for name in shares if metric(name).ranking or name == RELEVANCE}
     return [name for name, value in shares.items() if value < (NOTHING if name in gradual else WHOLE)]

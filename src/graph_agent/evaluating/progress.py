@@ -1,26 +1,27 @@
-"""How far the asking is: a bar in a terminal, a line now and then elsewhere."""
+"""Shows how many rows are done: a bar in a terminal, a line now and then elsewhere."""
 
 import sys
+from importlib.util import find_spec
 from typing import Protocol, TextIO
 
 from graph_agent.evaluating.records import Record
 
 
 class Progress(Protocol):
-    """Told of each row as it is done."""
+    """Is told each row that is done."""
 
     def begin(self, *, total: int, done: int) -> None:
-        """The number of rows, and how many an earlier run did."""
+        """Begin. `total` is the number of rows, `done` how many of them an earlier evaluation asked."""
 
     def row(self, record: Record) -> None:
-        """One more."""
+        """One more row is done."""
 
     def end(self) -> None:
-        """No more will come."""
+        """No more rows will come."""
 
 
 class Silent:
-    """Says nothing."""
+    """Shows nothing."""
 
     def begin(self, *, total: int, done: int) -> None:
         """See `Progress`."""
@@ -33,7 +34,7 @@ class Silent:
 
 
 class Lines:
-    """A line at every tenth of the way, for logs."""
+    """A line after every tenth of the rows, for logs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -57,7 +58,7 @@ class Lines:
 
 
 class Bar:
-    """A bar with the time that is left."""
+    """A bar with the remaining time. It needs the package `rich`."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -87,5 +88,5 @@ class Bar:
 
 
 def progress() -> Progress:
-    """What suits where standard error goes."""
-    return Bar() if sys.stderr.isatty() else Lines(sys.stderr)
+    """A bar if standard error is a terminal and `rich` is installed; lines otherwise."""
+    return Bar() if sys.stderr.isatty() and find_spec("rich") else Lines(sys.stderr)

@@ -1,19 +1,23 @@
-"""The prompts of a graph, read from its file without running it: what no answer may repeat."""
+"""The prompts of a graph, which no answer may repeat. They are read from the graph's file without running it."""
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from graph_agent.manifest import read_manifest
 from graph_agent.nodes import answerable
 
 _FIELD = re.compile(r"\{\w+\}")
+_PROMPT_ARGUMENT = re.compile("prompt|instruction|system|role|content|message|template")
+"""Arguments by these names take prompts. A text passed by another name, such as `nothing_found`, is for the reader."""
+
 SHORTEST = 60
-"""Characters; shorter texts are names, descriptions and answers that are meant to be said."""
+"""Characters. Shorter texts are names, descriptions, and answers for the reader."""
 
 
 def prompts_of(config: Path, graph: str | None) -> list[str]:
-    """The long texts assigned to names in the graph's file, and those of the nodes it is made of.
+    """The prompts in the file of a graph, and those of the package's own nodes.
 
     Raises:
         GraphNotLoaded: there is no such list of graphs.
@@ -25,12 +29,30 @@ def prompts_of(config: Path, graph: str | None) -> list[str]:
 
 
 def texts_of(source: str) -> list[str]:
-    """Long texts that a module assigns to names."""
-    return [
-        node.value.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-        and len(node.value.value) >= SHORTEST
+    """Long texts that a module assigns to names, without those that it uses only as answers for the reader."""
+    module = ast.parse(source)
+    nodes = list(ast.walk(module))
+    used = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    passed = [
+        (node.value.id, node.arg or "")
+        for node in nodes
+        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Name)
     ]
+    found = []
+    for name, text in _assigned(module):
+        arguments = [argument for one, argument in passed if one == name]
+        # A text that is also used in another way may be part of a prompt.
+        for_the_reader = arguments and len(arguments) == used.count(name) and not any(map(_is_prompt, arguments))
+        if len(text) >= SHORTEST and not for_the_reader:
+            found.append(text)
+    return found
+
+
+def _is_prompt(argument: str) -> bool:
+    return _PROMPT_ARGUMENT.search(argument) is not None
+
+
+def _assigned(module: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in module.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield from ((target.id, node.value.value) for target in node.targets if isinstance(target, ast.Name))

@@ -1,4 +1,4 @@
-"""What came over the wire for one row, kept as one JSON line; a run that was stopped goes on from its file."""
+"""What came over the wire for each row, one JSON line a row. An evaluation that was stopped continues from the file."""
 
 import json
 from collections.abc import Mapping
@@ -13,26 +13,27 @@ Json = Mapping[str, Any]
 Reuse = Literal["none", "stopped", "finished"]
 
 FINISHED = {"finished": True}
-"""The last line of a run that asked every row."""
+"""The last line of a file in which every row was asked."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """One request and its answer. Seconds are of the runner's own clock, from sending the request."""
+    """One request and its answer. Seconds count from the moment the request was sent, by the runner's own clock."""
 
     question: str
     answer: str = ""
     status: str = "none"
-    """Of the response: completed, incomplete or failed; none where no response ended the stream."""
+    """`completed`, `incomplete` or `failed` as the response says; `refused` for an error status; `none` if the stream
+    ended without a response."""
 
     error: Json | None = None
-    """`code` and `message`, of the stream or of a refused request."""
+    """`code` and `message`, from the stream or from a refused request."""
 
     items: list[Json] = field(default_factory=list)
-    """The response's output, in order: messages, calls and their results."""
+    """The output of the response in order: messages, calls and their results."""
 
     calls: list[Json] = field(default_factory=list)
-    """`name`, `arguments` (an object, or the text that was no JSON), `output` and `call_id` of each tool call."""
+    """`name`, `arguments` (an object, or the text if it was not JSON), `output` and `call_id` of each tool call."""
 
     retrieved: list[Json] = field(default_factory=list)
     """`doc_uri`, `chunk_id`, `title`, `score`, `number` and `cited` of each passage, in the order found."""
@@ -46,7 +47,7 @@ class Turn:
     trace_id: str | None = None
     response_id: str | None = None
     problems: list[str] = field(default_factory=list)
-    """Rules of the stream's grammar that were broken."""
+    """Rules of the wire format that the stream broke."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,39 +56,39 @@ class Record:
 
     id: str
     digest: str
-    """Of the row as it was asked."""
+    """The digest of the row as it was asked."""
 
     turns: list[Turn] = field(default_factory=list)
 
     @property
     def last(self) -> Turn:
-        """The turn that the row's expectations are about."""
+        """The last turn. The expectations of the row are about it."""
         return self.turns[-1]
 
     @property
     def seconds(self) -> float:
-        """Of all turns."""
+        """The time of all turns together."""
         return sum(turn.seconds for turn in self.turns)
 
     def json(self) -> dict[str, Any]:
-        """As it is kept."""
+        """The record as the file holds it."""
         return asdict(self)
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """What `json` gave."""
+        """A record from what `json` returned."""
         known = {one.name for one in fields(Turn)}
         if not isinstance(value, dict) or not isinstance(value.get("turns"), list) or not value["turns"]:
-            raise BadRecords("a line is no record")
+            raise BadRecords("a line is not a record; delete the file to begin again")
         turns = [Turn(**{key: part for key, part in turn.items() if key in known}) for turn in value["turns"]]
         return cls(id=value["id"], digest=value["digest"], turns=turns)
 
 
 class RecordsFile:
-    """Records appended row by row. The first line says of what; the last, once all is done, that it is finished.
+    """A file of records, one line a row. The first line holds the subject; the last one says that every row was asked.
 
-    `reuse` says which records of an earlier run of the same subject are taken: of one that was stopped, of a finished
-    one too, or none.
+    `reuse` says which records of an earlier evaluation of the same subject to take: `stopped` takes those of one that
+    was stopped, `finished` those of a finished one too, and `none` takes none.
     """
 
     def __init__(self, path: Path, subject: Json, *, reuse: Reuse = "stopped") -> None:
@@ -96,7 +97,7 @@ class RecordsFile:
         self._reuse = reuse
 
     def begin(self) -> dict[str, Record]:
-        """The records of an earlier run that can be gone on with; else a new file and none."""
+        """The records of an earlier evaluation to continue from, by row. Without any, the file is started again."""
         found = self._earlier()
         if found is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,15 +106,15 @@ class RecordsFile:
         return found
 
     def append(self, record: Record) -> None:
-        """Keep one more."""
+        """Write one more record."""
         self._write(record.json())
 
     def finish(self) -> None:
-        """All rows are there: the next run begins anew."""
+        """Mark the file as complete. The next evaluation starts again."""
         self._write(FINISHED)
 
     def _write(self, value: Json) -> None:
-        # An answer may hold half a surrogate pair; its escape is JSON too.
+        # An answer may hold half a surrogate pair. It cannot be encoded, but its escape is JSON too.
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_line(value))
 
@@ -127,7 +128,7 @@ class RecordsFile:
             return None
         lines = [line for line in lines if line != FINISHED]
         records = [Record.of(line) for line in lines[1:]]
-        # A line that was being written when the run was stopped is written over.
+        # This drops a line that was only half written when the evaluation was stopped.
         self.path.write_text("".join(map(_line, lines)), encoding="utf-8", errors="backslashreplace")
         return {record.id: record for record in records}
 
@@ -136,7 +137,7 @@ def read_records(path: Path) -> tuple[Json, list[Record]]:
     """The subject and the records of a file.
 
     Raises:
-        BadRecords: it cannot be read, or is none.
+        BadRecords: the file cannot be read, or does not hold records.
     """
     try:
         lines = _parsed(path)
@@ -147,7 +148,7 @@ def read_records(path: Path) -> tuple[Json, list[Record]]:
 
 
 def _parsed(path: Path) -> list[Any]:
-    # As bytes: an answer may hold Unicode's line separators, and a last line may end within a character.
+    # Read as bytes: an answer may hold the line separators of Unicode, and the last line may end within a character.
     lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     values = []
     for number, line in enumerate(lines, 1):
@@ -156,7 +157,7 @@ def _parsed(path: Path) -> list[Any]:
         except ValueError:
             if number == len(lines):
                 break
-            raise BadRecords(f"{path}:{number} is no JSON; delete the file to begin anew") from None
+            raise BadRecords(f"{path}:{number} is not JSON; delete the file to begin again") from None
     return values
 
 

@@ -1,4 +1,4 @@
-"""Scores and verdict as a person reads them: a table for the terminal, the same as Markdown for a CI summary."""
+"""Scores and verdict for people: a table for the terminal, and the same table as Markdown for a CI summary."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from graph_agent.evaluating.scores import Scores, means
 MOST_ROWS = 20
 
 
-NO_BASELINE = "There is no baseline to judge by; graph-agent eval baseline writes it."
+NO_BASELINE = "There is no baseline to compare with; graph-agent eval baseline writes it."
 
 
 def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
-    """A table of metrics, what moved, and the verdict; in its place `no_baseline` where there is none."""
+    """A table of metrics, the rows that changed, and the verdict. Without a verdict it ends with `no_baseline`."""
     lines = [headline(scores), ""]
     lines += [
         f"{mark:4} {name:25} {value:>10} {before:>10}  {limit:12} {rows:>5}"
@@ -28,7 +28,7 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
 
 
 def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
-    """The same for `$GITHUB_STEP_SUMMARY`."""
+    """The same as Markdown, with the metrics of each tag."""
     lines = [
         f"## Evaluation: {headline(scores)}",
         "",
@@ -52,7 +52,7 @@ def headline(scores: Scores) -> str:
 def table(
     scores: Scores, verdict: Verdict | None, baseline: Baseline | None
 ) -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Mark, name, value, baseline, limit and rows of each metric; those that have no value any more too."""
+    """Mark, name, value, baseline, limit and rows of each metric, also of one that only the baseline has."""
     found = scores.metrics()
     failed = verdict.failed_metrics if verdict else []
     names = [*found, *(name for name in (baseline.metrics if baseline else {}) if name not in found)]
@@ -64,17 +64,17 @@ def table(
 
 
 def talked(scores: Scores) -> Iterator[str]:
-    """The simulated conversations in lines, where there are any."""
+    """Lines about the simulated conversations, if there are any."""
     if scores.conversations:
         said = [f"{name} {value:.3f} of {count}" for name, (value, count) in means(scores.conversations).items()]
-        yield f"{len(scores.conversations)} simulated conversations: {', '.join(said) or 'none was judged'}"
+        yield f"{len(scores.conversations)} simulated conversations: {', '.join(said) or 'none of them was judged'}"
     for one in scores.conversations:
         for name, error in one["errors"].items():
             yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
 
 
 def told(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
-    """The verdict in lines."""
+    """Lines about the verdict."""
     if verdict is None:
         yield no_baseline
         return
@@ -109,7 +109,7 @@ def _limit(name: str, baseline: Baseline | None) -> str:
 
 
 def number(name: str, value: float | None) -> str:
-    """A metric's value in its unit; empty for none."""
+    """A metric's value in its unit; empty if there is no value."""
     if value is None:
         return ""
     unit = metric(name).unit

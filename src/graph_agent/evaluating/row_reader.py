@@ -17,7 +17,7 @@ def read_rows(path: Path) -> list[Row]:
     """Every row of a JSONL file.
 
     Raises:
-        BadDataset: there is no such file, or a line of it is no row; the message names line and field.
+        BadDataset: there is no such file, or a line of it is not a row; the message names line and field.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -26,33 +26,33 @@ def read_rows(path: Path) -> list[Row]:
     rows: list[Row] = []
     seen: dict[str, int] = {}
     asked: dict[str, str] = {}
-    # Not splitlines: a text may hold the line separators of Unicode.
+    # Not `splitlines`, because a text may hold the line separators of Unicode.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         row = read_row(line, f"{path}:{number}")
         if row.id in seen:
-            raise BadDataset(f"{path}:{number}: id {row.id!r} is that of line {seen[row.id]} too", param="id")
+            raise BadDataset(f"{path}:{number}: the id {row.id!r} is also that of line {seen[row.id]}", param="id")
         if (same := asked.get(row.asks)) is not None:
-            # A question in both halves would not be set aside in either, and MLflow's datasets hold each but once.
-            raise BadDataset(f"{path}:{number}: {row.id!r} asks what {same!r} asks too", param="inputs")
+            # A question in both halves would be set aside in neither, and MLflow's datasets hold each question once.
+            raise BadDataset(f"{path}:{number}: {row.id!r} asks the same as {same!r}", param="inputs")
         seen[row.id], asked[row.asks] = number, row.id
         rows.append(row)
     if not rows:
-        raise BadDataset(f"{path} holds no row")
+        raise BadDataset(f"{path} holds no rows")
     return rows
 
 
 def read_row(line: str, where: str) -> Row:
-    """One line.
+    """One line as a row. `where` begins the message of an error.
 
     Raises:
-        BadDataset: it is no row; the message names the field.
+        BadDataset: it is not a row; the message names the field.
     """
     try:
         given = json.loads(line)
     except ValueError as error:
-        raise BadDataset(f"{where}: no JSON ({getattr(error, 'msg', 'unreadable')})") from None
+        raise BadDataset(f"{where}: not JSON ({getattr(error, 'msg', 'unreadable')})") from None
     reader = _Reader(where)
     row = reader.object(given, "", {"id", "inputs", "turns", "expectations", "tags"})
     inputs = reader.object(row.get("inputs"), "inputs", {"input"})
@@ -81,7 +81,7 @@ def read_row(line: str, where: str) -> Row:
 
 
 class _Reader:
-    """Checks as it reads; `where` begins every message."""
+    """Checks values as it reads them. `where` begins every message."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -96,12 +96,12 @@ class _Reader:
         given = self.free(value, name or "the row")
         if unknown := sorted(set(given) - known):
             place = f"{name}.{unknown[0]}" if name else unknown[0]
-            raise self._wrong(place, f"is no field; known are {', '.join(sorted(known))}")
+            raise self._wrong(place, f"is not a field; the fields are {', '.join(sorted(known))}")
         return given
 
     def text(self, value: Any, name: str) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise self._wrong(name, "must be a text that is not empty")
+            raise self._wrong(name, "must be a text, and not empty")
         return value
 
     def texts(self, value: Any, name: str) -> Iterator[str]:
@@ -123,7 +123,7 @@ class _Reader:
             return None
         name, value = f"expectations.{field_name}", expected[field_name]
         if not isinstance(value, list) or not value:
-            raise self._wrong(name, "must be a list that is not empty; leave it out to expect nothing")
+            raise self._wrong(name, "must be a list, and not empty; leave it out to expect nothing")
         return tuple(self._group(one, f"{name}[{place}]") for place, one in enumerate(value))
 
     def _group(self, value: Any, name: str) -> Group:

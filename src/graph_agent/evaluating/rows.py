@@ -10,41 +10,41 @@ from typing import Any, Literal, Self
 from graph_agent.evaluating.errors import BadDataset
 
 Group = tuple[str, ...]
-"""Alternatives, one of which is enough."""
+"""Alternatives. One of them is enough."""
 
 HALVES = ("tuning", "held_out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedCall:
-    """A tool call that must be made; only the arguments named here are looked at."""
+    """A tool call that must be made. Only the arguments named here count."""
 
     name: str
     arguments: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Per argument the values that are right."""
+    """The values of each argument that are right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """What is expected of the last answer. What is not given is not judged."""
+    """What is expected of the last answer. Only what is given is judged."""
 
     facts: tuple[Group, ...] | None = None
-    """Each must be in the answer, in one of its wordings."""
+    """Facts that must be in the answer, each in one of its wordings."""
 
     documents: tuple[Group, ...] | None = None
-    """Each must be retrieved, by one of its files."""
+    """Documents that must be retrieved, each under one of its addresses."""
 
     tool_calls: tuple[ExpectedCall, ...] | None = None
-    """Just these must be made, in any order; an empty one means none."""
+    """The tool calls that must be made, in any order, and no others. Empty: no call may be made."""
 
     must_decline: bool | None = None
-    """Whether the answer must say that the documents do not tell; false: it must not."""
+    """Whether the answer must say that the documents do not answer the question. False: it must not say so."""
 
     declines_with: tuple[str, ...] = ()
-    """Wordings that are a refusal too, besides the usual English ones."""
+    """Wordings that count as declining, beside the usual English ones."""
 
     guidelines: tuple[str, ...] = ()
-    """For judges: sentences the answer must obey."""
+    """Sentences for judges, which the answer must follow."""
 
     forbidden: tuple[str, ...] = ()
     """Texts that no answer of the row may contain."""
@@ -59,19 +59,19 @@ class Row:
 
     id: str
     input: tuple[Mapping[str, Any], ...]
-    """What is sent first, as Responses items."""
+    """The items of the first request, as the Responses API takes them."""
 
     turns: tuple[str, ...] = ()
-    """What the user says after the first answer, one turn each; the history is resent with each."""
+    """What the user says after the first answer, one text for each turn. Each request resends the history."""
 
     expectations: Expectations
     tags: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
-    """Of the row's whole content: tells a changed row from the one that was judged before."""
+    """A digest of the whole line. It shows that a row has changed since it was judged."""
 
     @property
     def asks(self) -> str:
-        """The same for rows that ask the same, whatever they expect."""
+        """A digest of the questions, which is the same for rows that ask the same and expect something else."""
         return digest_of([self.input, self.turns])
 
     @property
@@ -85,29 +85,29 @@ class Row:
         return self.questions[-1]
 
     def declining_with(self, wordings: tuple[str, ...]) -> Self:
-        """The same row, to which these wordings are a refusal too."""
+        """The same row, for which these wordings count as declining too."""
         known = replace(self.expectations, declines_with=(*self.expectations.declines_with, *wordings))
         return replace(self, expectations=known)
 
 
 def digest_of(value: Any) -> str:
-    """A short hash of a JSON value, the same for the same content."""
+    """A short digest of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def dataset_digest(rows: Sequence[Row]) -> str:
-    """Of all rows, whatever their order."""
+    """A digest of all rows, whatever their order."""
     return digest_of(sorted([row.id, row.digest] for row in rows))
 
 
 def chosen(
     rows: Sequence[Row], *, count: int | None = None, half: Literal["tuning", "held_out"] | None = None
 ) -> list[Row]:
-    """The rows of one half, and of these `count`: always the same ones, rare kinds beyond their share.
+    """The rows of one half, and of these `count` rows: always the same ones, with more of rare kinds than their share.
 
     Raises:
-        BadDataset: there are none.
+        BadDataset: there is no row of that half.
     """
     rows = [row for row in rows if half is None or row.tags.get("half") == half]
     if not rows:
@@ -117,7 +117,7 @@ def chosen(
     kinds: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest()):
         kinds.setdefault(row.tags.get("kind", ""), []).append(row)
-    # By the square root of their number: by their plain share, kinds of few rows would prove nothing in a sample.
+    # By the square root of their number. By their plain share, rare kinds would have too few rows to show anything.
     places = {
         row.id: (place / math.sqrt(len(members)), kind)
         for kind, members in sorted(kinds.items())

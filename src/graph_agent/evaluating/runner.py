@@ -1,4 +1,4 @@
-"""Asks the served agent every row over its own HTTP stream, several at a time, and keeps a record of each."""
+"""Asks the served agent every row over HTTP, several rows at a time, and keeps a record of each."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ _SIGNED_IN = re.compile(r"//[^/@]*@")
 TRACE_HEADER = "x-mlflow-return-trace-id"
 BUSY = (429, 503)
 TRIES = 5
-"""Of a request that is refused because the service is busy: that is no answer to judge."""
+"""How often a request is sent that is refused because the service is busy. Such a refusal is not an answer to judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +32,21 @@ class Agent:
     path: str = "/responses"
     headers: Mapping[str, str] = field(default_factory=dict)
     graph: str | None = None
-    """The graph to ask, where it is not the default one."""
+    """The graph to ask; the default one if not given."""
 
     @property
     def shown(self) -> str:
-        """The address without the user and password that it may hold."""
+        """The address without the user and password that it may contain."""
         return _SIGNED_IN.sub("//", self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How the asking is bounded."""
+    """How many rows are asked, and how long."""
 
     at_once: int = 4
     seconds: float | None = None
-    """No row is begun after so long; those under way are finished."""
+    """No row is begun after so many seconds. Rows that were begun are finished."""
 
     silence: float = 300.0
     """Seconds without a byte after which a request counts as failed."""
@@ -55,9 +55,9 @@ class Limits:
 async def ask_all(
     rows: Sequence[Row], agent: Agent, file: RecordsFile, *, limits: Limits, progress: Progress
 ) -> list[Record]:
-    """Records in the order of `rows`, those of an earlier run that was stopped included.
+    """Ask every row, and return the records in the order of `rows`. Rows that the file already holds are not asked.
 
-    Fewer than rows when the time was used up: the same call goes on from there.
+    There are fewer records than rows if the time was used up. The same call then continues from there.
 
     Raises:
         AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
@@ -92,13 +92,13 @@ async def ask_all(
 
 
 async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
-    """One row: its turns one after the other, each with the whole conversation so far."""
+    """Ask one row: its turns one after the other, each with the whole conversation so far."""
     record = Record(id=row.id, digest=row.digest)
     conversation: list[Mapping[str, Any]] = list(row.input)
     record.turns.append(await _turn(client, agent, conversation, row.questions[0]))
     for said in row.turns:
         if record.last.status != "completed":
-            # The rest of the conversation would be about nothing.
+            # The later turns refer to an answer that does not exist.
             break
         conversation += [*record.last.items, {"role": "user", "content": said}]
         record.turns.append(await _turn(client, agent, conversation, said))
@@ -106,7 +106,7 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
 
 
 async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limits: Limits) -> Turn:
-    """One request alone: the answer to a conversation whose last item is the user's message.
+    """Ask for the answer to one conversation, whose last item is the user's message.
 
     Raises:
         AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
@@ -133,7 +133,7 @@ async def _turn(
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise AgentUnreachable(f"nothing answers at {agent.shown}; see that the service runs there") from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise AgentUnreachable(f"{agent.shown!r} is no address; give --url as http://host:port") from None
+            raise AgentUnreachable(f"{agent.shown!r} is not an address; give --url as http://host:port") from None
         except httpx.HTTPError as error:
             listener.turn.error = {"code": "stream_broken", "message": type(error).__name__}
         break
@@ -156,7 +156,7 @@ async def _refused(response: httpx.Response, listener: Listener, began: float, a
         error = response.json()["error"]
         turn.error = {"code": error["code"], "message": error["message"]}
     except (ValueError, KeyError, TypeError):
-        turn.error = {"code": f"http_{response.status_code}", "message": "the service gave no reason"}
+        turn.error = {"code": f"http_{response.status_code}", "message": "the service did not give a reason"}
     turn.status = "refused"
     return turn
 
@@ -170,7 +170,7 @@ def _pause(response: httpx.Response, attempt: int) -> float:
 async def _client(agent: Agent, limits: Limits) -> AsyncIterator[httpx.AsyncClient]:
     timeout = httpx.Timeout(limits.silence, connect=10)
     headers = {TRACE_HEADER: "true", **agent.headers}
-    # A proxy of the environment is for other machines only.
+    # The environment's proxy is for other machines only.
     here = httpx.URL(agent.url).host in ("127.0.0.1", "localhost", "::1")
     async with httpx.AsyncClient(base_url=agent.url, headers=headers, timeout=timeout, trust_env=not here) as client:
         yield client

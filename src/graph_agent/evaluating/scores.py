@@ -1,4 +1,4 @@
-"""Rows and records -> scores: every figure of every row, the metrics over all, and over each tag's values."""
+"""The scores of an evaluation: every figure of every row, and the metrics over all rows and over each tag's values."""
 
 import json
 import math
@@ -18,41 +18,41 @@ VERSION = 1
 
 @dataclass(slots=True, kw_only=True)
 class RowScore:
-    """One row, judged."""
+    """The figures of one row."""
 
     digest: str
     tags: Mapping[str, str]
     values: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    """Scorers that raised, and what type; such a row fails the gate."""
+    """Scorers and judges that failed, with the type of the exception. Such a row shuts the gate."""
 
     notes: dict[str, str] = field(default_factory=dict)
-    """Figures that no judge was asked for, and why."""
+    """Figures that no judge was asked for, with the reason."""
 
     trace_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
 class Scores:
-    """A run, judged. `json` is the file that reports are made from; `docs/evals.md` describes it."""
+    """What an evaluation found. `json` is the content of `scores.json`, which `docs/evals.md` describes."""
 
     run: dict[str, Any]
     rows: dict[str, RowScore]
     missing: list[str] = field(default_factory=list)
-    """Rows that were to be asked and have no record."""
+    """Rows that should have been asked and have no record."""
 
     extra: list[str] = field(default_factory=list)
-    """Records of no row of the dataset."""
+    """Records whose row is not in the dataset."""
 
     conversations: list[dict[str, Any]] = field(default_factory=list)
-    """Simulated ones: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. Errors shut the gate, figures do not."""
+    """Simulated conversations: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. Only errors shut the gate."""
 
     def metrics(self, ids: Sequence[str] | None = None) -> dict[str, tuple[float, int]]:
-        """Value and number of rows of each metric, over all rows or over these."""
+        """Value and number of rows of each metric, over all rows or over the rows `ids`."""
         return measured([row.values for name, row in self.rows.items() if ids is None or name in ids])
 
     def tagged(self) -> dict[str, dict[str, list[str]]]:
-        """The rows' ids by tag and value."""
+        """The ids of the rows, by tag and value."""
         found: dict[str, dict[str, list[str]]] = {}
         for name, row in self.rows.items():
             for tag, value in row.tags.items():
@@ -60,7 +60,7 @@ class Scores:
         return found
 
     def json(self) -> dict[str, Any]:
-        """As it is kept."""
+        """The scores as `scores.json` holds them, without the gate."""
         return {
             "version": VERSION,
             "run": self.run,
@@ -82,7 +82,7 @@ class Scores:
 def scored(
     rows: Sequence[Row], records: Sequence[Record], scorers: Mapping[str, Scorer], *, run: Mapping[str, Any]
 ) -> Scores:
-    """Every scorer on every record. One that raises is an error of its row, and never a row left out."""
+    """Run every scorer on every record. A scorer that raises is an error of its row; the row is never left out."""
     known = {row.id: row for row in rows}
     judged = {record.id: _row(known[record.id], record, scorers) for record in records if record.id in known}
     return Scores(
@@ -94,7 +94,7 @@ def scored(
 
 
 def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
-    """Mean and number of conversations of each figure."""
+    """Mean of each figure, and the number of conversations that have it."""
     found: dict[str, list[float]] = {}
     for one in conversations:
         for name, value in one["values"].items():
@@ -103,10 +103,10 @@ def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, 
 
 
 def read_scores(path: Path) -> Scores:
-    """What `Scores.json` gave.
+    """Scores from a file that holds what `Scores.json` returned.
 
     Raises:
-        BadRecords: it cannot be read.
+        BadRecords: the file cannot be read, or does not hold scores.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -119,7 +119,7 @@ def read_scores(path: Path) -> Scores:
             conversations=value["conversations"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRecords(f"{path} holds no scores ({type(error).__name__}); run graph-agent eval first") from None
+        raise BadRecords(f"{path} does not hold scores ({type(error).__name__}); run graph-agent eval first") from None
 
 
 def _row(row: Row, record: Record, scorers: Mapping[str, Scorer]) -> RowScore:

@@ -1,4 +1,4 @@
-"""Conversations with a user whom the judge's model plays, and what the judges of conversations say of them."""
+"""Simulates conversations: the judge's model plays the user, and judges look at the whole conversation."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from graph_agent.late import IMPORTING
 from graph_agent.settings import Settings
 
 TURNS = 3
-"""At most, of the user; a conversation ends earlier when its goal is reached."""
+"""Most turns of the user. A conversation ends earlier when its goal is reached."""
 
 GOAL = "mlflow.simulation.goal"
 CALM = {"none": 1.0, "resolved": 0.5, "unresolved": 0.0}
@@ -25,32 +25,34 @@ CALM = {"none": 1.0, "resolved": 0.5, "unresolved": 0.0}
 
 @dataclass(slots=True)
 class Conversation:
-    """One, and what was said of it."""
+    """One conversation, and what the judges found about it."""
 
     goal: str
     row: str
-    """Whose question the goal is made of."""
+    """The row from whose question the goal is made."""
 
     turns: list[dict[str, str]] = field(default_factory=list)
-    """`question` and `answer` of each."""
+    """`question` and `answer` of each turn."""
 
     values: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     trace_ids: list[str] = field(default_factory=list)
-    """Of the agent's own traces."""
+    """The ids of the agent's own traces."""
 
 
 def simulate(
     rows: Sequence[Row], agent: Agent, *, count: int, judge: str, target: Target, limits: Limits
 ) -> list[Conversation]:
-    """So many conversations with the served agent. Each that broke off, and each judge that failed, is an error of it.
+    """Hold `count` conversations with the served agent.
+
+    A conversation that breaks off and a judge that fails are errors of the conversation.
 
     Raises:
-        EvalError: the judge or MLflow cannot be reached, or the judge's workspace is hidden by the agent's own.
+        EvalError: the judge or MLflow cannot be reached, or the agent's workspace hides the judge's.
         AgentUnreachable: nothing answers.
     """
     answerable = [row for row in rows if row.expectations.facts and not row.expectations.must_decline]
-    # What MLflow tells of a goal is cut at 250 characters.
+    # MLflow cuts a goal at 250 characters.
     goals = {f"Find out: {row.question}"[:200]: row for row in chosen(answerable, count=count)}
     conversations = {goal: Conversation(goal=goal, row=row.id) for goal, row in goals.items()}
     if not conversations:
@@ -64,7 +66,7 @@ def simulate(
             from mlflow.genai.simulators.simulator import SimulatedUserAgent
 
         class User(SimulatedUserAgent):
-            """MLflow logs what goes wrong in a conversation and ends it; here it is an error of the conversation."""
+            """MLflow only logs what goes wrong in a conversation. Here it is an error of the conversation."""
 
             def generate_message(self, context: Any) -> Any:
                 with _failing(conversations[context.goal], "simulator"):
@@ -84,27 +86,25 @@ def simulate(
                     scorers=list(_judges(model, conversations)),
                 )
             except Exception as error:
-                # MLflow says so when no conversation at all came about.
+                # MLflow raises this if it held no conversation at all.
                 for one in conversations.values():
                     one.errors.setdefault("simulator", named(error))
     for one in conversations.values():
         if not one.turns:
-            one.errors.setdefault("simulator", "no user's message was made")
+            one.errors.setdefault("simulator", "the user said nothing")
         elif not one.values and not one.errors:
-            one.errors["judges"] = "none was asked"
+            one.errors["judges"] = "no judge was asked"
     return list(conversations.values())
 
 
 @contextmanager
 def _judge_beside(target: Target, judge: str) -> Iterator[str]:
-    """The judge's model while the agent is served in this process, perhaps with a workspace of its own."""
+    """The judge's model while the agent is served. An agent in this process may have a workspace of its own."""
     if judge == LOCAL_JUDGE and target.here and target.model == LOCAL:
         yield "databricks:/local-model"
         return
     if target.here and (judge == LOCAL_JUDGE or judge.startswith("databricks:")) and ":" not in target.model:
-        raise EvalError(
-            "the judge's workspace is hidden by that of the agent; simulate with --judge openai:/model, or with --url"
-        )
+        raise EvalError("the agent's workspace hides the judge's; simulate with --judge openai:/model, or with --url")
     check_judge(judge)
     with judge_model(judge) as model:
         yield model

@@ -1,4 +1,4 @@
-"""What is judged: the project's own agent, served in this process over some model, or one that runs elsewhere."""
+"""The agent to judge: the project's own, served in this process with some model, or one that runs elsewhere."""
 
 import hashlib
 import os
@@ -22,23 +22,23 @@ from graph_agent.settings import PREFIX, Settings, as_environment
 SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
 START_SECONDS = 120
 DECISIVE = ("index", "local_weights", "min_score", "max_steps", "max_tool_calls", "max_seconds", "max_output_tokens")
-"""Settings that answers depend on, besides the model."""
+"""Settings that answers depend on, beside the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What to judge, as the command line says it."""
+    """The agent to judge, as the command line names it."""
 
     project: Project = field(default_factory=Project)
 
     model: str = SCRIPTED
-    """`scripted`, `local`, a model such as `databricks:my-llm`; with `url` or `app` a name to tell baselines apart."""
+    """`scripted`, `local`, or a model such as `databricks:my-llm`. With `url` or `app` it only names the baseline."""
 
     graph: str | None = None
-    """A graph of `manifest`; its first one if not given."""
+    """A graph of `manifest`; the first one if not given."""
 
     mutation: str | None = None
-    """A graph of the mutants, judged in the place of what it was made of."""
+    """A graph of the project's mutants, judged in place of the graph it was made of."""
 
     url: str | None = None
     app: str | None = None
@@ -46,16 +46,16 @@ class Target:
     """Another list of graphs than the project's own."""
 
     traced: bool = False
-    """Whether traces are needed, over the scripted model too."""
+    """Whether traces are needed with the scripted model too."""
 
     @property
     def manifest(self) -> Path:
-        """The list of graphs that is served: for a mutation that of the project's mutants."""
+        """The list of graphs to serve: for a mutation, that of the project's mutants."""
         return self.config or (self.project.mutants if self.mutation else self.project.config)
 
     @property
     def asked(self) -> str | None:
-        """The graph that is asked."""
+        """The graph to ask."""
         return self.mutation or self.graph
 
     @property
@@ -65,11 +65,11 @@ class Target:
 
     @property
     def place(self) -> str:
-        """Where it is, for the records; without credentials that its address may hold."""
+        """Where the agent is, for the records. Credentials in its address are left out."""
         return (self.url and _bare(self.url)) or (f"app {self.app}" if self.app else "in process")
 
     def version(self) -> str:
-        """Changes with everything in the project that answers may depend on; the place alone for one elsewhere."""
+        """A digest of everything in the project that answers may depend on. For an agent elsewhere it is the place."""
         if not self.here:
             return self.place
         root, own = self.manifest.resolve().parent, self.project.root.resolve()
@@ -92,10 +92,10 @@ class Target:
 
 @contextmanager
 def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
-    """The agent, ready to be asked, until the block ends.
+    """The agent, ready to be asked until the block ends.
 
     Raises:
-        AgentUnreachable: it did not become ready, or nothing answers at its URL.
+        AgentUnreachable: it did not become ready in time.
         AgentError: the local workspace or the graphs did not start; the message says why.
     """
     if target.app is not None:
@@ -116,31 +116,36 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
     else:
         with (
             workspace(target) as (settings, variables),
-            environment({**variables, **as_environment(settings)}),
+            environment({**variables, **_for_graphs(settings)}),
             _service(settings, port) as url,
         ):
             yield Agent(url=url, headers=_bearer(settings), graph=target.asked)
 
 
+def _for_graphs(settings: Settings) -> dict[str, str]:
+    """The settings as variables, without the list of graphs: other evaluations in this process have their own."""
+    return {name: value for name, value in as_environment(settings).items() if name != f"{PREFIX}CONFIG"}
+
+
 @contextmanager
 def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
-    """The settings and the Databricks variables with which the service finds its model."""
+    """The settings of the service, and the `DATABRICKS_*` variables with which it finds its model."""
     settings = Settings.from_environment(None, config=target.manifest)
     settings = replace(settings, tracking_uri=tracking_uri(settings))
     if target.model == SCRIPTED:
         from graph_agent.evaluating.scripted import scripted_workspace
 
-        # Off unless asked for: MLflow takes longer to import than the rows take.
+        # Off unless asked for, because importing MLflow takes longer than all rows.
         traced = target.traced or os.environ.get(f"{PREFIX}TRACING") == "on"
         settings = replace(settings, model="databricks:local-model", tracing="on" if traced else "off")
-        # The documentation is the project's, also where the graphs judged are mutants.
+        # The documents are the project's, also for its mutants.
         with scripted_workspace(target.project, settings) as variables:
             yield settings, variables
     elif target.model == LOCAL:
         from graph_agent.local.workspace_process import LocalWorkspace, patient
 
         settings = replace(patient(settings, os.environ), model="databricks:local-model")
-        # It indexes what lies beside the list of graphs.
+        # It indexes the documents beside the list of graphs, so that list must be the project's, also for its mutants.
         with LocalWorkspace(replace(settings, config=target.project.config)) as workspace:
             found: dict[str, str] = {}
             workspace.enter(found)
@@ -165,7 +170,7 @@ def _service(settings: Settings, port: int) -> Iterator[str]:
                 if time.monotonic() > ends:
                     raise AgentUnreachable(f"the graphs did not load within {START_SECONDS} s; see the log above")
                 time.sleep(0.1)
-        # What the first rows would wait for, and their times would tell.
+        # Otherwise the first rows would wait for this import, and their times would include it.
         with IMPORTING:
             import databricks_langchain  # noqa: F401
         yield url
@@ -179,7 +184,7 @@ def _ready(client: httpx.Client) -> bool:
 
 
 def is_address(url: str) -> bool:
-    """Whether something may be asked there."""
+    """Whether it is an HTTP address with a host."""
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL:
@@ -188,7 +193,7 @@ def is_address(url: str) -> bool:
 
 
 def _bare(url: str) -> str:
-    """An address with neither user, password nor query."""
+    """The address without user, password and query."""
     address = httpx.URL(url)
     return str(address.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
 

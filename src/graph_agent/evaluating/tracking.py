@@ -1,4 +1,4 @@
-"""Where traces are kept, and MLflow turned to that place for the time of a judgement."""
+"""Where traces are stored, and MLflow pointed at that place while judges work."""
 
 import os
 import time
@@ -11,24 +11,24 @@ from graph_agent.late import IMPORTING
 from graph_agent.settings import Settings
 
 QUIET = {
-    # Empty: a judge's price would be looked up on a site, three times, for each process.
+    # Empty, because MLflow would look up a judge's price on a web site, three times in each process.
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
 TRACE_SECONDS = 20.0
-"""How long a trace that was just made may take to reach its store."""
+"""How long a new trace may take to reach its store."""
 
 
 def tracking_uri(settings: Settings) -> str:
-    """Where the service writes traces; the cache folder where nothing says otherwise, as `make traces` reads it."""
+    """Where the service writes traces: as configured, else the cache folder, where `graph-agent traces` looks."""
     named = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return named or f"sqlite:///{settings.cache_dir.resolve()}/traces.db"
 
 
 @contextmanager
 def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
-    """MLflow at the place of the traces, in the service's experiment, whose id this is; then as it was before.
+    """Point MLflow at the place of the traces and at the service's experiment, whose id this yields. Then restore it.
 
     Raises:
         EvalError: the place does not answer.
@@ -49,7 +49,7 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
                 yield _experiment(settings)
             except MlflowException as error:
                 raise EvalError(
-                    f"MLflow could not keep the evaluation ({error.error_code}); see GRAPH_AGENT_TRACKING_URI"
+                    f"MLflow could not store the evaluation ({error.error_code}); see GRAPH_AGENT_TRACKING_URI"
                 ) from error
             finally:
                 mlflow.flush_trace_async_logging()
@@ -60,11 +60,12 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
 
 @contextmanager
 def _without_autologging() -> Iterator[None]:
-    """An evaluation of MLflow patches every library of models it finds, unless that is switched off.
+    """Stop MLflow's evaluation from patching every model library that it finds.
 
-    It does so while it holds the lock of its import hooks, and imports what it needs. A thread that imports anything at
-    that moment, as the exporter of traces does, holds Python's lock of imports and waits for the hooks': both stop for
-    good. MLflow's own switch, `mlflow.autolog(disable=True)`, takes the same way.
+    It patches while it holds the lock of its import hooks, and imports other modules meanwhile. If another thread is
+    importing at that moment, as the exporter of traces does, that thread holds Python's import lock and waits for the
+    lock of the hooks. Both threads are stuck then. MLflow's own switch, `mlflow.autolog(disable=True)`, has the same
+    fault.
     """
     with IMPORTING:
         from mlflow.ml_package_versions import FLAVOR_TO_MODULE_NAME
@@ -82,7 +83,7 @@ def _without_autologging() -> Iterator[None]:
 
 
 def traces_of(ids: Sequence[str]) -> dict[str, Any]:
-    """The traces that are there, by id; those that are not yet are waited for a little."""
+    """The traces by id. Those that are not stored yet are waited for, `TRACE_SECONDS` at most."""
     with IMPORTING:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException

@@ -1,4 +1,4 @@
-"""One streamed answer -> a `Turn`: events are fed in as they arrive. No I/O, no clock but the seconds it is told."""
+"""Turns one streamed answer into a `Turn`. It does no I/O, and takes the time of each line from its caller."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _ITEM_EVENTS = re.compile(r"response\.(?:output_text|content_part|function_call_
 
 
 class Listener:
-    """Feed every line of a stream, then `end`. `turn` holds what was said, `turn.problems` what was out of order."""
+    """Takes every line of a stream with `feed`, then `end`. `turn` holds the answer, `turn.problems` what was wrong."""
 
     def __init__(self, question: str) -> None:
         self.turn = Turn(question=question)
@@ -24,11 +24,11 @@ class Listener:
         self._over = False
 
     def feed(self, line: str, *, seconds: float) -> None:
-        """One line of the body, as it came `seconds` after the request was sent."""
+        """Take one line of the body, which arrived `seconds` after the request was sent."""
         if not line or line.startswith(":"):
             return None
         if not line.startswith("data: "):
-            return self._problem(f"a line that is no frame: {line[:40]!r}")
+            return self._problem(f"a line that is not a frame: {line[:40]!r}")
         if self._over:
             return self._problem("a frame after [DONE]")
         if line == "data: [DONE]":
@@ -37,7 +37,7 @@ class Listener:
         try:
             event = json.loads(line.removeprefix("data: "))
         except ValueError:
-            return self._problem("a frame that is no JSON")
+            return self._problem("a frame that is not JSON")
         if isinstance(event, dict) and "trace_id" in event and "type" not in event:
             self.turn.trace_id = event["trace_id"]
             return None
@@ -47,7 +47,7 @@ class Listener:
             return self._problem(f"an event that cannot be read ({type(error).__name__}): {line[6:46]!r}")
 
     def end(self, *, seconds: float) -> Turn:
-        """The stream is over; the turn."""
+        """Take the end of the stream; return the turn."""
         self.turn.seconds = seconds
         if not self._terminal:
             self._problem("no terminal event")
@@ -129,7 +129,7 @@ class Listener:
             elif item["type"] == "function_call_output" and item["call_id"] not in called:
                 self._problem(f"a result of {item['call_id']}, which was not called before it")
             elif item["type"] == "message" and item.get("phase") != "commentary":
-                # Which message was the answer is only known at the end.
+                # Only the end of the stream shows which message was the answer.
                 turn.answer += text_of(item)
                 notes = [note for part in item["content"] for note in part.get("annotations") or []]
                 turn.cited += [note["url"] for note in notes if note.get("type") == "url_citation"]

@@ -1,4 +1,4 @@
-"""What the answer says: the facts, or that the documents do not tell."""
+"""What the answer says: the facts, or that the documents do not answer the question."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ DECLINED = re.compile(
 )
 AND_YET = re.compile(r"\b(?:but|however)\b", re.I)
 LONGEST_DECLINE = 200
-"""Characters; a longer answer that also says that something is not known does answer."""
+"""Characters. A longer answer does answer, even if it also says that something is not known."""
 
 _PASSAGE = re.compile(r"\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
 _NOT_IN_A_NUMBER = re.compile(r"(?<!\d)(?<!\d[.,])")
@@ -24,13 +24,13 @@ _NUMBER_ENDS = re.compile(r"(?!\d|,\d|\.(?!0+(?!\d))\d)")
 _WORD_BEGINS, _WORD_ENDS = re.compile(r"(?<!\w)"), re.compile(r"(?!\w)")
 _ANYWHERE = re.compile("")
 SHORT_WORD = 3
-"""Letters; a word as short stands in many others."""
+"""Letters. A word this short is part of many other words."""
 
 
 def facts(row: Row, record: Record) -> Mapping[str, float | None]:
-    """`facts_covered`: the share of the facts that stand in the answer, in one of their wordings, in any case.
+    """`facts_covered`: the share of the facts that are in the answer, in one of their wordings, in any case.
 
-    Numbers of passages, such as [1], are none of the answer's.
+    Numbers of passages, such as [1], do not count as facts.
     """
     wanted = row.expectations.facts
     if wanted is None:
@@ -40,9 +40,10 @@ def facts(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def stands_in(fact: str, text: str) -> bool:
-    """Whether a text says the fact: 30 is not said by 300, nor no by notice; longer words may be part of others.
+    """Whether a text contains the fact. 300 does not contain 30, and "notice" does not contain "no". Longer
+    words may be parts of others.
 
-    A whole number may be written with zeros behind a point; a decimal one may have more digits.
+    A whole number may have zeros behind a decimal point. A decimal number may have more digits.
     """
     fact, text = " ".join(fact.lower().split()), " ".join(text.lower().split())
     before = after = _ANYWHERE
@@ -61,7 +62,7 @@ def stands_in(fact: str, text: str) -> bool:
 
 
 def declines(row: Row, record: Record) -> Mapping[str, float | None]:
-    """`declined_when_must`, and `answered_when_must`: something else than a refusal was said."""
+    """`declined_when_must`: the answer declines. `answered_when_must`: it does not, and is not empty."""
     must, text = row.expectations.must_decline, record.last.answer
     says_no = declined(text, row.expectations.declines_with)
     return {
@@ -73,8 +74,11 @@ def declines(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def declined(text: str, wordings: Sequence[str] = ()) -> bool:
-    """Whether the answer says that the documents do not tell, in the usual English or in one of these wordings in any
-    case, and nothing else: but for the wording it is short, and no "but" or "however" follows it."""
+    """Whether the answer declines: it says that the documents do not answer the question, and nothing else.
+
+    It says so in the usual English or in one of `wordings`, in any case. Beside the wording it is short, and no "but"
+    or "however" follows.
+    """
     text = _plain(text)
     for wording in map(_plain, wordings):
         place = text.find(wording)
@@ -89,10 +93,10 @@ def _is_all(text: str, end: int, longest: int) -> bool:
 
 
 def _plain(text: str) -> str:
-    """In small letters, with plain apostrophes and single blanks."""
+    """The text in lower case, with plain apostrophes and single blanks."""
     return " ".join(text.replace("\u2019", "'").casefold().split())
 
 
 def is_answered(row: Row, record: Record) -> bool:
-    """Whether the conversation came to its last turn."""
+    """Whether the conversation reached its last turn."""
     return len(record.turns) == 1 + len(row.turns)

@@ -1,4 +1,4 @@
-"""What was retrieved and what was cited, against the documents expected and against each other."""
+"""Compares the retrieved and the cited documents with the expected ones, and with each other."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from graph_agent.evaluating.scorers.answers import is_answered
 from graph_agent.evaluating.scorers.pairing import best_pairs
 
 BEST = 5
-"""Passages looked at, from the first."""
+"""How many passages count, from the first."""
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _DIGITS = re.compile(r"\d+")
@@ -20,8 +20,8 @@ _LISTED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 def retrieval(row: Row, record: Record) -> Mapping[str, float | None]:
     """`recall_at_5`, `mrr` and `ndcg_at_5` of the expected documents among the retrieved passages, in rank order.
 
-    A passage is of a document if its address without the anchor is one of the document's alternatives. For nDCG the
-    first passage of each document gains 1; a second one of the same gains nothing.
+    A passage belongs to a document if its address without the anchor is one of the document's alternatives. For nDCG
+    the first passage of each document gains 1, and every other passage of it gains nothing.
     """
     wanted = row.expectations.documents
     if wanted is None:
@@ -38,7 +38,7 @@ def retrieval(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def citations(row: Row, record: Record) -> Mapping[str, float | None]:
-    """`citations_valid`: the share of citations, by address and by number, that are of something retrieved; 1 for none.
+    """`citations_valid`: the share of citations, by address and by number, of retrieved passages; 1 without citations.
 
     `citation_recall`: the share of the expected documents that the answer cites.
     """
@@ -63,13 +63,13 @@ def _validity(record: Record) -> float:
 
 
 def _first_ranks(wanted: Sequence[Group], files: Sequence[str]) -> list[int]:
-    """From 1: where each document that was found stands first, as far up as can be; no place counts for two."""
+    """The first rank of each document that was found, from 1. No rank counts for two documents."""
     table = [[gain(rank) if file in group else 0.0 for rank, file in enumerate(files, 1)] for group in wanted]
     return [place + 1 for _, place in best_pairs(table)]
 
 
 def gain(rank: int) -> float:
-    """What a document at this rank is worth, as in nDCG."""
+    """The worth of a document at this rank, as in nDCG."""
     return 1 / math.log2(rank + 1)
 
 

@@ -1,4 +1,4 @@
-"""The best way to pair what was expected with what there is."""
+"""Finds the best pairs of what was expected and what was found."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -7,7 +7,8 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def best_pairs(worth: Sequence[Sequence[float]]) -> Pairs:
-    """Pairs (i, j) with the largest sum of `worth[i][j]`; no i or j is in two, and none is worth nothing."""
+    """The pairs (i, j) with the largest sum of `worth[i][j]`. No i or j is in two pairs, and every pair is worth more
+    than 0."""
 
     @cache
     def best(i: int, taken: frozenset[int]) -> tuple[float, Pairs]:

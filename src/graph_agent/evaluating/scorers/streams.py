@@ -1,4 +1,4 @@
-"""Whether it was answered at all, and in a form that clients can read."""
+"""Whether there was an answer, in a form that clients can read."""
 
 from collections.abc import Mapping
 
