@@ -101,7 +101,7 @@ class _Reader:
 
     def text(self, value: Any, name: str) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise self._wrong(name, "must be a text, and not empty")
+            raise self._wrong(name, "must be a text that is not empty")
         return value
 
     def texts(self, value: Any, name: str) -> Iterator[str]:
@@ -123,7 +123,7 @@ class _Reader:
             return None
         name, value = f"expectations.{field_name}", expected[field_name]
         if not isinstance(value, list) or not value:
-            raise self._wrong(name, "must be a list, and not empty; leave it out to expect nothing")
+            raise self._wrong(name, "must be a list that is not empty; leave it out to expect nothing")
         return tuple(self._group(one, f"{name}[{place}]") for place, one in enumerate(value))
 
     def _group(self, value: Any, name: str) -> Group:
