@@ -88,7 +88,7 @@ def test_it_runs_over_the_scripted_model_and_makes_a_baseline_in_the_project(
     assert baseline["metrics"]["loud"] == {"value": 1.0, "n": 1, "floor": 0.75, "max_drop": 0.0}
     assert (project / "evals/out/returns-scripted/report.html").exists()
 
-    (project / "words.py").write_text("def said(text):\n    return text.lower()\n")
+    (project / "evals/scripted.py").write_text(SCRIPT.replace("text = said(", "text = str.lower("))
     assert main([*config, "--fresh"]) == 1
     assert "The gate is shut: loud." in capsys.readouterr().out
 
