@@ -198,7 +198,7 @@ def test_an_unknown_field_is_named_with_the_one_that_was_meant(field: str, value
 )
 def test_a_field_of_another_api_is_not_taken_for_a_misspelling(field: str):
     assert refusal(**{field: 1}).message == (
-        f"`{field}` is not a field of this API. Put what is meant for the graph into `custom_inputs`."
+        f"`{field}` is not a field of this API. Put input for the graph into `custom_inputs`."
     )
 
 
@@ -243,8 +243,8 @@ def test_what_the_request_said_is_kept_for_the_response_without_its_secrets():
         ),
         (
             {"context_management": [{"type": "compaction"}]},
-            "`context_management` is not supported: conversations are not compacted here; send a shorter history in "
-            "`input`.",
+            "`context_management` is not supported: this service does not compact conversations; send a shorter "
+            "history in `input`.",
         ),
         (
             {"background": True},

@@ -136,6 +136,6 @@ def test_an_image_without_a_word_is_something_to_answer() -> None:
 def test_the_refusal_says_what_is_understood() -> None:
     error = refusal({"role": "user", "content": [{"type": "hologram\n" + "x" * 200}]})
 
-    assert "known are input_text, output_text" in error.message
+    assert "Known types: input_text, output_text" in error.message
     assert len(error.message) < 400
     assert "\n" not in error.message

@@ -1,8 +1,8 @@
-"""Which tool calls are news, and under which id each is told.
+"""Decides which tool calls are new, and under which id each is sent.
 
-Ids of calls are the provider's. Some providers count from zero in every message, give parallel calls one id, or give
-none; so the same id may come again for another call. Told ids are ours where they clash: a client resends what it was
-told, and a call and its result must still belong together.
+Calls have the provider's ids. Some providers count from zero in every message, give parallel calls the same id, or give
+none, so another call may have the same id. A call whose id is taken is sent under an id of ours: clients resend calls
+and results, and the ids must still say which belong together.
 """
 
 import json
@@ -16,16 +16,16 @@ from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact
 
 Namespace = tuple[str, ...]
-"""Which graph within the run speaks: LangGraph's namespace, empty for the top one."""
+"""LangGraph's namespace of the graph that speaks; empty for the top graph."""
 
 
 @dataclass(slots=True, eq=False)
 class Asked:
-    """A call that a model asked for. Equal to itself alone: two may look the same."""
+    """A call that a model asked for. Compared by identity, because two calls may look the same."""
 
     provider_id: str
     call_id: str
-    """As the client is told it."""
+    """The id that the client gets."""
     name: str
     args: Any
     ns: Namespace
@@ -33,11 +33,11 @@ class Asked:
 
     @property
     def told_name(self) -> str:
-        """The tool's name as the client is told it: a model may call what it was never given."""
+        """The tool's name as the client gets it. It is redacted, because a model may invent one."""
         return redact(self.name)
 
     def says(self, call: Any) -> bool:
-        """Whether that is what the call asks for."""
+        """Whether this is what `call` asks for."""
         return (self.provider_id, self.name, self.args) == ((call["id"] or ""), call["name"], call["args"])
 
 
@@ -70,7 +70,7 @@ class AskedCalls:
     def news(
         self, message: AIMessage, ns: Namespace, *, answered: Collection[str], waiting: Collection[Asked]
     ) -> list[Asked]:
-        """The calls of a message that were not told yet."""
+        """The calls of a message that were not sent yet."""
         before = [one for one in self._asked if self._same_message(one, message, ns, answered, waiting)]
         news = []
         for call in message.tool_calls:
@@ -84,7 +84,7 @@ class AskedCalls:
         return news
 
     def of(self, message: AIMessage) -> list[Asked]:
-        """The calls of a message, as they were told: the latest where several look the same."""
+        """The calls of a message, as they were sent: the latest if several look the same."""
         found: list[Asked] = []
         for call in message.tool_calls:
             same = [one for one in reversed(self._asked) if one.says(call) and one not in found]
@@ -94,10 +94,10 @@ class AskedCalls:
     def _same_message(
         self, one: Asked, message: AIMessage, ns: Namespace, answered: Collection[str], waiting: Collection[Asked]
     ) -> bool:
-        """Whether that call was told with this very message, or with one that this is a copy of.
+        """Whether that call was sent with this message, or with one that this is a copy of.
 
-        The same message may say something else when it is returned again, as long as its calls wait: an edited call
-        is no second one. A copy, under another id, is one that a parent graph returns, or that comes with its result.
+        A message may be returned again with edited calls. While they wait, these are the same calls, not new ones. A
+        copy has another id: a parent graph returned it, or it comes together with the result.
         """
         if one.message_id is not None and one.message_id == message.id:
             return one in waiting or any(one.says(call) for call in message.tool_calls)

@@ -1,8 +1,8 @@
 """Tool calls and their results as items, in either dialect.
 
-For Databricks a call is an item as soon as the model has asked for it, and its result is a second one. For OpenAI's
-clients a call that the graph ran is one item, which opens when its tool starts or returns; until then it may still be
-a call that the graph ends on, and that the client is to answer.
+In the Databricks dialect a call is an item as soon as the model asks for it, and its result is a second item. In the
+OpenAI dialect a call that the graph runs is one item. It opens only when its tool starts or returns, because until then
+the graph may end on the call, and then the client has to answer it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ NO_RESULT = "the tool returned no result"
 CUT_OFF = f"{NOT_RUN}the model was cut off before it had finished."
 
 InputsOf = Callable[[ToolMessage], Mapping[str, Any] | None]
-"""What a tool was given whose result this is, where that is known."""
+"""The inputs of the tool call whose result this is, if known."""
 
 
 @dataclass(slots=True)
@@ -36,16 +36,16 @@ class _Call:
 
     asked: Asked
     index: int = -1
-    """Its item's, once it is open; in the Databricks dialect that item is already closed."""
+    """The index of its item, once that is open; in the Databricks dialect the item is already closed."""
     item_id: str = ""
     taken_up: bool = False
-    """A tool works on it, or has."""
+    """A tool has started on it."""
     finished: Any = None
-    """What the tool gave back, where a result has not come yet."""
+    """What the tool returned, while the node has not returned the result yet."""
 
 
 class Calls:
-    """The tool calls of one response. `known` are the messages the caller sent: their calls are nobody's news."""
+    """The tool calls of one response. `known` are the messages the caller sent; their calls are not sent again."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What a LangChain message says: its visible text, its reasoning, its citations, its tool's output.
+"""Reads the content of a LangChain message: its visible text, reasoning, citations, and a tool's output.
 
-Chat models disagree on the shape of `content`: a string, or blocks of LangChain's, OpenAI's, Anthropic's or
-Databricks' making. Everything that reads content goes through here, once per streamed token for plain strings.
+Chat models disagree on the shape of `content`: a string, or blocks as LangChain, OpenAI, Anthropic or Databricks define
+them. All content is read here. Plain strings come first, because this runs once for each streamed token.
 """
 
 import json
@@ -17,14 +17,14 @@ __all__ = ["annotations_of", "output_text", "reasoning_of", "reasoning_parts", "
 TEXT_TYPES = ("text", "output_text")
 
 PARAGRAPH = "\n\n"
-"""Between two parts of reasoning: Databricks reads the first part of a summary only, so they are one text."""
+"""Joins two parts of reasoning. Databricks reads only the first part of a summary, so they become one text."""
 
 Content = str | list[str | dict[Any, Any]]
 """`content` of a LangChain message."""
 
 
 def text_of(content: Content) -> str:
-    """The text meant for the reader: strings and text blocks, never reasoning or tool calls."""
+    """The text for the reader: strings and text blocks, never reasoning or tool calls."""
     if isinstance(content, str):
         return content
     return "".join(map(_visible, content))
@@ -40,7 +40,7 @@ def _visible(block: object) -> str:
 
 
 def reasoning_of(message: BaseMessage) -> str:
-    """What the model thought, where its endpoint shows it, its parts apart: blocks first, else `reasoning_content`."""
+    """The model's reasoning, its parts joined by `PARAGRAPH`: from blocks, else from `reasoning_content`."""
     parts: dict[Any, str] = {}
     for key, text in reasoning_parts(message):
         parts[key] = parts.get(key, "") + text
@@ -48,7 +48,7 @@ def reasoning_of(message: BaseMessage) -> str:
 
 
 def reasoning_parts(message: BaseMessage) -> Iterator[tuple[Any, str]]:
-    """Pieces of reasoning and which part each belongs to: the same part's pieces have equal keys."""
+    """Pieces of reasoning, each with the key of its part: pieces of the same part have equal keys."""
     if not isinstance(message.content, str):
         found = False
         for place, block in enumerate(message.content):

@@ -1,4 +1,4 @@
-"""What differs between the addresses; everything else on the wire is one grammar."""
+"""The differences between the addresses. Everything else on the wire is the same."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,17 +6,17 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one family of clients wants tool calls and failures written."""
+    """How one family of clients expects tool calls and failures."""
 
     tool_items: Literal["function_call", "mcp_call"]
-    """MLflow and Databricks clients want call and output as two items; OpenAI's read `function_call` as a request
-    to run the tool themselves, and know a server-run tool as `mcp_call`."""
+    """MLflow and Databricks clients expect call and output as two items. OpenAI clients take a `function_call` as a
+    request to run the tool themselves; a tool that the server ran is an `mcp_call` for them."""
 
     failure: Literal["failed", "error_frame"]
     """`error` and `response.failed`, or the one frame whose `error` is a string that the stock chat page prints."""
 
     any_model: bool
-    """A `model` that no graph is called means the default graph: the stock chat page always sends `chat-model`, and
+    """A `model` that is not a graph's name means the default graph. The stock chat page always sends `chat-model`, and
     gateways send what they are configured with."""
 
     open_responses: bool
@@ -24,8 +24,8 @@ class Dialect:
     accumulators break on that null; there it is absent."""
 
     budget_sentence: Literal["text", "details"]
-    """Where a run that was ended early says why: at the end of its text, or in `incomplete_details.message`, as an
-    agent that reads the text would take the sentence for the answer."""
+    """Where a run that was ended early says why: at the end of its text, or in `incomplete_details.message`, because
+    an agent that reads the text would take the sentence as part of the answer."""
 
 
 INVOCATIONS = Dialect(

@@ -1,4 +1,4 @@
-"""JSON of whatever a graph puts into its outputs: what JSON cannot say is said in part, never raised."""
+"""Encodes whatever a graph puts into its outputs as JSON: what JSON cannot express in part, and never with an error."""
 
 from typing import Any
 
@@ -7,27 +7,28 @@ import orjson
 OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 DEEPEST = 100
-"""Levels of nesting that are written; orjson's own limit is 254."""
+"""Levels of nesting that are encoded. The limit of orjson is 254."""
 
 LARGEST = 2**63
 
 
 LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
-"""Characters that JSON allows in a string and that many readers of lines take for a line's end: an event would be torn
-in two. JSON has none of them outside strings."""
+"""Characters that JSON allows in strings and that many line readers treat as line ends, which would split an event in
+two. Outside of strings JSON has none of them, so they can be replaced in the encoded text."""
 
 
 def encode(value: Any) -> bytes:
-    """The value as UTF-8 JSON on one line, whatever a reader takes for a line's end.
+    """The value as UTF-8 JSON on one line, whatever a reader treats as a line end.
 
-    An object JSON has no words for is written as its type: its `repr` may hold anything.
+    An object that JSON cannot express is encoded as its type, because its `repr` may contain secrets.
     """
     try:
         written = orjson.dumps(value, default=_plain, option=OPTIONS)
     except (TypeError, ValueError, RecursionError):
-        # Half of a surrogate pair, an integer beyond 64 bits, a structure that holds itself: rare, so not looked for.
+        # Half of a surrogate pair, an integer beyond 64 bits, a structure that contains itself. These are rare, so
+        # looking for them in every value would cost more than failing first.
         written = orjson.dumps(_writable(value, DEEPEST), option=OPTIONS)
-    # First the question that costs next to nothing: looking for two bytes takes longer than writing a token.
+    # `isascii` costs next to nothing; searching for two bytes takes longer than encoding a token.
     if not written.isascii() and (b"\xe2\x80" in written or b"\xc2\x85" in written):
         for character, escape in LINE_ENDS:
             written = written.replace(character, escape)
@@ -40,7 +41,7 @@ def _plain(value: Any) -> Any:
     try:
         return value.model_dump()
     except Exception:
-        # Not a pydantic model, or one that does not know how to write itself.
+        # Not a pydantic model, or one that cannot dump itself: an event must not fail because of it.
         return _type_of(value)
 
 
@@ -51,7 +52,7 @@ def _type_of(value: Any) -> str:
 def _writable(value: Any, levels: int) -> Any:
     match value:
         case str():
-            # Both halves of a pair become their character, a lone half the sign for what is missing.
+            # A pair of halves becomes its character, a lone half the replacement character.
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         case bool() | float() | None:
             return value

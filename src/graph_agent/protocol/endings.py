@@ -1,4 +1,4 @@
-"""How a model says that it did not end by itself, in the spelling of each provider.
+"""Reads from a model's metadata why its answer was ended, in the spelling of each provider.
 
 OpenAI, Mistral and most others write `finish_reason`, Anthropic `stop_reason`, Bedrock `stopReason`, Ollama
 `done_reason`; the Responses API has `status: incomplete` and `incomplete_details.reason`. Responses clients know two
@@ -57,17 +57,17 @@ SENTENCES: Mapping[Reason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A model's answer that was ended for it."""
+    """Why a model's answer was ended before the model was done."""
 
     reason: Reason
-    """As Responses clients know it; `error` where the endpoint says that it failed."""
+    """As Responses clients know it; `error` if the endpoint says that it failed."""
 
     cause: str
-    """As the provider spells it, in lower case; one of a closed list, so never a stranger's text."""
+    """As the provider spells it, in lower case. It is one of a fixed list, so no foreign text reaches the wire."""
 
 
 def ending_of(metadata: Mapping[str, Any]) -> Ending | None:
-    """What `response_metadata` of a message or chunk says of its end; nothing where it ended by itself."""
+    """Why the model of a message or chunk was ended, from its `response_metadata`; `None` if it ended by itself."""
     for key in KEYS:
         if key in metadata and (ending := _read(metadata[key])):
             return ending
@@ -83,6 +83,6 @@ def _read(value: Any) -> Ending | None:
     word = str(getattr(value, "name", value)).strip().lower().replace("-", "_").replace(" ", "_")
     if word in _REASONS:
         return Ending(_REASONS[word], word)
-    # LangChain adds up the metadata of chunks: said twice, it is `lengthlength`.
+    # LangChain concatenates the metadata of chunks: `length` in two chunks becomes `lengthlength`.
     half = word[: len(word) // 2]
     return Ending(_REASONS[half], half) if half in _REASONS and half * 2 == word else None

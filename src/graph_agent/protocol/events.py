@@ -24,7 +24,7 @@ TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fai
 
 
 def new_id(prefix: str) -> str:
-    """A fresh item or response id such as `msg_4f1c…`; unguessable."""
+    """A fresh item or response id such as `msg_4f1c…`, which cannot be guessed."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
@@ -50,20 +50,20 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseHead:
-    """What every `response` object of one request repeats."""
+    """The fields that are the same in every `response` object of one request."""
 
     model: str
     id: str = field(default_factory=lambda: new_id("resp"))
     created_at: int = field(default_factory=lambda: int(time.time()))
     metadata: Mapping[str, str] = field(default_factory=dict)
     said: Mapping[str, Any] = field(default_factory=dict)
-    """What the request said of the fields below: the response repeats it."""
+    """Fields of the request that the response repeats."""
 
     pending_usage: bool = False
-    """`usage` is null until it is known; else absent, as null breaks Databricks' accumulators."""
+    """Whether `usage` is null until it is known. Otherwise it is absent: null breaks Databricks' accumulators."""
 
     def response(self, status: Status, output: Sequence[Item] = (), **more: Any) -> dict[str, Any]:
-        """The response object, every field that the Open Responses specification requires."""
+        """The response object, with every field that the Open Responses specification requires."""
         said = self.said
         if self.pending_usage:
             more = {"usage": None} | more

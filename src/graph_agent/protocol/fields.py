@@ -1,5 +1,7 @@
-"""Checks of wire values. Each raises `InvalidRequest` whose `param` is the value's path and whose message says what
-was expected and what kind of value came: never the value itself, which may be private."""
+"""Checks of wire values. Each raises `InvalidRequest` with the value's path as `param`.
+
+The message says what was expected and what kind of value came. It never quotes the value, which may be private.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,20 +16,20 @@ LARGEST_INTEGER = 2**31 - 1
 
 
 def at(path: str, key: str | int) -> str:
-    """The path of `key` inside `path`, the caller's own key made short and printable."""
+    """The path of `key` inside `path`. A key that the caller chose is made short and printable."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{shown(key)}" if path else shown(key)
 
 
 def shown(name: str) -> str:
-    """A caller's own word as an error may repeat it: short, printable, encodable."""
+    """A name that the caller chose, as an error may repeat it: short, printable, encodable."""
     short = name if len(name) <= 64 else f"{name[:64]}…"
     return "".join(character if character.isprintable() else "�" for character in short)
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in JSON's words."""
+    """The kind of a value, in JSON's terms."""
     match value:
         case None:
             return "null"
@@ -45,12 +47,12 @@ def kind_of(value: Any) -> str:
 
 
 def wrong(path: str, expected: str, got: str) -> InvalidRequest:
-    """The error of a value of the wrong kind."""
+    """The error for a value of the wrong kind."""
     return InvalidRequest(f"`{path}` must be {expected}; got {got}.", param=path)
 
 
 def a_string(value: Any, path: str) -> None:
-    """Any string, the empty one too."""
+    """Any string, also an empty one."""
     if not isinstance(value, str):
         raise wrong(path, "a string", kind_of(value))
 
@@ -62,24 +64,24 @@ def a_name(value: Any, path: str) -> None:
 
 
 def a_boolean(value: Any, path: str) -> None:
-    """`true` or `false`: a string such as "false" is a mistake, not a false."""
+    """`true` or `false`. A string such as "false" is an error, not a boolean."""
     if not isinstance(value, bool):
         raise wrong(path, "true or false", kind_of(value))
 
 
 def a_number(value: Any, path: str) -> None:
-    """Any number; a boolean is none."""
+    """Any number. A boolean is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(path, "a number", kind_of(value))
 
 
 def a_count(value: Any, path: str) -> None:
-    """A whole number from 1; a boolean is none."""
+    """A whole number from 1. A boolean is not a number."""
     expected = f"a whole number from 1 to {LARGEST_INTEGER}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong(path, expected, kind_of(value))
     if not 1 <= value <= LARGEST_INTEGER:
-        raise wrong(path, expected, "one outside that range")
+        raise wrong(path, expected, "a number outside that range")
 
 
 def an_object(value: Any, path: str) -> None:
@@ -95,11 +97,11 @@ def an_array(value: Any, path: str) -> None:
 
 
 def anything(value: Any, path: str) -> None:
-    """Not looked at: kept, or of no effect here."""
+    """Any value: it is kept, or has no effect here."""
 
 
 def both(*checks: Check) -> Check:
-    """What passes every one of `checks`, in this order."""
+    """A check that applies `checks` in order."""
 
     def checked(value: Any, path: str) -> None:
         for check in checks:
@@ -120,7 +122,7 @@ def array_of(check: Check) -> Check:
 
 
 def string_or(check: Check, expected: str) -> Check:
-    """A string, or what passes `check`; `expected` names both."""
+    """A string, or a value that passes `check`; `expected` names both."""
 
     def checked(value: Any, path: str) -> None:
         if isinstance(value, dict | list):
@@ -146,12 +148,12 @@ def one_of(*words: str) -> Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What an object must and may hold; other fields are kept unread. `null` is the same as absent where optional."""
+    """The fields an object must and may have. Other fields are kept unread. An optional field may be `null`."""
 
     required: Mapping[str, Check] = field(default_factory=dict)
     optional: Mapping[str, Check] = field(default_factory=dict)
     alternatives: tuple[str, ...] = ()
-    """At least one of these must be there."""
+    """At least one of these is required."""
 
     def __call__(self, value: Any, path: str) -> None:
         """Check an object of this shape."""

@@ -1,13 +1,13 @@
-"""Characters that come in halves: a model may cut a text between the two surrogates of one character.
+"""Joins characters that arrive in halves: a model may split a text between the two surrogates of one character.
 
-UTF-8 has no halves. Told one by one they would be two signs for "missing" where the whole text has an emoji.
+UTF-8 cannot encode a half. Sent one by one, they would become two replacement characters instead of an emoji.
 """
 
 REPLACEMENT = "\ufffd"
 
 
 def mended(text: str) -> str:
-    """The text with each pair of halves as its character and each lone half as the sign for what is missing."""
+    """The text with each pair of halves joined and each lone half replaced by the replacement character."""
     if text.isascii():
         return text
     try:
@@ -18,21 +18,21 @@ def mended(text: str) -> str:
 
 
 class Halves:
-    """One text under way: what `feed` and `flush` give, put together, is the mended whole."""
+    """One streamed text. The results of `feed` and `flush`, joined, are the mended whole."""
 
     __slots__ = ("_first",)
 
     def __init__(self) -> None:
         self._first = ""
-        """The first half of a character whose second has not come."""
+        """The first half of a character whose second half has not arrived."""
 
     @property
     def pending(self) -> str:
-        """What `flush` would give."""
+        """What `flush` would return."""
         return REPLACEMENT if self._first else ""
 
     def feed(self, piece: str) -> str:
-        """What can be told now: nearly always the piece itself."""
+        """The text that can be sent now: nearly always the piece itself."""
         if not self._first and piece.isascii():
             return piece
         text, self._first = self._first + piece, ""
@@ -41,6 +41,6 @@ class Halves:
         return mended(text)
 
     def flush(self) -> str:
-        """What stands for a half that never got its other one."""
+        """The replacement character if a half is left over, else nothing."""
         rest, self._first = self.pending, ""
         return rest

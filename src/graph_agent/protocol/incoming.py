@@ -1,6 +1,6 @@
-"""A Responses request, as sent, becomes an `Invocation`, or an error that names the field.
+"""Turns the body of a Responses request into an `Invocation`, or raises an error that names the field.
 
-Nothing is ignored in silence: a field is served, or known to be harmless, or refused by name.
+No field is ignored silently: it is supported, known to be harmless, or refused by name.
 """
 
 import difflib
@@ -27,19 +27,19 @@ from graph_agent.redaction import redacting_value
 __all__ = ["Invocation", "parse_request"]
 
 DEFAULT_MODELS = ("agent", "default")
-"""Names of `model` that mean the default graph, as does everything under `apps/`, Databricks' name for an app."""
+"""Values of `model` that mean the default graph. So does any that begins with `apps/`, as Databricks names an app."""
 
 LONGEST_NAME = 64
 """Characters of an unknown `model` that are compared with the names of graphs: comparing takes quadratic time."""
 
 MAX_PATH = 8
-"""Steps of a path that an error still spells out."""
+"""Longest path, in steps, that an error spells out."""
 
 MAX_ITEMS = 10_000
-"""Of `input`: a thousand turns of ten. LangGraph walks over all of them at every step, on the event loop."""
+"""Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
 
 ANSWERED = ("function_call_output", "mcp_approval_response")
-"""Items that, like a message of anyone but the assistant, leave the graph something to answer."""
+"""Items that the graph can answer, as it can any message that is not the assistant's."""
 
 REPEATED = (
     "frequency_penalty",
@@ -60,7 +60,7 @@ REPEATED = (
     "truncation",
     "user",
 )
-"""Fields that the response says again; `store` is none of them, as nothing is stored whatever was asked for."""
+"""Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
 
 Fields = Mapping[str, Any]
 
@@ -76,16 +76,16 @@ class Invocation:
     """The conversation as the client knows it, `instructions` first."""
 
     thread: str | None
-    """The conversation's id; a hint, it proves nothing."""
+    """The conversation's id, as the client claims it. It proves nothing about who is asking."""
 
     mode: Literal["stream", "reply"]
-    """Events as they come, or one answer at the end."""
+    """Events as they happen, or one response at the end."""
 
     custom_inputs: Mapping[str, Any]
-    """As sent; meant for the graph."""
+    """Input for the graph, as sent."""
 
     metadata: Mapping[str, str]
-    """As sent, but for secrets; returned with the response."""
+    """As sent, without secrets. The response repeats it."""
 
     max_output_tokens: int | None
     """The caller's limit, in tokens."""
@@ -97,13 +97,13 @@ class Invocation:
     """The caller's own name for this request."""
 
     said: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the request that its response repeats, as sent, but for secrets."""
+    """Fields of the request that its response repeats, as sent, without secrets."""
 
     return_trace: bool = False
     """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
 
     background: bool = False
-    """Answer at once and let the run go on; only where that is served."""
+    """Answer immediately and let the run continue; only where background runs are supported."""
 
 
 def parse_request(
@@ -114,10 +114,10 @@ def parse_request(
     background_served: bool = False,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
-    """Read the body of a request for one of `graphs`, or for `fallback` where `model` names none of them.
+    """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
 
-    It takes time that is linear in the body's length, with `pulse` called all the while. Raises `InvalidRequest`,
-    `UnsupportedField` or `UnknownGraph`; `param` is the path of the field at fault.
+    Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
+    `UnknownGraph`; `param` is the path of the field.
     """
     fields = _without_secrets(_fields(body, pulse), pulse)
     check_fields(fields)
@@ -139,8 +139,8 @@ def parse_request(
 
 
 def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
-    """What a caller pasted is neither kept nor shown to a model. `custom_inputs` alone goes to the graph as sent: it
-    enters no state, and a graph may ask for a key there."""
+    """Secrets that a caller pasted are not kept and not sent to a model. Only `custom_inputs` reaches the graph as
+    sent: it does not enter the state, and a graph may ask for a key there."""
     custom = {name: value for name, value in fields.items() if name == "custom_inputs"}
     others = {name: value for name, value in fields.items() if name not in custom}
     return {name: _redacted(value, pulse) for name, value in others.items()} | custom
@@ -160,7 +160,7 @@ def _fields(body: bytes, pulse: Pulse) -> Fields:
     try:
         fields = decode(body.decode("utf-8-sig"), pulse=pulse)
     except UnicodeDecodeError:
-        raise InvalidRequest("The body must be JSON in UTF-8; it holds bytes that are not UTF-8.") from None
+        raise InvalidRequest("The body must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
     except NotUsable as flaw:
         raise _unusable(flaw) from None
     if not isinstance(fields, dict):
@@ -172,7 +172,7 @@ def _fields(body: bytes, pulse: Pulse) -> Fields:
 
 
 def _unusable(flaw: NotUsable) -> InvalidRequest:
-    # A long path helps nobody: what is nested that deep is named by its field.
+    # A long path does not help the reader, so a value nested that deep is named by its top field.
     path = flaw.path if len(flaw.path) <= MAX_PATH else flaw.path[:1]
     param = ""
     for key in path:

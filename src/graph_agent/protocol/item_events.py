@@ -15,7 +15,7 @@ def item_added(index: int, item: Item) -> Event:
 
 
 def item_done(index: int, item: Item) -> Event:
-    """`response.output_item.done`; its item id is the deltas' `item_id`."""
+    """`response.output_item.done`. Its item has the id that the deltas have as `item_id`."""
     return {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
@@ -27,7 +27,7 @@ def text_part(text: str, annotations: Sequence[dict[str, Any]] = ()) -> dict[str
 def message_item(
     item_id: str, status: Status, content: Sequence[dict[str, Any]] = (), phase: Phase | None = None
 ) -> Item:
-    """An assistant message. `phase` tells commentary on the way from the answer, as newer OpenAI models do."""
+    """An assistant message. `phase` separates commentary from the answer, as newer OpenAI models do."""
     item = {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": list(content)}
     return item if phase is None else item | {"phase": phase}
 
@@ -155,7 +155,7 @@ def mcp_call_progress(item_id: str, index: int, state: Literal["in_progress", "c
 
 
 def reasoning_item(item_id: str, text: str | None) -> Item:
-    """A reasoning summary; Databricks reads `summary[0]` only."""
+    """A reasoning summary of at most one part: Databricks reads only `summary[0]`."""
     return {"type": "reasoning", "id": item_id, "summary": [] if text is None else [_summary(text)]}
 
 

@@ -1,14 +1,14 @@
-"""Which Responses items and content parts are understood, and what each must hold.
+"""The Responses items and content parts that are supported, and the fields of each.
 
-| Item | What the model sees of it |
+| Item | What the model sees |
 |---|---|
 | message | a message of its role |
 | function_call, mcp_approval_request | a tool call |
 | function_call_output, mcp_approval_response | a tool result |
 | mcp_call | a tool call and its result |
-| reasoning | nothing; it is kept for the way back |
-| mcp_list_tools, web_search_call, ... and unknown ones | the same, where they hold no content; else refused |
-| item_reference | refused: nothing is stored that it could refer to |
+| reasoning | nothing; it is kept and returned |
+| mcp_list_tools, web_search_call, ... and unknown items | nothing if they have no content; else refused |
+| item_reference | refused: no item is stored that it could refer to |
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from graph_agent.protocol.fields import (
 from graph_agent.protocol.unread import REASONING_PARTS, by_reference, refuse_unread, refuse_unspoken, unknown_part
 
 Item = dict[str, Any]
-"""A Responses item that was checked; it always has a `type`."""
+"""A checked Responses item. It always has a `type`."""
 
 CALL_ID: Mapping[str, str] = {"function_call": "call_id", "mcp_approval_request": "id", "mcp_call": "id"}
 """Items that are a tool call -> the field with the call's id."""
@@ -72,7 +72,7 @@ _ENVELOPE = Shape(required={"type": a_name})
 
 
 def _parts(shapes: Mapping[str, Check]) -> Check:
-    """A text, or parts of these types alone."""
+    """A string, or parts of these types only."""
 
     def part(value: Any, path: str) -> None:
         _ENVELOPE(value, path)
@@ -134,7 +134,7 @@ ITEMS: Mapping[str, Check] = {
 
 
 def check_item(value: Any, path: str) -> Item:
-    """The item with its `type` filled in: clients send messages without it. Raises `InvalidRequest`."""
+    """The item with its `type` filled in, since clients send messages without one. Raises `InvalidRequest`."""
     an_object(value, path)
     if value.get("type") is None and "role" in value:
         value = {**value, "type": "message"}
@@ -148,5 +148,5 @@ def check_item(value: Any, path: str) -> Item:
 
 
 def call_id_path(item: Item, path: str) -> str:
-    """Where an item says which call it is, or answers."""
+    """The path of the field with the id of the call that an item is or answers."""
     return at(path, {**CALL_ID, **RESULT_ID}[item["type"]])

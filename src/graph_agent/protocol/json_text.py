@@ -1,4 +1,4 @@
-"""JSON that is safe to carry on: standard numbers, writable text, bounded nesting."""
+"""JSON that the rest of the service can process: standard numbers, text that UTF-8 can encode, bounded nesting."""
 
 import json
 import json.decoder
@@ -8,24 +8,24 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
-"""Levels of nesting; what is deeper cannot be written again by everything behind us."""
+"""Levels of nesting. Encoders behind this service fail on deeper values."""
 
 MAX_VALUES = 300_000
-"""Values of one text: each costs memory, and arrays and objects a look at each round of Python's collector."""
+"""Values in one text. Each costs memory, and the garbage collector visits each array and object in every full pass."""
 
 MOST_AT_ONCE = 20_000
-"""Values of a text that is decoded in one go; at most 20 ms."""
+"""Values of a text that the C decoder reads without a pause, which takes at most 20 ms."""
 
 Pulse = Callable[[], None]
-"""Called between steps of long work: it may let others have a turn, and raise where nobody waits for the result."""
+"""Called between steps of long work. It may let other tasks run, and may raise to stop the work."""
 
 
 def no_pulse() -> None:
-    """For work that is short, or that nobody else waits beside."""
+    """For work that is short or runs alone."""
 
 
 class NotUsable(ValueError):
-    """The text is not JSON, or is JSON that cannot be carried on. `reason` completes "it ..."; `path` says where."""
+    """The text is not JSON, or not JSON that can be processed. `reason` completes "it ..."; `path` says where."""
 
     def __init__(self, reason: str, path: tuple[str | int, ...] = ()) -> None:
         super().__init__(reason)
@@ -34,42 +34,42 @@ class NotUsable(ValueError):
 
 
 def decode(text: str, *, pulse: Pulse = no_pulse) -> Any:
-    """The value of a JSON text; `pulse` is called all the while. Raises `NotUsable`, and what `pulse` raises."""
+    """The value of a JSON text. Calls `pulse` often. Raises `NotUsable`, and whatever `pulse` raises."""
     try:
         value = _decoder(text, pulse).decode(text)
     except NotUsable:
         raise
     except json.JSONDecodeError as error:
-        raise NotUsable(f"is not JSON from line {error.lineno}, column {error.colno} on") from None
+        raise NotUsable(f"is not valid JSON at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise NotUsable(_TOO_DEEP) from None
     except ValueError:
-        # The only other one: an integer with more digits than Python converts.
-        raise NotUsable("holds a number that is too long") from None
+        # Python raises a plain `ValueError` only for an integer with more digits than it converts.
+        raise NotUsable("contains a number that is too long") from None
     if flaw := _flaw(value, MAX_DEPTH, pulse):
         raise flaw
     return value
 
 
 def _decoder(text: str, pulse: Pulse) -> json.JSONDecoder:
-    """The one in C holds the interpreter until it is through: for what takes it long, the one in Python."""
+    """The C decoder holds the interpreter lock to its end, so long texts get the decoder in Python."""
     if most_values(text) <= MOST_AT_ONCE:
         return json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
     return _Patient(pulse)
 
 
 def most_values(text: str) -> int:
-    """No JSON text has more values than this one may have: counted without reading it, strings and all."""
+    """An upper bound of the values in a text, counted without parsing it."""
     return 1 + sum(map(text.count, "[{,"))
 
 
 class _Patient(json.JSONDecoder):
-    """Decodes value by value, so that other threads get their turn, and counts them."""
+    """Decodes value by value, so that other threads can run in between, and counts the values."""
 
     def __init__(self, pulse: Pulse) -> None:
         self._pulse, self._values = pulse, 0
         super().__init__(parse_constant=_refuse, parse_float=self._counted(_finite), parse_int=self._counted(int))
-        # What the standard library itself uses where it has no C; untyped there.
+        # The standard library uses these itself where its C decoder is missing. They have no types there.
         itself: Any = self
         decoder: Any = json.decoder
         scanner: Any = json.scanner
@@ -82,7 +82,7 @@ class _Patient(json.JSONDecoder):
         def counted(*given: Any) -> Any:
             self._values += 1
             if self._values > MAX_VALUES:
-                raise NotUsable(f"holds more than {MAX_VALUES} values")
+                raise NotUsable(f"contains more than {MAX_VALUES} values")
             self._pulse()
             return parse(*given)
 
@@ -93,20 +93,20 @@ _TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
 
 
 def _refuse(_: str) -> NoReturn:
-    raise NotUsable("holds NaN or Infinity, which JSON does not have")
+    raise NotUsable("contains NaN or Infinity, which JSON does not allow")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise NotUsable("holds a number that is too large")
+        raise NotUsable("contains a number that is too large")
     return number
 
 
 def _flaw(value: Any, levels: int, pulse: Pulse) -> NotUsable | None:
-    """What cannot be carried on in `value`. The path is put together on the way out, so that sound values cost none."""
+    """The first flaw in `value`. The path is built while returning, so that sound values do not pay for it."""
     if isinstance(value, str):
-        return None if value.isascii() or _writable(value) else NotUsable("holds half of a surrogate pair")
+        return None if value.isascii() or _writable(value) else NotUsable("contains half of a surrogate pair")
     if not isinstance(value, dict | list):
         return None
     if not levels:

@@ -1,7 +1,7 @@
-"""What a graph leaves: its last message is the answer.
+"""Reads the answer from the state that a graph leaves: its last message.
 
-Not the last returned: a message may be taken back, replaced, or travel in a form of LangGraph's own. The state is read
-as LangGraph's `values`; a graph of the functional API leaves what its function returns.
+That need not be the last message returned: a node may remove or replace messages, or return them in a form of
+LangGraph's own. The state is LangGraph's `values`; a graph of the functional API leaves what its function returns.
 """
 
 import json
@@ -47,7 +47,7 @@ def messages_in(value: Any) -> Iterator[BaseMessage]:
             for one in value:
                 yield from messages_in(one)
         case Overwrite(value=replaced) | {"__overwrite__": replaced}:
-            # What is new in a replaced list is told apart by id.
+            # A replaced list repeats old messages; their ids tell which are new.
             yield from messages_in(replaced)
         case {"messages": messages}:
             yield from messages_in(messages)
@@ -66,12 +66,12 @@ def _assistants(message: BaseMessage) -> BaseMessage:
 
 @dataclass(slots=True)
 class Left:
-    """What stands in the state at the end, of this run."""
+    """What this run leaves in the state."""
 
     messages: list[BaseMessage] = field(default_factory=list)
     structured: Any = None
     loose: tuple[str, ...] = ()
-    """Texts in a result that is no message, of a graph of the functional API: one of them may have been streamed."""
+    """Texts in the result of the functional API that is not a message: one of them may have been streamed."""
 
     @classmethod
     def read(cls, state: Any, known: Sequence[BaseMessage]) -> "Left":
@@ -89,16 +89,16 @@ class Left:
 
     @property
     def requested(self) -> AIMessage | None:
-        """The last message, where it asks for tools: the graph ended on its calls."""
+        """The last message if it asks for tools, which means that the graph ended on its calls."""
         last = self.messages[-1] if self.messages else None
         return last if isinstance(last, AIMessage) and last.tool_calls else None
 
     @property
     def answer(self) -> AIMessage | None:
-        """The answer; nothing where the state does not say, as with a state that holds no message of a model.
+        """The answer, or `None` if the state does not say, for example because it has no message of a model.
 
-        A tool's result that stands last is the answer, or what an agent put into a schema by such a call. A model that
-        said nothing in the end leaves what it said before.
+        A tool's result is the answer if it is last, or what an agent put into a schema by such a call. If a model's
+        last message is empty, the one before it counts.
         """
         for place, message in enumerate(reversed(self.messages)):
             if isinstance(message, ToolMessage):
@@ -110,7 +110,7 @@ class Left:
         if self.structured is not None and not self.requested:
             return self._in_schema()
         last = self.messages[-1] if self.messages else None
-        # Some teams pass an agent's words on as a person's.
+        # Some multi-agent graphs return an agent's text as a user message.
         return AIMessage(last.content) if isinstance(last, HumanMessage) else None
 
     def _in_schema(self) -> AIMessage:
@@ -122,7 +122,7 @@ def written_as_json(value: Any) -> str:
     try:
         plain = to_jsonable_python(value, fallback=_type_of)
     except (ValueError, RecursionError):
-        # A structure that holds itself.
+        # A structure that contains itself.
         plain = _type_of(value)
     return json.dumps(plain, ensure_ascii=False)
 
@@ -132,14 +132,14 @@ def _type_of(value: Any) -> str:
 
 
 def _behind(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What follows the last message of the caller's."""
+    """The messages after the last one that the caller sent."""
     ids = {message.id for message in known if message.id}
     places = [place for place, message in enumerate(messages) if message.id in ids]
     return behind_copy(messages[places[-1] + 1 :] if places else messages, known)
 
 
 def behind_copy(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What follows a copy of the caller's last message: what stands before it is history rebuilt under other ids."""
+    """The messages after a copy of the caller's last message: those before it are history under other ids."""
     last = known[-1] if known else None
     if last is None or last.type == "ai":
         return messages

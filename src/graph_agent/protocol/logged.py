@@ -11,7 +11,7 @@ from typing import Any
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.events import TERMINAL, Event, Item, Status
 
-RESUMED = "the run was resumed elsewhere before this tool returned"
+RESUMED = "the run was resumed before this tool returned"
 """The result of a call that is discarded: for clients, a call without a result is an unfinished turn."""
 
 

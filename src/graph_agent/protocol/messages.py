@@ -1,17 +1,17 @@
-"""Responses items <-> LangChain messages, both ways, lossless.
+"""Converts Responses items to LangChain messages and back, without loss.
 
-What a model needs to see becomes messages in the order that chat models demand: the calls of one turn in *one*
-`AIMessage`, its results right behind it. What no model should see (reasoning, unknown items), and what a message
-cannot say (annotations, ids, the exact spelling of arguments), is kept: the original items are in the message's
+What a model needs becomes messages in the order that chat models require: all calls of one turn in *one* `AIMessage`,
+with the results directly behind it. Some of an item is not for a model (reasoning, unknown items), or does not fit into
+a message (annotations, ids, the exact spelling of arguments). For that the original items are kept in the message's
 `additional_kwargs[KEPT]`, which chat models do not read.
 
-A history can be broken, because a run was. Then the model still gets a history it accepts:
+A run that was broken off leaves a broken history. The model still gets one that it accepts:
 
-- a call without a result gets a result that says so; one whose approval was denied, a result that says that;
-- a result without its call gets a call of `unknown_tool`;
-- an assistant's message without text is kept, not shown.
+- A call without a result gets a result that says so. A call whose approval was denied gets a result that says that.
+- A result without a call gets a call of `unknown_tool`.
+- An assistant's message without text is kept, but not sent.
 
-What is made up in this way keeps no items: nothing of it goes back on the wire.
+Messages made up in this way keep no items, so they never return to the client.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ __all__ = ["KEPT", "annotations_of", "output_text", "reasoning_of", "text_of", "
 
 
 def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_pulse) -> list[BaseMessage]:
-    """The conversation that `items` record, each message with an id of its own; `pulse` is called for each item.
+    """The conversation that `items` record. Each message has its own id. Calls `pulse` for each item.
 
     Raises `InvalidRequest` with the path of what is wrong, such as `input[3].content[0].text`.
     """
@@ -41,7 +41,9 @@ def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_
         values += _values_of_arguments(checked[-1])
         if values > MAX_VALUES:
             param = f"{path}[{index}].arguments"
-            raise InvalidRequest(f"`{param}` and those before hold more than {MAX_VALUES} values.", param=param)
+            raise InvalidRequest(
+                f"`{param}` and the arguments before it contain more than {MAX_VALUES} values.", param=param
+            )
     return Transcript(checked, path, pulse=pulse).messages()
 
 
@@ -52,8 +54,8 @@ def _values_of_arguments(item: Item) -> int:
 def to_items(messages: Sequence[BaseMessage]) -> list[Item]:
     """The items that record `messages`.
 
-    Messages made by `to_messages` give back the items they came from, with `type` and `id` filled in; the results of
-    a turn stand right behind its calls. A message that was edited since says what it says now, and keeps nothing.
+    A message from `to_messages` returns the items it came from, with `type` and `id` filled in; the results of a turn
+    follow its calls directly. A message that was edited since is converted as it is now.
     """
     rewritten = {message.tool_call_id for message in messages if isinstance(message, ToolMessage) and _edited(message)}
     return [item for message in messages for item in _items(message, rewritten)]

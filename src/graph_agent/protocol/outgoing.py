@@ -1,14 +1,14 @@
-"""LangGraph stream parts in, Responses events out: a synchronous state machine without I/O.
+"""A synchronous state machine without I/O that turns LangGraph stream parts into Responses events.
 
     start ──► feed* ──► finish | cut | cut_off | fail        exactly one terminal event, everything opened is closed
 
 What is public:
 
-- Text of a model streams as it is written, from subgraphs too, unless the model run is private (inside a tool, asked
-  for structured output, a middleware's own) or tagged `nostream`. Who hears what is decided by `runs.audience`.
-- A message nobody streamed is held back: only when it is the last one left at the end is it the answer.
-- Text that turned out to precede tool calls, or another message, becomes `phase: commentary`, an item of its own.
-- Tool calls and tool results are public items; what a tool did inside is not, nor what an exception said.
+- A model's text streams while the model writes it, also in subgraphs. It does not if the model run is private (inside a
+  tool, for structured output, a middleware's own) or tagged `nostream`; `runs.audience` decides that.
+- A message that no model streamed is held back. It is shown only if it is the last one left at the end, the answer.
+- Text that precedes tool calls or another message becomes an item of its own with `phase: commentary`.
+- Tool calls and tool results are public items. What a tool did inside is not, nor the message of an exception.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ from graph_agent.protocol.standing import Standing
 from graph_agent.redaction import redact_value
 
 SPEAKER = "graph_agent_speaker"
-"""Key in a stream part's metadata: which model run speaks. Absent where its words are nobody's answer."""
+"""Key in a stream part's metadata: the model run that speaks. Absent if that run is private."""
 
 STREAM_MODES = ["messages", "updates", "values", "tools"]
 """What a run asks LangGraph for: tokens, what nodes return, what the state holds, and when tools begin and end."""
@@ -51,9 +51,9 @@ BUDGET_SENTENCES: Mapping[str, str] = {
 class Translator:
     """Turns one run's stream parts into one response's events.
 
-    `known` are the messages the caller sent: a node that returns them again adds nothing. `server` is the label
-    OpenAI's `mcp_call` items carry. With `plain`, nothing is sent before the end, and what the graph took back is not
-    in the response. `inputs_of` tells what the tool was given whose result a message is.
+    `known` are the messages the caller sent; a node that returns them again adds nothing. `server` is the label of
+    `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
+    what the graph took back. `inputs_of` returns the inputs of the tool call whose result a message is.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Translator:
         self.custom_outputs: dict[str, Any] = {}
         self.ended = False
         self.status: Status = "in_progress"
-        """As the terminal event says it."""
+        """The status in the terminal event."""
 
     @classmethod
     def restored(
@@ -183,10 +183,10 @@ class Translator:
         return iter(())
 
     def finish(self, usage: Usage) -> Iterator[Event]:
-        """The run ended by itself: close what is open, the last message left as the answer, then the terminal event.
+        """The run ended by itself. Close what is open, with the last message left as the answer.
 
-        That is `response.incomplete` where the answer's model was cut off, else `response.completed`. A graph that is
-        `interrupted` has not ended by itself.
+        The terminal event is `response.incomplete` if the answer's model was cut off, else `response.completed`. A
+        graph that is `interrupted` has not ended by itself.
         """
         left = Left.read(self._state, self._known)
         requested = left.requested if self._state is not None else self._last_request
@@ -204,22 +204,22 @@ class Translator:
             yield self._cut_off(ending, usage)
 
     def cut(self, budget: str, usage: Usage) -> Iterator[Event]:
-        """A budget is spent: say so as this dialect does, then `response.incomplete`."""
+        """A budget is spent. Say so in the way of this dialect, then `response.incomplete`."""
         yield from self._calls.abandon()
         sentence = BUDGET_SENTENCES[budget]
         yield from self._speech.cut(sentence if self._dialect.budget_sentence == "text" else None)
         self.custom_outputs["budget"] = budget
-        # Clients know two reasons only; the precise budget stands beside it.
+        # Clients know only two reasons, so the exact budget is in the metadata.
         yield self._incomplete("max_output_tokens", sentence, {"budget": budget}, usage)
 
     def cut_off(self, ending: Ending, usage: Usage) -> Iterator[Event]:
-        """A model was cut off while it asked for tools: none of them was run."""
+        """A model was cut off while it asked for tools, so none of them was run."""
         yield from self._calls.abandon(CUT_OFF)
         yield from self._speech.cut(None)
         yield self._cut_off(ending, usage)
 
     def fail(self, error: AgentError, usage: Usage) -> Iterator[Event]:
-        """The run failed: close what is open as incomplete, then the error as this dialect says it."""
+        """The run failed. Close what is open as incomplete, then send the error in the form of this dialect."""
         yield from self._calls.abandon()
         yield from self._speech.break_off()
         fields = redact_value(error.fields())

@@ -1,4 +1,4 @@
-"""The output list of one response: an index for whatever opens, the item once it is closed."""
+"""The output list of one response: assigns indexes to items that open, and keeps the closed ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from graph_agent.protocol.events import Event, Item, Phase
 
 
 class Output:
-    """Items by index. What was sent stays as it was sent; only the phase of a message may still be settled."""
+    """Items by index. A sent item does not change, except that a message may get its phase later."""
 
     def __init__(self) -> None:
         self._items: dict[int, Item] = {}
@@ -35,22 +35,22 @@ class Output:
         return item_events.item_done(index, item)
 
     def settle(self, index: int, phase: Phase) -> None:
-        """Say what a closed message was, once that is known; one that said so itself keeps what it said."""
+        """Set the phase of a closed message, once that is known, unless it has one."""
         item = self._items[index]
         if "phase" not in item:
             self._items[index] = {**item, "phase": phase}
 
     def drop(self, index: int) -> None:
-        """Leave a closed item out of the response: for a reply of which nothing was sent yet."""
+        """Leave a closed item out of the response. Only for a plain reply, of which nothing was sent yet."""
         self._items.pop(index, None)
 
     def texts(self) -> list[str]:
-        """What the closed messages say, commentary left out."""
+        """The texts of closed messages that are not commentary."""
         return [text_of_item(item) for item in self.items if item["type"] == "message" and _is_answer(item)]
 
 
 def text_of_item(item: Item) -> str:
-    """What a message item says: its text, and what it declines."""
+    """The text of a message item, refusals included."""
     return "".join(part.get("text") or part.get("refusal") or "" for part in item["content"])
 
 

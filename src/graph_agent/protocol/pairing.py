@@ -1,4 +1,4 @@
-"""Which item answers which tool call, and which items say again what another item says."""
+"""Finds the result of each tool call, and items that repeat another item."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ class Pairs:
     """Call id -> the item that is its result."""
 
     unread: set[int] = field(default_factory=set)
-    """Items that another item has overtaken or repeated: kept, but no message of their own."""
+    """Items that another item repeats or replaces. They are kept, but do not become messages."""
 
     said: dict[int, list[Any]] = field(default_factory=dict)
-    """What items say that others repeated: read once, however often."""
+    """Contents of items that were repeated: parsed once, however often they are repeated."""
 
 
 def pair(items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> Pairs:
-    """Find calls and results. Raises `InvalidRequest` where two items claim one call id and differ."""
+    """Find calls and results. Raises `InvalidRequest` if two different items have the same call id."""
     pairs = Pairs()
     for index, item in enumerate(items):
         pulse()
@@ -39,19 +39,19 @@ def pair(items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> Pairs:
             _claim(pairs, pairs.results, items, index, path)
     for item in items:
         if item["type"] == "mcp_call":
-            # It holds its own result, and shows that its approval, where it needed one, was given.
+            # It contains its own result, and it implies that an approval, if one was needed, was given.
             _overtake_result(pairs, item["id"])
             _overtake_approval(pairs, items, item.get("approval_request_id"))
     return pairs
 
 
 def call_id_of(item: Item) -> str:
-    """Which call an item is, or answers."""
+    """The id of the call that an item is or answers."""
     return str(item[_ID_FIELD[item["type"]]])
 
 
 def arguments_of(call: Item) -> dict[str, Any]:
-    """The call's arguments; a model's broken JSON becomes one argument, so that the conversation can go on."""
+    """The call's arguments. Broken JSON of a model becomes one argument, so that the conversation can continue."""
     text = call["arguments"]
     try:
         arguments = decode(text) if text.strip() else {}
@@ -66,10 +66,10 @@ def _claim(pairs: Pairs, taken: dict[str, int], items: Sequence[Item], index: in
     if earlier == index:
         return
     if _is_approval(items[index]) != _is_approval(items[earlier]):
-        # Asked for and then called, approved and then answered: the deed says more than the word.
-        word, deed = (index, earlier) if _is_approval(items[index]) else (earlier, index)
-        pairs.unread.add(word)
-        taken[call_id] = deed
+        # The call replaces its approval request, and the result replaces the approval: they say more.
+        approval, fact = (index, earlier) if _is_approval(items[index]) else (earlier, index)
+        pairs.unread.add(approval)
+        taken[call_id] = fact
     elif _said_before(pairs, items, earlier) == _said(items[index]):
         # ChatDatabricks resends each call twice: from the message's content and from its tool calls.
         pairs.unread.add(index)

@@ -1,4 +1,4 @@
-"""Content parts of a Responses message <-> content blocks of a LangChain message."""
+"""Converts content parts of a Responses message to content blocks of a LangChain message, and back."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ Block = dict[str, Any]
 
 
 def content_of(parts: str | list[Block]) -> Content:
-    """The content of a user's, a system's or a tool's message: a plain string wherever that says it all."""
+    """The content of a user's, a system's or a tool's message: a plain string if it is only one text."""
     if isinstance(parts, str):
         return parts
     match blocks := [block for part in parts if (block := _block(part))]:
@@ -21,14 +21,14 @@ def content_of(parts: str | list[Block]) -> Content:
 
 
 def spoken_by_assistant(parts: str | list[Block]) -> str:
-    """The text of an assistant's message; endpoints take images and files from users only."""
+    """The text of an assistant's message. Endpoints accept images and files only from users."""
     if isinstance(parts, str):
         return parts
     return "".join(block["text"] for part in parts if (block := _block(part)) and block["type"] == "text")
 
 
 def _block(part: Mapping[str, Any]) -> Block | None:
-    """The block that chat models accept for a part; `None` where no model is meant to read it."""
+    """The block that chat models accept for a part, or `None` for a part that is not for models."""
     match part:
         case {"type": "input_text" | "output_text" | "text", "text": text} | {"type": "refusal", "refusal": text}:
             return {"type": "text", "text": text}
@@ -45,7 +45,7 @@ def _block(part: Mapping[str, Any]) -> Block | None:
 
 
 def parts_of(content: Content) -> str | list[Block]:
-    """The parts that say what `content` says, for a user's or a system's message."""
+    """The parts that express `content`, for a user's or a system's message."""
     return content if isinstance(content, str) else list(_parts(content))
 
 

@@ -70,7 +70,7 @@ _FIELDS: Mapping[str, Check] = {
     "client_request_id": a_string,
     "custom_inputs": Shape(optional={"thread_id": a_string, "session_id": a_string}),
     "context": Shape(optional={"conversation_id": a_string, "user_id": a_string}),
-    # Served elsewhere or not at all; see `unserved`.
+    # Unsupported, or supported for some values only; see `unserved`.
     "background": a_boolean,
     "previous_response_id": a_string,
     "conversation": _AN_OBJECT_OR_STRING,
@@ -83,7 +83,7 @@ _FIELDS: Mapping[str, Check] = {
     "context_management": anything,
     "moderation": anything,
     "databricks_options": an_object,
-    # Without effect here: the graph decides, or there is nothing to decide.
+    # No effect here: the graph decides, or nothing depends on them.
     "frequency_penalty": a_number,
     "include": array_of(a_string),
     "parallel_tool_calls": a_boolean,
@@ -118,7 +118,7 @@ _MEANT: Mapping[str, str] = {
     "function_call": "tool_choice",
     "context_id": "context.conversation_id",
 }
-"""What other APIs call it."""
+"""Names that other APIs use -> the name in this API."""
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
@@ -136,5 +136,5 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 def _unknown_field(name: str) -> InvalidRequest:
     close = difflib.get_close_matches(name[:MAX_METADATA_KEY], _FIELDS, n=1, cutoff=MISSPELLED)
     meant = _MEANT.get(name) or (close[0] if close else None)
-    hint = f" Did you mean `{meant}`?" if meant else " Put what is meant for the graph into `custom_inputs`."
+    hint = f" Did you mean `{meant}`?" if meant else " Put input for the graph into `custom_inputs`."
     return InvalidRequest(f"`{shown(name)}` is not a field of this API.{hint}", param=shown(name))

@@ -1,4 +1,4 @@
-"""What nodes returned so far: which message is told already, and which was taken back."""
+"""What nodes returned so far: recognizes repeated messages and finds removed ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ class Returned:
         self._in_state: set[str] = set()
 
     def is_repeated(self, message: BaseMessage, *, top: bool) -> bool:
-        """Whether it was sent by the caller, or returned before and says the same. `top` is the graph that is served.
+        """Whether the caller sent it, or a node returned it before with the same content. Remembers it.
 
-        Notes it. A message without an id is not recognised, nor is a removal.
+        `top` says that the top graph returned it. A message without an id is never a repetition, nor is a removal.
         """
         if message.id is None or isinstance(message, RemoveMessage):
             return False
@@ -32,7 +32,7 @@ class Returned:
         return message.id in self._known or before == says
 
     def removed(self, left: Left) -> set[str]:
-        """Ids of messages that stood in the state and do not any more, nor their words under another id."""
+        """Ids of messages that were in the state and are gone, unless their text remains under another id."""
         words = {spoken_by(message).whole.strip() for message in left.messages}
         gone = self._in_state - {message.id for message in left.messages}
         return {one for one in gone if self._says[one][0].strip() not in words}

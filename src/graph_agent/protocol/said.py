@@ -1,4 +1,4 @@
-"""The message items of one response, open and closed, and which of them a message is."""
+"""The message items of one response, open and closed, and how to find the item of a message."""
 
 from collections.abc import Iterator
 
@@ -19,37 +19,37 @@ class Said:
 
     @property
     def texts(self) -> list[str]:
-        """What may be the answer so far: closed messages but commentary, then open ones."""
+        """Texts that may be the answer so far: closed messages that are not commentary, then open ones."""
         return self._output.texts() + [text.shown for text in self.open.values()]
 
     @property
     def candidates(self) -> list[Wording]:
-        """What may be the answer."""
+        """Items that may be the answer."""
         return [text for text in [*self._closed, *self.open.values()] if not text.is_aside]
 
     def begin(self, run: str, message_id: str | None, declared: Phase | None = None) -> Wording:
-        """A new item of that run, not yet told."""
+        """A new item of that run, not sent yet."""
         text = self.open[run] = Wording(self._output.open(), {message_id}, declared)
         return text
 
     def close(self, run: str, phase: Phase | None, status: Status | None = None) -> Iterator[Event]:
-        """End the item of that run; without a status, as completed if its model or its node has ended."""
+        """Close the item of that run; without a status, as completed if its model or its node has ended."""
         text = self.open.pop(run)
         yield from text.close(self._output, phase, status or ("completed" if text.ended else "incomplete"))
         self._closed.append(text)
 
     def close_ended(self) -> Iterator[Event]:
-        """Something follows; whether what ended was the answer is known at the end only."""
+        """Close ended items because another follows. Only the end shows whether one was the answer."""
         for run in [run for run, text in self.open.items() if text.ended]:
             yield from self.close(run, None)
 
     def settle(self, text: Wording, phase: Phase) -> None:
-        """Say what a closed item was, unless it said so itself."""
+        """Set the phase of a closed item, unless it has one."""
         text.phase = text.phase or phase
         self._output.settle(text.index, phase)
 
     def settle_all(self, answer: Wording | None, *, plain: bool) -> None:
-        """Every item is closed: one was the answer, every other commentary. `plain` leaves out what was taken back."""
+        """Every item is closed: one is the answer, all others are commentary. `plain` drops what was taken back."""
         for text in self._closed:
             self.settle(text, phase_of(text, answer))
             if text.retracted and plain and text is not answer:
@@ -62,7 +62,7 @@ class Said:
     # -- which one is a message -----------------------------------------------------------------------------------
 
     def run_of(self, message: AIMessage, said: str) -> str | None:
-        """The run whose open item is this message: by its id, or by what it says where a node returns it anew."""
+        """The run whose open item is this message: by its id, else by its text, because a node may return a copy."""
         for run, text in self.open.items():
             if text.is_of(message.id):
                 return run
@@ -70,14 +70,14 @@ class Said:
         return next(same, None)
 
     def closed_as(self, message: AIMessage, said: str) -> Wording | None:
-        """The closed item that is this message and may be the answer: by id first, the latest else."""
+        """The closed item that is this message and may be the answer: by its id, else the latest with its text."""
         same = [text for text in self._closed if text.written.strip() == said.strip() and not text.is_aside]
         if not said.strip() or not same:
             return None
         return next((text for text in same if text.is_of(message.id)), same[-1])
 
     def was_aside(self, said: str) -> bool:
-        """Whether this was told as commentary."""
+        """Whether this text was sent as commentary."""
         return any(text.is_aside and text.written.strip() == said.strip() for text in self._closed)
 
     def retract(self, message_id: str | None, said: str = "") -> None:
@@ -92,5 +92,5 @@ class Said:
 
 
 def phase_of(text: Wording, answer: Wording | None) -> Phase:
-    """What an item is beside the answer."""
+    """The phase of an item, given the answer."""
     return "final_answer" if text is answer else "commentary"

@@ -1,8 +1,8 @@
-"""Message items: what models say while they say it, and which of it was the answer.
+"""Message items: streams what models say, and decides which of it was the answer.
 
-Text is streamed before anyone knows what it is. What decides is what nodes return and what the graph leaves: the last
-message left is the answer, text before tool calls is commentary, and text that no node returns is commentary beside
-any that one does. Text that a node rewrites or takes back was sent, and stays; a reply in one piece has none of it.
+Text is streamed before it is known to be the answer. What nodes return and what the graph leaves decides that: the last
+message left is the answer, text before tool calls is commentary, and so is text that no node returns, if another text
+is returned. Text that a node rewrites or takes back was sent already, so it stays; a plain reply leaves it out.
 """
 
 from collections.abc import Generator, Iterator, Set
@@ -21,7 +21,7 @@ from graph_agent.protocol.wording import Wording
 
 
 class Speech:
-    """Message and reasoning items of one response. With `plain`, what was taken back is left out at the end."""
+    """Message and reasoning items of one response. With `plain`, the end leaves out what was taken back."""
 
     def __init__(self, output: Output, *, plain: bool = False) -> None:
         self._plain = plain
@@ -34,11 +34,11 @@ class Speech:
 
     @property
     def texts(self) -> list[str]:
-        """What may be the answer so far: closed messages but commentary, then open ones."""
+        """Texts that may be the answer so far: closed messages that are not commentary, then open ones."""
         return self._said.texts
 
     def has_said(self, text: str) -> bool:
-        """Whether a model's whole message was this text."""
+        """Whether a model said exactly this text in one message."""
         return any(one.written.strip() == text.strip() for one in self._said.candidates)
 
     # -- a run that goes on -----------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Speech:
             self._named.add((run, piece.block))
         phases = self._phases.setdefault(run, {})
         if piece.phase is not None:
-            # Declared on a block's first chunk only.
+            # Providers declare it only on the first chunk of a block.
             phases[piece.block] = piece.phase
         if piece.text:
             yield from self._write(run, message_id, piece.text, piece.kind, phases.get(piece.block))
@@ -120,7 +120,7 @@ class Speech:
     # -- what nodes return --------------------------------------------------------------------------------------
 
     def returned(self, message: AIMessage) -> Iterator[Event]:
-        """A node returned this message: as far as is known, it is the answer."""
+        """A node returned this message. It is the answer unless another one follows."""
         said = spoken_by(message).whole
         if not said.strip():
             return
@@ -134,11 +134,11 @@ class Speech:
             self._hold(message)
 
     def took_back(self, message_id: str | None) -> None:
-        """A node removed this message: it was no answer."""
+        """A node removed this message, so it is not the answer."""
         self._said.retract(message_id)
 
     def requested_tools(self, message: AIMessage) -> Iterator[Event]:
-        """A node returned this message with tool calls: what it says is commentary."""
+        """A node returned this message with tool calls, so its text is commentary."""
         yield from self._thoughts.close()
         said = spoken_by(message).whole
         run = self._said.run_of(message, said)
@@ -155,7 +155,7 @@ class Speech:
         whole = text.written
         if said.strip() != whole.strip():
             if not said.startswith(whole):
-                # Its node thought better of what was streamed: what it returned counts.
+                # The node changed what was streamed: what it returned counts.
                 text.retracted = True
                 yield from self._said.close(run, "commentary", "completed")
                 self._hold(message)
@@ -165,7 +165,7 @@ class Speech:
         self._answer, self._held = text, None
 
     def _hold(self, message: AIMessage) -> None:
-        """Nobody streamed it, perhaps on purpose: it is shown only if it is still the last one at the end."""
+        """No model streamed it, perhaps on purpose, so it is shown only if it is still the last one at the end."""
         self._answer, self._held = None, message
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -173,9 +173,10 @@ class Speech:
     def finish(
         self, answer: AIMessage | None, *, removed: Set[str] = frozenset()
     ) -> Generator[Event, None, Ending | None]:
-        """Close what is open. `answer` is the last message left; unknown, it is the last returned, else the last text.
+        """Close what is open. `answer` is the last message left; if unknown, the last one returned, else the last text.
 
-        `removed` are the ids of messages that the graph took back. Gives what ended the answer, if not its model.
+        `removed` are the ids of messages that the graph took back. Returns why the answer was ended, if its model did
+        not end it.
         """
         if answer is not None:
             self._decide(answer)
@@ -195,7 +196,7 @@ class Speech:
         return ending
 
     def show_aside(self, message: AIMessage) -> Iterator[Event]:
-        """The text of the calls a graph ends on, unless it was streamed."""
+        """The text of a message whose calls end the graph, unless it was streamed."""
         said = spoken_by(message)
         if said.whole.strip() and not self._said.was_aside(said.whole):
             yield from self._show(message, "completed", "commentary")

@@ -1,7 +1,7 @@
-"""What a model says to the reader, piece by piece: text, refusals, and the names of what is no text.
+"""What a model says to the reader, piece by piece: text, refusals, and names for what is not text.
 
-A message may be in several parts: OpenAI's newer models mark blocks with a `phase`, a refusal is a part of its own,
-and an image or a sound in an answer, which no part of a Responses message can hold, is named in the text.
+A message may have several parts. Newer OpenAI models mark blocks with a `phase`, and a refusal is a part of its own. A
+Responses message cannot contain images or audio, so the text names them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ _NOT_SAID = frozenset(
         "cache_point",
     )
 )
-"""Types of blocks that are read elsewhere, or are for the model's provider."""
+"""Types of blocks that other code reads, or that are only for the model's provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class Piece:
     text: str
     kind: Kind = "text"
     phase: Phase | None = None
-    """As the provider declares it."""
+    """The phase that the provider declares."""
     block: Any = None
-    """Which block of the message it belongs to, where the provider says."""
+    """The block of the message it belongs to, if the provider says."""
     names: bool = False
-    """It names what is no text: once for each block."""
+    """It names something that is not text: once for each block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,13 @@ class Spoken:
     """A whole message as the reader gets it."""
 
     aside: str
-    """What the provider itself declares to be commentary."""
+    """What the provider declares to be commentary."""
     text: str
     refusal: str
 
     @property
     def whole(self) -> str:
-        """All but the commentary."""
+        """Everything except commentary."""
         return self.text + self.refusal
 
 
@@ -133,7 +133,7 @@ def blocks_said(content: Content) -> Iterator[Piece]:
 
 
 def _name(kind: str, block: Mapping[str, Any]) -> str:
-    """An image at an address as a link; one that is only bytes by its type: no client shows those in a text."""
+    """An image with an address becomes a link. One that is only bytes is named by type: no client shows it in text."""
     address = _address(block)
     if address.startswith(("https://", "http://")) and not any(sign in address for sign in " ()<>\n"):
         return f"![image]({address})" if kind == "image" else f"[{kind}]({address})"
@@ -158,7 +158,7 @@ def _inner(block: Mapping[str, Any], key: str) -> Any:
 
 
 def _unknown(block: Mapping[str, Any]) -> str:
-    """A block of a kind unknown here, in a message that says nothing else: named, not dropped."""
+    """The name of an unknown block, for a message that says nothing else: better than an empty answer."""
     kind = block.get("type")
     if not isinstance(kind, str) or kind in _NOT_SAID or kind.endswith(("_call", "_result", "_output", "_delta")):
         return ""

@@ -1,4 +1,4 @@
-"""Reasoning items: what a model thought, where its endpoint shows it."""
+"""Reasoning items, for models whose endpoint sends its reasoning."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class _Thought:
     redactor: Redactor = field(default_factory=Redactor)
     halves: Halves = field(default_factory=Halves)
     thought: list[str] = field(default_factory=list)
-    """What the model thought: by this a returned message's reasoning is recognised."""
+    """What the model wrote. The reasoning of a returned message is recognized by it."""
     shown: list[str] = field(default_factory=list)
     part: Any = None
     complete: bool = False
@@ -35,7 +35,7 @@ class Thoughts:
         self._open: dict[str, _Thought] = {}
         self._thinkers: set[str | None] = set()
         self._told: list[str] = []
-        """Streamed reasoning whose message has not come: its id need not be that of the chunks."""
+        """Streamed reasoning whose message has not arrived. Compared by text: the message may have another id."""
 
     def restore(self, shown: str, message: BaseMessage | None) -> None:
         """Reasoning that an earlier attempt of this run told, of `message` if that is known."""

@@ -1,8 +1,8 @@
-"""Checked Responses items in, LangChain messages out: which items make one message, and in which order.
+"""Decides which Responses items become one LangChain message, and in which order.
 
-A turn of the assistant is open from its first text or call to its first result or the next person's message. When it
-closes, it becomes one `AIMessage`, and the results of its calls follow at once, wherever they stood in the list.
-Items that no model reads travel with the next message made, or with the last.
+A turn of the assistant begins with its first text or call, and ends at its first result or at the next message of
+somebody else. It becomes one `AIMessage`. The results of its calls follow directly, wherever they are in the list,
+because model endpoints require that. Items that no model reads are kept with the next message, or with the last one.
 """
 
 import math
@@ -28,7 +28,7 @@ UNKNOWN_TOOL = "unknown_tool"
 
 @dataclass(slots=True)
 class _Turn:
-    """What the assistant says before the next result or person: it becomes one message."""
+    """What the assistant says before the next result or the next message of somebody else."""
 
     items: list[Item] = field(default_factory=list)
     speech: Item | None = None
@@ -46,10 +46,10 @@ class _Turn:
 
 
 class Transcript:
-    """One reading of a list of items; `path` is where the list stands in the request.
+    """Reads a list of items once; `path` is the path of the list in the request.
 
-    It takes time that is linear in what the items hold; `pulse` is called for each of them. Raises `InvalidRequest`
-    where two items claim one call id.
+    Takes time linear in the size of the items and calls `pulse` for each. Raises `InvalidRequest` if two items have the
+    same call id.
     """
 
     def __init__(self, items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> None:
@@ -98,7 +98,7 @@ class Transcript:
                 self._loose.append(item)
 
     def _speak(self, item: Item) -> None:
-        # A turn that says nothing goes on: handing its items over each time would take quadratic time.
+        # A turn without text stays open: moving its items for each such message would take quadratic time.
         if not self._turn.is_silent():
             self._close_turn(loose_items_follow=True)
         self._turn.items += [*self._take_loose(), item]
@@ -174,7 +174,7 @@ class Transcript:
             return
         if not self._made:
             self._made.append((AIMessage("", id=self._id({})), []))
-        # Behind the last message that gives items back at all.
+        # With the last message that returns any items: the others are made up and return none.
         own = next((items for _, items in reversed(self._made) if items), self._made[-1][1])
         own += self._take_loose()
 
@@ -186,7 +186,7 @@ class Transcript:
 
 
 def _identified(item: Item) -> Item:
-    """The item with an id where items of its type have one: clients leave it out."""
+    """The item with an id, if items of its type have one. Clients may leave it out."""
     if item.get("id") is not None:
         return item
     match item["type"]:
@@ -214,7 +214,7 @@ def _tool_call(call: Item) -> ToolCall:
 
 
 def _own_result(call: Item) -> str | None:
-    """What an `mcp_call` says came of it."""
+    """The result that an `mcp_call` contains."""
     match call:
         case {"type": "mcp_call", "output": str(output)}:
             return output

@@ -1,4 +1,4 @@
-"""Content that no model would read: refused by name, so that nothing a client sent vanishes behind a good answer."""
+"""Refuses content that no model would read. The error names it, because a good answer would hide the loss."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,10 +28,10 @@ CONTENT_FIELDS = (
     "attachments",
     "encrypted_content",
 )
-"""Fields in which the APIs around this one keep what was said or attached."""
+"""Fields in which similar APIs put text and attachments. An unknown item that has one carries content."""
 
 REASONING_PARTS = frozenset({"reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking"})
-"""Parts of an assistant's message that are kept and, like `reasoning` items, shown to no model."""
+"""Parts of an assistant's message that are kept but, like `reasoning` items, not sent to a model."""
 
 SPOKEN_PARTS = frozenset({"input_text", "output_text", "text", "refusal"}) | REASONING_PARTS
 
@@ -47,60 +47,62 @@ INSTEAD: Mapping[str, str] = {
 
 
 def refuse_unread(item: Mapping[str, Any], path: str, *, read: bool) -> None:
-    """Refuse an item for what it holds beside what is understood; with `read` its `content` is.
+    """Refuse an item with content in a field that is not read. `read` says that its `content` field is read.
 
     Raises:
-        UnsupportedField: it has content that would be dropped; `param` is where.
+        UnsupportedField: it has content that would be dropped; `param` is the path.
     """
     for name in CONTENT_FIELDS:
         if item.get(name) and not (read and name == "content"):
             kind = shown(item["type"])
             remedy = INSTEAD.get(name) or "send it as a message, with a role, or leave the item out"
             raise UnsupportedField(
-                f"`{at(path, name)}` of an item of type {kind} is read by no model here: {remedy}.",
+                f"`{at(path, name)}` of an item of type {kind} would not reach a model: {remedy}.",
                 param=at(path, name),
             )
 
 
 def refuse_unspoken(item: Mapping[str, Any], path: str) -> None:
-    """Refuse images and files in an assistant's message: model endpoints take them from users only.
+    """Refuse images and files in an assistant's message: model endpoints accept them only from users.
 
     Raises:
-        UnsupportedField: it has such a part; `param` is its place.
+        UnsupportedField: it has such a part; `param` is the path.
     """
     parts = item["content"]
     for index, part in enumerate(parts if isinstance(parts, list) else ()):
         kind, param = part["type"], at(at(at(path, "content"), index), "type")
         if item["role"] == "assistant" and kind not in SPOKEN_PARTS:
             raise UnsupportedField(
-                f"`{param}` is {shown(kind)}, which an assistant's message cannot hold: models take it from users.",
+                f"`{param}` is {shown(kind)}, which models accept only from users, not in an assistant's message.",
                 param=param,
             )
         if item["role"] != "assistant" and kind in REASONING_PARTS:
             raise UnsupportedField(
-                f"`{param}` is {shown(kind)}, which only an assistant's message can hold.", param=param
+                f"`{param}` is {shown(kind)}, which only an assistant's message can contain.", param=param
             )
 
 
 def unknown_part(value: Mapping[str, Any], path: str, known: Mapping[str, Check]) -> None:
-    """Refuse a content part of a type that is not understood.
+    """Refuse a content part of an unknown type.
 
     Raises:
-        UnsupportedField: with the types that are.
+        UnsupportedField: always; the message lists the known types.
     """
     param = at(path, "type")
     raise UnsupportedField(
-        f"`{param}` is {shown(value['type'])}, which is not understood; known are {', '.join(known)}.", param=param
+        f"`{param}` is {shown(value['type'])}, which is not a known type. Known types: {', '.join(known)}.", param=param
     )
 
 
 def by_reference(*names: str, unless: str, instead: str) -> Check:
-    """A check that refuses a part which has one of `names` and not `unless`: nothing here fetches it."""
+    """A check that refuses a part which refers to its content by one of `names` and does not have `unless`."""
 
     def checked(value: Any, path: str) -> None:
         given = next((name for name in names if value.get(name) is not None), None)
         if given is not None and value.get(unless) is None:
             param = at(path, given)
-            raise UnsupportedField(f"`{param}` is not fetched, so that no model would see it: {instead}.", param=param)
+            raise UnsupportedField(
+                f"`{param}` is not supported, because this service fetches no files: {instead}.", param=param
+            )
 
     return checked

@@ -1,6 +1,6 @@
-"""Fields of the Responses API that would change the answer and are not served: refused by name, with the reason.
+"""Refuses fields of the Responses API that would change the answer and are not supported, with the reason.
 
-Each rule sees a value that is there and of the right type.
+Each rule gets a value that is present and has the right type.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ __all__ = ["refuse_unserved"]
 
 
 def _means_something(value: Any) -> bool:
-    """An object whose every entry is null says nothing: SDKs send such ones."""
+    """SDKs send objects in which every entry is null; those ask for nothing."""
     return any(entry is not None for entry in value.values())
 
 
@@ -27,9 +27,9 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "context_management": (
         "context_management",
         bool,
-        "conversations are not compacted here; send a shorter history in `input`",
+        "this service does not compact conversations; send a shorter history in `input`",
     ),
-    "moderation": ("moderation", bool, "nothing is moderated here; do it in the graph"),
+    "moderation": ("moderation", bool, "this service does not moderate; moderate in the graph"),
     "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
     "reasoning": ("reasoning", _means_something, "the graph decides how its models reason"),
     "tools": ("tools", bool, "the graph brings its own tools"),
@@ -37,7 +37,7 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "truncation": (
         "truncation",
         lambda way: way not in ("auto", "disabled"),
-        "only 'auto' and 'disabled' are known, and neither changes anything here",
+        "use 'auto' or 'disabled'; neither has an effect here",
     ),
     "text": (
         "text.format",
@@ -45,11 +45,11 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
         "the graph decides the form of its answer; only 'text' is served",
     ),
 }
-"""Field -> path of what is refused, when, and why."""
+"""Field -> the path that the error names, when it is refused, and why."""
 
 
 def refuse_unserved(fields: Mapping[str, Any], *, background_served: bool) -> None:
-    """Raise `UnsupportedField` for the first field that asks for what is not served."""
+    """Raise `UnsupportedField` for the first field that asks for something unsupported."""
     for name, (param, asks_for_it, reason) in _REFUSED.items():
         if name == "background" and background_served:
             continue

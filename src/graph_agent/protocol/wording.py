@@ -1,4 +1,4 @@
-"""One message item while it is written: its content parts, each with its deltas and its end."""
+"""One message item while it is written: its content parts, each with its deltas and its closing events."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,22 +34,22 @@ class Wording:
 
     index: int
     ids: set[str | None] = field(default_factory=set)
-    """Of the message, as its chunks have it: a provider may tell it late."""
+    """Ids of the message, from its chunks: a provider may send the real one late."""
     declared: Phase | None = None
-    """What its provider says it is."""
+    """The phase that its provider declares."""
     phase: Phase | None = None
-    """What it was closed as."""
+    """The phase it was closed with."""
     item_id: str = field(default_factory=lambda: events.new_id("msg"))
     said: list[str] = field(default_factory=list)
-    """What the model wrote: by this a returned message is recognised."""
+    """What the model wrote. A returned message is recognized by it."""
     message: AIMessage | None = None
     """The whole message, once its node has returned it."""
     complete: bool = False
     """The model run has ended."""
     ending: Ending | None = None
-    """What ended the model run, if not the model."""
+    """Why the model run was ended, if the model did not end it."""
     retracted: bool = False
-    """The graph took it back, or says otherwise now."""
+    """The graph removed it or changed it."""
     _parts: list[dict[str, Any]] = field(default_factory=list)
     _part: _Part | None = None
 
@@ -80,7 +80,7 @@ class Wording:
 
     @property
     def is_aside(self) -> bool:
-        """Whether it is known not to be the answer."""
+        """Whether it is known to be commentary."""
         return "commentary" in (self.declared, self.phase)
 
     @property
@@ -99,7 +99,7 @@ class Wording:
             yield from self._end_part()
             part = self._part = _Part(kind, len(self._parts))
             yield item_events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
-        # A text of megabytes comes in several deltas: whoever drives this lets others work between two events.
+        # A text of megabytes becomes several deltas, so that the caller can let other tasks run between two events.
         for portion in portions(delta):
             piece = part.halves.feed(portion)
             self.said.append(piece)

@@ -1,4 +1,4 @@
-"""The Responses items that say what a LangChain message says, and whether it still says what it once did."""
+"""Converts LangChain messages to Responses items, and detects messages that were edited."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ OPENAI_ROLE = "__openai_role__"
 
 
 def new_id(prefix: str) -> str:
-    """An id nobody else has."""
+    """A fresh unique id."""
     return f"{prefix}_{uuid4().hex}"
 
 
 def written(message: BaseMessage) -> list[Item]:
-    """The message as items; removals and other bookkeeping give none."""
+    """The message as items. Removals and other bookkeeping messages have no items."""
     match message:
         case AIMessage():
             return [*_thoughts(message), *_speech(message), *_calls(message)]
@@ -88,7 +88,7 @@ def _call(call_id: str | None, name: str, arguments: str) -> Item:
 
 
 def call_item_id(call_id: str) -> str:
-    """The id of a `function_call` item that came without one: the same at every resending."""
+    """The id of a `function_call` item that came without one. A client that resends the item gets the same id again."""
     return f"fc_{call_id}"
 
 
@@ -103,7 +103,7 @@ def _result(message: ToolMessage) -> Item:
 
 
 def digest(message: BaseMessage) -> str:
-    """Equal for messages that say the same: tells whether a graph has edited one."""
+    """A hash of what a message says. It differs once a graph has edited the message."""
     calls = message.tool_calls if isinstance(message, AIMessage) else None
     said: list[Any] = [message.type, message.content, calls]
     return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
