@@ -698,6 +698,25 @@ async def test_a_run_keeps_so_many_bytes_of_events_and_then_ends_incomplete() ->
     assert 20 < len(told) < 200
 
 
+async def in_one_piece(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [AIMessage("word " * 100_000)]}
+
+
+@pytest.mark.parametrize(
+    "node", [speaking(says(["x" * 1000] * 500)), speaking(says(["word "] * 3000)), in_one_piece], ids=lambda node: ""
+)
+@pytest.mark.parametrize("mode", ["stream", "reply"])
+async def test_the_end_of_a_run_counts_among_its_bytes_though_it_repeats_the_text(node: Any, mode: str) -> None:
+    run = a_run(chain(node), invocation=asking(mode=mode), budgets=Budgets(seconds=30, event_bytes=200_000))
+    run.start()
+    entries = [entry async for batch in run.batches(quiet_seconds=5) for entry in batch]
+    assert run.status == "incomplete"
+    assert ending([entry.event for entry in entries]) == ["response.incomplete"]
+    assert entries[-1].event["response"]["metadata"] == {"budget": "event_bytes"}
+    piece = max(len(entry.data) for entry in entries if entry.type.endswith(".delta"))
+    assert 150_000 < sum(len(entry.data) for entry in entries) < 210_000 + 5 * piece
+
+
 async def test_a_run_that_ends_while_its_reader_is_behind_ends_once() -> None:
     run = a_run(chain(speaking(says(["x"] * 505))))
     over = asyncio.Event()

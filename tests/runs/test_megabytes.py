@@ -12,10 +12,14 @@ from tests.test_redaction_values import longest_wait
 
 from graph_agent import AgentState
 from graph_agent.errors import ServiceStopping
+from graph_agent.settings import Budgets
 
 pytestmark = pytest.mark.anyio
 
 TOKEN = "dapi" + "0123456789abcdef" * 2
+ROOMY = Budgets(seconds=60.0, event_bytes=33_554_432)
+"""For texts of three megabytes: each is told five times, which is more than the 16 MB that a run may keep."""
+
 LONG = "password=hunter2-5f0c; " * 120_000 + TOKEN
 CALL = {"name": "look", "args": {}, "id": "c1"}
 
@@ -93,7 +97,7 @@ async def test_a_long_text_of_a_model_is_told_in_pieces_and_others_work_between(
     events: list[Any] = []
 
     async def run() -> None:
-        events.extend(await events_of(chain(node)))
+        events.extend(await events_of(chain(node), budgets=ROOMY))
 
     worst = await longest_wait(run)
     told = json.dumps(events)
@@ -109,7 +113,7 @@ async def test_a_long_text_of_a_model_is_told_in_pieces_and_others_work_between(
 
 
 async def test_an_end_that_has_begun_is_told_whole_though_the_run_is_stopped_meanwhile() -> None:
-    run = a_run(chain(answers))
+    run = a_run(chain(answers), budgets=ROOMY)
     run.start()
     entries: list[Any] = []
     async for batch in run.batches(quiet_seconds=5.0):

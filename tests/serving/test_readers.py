@@ -1,6 +1,7 @@
 """Readers of one run over HTTP: what each gets, from wherever it begins, is the same bytes."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from langgraph.graph import MessagesState
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from tests.graphs.scripted import says
-from tests.runs.registered import ANN, OneGraph, a_request, some_runs
+from tests.runs.registered import ANN, OneGraph, a_request, rest, some_runs
 from tests.runs.running import chain, speaking
 
 from graph_agent.runs.registry import Runs
@@ -34,8 +35,12 @@ async def joinable(runs: Runs, **options: Any) -> AsyncIterator[httpx.AsyncClien
         reader = runs.join(ANN, scope["path"][1:], after=after, quiet_seconds=5)
         await EventStreamResponse(reader, headers={}, **options)(scope, receive, send)
 
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    )
     listening = listening_socket("127.0.0.1", 0)
+    # Inherited by every connection: a slow reader is felt after kilobytes, not megabytes.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
     serving = asyncio.create_task(server.serve([listening]))
     url = "http://{}:{}".format(*listening.getsockname())
     try:
@@ -77,3 +82,37 @@ async def test_a_late_reader_and_one_that_comes_back_get_the_bytes_that_the_firs
     assert begun + frames_of(back.text) == frames_of(first.text)
     assert first.text.endswith("data: [DONE]\n\n")
     assert f'"sequence_number":{len(begun)}' in frames_of(back.text)[0]
+
+
+async def test_a_reader_whose_write_does_not_return_is_cut_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def wait(state: MessagesState) -> None:
+        await anyio.sleep_forever()
+
+    # More than the buffers of a plain uvicorn and of two sockets hold.
+    graph = chain(speaking(says(["x" * 1_000] * 2_000)), wait)
+    runs = some_runs()
+    with anyio.fail_after(40):
+        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(graph))
+        async with joinable(runs, write_seconds=0.5) as client:
+            other = asyncio.create_task(rest(runs.read(run)))
+            _, writer = await idle_client(client, f"/{run.id}")
+            while not any("took nothing for 0.5 s and was cut off" in line for line in caplog.messages):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            # Another reader holds the run, and is not held up itself.
+            assert not run.over
+            await runs.cancel(ANN, run.id)
+            seen = await other
+            writer.transport.abort()
+    assert len([entry for entry in seen if entry.type == "response.output_text.delta"]) == 2_000
+
+
+async def idle_client(client: httpx.AsyncClient, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that has asked for a stream, with as small a window as there is, and reads none of it."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((client.base_url.host, client.base_url.port))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return reader, writer

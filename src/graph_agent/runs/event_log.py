@@ -16,6 +16,13 @@ than everything else this service does for it, and no reader sees 5 ms."""
 MOST_AT_ONCE = 512
 """Entries handed over together, so that a reader far behind is not given all of it to hold a second time."""
 
+FRAME = 150
+"""Bytes of a token's event at least, besides its text."""
+
+TEXT_REPEATS, OTHER_REPEATS = 4, 3
+"""How often what a token adds is told again: as the text and the part that are done, with the item, and in the terminal
+event; arguments of a call are no part."""
+
 TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
 
 
@@ -49,6 +56,16 @@ class EventLog:
         self._ended = False
         self.size = 0
         """Bytes of JSON kept."""
+        self._open = 0
+        """Bytes still due for items that are not closed."""
+        self._closed = 0
+        """Bytes of the items that are closed; the terminal event repeats them."""
+
+    @property
+    def due(self) -> int:
+        """About how many bytes will follow at the least, when every open item is closed and the terminal event repeats
+        all of them."""
+        return self._open + self._closed
 
     def append(self, events: Iterable[Event]) -> None:
         """Number the events and keep them; never waits for a reader. They must not be changed before: what is kept is
@@ -59,7 +76,15 @@ class EventLog:
             number = event["sequence_number"] = len(entries)
             data = encode(event)
             self.size += len(data)
-            entries.append(Entry(number, event.get("type", ""), data))
+            kind = event.get("type", "")
+            if "delta" in event:
+                self._open += max(len(data) - FRAME, 0) * (TEXT_REPEATS if kind in TOKENS else OTHER_REPEATS)
+            elif kind == "response.output_item.done":
+                self._open = max(self._open - 2 * len(data), 0)
+                self._closed += len(data)
+            else:
+                self._open = max(self._open - len(data), 0)
+            entries.append(Entry(number, kind, data))
         if self._readers and len(entries) > before:
             _wake(self._readers)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
@@ -22,6 +22,7 @@ from graph_agent.redaction.text import AT_ONCE
 from graph_agent.runs.ahead import looked_through
 from graph_agent.runs.context import fill_context
 from graph_agent.runs.event_log import Entry, EventLog
+from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.failures import safe_error
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.request import RunRequest, Scope
@@ -39,9 +40,6 @@ STUBBORN_SECONDS = 5.0
 
 LEAST_SECONDS = 1.0
 """For a run whose time is nearly up when it starts."""
-
-BREATH_SECONDS = 0.01
-"""How long a run makes events before others get their turn: an answer of megabytes takes seconds."""
 
 
 class Run:
@@ -91,7 +89,7 @@ class Run:
             inputs_of=self._watch.inputs_of,
         )
         self._log = EventLog()
-        self._response: dict[str, Any] = {}
+        self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
         self._lifetime = Lifetime()
         self._task: asyncio.Task[None] | None = None
         self._seconds = budgets.seconds
@@ -117,7 +115,7 @@ class Run:
         with scope.entered(), living(self._lifetime):
             self._watch.start_clock(self._seconds)
             self._observers.started(RunInfo(id=self.id, graph=self.head.model, request=self.request))
-            self._append(self._translator.start())
+            self._events.write(self._translator.start())
             self._task = asyncio.create_task(self._run())
             # One that is cancelled before its first step runs nothing of its own.
             self._task.add_done_callback(lambda task: self._close())
@@ -137,7 +135,7 @@ class Run:
             pass
         if self.failure is not None:
             raise self.failure
-        return self._response
+        return self._events.response
 
     @property
     def over(self) -> bool:
@@ -201,8 +199,15 @@ class Run:
             self._close()
 
     async def _drive(self) -> None:
+        stream = stream_of(
+            self._graph,
+            self.request.invocation.messages,
+            callbacks=[self._watch, *self._observers.handlers],
+            steps=self._budgets.steps,
+            context=self._context,
+        )
         try:
-            async with asyncio.timeout(self._seconds) as limit, aclosing(self._parts()) as parts:
+            async with asyncio.timeout(self._seconds) as limit, aclosing(stream) as parts:
                 async for ns, kind, data in parts:
                     # Tokens say themselves whether they are for the caller.
                     if ns and kind != "messages" and not self._watch.hears(ns):
@@ -215,29 +220,18 @@ class Run:
                     with context:
                         told = self._translator.feed({"type": kind, "ns": ns, "data": data})
                         if kind == "messages" and _is_short(data[0]):
-                            self._append(told)
+                            self._events.write(told)
                         else:
-                            await self._append_gently(told)
-                    if self._log.size > self._budgets.event_bytes:
-                        self._cut("event_bytes")
-                    if self._translator.ended:
+                            await self._events.write_gently(told, stopped=self._is_stopped)
+                    if self._is_stopped():
                         return
         except BaseException:
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
 
-    def _parts(self) -> AsyncGenerator[Any, None]:
-        return stream_of(
-            self._graph,
-            self.request.invocation.messages,
-            callbacks=[self._watch, *self._observers.handlers],
-            steps=self._budgets.steps,
-            context=self._context,
-        )
-
     def _is_cancelled(self) -> bool:
-        """Whether this run's task was told to end, and not only a node says so."""
+        """Whether this run's task was cancelled; a node may raise the same error by itself."""
         return self._task is not None and self._task.cancelling() > 0
 
     def _stop(self) -> None:
@@ -275,6 +269,15 @@ class Run:
         self._end("incomplete", self._translator.cut(budget, self._watch.usage))
         self._watch.stop()
 
+    def _is_stopped(self) -> bool:
+        """Whether the terminal event was told. If the log is full it is told now, also amid the end of a run."""
+        if self._events.full and not self._translator.ended:
+            if self._ending:
+                self._events.write(self._translator.cut("event_bytes", self._watch.usage))
+            else:
+                self._cut("event_bytes")
+        return self._translator.ended
+
     def _cut_off(self, ending: Ending) -> None:
         self._end("incomplete", self._translator.cut_off(ending, self._watch.usage))
 
@@ -295,16 +298,16 @@ class Run:
 
     def _end(self, status: Status, ending: Iterator[Event]) -> None:
         if self._begins_to_end(status):
-            self._append(ending)
+            self._events.write(ending)
             self._has_ended()
 
     async def _end_gently(self, status: Status, ending: Iterator[Event]) -> None:
         if self._begins_to_end(status):
             try:
-                await self._append_gently(ending)
+                await self._events.write_gently(ending, stopped=self._is_stopped)
             finally:
                 # An end that has begun is told whole, also where the run is cancelled meanwhile.
-                self._append(ending)
+                self._events.write_until(ending, stopped=self._is_stopped)
                 self._has_ended()
 
     def _begins_to_end(self, status: Status) -> bool:
@@ -320,27 +323,6 @@ class Run:
             # Only now is known that the answer's model was cut off.
             self._status = "incomplete"
         self._log.end()
-
-    def _append(self, events: Iterator[Event]) -> None:
-        self._log.append(map(self._noted, events))
-
-    async def _append_gently(self, events: Iterator[Event]) -> None:
-        """The same, and others get their turn now and then; stops where the run was ended meanwhile."""
-        began = time.perf_counter()
-        for event in events:
-            self._append(iter((event,)))
-            if self._log.size > self._budgets.event_bytes and not self._ending:
-                self._cut("event_bytes")
-                return
-            if time.perf_counter() - began > BREATH_SECONDS:
-                await asyncio.sleep(0)
-                if self._translator.ended:
-                    return
-                began = time.perf_counter()
-
-    def _noted(self, event: Event) -> Event:
-        self._response = event.get("response", self._response)
-        return event
 
     def _close(self) -> None:
         """The graph has stopped, or never took a step."""
