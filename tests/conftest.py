@@ -25,6 +25,7 @@ LONGEST = (
     "test_whole_workspace.py",
     "test_ctrl_c.py",
     "test_process.py",
+    "test_wheel.py",
 )
 """Files that take long, each in one process: begun first, so that none is left alone at the end."""
 

@@ -6,6 +6,7 @@ A field `max_runs` is the variable `GRAPH_AGENT_MAX_RUNS`. `docs/settings.md` li
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -232,7 +233,9 @@ class Settings:
         known = {f"{PREFIX}{f.name.upper()}": f for f in fields(cls)}
         unknown = sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
         if unknown:
-            raise BadSetting(f"no such setting: {', '.join(unknown)}; docs/settings.md lists them", param=unknown[0])
+            near = get_close_matches(unknown[0], known, n=3, cutoff=0.5)
+            meant = f"did you mean {' or '.join(near)}?" if near else "unset it"
+            raise BadSetting(f"no such setting: {', '.join(unknown)}; {meant}", param=unknown[0])
         # An empty variable is an unset one, but for the one setting that can be switched off that way.
         given = {key for key in known if environ.get(key) or (key == f"{PREFIX}HUB_URL" and key in environ)}
         values = {f.name: _parse(key, f.type, environ[key]) for key, f in known.items() if key in given}

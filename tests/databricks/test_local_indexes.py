@@ -61,7 +61,7 @@ def workspace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     """The local workspace over the cache folder, named in the environment."""
     embedder, credentials = HashingEmbedder(), Credentials.generate()
     preparation.index_documentation(settings, embedder)
-    indexes = LocalIndexes(settings.cache_dir, embedder)
+    indexes = LocalIndexes(settings.cache_dir, embedder, project=preparation.project(settings))
     app = create_workspace(
         ScriptedModel(), indexes, embedder=embedder, credentials=credentials, users={"user-ada": "ada"}
     )
@@ -75,6 +75,10 @@ def workspace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
 
 def index(settings: Settings, path: Path, name: str) -> None:
     preparation.index_documents([str(path)], settings=settings, embedder=HashingEmbedder(), name=name)
+
+
+def indexes_of(settings: Settings) -> LocalIndexes:
+    return LocalIndexes(settings.cache_dir, HashingEmbedder(), project=preparation.project(settings))
 
 
 async def found(name: str, query: str, acting_as: Actor = "app") -> list[str]:
@@ -108,7 +112,9 @@ async def test_an_index_that_is_deleted_and_made_anew_is_the_new_one(
 ) -> None:
     index(settings, shop, "main.shop.policy")
     await found("main.shop.policy", "days")
-    for file in index_file(settings.cache_dir, "main.shop.policy").parent.glob("main.shop.policy.*"):
+    for file in index_file(settings.cache_dir, "main.shop.policy", preparation.project(settings)).parent.glob(
+        "main.shop.policy.*"
+    ):
         file.unlink()
     with pytest.raises(RetrievalFailed, match="does not exist"):
         await found("main.shop.policy", "days")
@@ -132,15 +138,17 @@ async def test_a_name_that_is_none_is_told_with_those_there_are_and_the_command(
 
 async def test_a_name_that_is_a_path_reaches_no_file(workspace: str, settings: Settings) -> None:
     with pytest.raises(KeyError):
-        LocalIndexes(settings.cache_dir, HashingEmbedder())["../indexes/main.docs.project"]
+        indexes_of(settings)["../indexes/main.docs.project"]
     with pytest.raises(LocalWorkspaceError, match="no index name"):
-        index_file(settings.cache_dir, "../main.docs.project")
+        index_file(settings.cache_dir, "../main.docs.project", preparation.project(settings))
 
 
 async def test_an_index_file_that_is_damaged_is_told_as_such(workspace: str, settings: Settings) -> None:
-    index_file(settings.cache_dir, "main.shop.broken").write_text("not a database at all, but long enough " * 50)
+    index_file(settings.cache_dir, "main.shop.broken", preparation.project(settings)).write_text(
+        "not a database at all, but long enough " * 50
+    )
     with pytest.raises(IndexUnavailable, match=r"main.shop.broken.sqlite cannot be used: it is no index"):
-        LocalIndexes(settings.cache_dir, HashingEmbedder())["main.shop.broken"]
+        indexes_of(settings)["main.shop.broken"]
 
 
 async def test_documents_without_a_name_go_beside_the_projects_own(settings: Settings) -> None:
@@ -150,7 +158,29 @@ async def test_documents_without_a_name_go_beside_the_projects_own(settings: Set
 
 async def test_the_projects_documentation_has_its_index_whatever_the_graphs_search(settings: Settings) -> None:
     preparation.index_documentation(replace(settings, index="main.shop.policy"), HashingEmbedder())
-    assert index_names(settings.cache_dir) == [DOCUMENTATION_INDEX]
+    assert index_names(settings.cache_dir, preparation.project(settings)) == [DOCUMENTATION_INDEX]
+
+
+async def test_projects_that_share_a_cache_folder_do_not_search_each_others_documentation(
+    settings: Settings, tmp_path: Path
+) -> None:
+    preparation.index_documentation(settings, HashingEmbedder())
+    (tmp_path / "other" / "docs").mkdir(parents=True)
+    (tmp_path / "other" / "docs" / "tea.md").write_text("# Tea\n\nTea is served at four.\n")
+    other = replace(settings, config=tmp_path / "other" / "langgraph.json")
+    preparation.index_documentation(other, HashingEmbedder())
+    held = [set(indexes_of(one)[DOCUMENTATION_INDEX].files.values()) for one in (settings, other)]
+    assert held[1] == {"docs/tea.md"}
+    assert "docs/settings.md" in held[0]
+    assert not held[0] & held[1]
+
+
+async def test_a_folder_of_documents_is_indexed_in_place_of_the_projects_documentation(settings: Settings) -> None:
+    documents = preparation.project(settings) / "documents"
+    documents.mkdir()
+    (documents / "tea.md").write_text("# Tea\n\nTea is served at four.\n")
+    preparation.index_documentation(settings, HashingEmbedder())
+    assert set(indexes_of(settings)[DOCUMENTATION_INDEX].files.values()) == {"documents/tea.md"}
 
 
 async def test_the_report_names_the_index_what_was_left_out_and_what_gave_nothing(
@@ -172,7 +202,9 @@ async def test_documents_of_ones_own_among_the_projects_are_told_of_and_stay(
     index(settings, shop, DOCUMENTATION_INDEX)
     preparation.index_documentation(settings, HashingEmbedder())
     assert "main.docs.project holds 1 other documents" in " ".join(capsys.readouterr().err.split())
-    with Index.open(index_file(settings.cache_dir, DOCUMENTATION_INDEX), HashingEmbedder()) as held:
+    with Index.open(
+        index_file(settings.cache_dir, DOCUMENTATION_INDEX, preparation.project(settings)), HashingEmbedder()
+    ) as held:
         assert "shop/returns.md" in held.files.values()
 
 

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def port_taken(port: int) -> str:
-    said = f"graph-agent: port {port} is taken; stop what uses it, or choose another: make studio PORT=2025, or "
+    said = f"graph-agent: port {port} is taken; stop what uses it, or choose another: "
     return f"{said}graph-agent studio --port 2025\n"
 
 

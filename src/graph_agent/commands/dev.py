@@ -74,8 +74,8 @@ def _announce(settings: Settings) -> None:
     print(
         f"\nReady on {address}. Try:\n\n"
         f"  curl -N {address}/invocations -H 'content-type: application/json' "
-        '-d \'{"input": "How do I serve my own graph?", "stream": true}\'\n'
-        f"  {Path(sys.executable).parent}/graph-agent ask 'How do I search documents of my own?'\n",
+        '-d \'{"input": "What can you help me with?", "stream": true}\'\n'
+        f"  {Path(sys.executable).parent}/graph-agent ask 'What can you help me with?'\n",
         file=sys.stderr,
         flush=True,
     )

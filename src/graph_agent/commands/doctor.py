@@ -1,7 +1,6 @@
 """`graph-agent doctor`: what is missing, and how to fix it."""
 
 import argparse
-import importlib.util
 import os
 import shutil
 import socket
@@ -16,10 +15,10 @@ from graph_agent.commands.check import Check
 from graph_agent.commands.options import settings_from
 from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
+from graph_agent.local.packages import INSTALL, missing_packages
 from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
 
-LOCAL_PACKAGES = ("xllamacpp", "onnxruntime", "tokenizers", "pypdf", "lxml", "trafilatura", "rich")
 NEEDED_BYTES = 3 * 1024**3
 ANSWER_SECONDS = 2.0
 
@@ -122,11 +121,11 @@ def _workspace(settings: Settings) -> Iterator[Check]:
     if host:
         yield Check(True, f"Databricks workspace of the environment: {host} (`dev` uses the local one regardless)")
         return
-    missing = [name for name in LOCAL_PACKAGES if importlib.util.find_spec(name) is None]
+    missing = missing_packages()
     yield Check(
         not missing,
         f"packages of the local workspace{': missing ' + ', '.join(missing) if missing else ''}",
-        "pip install --require-hashes -r requirements-local.txt, or run make setup",
+        INSTALL,
     )
 
 
@@ -141,7 +140,7 @@ def _weights(settings: Settings) -> Iterator[Check]:
         return
     for asset in (known, MINILM, MINILM_TOKENIZER):
         there = is_verified(settings.cache_dir / asset.file_name, asset)
-        yield Check(there, f"{asset.file_name} verified", "graph-agent model fetches it (make dev does too)")
+        yield Check(there, f"{asset.file_name} verified", "graph-agent model fetches it (graph-agent dev does too)")
 
 
 def _disk(settings: Settings) -> Iterator[Check]:

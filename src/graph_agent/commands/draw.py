@@ -97,7 +97,7 @@ def _png(shape: Any) -> bytes:
 
 def _missing(form: str, package: str) -> CannotDraw:
     return CannotDraw(
-        f"--format {form} needs {package}: pip install {package}, or make setup; --format mermaid needs nothing",
+        f"--format {form} needs {package}: pip install {package}; --format mermaid needs nothing",
         param="format",
     )
 

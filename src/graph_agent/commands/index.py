@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from graph_agent.commands.options import settings_from
 from graph_agent.errors import LocalWorkspaceError
+from graph_agent.local.packages import demand_packages
 from graph_agent.settings import Settings
 
 
@@ -28,6 +29,7 @@ def index(paths: Sequence[str], *, settings: Settings, name: str | None = None, 
     """
     if not all(paths):
         raise LocalWorkspaceError("an empty path stands for the whole current folder; write . to index that")
+    demand_packages()
     from graph_agent.local import preparation
     from graph_agent.local.indexes import checked_name
 

@@ -166,6 +166,7 @@ def _next_steps(folder: Path, count: int) -> Iterator[str]:
         yield f"  cd {one_line(shlex.quote(str(folder)))}"
     yield "  graph-agent dev                  # serve it, with a local model; Ctrl-C ends it"
     yield f'  graph-agent ask "{QUESTION}"'
+    yield "  graph-agent eval                 # ask it the questions of evals/datasets, and score the answers"
     yield "  pytest                           # its test (pip install pytest)"
     yield "  git init && git add --all        # deploy uploads what git tracks"
     yield "  graph-agent deploy --dry-run     # what Databricks Apps would get"

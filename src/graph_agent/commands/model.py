@@ -3,6 +3,7 @@
 import argparse
 
 from graph_agent.commands.options import settings_from
+from graph_agent.local.packages import demand_packages
 from graph_agent.settings import Settings
 
 
@@ -17,6 +18,7 @@ def run(options: argparse.Namespace) -> int:
 
 def fetch(settings: Settings) -> int:
     """Fetch and verify the weights the local workspace needs."""
+    demand_packages()
     from graph_agent.local import preparation
 
     preparation.embedder(settings)

@@ -22,13 +22,13 @@ from graph_agent.settings import Settings, as_environment
 PORT = 2024
 """What Studio's page looks for by itself. Source: LangGraph CLI reference."""
 
-OTHER_PORT = "choose another: make studio PORT=2025, or graph-agent studio --port 2025"
+OTHER_PORT = "choose another: graph-agent studio --port 2025"
 
 SITE = "https://smith.langchain.com"
 """The one site whose pages may read what the server answers; by default LangGraph lets every page."""
 
 ENVIRONMENT = ".venv-studio"
-"""Where `make studio` installs the server: it wants older protobuf and grpcio than the service has."""
+"""Where the server is installed: it wants older protobuf and grpcio than the service has."""
 
 QUIET = {
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",
@@ -158,7 +158,10 @@ def _python(folder: Path) -> Path:
         for python in (place / ENVIRONMENT / "bin" / "python", place / ENVIRONMENT / "Scripts" / "python.exe"):
             if python.exists():
                 return python
-    raise LocalWorkspaceError(f"LangGraph's server is not installed; `make studio` installs it in {ENVIRONMENT}")
+    raise LocalWorkspaceError(
+        "LangGraph's server is not installed; it needs an environment of its own: "
+        f"python -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/pip install 'graph-agent[studio]'"
+    )
 
 
 def _interrupt(*_: object) -> None:

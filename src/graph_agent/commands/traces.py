@@ -17,7 +17,7 @@ from graph_agent.settings import Settings
 PORT = 5000
 """MLflow's own."""
 
-OTHER_PORT = "choose another: make traces PORT=5001, or graph-agent traces --port 5001"
+OTHER_PORT = "choose another: graph-agent traces --port 5001"
 
 END_SECONDS = "10"
 """For an orderly end after this process has gone."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graph_agent.commands.options import settings_from
+from graph_agent.local.packages import demand_packages
 from graph_agent.settings import Settings
 from graph_agent.stopping import leave
 
@@ -25,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 def run_workspace(settings: Settings) -> int:
     """Fetch and index what is missing, then serve the Databricks REST routes on loopback until told to stop."""
+    demand_packages()
     import uvicorn
 
     from graph_agent.local import preparation
@@ -36,7 +38,7 @@ def run_workspace(settings: Settings) -> int:
     embedder = preparation.embedder(settings)
     backend = preparation.chat_backend(settings)
     preparation.index_documentation(settings, embedder)
-    with closing(LocalIndexes(settings.cache_dir, embedder)) as indexes:
+    with closing(LocalIndexes(settings.cache_dir, embedder, project=preparation.project(settings))) as indexes:
         app = create_workspace(backend, indexes, embedder=embedder, credentials=credentials)
         config = uvicorn.Config(
             app, host="127.0.0.1", port=settings.workspace_port, log_level="warning", timeout_graceful_shutdown=2

@@ -31,7 +31,8 @@ def told(error: BaseException) -> str:
 MEANINGS = {
     "passthrough": "user authorization is switched off in this workspace: an admin can switch it on; without it take"
     " user_api_scopes out of databricks.yml",
-    "scope": "workspaces differ in the names of user_api_scopes that they take; docs/deploy.md says how to find yours",
+    "scope": "workspaces differ in the names of user_api_scopes that they take; an app's page in the workspace lists"
+    " them under Edit, User authorization",
 }
 """What words of the workspace mean here, the first that are found."""
 

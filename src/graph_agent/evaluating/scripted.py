@@ -29,7 +29,7 @@ def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping
     # The packages of the local workspace are an extra that the service does without.
     from graph_agent.local.access import Credentials
     from graph_agent.local.index import Index
-    from graph_agent.local.preparation import DOCUMENTATION
+    from graph_agent.local.preparation import project_documents
     from graph_agent.local.workspace import create_workspace
 
     credentials, embedder = Credentials.generate(), HashingEmbedder()
@@ -37,8 +37,7 @@ def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping
         tempfile.TemporaryDirectory() as folder,
         Index.open(Path(folder) / "index.sqlite", embedder) as index,
     ):
-        root = project.root
-        index.sync([root / name for name in DOCUMENTATION if (root / name).exists()])
+        index.sync(project_documents(project.root))
         app = create_workspace(model, {settings.index: index}, embedder=embedder, credentials=credentials)
         with serving(app) as url:
             yield {

@@ -77,7 +77,7 @@ class Target:
         script = self.project.script if self.model == SCRIPTED else None
         folders += [script.parent] if script else []
         files = {path for folder in folders for path in folder.glob("*.*")}
-        files |= {path for name in ("docs", "graphs") for path in (root / name).rglob("*.*")}
+        files |= {path for name in ("documents", "docs", "graphs") for path in (root / name).rglob("*.*")}
         here = Path(__file__).parent
         files |= {path for path in here.parent.rglob("*.py") if here not in path.parents}
         # Of this package only what asks: how answers are judged and shown changes no answer.

@@ -128,7 +128,7 @@ def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
         # Here, because the workspace also runs on an upstream model, where llama.cpp need not be installed.
         import xllamacpp
     except ImportError as error:
-        raise LocalModelFailed("xllamacpp is not installed: run `make setup`") from error
+        raise LocalModelFailed("xllamacpp is not installed: pip install 'graph-agent[local]'") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_ctx, params.n_parallel = options.window * options.slots, options.slots

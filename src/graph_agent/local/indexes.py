@@ -1,5 +1,7 @@
 """The indexes of this machine by name: one SQLite file each, in one folder of the cache."""
 
+import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +12,7 @@ from graph_agent.local.embedder import Embedder
 from graph_agent.local.index import Index
 
 DOCUMENTATION_INDEX = "main.docs.project"
-"""Holds the project's own documentation, and by itself nothing else."""
+"""Holds the project's own documentation, and by itself nothing else. Every project has one of this name."""
 
 OWN_INDEX = "main.docs.own"
 """Where documents of one's own go that are given no name."""
@@ -29,22 +31,29 @@ def checked_name(name: str) -> str:
     return name
 
 
-def index_file(cache_dir: Path, name: str) -> Path:
-    """The file of the index of that name. Raises `LocalWorkspaceError` for what is no name."""
-    return cache_dir / "indexes" / f"{checked_name(name)}{SUFFIX}"
+def index_file(cache_dir: Path, name: str, project: Path) -> Path:
+    """The file of the index of that name. `project` is the folder of `langgraph.json`: the documentation of one project
+    is not searched by another's graphs. Raises `LocalWorkspaceError` for what is no name."""
+    folder = cache_dir / "indexes"
+    if name == DOCUMENTATION_INDEX:
+        folder = folder / "projects" / hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:16]
+    return folder / f"{checked_name(name)}{SUFFIX}"
 
 
-def index_names(cache_dir: Path) -> list[str]:
+def index_names(cache_dir: Path, project: Path) -> list[str]:
     """The names of all indexes there are."""
     files = (cache_dir / "indexes").glob(f"*{SUFFIX}")
-    return sorted(name for file in files if NAME.fullmatch(name := file.name.removesuffix(SUFFIX)))
+    found = {name for file in files if NAME.fullmatch(name := file.name.removesuffix(SUFFIX))}
+    own = {DOCUMENTATION_INDEX} if index_file(cache_dir, DOCUMENTATION_INDEX, project).is_file() else set()
+    return sorted((found - {DOCUMENTATION_INDEX}) | own)
 
 
 class LocalIndexes(Mapping[str, Index]):
     """Every index of the cache folder, opened when first asked for, also one that is made later. Close it."""
 
-    def __init__(self, cache_dir: Path, embedder: Embedder) -> None:
+    def __init__(self, cache_dir: Path, embedder: Embedder, *, project: Path) -> None:
         self._cache_dir = cache_dir
+        self._project = project
         self._embedder = embedder
         self._lock = Lock()
         self._open: dict[str, tuple[int, Index]] = {}
@@ -56,7 +65,7 @@ class LocalIndexes(Mapping[str, Index]):
             return self._current(name)
 
     def _current(self, name: str) -> Index:
-        path = index_file(self._cache_dir, name)
+        path = index_file(self._cache_dir, name, self._project)
         known = self._open.get(name)
         try:
             number = path.stat().st_ino
@@ -79,10 +88,10 @@ class LocalIndexes(Mapping[str, Index]):
         return index
 
     def __iter__(self) -> Iterator[str]:
-        return iter(index_names(self._cache_dir))
+        return iter(index_names(self._cache_dir, self._project))
 
     def __len__(self) -> int:
-        return len(index_names(self._cache_dir))
+        return len(index_names(self._cache_dir, self._project))
 
     def close(self) -> None:
         """Close what was opened."""

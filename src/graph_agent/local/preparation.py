@@ -19,8 +19,11 @@ from graph_agent.local.index_sync import IndexReport, Paths
 from graph_agent.local.indexes import DOCUMENTATION_INDEX, OWN_INDEX, index_file
 from graph_agent.settings import Settings
 
+DOCUMENTS = ("documents",)
+"""The folder beside `langgraph.json` that holds what a project's agents search."""
+
 DOCUMENTATION = ("README.md", "docs")
-"""What is indexed when nothing else is: the project's own documentation, beside `langgraph.json`."""
+"""What is indexed in a project without that folder: its own documentation."""
 
 MOST_TOLD = 20
 """Removed documents that are named."""
@@ -73,6 +76,17 @@ def embedder(settings: Settings) -> Embedder:
     return MiniLMEmbedder(model, tokenizer)
 
 
+def project(settings: Settings) -> Path:
+    """The project's folder: the one of `langgraph.json`."""
+    return settings.config.resolve().parent
+
+
+def project_documents(root: Path) -> list[Path]:
+    """What of a project is indexed by itself."""
+    names = DOCUMENTS if (root / DOCUMENTS[0]).is_dir() else DOCUMENTATION
+    return [root / name for name in names if (root / name).exists()]
+
+
 def own_index(settings: Settings) -> str:
     """Where documents go that are given no index by name: not among the project's documentation."""
     return settings.index if settings.index != DOCUMENTATION_INDEX else OWN_INDEX
@@ -82,7 +96,7 @@ def index_documents(
     paths: Paths, *, settings: Settings, embedder: Embedder, name: str, hidden: bool = False
 ) -> IndexReport:
     """Bring the index `name` in step with `paths`, with a progress bar and a summary of what changed."""
-    path = index_file(settings.cache_dir, name)
+    path = index_file(settings.cache_dir, name, project(settings))
     with Index.open(path, embedder) as index, _bar("indexing", MofNCompleteColumn()) as bar:
         task = bar.add_task("indexing documents", total=None)
         report = index.sync(
@@ -99,10 +113,10 @@ def index_documents(
 
 
 def index_documentation(settings: Settings, embedder: Embedder) -> None:
-    """Index the project's own documentation, unless its index holds other documents only."""
-    root = settings.config.resolve().parent
-    paths = [root / name for name in DOCUMENTATION if (root / name).exists()]
-    with Index.open(index_file(settings.cache_dir, DOCUMENTATION_INDEX), embedder) as index:
+    """Index the project's own documents, unless its index holds other documents only."""
+    root = project(settings)
+    paths = project_documents(root)
+    with Index.open(index_file(settings.cache_dir, DOCUMENTATION_INDEX, root), embedder) as index:
         known = index.files
     foreign = [path for path in known if not index_sync.is_under(path, paths)]
     if paths and (not known or len(foreign) < len(known)):

@@ -10,6 +10,7 @@ from typing import Any
 
 from graph_agent.children import Child
 from graph_agent.errors import LocalWorkspaceError
+from graph_agent.local.packages import demand_packages
 from graph_agent.local.ports import answers, demand_free_port
 from graph_agent.settings import PREFIX, Settings, as_environment
 
@@ -37,6 +38,7 @@ class LocalWorkspace:
         self._child: Child | None = None
 
     def __enter__(self) -> "LocalWorkspace":
+        demand_packages()
         demand_free_port(self._settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
         environment = dict(os.environ) | as_environment(self._settings)
         self.enter(environment)

@@ -118,7 +118,9 @@ def requirements(manifest: Path, *, more: Sequence[str] = ()) -> list[str]:
     try:
         own = metadata.requires("graph-agent") or []
     except metadata.PackageNotFoundError:
-        raise ConfigurationError("graph-agent is run from its folder, not installed: run `make setup` first") from None
+        raise ConfigurationError(
+            "graph-agent runs from a folder and is not installed; install it first: pip install FOLDER"
+        ) from None
     named = [one for one in own if "extra ==" not in one]
     named += [one for one in _dependencies(manifest) if not (manifest.parent / one).exists()]
     return sorted({_pinned(one) for one in named} | set(more))

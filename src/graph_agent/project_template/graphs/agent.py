@@ -38,7 +38,7 @@ async def order_status(order: str) -> str:
     return ORDERS.get(order.strip().upper(), f"There is no order {order}.")
 
 
-# Without `index` it searches the index that GRAPH_AGENT_INDEX names; `graph-agent dev` fills that one from docs/.
+# Without `index` it searches the one that GRAPH_AGENT_INDEX names; `graph-agent dev` makes that of documents/.
 documents = DocumentSearch(name="search_docs", description="Search the documents.", example="topic")
 # Without a name it asks the model that GRAPH_AGENT_MODEL names; in `graph-agent dev` that is the local model.
 model = chat_model(temperature=0)

@@ -17,7 +17,7 @@ INDEX = "main.docs.project"
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch, *replies: Any) -> Iterator[SyncAgentClient]:
     """A client of the agent, whose model gives these replies in order."""
-    documents = [path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("docs/*.md"))]
+    documents = [path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("documents/*.md"))]
     settings = Settings(config=PROJECT / "langgraph.json", index=INDEX, tracing="off")
     with FakeWorkspace(*replies, indexes={INDEX: documents}) as workspace:
         for name, value in workspace.environment().items():

@@ -1,0 +1,37 @@
+"""The built wheel in an environment of its own, outside the checkout: `init`, and the test of the project it writes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def run(command: Sequence[str | Path], folder: Path) -> str:
+    """What it prints. The environment names nothing of this process's own packages."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "GRAPH_AGENT_"))}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_installed_wheel_writes_a_project_whose_test_passes(tmp_path: Path) -> None:
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], PROJECT)
+    [wheel] = tmp_path.glob("*.whl")
+    environment = tmp_path / "environment"
+    run([BIN / "uv", "venv", "--quiet", "--offline", "--python", sys.executable, environment], tmp_path)
+    python = environment / "bin" / "python"
+    run([BIN / "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel], tmp_path)
+    [packages] = environment.glob("lib/python*/site-packages")
+    # The dependencies are those of this environment. A path in a file is searched last, and the files in it are not
+    # followed: the editable installation of the checkout is not found by it.
+    [ours] = [path for path in map(Path, sys.path) if path.name == "site-packages"][:1]
+    (packages / "dependencies.pth").write_text(f"{ours}\n")
+    where = run([python, "-c", "import graph_agent; print(graph_agent.__file__)"], tmp_path)
+    assert Path(where.strip()).is_relative_to(environment)
+
+    assert "wrote 12 files to shop" in run([environment / "bin" / "graph-agent", "init", "shop"], tmp_path)
+    assert "1 passed" in run([python, "-m", "pytest", "-p", "no:cacheprovider"], tmp_path / "shop")
