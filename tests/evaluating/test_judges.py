@@ -214,7 +214,7 @@ def test_the_place_of_traces_is_as_before_afterwards(liked: tuple[int, dict[str,
     assert "MLFLOW_MODEL_CATALOG_URI" not in os.environ
 
 
-@pytest.mark.parametrize(("judge", "said"), [("gpt", "no judge"), ("openai:/m", "OPENAI_API_KEY")])
+@pytest.mark.parametrize(("judge", "said"), [("gpt", "is not a judge"), ("openai:/m", "OPENAI_API_KEY")])
 def test_a_judge_that_cannot_be_asked_is_an_error_that_says_what_to_set(
     agent: Agent,
     dataset: Path,

@@ -266,7 +266,7 @@ def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["localhost:8000", "nowhere"])
 def test_what_is_no_address_is_said_at_once(tmp_path: Path, url: str) -> None:
-    with pytest.raises(AgentUnreachable, match="give URL as http"):
+    with pytest.raises(AgentUnreachable, match="give --url as http"):
         asked(rows(1), Agent(url=url), tmp_path)
 
 
