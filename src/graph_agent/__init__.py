@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from graph_agent.redaction import HIDDEN_VALUES, redact, redact_gently, redact_value, redact_value_gently
     from graph_agent.responses_agent import GraphResponsesAgent
     from graph_agent.serving.app import create_app
+    from graph_agent.serving.logs import logging_config
+    from graph_agent.serving.mounting import host_lifespan
     from graph_agent.settings import Budgets, Settings
     from graph_agent.toolbox import calculator, convert_units, current_time
     from graph_agent.tracing import record_retrieval
@@ -105,6 +107,8 @@ __all__ = [
     "genie",
     "get_user_workspace_client",
     "hand_back",
+    "host_lifespan",
+    "logging_config",
     "make_agent",
     "make_planner",
     "make_retriever",
@@ -171,6 +175,8 @@ _MODULES = {
     "genie": "graph_agent.databricks.genie",
     "get_user_workspace_client": "graph_agent.databricks.clients",
     "hand_back": "graph_agent.nodes.supervisor",
+    "host_lifespan": "graph_agent.serving.mounting",
+    "logging_config": "graph_agent.serving.logs",
     "make_agent": "graph_agent.nodes.agent",
     "make_planner": "graph_agent.nodes.planner",
     "make_retriever": "graph_agent.nodes.retriever",

@@ -30,6 +30,7 @@
     │   ├── BadSetting
     │   ├── BadBundle
     │   ├── GraphNotLoaded
+    │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
     │   ├── CannotDraw
     │   └── ProjectNotWritten        `graph-agent init` wrote nothing
     ├── DeployError                  `graph-agent deploy`
@@ -292,6 +293,12 @@ class GraphNotLoaded(ConfigurationError):
     """A graph of `langgraph.json` could not be loaded; `param` is its name."""
 
     code = "graph_not_loaded"
+
+
+class LifespanNotRun(ConfigurationError):
+    """A host app mounted this one and does not run its lifespan, so that no graph is ever loaded."""
+
+    code = "lifespan_not_run"
 
 
 class CannotDraw(ConfigurationError):

@@ -194,6 +194,9 @@ class Settings:
         )
 
     def __post_init__(self) -> None:
+        # In code a path is mostly written as a text.
+        for name in ("config", "cache_dir"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
         for name in (
             "max_runs",
             "max_connections",

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from weakref import WeakSet
+from typing import Any
 
 from graph_agent.faults import installed_folders
 
@@ -30,8 +29,8 @@ def own_siblings(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
         if not file or name.startswith(GRAPHS):
             continue
         home = Path(file).parent
-        if isinstance(module, ModuleType) and module in host:
-            if name in names and home != folder and not file.startswith(installed_folders()):
+        if id(module) in host:
+            if name in names and home != folder:
                 aside[name] = sys.modules.pop(name)
         elif home == folder or (name in names and home in graph_folders):
             del sys.modules[name]
@@ -42,6 +41,11 @@ def own_siblings(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
 
 
 @cache
-def _host_modules() -> "WeakSet[ModuleType]":
+def _host_modules() -> dict[int, Any]:
+    """By their identity: what stands in `sys.modules` need not be hashable, nor a module."""
     # At the first call, when no graph is loaded yet: later ones cannot be told from those that graphs import late.
-    return WeakSet(one for one in sys.modules.copy().values() if isinstance(one, ModuleType))
+    installed = installed_folders()
+    every = sys.modules.copy().values()
+    return {
+        id(one): one for one in every if (file := getattr(one, "__file__", None)) and not file.startswith(installed)
+    }

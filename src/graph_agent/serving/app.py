@@ -22,7 +22,8 @@ from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
-from graph_agent.serving.endpoints import ADDRESSES, Endpoints, Gate, error_response
+from graph_agent.serving.endpoints import ADDRESSES, Endpoints, error_response
+from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity, doubts, on_apps
 from graph_agent.serving.mounting import WholePath, prefix_of
 from graph_agent.serving.page_gate import PageGate
@@ -82,6 +83,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        gate.begin()
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
         # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
@@ -91,8 +93,10 @@ def create_app(
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
-            if gate.service is not None:
-                await _close(gate.service)
+            service = gate.service
+            gate.end()
+            if service is not None:
+                await _close(service)
             # Last: traces are delivered with its clients.
             await context.aclose()
 

@@ -36,6 +36,7 @@ from graph_agent.runs.observers import LogFacts, RunObserver
 from graph_agent.runs.registry import Reader, Runs, stopping
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
+from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.parsing import parsed
@@ -47,7 +48,6 @@ from graph_agent.threads import NodeThreads
 if TYPE_CHECKING:
     from graph_agent.protocol.incoming import Invocation
     from graph_agent.runs.runner import Run
-    from graph_agent.serving.service import Service
     from graph_agent.tracing import RunTrace
 
 logger = logging.getLogger(__name__)
@@ -77,41 +77,6 @@ closes the connection without a word. A host's server leaves it to us."""
 
 LINGER_SECONDS = 300.0
 """For a slow reader to take the rest of a run that is over: its events are kept as long."""
-
-
-class Gate:
-    """Opens when the graphs are loaded; requests that come earlier wait at it."""
-
-    def __init__(self, *, wait_seconds: float) -> None:
-        self._wait_seconds = wait_seconds
-        self._settled = asyncio.Event()
-        self.service: Service | None = None
-        self.failure: AgentError | None = None
-
-    def open(self, service: "Service") -> None:
-        """Let requests through."""
-        self.service, self.failure = service, None
-        self._settled.set()
-
-    def fail(self, error: AgentError) -> None:
-        """Answer every request with what went wrong."""
-        self.failure = error
-        self._settled.set()
-
-    async def passed(self) -> "Service":
-        """The service, once there is one.
-
-        Raises:
-            NotReady: still loading after `wait_seconds`, or loading failed.
-        """
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._settled.wait()
-        except TimeoutError:
-            raise NotReady("the graphs are still loading; try again shortly") from None
-        if self.service is None:
-            raise NotReady("the graphs could not be loaded; the service's log says why")
-        return self.service
 
 
 class Endpoints:
