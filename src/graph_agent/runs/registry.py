@@ -195,6 +195,17 @@ class Runs:
         for known in list(self._known.values()):
             known.run.interrupt(stopping())
 
+    async def end(self, *, within_seconds: float) -> None:
+        """End every run that is still under way with `service_stopping`, and wait for that for at most so long."""
+        await self.drain(within_seconds=0.0)
+        ending = [asyncio.ensure_future(known.run.ended()) for known in self._known.values() if not known.run.over]
+        if ending:
+            await asyncio.wait(ending, timeout=within_seconds)
+
+    def accept(self) -> None:
+        """Take new runs again: an app may be started anew after it was stopped."""
+        self._draining = self._drained = False
+
     # -- who is known, and for how long ---------------------------------------------------------------------------
 
     def _of(self, owner: Caller, run_id: str) -> "_Known":

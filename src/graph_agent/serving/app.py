@@ -44,6 +44,9 @@ APPS_REPLY_SECONDS = 110.0
 WARM_SECONDS = 40.0
 """How long `/ready` waits for imports and clients that the first run would wait for; ten seconds of it are imports."""
 
+ENDING_SECONDS = 0.5
+"""How long stopping waits for runs that were told to end, so that their traces are complete."""
+
 TRACE_DELIVERY_SECONDS = 5.0
 """How long stopping waits for traces; Databricks Apps kills 15 s after SIGTERM."""
 
@@ -84,6 +87,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         gate.begin()
+        runs.accept()
         for doubt in doubts(settings, environ):
             logger.warning(doubt)
         # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
@@ -95,6 +99,8 @@ def create_app(
             await asyncio.gather(loading, return_exceptions=True)
             service = gate.service
             gate.end()
+            # Our own server has drained them by now; another one stops without knowing of runs.
+            await runs.end(within_seconds=ENDING_SECONDS)
             if service is not None:
                 await _close(service)
             # Last: traces are delivered with its clients.

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from graph_agent.errors import AgentError, ConfigurationError, LifespanNotRun, NotReady, ServiceStopping
+from graph_agent.errors import AgentError, ConfigurationError, LifespanNotRun, NotReady
+from graph_agent.runs.registry import stopping
 
 if TYPE_CHECKING:
     from graph_agent.serving.service import Service
@@ -16,7 +17,6 @@ NOT_RUN = (
     "app: give it to the host, FastAPI(lifespan=graph_agent.host_lifespan(app))"
 )
 RUNS_ALREADY = "the lifespan of this app runs already: give each app to one host, or make another with create_app"
-STOPPING = "the service is stopping; send the request again"
 
 
 class Gate:
@@ -46,7 +46,7 @@ class Gate:
     def end(self) -> None:
         """The app's lifespan ends: nothing passes any more."""
         settled, self._settled, self._ended = self._settled, None, True
-        self.service, self.failure = None, ServiceStopping(STOPPING)
+        self.service, self.failure = None, stopping()
         if settled is not None:
             settled.set()
 
@@ -78,7 +78,7 @@ class Gate:
             self._tell()
             raise LifespanNotRun(NOT_RUN)
         if self._ended:
-            raise ServiceStopping(STOPPING)
+            raise stopping()
         if self.service is None:
             raise NotReady("the graphs could not be loaded; the service's log says why")
         return self.service
