@@ -186,6 +186,20 @@ async def test_a_graph_imports_modules_of_its_own_folder_and_of_the_manifests_de
     assert await said(await catalog(folder(mine=body, dependencies=["./library", "langchain"]))) == "own and shared"
 
 
+async def test_graphs_of_two_apps_that_load_at_once_keep_modules_of_the_same_name_apart(tmp_path: Path) -> None:
+    manifests = []
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        # Long enough for both to be loading.
+        (tmp_path / name / "words.py").write_text(f"import time; time.sleep(0.2); WORD = {name!r}")
+        body = "import time; time.sleep(0.2)\nfrom words import WORD\ngraph = says(WORD)"
+        (tmp_path / name / "mine.py").write_text(BUILDER + body)
+        manifests.append(tmp_path / name / "langgraph.json")
+        manifests[-1].write_text(json.dumps({"graphs": {"mine": "./mine.py:graph"}}))
+    opened = await asyncio.gather(*map(catalog, manifests))
+    assert [await said(one) for one in opened] == ["left", "right"]
+
+
 async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_path: Path) -> None:
     for name in ("left", "right"):
         (tmp_path / name).mkdir()

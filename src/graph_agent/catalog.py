@@ -242,10 +242,6 @@ async def _warm(one: Any) -> None:
 
 def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     """Execute the file afresh, under a name of its own, with its folder importable as for a script."""
-    folder = str(spec.path.parent)
-    more = [str(one) for one in spec.folders if str(one) not in sys.path and one != spec.path.parent]
-    # First, also where another graph's folder went before it: both may have a module of one name.
-    sys.path[:] = [folder, *(one for one in sys.path if one != folder), *more]
     name = f"{GRAPHS}{spec.path.stem}_{next(_versions)}"
     found = importlib.util.spec_from_file_location(name, spec.path)
     if not spec.path.exists():
@@ -257,8 +253,12 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     sys.modules[name] = module
     try:
         with own_siblings(spec.path.parent, graph_folders):
+            sys.path.extend(str(one) for one in spec.folders if str(one) not in sys.path)
             # Compiled from source each time: the bytecode cache goes by whole seconds, and edits come faster.
             exec(compile(spec.path.read_text(encoding="utf-8"), str(spec.path), "exec"), module.__dict__)
+    except GraphNotLoaded:
+        del sys.modules[name]
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise GraphNotLoaded(f"graph {spec.name!r} did not load: {_why(spec, error)}", param=spec.name) from error

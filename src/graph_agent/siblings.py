@@ -1,16 +1,26 @@
 """Modules beside a graph's file: each graph gets its own, and a host app keeps those that it has imported."""
 
 import sys
+import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from graph_agent.errors import GraphNotLoaded
 from graph_agent.faults import installed_folders
 
 GRAPHS = "graph_agent_graphs."
 """What the names begin with under which graph files themselves are loaded."""
+
+WAIT_SECONDS = 120.0
+"""How long a graph waits while another one is loaded. Not for ever: a graph's file may load another app's graphs in a
+thread and wait for them."""
+
+_LOADING = threading.Lock()
+_FOLDERS: set[Path] = set()
+"""Folders of graphs of every app in the process."""
 
 
 @contextmanager
@@ -19,8 +29,26 @@ def own_siblings(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
 
     Modules that the process had before it loaded its first graph are a host app's. Those in the graph's folder are
     shared with the graph, as Python has one module of a file. Those elsewhere that have a name of the graph's folder
-    are set aside, and are back at the end.
+    are set aside, and are back at the end. One graph of the process is loaded at a time: where modules are found
+    is the same for all threads.
+
+    Raises:
+        GraphNotLoaded: another graph has been loading for too long.
     """
+    if not _LOADING.acquire(timeout=WAIT_SECONDS):
+        raise GraphNotLoaded(f"another graph of this process was still loading after {WAIT_SECONDS:g} s: load it first")
+    try:
+        _FOLDERS.update(graph_folders)
+        with _found_in(folder):
+            yield
+    finally:
+        _LOADING.release()
+
+
+@contextmanager
+def _found_in(folder: Path) -> Iterator[None]:
+    # First, also where another graph's folder went before it: both may have a module of one name.
+    sys.path[:] = [str(folder), *(one for one in sys.path if one != str(folder))]
     names = {path.stem for path in folder.glob("*.py")}
     host, aside = _host_modules(), {}
     # Copied whole: threads that import change it, and making a list of it may let them.
@@ -32,7 +60,7 @@ def own_siblings(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
         if id(module) in host:
             if name in names and home != folder:
                 aside[name] = sys.modules.pop(name)
-        elif home == folder or (name in names and home in graph_folders):
+        elif home == folder or (name in names and home in _FOLDERS):
             del sys.modules[name]
     try:
         yield

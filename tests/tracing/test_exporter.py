@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 from tests.tracing.scripted import answer
 
+from graph_agent.app_context import AppContext, current_settings
+from graph_agent.settings import Settings
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 from graph_agent.tracing.trace_store import RecordRefused, StoreUnavailable
 
@@ -199,3 +201,17 @@ def test_an_interpreter_that_forgets_to_close_ends_nevertheless(hanging_server: 
     ended = subprocess.run(command, env=environ, timeout=30, check=False)
 
     assert ended.returncode == 0
+
+
+def test_the_store_is_opened_with_the_settings_of_the_exporters_app() -> None:
+    app, seen = AppContext(Settings(index="main.docs.mine")), []
+
+    def opener() -> MemoryStore:
+        seen.append(current_settings().index)
+        return MemoryStore()
+
+    exporter = TraceExporter(None, "tests", environ={}, opener=opener, app=app)
+    exporter.submit(finished_run())
+    assert exporter.flush(10)
+    exporter.close(10)
+    assert seen == ["main.docs.mine"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import mlflow
 
-from graph_agent.packaging.logged import adopt, agent_beside
+from graph_agent.packaging.logged import agent_beside
 
 config: Any = mlflow.models.ModelConfig()
-adopt(config.get("settings"))
-mlflow.models.set_model(agent_beside(__file__, graph=config.get("graph")))
+agent = agent_beside(__file__, graph=config.get("graph"), settings=config.get("settings"))
+mlflow.models.set_model(agent)

@@ -11,7 +11,7 @@ from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse
 
 from graph_agent.packaging.project import FOLDER, MANIFEST
 from graph_agent.responses_agent import GraphResponsesAgent
-from graph_agent.settings import Settings
+from graph_agent.settings import PREFIX, Settings
 
 UNASKED: ContextVar[bool] = ContextVar("graph_agent_unasked", default=False)
 """Whether an agent is being logged that must not run its graph."""
@@ -27,22 +27,20 @@ def unasked(without_asking: bool) -> Iterator[None]:
         UNASKED.reset(before)
 
 
-def adopt(settings: Mapping[str, str]) -> None:
-    """Take the settings a model was logged with; what this process's environment says wins.
+def agent_beside(file: str, *, graph: str | None, settings: Mapping[str, str]) -> GraphResponsesAgent:
+    """The agent of the logged model that `file` lies in; one that answers nothing where it is not to be asked.
 
-    Into the environment, as graphs read their settings from there.
+    `settings` are the variables it was logged with; what this process's environment says wins. They are this agent's
+    alone: another model that is loaded in the process has its own.
     """
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
-    if Settings.from_environment().tracing == "off":
-        mlflow.tracing.disable()
-
-
-def agent_beside(file: str, *, graph: str | None) -> GraphResponsesAgent:
-    """The agent of the logged model that `file` lies in; one that answers nothing where it is not to be asked."""
     kind = Unasked if UNASKED.get() else GraphResponsesAgent
     project = Path(file).parent / "code" / FOLDER / MANIFEST
-    return kind(config=project if project.is_file() else None, graph=graph)
+    recorded = {name: value for name, value in settings.items() if not os.environ.get(name)}
+    parsed = Settings.from_environment(recorded)
+    given = {name: getattr(parsed, name) for name in (variable.removeprefix(PREFIX).lower() for variable in recorded)}
+    if Settings.from_environment(**given).tracing == "off":
+        mlflow.tracing.disable()
+    return kind(config=project if project.is_file() else None, graph=graph, **given)
 
 
 class Unasked(GraphResponsesAgent):
