@@ -13,6 +13,7 @@ settings.load_profile("shared-machine")
 
 LONGEST = (
     "test_model_package.py",
+    "test_docs.py",
     "test_traces.py",
     "test_locks.py",
     "test_tracking_faults.py",

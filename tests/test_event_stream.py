@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from graph_agent.commands.cli import main
 from graph_agent.deploying.smoke import ask_once
-from graph_agent.evaluating.serving import serving
 from graph_agent.event_stream import LineReader, data_in, lines_of, read_lines
 from graph_agent.local.upstream import UpstreamModel
+from graph_agent.testing import on_loopback
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 """What `str.splitlines` takes for a line's end and the format does not."""
@@ -134,7 +134,7 @@ def app(frames: list[dict[str, Any]], end: str) -> Starlette:
 
 @pytest.mark.parametrize("end", WAYS)
 def test_ask_reads_every_character_of_an_answer(end: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(app(events(), end)) as url:
+    with on_loopback(app(events(), end)) as url:
         assert main(["ask", "--url", url, "What?"]) == 0
     # What would move a terminal's cursor is shown by its number.
     shown = SAID.replace(SEPARATORS, SEPARATORS.encode("unicode_escape").decode())
@@ -143,7 +143,7 @@ def test_ask_reads_every_character_of_an_answer(end: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize("end", WAYS)
 def test_the_smoke_test_reads_every_character_of_an_answer(end: str) -> None:
-    with serving(app(events(), end)) as url:
+    with on_loopback(app(events(), end)) as url:
         assert ask_once(url, {}, ready_seconds=5, answer_seconds=5).all > 0
 
 
@@ -158,5 +158,5 @@ def test_the_upstream_model_reads_every_character_of_an_answer(end: str) -> None
         finally:
             await model.aclose()
 
-    with serving(app([chunk], end)) as url:
+    with on_loopback(app([chunk], end)) as url:
         assert asyncio.run(asked(url)) == [chunk]

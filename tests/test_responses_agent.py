@@ -24,7 +24,7 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langchain_core.tools import tool
-from tests.graphs.scripted import Call, says
+from tests.graphs.scripted import says
 
 
 @tool
@@ -56,11 +56,11 @@ ANSWER = "".join(f"word{n} " for n in range(50))
 
 TREE = [
     ("planner", "CHAIN", 0),
-    ("ScriptedModel", "CHAT_MODEL", 1),
+    ("ScriptedChatModel", "CHAT_MODEL", 1),
     ("tools", "CHAIN", 0),
     ("double", "TOOL", 1),
     ("planner", "CHAIN", 0),
-    ("ScriptedModel", "CHAT_MODEL", 1),
+    ("ScriptedChatModel", "CHAT_MODEL", 1),
 ]
 
 
@@ -184,6 +184,7 @@ import asyncio
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from graph_agent.databricks.clients import get_user_workspace_client
+from graph_agent.testing import Call, ScriptedChatModel
 
 
 async def answer(state):

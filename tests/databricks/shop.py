@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
-from tests.standin.server import StandIn, serving, stand_in
+from tests.standin.server import StandIn, stand_in
 
 from graph_agent.deploying.deploy import Waits, deploy
 from graph_agent.errors import AgentError, DeployRefused
+from graph_agent.testing import on_loopback
 
 BUNDLE = """
 bundle: {name: shop}
@@ -145,7 +146,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     folder.mkdir()
     git(folder, "init", "--quiet")
     apps, app = Apps(), DeployedApp([ANSWERS])
-    with stand_in(tmp_path / "workspace", more=apps.routes()) as standing, serving(app) as url:
+    with stand_in(tmp_path / "workspace", more=apps.routes()) as standing, on_loopback(app) as url:
         apps.url = url
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.standin.server import serving
 
 from graph_agent.serving.app import create_app
 from graph_agent.settings import Settings
+from graph_agent.testing import on_loopback
 
 GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
 
@@ -28,7 +28,7 @@ async def test_health_and_info_say_on_apps_what_agent_server_says(
     settings = Settings(config=GRAPHS, graph="echo", tracing="off")
     async with httpx.AsyncClient(transport=theirs, base_url="http://theirs") as client:
         health, info = (await client.get("/health")).json(), (await client.get("/agent/info")).json()
-    with serving(create_app(settings)) as url:
+    with on_loopback(create_app(settings)) as url:
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             assert (await client.get("/health")).json() == health
             ours = (await client.get("/agent/info")).json()

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from databricks.sdk.core import Config
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
-from tests.standin.server import StandIn, serving, stand_in
+from tests.standin.server import StandIn, stand_in
 
 from graph_agent.commands.cli import main
 from graph_agent.databricks.apps import check_oauth
 from graph_agent.errors import Unauthenticated
+from graph_agent.testing import on_loopback
 
 
 def token_of(issuer: str, *, ends: float = 9e9) -> str:
@@ -96,7 +97,7 @@ def test_other_tokens_are_refused_whatever_brings_them(kind: str, token: str, wh
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """One that takes the token of `OURS`, where an app is deployed."""
     apps, app = Apps(), DeployedApp([ANSWERS])
-    with stand_in(tmp_path / "workspace", more=apps.routes(), token=OURS) as standing, serving(app) as url:
+    with stand_in(tmp_path / "workspace", more=apps.routes(), token=OURS) as standing, on_loopback(app) as url:
         apps.apps["shop"] = {"name": "shop", "url": url}
         monkeypatch.setenv("DATABRICKS_HOST", standing.url)
         yield standing

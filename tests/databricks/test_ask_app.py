@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from tests.standin.apps import ANSWERS, Apps, DeployedApp
-from tests.standin.server import StandIn, serving, stand_in
+from tests.standin.server import StandIn, stand_in
 
 from graph_agent import chat_model
 from graph_agent.commands.cli import main
+from graph_agent.testing import on_loopback
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def app() -> DeployedApp:
 @pytest.fixture
 def workspace(app: DeployedApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     apps = Apps()
-    with stand_in(tmp_path / "workspace", more=apps.routes()) as standing, serving(app) as url:
+    with stand_in(tmp_path / "workspace", more=apps.routes()) as standing, on_loopback(app) as url:
         apps.apps |= {"shop": {"name": "shop", "url": f"{url}/"}, "new": {"name": "new"}}
         for name, value in standing.environment().items():
             monkeypatch.setenv(name, value)
@@ -82,7 +83,7 @@ def test_a_service_elsewhere_is_sent_the_bearer_token_of_the_settings(
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "ours")
     app.prefix = "/responses"
-    with serving(app) as url:
+    with on_loopback(app) as url:
         assert main(["ask", "--url", url, "hi"]) == 0
     assert app.tokens == ["Bearer ours"]
     assert workspace.calls() == []

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tests.databricks.shop import APP, BUNDLE, FILES, MANIFEST, READING, ROOT, Shop, refused
 from tests.standin.apps import ANSWERS, FAILS
-from tests.standin.server import serving
 
 from graph_agent.deploying.deploy import Waits
 from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.errors import AgentError, BadBundle
 from graph_agent.serving.app import create_app
 from graph_agent.settings import Settings
+from graph_agent.testing import on_loopback
 from graph_agent.tracing.version import version_of
 
 
@@ -355,7 +355,7 @@ def break_imports(shop: Shop) -> None:
 
 
 def cut_imports(shop: Shop) -> None:
-    shop.standing.cut(r"workspace/import", after=0, times=99)
+    shop.standing.hang_up(r"workspace/import", after=0, times=99)
 
 
 @pytest.mark.parametrize(
@@ -682,7 +682,7 @@ def test_a_workspace_that_fails_before_anything_is_changed_is_an_error_of_ours(s
 
 def test_the_smoke_test_reads_what_the_service_really_streams(shop: Shop) -> None:
     graphs = Path(__file__).parents[1] / "graphs" / "langgraph.json"
-    with serving(create_app(Settings(config=graphs, graph="echo", tracing="off"))) as url:
+    with on_loopback(create_app(Settings(config=graphs, graph="echo", tracing="off"))) as url:
         shop.apps.url = url
         assert shop.deploy(waits=Waits(ready=60)) == 0
     assert any(line.startswith("the app answers: first word after") for line in shop.said)

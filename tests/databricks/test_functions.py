@@ -195,7 +195,7 @@ FAULTS: dict[str, tuple[Callable[[StandIn, str], None], str]] = {
     "503": (lambda s, path: s.fail(path, 503, times=99), "did not answer within 3 s"),
     "401": (lambda s, path: s.fail(path, 401, times=99), "did not accept the app's credentials"),
     "403": (lambda s, path: s.fail(path, 403, times=99), "the app's service principal may not use the SQL warehouse"),
-    "cut": (lambda s, path: s.cut(path, after=0, times=99), "broke its answer off"),
+    "cut": (lambda s, path: s.hang_up(path, after=0, times=99), "broke its answer off"),
     "slow": (lambda s, path: s.slow(path, 30, times=99), "did not answer within 3 s"),
 }
 

@@ -119,7 +119,7 @@ FAULTS: dict[str, tuple[Callable[[StandIn], None], str]] = {
     "401": (lambda s: s.fail(GENIE, 401, times=99), "did not accept the app's credentials"),
     "403": (lambda s: s.fail(GENIE, 403, times=99), "the app's service principal may not use Genie"),
     "404": (lambda s: s.fail(GENIE, 404, times=99), "Genie does not exist, or the app's service principal may not see"),
-    "cut": (lambda s: s.cut(GENIE, after=0, times=99), "broke its answer off"),
+    "cut": (lambda s: s.hang_up(GENIE, after=0, times=99), "broke its answer off"),
     "slow": (lambda s: s.slow(GENIE, 30, times=99), "did not answer within 3 s"),
 }
 

@@ -14,13 +14,13 @@ from graph_agent.databricks.clients import Actor
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import IndexUnavailable, LocalWorkspaceError, RetrievalFailed
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
-from graph_agent.evaluating.serving import serving
 from graph_agent.local import preparation
 from graph_agent.local.access import Credentials
 from graph_agent.local.index import Index
 from graph_agent.local.indexes import DOCUMENTATION_INDEX, OWN_INDEX, LocalIndexes, index_file, index_names
 from graph_agent.local.workspace import create_workspace
 from graph_agent.settings import Settings
+from graph_agent.testing import on_loopback
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ def workspace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     app = create_workspace(
         ScriptedModel(), indexes, embedder=embedder, credentials=credentials, users={"user-ada": "ada"}
     )
-    with serving(app) as url:
+    with on_loopback(app) as url:
         monkeypatch.setenv("DATABRICKS_HOST", url)
         monkeypatch.setenv("DATABRICKS_CLIENT_ID", credentials.client_id)
         monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", credentials.client_secret)

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from tests.databricks.conftest import USERS
 from tests.databricks.service import service_here
 from tests.standin.mcp import FUNCTIONS, Waiting, find_customer, forecast, mcp_route, odd_route, raw_route
-from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, results_in, says, serving, stand_in
+from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, results_in, says, stand_in
 from tests.standin.stalls import stalls
 
 from graph_agent import AgentState, chat_model, make_planner, make_tools
@@ -35,6 +35,7 @@ from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.tool_errors import FAULT
+from graph_agent.testing import on_loopback
 from graph_agent.toolbox import current_time
 
 pytestmark = pytest.mark.anyio
@@ -218,7 +219,7 @@ FAULTS: dict[str, tuple[Callable[[StandIn, str], None], str]] = {
         "the app may not use it (403); its service principal needs EXECUTE on the functions of main.tools",
     ),
     "404": (lambda s, path: s.fail(path, 404, times=9), "there is no such server (404)"),
-    "cut": (lambda s, path: s.cut(path, after=0, times=9), "it broke its answer off"),
+    "cut": (lambda s, path: s.hang_up(path, after=0, times=9), "it broke its answer off"),
     "slow": (lambda s, path: s.slow(path, 30, times=9), "it did not answer in time"),
     "foreign": (lambda s, path: s.fail(path, 200, times=9, body={"secret": "x"}), "its answer is not MCP"),
 }
@@ -277,7 +278,7 @@ async def test_a_fault_while_calling_is_told_to_the_model_and_the_session_lives_
 
 async def test_a_call_to_a_host_that_has_died_is_told_at_once() -> None:
     async with AsyncExitStack() as stack:
-        with serving(Starlette(routes=[mcp_route("/mcp")])) as url:
+        with on_loopback(Starlette(routes=[mcp_route("/mcp")])) as url:
             source = await stack.enter_async_context(opened(McpServer.at(url + "/mcp", name="weather")))
             tool = await named(source, "weather__forecast")
             assert await tool.ainvoke({"city": "Oslo"}) == "Rain in Oslo."
@@ -339,7 +340,7 @@ async def until(holds: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("streams", [True, False])
 async def test_calls_of_a_run_that_was_left_are_broken_off_and_called_off(streams: bool) -> None:
     server = Waiting(streams=streams)
-    with serving(Starlette(routes=[server.route("/mcp")])) as url:
+    with on_loopback(Starlette(routes=[server.route("/mcp")])) as url:
         async with opened(McpServer.at(url + "/mcp", name="slow")) as source:
             node = make_tools([source])
             wanted = [{"id": f"c{place}", "name": "slow__wait", "args": {"end": False}} for place in range(3)]
@@ -456,7 +457,7 @@ async def test_pictures_are_named_long_texts_are_cut_and_structured_content_is_k
         return [image, link, types.TextContent(type="text", text="x" * 30_000)]
 
     answers: dict[str, Any] = {"all": everything, "table": lambda: {"rows": [["3"]]}}
-    with serving(Starlette(routes=[odd_route("/mcp", answers)])) as url:
+    with on_loopback(Starlette(routes=[odd_route("/mcp", answers)])) as url:
         async with opened(McpServer.at(url + "/mcp", name="odd")) as source:
             message = await asks(make_tools([source]), "odd__all")
             image, link, text, left_out = str(message.content).split("\n")
@@ -485,7 +486,7 @@ async def test_of_too_many_sessions_the_one_unused_for_longest_is_ended(standing
     async def nobody() -> Mapping[str, str]:
         return {}
 
-    with serving(Starlette(routes=[mcp_route("/mcp", stateless=False)])) as url, anyio.fail_after(30):
+    with on_loopback(Starlette(routes=[mcp_route("/mcp", stateless=False)])) as url, anyio.fail_after(30):
         sessions = Sessions(most=2, idle_seconds=60, seconds=5)
         try:
             kept = [await sessions.get(("weather", str(user)), url + "/mcp", nobody) for user in (0, 1, 0, 2)]
@@ -570,7 +571,7 @@ async def test_an_answer_that_cannot_be_read_is_a_warning_and_stands_in_no_log(
     listing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers, reason = LISTINGS[listing]
-    with caplog.at_level(logging.INFO), serving(Starlette(routes=[raw_route("/mcp", answers)])) as url:
+    with caplog.at_level(logging.INFO), on_loopback(Starlette(routes=[raw_route("/mcp", answers)])) as url:
         async with opened(McpServer.at(url + "/mcp", name="raw")) as source:
             began = time.monotonic()
             listed = await source.tools()
@@ -619,7 +620,7 @@ async def test_a_session_that_does_not_open_is_given_up_and_the_next_list_opens_
     listing = raw_route(
         "/mcp", lambda id: JSONResponse({"jsonrpc": "2.0", "id": id, "result": TOOLS}), opening=first_fails
     )
-    with serving(Starlette(routes=[listing])) as url:
+    with on_loopback(Starlette(routes=[listing])) as url:
         async with opened(McpServer.at(url + "/mcp", name="raw"), pause_seconds=0.2) as source:
             assert (await source.tools()).warnings == [f"The tools of raw are not available now: {reason}."]
             await anyio.sleep(0.5)
@@ -660,7 +661,7 @@ async def test_a_cookie_goes_back_in_the_session_it_was_set_in_and_in_no_other(
         await inner(scope, receive, send)
 
     # Without the slash at the end each request is answered with a redirect first.
-    with serving(app) as url:
+    with on_loopback(app) as url:
         async with opened(McpServer.at(url + "/mcp", name="raw", acting_as="user"), list_seconds=0) as source:
             for user in (USERS[0], USERS[1], USERS[0]):
                 with acting_for(UserToken(standing.user(user))):

@@ -18,12 +18,13 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from tests.standin.mcp import mcp_route
 from tests.standin.odd_mcp import FORECAST, OddServer, answer_event, events, refusal, said
-from tests.standin.server import StandIn, serving, stand_in
+from tests.standin.server import StandIn, stand_in
 
 from graph_agent import make_tools
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.errors import ToolFailed
+from graph_agent.testing import on_loopback
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def offered(server: OddServer, name: str = "odd") -> AsyncIterator[McpTools]:
     """A source of that server's tools."""
-    with serving(Starlette(routes=[server.route("/mcp")])) as url:
+    with on_loopback(Starlette(routes=[server.route("/mcp")])) as url:
         source = McpTools([McpServer.at(url + "/mcp", name=name)])
         try:
             with anyio.fail_after(60):

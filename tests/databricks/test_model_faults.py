@@ -70,7 +70,7 @@ DAYS = {
     "403": Day(failing(403), 502, "model_failed", "service principal needs CAN_QUERY"),
     "404": Day(failing(404), 502, "model_failed", "'local-model' does not exist"),
     "cut after two pieces": Day(
-        lambda standing: standing.cut(MODEL, after=2), 502, "model_failed", "broke its answer off"
+        lambda standing: standing.hang_up(MODEL, after=2), 502, "model_failed", "broke its answer off"
     ),
     "an error within the stream": Day(
         speaking(delta(content="It "), {"error": {"message": "out of memory"}}), 502, "model_failed", "with an error"

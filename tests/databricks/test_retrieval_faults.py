@@ -159,13 +159,13 @@ async def test_an_index_the_app_may_not_read_is_told_so_and_read_again_later(sta
 
 async def test_an_answer_broken_off_is_asked_for_again_for_a_user(standing: StandIn) -> None:
     search = await warmed("user")
-    standing.cut(QUERY, after=0)
+    standing.hang_up(QUERY, after=0)
     assert not isinstance(await tried(search), RetrievalFailed)
 
 
 async def test_an_answer_broken_off_is_told_so_for_the_app(standing: StandIn) -> None:
     search = await warmed("app")
-    standing.cut(QUERY, after=0)
+    standing.hang_up(QUERY, after=0)
     assert (await tried(search)).message.startswith(f"the index {INDEX} broke its answer off: try again")
 
 

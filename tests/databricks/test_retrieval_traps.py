@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tests.databricks.conftest import USERS
-from tests.standin.server import INDEX, StandIn, serving, stand_in
+from tests.standin.server import INDEX, StandIn, stand_in
 from tests.standin.vectors import SELF_MANAGED, SILENT, Silence, vector_routes
 
 from graph_agent import make_retriever
@@ -31,6 +31,7 @@ from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import RetrievalFailed
+from graph_agent.testing import on_loopback
 from graph_agent.tracing import RunRecorder
 from graph_agent.tracing.values import to_json
 
@@ -244,7 +245,7 @@ async def test_credentials_the_tool_does_not_know_are_the_apps_all_the_same(
         ends = int(time.time()) + 3600
         return JSONResponse({"access_token": "user-user19", "expires_on": ends, "token_type": "Bearer"})
 
-    with serving(Starlette(routes=[Route("/token", token)])) as service:
+    with on_loopback(Starlette(routes=[Route("/token", token)])) as service:
         monkeypatch.delenv("DATABRICKS_CLIENT_ID")
         monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
         monkeypatch.setenv("DATABRICKS_METADATA_SERVICE_URL", f"{service}/token")

@@ -105,7 +105,7 @@ FAULTS: dict[str, Callable[[StandIn, Tracking], Any]] = {
     "503": lambda standing, _: standing.fail(START, 503),
     "401": lambda standing, _: standing.fail(START, 401),
     "403": lambda standing, _: standing.fail(START, 403),
-    "cut": lambda standing, _: standing.cut(START, after=0),
+    "cut": lambda standing, _: standing.hang_up(START, after=0),
     "slow": lambda standing, _: standing.slow(START, 3.0),
     "503 on lending": lambda standing, _: standing.fail(LEND, 503),
     "403 on upload": lambda _, tracked: setattr(tracked, "down", 1),

@@ -10,13 +10,14 @@ import httpx
 import pytest
 from langchain_core.messages import HumanMessage
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.standin.server import StandIn, serving, stand_in
+from tests.standin.server import StandIn, stand_in
 from tests.standin.tracking import EXPERIMENT, Tracking, tracking
 from tests.tracing.scripted import answer
 from tests.wire import frames
 
 from graph_agent.serving.app import create_app
 from graph_agent.settings import Settings
+from graph_agent.testing import on_loopback
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 
 LINK = "mlflow.experiment.databricksTraceDestinationPath"
@@ -199,7 +200,7 @@ def test_a_fault_that_passes_loses_nothing_and_sends_no_span_twice(
 
 
 def test_an_answer_that_was_lost_is_no_fault(workspace: StandIn, kept: Tracking) -> None:
-    workspace.cut(INFO, after=0)
+    workspace.hang_up(INFO, after=0)
     record = recorded_run()
     assert exported(record).lost == 0
     assert len(kept.traces) == 1
@@ -221,7 +222,7 @@ async def test_callers_are_told_the_id_that_the_tables_know(workspace: StandIn, 
     asking = {"x-mlflow-return-trace-id": "true"}
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MLFLOW_EXPERIMENT_ID", environ["MLFLOW_EXPERIMENT_ID"])
-        with serving(create_app(settings)) as url:
+        with on_loopback(create_app(settings)) as url:
             async with httpx.AsyncClient(base_url=url, timeout=60, headers=asking) as client:
                 while not kept.traces:
                     # Until the store is open nobody knows where traces are kept.
@@ -241,7 +242,7 @@ async def test_databricks_options_ask_for_the_whole_trace(tmp_path: Path, addres
 
     settings = Settings(config=GRAPHS, tracing=tracing, tracking_uri=f"sqlite:///{tmp_path / 'traces.db'}")  # type: ignore[arg-type]
     body = {"model": "plain", "input": "Hello?", "databricks_options": {"return_trace": True}}
-    with serving(create_app(settings)) as url:
+    with on_loopback(create_app(settings)) as url:
         async with httpx.AsyncClient(base_url=url, timeout=120) as client:
             replied = (await client.post(address, json=body)).json()
             streamed = frames((await client.post(address, json=body | {"stream": True})).text)
@@ -267,7 +268,7 @@ async def test_databricks_options_ask_for_the_whole_trace(tmp_path: Path, addres
 async def test_a_failed_run_has_a_trace_to_return_too(tmp_path: Path) -> None:
     settings = Settings(config=GRAPHS, tracing="on", tracking_uri=f"sqlite:///{tmp_path / 'traces.db'}")
     body = {"model": "failing", "input": "Hi", "custom_inputs": {"fail": "after"}, "stream": True}
-    with serving(create_app(settings)) as url:
+    with on_loopback(create_app(settings)) as url:
         async with httpx.AsyncClient(base_url=url, timeout=120) as client:
             asked = body | {"databricks_options": {"return_trace": True}}
             streamed = frames((await client.post("/responses", json=asked)).text)

@@ -26,8 +26,8 @@ from graph_agent.evaluating.plan import Plan
 from graph_agent.evaluating.progress import Silent
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
-from graph_agent.evaluating.serving import serving
 from graph_agent.evaluating.targets import Target, opened
+from graph_agent.testing import on_loopback
 
 PROJECT = Project(config=Path(__file__).parents[2] / "langgraph.json")
 SMOKE = PROJECT.datasets / "smoke.jsonl"
@@ -167,7 +167,7 @@ def test_a_first_evaluation_that_reached_nothing_does_not_end_well(
         await send({"type": "http.response.start", "status": 500, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    with serving(broken) as url:
+    with on_loopback(broken) as url:
         to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
         assert main(["run", *to]) == 1
     assert "these answers cannot become one: 18 rows got no response" in capsys.readouterr().out
@@ -229,7 +229,7 @@ def test_what_reached_nothing_is_no_baseline(tmp_path: Path, capsys: pytest.Capt
         await send({"type": "http.response.start", "status": 500, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    with serving(broken) as url:
+    with on_loopback(broken) as url:
         to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
         assert main(["baseline", *to]) == 2
     assert "18 rows got no response" in capsys.readouterr().err

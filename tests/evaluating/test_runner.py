@@ -23,7 +23,7 @@ from graph_agent.evaluating.records import Record, RecordsFile, read_records
 from graph_agent.evaluating.row_reader import read_row
 from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.runner import Agent, Limits, ask_all
-from graph_agent.evaluating.serving import serving
+from graph_agent.testing import on_loopback
 
 Act = Callable[[dict[str, Any]], Response]
 
@@ -55,7 +55,7 @@ class Agentlike:
 
     @contextmanager
     def served(self) -> Iterator[Agent]:
-        with serving(Starlette(routes=[Route("/responses", self.answer, methods=["POST"])])) as url:
+        with on_loopback(Starlette(routes=[Route("/responses", self.answer, methods=["POST"])])) as url:
             yield Agent(url=url, graph="mine")
 
 

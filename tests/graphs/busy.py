@@ -5,7 +5,9 @@ from typing import Any
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from scripted import Call, says
+from scripted import says
+
+from graph_agent.testing import Call
 
 worker = says(*[[Call("work", "{}", f"call_{turn}")] for turn in range(50)])
 talker = says([f"{number} " for number in range(20_000)])

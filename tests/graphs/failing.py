@@ -9,7 +9,9 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
-from scripted import Boom, Call, ScriptedModel, says
+from scripted import says
+
+from graph_agent.testing import Call, ScriptedChatModel
 
 PASSWORD = "hunter2-5f0c"
 
@@ -23,9 +25,9 @@ class Context:
     fail: Literal["before", "after", "model", "tool", "interrupt", "late", "exit"]
 
 
-MODELS: dict[str, ScriptedModel] = {
+MODELS: dict[str, ScriptedChatModel] = {
     "after": says(["Hello ", "wor"]),
-    "model": says(["Hello ", Boom(f"401 for key {PASSWORD}")]),
+    "model": says(["Hello ", RuntimeError(f"401 for key {PASSWORD}")]),
     "tool": says(["Looking.", Call("look")]),
     "late": says(["Hello ", "world."]),
 }

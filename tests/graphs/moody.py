@@ -6,25 +6,27 @@ from langchain_core.messages import AIMessage, AIMessageChunk, RemoveMessage, To
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from scripted import Blocks, Call, Ended, ScriptedModel, Thought, says
+from scripted import says
+
+from graph_agent.testing import Blocks, Call, Finish, Reasoning, ScriptedChatModel
 
 DECLINED = "I cannot help with that."
 
 
 def block(**fields: Any) -> Blocks:
-    return Blocks((fields,))
+    return Blocks(fields)
 
 
-MODELS: dict[str, ScriptedModel] = {
+MODELS: dict[str, ScriptedChatModel] = {
     "refuse": says([block(type="refusal", refusal=DECLINED, index=0)]),
     "hesitate": says(["Well. ", AIMessageChunk("", additional_kwargs={"refusal": DECLINED})]),
-    "cut": says(["The ans", Ended({"finish_reason": "length"})]),
-    "filter": says(["The ans", Ended({"finish_reason": "content_filter"})]),
-    "cut call": says(["I do it. ", Call("work", '{"step": "a'), Ended({"finish_reason": "length"})]),
+    "cut": says(["The ans", Finish("length")]),
+    "filter": says(["The ans", Finish("content_filter")]),
+    "cut call": says(["I do it. ", Call("work", '{"step": "a'), Finish("length")]),
     "client": says(["I need this. ", Call("open_door", '{"door": "front"}')], ["It is open."]),
     "again": says([Call("work", '{"step": "a"}', "call_0")], [Call("work", '{"step": "b"}', "call_0")], ["Done."]),
     "broken": says([Call("work", "step=a")], ["I could not."]),
-    "think": says([Thought("Hm \ud83d"), Thought("\ude00"), "Emoji \ud83d", "\ude00 and\u2028lines\u0085."]),
+    "think": says([Reasoning("Hm \ud83d"), Reasoning("\ude00"), "Emoji \ud83d", "\ude00 and\u2028lines\u0085."]),
     "aside": says(
         [
             block(type="text", text="Let me think.", phase="commentary", index=0),

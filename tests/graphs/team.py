@@ -6,7 +6,9 @@ from typing import Any
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from scripted import Call, Thought, says
+from scripted import says
+
+from graph_agent.testing import Call, Reasoning
 
 PASSWORD = "hunter2-5f0c"
 
@@ -17,8 +19,8 @@ verdict = says('{"verdict": "SECRET"}').bind(
 expert = says("SECRET words inside a tool")
 planner = says(
     [
-        Thought("Two cities, "),
-        Thought("so two calls."),
+        Reasoning("Two cities, "),
+        Reasoning("so two calls."),
         "Let me ",
         "look that up.",
         Call("weather", '{"city": "Paris"}', "call_paris"),

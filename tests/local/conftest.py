@@ -12,8 +12,8 @@ import uvicorn
 from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
-from graph_agent.evaluating.serving import serving
 from graph_agent.serving.workers import listening_socket
+from graph_agent.testing import on_loopback
 
 
 class HashingEmbedder:
@@ -62,7 +62,7 @@ def embedder() -> HashingEmbedder:
 @pytest.fixture
 def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
     """`with serve(app) as url:` runs the app on a loopback socket."""
-    return serving
+    return on_loopback
 
 
 @pytest.fixture

@@ -1,21 +1,17 @@
 """The planner, retriever and tools nodes, wired as the flagship wires them, on a scripted model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 import pytest
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.chat_models import agenerate_from_stream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import ToolException, tool
 from langgraph.graph import START, StateGraph
-from pydantic import Field
 
 from graph_agent import AgentState, Source, make_planner, make_retriever, make_tools
 from graph_agent.contract import ListedTools
@@ -24,38 +20,12 @@ from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.retrievers import Columns, RetrieverSearch
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.nodes.tool_sources import available
+from graph_agent.testing import ScriptedChatModel
 from graph_agent.tracing import RunRecorder
 
 pytestmark = pytest.mark.anyio
 
 PASSWORD = "hunter2-planted"
-
-
-class Says(BaseChatModel):
-    """Gives the scripted messages in order and keeps what it was asked."""
-
-    script: list[AIMessage]
-    asked: list[list[BaseMessage]] = Field(default_factory=list)
-
-    @property
-    def _llm_type(self) -> str:
-        return "says"
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
-        return self.bind(tools=list(tools), **kwargs)
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return await agenerate_from_stream(self._astream(messages))
-
-    async def _astream(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        self.asked.append(messages)
-        said = self.script[len(self.asked) - 1]
-        yield ChatGenerationChunk(message=AIMessageChunk(content=said.content, tool_calls=said.tool_calls))
 
 
 def calls(*requests: tuple[str, str, dict[str, Any]]) -> AIMessage:
@@ -145,7 +115,9 @@ async def endless(x: int) -> int:
 TOOLS = [add, leaky, helpful, endless]
 
 
-def graph_of(model: Says, shelf: Shelf, check: Says | None = None, node: Any = None, **retriever: Any) -> Any:
+def graph_of(
+    model: ScriptedChatModel, shelf: Shelf, check: ScriptedChatModel | None = None, node: Any = None, **retriever: Any
+) -> Any:
     builder = StateGraph(AgentState)
     planner = make_planner(model=model, tools=[*TOOLS], prompt="Be brief.", nothing_found="I do not know.", check=check)
     builder.add_node("planner", planner)
@@ -158,7 +130,9 @@ def graph_of(model: Says, shelf: Shelf, check: Says | None = None, node: Any = N
     return builder.compile()
 
 
-async def run(model: Says, shelf: Shelf, messages: Sequence[BaseMessage] = (), **retriever: Any) -> dict[str, Any]:
+async def run(
+    model: ScriptedChatModel, shelf: Shelf, messages: Sequence[BaseMessage] = (), **retriever: Any
+) -> dict[str, Any]:
     with anyio.fail_after(5):
         asked = [*messages, HumanMessage("question")]
         return dict(await graph_of(model, shelf, **retriever).ainvoke({"messages": asked}))
@@ -170,7 +144,7 @@ async def test_searches_and_tools_of_one_turn_run_at_once_and_the_answer_cites_a
         ("c2", "add", {"a": 2, "b": 3}),
         ("c3", "search_docs", {"query": "host"}),
     )
-    model = Says(script=[asked, AIMessage("Port 8000 [1], host local [2].")])
+    model = ScriptedChatModel(asked, "Port 8000 [1], host local [2].")
     shelf = Shelf(port=[passage("p", "The port is 8000.")], host=[passage("h", "local"), passage("p", "8000.")])
 
     state = await run(model, shelf)
@@ -184,10 +158,10 @@ async def test_searches_and_tools_of_one_turn_run_at_once_and_the_answer_cites_a
 
 
 async def test_a_search_that_finds_nothing_is_answered_without_asking_the_model_again() -> None:
-    model = Says(script=[calls(("c1", "search_docs", {"query": "price"}))])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "price"})))
     state = await run(model, Shelf(price=[passage("p", "off topic", score=0.1)]), min_score=0.5)
     assert state["messages"][-1].content == "I do not know."
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
     assert state["custom_outputs"]["sources"] == []
 
 
@@ -195,18 +169,18 @@ async def test_a_search_that_finds_nothing_is_answered_without_asking_the_model_
 async def test_passages_that_do_not_answer_the_question_are_declined_before_anything_is_written(
     verdict: str, answer: str
 ) -> None:
-    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
-    check = Says(script=[AIMessage(verdict)])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port"})), "8000 [1]")
+    check = ScriptedChatModel(verdict)
     state = await run(model, Shelf(port=[passage("p", "The port is 8000.")]), check=check)
     assert state["messages"][-1].text == answer
-    request = check.asked[0][-1].text
+    request = check.requests[0].messages[-1].text
     assert "[1] The port is 8000." in request
     assert "question" in request
 
 
 async def test_a_follow_up_question_is_judged_with_the_conversation_before_it() -> None:
-    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
-    check = Says(script=[AIMessage("yes")])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port"})), "8000 [1]")
+    check = ScriptedChatModel("yes")
     call = calls(("c0", "search_docs", {"query": "host"}))
     before = [
         HumanMessage("What is the service's address?"),
@@ -215,7 +189,7 @@ async def test_a_follow_up_question_is_judged_with_the_conversation_before_it() 
         AIMessage("It binds " + "127.0.0.1 " * 200),
     ]
     await run(model, Shelf(port=[passage("p", "The port is 8000.")]), before, check=check)
-    role, request = (message.text for message in check.asked[0])
+    role, request = (message.text for message in check.requests[0].messages)
     assert "User: What is the service's address?\nAssistant: It binds 127.0.0.1" in role
     assert "a passage of the turn before" not in role
     assert len(role) < 1000
@@ -227,28 +201,26 @@ async def test_of_a_long_conversation_the_check_is_told_the_last_of_it_and_of_no
     for number in range(200):
         long += [HumanMessage(f"Question {number}. " + "x" * 5000), AIMessage(f"Answer {number}.")]
     for before in (long, []):
-        model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
-        check = Says(script=[AIMessage("yes")])
+        model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port"})), "8000 [1]")
+        check = ScriptedChatModel("yes")
         await run(model, Shelf(port=[passage("p", "The port is 8000.")]), before, check=check)
-        role = check.asked[0][0].text
+        role = check.requests[0].messages[0].text
         assert len(role) < 3000
         assert ("Question 199." in role, "Question 196." in role) == (bool(before), False)
         assert ("conversation" in role) == bool(before)
 
 
 async def test_an_answer_from_tools_is_not_checked_against_passages() -> None:
-    model = Says(script=[calls(("c1", "add", {"a": 2, "b": 3})), AIMessage("5")])
-    check = Says(script=[AIMessage("no")])
+    model = ScriptedChatModel(calls(("c1", "add", {"a": 2, "b": 3})), "5")
+    check = ScriptedChatModel("no")
     state = await run(model, Shelf(), check=check)
-    assert (state["messages"][-1].text, check.asked) == ("5", [])
+    assert (state["messages"][-1].text, check.requests) == ("5", [])
 
 
 async def test_a_failed_search_beside_a_good_one_is_told_to_the_planner() -> None:
-    model = Says(
-        script=[
-            calls(("c1", "search_docs", {"query": "gone"}), ("c2", "search_docs", {"query": "port"})),
-            AIMessage("8000 [1]"),
-        ]
+    model = ScriptedChatModel(
+        calls(("c1", "search_docs", {"query": "gone"}), ("c2", "search_docs", {"query": "port"})),
+        "8000 [1]",
     )
     state = await run(model, Shelf(port=[passage("p", "8000")]))
     failed = next(m for m in state["messages"] if isinstance(m, ToolMessage) and m.tool_call_id == "c1")
@@ -260,7 +232,7 @@ async def test_a_failed_search_beside_a_good_one_is_told_to_the_planner() -> Non
 
 async def test_a_failed_search_beside_a_good_one_is_logged_and_has_a_span(caplog: pytest.LogCaptureFixture) -> None:
     wanted = calls(("c1", "search_docs", {"query": "gone"}), ("c2", "search_docs", {"query": "port"}))
-    model = Says(script=[wanted, AIMessage("8000 [1]")])
+    model = ScriptedChatModel(wanted, "8000 [1]")
     recorder = RunRecorder(graph="test", inputs={})
     graph = graph_of(model, Shelf(port=[passage("p", "8000")]))
     await graph.ainvoke({"messages": [HumanMessage("question")]}, {"callbacks": [recorder]})
@@ -270,14 +242,14 @@ async def test_a_failed_search_beside_a_good_one_is_logged_and_has_a_span(caplog
 
 
 async def test_when_every_search_fails_the_run_fails_instead_of_inventing() -> None:
-    model = Says(script=[calls(("c1", "search_docs", {"query": "gone"}))])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "gone"})))
     with pytest.raises(RetrievalFailed):
         await run(model, Shelf())
 
 
 async def test_filters_of_a_call_reach_a_search_that_takes_them() -> None:
     filters = [{"key": "year", "value": 2024}]
-    model = Says(script=[calls(("c1", "search_docs", {"query": "port", "filters": filters})), AIMessage("8000 [1]")])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port", "filters": filters})), "8000 [1]")
     shelf = FilteredShelf(port=[passage("p", "8000")])
     await run(model, shelf)
     assert shelf.filters == [filters]
@@ -299,7 +271,7 @@ async def test_filters_of_a_call_reach_a_search_that_takes_them() -> None:
 async def test_arguments_a_search_cannot_use_are_told_to_the_planner_and_fail_nothing(
     shelf: Shelf, args: dict[str, Any], told: str
 ) -> None:
-    model = Says(script=[calls(("c1", "search_docs", args)), AIMessage("Let me try again.")])
+    model = ScriptedChatModel(calls(("c1", "search_docs", args)), "Let me try again.")
     state = await run(model, shelf)
     message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
     assert (message.status, message.content) == ("error", f"{told}\n{MISTAKE}")
@@ -314,7 +286,7 @@ async def test_arguments_a_search_cannot_use_are_told_to_the_planner_and_fail_no
     ],
 )
 async def test_any_retriever_with_any_names_gives_the_same_span_and_citations(retriever: Any) -> None:
-    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [1]")])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port"})), "8000 [1]")
     recorder = RunRecorder(graph="test", inputs={})
     graph = graph_of(model, Shelf(), node=retriever)
     state = await graph.ainvoke({"messages": [HumanMessage("question")]}, {"callbacks": [recorder]})
@@ -348,7 +320,7 @@ async def test_a_missing_identity_ends_the_run_as_what_it_is() -> None:
         async def search(self, query: str) -> Any:
             raise Unauthenticated("no token")
 
-    model = Says(script=[calls(("c1", "search_docs", {"query": "port"}))])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port"})))
     with pytest.raises(Unauthenticated):
         await run(model, Locked())
 
@@ -360,7 +332,7 @@ async def test_a_resent_history_does_not_make_one_number_mean_two_passages() -> 
         ToolMessage("[1] old\n\n[2] older", tool_call_id="c0"),
         AIMessage("Old [1]."),
     ]
-    model = Says(script=[calls(("c1", "search_docs", {"query": "port"})), AIMessage("8000 [3], not [1].")])
+    model = ScriptedChatModel(calls(("c1", "search_docs", {"query": "port"})), "8000 [3], not [1].")
     state = await run(model, Shelf(port=[passage("p", "8000")]), earlier)
     assert [s.number for s in state["sources"]] == [3]
     assert state["messages"][-1].text == "8000 [3], not."
@@ -384,7 +356,7 @@ async def test_a_resent_history_does_not_make_one_number_mean_two_passages() -> 
 async def test_a_failing_tool_becomes_a_message_the_planner_can_act_on(
     name: str, args: dict[str, Any], told: str
 ) -> None:
-    model = Says(script=[calls(("c1", name, args)), AIMessage("Sorry.")])
+    model = ScriptedChatModel(calls(("c1", name, args)), "Sorry.")
     state = await run(model, Shelf())
     message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
     assert (message.status, message.content) == ("error", told)
@@ -406,7 +378,7 @@ async def test_a_failing_tool_becomes_a_message_the_planner_can_act_on(
 async def test_a_tool_that_is_out_of_order_is_answered_in_words_that_no_model_chooses(
     name: str, args: dict[str, Any], answer: str
 ) -> None:
-    model = Says(script=[calls(("c1", name, args)), AIMessage("It was not found.")])
+    model = ScriptedChatModel(calls(("c1", name, args)), "It was not found.")
     builder = StateGraph(AgentState)
     builder.add_node(
         "planner", make_planner(model=model, tools=TOOLS, prompt="Be brief.", tool_failed="It is out of order.")

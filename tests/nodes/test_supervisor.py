@@ -1,17 +1,13 @@
 """The supervisor's nodes with agents a stranger wrote, on a scripted model."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
-from pydantic import Field
 
 from graph_agent import AgentState, Handoff, hand_back, make_agent, make_supervisor, route_handoffs
 from graph_agent.errors import (
@@ -25,32 +21,11 @@ from graph_agent.errors import (
     Unauthenticated,
 )
 from graph_agent.nodes.handoff import before_turn, only_calls
+from graph_agent.testing import ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
 
 PASSWORD = "hunter2-planted"
-
-
-class Says(BaseChatModel):
-    """Gives the scripted messages in order and keeps what it was asked."""
-
-    script: list[AIMessage]
-    asked: list[list[BaseMessage]] = Field(default_factory=list)
-
-    @property
-    def _llm_type(self) -> str:
-        return "says"
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
-        return self.bind(tools=list(tools), **kwargs)
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        self.asked.append(messages)
-        said = self.script[len(self.asked) - 1]
-        return ChatResult(generations=[ChatGeneration(message=said.model_copy())])
 
 
 def handing(*tasks: tuple[str, str]) -> AIMessage:
@@ -65,7 +40,12 @@ def handing(*tasks: tuple[str, str]) -> AIMessage:
 
 
 def team(
-    model: Says, *, checkpointer: Any = None, state: Any = AgentState, look_first: bool = False, **nodes: Any
+    model: ScriptedChatModel,
+    *,
+    checkpointer: Any = None,
+    state: Any = AgentState,
+    look_first: bool = False,
+    **nodes: Any,
 ) -> Any:
     """A supervisor of one-node graphs."""
     builder = StateGraph(state)
@@ -98,7 +78,7 @@ QUESTION = {"messages": [HumanMessage("Both?")]}
 
 @pytest.mark.parametrize("state", [AgentState, MessagesState])
 async def test_graphs_that_know_nothing_of_this_package_are_agents_too(state: Any) -> None:
-    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("Both are done.")])
+    model = ScriptedChatModel(handing(("one", "1"), ("two", "2")), "Both are done.")
     end = await team(model, state=state, one=replies("First."), two=repeats).ainvoke(QUESTION)
     assert told(end) == [
         ("human", "Both?"),
@@ -110,7 +90,7 @@ async def test_graphs_that_know_nothing_of_this_package_are_agents_too(state: An
 
 
 async def test_two_hand_offs_to_one_agent_are_one_turn_of_it() -> None:
-    model = Says(script=[handing(("one", "1"), ("one", "2"), ("two", "3")), AIMessage("Done.")])
+    model = ScriptedChatModel(handing(("one", "1"), ("one", "2"), ("two", "3")), "Done.")
     end = await team(model, one=repeats, two=replies("Two.")).ainvoke(QUESTION)
     assert told(end)[2:] == [("tool", "1\n2"), ("tool", "1\n2"), ("tool", "Two."), ("ai", "Done.")]
 
@@ -119,7 +99,7 @@ async def test_what_a_stranger_raised_is_told_by_its_type_alone() -> None:
     def fails(state: MessagesState) -> Any:
         raise ValueError(PASSWORD)
 
-    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("One is down.")])
+    model = ScriptedChatModel(handing(("one", "1"), ("two", "2")), "One is down.")
     end = await team(model, one=fails, two=replies("Two.")).ainvoke(QUESTION)
     assert told(end)[2:] == [
         ("tool", "the agent 'one' failed (ValueError)"),
@@ -133,13 +113,13 @@ async def test_what_ends_a_run_is_no_agents_failure(error: Exception) -> None:
     def fails(state: MessagesState) -> Any:
         raise error
 
-    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("Done.")])
+    model = ScriptedChatModel(handing(("one", "1"), ("two", "2")), "Done.")
     with pytest.raises(type(error)):
         await team(model, one=fails, two=replies("Two.")).ainvoke(QUESTION)
 
 
 async def test_agents_that_all_say_nothing_fail_the_run() -> None:
-    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("I invent an answer.")])
+    model = ScriptedChatModel(handing(("one", "1"), ("two", "2")), "I invent an answer.")
     with pytest.raises(GraphFailed, match="the agent gave no answer"):
         await team(model, one=lambda state: {}, two=replies(" ")).ainvoke(QUESTION)
 
@@ -149,7 +129,7 @@ async def test_when_all_fail_the_run_fails_as_the_kind_of_error_the_first_did(ki
     def fails(state: MessagesState) -> Any:
         raise kind("try later")
 
-    model = Says(script=[handing(("one", "1"), ("two", "2"))])
+    model = ScriptedChatModel(handing(("one", "1"), ("two", "2")))
     with pytest.raises(RunError, match="try later") as raised:
         await team(model, one=fails, two=fails).ainvoke(QUESTION)
     assert type(raised.value) is (GraphFailed if kind is RunError else kind)
@@ -164,20 +144,20 @@ def in_vain(place: int, text: str = "") -> AIMessage:
 async def test_a_supervisor_that_calls_what_is_no_agent_sees_the_refusal_and_must_answer_after_three_times(
     look_first: bool,
 ) -> None:
-    model = Says(script=[in_vain(0), in_vain(1), in_vain(2), AIMessage("I cannot look.")])
+    model = ScriptedChatModel(in_vain(0), in_vain(1), in_vain(2), "I cannot look.")
     end = await team(model, look_first=look_first, one=replies("One.")).ainvoke(QUESTION)
     assert told(end)[-1] == ("ai", "I cannot look.")
     refusal = "There is no agent behind 'look'; call one of transfer_to_one."
-    assert [[one.text for one in asked if one.type == "tool"] for asked in model.asked] == [
+    assert [[one.text for one in asked.messages if one.type == "tool"] for asked in model.requests] == [
         [refusal] * times for times in range(4)
     ]
 
 
 async def test_a_supervisor_that_calls_in_vain_for_ever_fails_the_run_or_gives_what_the_agents_said() -> None:
-    model = Says(script=[in_vain(place) for place in range(4)])
+    model = ScriptedChatModel(*(in_vain(place) for place in range(4)))
     with pytest.raises(GraphFailed, match="neither answered nor called one of transfer_to_one"):
         await team(model, one=replies("One.")).ainvoke(QUESTION)
-    model = Says(script=[handing(("one", "1"), ("two", "2")), *(in_vain(place) for place in range(3))])
+    model = ScriptedChatModel(*(handing(("one", "1"), ("two", "2")), *(in_vain(place) for place in range(3))))
     end = await team(model, one=replies("One."), two=replies("Two.")).ainvoke(QUESTION)
     assert told(end)[-1] == ("ai", "One.\n\nTwo.")
 
@@ -196,10 +176,10 @@ async def test_failed_calls_of_an_agent_are_no_moves_of_the_supervisor() -> None
         return {"messages": [*failed, AIMessage(f"Did {task}.")]}
 
     script = [handing(("one", "1"), ("two", "2")), in_vain(0), handing(("one", "3"), ("two", "4")), AIMessage("Done.")]
-    model = Says(script=script)
+    model = ScriptedChatModel(*script)
     end = await team(model, one=tries, two=tries).ainvoke(QUESTION)
     assert told(end)[-1] == ("ai", "Done.")
-    assert [one.text for one in model.asked[-1] if one.type == "tool" and one.status == "error"] == [
+    assert [one.text for one in model.requests[-1].messages if one.type == "tool" and one.status == "error"] == [
         "There is no agent behind 'look'; call one of transfer_to_one, transfer_to_two."
     ]
 
@@ -208,7 +188,7 @@ async def test_an_agent_that_asks_a_person_is_resumed_and_its_task_stays_its_own
     def asks(state: MessagesState) -> Any:
         return {"messages": [AIMessage(f"They said {interrupt('Sure?')}.")]}
 
-    model = Says(script=[handing(("one", "1"), ("two", "2")), AIMessage("Done.")])
+    model = ScriptedChatModel(handing(("one", "1"), ("two", "2")), "Done.")
     graph = team(model, checkpointer=InMemorySaver(), one=asks, two=replies("Two."))
     config = {"configurable": {"thread_id": "1"}}
     stopped = await graph.ainvoke(QUESTION, config)
@@ -218,7 +198,7 @@ async def test_an_agent_that_asks_a_person_is_resumed_and_its_task_stays_its_own
 
 
 async def test_a_hand_off_that_was_kept_by_a_checkpointer_is_not_the_next_turns() -> None:
-    model = Says(script=[handing(("one", "1")), AIMessage("Hello."), handing(("two", "2"))])
+    model = ScriptedChatModel(handing(("one", "1")), "Hello.", handing(("two", "2")))
     graph = team(model, checkpointer=InMemorySaver(), one=repeats, two=repeats)
     config = {"configurable": {"thread_id": "1"}}
     await graph.ainvoke({"messages": [HumanMessage("A")]}, config)
@@ -255,7 +235,7 @@ async def test_warnings_of_an_earlier_turn_do_not_outlive_it() -> None:
         warnings = {"custom_outputs": {"warnings": ["The tools are down."]}} if missing else {}
         return {"messages": [AIMessage("I could not look.")], **warnings}
 
-    model = Says(script=[handing(("one", "1")), handing(("one", "2"))])
+    model = ScriptedChatModel(handing(("one", "1")), handing(("one", "2")))
     agent = StateGraph(AgentState).add_node("work", warned).add_edge(START, "work").compile()
     builder = StateGraph(AgentState)
     agents = [Handoff(to="one", description="one", example="?")]

@@ -11,13 +11,14 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from tests.graphs.scripted import Call, ScriptedModel, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import Graph, a_run, asking, events_of, speaking
 from tests.wire import phases
 
 from graph_agent import AgentState, make_planner, make_retriever, make_tools
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
 from graph_agent.settings import Budgets
+from graph_agent.testing import Call
 
 pytestmark = pytest.mark.anyio
 
@@ -87,16 +88,10 @@ async def test_what_is_allowed_runs_and_the_model_answers_with_it(
 
 async def test_the_model_reads_that_a_call_was_not_run() -> None:
     work, _ = worker()
-    heard: list[Any] = []
-
-    class Listening(ScriptedModel):
-        def _turn(self, messages: Any) -> Any:
-            heard[:] = messages
-            return super()._turn(messages)
-
-    graph = create_agent(Listening(turns=(calls("a", "b", "c"), ("Done.",))), [work])
+    model = says(calls("a", "b", "c"), ("Done.",))
+    graph = create_agent(model, [work])
     await events_of(graph, budgets=Budgets(tool_calls=2, seconds=30))
-    refused = [one for one in heard if isinstance(one, ToolMessage) and one.status == "error"]
+    refused = [one for one in model.requests[-1].messages if isinstance(one, ToolMessage) and one.status == "error"]
     assert [one.content for one in refused] == [NOT_RUN]
 
 
@@ -157,7 +152,7 @@ async def test_a_graph_that_runs_tools_itself_and_lets_the_error_pass_is_ended_w
 @pytest.mark.parametrize("whole", [False, True])
 async def test_calls_that_a_graph_ends_on_are_the_clients_in_both_dialects(dialect: Dialect, whole: bool) -> None:
     turn = ("I need this. ", *calls("a", "b"))
-    model = WholeModel(turns=(turn,)) if whole else says(turn)
+    model = says(turn, disable_streaming=True) if whole else says(turn)
     builder = StateGraph(MessagesState)
     builder.add_node("ask", speaking(model, "ask"))
     builder.add_edge(START, "ask")

@@ -9,7 +9,7 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
-from tests.graphs.scripted import Call, says
+from tests.graphs.scripted import says
 from tests.runs.running import Graph, asking, chain, events_of, speaking
 from tests.wire import phases
 
@@ -17,6 +17,7 @@ from graph_agent import Handoff, hand_back, make_agent, make_planner, make_super
 from graph_agent.protocol.dialects import OPENAI, RESPONSES
 from graph_agent.protocol.messages import to_messages
 from graph_agent.settings import Budgets
+from graph_agent.testing import Call
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
-from tests.graphs.scripted import Boom, Call, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import a_run, asking, chain, events_of, speaking
 from tests.wire import gist, phases
 
@@ -27,6 +27,7 @@ from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialec
 from graph_agent.protocol.interrupts import Interrupted
 from graph_agent.runs.observers import Outcome, RunInfo
 from graph_agent.settings import Budgets
+from graph_agent.testing import Call, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +98,7 @@ async def test_an_exception_before_the_first_token_is_one_typed_error(dialect: D
 
 @DIALECTS
 async def test_an_exception_after_the_first_token_closes_the_text_first(dialect: Dialect, discreet: Any) -> None:
-    events = await events_of(chain(speaking(says(["Hello ", Boom(PASSWORD)]))), dialect=dialect)
+    events = await events_of(chain(speaking(says(["Hello ", RuntimeError(PASSWORD)]))), dialect=dialect)
     tail = ["error model_failed"] if dialect is INVOCATIONS else ["error model_failed", "failed"]
     assert gist(events) == ["0+ message", "0: Hello ", "0- message incomplete 'Hello '", *tail]
     discreet(events)
@@ -158,7 +159,7 @@ async def test_an_error_of_our_own_family_keeps_its_message_and_code() -> None:
 
 
 async def test_a_model_that_breaks_off_is_blamed_even_where_a_node_wraps_its_exception(discreet: Any) -> None:
-    model = says([Boom(PASSWORD)])
+    model = says([RuntimeError(PASSWORD)])
 
     async def answer(state: MessagesState) -> dict[str, Any]:
         try:
@@ -172,7 +173,7 @@ async def test_a_model_that_breaks_off_is_blamed_even_where_a_node_wraps_its_exc
 
 
 async def test_a_model_failure_the_graph_recovers_from_is_no_failure() -> None:
-    broken, spare = says([Boom("x")]), says("Hello.")
+    broken, spare = says([RuntimeError("x")]), says("Hello.")
     events = await events_of(chain(speaking(broken.with_fallbacks([spare]))))
     assert phases(events[-1]["response"]) == [("Hello.", "final_answer")]
 
@@ -475,7 +476,7 @@ async def test_tokens_of_private_models_count_and_stop_the_next_call() -> None:
 
 
 async def test_a_whole_answer_over_the_limit_is_still_an_answer() -> None:
-    model = WholeModel(turns=(("Hello.",),), usage=(1, 50))
+    model = says(("Hello.",), disable_streaming=True, usage=Usage(1, 50))
     events = await events_of(chain(speaking(model)), budgets=Budgets(output_tokens=10, seconds=5))
     assert gist(events)[-1] == "completed"
 

@@ -28,11 +28,12 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt import ToolNode
 from langgraph.types import CachePolicy, Command, Overwrite, Send
 from pydantic import BaseModel
-from tests.graphs.scripted import Call, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import Graph, a_run, asking, chain, events_of, speaking
 from tests.wire import gist, phases
 
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
+from graph_agent.testing import Call, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
 
@@ -56,8 +57,8 @@ def drafts(model: Callable[[str], Any]) -> list[Any]:
     return [speaking(model("Draft one."), "first"), speaking(model("Draft two."), "second")]
 
 
-def whole(text: str) -> WholeModel:
-    return WholeModel(turns=((text,),))
+def whole(text: str) -> ScriptedChatModel:
+    return says((text,), disable_streaming=True)
 
 
 def alone(text: str) -> Any:

@@ -6,19 +6,22 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.tools import tool
-from tests.graphs.scripted import Blocks, Call, Ended, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import Graph, a_run, chain, events_of, speaking
 from tests.wire import gist, phases
 
 from graph_agent.errors import ModelFailed
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
+from graph_agent.testing import Blocks, Call, Finish
 
 pytestmark = pytest.mark.anyio
 
 DIALECTS = pytest.mark.parametrize(
     "dialect", [INVOCATIONS, RESPONSES, OPENAI], ids=["invocations", "responses", "openai"]
 )
-MODELS = pytest.mark.parametrize("model", [says, lambda turn: WholeModel(turns=(turn,))], ids=["streamed", "whole"])
+MODELS = pytest.mark.parametrize(
+    "model", [says, lambda turn: says(turn, disable_streaming=True)], ids=["streamed", "whole"]
+)
 
 LENGTH: list[tuple[dict[str, Any], str]] = [
     ({"finish_reason": "length"}, "length"),
@@ -57,7 +60,7 @@ async def test_an_answer_that_was_ended_is_incomplete_with_the_cause(
     model: Any, metadata: dict[str, Any], cause: str, reason: str
 ) -> None:
     for dialect in (RESPONSES, OPENAI):
-        events = await events_of(chain(speaking(model(["The ans", Ended(metadata)]))), dialect=dialect)
+        events = await events_of(chain(speaking(model(["The ans", Finish(**metadata)]))), dialect=dialect)
         response = events[-1]["response"]
         assert (events[-1]["type"], response["status"]) == ("response.incomplete", "incomplete")
         assert response["incomplete_details"]["reason"] == reason
@@ -68,19 +71,19 @@ async def test_an_answer_that_was_ended_is_incomplete_with_the_cause(
 
 @pytest.mark.parametrize("metadata", BY_ITSELF)
 async def test_an_answer_that_its_model_ended_is_complete(metadata: dict[str, Any]) -> None:
-    events = await events_of(chain(speaking(says(["The answer.", Ended(metadata)]))))
+    events = await events_of(chain(speaking(says(["The answer.", Finish(**metadata)]))))
     assert events[-1]["type"] == "response.completed"
     assert events[-1]["response"]["metadata"] == {}
 
 
 async def test_how_a_run_ended_is_known_to_who_records_it() -> None:
-    run = a_run(chain(speaking(says(["The ans", Ended({"finish_reason": "length"})]))))
+    run = a_run(chain(speaking(says(["The ans", Finish("length")]))))
     await events_of(run)
     assert run.status == "incomplete"
 
 
 async def test_a_model_that_was_cut_off_on_the_way_is_no_incomplete_answer() -> None:
-    thinking = says(["Hm", Ended({"finish_reason": "length"})])
+    thinking = says(["Hm", Finish("length")])
 
     async def think(state: Any) -> None:
         await thinking.ainvoke(state["messages"])
@@ -90,7 +93,7 @@ async def test_a_model_that_was_cut_off_on_the_way_is_no_incomplete_answer() -> 
 
 
 async def test_a_node_that_returns_the_cut_text_anew_does_not_make_it_whole() -> None:
-    model = says(["The ans", Ended({"finish_reason": "length"})])
+    model = says(["The ans", Finish("length")])
 
     async def answer(state: Any) -> dict[str, Any]:
         return {"messages": [AIMessage((await model.ainvoke(state["messages"])).text)]}
@@ -111,14 +114,14 @@ def agent(*turns: Any, whole: bool = False) -> tuple[Graph, list[str]]:
         ran.append(path)
         return f"deleted {path}"
 
-    model = WholeModel(turns=turns) if whole else says(*turns)
+    model = says(*turns, disable_streaming=True) if whole else says(*turns)
     return create_agent(model, [delete]), ran
 
 
 @DIALECTS
 @pytest.mark.parametrize("arguments", ['{"path": "/tm', '{"path": "/tmp"}', ""])
 async def test_a_call_that_was_cut_off_is_not_run_and_the_run_is_incomplete(arguments: str, dialect: Dialect) -> None:
-    graph, ran = agent(["I clean up. ", Call("delete", arguments), Ended({"finish_reason": "length"})], ["never"])
+    graph, ran = agent(["I clean up. ", Call("delete", arguments), Finish("length")], ["never"])
     events = await events_of(graph, dialect=dialect)
     assert ran == []
     response = events[-1]["response"]
@@ -129,7 +132,7 @@ async def test_a_call_that_was_cut_off_is_not_run_and_the_run_is_incomplete(argu
 
 
 async def test_a_graph_that_ends_on_calls_its_model_was_cut_off_in_leaves_them_to_nobody() -> None:
-    graph = chain(speaking(says([Call("delete", '{"path": "/"'), Ended({"stop_reason": "max_tokens"})])))
+    graph = chain(speaking(says([Call("delete", '{"path": "/"'), Finish(stop_reason="max_tokens")])))
     events = await events_of(graph)
     assert events[-1]["type"] == "response.incomplete"
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["function_call", "function_call_output"]
@@ -168,10 +171,10 @@ async def test_a_mended_call_under_the_same_id_is_run() -> None:
 
 DECLINED = "I cannot help with that."
 REFUSALS: dict[str, list[Any]] = {
-    "a block": [Blocks(({"type": "refusal", "refusal": DECLINED, "index": 0},))],
+    "a block": [Blocks({"type": "refusal", "refusal": DECLINED, "index": 0})],
     "blocks": [
-        Blocks(({"type": "refusal", "refusal": "I cannot ", "index": 0},)),
-        Blocks(({"type": "refusal", "refusal": "help with that.", "index": 0},)),
+        Blocks({"type": "refusal", "refusal": "I cannot ", "index": 0}),
+        Blocks({"type": "refusal", "refusal": "help with that.", "index": 0}),
     ],
     "beside": [AIMessageChunk("", additional_kwargs={"refusal": DECLINED})],
     "beside, streamed": [
@@ -179,7 +182,7 @@ REFUSALS: dict[str, list[Any]] = {
         AIMessageChunk("", additional_kwargs={"refusal": "help with that."}),
     ],
     "as the newer blocks have it": [
-        Blocks(({"type": "non_standard", "value": {"type": "refusal", "refusal": DECLINED}},))
+        Blocks({"type": "non_standard", "value": {"type": "refusal", "refusal": DECLINED}})
     ],
 }
 
@@ -231,15 +234,15 @@ MEDIA: list[tuple[dict[str, Any], str]] = [
 @MODELS
 @pytest.mark.parametrize(("block", "named"), MEDIA)
 async def test_an_answer_that_is_no_text_is_named(block: dict[str, Any], named: str, model: Any) -> None:
-    events = await events_of(chain(speaking(model([Blocks((block,))]))))
+    events = await events_of(chain(speaking(model([Blocks(block)]))))
     assert phases(events[-1]["response"]) == [(named, "final_answer")]
 
 
 async def test_an_image_that_comes_in_pieces_beside_text_is_named_once() -> None:
     turn = [
-        Blocks(({"type": "text", "text": "See: ", "index": 0},)),
-        Blocks(({"type": "image", "base64": "iVBO", "mime_type": "image/png", "index": 1},)),
-        Blocks(({"type": "image", "base64": "Rw0K", "index": 1},)),
+        Blocks({"type": "text", "text": "See: ", "index": 0}),
+        Blocks({"type": "image", "base64": "iVBO", "mime_type": "image/png", "index": 1}),
+        Blocks({"type": "image", "base64": "Rw0K", "index": 1}),
     ]
     events = await events_of(chain(speaking(says(turn))))
     assert phases(events[-1]["response"]) == [("See: [image/png]", "final_answer")]
@@ -247,7 +250,7 @@ async def test_an_image_that_comes_in_pieces_beside_text_is_named_once() -> None
 
 async def test_what_a_model_speaks_is_told_as_its_transcript() -> None:
     sound = AIMessageChunk("", additional_kwargs={"audio": {"data": "AAAA", "transcript": "Hello."}})
-    events = await events_of(chain(speaking(WholeModel(turns=((sound,),)))))
+    events = await events_of(chain(speaking(says((sound,), disable_streaming=True))))
     assert phases(events[-1]["response"]) == [("Hello.", "final_answer")]
 
 
@@ -257,7 +260,7 @@ async def test_what_a_model_speaks_is_told_as_its_transcript() -> None:
 @MODELS
 @pytest.mark.parametrize("metadata", [{"finish_reason": "error"}, {"status": "failed"}])
 async def test_an_endpoint_that_ends_with_an_error_fails_the_run(model: Any, metadata: dict[str, Any]) -> None:
-    run = a_run(chain(speaking(model(["Half an ans", Ended(metadata)]))))
+    run = a_run(chain(speaking(model(["Half an ans", Finish(**metadata)]))))
     events = await events_of(run)
     assert gist(events)[-1] == "failed"
     assert isinstance(run.failure, ModelFailed)

@@ -15,12 +15,13 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
-from tests.graphs.scripted import Call, ScriptedModel, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import Graph, asking, chain, events_of, speaking
 from tests.wire import gist, phases
 
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
 from graph_agent.settings import Budgets
+from graph_agent.testing import Call, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +43,7 @@ def a_graph() -> Graph:
 
 
 def a_graph_that_does_not_stream() -> Graph:
-    return chain(speaking(WholeModel(turns=((SECRET,),))))
+    return chain(speaking(says((SECRET,), disable_streaming=True)))
 
 
 def a_function() -> Graph:
@@ -189,17 +190,8 @@ class Verdict(BaseModel):
     safe: bool
 
 
-class Judge(ScriptedModel):
-    """Binds as `ChatDatabricks` does: in parameters of the endpoint, without a mark of LangChain's."""
-
-    def bind_tools(self, tools: Any, *, tool_choice: Any = None, **kwargs: Any) -> Any:
-        names = [one.name if isinstance(one, BaseTool) else one.__name__ for one in tools]
-        named = [{"type": "function", "function": {"name": name}} for name in names]
-        return self.bind(tools=named, tool_choice=tool_choice, **kwargs)
-
-
 def judge() -> Any:
-    return Judge(turns=(('{"safe": true, ', '"why": "' + SECRET + '"}'),))
+    return says(('{"safe": true, ', '"why": "' + SECRET + '"}'))
 
 
 SCHEMAS: dict[str, Callable[[], Any]] = {
@@ -239,7 +231,7 @@ async def test_what_only_looks_like_one_streams(bound: Callable[[Any], Any]) -> 
 
 
 async def test_an_agents_answer_in_a_schema_beside_its_tools_is_the_answer() -> None:
-    model = Judge(turns=(("Looking. ", Call("look")), ('{"safe":', " true}")))
+    model = says(["Looking. ", Call("look")], ['{"safe":', " true}"])
     events = await events_of(create_agent(model, [look], response_format=ProviderStrategy(Verdict)))
     assert phases(events[-1]["response"]) == [("Looking. ", "commentary"), ('{"safe": true}', "final_answer")]
 
@@ -272,11 +264,10 @@ async def test_a_guard_of_ones_own_is_hidden_by_the_same_mark() -> None:
 # -- models that wrap models ------------------------------------------------------------------------------------------
 
 
-class Wrapping(ScriptedModel):
+class Wrapping(ScriptedChatModel):
     """Asks another model, and says what it says in chunks of its own."""
 
     inner: Any
-    turns: Any = ()
     handed_on: bool = False
 
     async def _astream(self, messages: Any, *args: Any, run_manager: Any = None, **kwargs: Any) -> Any:
@@ -290,7 +281,7 @@ class Wrapping(ScriptedModel):
 async def test_a_model_that_wraps_another_is_heard_and_counted_once(handed_on: bool, deep: int) -> None:
     model = says(["Hel", "lo."])
     for _ in range(deep):
-        model = Wrapping(inner=model, handed_on=handed_on)
+        model = Wrapping("", inner=model, handed_on=handed_on)
     events = await events_of(chain(speaking(model)))
     assert gist(events) == [
         "0+ message",

@@ -9,9 +9,11 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Overwrite, Send
-from tests.graphs.scripted import Blocks, Call, Thought, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import asking, chain, events_of, speaking
 from tests.wire import gist, phases
+
+from graph_agent.testing import Blocks, Call, Reasoning
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +30,7 @@ async def test_tokens_of_the_answer_stream_one_by_one() -> None:
 
 
 async def test_a_model_that_cannot_stream_answers_in_one_piece() -> None:
-    events = await events_of(chain(speaking(WholeModel(turns=(("Hello ", "world."),)))))
+    events = await events_of(chain(speaking(says(("Hello ", "world."), disable_streaming=True))))
     assert gist(events) == [
         "0+ message",
         "0: Hello world.",
@@ -165,7 +167,7 @@ async def test_an_answer_held_back_survives_a_trailing_model_that_is_not_returne
     async def entitle(state: MessagesState) -> None:
         await title.ainvoke([HumanMessage("title?")])
 
-    whole = WholeModel(turns=(("Hello.",),))
+    whole = says(("Hello.",), disable_streaming=True)
     events = await events_of(chain(speaking(whole), entitle))
     assert phases(events[-1]["response"]) == [("A greeting", "commentary"), ("Hello.", "final_answer")]
 
@@ -307,7 +309,7 @@ async def test_text_before_a_tool_call_is_commentary_of_its_own() -> None:
 
 
 async def test_reasoning_is_an_item_of_its_own_before_the_text() -> None:
-    events = await events_of(chain(speaking(says([Thought("Let "), Thought("me."), "Hello."]))))
+    events = await events_of(chain(speaking(says([Reasoning("Let "), Reasoning("me."), "Hello."]))))
     assert gist(events) == [
         "0+ reasoning",
         "0: Let ",
@@ -326,7 +328,7 @@ async def test_reasoning_of_a_model_that_does_not_stream_is_shown_once_before_it
         """Look."""
         return "seen"
 
-    model = WholeModel(turns=((Thought("I should look."), Call("look")), (Thought("So."), "Done.")))
+    model = says((Reasoning("I should look."), Call("look")), (Reasoning("So."), "Done."), disable_streaming=True)
     events = await events_of(_agent(model, [look]))
     assert [line for line in gist(events) if line[1] == "-"] == [
         "0- reasoning 'I should look.'",
@@ -339,9 +341,9 @@ async def test_reasoning_of_a_model_that_does_not_stream_is_shown_once_before_it
 
 async def test_content_blocks_stream_as_text_and_reasoning() -> None:
     turn = [
-        Blocks(({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}], "index": 0},)),
-        Blocks(({"type": "text", "text": "Hello ", "index": 1},)),
-        Blocks(({"type": "text", "text": "world.", "index": 1},)),
+        Blocks({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}], "index": 0}),
+        Blocks({"type": "text", "text": "Hello ", "index": 1}),
+        Blocks({"type": "text", "text": "world.", "index": 1}),
     ]
     events = await events_of(chain(speaking(says(turn))))
     assert gist(events) == [

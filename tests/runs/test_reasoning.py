@@ -4,24 +4,26 @@ from typing import Any
 
 import pytest
 from langgraph.graph import MessagesState
-from tests.graphs.scripted import Blocks, Call, Thought, WholeModel, says
+from tests.graphs.scripted import says
 from tests.runs.running import chain, events_of, speaking
 from tests.wire import gist, phases
+
+from graph_agent.testing import Blocks, Call, Reasoning
 
 pytestmark = pytest.mark.anyio
 
 
 def summary(text: str, *, block: int = 0, part: int = 0, id: str | None = None) -> Blocks:
     piece = {"type": "summary_text", "text": text, "index": part}
-    return Blocks(({"type": "reasoning", "summary": [piece], "index": block, **({"id": id} if id else {})},))
+    return Blocks({"type": "reasoning", "summary": [piece], "index": block, **({"id": id} if id else {})})
 
 
 def thinking(text: str, block: int = 0) -> Blocks:
-    return Blocks(({"type": "thinking", "thinking": text, "index": block},))
+    return Blocks({"type": "thinking", "thinking": text, "index": block})
 
 
 def standard(text: str, block: str) -> Blocks:
-    return Blocks(({"type": "reasoning", "reasoning": text, "index": block},))
+    return Blocks({"type": "reasoning", "reasoning": text, "index": block})
 
 
 PARTS: dict[str, list[Any]] = {
@@ -35,7 +37,7 @@ PARTS: dict[str, list[Any]] = {
 @pytest.mark.parametrize("kind", PARTS)
 async def test_parts_of_reasoning_are_paragraphs(kind: str) -> None:
     events = await events_of(
-        chain(speaking(says([*PARTS[kind], Blocks(({"type": "text", "text": "Yes.", "index": 9},))])))
+        chain(speaking(says([*PARTS[kind], Blocks({"type": "text", "text": "Yes.", "index": 9})])))
     )
     (item, message) = events[-1]["response"]["output"]
     assert item["summary"] == [{"type": "summary_text", "text": "One thing.\n\nAnother."}]
@@ -46,11 +48,11 @@ async def test_parts_of_reasoning_are_paragraphs(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PARTS)
 async def test_so_they_are_where_the_model_does_not_stream(kind: str) -> None:
-    events = await events_of(chain(speaking(WholeModel(turns=((*PARTS[kind], Call("look")),)))))
+    events = await events_of(chain(speaking(says((*PARTS[kind], Call("look")), disable_streaming=True))))
     assert events[-1]["response"]["output"][0]["summary"][0]["text"] == "One thing.\n\nAnother."
 
 
-@pytest.mark.parametrize("thought", [Thought("Hm."), summary("Hm.", id="rs_1"), thinking("Hm.")])
+@pytest.mark.parametrize("thought", [Reasoning("Hm."), summary("Hm.", id="rs_1"), thinking("Hm.")])
 async def test_reasoning_whose_message_got_another_id_is_told_once(thought: Any) -> None:
     model = says([thought, Call("look")])
 
@@ -62,13 +64,13 @@ async def test_reasoning_whose_message_got_another_id_is_told_once(thought: Any)
 
 
 async def test_two_models_that_think_the_same_are_told_both() -> None:
-    model = WholeModel(turns=((Thought("Hm."), Call("look")), (Thought("Hm."), "Done.")))
+    model = says((Reasoning("Hm."), Call("look")), (Reasoning("Hm."), "Done."), disable_streaming=True)
     events = await events_of(chain(speaking(model, "first"), speaking(model, "second")))
     assert [line[1:] for line in gist(events) if "- reasoning" in line] == ["- reasoning 'Hm.'"] * 2
 
 
 def declared(text: str, phase: str | None, block: int) -> Blocks:
-    return Blocks(({"type": "text", "text": text, "index": block, **({"phase": phase} if phase else {})},))
+    return Blocks({"type": "text", "text": text, "index": block, **({"phase": phase} if phase else {})})
 
 
 async def test_what_a_provider_declares_to_be_commentary_is_an_item_of_its_own() -> None:
@@ -93,10 +95,8 @@ async def test_what_a_provider_declares_to_be_commentary_is_an_item_of_its_own()
 
 
 async def test_so_it_is_in_one_piece() -> None:
-    turn = (
-        Blocks((declared("Let me think.", "commentary", 0).blocks[0], declared("42.", "final_answer", 1).blocks[0])),
-    )
-    events = await events_of(chain(speaking(WholeModel(turns=(turn,)))))
+    turn = (Blocks(declared("Let me think.", "commentary", 0).blocks[0], declared("42.", "final_answer", 1).blocks[0]),)
+    events = await events_of(chain(speaking(says(turn, disable_streaming=True))))
     assert phases(events[-1]["response"]) == [("Let me think.", "commentary"), ("42.", "final_answer")]
 
 
@@ -118,7 +118,7 @@ async def test_declared_commentary_before_calls_stays_what_it_is() -> None:
 )
 @pytest.mark.parametrize("told", ["text", "thought"])
 async def test_deltas_equal_the_whole_where_a_model_cuts_a_character_in_two(pieces: list[str], told: str) -> None:
-    turn: list[Any] = pieces if told == "text" else [*map(Thought, pieces), "Done."]
+    turn: list[Any] = pieces if told == "text" else [*map(Reasoning, pieces), "Done."]
     events = await events_of(chain(speaking(says(turn))))
     kind = "output_text" if told == "text" else "reasoning_summary_text"
     deltas = [event["delta"] for event in events if event["type"] == f"response.{kind}.delta"]

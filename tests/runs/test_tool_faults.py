@@ -16,7 +16,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import interrupt
 from pydantic import BaseModel
-from tests.graphs.scripted import Call, says
+from tests.graphs.scripted import says
 from tests.runs.running import a_run, chain, events_of
 
 from graph_agent import make_tools, tool_fault
@@ -24,6 +24,7 @@ from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.errors import ToolFailed, Unauthenticated
 from graph_agent.nodes.retrievers import RetrieverSearch
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
+from graph_agent.testing import Call
 from graph_agent.tracing import RunRecorder, RunTrace
 
 pytestmark = pytest.mark.anyio

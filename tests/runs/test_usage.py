@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
-from tests.graphs.scripted import ScriptedModel, Used
+from tests.graphs.scripted import says
 from tests.runs.running import chain, events_of, speaking
 
 from graph_agent.models.usage import Tally, UsageInPortions
 from graph_agent.settings import Budgets
+from graph_agent.testing import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -28,14 +29,14 @@ REPORTS: dict[str, tuple[list[tuple[int, int]], tuple[int, int]]] = {
 }
 
 
-def _reports(rows: list[tuple[int, int]]) -> list[Used]:
-    return [Used("word ", sent, written) for sent, written in rows]
+def _reports(rows: list[tuple[int, int]]) -> list[str | Usage]:
+    return [piece for sent, written in rows for piece in ("word ", Usage(sent, written))]
 
 
 @pytest.mark.parametrize("kind", REPORTS)
 async def test_a_runs_usage_is_what_its_endpoint_used(kind: str) -> None:
     rows, used = REPORTS[kind]
-    model = ScriptedModel(turns=(tuple(_reports(rows)),), usage=None)
+    model = says(_reports(rows))
     usage = (await events_of(chain(speaking(model))))[-1]["response"]["usage"]
     assert (usage["input_tokens"], usage["output_tokens"]) == used
     assert usage["total_tokens"] == sum(used)
@@ -55,22 +56,22 @@ def test_what_a_stream_reports_can_be_added_up(kind: str) -> None:
 
 
 async def test_cached_and_reasoned_tokens_are_counted_the_same_way() -> None:
-    rows = (Used("One ", 100, 20, 40, 3), Used("two ", 0, 25, 0, 4), Used("three", 0, 15))
-    usage = (await events_of(chain(speaking(ScriptedModel(turns=(rows,), usage=None)))))[-1]["response"]["usage"]
+    rows = ("One ", Usage(100, 20, 40, 3), "two ", Usage(0, 25, 0, 4), "three", Usage(0, 15))
+    usage = (await events_of(chain(speaking(says(rows)))))[-1]["response"]["usage"]
     assert usage["input_tokens_details"] == {"cached_tokens": 40}
     assert usage["output_tokens_details"] == {"reasoning_tokens": 7}
 
 
 async def test_portions_stop_a_run_at_its_budget_and_what_was_counted_is_told() -> None:
-    rows = (Used("One ", 100, 20), Used("two ", 0, 25), Used("three", 0, 15))
-    graph = chain(speaking(ScriptedModel(turns=(rows,), usage=None)))
+    rows = ("One ", Usage(100, 20), "two ", Usage(0, 25), "three", Usage(0, 15))
+    graph = chain(speaking(says(rows)))
     response = (await events_of(graph, budgets=Budgets(output_tokens=30, seconds=30)))[-1]["response"]
     assert response["metadata"] == {"budget": "output_tokens"}
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (100, 45)
 
 
 async def test_a_run_cut_before_its_endpoint_reported_anything_tells_the_chunks_it_counted() -> None:
-    graph = chain(speaking(ScriptedModel(turns=(("word ",) * 50,))))
+    graph = chain(speaking(says(("word ",) * 50)))
     response = (await events_of(graph, budgets=Budgets(output_tokens=10, seconds=30)))[-1]["response"]
     assert response["usage"]["output_tokens"] == 11
 

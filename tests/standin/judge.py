@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from graph_agent.evaluating.serving import serving
+from graph_agent.testing import on_loopback
 
 REFUSED, GARBLED = "refused", "garbled"
 
@@ -50,7 +50,7 @@ class StubJudge:
             Route("/v1/chat/completions", self.answer, methods=["POST"]),
             Route("/v1/models", lambda request: JSONResponse({"data": []})),
         ]
-        with serving(Starlette(routes=routes)) as url:
+        with on_loopback(Starlette(routes=routes)) as url:
             yield f"{url}/v1"
 
 

@@ -35,7 +35,7 @@ def test_it_fails_as_often_as_it_was_told(tmp_path: Path) -> None:
         refused = client.get("/api/2.0/preview/scim/v2/Me")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert client.get("/api/2.0/preview/scim/v2/Me").status_code == 200
-        standing.cut("/chat/completions", after=2)
+        standing.hang_up("/chat/completions", after=2)
         body = {"model": "local-model", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
         address = "/serving-endpoints/chat/completions"
         with pytest.raises(httpx.RemoteProtocolError), client.stream("POST", address, json=body) as response:

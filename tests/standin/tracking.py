@@ -10,7 +10,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from tests.standin.server import serving
+
+from graph_agent.testing import on_loopback
 
 EXPERIMENT = "123"
 NAME = "/Shared/agent"
@@ -127,6 +128,6 @@ def tracking() -> Iterator[Tracking]:
     """Tracking with its store, which runs at an address of its own until the block ends."""
     kept = Tracking()
     store = Starlette(routes=[Route("/{trace}", kept._upload, methods=["PUT"])])
-    with serving(store) as url:
+    with on_loopback(store) as url:
         kept.store_url = url
         yield kept

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tests.standin.server import INDEX, ScriptedModel, StandIn, delta, results_in, says, stand_in
 
-from graph_agent.evaluating.serving import serving
+from graph_agent.testing import on_loopback
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = Path(__file__).parent / "graphs"
@@ -176,7 +176,7 @@ class Site:
     def served(self) -> Iterator[dict[str, str]]:
         """The variables of somebody who has an account there."""
         methods = ["GET", "POST", "PATCH", "HEAD"]
-        with serving(Starlette(routes=[Route("/{path:path}", self.answer, methods=methods)])) as url:
+        with on_loopback(Starlette(routes=[Route("/{path:path}", self.answer, methods=methods)])) as url:
             yield {"LANGSMITH_API_KEY": "planted-key", "LANGSMITH_ENDPOINT": url, "LANGCHAIN_ENDPOINT": url}
 
 

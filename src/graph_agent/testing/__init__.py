@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from graph_agent.testing.client import AgentClient, EventStream, SyncAgentClient
     from graph_agent.testing.errors import BadScript, RequestRefused, ScriptError, ScriptExhausted, StreamCut
     from graph_agent.testing.loopback import on_loopback
-    from graph_agent.testing.recording import Recorded, Stall
+    from graph_agent.testing.recording import Recorded, Recording, Stall
     from graph_agent.testing.script import Blocks, Call, Finish, Reasoning, Usage, Wait
     from graph_agent.testing.workspace import FakeWorkspace
 
@@ -27,6 +27,7 @@ __all__ = [
     "ModelRequest",
     "Reasoning",
     "Recorded",
+    "Recording",
     "RequestRefused",
     "ScriptError",
     "ScriptExhausted",
@@ -46,7 +47,7 @@ _MODULES = {
     "client": ("AgentClient", "EventStream", "SyncAgentClient"),
     "errors": ("BadScript", "RequestRefused", "ScriptError", "ScriptExhausted", "StreamCut"),
     "loopback": ("on_loopback",),
-    "recording": ("Recorded", "Stall"),
+    "recording": ("Recorded", "Recording", "Stall"),
     "script": ("Blocks", "Call", "Finish", "Reasoning", "Usage", "Wait"),
     "workspace": ("FakeWorkspace",),
 }

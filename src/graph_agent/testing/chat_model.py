@@ -182,7 +182,10 @@ def _chunk(piece: Any) -> ChatGenerationChunk:
             message = piece.model_copy(deep=True)
         case AIMessage():
             message = AIMessageChunk(**piece.model_dump(exclude={"type"}))
-        case BaseException() | type():
+        case BaseException():
+            # The traceback of an earlier call would keep its frames.
+            raise piece.with_traceback(None)
+        case type():
             raise piece
         case _:
             raise BadScript(
