@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
-from tests.graphs.scripted import Call, says
+from tests.graphs.scripted import says
 from tests.protocol.test_restoring import check, lasting
 from tests.runs.running import Graph, speaking
 
@@ -20,6 +20,7 @@ from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.outgoing import STREAM_MODES, Translator
 from graph_agent.runs.watch import RunWatch
 from graph_agent.settings import Budgets
+from graph_agent.testing import Call
 
 pytestmark = pytest.mark.anyio
 
