@@ -88,7 +88,7 @@ def test_a_trace_becomes_a_row_that_eval_judges(
     assert main(command) == 2
     assert "already; choose another with --id" in capsys.readouterr().err
     assert main([*command, "--id", "again"]) == 2
-    assert f"asks that in row '{added.id}' already" in capsys.readouterr().err
+    assert f"row '{added.id}' of {dataset} asks the same" in capsys.readouterr().err
     assert [one.id for one in read_rows(dataset)] == [added.id]
 
 
@@ -97,7 +97,7 @@ def test_a_row_must_expect_something(
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_TRACKING_URI", f"sqlite:///{folder}/traces.db")
     assert main(["add", trace_id, "--dataset", str(folder / "none.jsonl")]) == 2
-    assert "nothing is expected" in capsys.readouterr().err
+    assert "the row needs an expectation" in capsys.readouterr().err
     assert not (folder / "none.jsonl").exists()
 
 

@@ -75,7 +75,7 @@ def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
     new = read_row(line, f"the row of {row['id']}")
     known = read_rows(dataset) if dataset.exists() else []
     if new.id in {one.id for one in known}:
-        raise BadDataset(f"{dataset} has a row {new.id!r} already; choose another name with --id", param="id")
+        raise BadDataset(f"{dataset} has a row {new.id!r} already; choose another with --id", param="id")
     if same := next((one.id for one in known if one.asks == new.asks), None):
         raise BadDataset(f"row {same!r} of {dataset} asks the same; change its expectations", param="inputs")
     before = dataset.read_text(encoding="utf-8") if dataset.exists() else ""
