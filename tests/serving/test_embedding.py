@@ -335,6 +335,63 @@ def test_probes_need_no_token_and_fill_no_log_under_a_prefix(caplog: pytest.LogC
 
 # -- the process -----------------------------------------------------------------------------------------------------
 
+QUIET = """
+import asyncio, gc, json, logging, os, resource, signal, sys, threading, warnings
+import httpx, mlflow, openai, databricks_langchain
+import graph_agent
+import graph_agent.catalog, graph_agent.serving.service, graph_agent.tracing.mlflow_store
+
+config, database = sys.argv[1:]
+
+
+def state(loop):
+    loggers = {name: (one.level, list(one.handlers)) for name, one in logging.root.manager.loggerDict.items()
+               if isinstance(one, logging.Logger) and (one.level or one.handlers)
+               and not name.startswith(("grpc", "pyspark", "sqlalchemy"))}  # as MLflow sets them, opening a store
+    return {
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "wakeup": signal.set_wakeup_fd(-1),
+        "root logger": (logging.root.level, list(logging.root.handlers), list(logging.root.filters)),
+        "loggers": loggers,
+        "log records": logging.getLogRecordFactory(),
+        "warnings": (list(warnings.filters), warnings.showwarning),
+        "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook),
+        "environment": dict(os.environ),
+        "frozen": gc.get_freeze_count(),
+        "collector": (gc.isenabled(), gc.get_threshold()),
+        "limits": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "folder": os.getcwd(),
+        "mlflow": (mlflow.get_tracking_uri(), mlflow.get_registry_uri()),
+        "loop": (loop.get_exception_handler(), loop._default_executor, loop.get_debug()),
+    }
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    before = state(loop)
+    settings = graph_agent.Settings(config=config, tracing="on", tracking_uri=f"sqlite:///{database}")
+    app = graph_agent.create_app(settings)
+    async with graph_agent.host_lifespan(app)(None):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.post("/responses", json={"model": "plain", "input": "Hello?"})
+            assert answer.status_code == 200, answer.text
+        changed = [name for name, value in state(loop).items() if value != before[name]]
+    changed += [name for name, value in state(loop).items() if value != before[name]]
+    print(json.dumps(changed))
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_host_s_process_stays_as_it_was(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", QUIET, str(GRAPHS), str(tmp_path / "traces.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
 HOST_MODULES = """
 import asyncio, os, sys
 from pathlib import Path
