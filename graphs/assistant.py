@@ -45,9 +45,9 @@ builder.add_node(
         tools=[documents.schema, *tools],
         prompt=PROMPT,
         # For small models: a large one decides well by itself, and then greets without a search.
-        look_first=True,
-        nothing_found=NOTHING_FOUND,
-        check=model,
+        require_tool_first=True,
+        no_answer_text=NOTHING_FOUND,
+        answerability_model=model,
     ),
 )
 builder.add_node("retriever", make_retriever(documents))

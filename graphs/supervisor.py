@@ -62,9 +62,9 @@ documents.add_node(
         tools=[search.schema],
         prompt=DOCUMENTS,
         # Here and below for small models, as in `assistant.py`.
-        look_first=True,
-        nothing_found="The documents do not answer this.",
-        check=model,
+        require_tool_first=True,
+        no_answer_text="The documents do not answer this.",
+        answerability_model=model,
     ),
 )
 documents.add_node("retriever", make_retriever(search))
@@ -76,18 +76,19 @@ documents.add_edge("retriever", "planner")
 documents.add_edge("tools", "planner")
 
 data = StateGraph(AgentState, context_schema=AgentContext)
-data.add_node("planner", make_planner(model=model, tools=tools, prompt=DATA, look_first=True))
+data.add_node("planner", make_planner(model=model, tools=tools, prompt=DATA, require_tool_first=True))
 data.add_node("tools", make_tools(tools))
 data.add_edge(START, "planner")
 data.add_conditional_edges("planner", tools_condition)
 data.add_edge("tools", "planner")
 
 builder = StateGraph(AgentState, context_schema=AgentContext)
-builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt=SUPERVISOR, look_first=True))
+builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt=SUPERVISOR, require_tool_first=True))
 builder.add_node(
-    "documents", make_agent("documents", documents.compile(name="documents"), sees=lambda tool: tool == search.name)
+    "documents",
+    make_agent("documents", documents.compile(name="documents"), tool_filter=lambda tool: tool == search.name),
 )
-builder.add_node("data", make_agent("data", data.compile(name="data"), sees=lambda tool: tool != search.name))
+builder.add_node("data", make_agent("data", data.compile(name="data"), tool_filter=lambda tool: tool != search.name))
 builder.add_edge(START, "supervisor")
 builder.add_conditional_edges("supervisor", route_handoffs, ["supervisor", "documents", "data", END])
 builder.add_conditional_edges("documents", hand_back, ["supervisor", END])

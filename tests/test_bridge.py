@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from graph_agent.bridge import call
+from graph_agent.sync import call
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt("hunter2"), SystemExit(3)])

@@ -14,9 +14,9 @@ import anyio
 import pytest
 from langchain_core.messages import HumanMessage
 
-from graph_agent.catalog import Catalog
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import GraphSpec, read_manifest
 from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
-from graph_agent.manifest import GraphSpec, read_manifest
 
 pytestmark = pytest.mark.anyio
 

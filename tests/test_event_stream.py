@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from graph_agent.commands.cli import main
-from graph_agent.deploying.smoke import ask_once
-from graph_agent.event_stream import LineReader, data_in, lines_of, read_lines
-from graph_agent.local.upstream import UpstreamModel
+from graph_agent.deploying.smoke_test import run_smoke_test
+from graph_agent.local.model.upstream import UpstreamModel
+from graph_agent.sse_lines import LineReader, data_of_line, read_lines, read_lines_async
 from graph_agent.testing import on_loopback
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
@@ -69,7 +69,7 @@ def test_every_end_of_a_line(pieces: list[bytes], lines: list[str]) -> None:
             yield piece
 
     async def read() -> list[str]:
-        return [line async for line in lines_of(coming())]
+        return [line async for line in read_lines_async(coming())]
 
     assert asyncio.run(read()) == lines
 
@@ -97,7 +97,7 @@ def test_a_long_line_in_small_pieces_is_put_together_once() -> None:
     ],
 )
 def test_what_a_line_holds(line: str, data: str | None) -> None:
-    assert data_in(line) == data
+    assert data_of_line(line) == data
 
 
 # -- what reads them --------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_ask_reads_every_character_of_an_answer(end: str, capsys: pytest.Capture
 @pytest.mark.parametrize("end", WAYS)
 def test_the_smoke_test_reads_every_character_of_an_answer(end: str) -> None:
     with on_loopback(app(events(), end)) as url:
-        assert ask_once(url, {}, ready_seconds=5, answer_seconds=5).all > 0
+        assert run_smoke_test(url, {}, startup_wait_seconds=5, answer_seconds=5).all > 0
 
 
 @pytest.mark.parametrize("end", WAYS)

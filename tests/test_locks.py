@@ -14,9 +14,10 @@ STUDIO = "requirements-studio.txt"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==(\S+)( ; .+?)? \\$")
 
 SERVICE = (
-    "import databricks_langchain, mlflow, graph_agent.catalog, graph_agent.responses_agent, graph_agent.serving.app"
+    "import databricks_langchain, mlflow, graph_agent.catalog.catalog, graph_agent.responses_agent, "
+    "graph_agent.serving.app"
 )
-WORKSPACE = f"{SERVICE}, graph_agent.local.workspace, graph_agent.local.preparation, xllamacpp, pip"
+WORKSPACE = f"{SERVICE}, graph_agent.local.rest.workspace, graph_agent.local.preparation, xllamacpp, pip"
 
 
 def pins(lock: str) -> set[tuple[str, str, str]]:

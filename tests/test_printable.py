@@ -7,7 +7,7 @@ import pytest
 
 from graph_agent.commands.ask import Printer
 from graph_agent.printable import one_line, printable
-from graph_agent.serving.logs import DevFormatter, DiscreetFormatter
+from graph_agent.serving.logs import DevFormatter, SafeFormatter
 
 FORGED = [
     "GET /a\n2026-11-29 12:00:00 INFO graph_agent: forged",
@@ -24,7 +24,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("text", FORGED)
-@pytest.mark.parametrize("formatter", [DiscreetFormatter, DevFormatter])
+@pytest.mark.parametrize("formatter", [SafeFormatter, DevFormatter])
 def test_a_request_can_neither_begin_a_line_nor_send_an_escape(text: str, formatter: type[logging.Formatter]) -> None:
     record = logging.LogRecord("x", logging.INFO, __file__, 1, "%s %s", ("POST", text), None)
     line = formatter("%(asctime)s %(levelname)s %(name)s: %(message)s").format(record)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from graph_agent.catalog import Catalog
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.errors import GraphNotLoaded
-from graph_agent.local.index_store import IndexStore
-from graph_agent.manifest import read_manifest
+from graph_agent.local.index.store import IndexStore
 from graph_agent.private_files import make_private
 from graph_agent.redaction import redact
 

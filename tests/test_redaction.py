@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from graph_agent.redaction import Redactor, hiding, redact, redact_value, secrets_of
+from graph_agent.redaction import Redactor, redact, redact_value, secrets_of, with_hidden_values
 
 ROOT = Path(__file__).parent.parent
 LETTERS = string.ascii_letters + string.digits
@@ -154,7 +154,7 @@ def test_the_address_and_the_content_of_an_image_or_a_file_are_left_as_they_are_
     assert redact_value({"file_data": google}) == {"file_data": "[redacted Google key]"}
     assert redact_value({"image_url": f"https://me:{WORD}@a"}) == {"image_url": "https://me:[redacted password]@a"}
     assert redact_value([{"image_url": f"see {google}"}]) == [{"image_url": "see [redacted Google key]"}]
-    with hiding(["a-known-value-1"]):
+    with with_hidden_values(["a-known-value-1"]):
         assert redact_value({"image_url": "https://a/a-known-value-1"}) == {
             "image_url": "https://a/[redacted known secret]"
         }
@@ -185,9 +185,9 @@ def test_values_under_telling_keys_go_whole() -> None:
 def test_known_values_go_in_every_form_and_only_while_known() -> None:
     value = f'odd "{drawn(10)}" värde/+='
     forms = [value, json.dumps({"a": value}), json.dumps({"a": value}, ensure_ascii=False)]
-    with hiding([value]):
+    with with_hidden_values([value]):
         assert all(value[5:15] not in redact(form) for form in forms)
-        with hiding(["another-value-1"]):
+        with with_hidden_values(["another-value-1"]):
             assert redact(f"{value} another-value-1") == "[redacted known secret] [redacted known secret]"
     assert redact(value) == value
 
@@ -246,7 +246,7 @@ def test_no_secret_comes_through_a_stream_however_it_is_cut(kind: str, cuts: lis
 @given(st.lists(st.integers(1, 9), min_size=1))
 def test_a_known_value_does_not_come_through_a_stream(cuts: list[int]) -> None:
     value = "Zq-4711-known-value"
-    with hiding([value]):
+    with with_hidden_values([value]):
         redactor, shown, place, turn = Redactor(), "", 0, 0
         text = f"It is {value}, I think."
         while place < len(text):

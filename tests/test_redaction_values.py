@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 
-from graph_agent.protocol.encoding import encode
+from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import (
-    hiding,
     redact,
-    redact_gently,
+    redact_async,
     redact_json,
     redact_value,
-    redact_value_gently,
+    redact_value_async,
     redacting,
+    with_hidden_values,
 )
 from graph_agent.redaction.text import finished
 
@@ -217,8 +217,8 @@ async def longest_wait(work: Callable[[], Any]) -> float:
 @pytest.mark.parametrize("name", list(great()))
 async def test_ten_megabytes_never_hold_up_the_loop(name: str) -> None:
     value = great()[name]
-    with hiding(["sunflower-4711"]):
-        assert await longest_wait(lambda: redact_value_gently({"a": value})) < 0.08
+    with with_hidden_values(["sunflower-4711"]):
+        assert await longest_wait(lambda: redact_value_async({"a": value})) < 0.08
 
 
 SECRET = f"{TOKEN} "
@@ -234,10 +234,10 @@ def test_no_border_lets_a_secret_through(border: int) -> None:
 
 async def test_a_great_text_is_redacted_as_a_small_one_is() -> None:
     small = f"See {TOKEN}, password=hunter2-5f0c and sunflower-4711.\n"
-    with hiding(["sunflower-4711"]):
+    with with_hidden_values(["sunflower-4711"]):
         shown = redact(small)
         assert shown.count("[redacted ") == 3
-        for whole in (redact(small * 3_000), await redact_gently(small * 3_000)):
+        for whole in (redact(small * 3_000), await redact_async(small * 3_000)):
             assert whole == shown * 3_000
 
 

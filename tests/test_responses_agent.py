@@ -14,9 +14,9 @@ import pytest
 from mlflow.types.responses import ResponsesAgentRequest
 from tests.standin.server import stand_in
 
-from graph_agent.bridge import shared_loop
 from graph_agent.errors import GraphFailed, InvalidRequest, Unauthenticated
 from graph_agent.responses_agent import GraphResponsesAgent
+from graph_agent.sync import shared_loop
 
 GRAPH = '''
 """A tool call, then an answer; a question `fail` makes the tool node raise."""

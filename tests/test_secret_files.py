@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from graph_agent.redaction import hiding
-from graph_agent.secret_files import Allowed, secret_in
+from graph_agent.redaction import with_hidden_values
+from graph_agent.secret_files import Allowed, find_secret
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "dapi" + Random("token").randbytes(16).hex()
@@ -34,23 +34,23 @@ keyboard.md main.tf config.json src/config/settings.toml envrc.md tokenizer.json
 
 @pytest.mark.parametrize("path", NAMED.split())
 def test_a_file_is_known_by_its_name(path: str) -> None:
-    assert secret_in(path, b"x") == "by its name"
-    assert secret_in(f"deep/down/{path}", b"x") == "by its name"
+    assert find_secret(path, b"x") == "by its name"
+    assert find_secret(f"deep/down/{path}", b"x") == "by its name"
 
 
 @pytest.mark.parametrize("path", UNNAMED.split())
 def test_other_names_say_nothing_and_their_contents_count(path: str) -> None:
-    assert secret_in(path, b"KEY=value\n") is None
-    assert secret_in(path, f"a\nKEY={TOKEN}\n".encode()) == "a Databricks token in line 2"
+    assert find_secret(path, b"KEY=value\n") is None
+    assert find_secret(path, f"a\nKEY={TOKEN}\n".encode()) == "a Databricks token in line 2"
 
 
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
 def test_a_certificate_is_public_and_a_key_beside_it_is_not() -> None:
-    assert secret_in("ca.pem", CERTIFICATE) is None
-    assert secret_in("ca.pem", CERTIFICATE + b"-----BEGIN PRIVATE KEY-----\nMIIB\n") == "by its name"
-    assert secret_in("ca.pem", b"x") == "by its name"
+    assert find_secret("ca.pem", CERTIFICATE) is None
+    assert find_secret("ca.pem", CERTIFICATE + b"-----BEGIN PRIVATE KEY-----\nMIIB\n") == "by its name"
+    assert find_secret("ca.pem", b"x") == "by its name"
 
 
 HELD = [
@@ -71,8 +71,8 @@ HELD = [
 @pytest.mark.parametrize(("text", "kind"), HELD)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_file_is_known_by_what_it_holds(text: str, kind: str, encoding: str) -> None:
-    with hiding(["sunflower-4711"]):
-        told = secret_in("notes.txt", f"first line\n{text}".encode(encoding))
+    with with_hidden_values(["sunflower-4711"]):
+        told = find_secret("notes.txt", f"first line\n{text}".encode(encoding))
     assert told is not None
     assert told.startswith(kind)
     assert " in line " in told
@@ -80,21 +80,21 @@ def test_a_file_is_known_by_what_it_holds(text: str, kind: str, encoding: str) -
 
 
 def test_what_an_archive_holds_by_chance_does_not_count_and_a_token_in_it_does() -> None:
-    assert secret_in("a.whl", b"PK\0\0password=a8Zk3\0\0") is None
-    assert secret_in("a.pickle", b"\x80\0" + TOKEN.encode() + b"\0") == "a Databricks token in line 1"
+    assert find_secret("a.whl", b"PK\0\0password=a8Zk3\0\0") is None
+    assert find_secret("a.pickle", b"\x80\0" + TOKEN.encode() + b"\0") == "a Databricks token in line 1"
 
 
 @pytest.mark.parametrize("words", ["# pragma: allowlist secret", "// gitleaks:allow"])
 def test_a_line_can_say_that_it_holds_none(words: str) -> None:
-    assert secret_in("a.py", f"A = '{TOKEN}'  {words}\n".encode()) is None
-    assert secret_in("a.py", f"A = '{TOKEN}'  {words}\nB = '{TOKEN}'".encode()) == "a Databricks token in line 2"
+    assert find_secret("a.py", f"A = '{TOKEN}'  {words}\n".encode()) is None
+    assert find_secret("a.py", f"A = '{TOKEN}'  {words}\nB = '{TOKEN}'".encode()) == "a Databricks token in line 2"
 
 
 def test_a_project_can_say_which_files_hold_none(tmp_path: Path) -> None:
     (tmp_path / ".secrets-allowed").write_text("# Made up for the tests.\ntests/*\n\nca/*.pem\n")
     allowed = Allowed.of(tmp_path)
     for path in ("tests/a.py", "tests/deep/.env", "ca/own.pem"):
-        assert secret_in(path, TOKEN.encode(), allowed) is None
+        assert find_secret(path, TOKEN.encode(), allowed) is None
     for path in ("a.py", "src/tests/a.py", "own.pem"):
-        assert secret_in(path, TOKEN.encode(), allowed) is not None
+        assert find_secret(path, TOKEN.encode(), allowed) is not None
     assert not Allowed.of(tmp_path / "none").patterns

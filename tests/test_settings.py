@@ -59,7 +59,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(name: str, value: str) -
 
 
 def test_another_process_reads_the_same_settings() -> None:
-    settings = Settings.from_environment({}, port=4321, config=Path("x.json"), graph="g", max_seconds=1.5)
+    settings = Settings.from_environment({}, port=4321, config=Path("x.json"), default_graph="g", max_seconds=1.5)
     assert Settings.from_environment(as_environment(settings)) == settings
 
 

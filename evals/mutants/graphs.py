@@ -127,7 +127,7 @@ never_declines = _with(
         model=flagship.model,
         tools=[flagship.documents.schema, *flagship.tools],
         prompt=flagship.PROMPT,
-        look_first=True,
+        require_tool_first=True,
     ),
 )
 empty_answers = _planner_that(_empty)

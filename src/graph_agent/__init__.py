@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graph_agent.caller import Caller
     from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, ListedTools, Source, ToolSource
     from graph_agent.databricks.clients import get_user_workspace_client
     from graph_agent.databricks.functions import uc_functions
@@ -38,17 +37,18 @@ if TYPE_CHECKING:
         UnsupportedField,
         WorkspaceUnavailable,
     )
+    from graph_agent.identity.caller import Caller
     from graph_agent.models import chat_model
     from graph_agent.nodes.agent import make_agent
-    from graph_agent.nodes.citations import CheckedCitations, Citation, citations_in, cite
+    from graph_agent.nodes.citations import CheckedCitations, Citation, citation_annotations, citations_in
     from graph_agent.nodes.handoff import Handoff
+    from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
     from graph_agent.nodes.planner import make_planner, requested_nodes
     from graph_agent.nodes.retriever import make_retriever
-    from graph_agent.nodes.retrievers import Columns, RetrieverSearch
     from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
     from graph_agent.nodes.tool_errors import tool_fault
     from graph_agent.nodes.tools import make_tools
-    from graph_agent.redaction import HIDDEN_VALUES, redact, redact_gently, redact_value, redact_value_gently
+    from graph_agent.redaction import HIDDEN_VALUES, redact, redact_async, redact_value, redact_value_async
     from graph_agent.responses_agent import GraphResponsesAgent
     from graph_agent.serving.app import create_app
     from graph_agent.serving.logs import logging_config
@@ -99,8 +99,8 @@ __all__ = [
     "WorkspaceUnavailable",
     "calculator",
     "chat_model",
+    "citation_annotations",
     "citations_in",
-    "cite",
     "convert_units",
     "create_app",
     "current_time",
@@ -116,9 +116,9 @@ __all__ = [
     "make_tools",
     "record_retrieval",
     "redact",
-    "redact_gently",
+    "redact_async",
     "redact_value",
-    "redact_value_gently",
+    "redact_value_async",
     "requested_nodes",
     "route_handoffs",
     "tool_fault",
@@ -132,10 +132,10 @@ _MODULES = {
     "ApprovalsNotServed": "graph_agent.errors",
     "BadSetting": "graph_agent.errors",
     "Budgets": "graph_agent.settings",
-    "Caller": "graph_agent.caller",
+    "Caller": "graph_agent.identity.caller",
     "CheckedCitations": "graph_agent.nodes.citations",
     "Citation": "graph_agent.nodes.citations",
-    "Columns": "graph_agent.nodes.retrievers",
+    "Columns": "graph_agent.nodes.langchain_retriever",
     "ConfigurationError": "graph_agent.errors",
     "DocumentSearch": "graph_agent.databricks.vector_search",
     "GraphFailed": "graph_agent.errors",
@@ -154,7 +154,7 @@ _MODULES = {
     "PUBLIC_ERROR": "graph_agent.contract",
     "RequestError": "graph_agent.errors",
     "RetrievalFailed": "graph_agent.errors",
-    "RetrieverSearch": "graph_agent.nodes.retrievers",
+    "RetrieverSearch": "graph_agent.nodes.langchain_retriever",
     "RunError": "graph_agent.errors",
     "ServiceStopping": "graph_agent.errors",
     "Settings": "graph_agent.settings",
@@ -168,7 +168,7 @@ _MODULES = {
     "calculator": "graph_agent.toolbox",
     "chat_model": "graph_agent.models",
     "citations_in": "graph_agent.nodes.citations",
-    "cite": "graph_agent.nodes.citations",
+    "citation_annotations": "graph_agent.nodes.citations",
     "convert_units": "graph_agent.toolbox",
     "create_app": "graph_agent.serving.app",
     "current_time": "graph_agent.toolbox",
@@ -184,9 +184,9 @@ _MODULES = {
     "make_tools": "graph_agent.nodes.tools",
     "record_retrieval": "graph_agent.tracing",
     "redact": "graph_agent.redaction",
-    "redact_gently": "graph_agent.redaction",
+    "redact_async": "graph_agent.redaction",
     "redact_value": "graph_agent.redaction",
-    "redact_value_gently": "graph_agent.redaction",
+    "redact_value_async": "graph_agent.redaction",
     "requested_nodes": "graph_agent.nodes.planner",
     "route_handoffs": "graph_agent.nodes.supervisor",
     "tool_fault": "graph_agent.nodes.tool_errors",

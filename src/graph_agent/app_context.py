@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from graph_agent.once import Once
+from graph_agent.lazy import LazyValue
 from graph_agent.settings import PREFIX, Settings
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class PerApp(Generic[T]):
     ) -> None:
         self._make = make
         self._close = close
-        self._made: WeakKeyDictionary[AppContext, Once[T]] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[AppContext, LazyValue[T]] = WeakKeyDictionary()
 
     def __call__(self) -> T:
         """The value for `current_app()`. Blocks while it is made."""
@@ -148,11 +148,11 @@ class PerApp(Generic[T]):
         if inspect.isawaitable(closing):
             await closing
 
-    def _of(self, app: AppContext) -> Once[T]:
+    def _of(self, app: AppContext) -> LazyValue[T]:
         made = self._made.get(app)
         if made is None:
             # Weak: what is kept for an app must not keep the app.
-            made = self._made.setdefault(app, Once(partial(self._made_for, ref(app))))
+            made = self._made.setdefault(app, LazyValue(partial(self._made_for, ref(app))))
             app.keep(self)
         return made
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 from langgraph.graph import MessagesState
 
-from graph_agent.caller import Caller
+from graph_agent.identity.caller import Caller
 
 PUBLIC_ERROR = "public_error"
 """`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})`: the caller may read this text as well; a

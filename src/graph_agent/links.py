@@ -14,7 +14,7 @@ RUNNING = frozenset(
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40}+):")
 
 
-def as_link(address: str, *, names: bool = False) -> str:
+def safe_link(address: str, *, names: bool = False) -> str:
     """The address where it is one of the web or a path, else the same text as a path that leads nowhere.
 
     Control characters are taken out, and white space around it, as browsers do before they read a scheme. The colon

@@ -21,19 +21,19 @@ from mlflow.pyfunc.utils.data_validation import wrap_non_list_predict_pydantic
 from mlflow.types.responses import ResponsesAgentRequest, ResponsesAgentResponse, ResponsesAgentStreamEvent
 
 from graph_agent.app_context import AppContext
-from graph_agent.bridge import call, iterate
-from graph_agent.caller import Caller
-from graph_agent.catalog import Catalog
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.databricks.model_serving import serving_user_token
-from graph_agent.manifest import read_manifest
+from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
-from graph_agent.protocol.incoming import parse_request
+from graph_agent.protocol.requests import parse_request
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.registry import Graphs, Runs
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.settings import Settings, as_environment
+from graph_agent.sync import call, iterate
 from graph_agent.tracing import RunRecord, RunTrace, attach_to_active_span
 
 _CHECKED: Any = wrap_non_list_predict_pydantic
@@ -54,7 +54,9 @@ class GraphResponsesAgent(ResponsesAgent):
     """
 
     def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
-        self._settings = Settings.from_environment(config=Path(config) if config else None, graph=graph, **settings)
+        self._settings = Settings.from_environment(
+            config=Path(config) if config else None, default_graph=graph, **settings
+        )
         self._app = AppContext(self._settings)
         HIDDEN_VALUES.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
         self._runs = Runs(budgets=self._settings.budgets)
@@ -134,7 +136,9 @@ class GraphResponsesAgent(ResponsesAgent):
     def _opened(self) -> Catalog:
         with self._opening:
             if self._catalog is None:
-                catalog = Catalog(read_manifest(self._settings.config), default=self._settings.graph, app=self._app)
+                catalog = Catalog(
+                    read_manifest(self._settings.config), default=self._settings.default_graph, app=self._app
+                )
                 call(catalog.open)
                 self._catalog = catalog
         return self._catalog

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from graph_agent.redaction import hidden_here
+from graph_agent.redaction import current_hidden_values
 from graph_agent.redaction.text import found
 
 ALLOWING = ".secrets-allowed"
@@ -82,7 +82,7 @@ class Allowed:
         return any(fnmatchcase(path, pattern) for pattern in self.patterns)
 
 
-def secret_in(path: str, content: bytes, allowed: Allowed | None = None) -> str | None:
+def find_secret(path: str, content: bytes, allowed: Allowed | None = None) -> str | None:
     """What of secrets the file holds, in words for people; `None` for nothing. `path` is relative, with `/`."""
     if allowed is not None and path in allowed:
         return None
@@ -91,7 +91,7 @@ def secret_in(path: str, content: bytes, allowed: Allowed | None = None) -> str 
     return next((f"{kind} in line {line}" for line, kind in _told(content)), None)
 
 
-def told_of(secrets: Iterable[tuple[str, str]]) -> str:
+def describe_secrets(secrets: Iterable[tuple[str, str]]) -> str:
     """Paths and what each holds, as one text."""
     return ", ".join(f"{path} ({what})" for path, what in secrets)
 
@@ -115,7 +115,7 @@ def _told(content: bytes) -> Iterable[tuple[int, str]]:
     keys = ((match.start(), "private key") for match in _PRIVATE_KEY.finditer(text))
     secrets = (
         (start, kind)
-        for start, end, marker in found(text, hidden_here())
+        for start, end, marker in found(text, current_hidden_values())
         if (kind := marker[len("[redacted ") : -1]) not in ONLY_IN_TEXT or end - start >= LEAST_IN_TEXT
     )
     for start, kind in (*keys, *secrets):

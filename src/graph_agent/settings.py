@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from graph_agent.errors import BadSetting
-from graph_agent.pages import is_host_name
+from graph_agent.trusted_hosts import is_host_name
 
 PREFIX = "GRAPH_AGENT_"
 
@@ -52,7 +52,7 @@ class Settings:
     config: Path = Path("langgraph.json")
     """The list of graphs; LangGraph Studio reads the same file."""
 
-    graph: str | None = None
+    default_graph: str | None = None
     """The graph that answers when a request names none; the first of the list if unset."""
 
     fallback_graph: str | None = None
@@ -128,7 +128,7 @@ class Settings:
     keepalive_seconds: float = 10.0
     """A comment is sent on a stream that was quiet for this long, so that proxies keep it open."""
 
-    ready_seconds: float = 60.0
+    startup_wait_seconds: float = 60.0
     """How long a request that arrives while graphs are loading waits before it is answered 503."""
 
     local_user: str = "local"
@@ -162,11 +162,11 @@ class Settings:
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
     """Downloaded weights, the local index and local traces."""
 
-    local_weights: str = "qwen-1.5b"
+    local_model: str = "qwen-1.5b"
     """The local model: the name of known weights, a path to a GGUF file, or an OpenAI-compatible base URL."""
 
     local_model_name: str = "local-model"
-    """The model's name at that base URL, where `local_weights` is one."""
+    """The model's name at that base URL, where `local_model` is one."""
 
     local_api_key: str | None = None
     """The key for that base URL, where it wants one."""

@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from graph_agent.errors import NoThreadFree
-from graph_agent.lifetime import Lifetime, lifetime_here
+from graph_agent.run_lifetime import RunLifetime, current_lifetime
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class NodeThreads(ThreadPoolExecutor):
     def __init__(self, most: int) -> None:
         super().__init__(most, thread_name_prefix="node")
         self.most = most
-        self._holding: dict[object, Lifetime | None] = {}
+        self._holding: dict[object, RunLifetime | None] = {}
 
     @property
     def held(self) -> int:
@@ -58,7 +58,7 @@ class NodeThreads(ThreadPoolExecutor):
         """
         if self.held >= self.most and self.stuck >= self.most:
             raise NoThreadFree(self.shortage())
-        return super().submit(self._held_for, lifetime_here(), fn, args, kwargs)
+        return super().submit(self._held_for, current_lifetime(), fn, args, kwargs)
 
     def shortage(self) -> str:
         """Why no synchronous node can start now."""
@@ -68,7 +68,7 @@ class NodeThreads(ThreadPoolExecutor):
         )
 
     def _held_for(
-        self, lifetime: Lifetime | None, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, lifetime: RunLifetime | None, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
         mark = object()
         self._holding[mark] = lifetime
@@ -90,12 +90,12 @@ class GraphLoop(asyncio.SelectorEventLoop):
         return await _in(_pool("lookup", LOOKUPS), socket.getnameinfo, *args, **kwargs)
 
 
-async def in_own_thread(work: Callable[..., T], *args: Any) -> T:
+async def run_in_service_thread(work: Callable[..., T], *args: Any) -> T:
     """Do short work of this process in a thread, with this task's context."""
     return await _in(_pool("own", OWN), work, *args)
 
 
-async def in_calling_thread(call: Callable[..., T], *args: Any) -> T:
+async def run_in_call_thread(call: Callable[..., T], *args: Any) -> T:
     """Make a blocking call to another host in a thread, with this task's context."""
     return await _in(_pool("call", CALLS), call, *args)
 

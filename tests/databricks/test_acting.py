@@ -17,8 +17,8 @@ from tests.databricks.service import forwarded, service_here, text_of
 from tests.runs.running import a_run, chain, events_of
 from tests.standin.server import StandIn
 
-from graph_agent.acting import UserToken, acting_for, user_token
 from graph_agent.errors import Unauthenticated
+from graph_agent.identity.user_token import UserToken, user_token, with_user_token
 from graph_agent.settings import Budgets
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
@@ -184,7 +184,7 @@ async def test_the_token_shows_nowhere_and_is_gone_after_the_request(
     assert for_users.user(USERS[0]) not in answer.text + caplog.text
     with pytest.raises(Unauthenticated):
         user_token()
-    with acting_for(UserToken("secret")):
+    with with_user_token(UserToken("secret")):
         assert "secret" not in repr(user_token())
 
 
@@ -257,7 +257,7 @@ async def test_what_a_run_left_behind_acts_for_nobody_once_it_has_ended() -> Non
         await asyncio.sleep(0)
         return {"messages": [("ai", "Done.")]}
 
-    with acting_for(UserToken("the-users-own")):
+    with with_user_token(UserToken("the-users-own")):
         await events_of(chain(leave_behind))
     until.set()
     await left[0]
@@ -279,7 +279,7 @@ async def test_a_node_that_swallows_its_cancellation_acts_for_nobody_after_its_t
             told.append(error.message)
         return {"messages": [("ai", "Done.")]}
 
-    with acting_for(UserToken("the-users-own")):
+    with with_user_token(UserToken("the-users-own")):
         run = a_run(chain(stubborn), budgets=Budgets(seconds=0.2))
         run.start()
     events = [entry.event async for batch in run.batches(quiet_seconds=5.0) for entry in batch]

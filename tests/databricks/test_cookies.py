@@ -12,8 +12,8 @@ from tests.databricks.conftest import USERS
 from tests.standin.server import INDEX, stand_in
 
 from graph_agent import chat_model, get_user_workspace_client
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.vector_search import DocumentSearch
+from graph_agent.identity.user_token import UserToken, with_user_token
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
 
@@ -46,7 +46,7 @@ async def test_no_cookie_set_for_one_user_is_sent_for_another(monkeypatch: pytes
             monkeypatch.setenv(name, value)
         model, documents = chat_model("databricks:local-model", streaming=False), DocumentSearch()
         for user in USERS[:2]:
-            with acting_for(UserToken(standing.user(user))):
+            with with_user_token(UserToken(standing.user(user))):
                 await asyncio.to_thread(get_user_workspace_client().current_user.me)
                 await model.ainvoke("hello")
                 await asyncio.to_thread(model.invoke, "hello")

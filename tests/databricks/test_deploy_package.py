@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.databricks.shop import FILES, Shop, refused
 
-from graph_agent.deploying.own_wheel import Installed
+from graph_agent.deploying.package_wheel import Installed
 
 HERE = Installed.here()
 

@@ -49,7 +49,7 @@ def test_the_service_starts_from_the_files_to_upload(
         monkeypatch.setenv("BUNDLE_VAR_model_endpoint", "local-model")
         monkeypatch.setenv("BUNDLE_VAR_experiment_id", "123")
         # Only this shell has it; the app, which does not, starts all the same.
-        monkeypatch.setenv("GRAPH_AGENT_GRAPH", "no-such-graph")
+        monkeypatch.setenv("GRAPH_AGENT_DEFAULT_GRAPH", "no-such-graph")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.chdir(project)
         assert main(["deploy", "--dry-run"]) == 0

@@ -19,9 +19,9 @@ from tests.standin.sql import METADATA, RUNNING, STATEMENTS, failed, function, p
 from tests.standin.stalls import stalls
 
 from graph_agent import make_tools
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.functions import uc_functions
 from graph_agent.errors import ConfigurationError, Unauthenticated
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.nodes.tool_errors import FAULT
 
 pytestmark = pytest.mark.anyio
@@ -121,7 +121,7 @@ async def test_twenty_users_at_once_each_run_it_with_their_own_token(
         source = uc_functions("main.tools.price", warehouse="w1")
 
         async def works(user: str) -> None:
-            with acting_for(UserToken(standing.user(user))):
+            with with_user_token(UserToken(standing.user(user))):
                 assert (await asks(source, "main__tools__price", item=user, count=1)).content == "12.50"
 
         async with stalls() as stalled:

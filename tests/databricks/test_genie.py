@@ -19,9 +19,9 @@ from tests.standin.sql import rows
 from tests.standin.stalls import stalls
 
 from graph_agent import make_tools
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.genie import genie
 from graph_agent.errors import Unauthenticated
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.nodes.tool_errors import FAULT
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +81,7 @@ async def test_twenty_users_at_once_each_ask_with_their_own_token(
         tool = genie(SPACE)
 
         async def works(user: str) -> None:
-            with acting_for(UserToken(standing.user(user))):
+            with with_user_token(UserToken(standing.user(user))):
                 assert (await asks(tool, user)).content == "Four."
 
         async with stalls() as stalled:

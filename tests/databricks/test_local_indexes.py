@@ -9,16 +9,16 @@ import pytest
 from databricks.ai_search.async_utils import aclose_all_clients
 from evals.scripted.rules import ScriptedModel
 
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.clients import Actor
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import IndexUnavailable, LocalWorkspaceError, RetrievalFailed
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.local import preparation
-from graph_agent.local.access import Credentials
-from graph_agent.local.index import Index
-from graph_agent.local.indexes import DOCUMENTATION_INDEX, OWN_INDEX, LocalIndexes, index_file, index_names
-from graph_agent.local.workspace import create_workspace
+from graph_agent.local.index.index import Index
+from graph_agent.local.index.local_indexes import DOCUMENTATION_INDEX, OWN_INDEX, LocalIndexes, index_file, index_names
+from graph_agent.local.rest.access import Credentials
+from graph_agent.local.rest.workspace import create_workspace
 from graph_agent.settings import Settings
 from graph_agent.testing import on_loopback
 
@@ -82,7 +82,7 @@ def indexes_of(settings: Settings) -> LocalIndexes:
 
 
 async def found(name: str, query: str, acting_as: Actor = "app") -> list[str]:
-    with acting_for(UserToken("user-ada")):
+    with with_user_token(UserToken("user-ada")):
         hits = await DocumentSearch(index=name, acting_as=acting_as).search(query)
     return [document.metadata["doc_uri"] for document, _ in hits]
 

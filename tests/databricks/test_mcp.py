@@ -30,9 +30,9 @@ from tests.standin.server import ScriptedModel, StandIn, calls, dead_host, resul
 from tests.standin.stalls import stalls
 
 from graph_agent import AgentState, chat_model, make_planner, make_tools
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.mcp import McpServer, McpTools
 from graph_agent.errors import ConfigurationError, ToolFailed, Unauthenticated
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.nodes.tool_errors import FAULT
 from graph_agent.testing import on_loopback
@@ -124,7 +124,7 @@ async def test_twenty_users_at_once_are_each_served_with_their_own_token_and_the
     async with opened(McpServer.functions("main.tools"), McpServer.external("weather")) as source:
 
         async def works(user: str) -> None:
-            with acting_for(UserToken(standing.user(user))):
+            with with_user_token(UserToken(standing.user(user))):
                 tool = await named(source, CALCULATOR)
                 assert await tool.ainvoke({"expression": "6 * 7"}) == "42"
                 tool = await named(source, "weather__forecast")
@@ -150,11 +150,11 @@ async def test_a_run_for_a_user_without_a_token_fails_and_asks_nothing(
     standing: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
-    with acting_for(UserToken(standing.user(USERS[0]))):
+    with with_user_token(UserToken(standing.user(USERS[0]))):
         async with opened(McpServer.functions("main.tools")) as source:
             tool = await named(source, CALCULATOR)
             standing.forget()
-            with acting_for(None):
+            with with_user_token(None):
                 with pytest.raises(Unauthenticated):
                     await turn(graph_of(source))
                 with pytest.raises(Unauthenticated):
@@ -399,7 +399,7 @@ async def test_a_server_elsewhere_gets_its_own_headers_and_no_credentials_of_our
     monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
     key = {"x-api-key": "k1"}
     async with opened(McpServer.at(standing.url + EXTERNAL, name="weather", headers=lambda: key)) as source:
-        with acting_for(UserToken(standing.user(USERS[0]))):
+        with with_user_token(UserToken(standing.user(USERS[0]))):
             listed = await source.tools()
         (call,) = standing.calls(EXTERNAL)
         assert (call.token, call.headers["x-api-key"]) == ("", "k1")
@@ -419,7 +419,7 @@ async def test_a_user_without_the_permission_is_told_which_one_and_which_scope(
     standing: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
-    with acting_for(UserToken(standing.user(USERS[0]))):
+    with with_user_token(UserToken(standing.user(USERS[0]))):
         async with opened(McpServer.functions("main.tools"), McpServer.genie("g1")) as source:
             standing.fail(FUNCTIONS, 403)
             standing.fail("/genie/g1", 401)
@@ -664,7 +664,7 @@ async def test_a_cookie_goes_back_in_the_session_it_was_set_in_and_in_no_other(
     with on_loopback(app) as url:
         async with opened(McpServer.at(url + "/mcp", name="raw", acting_as="user"), list_seconds=0) as source:
             for user in (USERS[0], USERS[1], USERS[0]):
-                with acting_for(UserToken(standing.user(user))):
+                with with_user_token(UserToken(standing.user(user))):
                     assert len((await source.tools()).tools) == 1
     first, second = (f"Bearer {standing.user(user)}" for user in USERS[:2])
     assert [one for one in seen if one[1]] == [(first, "who=6")]

@@ -12,8 +12,8 @@ from tests.databricks.conftest import USERS
 from tests.databricks.service import service_here
 from tests.standin.server import USAGE, StandIn, delta, stand_in
 
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.errors import BadSetting, ModelFailed, ModelRateLimited, Unauthenticated
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.models import chat_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
@@ -106,7 +106,7 @@ async def test_models_of_unity_catalog_are_asked_through_the_gateway(
 async def test_one_model_object_acts_for_whoever_asks(standing: StandIn) -> None:
     model = chat_model("databricks:local-model", acting_as="user")
     for user in USERS[:3]:
-        with acting_for(UserToken(standing.user(user))):
+        with with_user_token(UserToken(standing.user(user))):
             await model.ainvoke("What colour?")
             # In a thread, as from a synchronous node.
             await asyncio.to_thread(model.invoke, "What colour?")
@@ -127,7 +127,7 @@ async def test_a_node_can_act_as_the_app_where_the_others_act_for_the_user(
     standing: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRAPH_AGENT_AUTHORIZATION", "user")
-    with acting_for(UserToken(standing.user(USERS[0]))):
+    with with_user_token(UserToken(standing.user(USERS[0]))):
         await chat_model("databricks:local-model", acting_as="app").ainvoke("What colour?")
     (call,) = standing.calls("/serving-endpoints/")
     assert call.token not in ("", standing.user(USERS[0]))

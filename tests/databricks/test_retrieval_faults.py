@@ -13,9 +13,9 @@ from tests.standin.server import INDEX, StandIn, dead_host, stand_in
 from tests.standin.stalls import stalls
 from tests.standin.vectors import SELF_MANAGED, vector_routes
 
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import RetrievalFailed, RunError, Unauthenticated, WorkspaceUnavailable
+from graph_agent.identity.user_token import UserToken, with_user_token
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def tried(search: DocumentSearch) -> Any:
     """What one search gives, or the error it ends with. The loop is watched, and the time shown in the report."""
     started = time.monotonic()
     async with stalls() as found:
-        with acting_for(UserToken("user-user00")):
+        with with_user_token(UserToken("user-user00")):
             try:
                 outcome: Any = await search.search("what is the timeout")
             except (RunError, Unauthenticated) as error:

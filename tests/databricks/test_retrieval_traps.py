@@ -27,10 +27,10 @@ from tests.standin.server import INDEX, StandIn, stand_in
 from tests.standin.vectors import SELF_MANAGED, SILENT, Silence, vector_routes
 
 from graph_agent import make_retriever
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import RetrievalFailed
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.testing import on_loopback
 from graph_agent.tracing import RunRecorder
 from graph_agent.tracing.values import to_json
@@ -77,7 +77,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 async def as_user(search: DocumentSearch, name: str = "user03") -> Any:
-    with acting_for(UserToken(f"user-{name}")):
+    with with_user_token(UserToken(f"user-{name}")):
         return await search.search("what is the timeout")
 
 

@@ -217,7 +217,7 @@ def test_one_trace_that_the_tables_refuse_does_not_take_the_others_along(workspa
 @pytest.mark.anyio
 async def test_callers_are_told_the_id_that_the_tables_know(workspace: StandIn, kept: Tracking) -> None:
     environ = {**workspace.environment(), "MLFLOW_EXPERIMENT_ID": EXPERIMENT}
-    settings = Settings(config=GRAPHS, graph="plain", tracing="on", tracking_uri="databricks")
+    settings = Settings(config=GRAPHS, default_graph="plain", tracing="on", tracking_uri="databricks")
     ask = {"model": "plain", "input": "Hello?"}
     asking = {"x-mlflow-return-trace-id": "true"}
     with pytest.MonkeyPatch.context() as patched:

@@ -13,10 +13,10 @@ from tests.databricks.conftest import USERS
 from tests.standin.server import INDEX, StandIn, stand_in
 from tests.standin.vectors import MANUALS, SELF_MANAGED, vector_routes
 
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.databricks.clients import Actor
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import ConfigurationError, Unauthenticated
+from graph_agent.identity.user_token import UserToken, with_user_token
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandI
 
 async def found_by(search: DocumentSearch, query: str, filters: Any = None, user: str = "user00") -> list[Any]:
     """Search as that user, where the search acts for one."""
-    with acting_for(UserToken(f"user-{user}")):
+    with with_user_token(UserToken(f"user-{user}")):
         return [document for document, _ in await search.search(query, filters)]
 
 
@@ -61,7 +61,7 @@ async def test_a_search_gives_documents_with_ids_addresses_titles_and_scores(
     standing: StandIn, acting_as: Actor
 ) -> None:
     search = DocumentSearch(index=INDEX, acting_as=acting_as, results=1)
-    with acting_for(UserToken("user-user00")):
+    with with_user_token(UserToken("user-user00")):
         [(document, score)] = await search.search("what is the timeout")
     assert "thirty seconds" in document.page_content
     assert document.metadata["doc_uri"] == "documents/settings.md#timeouts"
@@ -173,7 +173,7 @@ async def test_the_local_index_obeys_an_authors_operators(
 
 @APP_AND_USER
 async def test_a_storage_optimised_endpoint_is_sent_filters_as_text(standing: StandIn, acting_as: Actor) -> None:
-    given: dict[str, Any] = {"storage_optimised": True, "filterable": {"y": int, "team": str}}
+    given: dict[str, Any] = {"storage_optimized": True, "filterable": {"y": int, "team": str}}
     chosen = [
         {"key": "y >=", "value": 2},
         {"key": "team", "value": ["a", "b"]},
@@ -261,7 +261,7 @@ async def test_the_model_is_told_what_it_may_filter_by() -> None:
         ({"index": "docs"}, "`index` must be `catalog.schema.index`, not 'docs'"),
         ({"filterable": {"a b": str}}, "not 'a b'"),
         ({"filterable": {"a": list}}, "not 'a'"),
-        ({"filters": {"a": "it's"}, "storage_optimised": True}, "no quote or backslash"),
+        ({"filters": {"a": "it's"}, "storage_optimized": True}, "no quote or backslash"),
         ({"filters": {"price =>": 3}}, "'price =>' has no operator an index knows: NOT, LIKE, <=, >=, <, >"),
         ({"filters": {"a OR b": "x"}}, "'a OR b' needs a list with one value per column"),
         ({"filters": [{"key": "a", "operator": ">", "value": 1}]}, "`filters` is a mapping such as"),

@@ -8,9 +8,9 @@ import pytest
 from tests.evaluating.test_scorers import answered, asked
 
 from graph_agent.evaluating.baseline import Baseline, Noise, made, read_baseline
+from graph_agent.evaluating.bootstrap import lower_bound, upper_bound
 from graph_agent.evaluating.errors import BadBaseline
-from graph_agent.evaluating.gate import Verdict, judged
-from graph_agent.evaluating.interval import lower_bound, upper_bound
+from graph_agent.evaluating.gate import Verdict, compare
 from graph_agent.evaluating.junit import junit
 from graph_agent.evaluating.report import markdown, terminal
 from graph_agent.evaluating.scores import RowScore, Scores, scored
@@ -40,7 +40,7 @@ def baseline(values: Columns, noise: Noise = "exact") -> Baseline:
 
 
 def verdict(now: Columns, before: Columns, noise: Noise = "exact") -> Verdict:
-    return judged(scores(now), baseline(before, noise))
+    return compare(scores(now), baseline(before, noise))
 
 
 def kinds(found: Verdict) -> set[tuple[str, str]]:
@@ -51,8 +51,8 @@ GOOD: Columns = {"facts_covered": [1.0] * 10, "mrr": [0.5] * 10, "no_leak": [1.0
 
 
 def test_the_same_figures_pass_and_better_ones_too() -> None:
-    assert judged(scores(GOOD), baseline(GOOD)).passed
-    better = judged(scores(GOOD | {"mrr": [1.0] * 10}), baseline(GOOD))
+    assert compare(scores(GOOD), baseline(GOOD)).passed
+    better = compare(scores(GOOD | {"mrr": [1.0] * 10}), baseline(GOOD))
     assert better.passed
     assert better.fixed == {f"r{n}": ["mrr"] for n in range(10)}
 
@@ -90,9 +90,9 @@ def test_tokens_that_are_not_reported_any_more_shut_the_gate() -> None:
 def test_a_row_that_a_judge_is_not_for_any_more_lacks_nothing() -> None:
     before: Columns = GOOD | {"judge_groundedness": [1.0] * 10}
     now = scores(GOOD | {"judge_groundedness": [1.0] * 9 + [None]})
-    assert not judged(now, baseline(before, "interval")).passed
+    assert not compare(now, baseline(before, "interval")).passed
     now.rows["r9"].notes["judge_groundedness"] = "nothing was retrieved"
-    assert judged(now, baseline(before, "interval")).passed
+    assert compare(now, baseline(before, "interval")).passed
 
 
 def test_a_service_that_fails_now_and_then_shuts_the_gate_with_noise_too() -> None:
@@ -104,9 +104,9 @@ def test_a_service_that_fails_now_and_then_shuts_the_gate_with_noise_too() -> No
 
 def test_a_conversation_that_failed_shuts_the_gate_and_what_was_said_of_it_does_not() -> None:
     one = {"goal": "g", "row": "r1", "turns": [], "values": {"conversation_calm": 0.0}, "errors": {}, "trace_ids": []}
-    assert judged(scores(GOOD, conversations=[one]), baseline(GOOD)).passed
+    assert compare(scores(GOOD, conversations=[one]), baseline(GOOD)).passed
     failed = one | {"errors": {"agent": "ConnectError"}}
-    (failure,) = judged(scores(GOOD, conversations=[one, failed]), baseline(GOOD)).failures
+    (failure,) = compare(scores(GOOD, conversations=[one, failed]), baseline(GOOD)).failures
     assert (failure.metric, failure.message) == ("conversations", "failed: r1 (agent)")
 
 
@@ -116,28 +116,28 @@ def test_a_metric_that_is_not_in_the_baseline_shuts_the_gate() -> None:
 
 def test_missing_extra_and_changed_rows_shut_the_gate() -> None:
     before = baseline(GOOD)
-    assert kinds(judged(scores(GOOD, missing=["r10"]), before)) == {("rows", "rows")}
-    assert kinds(judged(scores(GOOD, extra=["r10"]), before)) == {("rows", "rows")}
+    assert kinds(compare(scores(GOOD, missing=["r10"]), before)) == {("rows", "rows")}
+    assert kinds(compare(scores(GOOD, extra=["r10"]), before)) == {("rows", "rows")}
     short = {name: column[:9] for name, column in GOOD.items()}
-    assert "r9" in judged(scores(short), before).failures[0].message
+    assert "r9" in compare(scores(short), before).failures[0].message
     long = {name: [*column, 1.0] for name, column in GOOD.items()}
-    assert "r10" in judged(scores(long), before).failures[0].message
+    assert "r10" in compare(scores(long), before).failures[0].message
     changed = scores(GOOD)
     changed.rows["r3"].digest = "other"
-    assert judged(changed, before).failures[0].rows == ("r3",)
+    assert compare(changed, before).failures[0].rows == ("r3",)
 
 
 def test_a_sample_leaves_the_baselines_other_rows_out() -> None:
     half = {name: column[:5] for name, column in GOOD.items()}
-    assert judged(scores(half), baseline(GOOD), sample=True).passed
-    assert not judged(scores(half), baseline(GOOD)).passed
+    assert compare(scores(half), baseline(GOOD), sample=True).passed
+    assert not compare(scores(half), baseline(GOOD)).passed
     worse = half | {"facts_covered": [0.0] * 5}
-    assert "facts_covered" in judged(scores(worse), baseline(GOOD), sample=True).failed_metrics
+    assert "facts_covered" in compare(scores(worse), baseline(GOOD), sample=True).failed_metrics
 
 
 def test_a_sample_is_compared_with_the_baseline_of_its_own_rows() -> None:
     before: Columns = {"facts_covered": [0.0] * 5 + [1.0] * 5}
-    found = judged(scores({"facts_covered": [0.0] * 5}), baseline(before, "interval"), sample=True)
+    found = compare(scores({"facts_covered": [0.0] * 5}), baseline(before, "interval"), sample=True)
     assert found.baseline == {"facts_covered": 0.0}
     assert [failure for failure in found.failures if failure.kind == "drop"] == []
 
@@ -148,7 +148,7 @@ def test_a_scorer_that_raises_is_an_error_of_its_row_and_shuts_the_gate() -> Non
 
     now = scored([asked()], [answered()], {"broken": broken}, run=RUN)
     assert now.rows["one"].errors == {"broken": "KeyError"}
-    found = judged(now, made(scored([asked()], [answered()], {}, run=RUN), noise="exact", before=None))
+    found = compare(now, made(scored([asked()], [answered()], {}, run=RUN), noise="exact", before=None))
     assert kinds(found) == {("scorer broken", "scorer")}
 
 
@@ -165,8 +165,8 @@ def test_floors_and_ceilings_hold_whatever_the_baseline_was() -> None:
 def test_over_a_sample_no_ceiling_of_times_and_tokens_holds() -> None:
     before = baseline(GOOD | {"seconds": [1.0] * 10}, "interval")
     slow = scores(GOOD | {"seconds": [1.0] * 9 + [900.0]})
-    assert kinds(judged(slow, before)) == {("seconds_p95", "ceiling")}
-    assert judged(slow, before, sample=True).passed
+    assert kinds(compare(slow, before)) == {("seconds_p95", "ceiling")}
+    assert compare(slow, before, sample=True).passed
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_new_baseline_keeps_the_limits_of_the_old_one() -> None:
     worse = made(scores(GOOD | {"no_leak": [0.0] * 10}), noise="exact", before=strict)
     assert worse.metrics["no_leak"].value == 0
     assert worse.metrics["no_leak"].floor == 1
-    assert kinds(judged(scores(GOOD | {"no_leak": [0.0] * 10}), worse)) == {("no_leak", "floor")}
+    assert kinds(compare(scores(GOOD | {"no_leak": [0.0] * 10}), worse)) == {("no_leak", "floor")}
 
 
 @pytest.mark.parametrize("text", [None, "{", "{}", '{"metrics": {"a": {"size": 1}}}'])
@@ -221,18 +221,18 @@ def test_a_baseline_that_is_none_says_what_to_do(tmp_path: Path, text: str | Non
 
 def test_reports_name_what_failed() -> None:
     now, before = scores(GOOD | {"facts_covered": [0.0] * 10}), baseline(GOOD)
-    found = judged(now, before)
+    found = compare(now, before)
     assert "FAIL facts_covered" in terminal(now, found, before)
     assert "The gate is shut: facts_covered." in terminal(now, found, before)
     text = markdown(now, found, before)
     assert "| FAIL | facts_covered | 0.000 | 1.000 | >= 0.750 | 10 |" in text
     assert "| kind | even | odd |" in text
-    assert "The gate is open." in markdown(scores(GOOD), judged(scores(GOOD), before), before)
+    assert "The gate is open." in markdown(scores(GOOD), compare(scores(GOOD), before), before)
 
 
 def test_junit_has_a_case_for_each_metric_and_failures_where_the_gate_is_shut() -> None:
     now, before = scores(GOOD | {"facts_covered": [0.0] * 10}, missing=["r10"]), baseline(GOOD)
-    (suite,) = ElementTree.fromstring(junit(now, judged(now, before)))
+    (suite,) = ElementTree.fromstring(junit(now, compare(now, before)))
     cases = {case.get("name"): case.find("failure") for case in suite}
     assert set(cases) == {"rows", "facts_covered", "mrr", "no_leak"}
     assert [name for name, failure in cases.items() if failure is not None] == ["rows", "facts_covered"]

@@ -10,10 +10,10 @@ import pytest
 from tests.evaluating.test_rows import row
 
 from graph_agent.evaluating.command import main
-from graph_agent.evaluating.harvest import asked_for, conversation, stored_trace
 from graph_agent.evaluating.progress import Silent
 from graph_agent.evaluating.records import RecordsFile
 from graph_agent.evaluating.row_reader import read_row, read_rows
+from graph_agent.evaluating.rows_from_traces import asked_for, conversation, stored_trace
 from graph_agent.evaluating.runner import Agent, Limits, ask_all
 from graph_agent.evaluating.targets import Target, opened
 from graph_agent.settings import Settings

@@ -13,8 +13,8 @@ from tests.standin.judge import GARBLED, REFUSED, StubJudge
 from tests.standin.server import dead_host
 
 from graph_agent.evaluating.command import main
+from graph_agent.evaluating.judge_runs import judge_rows
 from graph_agent.evaluating.judges import NoVerdict, figure, judges
-from graph_agent.evaluating.judging import judge_rows
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.records import Record, Turn, read_records
 from graph_agent.evaluating.row_reader import read_rows

@@ -20,7 +20,7 @@ from graph_agent.evaluating.baseline import made
 from graph_agent.evaluating.command import main
 from graph_agent.evaluating.evaluation import Evaluation, evaluate
 from graph_agent.evaluating.files import rewrite_baseline, write
-from graph_agent.evaluating.gate import Verdict, judged
+from graph_agent.evaluating.gate import Verdict, compare
 from graph_agent.evaluating.options import parser, plan_of
 from graph_agent.evaluating.plan import Plan
 from graph_agent.evaluating.progress import Silent
@@ -74,9 +74,9 @@ def test_mutations_fail_with_noise_and_few_rows_too(agent: Agent, tmp_path: Path
     whole = evaluated(agent, tmp_path / "whole")
     noisy = made(whole.scores, noise="interval", before=None)
     broken = evaluated(agent, tmp_path / "broken", mutation)
-    found = judged(broken.scores, noisy, sample=True)
+    found = compare(broken.scores, noisy, sample=True)
     assert MUTATIONS[mutation] & set(found.failed_metrics)
-    assert judged(whole.scores, noisy, sample=True).passed
+    assert compare(whole.scores, noisy, sample=True).passed
 
 
 def test_every_row_of_the_small_set_is_asked_and_none_is_malformed(agent: Agent, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from tests.evaluating.test_rows import row
 
 from graph_agent.evaluating.baseline import Baseline, Limit
-from graph_agent.evaluating.gate import judged
-from graph_agent.evaluating.page import page
+from graph_agent.evaluating.gate import compare
 from graph_agent.evaluating.records import Record, RecordsFile, Turn
+from graph_agent.evaluating.report_page import page
 from graph_agent.evaluating.row_reader import read_row
 from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scores import RowScore, Scores
@@ -91,7 +91,7 @@ def shown(
     scores = Scores(run=RUN, rows=rows)
     html = page(
         scores,
-        judged(scores, baseline),
+        compare(scores, baseline),
         baseline,
         rows=[one for one, _ in pairs],
         records=[record for _, record in pairs],

@@ -10,7 +10,7 @@ from evals.scripted.rules import in_context, reply
 
 from graph_agent.evaluating.prompts import prompts_of, texts_of
 from graph_agent.evaluating.targets import Target
-from graph_agent.nodes.answerable import REQUEST
+from graph_agent.nodes.answerability import REQUEST
 
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"properties": {parameter: {}}}}}
@@ -91,11 +91,11 @@ def test_a_text_that_is_passed_to_a_graph_as_an_answer_is_not_one_of_its_prompts
     def texts(use: str) -> list[str]:
         return texts_of(f"PROMPT = {long!r}\n{use}")
 
-    assert texts("node = make_planner(nothing_found=PROMPT)") == []
+    assert texts("node = make_planner(no_answer_text=PROMPT)") == []
     assert texts("node = make_planner(prompt=PROMPT)") == [long]
-    assert texts("node = make_planner(nothing_found=PROMPT, prompt=PROMPT)") == [long]
+    assert texts("node = make_planner(no_answer_text=PROMPT, prompt=PROMPT)") == [long]
     # Used in a way that says nothing, or not at all.
-    assert texts("node = [SystemMessage(PROMPT)]\nother = make_planner(nothing_found=PROMPT)") == [long]
+    assert texts("node = [SystemMessage(PROMPT)]\nother = make_planner(no_answer_text=PROMPT)") == [long]
     assert texts("") == [long]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from graph_agent.evaluating.answer_stream import Listener
 from graph_agent.evaluating.records import Turn
-from graph_agent.evaluating.wire import Listener
 
 
 def message(text: str = "It is 8000. [1]", **more: Any) -> dict[str, Any]:

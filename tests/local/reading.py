@@ -7,7 +7,7 @@ from pathlib import Path
 import pypdf
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from graph_agent.local.documents import Chunk, SourceFile, chunks_of
+from graph_agent.local.documents.chunks import Chunk, SourceFile, chunks_of
 
 PDF_FONT = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
 

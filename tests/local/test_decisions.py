@@ -3,8 +3,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from graph_agent.local.decisions import ReplyReader, argument_schema, calls_of, constrainable, reply_grammar
-from graph_agent.local.requests import Call, Tool
+from graph_agent.local.model.chat_request import Call, Tool
+from graph_agent.local.model.constrained_calls import (
+    ReplyReader,
+    argument_schema,
+    constrained_schema,
+    parse_calls,
+    reply_grammar,
+)
 
 SEARCH = Tool(
     name="search",
@@ -56,12 +62,12 @@ def test_without_tools_everything_is_text() -> None:
     ["", "[", "{}", "[1]", '[{"name": "rm", "arguments": {}}]', '[{"name": "clock", "arguments": []}]', '["clock"]'],
 )
 def test_what_is_no_call_of_an_offered_tool_is_not_read_as_one(written: str) -> None:
-    assert calls_of(written, TOOLS) is None
+    assert parse_calls(written, TOOLS) is None
 
 
 def test_the_same_call_twice_is_made_once() -> None:
     call = {"name": "search", "arguments": {"query": "x"}}
-    assert calls_of(json.dumps([call, call]), TOOLS) == [Call(name="search", arguments={"query": "x"})]
+    assert parse_calls(json.dumps([call, call]), TOOLS) == [Call(name="search", arguments={"query": "x"})]
 
 
 def test_every_string_gets_a_length_and_every_object_is_closed() -> None:
@@ -102,7 +108,7 @@ def test_a_tool_without_parameters_takes_none() -> None:
     ],
 )
 def test_only_what_decoding_can_be_held_to_is_kept_of_a_schema(schema: object, kept: object) -> None:
-    assert constrainable(schema) == kept
+    assert constrained_schema(schema) == kept
 
 
 def test_a_grammar_names_only_what_may_be_written() -> None:

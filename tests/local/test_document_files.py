@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.local.reading import pdf
 
-from graph_agent.local.document_files import MAX_FILE_BYTES, Skipped, Unreadable, find_documents, read_document, survey
-from graph_agent.local.documents import read_folder
-from graph_agent.local.sections import UnreadableDocument
+from graph_agent.local.documents.chunks import read_folder
+from graph_agent.local.documents.files import MAX_FILE_BYTES, Skipped, Unreadable, find_documents, read_document, survey
+from graph_agent.local.documents.sections import UnreadableDocument
 
 NOBODY = 65_534
 

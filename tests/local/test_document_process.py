@@ -11,11 +11,11 @@ import pytest
 from pypdf.generic import NameObject, StreamObject
 from tests.local.reading import page_with, pdf, written
 
-from graph_agent.local import document_process
-from graph_agent.local.document_files import SourceFile
-from graph_agent.local.document_process import DocumentReader
-from graph_agent.local.documents import chunks_of
-from graph_agent.local.sections import EmptyDocument, UnreadableDocument
+from graph_agent.local.documents import reader_process
+from graph_agent.local.documents.chunks import chunks_of
+from graph_agent.local.documents.files import SourceFile
+from graph_agent.local.documents.reader_process import DocumentReader
+from graph_agent.local.documents.sections import EmptyDocument, UnreadableDocument
 
 
 def source(name: str) -> SourceFile:
@@ -56,7 +56,7 @@ def test_a_document_that_crashes_its_reader_costs_itself_alone(monkeypatch: pyte
     with DocumentReader() as reader:
         assert reader.chunks(source("a.html"), b"<p>one</p>")
         assert reader._process is not None
-        pid, send = reader._process.pid, document_process.send
+        pid, send = reader._process.pid, reader_process.send_value
 
         def send_and_crash(stream: IO[bytes], value: object) -> None:
             send(stream, value)
@@ -65,7 +65,7 @@ def test_a_document_that_crashes_its_reader_costs_itself_alone(monkeypatch: pyte
 
         os.kill(pid, signal.SIGSTOP)
         with monkeypatch.context() as patched:
-            patched.setattr(document_process, "send", send_and_crash)
+            patched.setattr(reader_process, "send_value", send_and_crash)
             with pytest.raises(UnreadableDocument, match="reading it crashed the process that read it"):
                 reader.chunks(source("b.html"), b"<p>two</p>")
         assert reader.chunks(source("c.html"), b"<p>three</p>")

@@ -1,6 +1,6 @@
 from tests.local.reading import chunk_texts, chunks
 
-from graph_agent.local.passages import PASSAGE_CHARACTERS, WHOLE_CHARACTERS
+from graph_agent.local.documents.passages import PASSAGE_CHARACTERS, WHOLE_CHARACTERS
 
 
 def test_a_markdown_file_is_cut_at_its_headings_and_each_chunk_names_the_way_to_it() -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from graph_agent.errors import LocalModelFailed
-from graph_agent.local.assets import MINILM, MINILM_TOKENIZER
-from graph_agent.local.embedder import MiniLMEmbedder
-from graph_agent.local.index import Index
-from graph_agent.local.weights import is_verified
+from graph_agent.local.index.embedder import MiniLMEmbedder
+from graph_agent.local.index.index import Index
+from graph_agent.local.weights.fetch import is_verified
+from graph_agent.local.weights.known_weights import MINILM, MINILM_TOKENIZER
 from graph_agent.settings import default_cache_dir
 
 PASSAGES = {

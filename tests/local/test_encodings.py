@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.local.reading import text_of
 
-from graph_agent.local.sections import UnreadableDocument
-from graph_agent.local.text_decoding import cleaned, decode_html, decode_text
+from graph_agent.local.documents.sections import UnreadableDocument
+from graph_agent.local.documents.text_decoding import clean_text, decode_html, decode_text
 
 SENTENCES = {
     "French": "Le café « déjà vu » coûte 5 € — l’été où naïve Noël arrive à Orléans.",
@@ -123,7 +123,7 @@ def test_text_is_composed_and_has_no_hidden_hyphens() -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cn", "Co", "Cs")), min_size=30))
 def test_utf_8_is_never_taken_for_anything_else(text: str) -> None:
-    assert decode_text(f"a {text}".encode()) == cleaned(f"a {text}")
+    assert decode_text(f"a {text}".encode()) == clean_text(f"a {text}")
 
 
 @given(st.binary(max_size=300))

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from graph_agent.errors import IndexUnavailable, InvalidRequest
-from graph_agent.local.documents import Unreadable
-from graph_agent.local.index import Hit, Index, IndexReport, Progress, index_folder
+from graph_agent.local.documents.chunks import Unreadable
+from graph_agent.local.index.index import Hit, Index, IndexReport, Progress, index_folder
 
 DOCUMENTS = {
     "settings.md": "# Settings\n\n## Timeouts\n\nA request may take thirty seconds.\n\n"

@@ -44,7 +44,7 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
         "GRAPH_AGENT_CACHE_DIR": str(own),
         "GRAPH_AGENT_WORKSPACE_PORT": str(free_port()),
         # Somebody else's model, so that none is loaded.
-        "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1",
+        "GRAPH_AGENT_LOCAL_MODEL": "http://127.0.0.1:9/v1",
     }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from graph_agent.local.compounds import Vocabulary
-from graph_agent.local.embedder import Embedder
-from graph_agent.local.index import Index
+from graph_agent.local.index.compound_words import Vocabulary
+from graph_agent.local.index.embedder import Embedder
+from graph_agent.local.index.index import Index
 
 PASSAGES = {
     "leave": "有給休暇は年に二十日あります。",

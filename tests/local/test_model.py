@@ -14,10 +14,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from graph_agent.errors import InvalidRequest, LocalModelFailed, PromptTooLong
-from graph_agent.local.engine import Engine, EngineOptions, Piece, Turn
-from graph_agent.local.model import LocalModel
-from graph_agent.local.upstream import UpstreamModel
-from graph_agent.local.weights import WEIGHTS
+from graph_agent.local.model.engine import Engine, EngineOptions, Piece, Turn
+from graph_agent.local.model.local_model import LocalModel
+from graph_agent.local.model.upstream import UpstreamModel
+from graph_agent.local.weights.fetch import WEIGHTS
 from graph_agent.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -199,7 +199,7 @@ async def test_closing_an_answer_closes_the_decoding() -> None:
 
 
 async def test_a_missing_model_file_names_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(LocalModelFailed, match="GRAPH_AGENT_LOCAL_WEIGHTS"):
+    with pytest.raises(LocalModelFailed, match="GRAPH_AGENT_LOCAL_MODEL"):
         await LocalModel.load(tmp_path / "none.gguf")
 
 
@@ -263,7 +263,7 @@ async def test_an_upstream_failure_is_told_without_its_words(reply: Response, me
 @pytest.mark.local_model
 async def test_the_real_model_answers_and_stops_when_its_reader_leaves() -> None:
     settings = Settings.from_environment()
-    path = settings.cache_dir / WEIGHTS[settings.local_weights].file_name
+    path = settings.cache_dir / WEIGHTS[settings.local_model].file_name
     assert path.exists(), "run `graph-agent model` first, as `make test` does"
     model = await LocalModel.load(path, EngineOptions(window=1024, slots=1))
     with anyio.fail_after(120):

@@ -7,8 +7,8 @@ import pytest
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, TextStringObject
 from tests.local.reading import chunks, page_with, pdf, text_of, written
 
-from graph_agent.local.pdf_reader import whole_words
-from graph_agent.local.sections import UnreadableDocument
+from graph_agent.local.documents.pdf_reader import whole_words
+from graph_agent.local.documents.sections import UnreadableDocument
 
 
 def test_a_pdf_gives_its_pages_under_its_title() -> None:

@@ -1,7 +1,7 @@
 from typing import Any
 
-from graph_agent.local.prompts import RULES, chat_turns
-from graph_agent.local.requests import ChatRequest
+from graph_agent.local.model.chat_request import ChatRequest
+from graph_agent.local.model.prompts import RULES, chat_turns
 
 LOOKUP = {
     "type": "function",

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from graph_agent.local.relevance import best, coverage
-from graph_agent.local.words import query_words
+from graph_agent.local.index.relevance import best, coverage
+from graph_agent.local.index.words import query_words
 
 COMMON, RARE, UNKNOWN = np.array([0, 1, 2, 3, 4, 5, 6, 7]), np.array([8]), np.array([], dtype=np.int64)
 

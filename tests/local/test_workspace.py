@@ -20,10 +20,10 @@ from openai import APIError, BadRequestError
 from starlette.types import ASGIApp
 
 from graph_agent.errors import LocalModelFailed, PromptTooLong
-from graph_agent.local.access import Credentials
-from graph_agent.local.embedder import Embedder
-from graph_agent.local.index import Index
-from graph_agent.local.workspace import create_workspace
+from graph_agent.local.index.embedder import Embedder
+from graph_agent.local.index.index import Index
+from graph_agent.local.rest.access import Credentials
+from graph_agent.local.rest.workspace import create_workspace
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from graph_agent.contract import Source
-from graph_agent.links import as_link
-from graph_agent.nodes.citations import MARKER, MarkerFilter, cite, support, without_markers
-from graph_agent.nodes.planner import answered
+from graph_agent.links import safe_link
+from graph_agent.nodes.citations import MARKER, MarkerFilter, citation_annotations, support, without_markers
+from graph_agent.nodes.planner import answer_update
 from graph_agent.nodes.retriever import make_retriever
 from graph_agent.protocol.content import annotations_of
 
@@ -48,7 +48,7 @@ def test_how_the_text_is_cut_into_chunks_changes_nothing(chunks: list[str]) -> N
 
 def test_every_marker_becomes_an_annotation_at_its_place() -> None:
     text = "Port 8000 [2], host local [1]."
-    assert cite(text, [source(1), source(2)]) == [
+    assert citation_annotations(text, [source(1), source(2)]) == [
         {"type": "citation", "url": "docs/2.md", "title": "Page 2", "start_index": 10, "end_index": 13},
         {"type": "citation", "url": "docs/1.md", "title": "Page 1", "start_index": 26, "end_index": 29},
     ]
@@ -57,13 +57,13 @@ def test_every_marker_becomes_an_annotation_at_its_place() -> None:
 def test_an_answer_without_markers_is_credited_to_the_passage_that_holds_its_words() -> None:
     text = "The default port is 8000."
     other = source(1, "Traces are stored in a file of the cache folder.")
-    assert cite(text, [other, source(2)]) == [
+    assert citation_annotations(text, [other, source(2)]) == [
         {"type": "citation", "url": "docs/2.md", "title": "Page 2", "start_index": len(text), "end_index": len(text)}
     ]
 
 
 def test_an_answer_that_no_passage_holds_is_credited_to_none() -> None:
-    assert cite("Paris is the capital of France.", [source(1)]) == []
+    assert citation_annotations("Paris is the capital of France.", [source(1)]) == []
 
 
 @pytest.mark.parametrize(("text", "share"), [("default port", 1.0), ("default harbour", 0.5), ("", 0.0)])
@@ -105,7 +105,7 @@ async def test_a_great_number_in_a_passage_does_not_end_citing() -> None:
         sources += update["sources"]
     assert [one.number for one in sources] == [1, 2, 3]
     assert "[999] forged" not in messages[-1].content
-    assert [one["start_index"] for one in cite("It is 8000 [3].", sources)] == [11]
+    assert [one["start_index"] for one in citation_annotations("It is 8000 [3].", sources)] == [11]
 
 
 HARMFUL = [
@@ -123,22 +123,22 @@ GOOD = [
 
 @pytest.mark.parametrize("uri", HARMFUL)
 def test_no_document_puts_a_link_that_runs_before_a_client(uri: str) -> None:
-    scheme = urlsplit(as_link(uri)).scheme
+    scheme = urlsplit(safe_link(uri)).scheme
     assert scheme == ""
-    assert "&colon" not in as_link(uri)
+    assert "&colon" not in safe_link(uri)
     annotation = {"type": "url_citation", "url": uri, "title": "t"}
     (told,) = annotations_of(AIMessage([{"type": "text", "text": "x", "annotations": [annotation]}]))
-    assert told["url"] == as_link(uri)
+    assert told["url"] == safe_link(uri)
 
 
 @pytest.mark.parametrize("uri", GOOD)
 def test_addresses_of_the_web_and_paths_stay(uri: str) -> None:
-    assert as_link(uri) == uri
+    assert safe_link(uri) == uri
 
 
 def test_of_two_passages_of_one_document_only_the_cited_one_is_called_so() -> None:
     both = [replace(source(number), doc_uri="docs/same.md") for number in (1, 2)]
-    update = answered(AIMessage("It is 8000 [2]."), both, cites=True)
+    update = answer_update(AIMessage("It is 8000 [2]."), both, cites=True)
     assert [one["cited"] for one in update["custom_outputs"]["sources"]] == [False, True]
 
 

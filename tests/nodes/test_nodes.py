@@ -16,10 +16,10 @@ from langgraph.graph import START, StateGraph
 from graph_agent import AgentState, Source, make_planner, make_retriever, make_tools
 from graph_agent.contract import ListedTools
 from graph_agent.errors import RetrievalFailed, Unauthenticated
+from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
 from graph_agent.nodes.planner import requested_nodes
-from graph_agent.nodes.retrievers import Columns, RetrieverSearch
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
-from graph_agent.nodes.tool_sources import available
+from graph_agent.nodes.tool_sources import available_tools
 from graph_agent.testing import ScriptedChatModel
 from graph_agent.tracing import RunRecorder
 
@@ -119,7 +119,9 @@ def graph_of(
     model: ScriptedChatModel, shelf: Shelf, check: ScriptedChatModel | None = None, node: Any = None, **retriever: Any
 ) -> Any:
     builder = StateGraph(AgentState)
-    planner = make_planner(model=model, tools=[*TOOLS], prompt="Be brief.", nothing_found="I do not know.", check=check)
+    planner = make_planner(
+        model=model, tools=[*TOOLS], prompt="Be brief.", no_answer_text="I do not know.", answerability_model=check
+    )
     builder.add_node("planner", planner)
     builder.add_node("retriever", node or make_retriever(shelf, **retriever))
     builder.add_node("tools", make_tools(TOOLS, skip=[shelf.name], seconds=0.2))
@@ -478,5 +480,5 @@ async def test_a_source_that_wants_an_identity_leaves_no_other_being_asked() -> 
             raise Unauthenticated("sign in")
 
     with anyio.fail_after(5), pytest.raises(Unauthenticated):
-        await available([Source(locked=False), Source(locked=True)])
+        await available_tools([Source(locked=False), Source(locked=True)])
     assert listing.ended

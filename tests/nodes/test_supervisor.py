@@ -44,13 +44,13 @@ def team(
     *,
     checkpointer: Any = None,
     state: Any = AgentState,
-    look_first: bool = False,
+    require_tool_first: bool = False,
     **nodes: Any,
 ) -> Any:
     """A supervisor of one-node graphs."""
     builder = StateGraph(state)
     agents = [Handoff(to=name, description=name, example="?") for name in nodes]
-    supervisor = make_supervisor(model=model, agents=agents, prompt="Lead.", look_first=look_first)
+    supervisor = make_supervisor(model=model, agents=agents, prompt="Lead.", require_tool_first=require_tool_first)
     builder.add_node("supervisor", supervisor)
     builder.add_edge(START, "supervisor")
     builder.add_conditional_edges("supervisor", route_handoffs, ["supervisor", *nodes, END])
@@ -140,12 +140,12 @@ def in_vain(place: int, text: str = "") -> AIMessage:
     return AIMessage(text, tool_calls=[{"id": f"vain_{place}", "name": "look", "args": {}}])
 
 
-@pytest.mark.parametrize("look_first", [True, False])
+@pytest.mark.parametrize("require_tool_first", [True, False])
 async def test_a_supervisor_that_calls_what_is_no_agent_sees_the_refusal_and_must_answer_after_three_times(
-    look_first: bool,
+    require_tool_first: bool,
 ) -> None:
     model = ScriptedChatModel(in_vain(0), in_vain(1), in_vain(2), "I cannot look.")
-    end = await team(model, look_first=look_first, one=replies("One.")).ainvoke(QUESTION)
+    end = await team(model, require_tool_first=require_tool_first, one=replies("One.")).ainvoke(QUESTION)
     assert told(end)[-1] == ("ai", "I cannot look.")
     refusal = "There is no agent behind 'look'; call one of transfer_to_one."
     assert [[one.text for one in asked.messages if one.type == "tool"] for asked in model.requests] == [

@@ -53,7 +53,7 @@ class Source:
 
 async def run(model: ScriptedChatModel, *tools: Any, before: dict[str, Any] | None = None) -> dict[str, Any]:
     builder = StateGraph(AgentState)
-    builder.add_node("planner", make_planner(model=model, tools=tools, prompt="Be brief.", look_first=True))
+    builder.add_node("planner", make_planner(model=model, tools=tools, prompt="Be brief.", require_tool_first=True))
     builder.add_node("tools", make_tools(tools))
     builder.add_edge(START, "planner")
     builder.add_conditional_edges("planner", requested_nodes(retrieval="none"))

@@ -17,7 +17,7 @@ from tests.patterns.adversaries import Attack, attacks_on
 
 import graph_agent
 from graph_agent.redaction import Redactor, redact
-from graph_agent.serving.cookies import secret_cookies
+from graph_agent.serving.secret_cookies import secret_cookies
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = (graph_agent, evals)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from graph_agent.protocol.encoding import encode
+from graph_agent.protocol.json_encoding import encode
 
 
 def test_plain_values_are_written_as_they_are() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_agent.protocol.halves import Halves, mended
+from graph_agent.protocol.surrogates import SurrogateJoiner, join_surrogates
 
 TEXT = st.text(alphabet=st.characters(codec=None, categories=("L", "Cs", "So", "P")), max_size=12)
 
@@ -20,9 +20,9 @@ def halved(text: str) -> str:
 
 @given(st.lists(TEXT, max_size=6))
 def test_what_is_told_piece_by_piece_is_the_mended_whole(pieces: list[str]) -> None:
-    halves = Halves()
+    halves = SurrogateJoiner()
     told = "".join(map(halves.feed, pieces)) + halves.flush()
-    assert told == mended("".join(pieces))
+    assert told == join_surrogates("".join(pieces))
     told.encode()
 
 
@@ -30,10 +30,10 @@ def test_what_is_told_piece_by_piece_is_the_mended_whole(pieces: list[str]) -> N
 def test_a_text_cut_anywhere_between_halves_comes_out_as_it_was(text: str, data: st.DataObject) -> None:
     pairs = halved(text)
     place = data.draw(st.integers(0, len(pairs)))
-    halves = Halves()
+    halves = SurrogateJoiner()
     assert halves.feed(pairs[:place]) + halves.feed(pairs[place:]) + halves.flush() == text
 
 
 def test_plain_text_is_the_same_object() -> None:
     text = "plain"
-    assert Halves().feed(text) is text
+    assert SurrogateJoiner().feed(text) is text

@@ -10,7 +10,7 @@ from tests.protocol.test_outgoing import DIALECTS, returns, token, translated
 
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.redaction import redact
-from graph_agent.redaction.offsets import Shift
+from graph_agent.redaction.offsets import OffsetMap
 
 TOKEN = "dapi" + "0123456789abcdef" * 2
 
@@ -50,7 +50,7 @@ PARTS = st.lists(st.sampled_from(["word ", "[1]", f"{TOKEN} ", "password=hunter2
 def test_every_place_outside_of_a_secret_is_found_again(parts: list[str], data: st.DataObject) -> None:
     written = "".join(parts)
     shown = redact(written)
-    shift = Shift(written, shown)
+    shift = OffsetMap(written, shown)
     at = data.draw(st.integers(0, len(parts) - 1))
     start = len("".join(parts[:at]))
     end = start + len(parts[at])
@@ -61,6 +61,6 @@ def test_every_place_outside_of_a_secret_is_found_again(parts: list[str], data: 
 
 @pytest.mark.parametrize("place", [0, 10, 1_000])
 def test_places_beyond_the_text_stay_within_what_is_shown(place: int) -> None:
-    shift = Shift(TOKEN, redact(TOKEN))
+    shift = OffsetMap(TOKEN, redact(TOKEN))
     assert 0 <= shift.start(place) <= len(redact(TOKEN))
     assert 0 <= shift.end(place) <= len(redact(TOKEN))

@@ -8,7 +8,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsBa
 from tests.protocol.malformed import LEAK, MALFORMED
 
 from graph_agent.errors import InvalidRequest, RequestError, UnknownGraph, UnsupportedField
-from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.protocol.requests import Invocation, parse_request
 
 GRAPHS = ["assistant", "starter"]
 

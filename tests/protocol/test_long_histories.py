@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from graph_agent.errors import InvalidRequest
-from graph_agent.protocol.incoming import MAX_ITEMS, parse_request
-from graph_agent.protocol.json_text import MAX_VALUES, MOST_AT_ONCE, NotUsable, decode
+from graph_agent.protocol.json_decoding import MAX_VALUES, MOST_AT_ONCE, UnusableJson, decode
 from graph_agent.protocol.messages import to_items, to_messages
+from graph_agent.protocol.requests import MAX_ITEMS, parse_request
 
 Item = dict[str, Any]
 ASK = {"type": "message", "id": "ask", "role": "user", "content": "hi"}
@@ -202,6 +202,6 @@ def test_many_values_are_decoded_as_few_are(value: Any) -> None:
 )
 def test_a_flaw_among_many_values_is_found_as_among_few(flaw: str, reason: str) -> None:
     for few in ("[", "[" + "1," * (MOST_AT_ONCE + 1)):
-        with pytest.raises(NotUsable) as refused:
+        with pytest.raises(UnusableJson) as refused:
             decode(few + flaw + "]")
         assert reason in refused.value.reason

@@ -12,7 +12,7 @@ from graph_agent.errors import GraphFailed
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import ResponseHead, Usage
 from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
-from graph_agent.protocol.outgoing import SPEAKER, Translator
+from graph_agent.protocol.translator import SPEAKER, Translator
 
 Part = dict[str, Any]
 

@@ -20,7 +20,7 @@ from tests.serving.test_recorded_streams import RECORDED, recorded
 from graph_agent.errors import GraphFailed
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import ITEMS_DISCARDED, Event, Item, ResponseHead, Usage
-from graph_agent.protocol.outgoing import Translator
+from graph_agent.protocol.translator import Translator
 
 SECRET = "dapi" + "0123456789abcdef" * 2
 ASKED = HumanMessage("Weather?", id="asked")

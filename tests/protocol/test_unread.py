@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from graph_agent.errors import RequestError, UnsupportedField
-from graph_agent.protocol.incoming import Invocation, parse_request
+from graph_agent.protocol.requests import Invocation, parse_request
 
 ASK = {"role": "user", "content": "What is this?"}
 TEXT = {"type": "input_text", "text": "What is this?"}

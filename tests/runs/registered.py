@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
 from tests.runs.running import asking
 
-from graph_agent.caller import Caller
+from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.registry import Reader, Runs

@@ -6,15 +6,15 @@ from typing import Any
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from graph_agent.caller import Caller
+from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import RESPONSES, Dialect
 from graph_agent.protocol.events import Event
-from graph_agent.protocol.incoming import Invocation
 from graph_agent.protocol.messages import to_messages
+from graph_agent.protocol.requests import Invocation
 from graph_agent.runs.observers import RunObserver
-from graph_agent.runs.registry import tightened
+from graph_agent.runs.registry import tighten_budgets
 from graph_agent.runs.request import RunRequest
-from graph_agent.runs.runner import Run
+from graph_agent.runs.run import Run
 from graph_agent.settings import Budgets
 
 Graph = Any
@@ -51,7 +51,7 @@ def a_run(
         graph=graph,
         name="agent",
         request=request,
-        budgets=tightened(budgets or Budgets(seconds=30.0), request),
+        budgets=tighten_budgets(budgets or Budgets(seconds=30.0), request),
         observers=observers,
     )
 

@@ -6,10 +6,10 @@ from typing import Any, TypedDict
 import pytest
 from pydantic import BaseModel
 
-from graph_agent.caller import Caller
 from graph_agent.contract import AgentContext
 from graph_agent.errors import InvalidRequest
-from graph_agent.runs.context import fill_context
+from graph_agent.identity.caller import Caller
+from graph_agent.runs.graph_context import fill_context
 
 PASSWORD = "hunter2"
 

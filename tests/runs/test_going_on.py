@@ -17,8 +17,8 @@ from tests.runs.running import Graph, speaking
 
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import Event, ResponseHead, Usage
-from graph_agent.protocol.outgoing import STREAM_MODES, Translator
-from graph_agent.runs.watch import RunWatch
+from graph_agent.protocol.translator import STREAM_MODES, Translator
+from graph_agent.runs.monitor import RunMonitor
 from graph_agent.settings import Budgets
 from graph_agent.testing import Call
 
@@ -71,7 +71,7 @@ async def test_a_run_goes_on_from_any_checkpoint_behind_any_log(dialect: Dialect
     graph, options = an_agent(), {"dialect": dialect, "head": ResponseHead(model="m"), "known": [ASKED]}
 
     def parts(given: Any, config: Any) -> Any:
-        config = {**config, "callbacks": [RunWatch(Budgets(seconds=60.0))]}
+        config = {**config, "callbacks": [RunMonitor(Budgets(seconds=60.0))]}
         return graph.astream(given, config, stream_mode=STREAM_MODES, subgraphs=True, durability="sync")
 
     thread = {"configurable": {"thread_id": "1"}}

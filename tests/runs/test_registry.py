@@ -179,7 +179,7 @@ async def test_a_run_that_cannot_start_gives_its_slot_back() -> None:
             await runs.start(a_request(), Scope(), graphs=NoGraph())
     with pytest.raises(GraphNotLoaded), runs.slot() as slot:
         await runs.start(a_request(), Scope(), graphs=NoGraph(), slot=slot)
-    runs.demand_free_slot()
+    runs.require_free_slot()
 
 
 # -- the end of the process ---------------------------------------------------------------------------------------
@@ -208,6 +208,6 @@ async def test_a_second_wish_to_stop_is_heeded() -> None:
     runs, waiting = some_runs(), Waiting()
     with anyio.fail_after(5):
         run = await runs.start(a_request(), Scope(), graphs=waiting.graphs)
-        await runs.drain(within_seconds=60, in_haste=lambda: True)
+        await runs.drain(within_seconds=60, is_forced=lambda: True)
         await run.ended()
     assert run.status == "failed"

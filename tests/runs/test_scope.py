@@ -13,11 +13,11 @@ from langgraph.graph import MessagesState
 from tests.runs.registered import OneGraph, a_request, answer, some_runs
 from tests.runs.running import a_run, chain
 
-from graph_agent.acting import UserToken, acting_for, user_token
 from graph_agent.errors import Unauthenticated
-from graph_agent.redaction import hiding, redact
-from graph_agent.redaction.known import Known
-from graph_agent.runs.log_facts import facts, note, noting
+from graph_agent.identity.user_token import UserToken, user_token, with_user_token
+from graph_agent.redaction import redact, with_hidden_values
+from graph_agent.redaction.known_secrets import KnownSecrets
+from graph_agent.runs.log_context import add_log_facts, log_facts, within_log_facts
 from graph_agent.runs.request import Scope
 from graph_agent.settings import Budgets
 
@@ -43,8 +43,8 @@ async def seen_by_a_node(scope: Scope) -> dict[str, Any]:
 
     async def look(state: MessagesState) -> None:
         seen["names"] = {variable.name for variable in copy_context()}
-        seen.update(ambient=AMBIENT.get(), app=APP.get(), facts=dict(facts()), told=redact("It is s3cr3t-of-ann."))
-        note(found="something")
+        seen.update(ambient=AMBIENT.get(), app=APP.get(), facts=dict(log_facts()), told=redact("It is s3cr3t-of-ann."))
+        add_log_facts(found="something")
         try:
             seen["token"] = user_token().value
         except Unauthenticated:
@@ -64,7 +64,11 @@ async def seen_by_a_node(scope: Scope) -> dict[str, Any]:
 
 async def test_a_node_sees_nothing_of_what_surrounds_the_start_of_its_run() -> None:
     AMBIENT.set("of the request's middleware")
-    with noting({"request_id": "r-1"}), hiding(["s3cr3t-of-ann"]), acting_for(UserToken("token-of-ann")):
+    with (
+        within_log_facts({"request_id": "r-1"}),
+        with_hidden_values(["s3cr3t-of-ann"]),
+        with_user_token(UserToken("token-of-ann")),
+    ):
         seen = await seen_by_a_node(Scope())
     assert "ambient" not in seen["names"]
     assert seen["ambient"] == seen["app"] == ""
@@ -76,7 +80,7 @@ async def test_a_node_sees_nothing_of_what_surrounds_the_start_of_its_run() -> N
 
 async def test_a_node_sees_what_the_scope_names() -> None:
     noted: dict[str, Any] = {"request_id": "r-1"}
-    scope = Scope(token=UserToken("token-of-ann"), hidden=Known(["s3cr3t-of-ann"]), facts=noted, app=App())
+    scope = Scope(token=UserToken("token-of-ann"), hidden=KnownSecrets(["s3cr3t-of-ann"]), facts=noted, app=App())
     seen = await seen_by_a_node(scope)
     assert seen["facts"] == {"request_id": "r-1"}
     assert seen["token"] == "token-of-ann"
@@ -114,7 +118,7 @@ async def test_a_run_that_must_end_earlier_than_its_budget_does(monkeypatch: pyt
     async def wait(state: MessagesState) -> None:
         await anyio.sleep_forever()
 
-    monkeypatch.setattr("graph_agent.runs.runner.LEAST_SECONDS", 0.1)
+    monkeypatch.setattr("graph_agent.runs.run.LEAST_SECONDS", 0.1)
     with anyio.fail_after(10):
         run = await some_runs().start(a_request(), Scope(ends_by=0.0), graphs=OneGraph(chain(wait)))
         await run.ended()

@@ -22,7 +22,7 @@ from tests.runs.running import a_run, chain, events_of
 from graph_agent import make_tools, tool_fault
 from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.errors import ToolFailed, Unauthenticated
-from graph_agent.nodes.retrievers import RetrieverSearch
+from graph_agent.nodes.langchain_retriever import RetrieverSearch
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.testing import Call
 from graph_agent.tracing import RunRecorder, RunTrace

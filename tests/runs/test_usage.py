@@ -10,7 +10,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from tests.graphs.scripted import says
 from tests.runs.running import chain, events_of, speaking
 
-from graph_agent.models.usage import Tally, UsageInPortions
+from graph_agent.models.usage import CallTokens, UsageDeltas
 from graph_agent.settings import Budgets
 from graph_agent.testing import Usage
 
@@ -45,7 +45,7 @@ async def test_a_runs_usage_is_what_its_endpoint_used(kind: str) -> None:
 @pytest.mark.parametrize("kind", REPORTS)
 def test_what_a_stream_reports_can_be_added_up(kind: str) -> None:
     rows, used = REPORTS[kind]
-    portions, total = UsageInPortions(), AIMessageChunk("")
+    portions, total = UsageDeltas(), AIMessageChunk("")
     for sent, written in rows:
         usage = {"input_tokens": sent, "output_tokens": written, "total_tokens": sent + written}
         chunk = portions.taken_from(ChatGenerationChunk(message=AIMessageChunk("x", usage_metadata=usage)))
@@ -78,7 +78,7 @@ async def test_a_run_cut_before_its_endpoint_reported_anything_tells_the_chunks_
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=8), st.integers(1, 1000))
 def test_portions_add_up_and_cumulative_figures_do_not(written: list[int], sent: int) -> None:
-    portions, cumulative = Tally(), Tally()
+    portions, cumulative = CallTokens(), CallTokens()
     for place, one in enumerate(written):
         portions.add({"input_tokens": 0 if place else sent, "output_tokens": one})
         cumulative.add({"input_tokens": sent, "output_tokens": sum(written[: place + 1])})
@@ -88,6 +88,6 @@ def test_portions_add_up_and_cumulative_figures_do_not(written: list[int], sent:
 
 @pytest.mark.parametrize("odd", [{}, {"input_tokens": None}, {"input_tokens": 1, "input_token_details": None}])
 def test_a_report_with_holes_is_read_as_far_as_it_goes(odd: dict[str, Any]) -> None:
-    tally = Tally()
+    tally = CallTokens()
     tally.add(odd)
     assert tally.output_tokens == 0

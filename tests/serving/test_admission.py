@@ -12,9 +12,9 @@ from tests.serving.conftest import Service, Upstream, run_head
 from tests.serving.test_requests import JSON, QUESTION, connect
 
 from graph_agent.errors import RunCancelled
-from graph_agent.protocol.json_text import Pulse
+from graph_agent.protocol.json_decoding import Pulse
+from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.limits import AT_ONCE
-from graph_agent.serving.parsing import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +126,7 @@ async def test_parsing_stops_when_the_sender_leaves() -> None:
         return {"type": "http.disconnect"}
 
     with anyio.fail_after(10):
-        parsing = asyncio.ensure_future(parsed(endless, receive))
+        parsing = asyncio.ensure_future(parse_body(endless, receive))
         assert await asyncio.to_thread(began.wait, 5)
         left.set()
         with pytest.raises(RunCancelled):
@@ -150,7 +150,7 @@ async def test_a_request_that_is_cancelled_stops_parsing() -> None:
         raise AssertionError
 
     with anyio.fail_after(10):
-        parsing = asyncio.ensure_future(parsed(endless, receive))
+        parsing = asyncio.ensure_future(parse_body(endless, receive))
         assert await asyncio.to_thread(began.wait, 5)
         parsing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -167,7 +167,7 @@ async def test_what_parsing_raises_reaches_the_caller() -> None:
         raise AssertionError
 
     with pytest.raises(ValueError, match="no"):
-        await parsed(failing, receive)
+        await parse_body(failing, receive)
 
 
 async def test_a_sender_that_leaves_while_its_history_is_read_gives_its_slot_back(serve: Callable[..., Any]) -> None:

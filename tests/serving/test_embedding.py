@@ -339,7 +339,7 @@ QUIET = """
 import asyncio, gc, json, logging, os, resource, signal, sys, threading, warnings
 import httpx, mlflow, openai, databricks_langchain
 import graph_agent
-import graph_agent.catalog, graph_agent.serving.service, graph_agent.tracing.mlflow_store
+import graph_agent.catalog.catalog, graph_agent.serving.service, graph_agent.tracing.mlflow_store
 
 config, database = sys.argv[1:]
 
@@ -397,8 +397,8 @@ import asyncio, os, sys
 from pathlib import Path
 sys.path.insert(0, os.getcwd())
 import app, tools
-from graph_agent.catalog import Catalog
-from graph_agent.manifest import read_manifest
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import read_manifest
 
 
 async def main():

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.conftest import serving
 
-from graph_agent.redaction import Redactor, hiding, redact
-from graph_agent.redaction.known import Known
+from graph_agent.redaction import Redactor, redact, with_hidden_values
+from graph_agent.redaction.known_secrets import KnownSecrets
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ def seconds_per_text() -> float:
 @pytest.mark.parametrize("count", [64, 2_000])
 def test_many_hidden_values_cost_a_token_little(count: int) -> None:
     alone = seconds_per_text()
-    with hiding([secrets.token_hex(16) for _ in range(count)]):
+    with with_hidden_values([secrets.token_hex(16) for _ in range(count)]):
         assert seconds_per_text() < 12 * alone
 
 
@@ -65,7 +65,7 @@ def test_many_hidden_values_cost_a_token_little(count: int) -> None:
 def test_a_value_that_repeats_itself_costs_no_more_than_its_length(value: str) -> None:
     def seconds(value: str) -> float:
         text = f"{value[:-1]}! {value[:200]}"
-        with hiding([value]):
+        with with_hidden_values([value]):
             redactor, began = Redactor(), time.thread_time()
             redactor.feed(text)
             redactor.flush()
@@ -77,11 +77,11 @@ def test_a_value_that_repeats_itself_costs_no_more_than_its_length(value: str) -
 
 def test_what_is_hidden_is_written_in_as_many_forms_however_often_it_is_handed_on() -> None:
     value = 'a "known" välue/%'
-    once = Known([value])
-    with hiding(once), hiding([value, "another-known-value"]), hiding(once):
-        from graph_agent.redaction import hidden_here
+    once = KnownSecrets([value])
+    with with_hidden_values(once), with_hidden_values([value, "another-known-value"]), with_hidden_values(once):
+        from graph_agent.redaction import current_hidden_values
 
-        here = hidden_here()
+        here = current_hidden_values()
     assert here is not None
     assert set(here.values) == {*once.values, "another-known-value"}
 
@@ -90,7 +90,7 @@ def test_what_is_hidden_is_written_in_as_many_forms_however_often_it_is_handed_o
 def test_a_hidden_value_never_comes_through_whatever_it_repeats(value: str, around: str, data: st.DataObject) -> None:
     text = f"{around}{value}{around}"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
-    with hiding([value]):
+    with with_hidden_values([value]):
         redactor = Redactor()
         pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
         shown = "".join(map(redactor.feed, pieces)) + redactor.flush()
@@ -103,7 +103,7 @@ def test_a_hidden_value_never_comes_through_whatever_it_repeats(value: str, arou
 def test_a_hidden_value_of_any_length_is_one_marker_however_it_is_cut(length: int, size: int) -> None:
     value = "Zq" + secrets.token_hex(length)[: length - 2]
     text = f"It is {value}, I think."
-    with hiding([value]):
+    with with_hidden_values([value]):
         redactor = Redactor()
         shown = "".join(redactor.feed(text[at : at + size]) for at in range(0, len(text), size)) + redactor.flush()
     assert value[2:] not in shown

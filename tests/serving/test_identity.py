@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from graph_agent.caller import Caller
 from graph_agent.errors import Unauthenticated
+from graph_agent.identity.caller import Caller
 from graph_agent.serving.identity import Identity
 
 FORWARDED = {"x-forwarded-user": "ann", "x-forwarded-email": "ann@example.com"}

@@ -13,9 +13,9 @@ import anyio
 import pytest
 from tests.serving.test_process import GRAPHS, Process, address, graph_agent
 
-from graph_agent.runs.log_facts import noting
+from graph_agent.runs.log_context import within_log_facts
 from graph_agent.serving.log_writer import StdoutHandler
-from graph_agent.serving.logs import DiscreetFormatter, JsonFormatter
+from graph_agent.serving.logs import JsonFormatter, SafeFormatter
 
 pytestmark = pytest.mark.anyio
 
@@ -93,12 +93,12 @@ def record(message: Any, *args: Any, error: BaseException | None = None) -> logg
     return logging.LogRecord("library", logging.ERROR, __file__, 1, message, args, info)
 
 
-@pytest.mark.parametrize("formatter", [JsonFormatter(), DiscreetFormatter()], ids=["json", "text"])
+@pytest.mark.parametrize("formatter", [JsonFormatter(), SafeFormatter()], ids=["json", "text"])
 def test_neither_format_tells_a_secret_or_what_an_exception_said(formatter: logging.Formatter) -> None:
     strange = record("no way to %s", "mysql://me:hunter2-5f0c@db", error=ValueError("the key is hunter3"))
     # Another library's formatter was here first.
     strange.exc_text, strange.stack_info = "ValueError: the key is hunter3", "line with hunter3"
-    with noting({}):
+    with within_log_facts({}):
         line = formatter.format(strange)
     assert "hunter" not in line
     assert "mysql://me:[redacted password]@db" in line

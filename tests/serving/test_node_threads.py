@@ -11,7 +11,7 @@ import pytest
 from tests.serving.conftest import GRAPHS
 
 from graph_agent.errors import NoThreadFree
-from graph_agent.lifetime import Lifetime, living
+from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.threads import NodeThreads
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,7 @@ async def test_two_hundred_of_them_leave_everything_else_alive(serve: Callable[.
 
 def test_a_node_waits_for_threads_that_runs_under_way_hold() -> None:
     until, threads = threading.Event(), NodeThreads(2)
-    with living(Lifetime()):
+    with within_lifetime(RunLifetime()):
         held = [threads.submit(until.wait) for _ in range(2)]
         waiting = threads.submit(lambda: "ran")
     assert (threads.held, threads.stuck) == (2, 0)
@@ -66,8 +66,8 @@ def test_a_node_waits_for_threads_that_runs_under_way_hold() -> None:
 
 
 def test_a_node_does_not_wait_for_threads_that_may_never_come_back() -> None:
-    until, threads, over = threading.Event(), NodeThreads(2), Lifetime()
-    with living(over):
+    until, threads, over = threading.Event(), NodeThreads(2), RunLifetime()
+    with within_lifetime(over):
         held = [threads.submit(until.wait) for _ in range(2)]
     over.end()
     assert threads.stuck == 2

@@ -20,9 +20,9 @@ from tests.serving.test_process import graph_agent
 from tests.standin.server import StandIn, stand_in
 from tests.standin.stalls import stalls
 
-from graph_agent.acting import UserToken, acting_for
-from graph_agent.protocol.incoming import parse_request
-from graph_agent.redaction import hiding
+from graph_agent.identity.user_token import UserToken, with_user_token
+from graph_agent.protocol.requests import parse_request
+from graph_agent.redaction import with_hidden_values
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +145,10 @@ async def test_no_checkpoint_holds_a_planted_secret(monkeypatch: pytest.MonkeyPa
     graph = leaky.of_node_makers().compile(checkpointer=saver)
     # What the service hides on its own: the headers' credentials and, on behalf of a user, their token.
     credentials = [hidden["header_bearer"].text, hidden["cookie"].text]
-    with hiding([*credentials, hidden["environment"].text]), acting_for(UserToken(hidden["header_user_token"].text)):
+    with (
+        with_hidden_values([*credentials, hidden["environment"].text]),
+        with_user_token(UserToken(hidden["header_user_token"].text)),
+    ):
         invocation = parse_request(json.dumps(body(hidden, "ours")).encode(), graphs=["leaky"])
         config = {"configurable": {"thread_id": "t"}}
         state = await graph.ainvoke({"messages": list(invocation.messages)}, config, durability="sync")

@@ -10,7 +10,7 @@ from tests.serving.conftest import Service, serving
 from tests.standin.server import INDEX, ScriptedModel, StandIn, calls, says, stand_in
 from tests.wire import frames
 
-from graph_agent.nodes.passages import EMPTY_SEARCH
+from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 @pytest.fixture(scope="module")
 def service(workspace: StandIn) -> Iterator[Service]:
     environ = workspace.environment()
-    with serving(environ, config=MANIFEST, graph="starter_search", index=INDEX, max_seconds=170.0) as running:
+    with serving(environ, config=MANIFEST, default_graph="starter_search", index=INDEX, max_seconds=170.0) as running:
         yield running
 
 

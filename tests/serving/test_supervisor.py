@@ -18,8 +18,8 @@ from tests.standin.server import INDEX, USAGE, ScriptedModel, StandIn, delta, sa
 from tests.tracing.scripted import tree
 from tests.wire import frames, gist, phases
 
-from graph_agent.catalog import Catalog
-from graph_agent.manifest import read_manifest
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.tracing import RunRecord, RunRecorder
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +47,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 def service(workspace: StandIn) -> Iterator[Service]:
     environ = workspace.environment()
     with serving(
-        environ, config=MANIFEST, graph="supervisor", index=INDEX, request_seconds=5.0, max_seconds=30.0
+        environ, config=MANIFEST, default_graph="supervisor", index=INDEX, request_seconds=5.0, max_seconds=30.0
     ) as running:
         yield running
 

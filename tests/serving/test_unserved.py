@@ -60,7 +60,7 @@ async def test_a_websocket_handshake_is_told_to_post(service: Service, path: str
 
 
 async def test_a_server_that_passes_a_websocket_on_gets_it_closed(service: Service) -> None:
-    from graph_agent.serving.unserved import NoWebSockets
+    from graph_agent.serving.unsupported import NoWebSockets
 
     async def app(*_: object) -> None:
         raise AssertionError("reached")

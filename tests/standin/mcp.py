@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from graph_agent.databricks.remote_tool import RemoteTool
-from graph_agent.local.functions import PATH, FunctionServer
+from graph_agent.local.rest.functions import PATH, FunctionServer
 
 FUNCTIONS = "^" + PATH + "$"
 """Pattern of the workspace's own, for `calls` and faults."""

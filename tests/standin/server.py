@@ -16,9 +16,9 @@ from typing import Any
 from starlette.routing import BaseRoute
 from tests.local.conftest import HashingEmbedder
 
-from graph_agent.local.access import Credentials
-from graph_agent.local.index import Index
-from graph_agent.local.workspace import create_workspace
+from graph_agent.local.index.index import Index
+from graph_agent.local.rest.access import Credentials
+from graph_agent.local.rest.workspace import create_workspace
 from graph_agent.testing import Recording, on_loopback
 
 INDEX = "main.docs.project"

@@ -51,7 +51,7 @@ class Start:
             "GRAPH_AGENT_PORT": str(self.port),
             "GRAPH_AGENT_WORKSPACE_PORT": str(self.workspace_port),
             # The workspace is real; only its language model would be somebody else's, and is never asked.
-            "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1",
+            "GRAPH_AGENT_LOCAL_MODEL": "http://127.0.0.1:9/v1",
             "GRAPH_AGENT_TRACING": "off",
             "PYTHONPATH": str(ROOT / "src"),
         }

@@ -49,7 +49,7 @@ def is_open(port: int) -> bool:
 def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(folder: Path) -> None:
     workspace = free_port()
     # The workspace is real; only its language model would be somebody else's, and is never asked.
-    given = {"GRAPH_AGENT_WORKSPACE_PORT": str(workspace), "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1"}
+    given = {"GRAPH_AGENT_WORKSPACE_PORT": str(workspace), "GRAPH_AGENT_LOCAL_MODEL": "http://127.0.0.1:9/v1"}
     # A proxy for the internet is none for this machine.
     given |= {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     with graph_agent_studio(folder, **given) as studio:
@@ -171,7 +171,7 @@ def test_a_graph_that_does_not_load_ends_it(folder: Path) -> None:
 @pytest.mark.local_model
 def test_the_port_of_the_workspace_is_not_studio_s(folder: Path) -> None:
     port = str(free_port())
-    given = {"GRAPH_AGENT_WORKSPACE_PORT": port, "GRAPH_AGENT_LOCAL_WEIGHTS": "http://127.0.0.1:9/v1"}
+    given = {"GRAPH_AGENT_WORKSPACE_PORT": port, "GRAPH_AGENT_LOCAL_MODEL": "http://127.0.0.1:9/v1"}
     with graph_agent_studio(folder, "--port", port, **given) as studio:
         assert studio.process.wait(timeout=90) == 2
     assert port_taken(port) in studio.log

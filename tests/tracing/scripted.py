@@ -11,9 +11,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from graph_agent.caller import Caller
+from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import RESPONSES
-from graph_agent.protocol.incoming import parse_request
+from graph_agent.protocol.requests import parse_request
 from graph_agent.runs.observers import RunInfo
 from graph_agent.runs.request import RunRequest
 from graph_agent.tracing import RunRecord, SpanRecord

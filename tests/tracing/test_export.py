@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.tracing.scripted import ScriptedModel, answer, call, question
 
 from graph_agent.app_context import AppContext
-from graph_agent.caller import Caller
+from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Usage
 from graph_agent.runs.observers import Outcome, RunInfo
@@ -360,7 +360,7 @@ def test_the_tracer_takes_caller_conversation_and_ending_of_a_run(tmp_path: Path
 
 
 def _invocation() -> Any:
-    from graph_agent.protocol.incoming import parse_request
+    from graph_agent.protocol.requests import parse_request
 
     body = {
         "input": "Hi",

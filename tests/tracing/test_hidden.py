@@ -15,8 +15,8 @@ from tests.tracing.scripted import answer, question, run_info
 from tests.tracing.test_databricks_store import Workspace, workspace
 
 from graph_agent.protocol.events import Usage
-from graph_agent.redaction import hiding
-from graph_agent.redaction.known import Known
+from graph_agent.redaction import with_hidden_values
+from graph_agent.redaction.known_secrets import KnownSecrets
 from graph_agent.runs.observers import Outcome
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 from graph_agent.tracing.attributes import attributes_of
@@ -36,7 +36,7 @@ def run_that_says_both(name: str, *, hidden: str | None) -> RunRecord:
     )
     recorder.on_tool_start({}, "", run_id=recorder_id(), name=f"{name} {text}", inputs={"query": text})
     record = recorder.close(outputs=answer(text), attributes={"note": text})
-    return replace(record, hidden=Known([hidden]) if hidden else None)
+    return replace(record, hidden=KnownSecrets([hidden]) if hidden else None)
 
 
 def recorder_id() -> Any:
@@ -130,7 +130,7 @@ def test_in_a_workspace(workspace: Workspace) -> None:
 
 def test_a_run_s_record_takes_along_what_its_request_hides() -> None:
     delivered: list[RunRecord] = []
-    with hiding([ANN]):
+    with with_hidden_values([ANN]):
         trace = RunTrace(delivered.append)
         trace.started(run_info(f"{ANN} and {BOB}"))
         trace.ended(Outcome(status="completed", answer=ANN, output=[], usage=Usage(), error=None))

@@ -12,13 +12,13 @@ from typing import IO, Any, TextIO
 
 import httpx
 
-from graph_agent.children import Child
+from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import settings_from
 from graph_agent.errors import AgentError, NotReady, UnknownGraph
-from graph_agent.event_stream import data_in, read_lines
-from graph_agent.manifest import known_graph, read_manifest
 from graph_agent.printable import printable
+from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import PREFIX, Settings
+from graph_agent.sse_lines import data_of_line, read_lines
 
 START_SECONDS = 3600
 """A first start downloads a gigabyte; its progress shows meanwhile."""
@@ -63,7 +63,7 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     address, headers = _deployed(app) if app is not None else (url or f"http://127.0.0.1:{settings.port}", {})
     if app is None and settings.bearer_token:
         headers = {"Authorization": f"Bearer {settings.bearer_token}"}
-    timeout = httpx.Timeout(settings.max_seconds + settings.ready_seconds, connect=5.0)
+    timeout = httpx.Timeout(settings.max_seconds + settings.startup_wait_seconds, connect=5.0)
     path = "/api/responses" if app is not None else "/responses"
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
         if app is not None or url is not None or _ready(client, address):
@@ -73,7 +73,7 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
             return _show(client, address + path, question, graph)
         if graph is not None:
             # Before the minute that loading a model can take.
-            known_graph(graph, read_manifest(settings.config))
+            check_graph_name(graph, read_manifest(settings.config))
         with tempfile.TemporaryFile() as log, _started(log) as child:
             try:
                 _wait(client, address, child)
@@ -119,11 +119,11 @@ def _see_that_it_is_served(client: httpx.Client, address: str, graph: str) -> No
 
 
 @contextmanager
-def _started(log: IO[bytes]) -> Iterator[Child]:
+def _started(log: IO[bytes]) -> Iterator[ChildProcess]:
     """The local workspace and service, which say on standard error what they fetch, and write their log to `log`."""
     dev = ["graph_agent", "dev", "--no-reload", "--quiet"]
-    child = Child(
-        [sys.executable, "-m", "graph_agent.local.tethered", STOP_SECONDS, *dev],
+    child = ChildProcess(
+        [sys.executable, "-m", "graph_agent.processes.end_with_parent", STOP_SECONDS, *dev],
         environ=dict(os.environ) | {f"{PREFIX}LOG_FORMAT": "text"},
         output=log,
     )
@@ -142,7 +142,7 @@ def _tell_errors(log: IO[bytes], *, whole: bool) -> None:
         print(line, file=sys.stderr)
 
 
-def _wait(client: httpx.Client, address: str, child: Child) -> None:
+def _wait(client: httpx.Client, address: str, child: ChildProcess) -> None:
     ends = time.monotonic() + START_SECONDS
     while not _ready(client, address):
         if child.poll() is not None:
@@ -166,7 +166,7 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
                 print(f"{response.status_code}: {printable(_message(response))}", file=sys.stderr)
                 return 1
             for line in read_lines(response.iter_bytes()):
-                if (data := data_in(line)) is not None and data.startswith("{"):
+                if (data := data_of_line(line)) is not None and data.startswith("{"):
                     event = json.loads(data)
                     _require_graph(event, graph)
                     printer.show(event)

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import NamedTuple
 
 from graph_agent.errors import AgentError
-from graph_agent.late import without_usage_collection
-from graph_agent.stopping import INTERRUPTED, keep_watch, leave
+from graph_agent.lazy import without_usage_collection
+from graph_agent.processes.shutdown import INTERRUPTED, exit_now, watch_signals
 
 
 class Command(NamedTuple):
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser(arguments[:1]).parse_args(arguments[:end])
     options.arguments = arguments[end:]
     if argv is None:
-        keep_watch()
+        watch_signals()
     without_usage_collection()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         if argv is None:
-            leave(INTERRUPTED)
+            exit_now(INTERRUPTED)
         return INTERRUPTED
     return status
 

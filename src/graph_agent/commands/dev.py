@@ -7,12 +7,12 @@ import threading
 import time
 from pathlib import Path
 
+from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import add_service_options, settings_from
-from graph_agent.local.ports import answers, demand_free_port
-from graph_agent.local.workspace_process import LocalWorkspace, patient
-from graph_agent.manifest import known_graph, read_manifest
+from graph_agent.local.ports import answers, require_free_port
+from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
+from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings, as_environment
-from graph_agent.stopping import leave
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command, and end the process."""
     settings = settings_from(options, reload="off" if options.no_reload else "on", **_log_format())
-    return leave(dev(settings, real_workspace=options.real_workspace, quiet=options.quiet))
+    return exit_now(dev(settings, real_workspace=options.real_workspace, quiet=options.quiet))
 
 
 def _log_format() -> dict[str, str]:
@@ -47,11 +47,11 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     configure_logging(settings.log_format, tracebacks=not quiet)
     # Before the minute that loading a model can take.
     specs = read_manifest(settings.config)
-    if settings.graph is not None:
-        known_graph(settings.graph, specs)
-    demand_free_port(settings.port, "set GRAPH_AGENT_PORT")
+    if settings.default_graph is not None:
+        check_graph_name(settings.default_graph, specs)
+    require_free_port(settings.port, "set GRAPH_AGENT_PORT")
     if not real_workspace:
-        settings = patient(settings, os.environ)
+        settings = with_local_limits(settings, os.environ)
     os.environ.update(as_environment(settings))
     if real_workspace:
         return serve(settings, tracebacks=not quiet)

@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 from graph_agent.app_context import AppContext
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.commands.check import Check
 from graph_agent.commands.options import settings_from
 from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
 from graph_agent.local.packages import INSTALL, missing_packages
-from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
 
 NEEDED_BYTES = 3 * 1024**3
@@ -54,10 +54,10 @@ def _python(settings: Settings) -> Iterator[Check]:
 def _graphs(settings: Settings) -> Iterator[Check]:
     import asyncio
 
-    from graph_agent.catalog import Catalog
+    from graph_agent.catalog.catalog import Catalog
 
     try:
-        catalog = Catalog(read_manifest(settings.config), default=settings.graph)
+        catalog = Catalog(read_manifest(settings.config), default=settings.default_graph)
         asyncio.run(catalog.open())
     except AgentError as error:
         yield Check(False, f"graphs of {settings.config}", error.message)
@@ -130,13 +130,13 @@ def _workspace(settings: Settings) -> Iterator[Check]:
 
 
 def _weights(settings: Settings) -> Iterator[Check]:
-    from graph_agent.local.assets import MINILM, MINILM_TOKENIZER, WEIGHTS
-    from graph_agent.local.weights import is_verified
+    from graph_agent.local.weights.fetch import is_verified
+    from graph_agent.local.weights.known_weights import MINILM, MINILM_TOKENIZER, WEIGHTS
 
-    known = WEIGHTS.get(settings.local_weights)
+    known = WEIGHTS.get(settings.local_model)
     if known is None:
-        there = settings.local_weights.startswith("http") or Path(settings.local_weights).expanduser().is_file()
-        yield Check(there, f"local model {settings.local_weights}", "GRAPH_AGENT_LOCAL_WEIGHTS names no file or URL")
+        there = settings.local_model.startswith("http") or Path(settings.local_model).expanduser().is_file()
+        yield Check(there, f"local model {settings.local_model}", "GRAPH_AGENT_LOCAL_MODEL names no file or URL")
         return
     for asset in (known, MINILM, MINILM_TOKENIZER):
         there = is_verified(settings.cache_dir / asset.file_name, asset)

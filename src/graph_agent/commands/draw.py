@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graph_agent.app_context import AppContext
-from graph_agent.catalog import Catalog
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.commands.options import add_config, settings_from
 from graph_agent.errors import CannotDraw, UnknownGraph
-from graph_agent.manifest import read_manifest
 from graph_agent.settings import Settings
 
 Form = Literal["mermaid", "ascii", "png"]

@@ -31,7 +31,7 @@ def index(paths: Sequence[str], *, settings: Settings, name: str | None = None, 
         raise LocalWorkspaceError("an empty path stands for the whole current folder; write . to index that")
     demand_packages()
     from graph_agent.local import preparation
-    from graph_agent.local.indexes import checked_name
+    from graph_agent.local.index.local_indexes import checked_name
 
     name = checked_name(preparation.own_index(settings) if name is None else name)
     embedder = preparation.embedder(settings)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from graph_agent.packaging.log_model import log_model
 
     began = time.monotonic()
-    chosen = {"config": options.config, "graph": options.graph, "experiment": options.experiment}
+    chosen = {"config": options.config, "default_graph": options.graph, "experiment": options.experiment}
     logged = log_model(
         Settings.from_environment(None, **chosen),
         name=options.name,

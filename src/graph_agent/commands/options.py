@@ -29,5 +29,6 @@ def port_number(text: str) -> int:
 
 def settings_from(options: argparse.Namespace, **overrides: str) -> Settings:
     """The settings of the environment, with the command's flags over them."""
-    flags: dict[str, Any] = {name: getattr(options, name, None) for name in ("config", "graph", "host", "port")}
+    flags: dict[str, Any] = {name: getattr(options, name, None) for name in ("config", "host", "port")}
+    flags["default_graph"] = getattr(options, "graph", None)
     return Settings.from_environment(None, **flags, **overrides)

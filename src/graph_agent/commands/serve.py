@@ -3,7 +3,7 @@
 import argparse
 
 from graph_agent.commands.options import add_service_options, settings_from
-from graph_agent.stopping import leave
+from graph_agent.processes.shutdown import exit_now
 
 MOST_WORKERS = 64
 
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     # Late: the arguments are checked before anything of the service is imported.
     from graph_agent.serving.server import serve
 
-    return leave(serve(settings_from(options), workers=options.workers))
+    return exit_now(serve(settings_from(options), workers=options.workers))
 
 
 def _count(text: str) -> int:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from graph_agent.children import Child
+from graph_agent.catalog.manifest import GraphSpec, read_manifest
 from graph_agent.commands.options import add_config, port_number, settings_from
 from graph_agent.errors import LocalWorkspaceError
-from graph_agent.local.ports import demand_free_port, responds
-from graph_agent.local.workspace_process import LocalWorkspace, patient
-from graph_agent.manifest import GraphSpec, read_manifest
+from graph_agent.local.ports import require_free_port, responds
+from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
+from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import Settings, as_environment
 
 PORT = 2024
@@ -71,9 +71,9 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
         LocalWorkspaceError: the port is taken, the server is not installed, or the workspace did not start.
     """
     python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
-    demand_free_port(port, OTHER_PORT)
+    require_free_port(port, OTHER_PORT)
     if not real_workspace:
-        settings = patient(settings, os.environ)
+        settings = with_local_limits(settings, os.environ)
     environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
     with contextlib.ExitStack() as stack:
         # As Ctrl-C, so that both children are stopped and waited for.
@@ -83,7 +83,7 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
             workspace.enter(environment)
             workspace.wait()
         # Again: a first start may have taken minutes, and the workspace has a port too. LangGraph would take another.
-        demand_free_port(port, OTHER_PORT)
+        require_free_port(port, OTHER_PORT)
         server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
         return stack.enter_context(server).wait()
 
@@ -105,14 +105,14 @@ class _Server:
         self._names = [spec.name for spec in specs]
         # Not the whole folder: it may hold environments with thousands of folders to watch.
         watched = {str(spec.path.parent): None for spec in specs} if reload else {}
-        command = [str(python), "-m", "graph_agent.local.studio_server", *watched, "--"]
+        command = [str(python), "-m", "graph_agent.local.studio.server", *watched, "--"]
         dev = ["dev", "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--no-browser"]
         self._command = [*command, *dev, *([] if reload else ["--no-reload"])]
         self._folder, self._environ = config.parent, environ
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> "_Server":
-        self._child = Child(self._command, folder=self._folder, environ=self._environ)
+        self._child = ChildProcess(self._command, folder=self._folder, environ=self._environ)
         threading.Thread(target=self._announce, args=(self._child,), daemon=True).start()
         return self
 
@@ -132,7 +132,7 @@ class _Server:
             return 0
         return 1
 
-    def _announce(self, child: Child) -> None:
+    def _announce(self, child: ChildProcess) -> None:
         address = f"http://127.0.0.1:{self._port}"
         while child.poll() is None and not responds(f"{address}/ok"):
             time.sleep(0.2)

@@ -8,10 +8,10 @@ import tempfile
 import threading
 import time
 
-from graph_agent.children import Child
 from graph_agent.commands.options import port_number, settings_from
 from graph_agent.errors import NoTraces
-from graph_agent.local.ports import demand_free_port, responds
+from graph_agent.local.ports import require_free_port, responds
+from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import Settings
 
 PORT = 5000
@@ -61,13 +61,13 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         raise NoTraces(
             f"there are no traces yet: {store} does not exist; ask something first, with GRAPH_AGENT_TRACING=on"
         )
-    demand_free_port(port, OTHER_PORT)
+    require_free_port(port, OTHER_PORT)
     # `mlflow` makes folders for artifacts where it runs; traces have none.
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
             "-m",
-            "graph_agent.local.tethered",
+            "graph_agent.processes.end_with_parent",
             END_SECONDS,
             "mlflow",
             "server",
@@ -78,7 +78,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         command += ["--default-artifact-root", folder, "--uvicorn-opts", "--log-level warning"]
         # As Ctrl-C, so that the server does not outlive this process.
         signal.signal(signal.SIGTERM, _interrupt)
-        server = Child(command, environ=dict(os.environ) | LIGHT, folder=folder)
+        server = ChildProcess(command, environ=dict(os.environ) | LIGHT, folder=folder)
         threading.Thread(target=_announce, args=(server, port, settings.experiment), daemon=True).start()
         try:
             server.wait()
@@ -89,7 +89,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
     return 1
 
 
-def _announce(server: Child, port: int, experiment: str) -> None:
+def _announce(server: ChildProcess, port: int, experiment: str) -> None:
     address = f"http://127.0.0.1:{port}"
     while server.poll() is None and not responds(f"{address}/health"):
         time.sleep(0.2)

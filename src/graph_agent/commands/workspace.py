@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from graph_agent.commands.options import settings_from
 from graph_agent.local.packages import demand_packages
+from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings
-from graph_agent.stopping import leave
 
 if TYPE_CHECKING:
-    from graph_agent.local.access import Credentials
+    from graph_agent.local.rest.access import Credentials
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    return leave(run_workspace(settings_from(options)))
+    return exit_now(run_workspace(settings_from(options)))
 
 
 def run_workspace(settings: Settings) -> int:
@@ -30,9 +30,9 @@ def run_workspace(settings: Settings) -> int:
     import uvicorn
 
     from graph_agent.local import preparation
-    from graph_agent.local.access import Credentials
-    from graph_agent.local.indexes import LocalIndexes
-    from graph_agent.local.workspace import create_workspace
+    from graph_agent.local.index.local_indexes import LocalIndexes
+    from graph_agent.local.rest.access import Credentials
+    from graph_agent.local.rest.workspace import create_workspace
 
     credentials = _credentials(Credentials.generate())
     embedder = preparation.embedder(settings)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from graph_agent.acting import user_token
 from graph_agent.app_context import PerApp
 from graph_agent.databricks.clients import Actor, actor, client_for
-from graph_agent.databricks.index_errors import Called, failure, status_of
+from graph_agent.databricks.index_errors import Service, search_error, status_of
 from graph_agent.databricks.search_threads import SearchThreads
 from graph_agent.errors import AgentError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
+from graph_agent.identity.user_token import user_token
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -89,7 +89,7 @@ class ApiCalls:
     def _said(self, error: Exception) -> str:
         if status_of(error) == 400:
             return f"{self._what} refused the request (400)"
-        return failure(error, Called(self._what, self._grant, actor(self._acting_as))).message
+        return search_error(error, Service(self._what, self._grant, actor(self._acting_as))).message
 
 
 class _Work(Generic[Answer]):

@@ -8,8 +8,7 @@ from graph_agent.databricks.embeddings import app_embeddings
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import limit_waiting
 from graph_agent.errors import RetrievalFailed
-from graph_agent.late import IMPORTING
-from graph_agent.once import Once
+from graph_agent.lazy import IMPORT_LOCK, LazyValue
 
 if TYPE_CHECKING:
     from databricks_langchain import VectorSearchRetrieverTool
@@ -23,7 +22,7 @@ class AppSearch:
 
     def __init__(self, query: IndexQuery) -> None:
         self._query = query
-        self.tool = Once(self._build)
+        self.tool = LazyValue(self._build)
 
     def search(self, text: str, filters: Filters) -> Found | None:
         """The best passages and their scores, best first; `None` where the tool would not use the app's credentials."""
@@ -49,7 +48,7 @@ class AppSearch:
     def _build(self) -> "VectorSearchRetrieverTool":
         limit_waiting(current_settings().request_seconds)
         client = workspace_client()
-        with IMPORTING:
+        with IMPORT_LOCK:
             from databricks_langchain import VectorSearchRetrieverTool
         query = self._query
         managed = query.embedding is None

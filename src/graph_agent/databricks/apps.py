@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from graph_agent.acting import UserToken, claims
 from graph_agent.errors import NotReady, Unauthenticated
+from graph_agent.identity.user_token import UserToken, unverified_claims
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -56,7 +56,7 @@ def check_oauth(client: "WorkspaceClient") -> None:
         raise Unauthenticated(f"Databricks Apps takes no user name and password: {WAYS}")
     token = UserToken(client.config.token or "") if kind == "pat" else _token(client)
     # A variable named for personal access tokens may hold another: `databricks auth token` prints one to be put there.
-    issuer = claims(token.value).get("iss")
+    issuer = unverified_claims(token.value).get("iss")
     if isinstance(issuer, str) and (elsewhere := ISSUERS.get(urlsplit(issuer).hostname or "")):
         raise Unauthenticated(_not_ours(elsewhere, kind))
     if kind == "pat" and not isinstance(issuer, str):

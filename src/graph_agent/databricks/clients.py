@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from graph_agent.acting import user_token
 from graph_agent.app_context import PerApp, current_app, current_settings
-from graph_agent.databricks.cookies import keep_none
-from graph_agent.databricks.retry_after import asked_to_wait
+from graph_agent.databricks.cookies import reject_cookies
+from graph_agent.databricks.retry_after import long_wait_of
 from graph_agent.errors import AgentError, WorkspaceUnavailable
-from graph_agent.late import IMPORTING
-from graph_agent.threads import in_calling_thread
+from graph_agent.identity.user_token import user_token
+from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.threads import run_in_call_thread
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -94,22 +94,22 @@ async def sign_in() -> None:
     Raises:
         WorkspaceUnavailable: the workspace does not accept the app's credentials, or does not answer.
     """
-    client = workspace_client() if _OF_APP.ready else await in_calling_thread(workspace_client)
+    client = workspace_client() if _OF_APP.ready else await run_in_call_thread(workspace_client)
     try:
-        await in_calling_thread(client.config.authenticate)
+        await run_in_call_thread(client.config.authenticate)
     except Exception as error:
         raise WorkspaceUnavailable(NO_WORKSPACE) from error
 
 
 def _refuse_long_wait(response: Any, *_: Any, **__: Any) -> None:
-    if said := asked_to_wait(response):
+    if said := long_wait_of(response):
         # It has not been read, and would keep its connection.
         response.close()
         raise WorkspaceUnavailable(f"the Databricks workspace {said}")
 
 
 def _of_users() -> "WorkspaceClient":
-    with IMPORTING:
+    with IMPORT_LOCK:
         from databricks.sdk.credentials_provider import CredentialsStrategy
 
     class PerRequestUser(CredentialsStrategy):
@@ -124,7 +124,7 @@ def _of_users() -> "WorkspaceClient":
 
 def _made(**kind: Any) -> "WorkspaceClient":
     # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
-    with IMPORTING:
+    with IMPORT_LOCK:
         from databricks.sdk import WorkspaceClient
 
     silence = current_settings().request_seconds
@@ -136,7 +136,7 @@ def _made(**kind: Any) -> "WorkspaceClient":
         client = WorkspaceClient(config=config)
         # Its `requests` session is shared by all users.
         session = client.api_client._api_client._session
-        keep_none(session.cookies)
+        reject_cookies(session.cookies)
         session.hooks["response"].append(_refuse_long_wait)
         return client
     except AgentError:
@@ -149,7 +149,7 @@ def _made(**kind: Any) -> "WorkspaceClient":
 def _config(**given: Any) -> "Config":
     """What the app's environment says of the workspace and of the credentials for it."""
     environ = current_app().environ
-    with IMPORTING:
+    with IMPORT_LOCK:
         if environ is os.environ:
             from databricks.sdk.core import Config
 

@@ -3,6 +3,6 @@
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 
-def keep_none(jar: CookieJar) -> None:
+def reject_cookies(jar: CookieJar) -> None:
     """Let nothing into that jar from now on."""
     jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))

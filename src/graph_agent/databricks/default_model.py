@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from graph_agent.app_context import AppContext
 from graph_agent.errors import BadSetting
-from graph_agent.pages import is_loopback
+from graph_agent.trusted_hosts import is_loopback
 
 LOCAL_MODEL = "databricks:local-model"
 """The model of the local workspace."""

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 from graph_agent.databricks.clients import Actor, client_for
-from graph_agent.databricks.index_errors import Called, failure
+from graph_agent.databricks.index_errors import Service, search_error
 from graph_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
 
-def embedded(text: str, *, endpoint: str, acting_as: Actor) -> list[float]:
+def embed_query(text: str, *, endpoint: str, acting_as: Actor) -> list[float]:
     """The vector of a query: one call of the serving endpoint. Synchronous; call it in a thread.
 
     `DatabricksEmbeddings` would do for the app alone: it takes no client, so it can act for nobody else, and looks the
@@ -26,7 +26,7 @@ def embedded(text: str, *, endpoint: str, acting_as: Actor) -> list[float]:
     except AgentError:
         raise
     except Exception as error:
-        raise failure(error, Called(f"the embedding endpoint {endpoint}", "CAN QUERY", acting_as)) from error
+        raise search_error(error, Service(f"the embedding endpoint {endpoint}", "CAN QUERY", acting_as)) from error
     return [float(number) for number in vector or []]
 
 
@@ -37,7 +37,7 @@ def app_embeddings(endpoint: str) -> "Embeddings":
 
     class AppEmbeddings(Embeddings):
         def embed_query(self, text: str) -> list[float]:
-            return embedded(text, endpoint=endpoint, acting_as="app")
+            return embed_query(text, endpoint=endpoint, acting_as="app")
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [self.embed_query(text) for text in texts]

@@ -53,7 +53,7 @@ class FilterRules:
     def __post_init__(self) -> None:
         if isinstance(self.fixed, str) and self.fixed and not self.as_text:
             raise ConfigurationError(
-                "`filters` as text is for storage-optimised endpoints: set `storage_optimised=True`"
+                "`filters` as text is for storage-optimised endpoints: set `storage_optimized=True`"
             )
         if not isinstance(self.fixed, str | Mapping):
             raise ConfigurationError("`filters` is a mapping such as {'price >=': 3}, or a text")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import ToolException
 
-from graph_agent.databricks.remote_tool import Result, bounded
+from graph_agent.databricks.remote_tool import Result, shorten
 from graph_agent.errors import ToolFailed
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def statement(function: "FunctionInfo", arguments: Mapping[str, Any]) -> tuple[s
     given, values = [], []
     for number, (name, value) in enumerate(arguments.items()):
         expression, kind = _passed(known[name], f":p{number}")
-        given.append(f"{quoted(name)} => {expression}")
+        given.append(f"{quote_identifier(name)} => {expression}")
         values.append(StatementParameterListItem(name=f"p{number}", type=kind, value=_written(value)))
-    called = f"{quoted(*(function.full_name or '').split('.'))}({', '.join(given)})"
+    called = f"{quote_identifier(*(function.full_name or '').split('.'))}({', '.join(given)})"
     return (f"SELECT * FROM {called}" if _is_table(function) else f"SELECT {called} AS result"), values
 
 
@@ -74,7 +74,7 @@ def result(function: "FunctionInfo", response: "StatementResponse") -> Result:
     rows = (response.result.data_array if response.result else None) or []
     if not _is_table(function):
         value = rows[0][0] if rows and rows[0] else None
-        return bounded("null" if value is None else str(value)), None
+        return shorten("null" if value is None else str(value)), None
     return table(response, rows)
 
 
@@ -85,7 +85,7 @@ def table(response: "StatementResponse", rows: Sequence[Sequence[Any]]) -> Resul
     whole = {"columns": columns, "rows": [list(row) for row in rows[:MOST_ROWS]]}
     cut = len(rows) > MOST_ROWS or bool(manifest and manifest.truncated)
     text = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
-    return bounded(text + ("\n[more rows were left out]" if cut else "")), whole
+    return shorten(text + ("\n[more rows were left out]" if cut else "")), whole
 
 
 def parameters(function: "FunctionInfo") -> list["FunctionParameterInfo"]:
@@ -94,7 +94,7 @@ def parameters(function: "FunctionInfo") -> list["FunctionParameterInfo"]:
     return sorted(given or [], key=lambda parameter: parameter.position)
 
 
-def quoted(*parts: str) -> str:
+def quote_identifier(*parts: str) -> str:
     """An identifier, whatever is in it."""
     return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 

@@ -16,7 +16,7 @@ from graph_agent.app_context import PerApp, current_settings
 from graph_agent.contract import ListedTools
 from graph_agent.databricks.api_calls import ApiCalls
 from graph_agent.databricks.clients import Actor
-from graph_agent.databricks.remote_tool import RemoteTool, Result, bounded
+from graph_agent.databricks.remote_tool import RemoteTool, Result, shorten
 from graph_agent.errors import ConfigurationError, ToolFailed
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Functions:
         if state == StatementState.SUCCEEDED:
             return result(function, response)
         said = response.status.error if response.status else None
-        raise ToolException(bounded((said.message if said else None) or f"the statement ended as {state}", 500))
+        raise ToolException(shorten((said.message if said else None) or f"the statement ended as {state}", 500))
 
     async def _executed(self, function: "FunctionInfo", arguments: dict[str, Any]) -> "StatementResponse":
         """The statement's last state. It is cancelled when nobody waits for it any more."""

@@ -15,7 +15,7 @@ from langchain_core.tools import ToolException
 
 from graph_agent.databricks.api_calls import ApiCalls
 from graph_agent.databricks.clients import Actor
-from graph_agent.databricks.remote_tool import RemoteTool, Result, bounded
+from graph_agent.databricks.remote_tool import RemoteTool, Result, shorten
 from graph_agent.errors import ToolFailed
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _Space:
             parts.append(f"SQL: {query.query.query}")
             text, rows = await self._rows(message, query.attachment_id or "", ends)
             parts.append(text)
-        return bounded("\n\n".join(parts) or "Genie gave no answer."), rows
+        return shorten("\n\n".join(parts) or "Genie gave no answer."), rows
 
     def _begin(self, client: "WorkspaceClient", question: str) -> "GenieStartConversationResponse":
         begun: GenieStartConversationResponse = client.genie.start_conversation(self._space, question).response
@@ -100,7 +100,7 @@ class _Space:
                     return message
                 case "FAILED" | "CANCELLED" | "QUERY_RESULT_EXPIRED" as status:
                     said = message.error.error if message.error else None
-                    raise ToolException(bounded(said or f"Genie ended the question as {status}", 500))
+                    raise ToolException(shorten(said or f"Genie ended the question as {status}", 500))
             await asyncio.sleep(min(pause, self._left(ends)))
             pause = min(pause * 1.5, SLOWEST)
 

@@ -15,7 +15,7 @@ BUSY = frozenset({429, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class Service:
     """What was called, the grant it takes, and as whom."""
 
     what: str
@@ -28,7 +28,7 @@ class Called:
         return "the calling user" if self.acting_as == "user" else "the app's service principal"
 
 
-def failure(error: Exception, called: Called) -> RetrievalFailed | Unauthenticated:
+def search_error(error: Exception, called: Service) -> RetrievalFailed | Unauthenticated:
     """The typed error for whatever a client raised; a user's token that is not accepted is the user's to renew."""
     if called.acting_as == "user" and status_of(error) == 401:
         return Unauthenticated(f"{called.what} did not accept the user's token: sign in again and repeat the request")
@@ -59,7 +59,7 @@ def status_of(error: BaseException) -> int | None:
     return next((number for kind, number in kinds.items() if isinstance(error, kind)), None)
 
 
-def _message(error: Exception, called: Called) -> str:
+def _message(error: Exception, called: Service) -> str:
     what, who = called.what, called.who
     match status_of(error):
         case 400:

@@ -18,14 +18,14 @@ from langchain_core.tools import ToolException
 from graph_agent.app_context import PerApp, current_settings
 from graph_agent.contract import ListedTools
 from graph_agent.databricks.clients import actor, workspace_client
+from graph_agent.databricks.mcp_errors import REASONS, explain_failure
 from graph_agent.databricks.mcp_identity import identity, session_headers
-from graph_agent.databricks.mcp_reasons import REASONS, words
 from graph_agent.databricks.mcp_servers import McpServer
-from graph_agent.databricks.remote_tool import RemoteTool, bounded
+from graph_agent.databricks.remote_tool import RemoteTool, shorten
 from graph_agent.databricks.search_threads import SearchThreads
 from graph_agent.errors import ConfigurationError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
-from graph_agent.late import IMPORTING
-from graph_agent.threads import in_calling_thread
+from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.threads import run_in_call_thread
 
 if TYPE_CHECKING:
     from graph_agent.databricks.mcp_sessions import Session, Sessions
@@ -139,17 +139,17 @@ class McpTools:
         from mcp import McpError
 
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
-        from graph_agent.databricks.mcp_tools import taken
+        from graph_agent.databricks.mcp_tools import usable_tools
 
         seconds = min(LIST_SECONDS, current_settings().request_seconds)
         try:
             async with asyncio.timeout(seconds):
                 offer = await self._with_session(here, server, key, lambda open: open.tools(seconds=seconds))
-                found = await self._threads().run(taken, server, offer, lambda name: self._asks(server, name))
+                found = await self._threads().run(usable_tools, server, offer, lambda name: self._asks(server, name))
         except TimeoutError:
             self._missing(server, seat, REASONS["slow"])
         except ExchangeFailed as failure:
-            self._missing(server, seat, words(failure, server), wait=failure.wait)
+            self._missing(server, seat, explain_failure(failure, server), wait=failure.wait)
         except McpError:
             self._missing(server, seat, "it refused to list them")
         except (ToolFailed, RetrievalFailed) as failure:
@@ -185,18 +185,18 @@ class McpTools:
         from mcp import McpError
 
         from graph_agent.databricks.mcp_exchange import ExchangeFailed
-        from graph_agent.databricks.mcp_results import read
+        from graph_agent.databricks.mcp_results import read_result
 
         _check_arguments(arguments)
         try:
             result = await self._with_session(here, server, key, lambda open: open.call(name, arguments))
         except ExchangeFailed as failure:
-            reason = words(failure, server)
+            reason = explain_failure(failure, server)
             logger.warning("a call of a tool of MCP server %s failed: %s", server.name, reason)
             raise ToolFailed(f"{server.name} gave no answer: {reason}") from None
         except McpError as error:
-            raise ToolException(bounded(error.error.message, 500)) from None
-        text, structured = read(result)
+            raise ToolException(shorten(error.error.message, 500)) from None
+        text, structured = read_result(result)
         if result.isError:
             raise ToolException(text)
         return text, structured
@@ -232,7 +232,7 @@ class McpTools:
         loop, loops = asyncio.get_running_loop(), self._loops()
         if loop not in loops:
             # Late and in a thread: the SDK takes a second to import.
-            sessions = await in_calling_thread(_sessions_class)
+            sessions = await run_in_call_thread(_sessions_class)
             if loop not in loops:
                 seconds = current_settings().request_seconds
                 opened = sessions(most=MOST_SEATS, idle_seconds=self._idle_seconds, seconds=seconds)
@@ -250,9 +250,9 @@ async def _end_sessions(loops: _Loops) -> None:
 def _told_apart(tools: list[RemoteTool]) -> list[RemoteTool]:
     if not tools:
         return tools
-    from graph_agent.databricks.mcp_tools import told_apart
+    from graph_agent.databricks.mcp_tools import with_distinct_names
 
-    return told_apart(tools)
+    return with_distinct_names(tools)
 
 
 def _check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -266,7 +266,7 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
 
 
 def _sessions_class() -> type["Sessions"]:
-    with IMPORTING:
+    with IMPORT_LOCK:
         import graph_agent.databricks.mcp_results
         import graph_agent.databricks.mcp_tools  # noqa: F401
         from graph_agent.databricks.mcp_sessions import Sessions

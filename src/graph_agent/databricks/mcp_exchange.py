@@ -17,7 +17,7 @@ import httpx
 from graph_agent.databricks.deadline import Deadline
 from graph_agent.databricks.mcp_messages import AnswerUnreadable, read_answer, read_event, session_is_lost
 from graph_agent.databricks.retry_after import retry_after
-from graph_agent.sent_events import EventReader
+from graph_agent.sse_events import EventReader
 
 Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "garbled", "large", "credentials"]
 FAILED = -32050

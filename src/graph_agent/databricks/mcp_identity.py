@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from graph_agent.acting import EXPIRED, user_token
 from graph_agent.app_context import current_app
 from graph_agent.databricks.clients import actor, headers_for
 from graph_agent.databricks.mcp_servers import McpServer
 from graph_agent.errors import Unauthenticated
-from graph_agent.threads import in_calling_thread
+from graph_agent.identity.user_token import EXPIRED, user_token
+from graph_agent.threads import run_in_call_thread
 
 
 def identity(server: McpServer) -> str:
@@ -40,7 +40,7 @@ def _credentials(server: McpServer, key: str) -> Callable[[], Awaitable[Mapping[
         return _none
     if key == "app":
         # In a thread: the app's token may have to be minted.
-        return partial(in_calling_thread, headers_for, "app")
+        return partial(run_in_call_thread, headers_for, "app")
     # The session is this token's, and no other's can be sent in it.
     token = user_token()
 

@@ -4,15 +4,15 @@ import json
 
 from mcp import types
 
-from graph_agent.databricks.remote_tool import Result, bounded
+from graph_agent.databricks.remote_tool import Result, shorten
 
 
-def read(result: types.CallToolResult) -> Result:
+def read_result(result: types.CallToolResult) -> Result:
     """Its text, and its structured content. Pictures and files are named: a model would get their bytes as text."""
     text = "\n".join(part for part in map(_text, result.content) if part)
     if not text and result.structuredContent is not None:
         text = json.dumps(result.structuredContent, ensure_ascii=False)
-    return bounded(text or "The tool gave no text."), result.structuredContent
+    return shorten(text or "The tool gave no text."), result.structuredContent
 
 
 def _text(part: types.ContentBlock) -> str:

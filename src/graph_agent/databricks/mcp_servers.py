@@ -7,8 +7,8 @@ from urllib.parse import quote, urlsplit
 
 from graph_agent.databricks.clients import Actor
 from graph_agent.errors import ConfigurationError
-from graph_agent.pages import is_loopback
-from graph_agent.threads import in_calling_thread
+from graph_agent.threads import run_in_call_thread
+from graph_agent.trusted_hosts import is_loopback
 
 Kind = Literal["functions", "ai-search", "vector-search", "genie", "sql", "external", "custom"]
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
@@ -115,7 +115,7 @@ class McpServer:
 
     async def extra_headers(self) -> Mapping[str, str]:
         """`headers`, asked for where they are a function."""
-        return await in_calling_thread(self.headers) if callable(self.headers) else self.headers
+        return await run_in_call_thread(self.headers) if callable(self.headers) else self.headers
 
     def tool_name(self, remote: str) -> str:
         """What the model calls a tool of it: chat endpoints take 64 characters of letters, digits, `_` and `-`."""

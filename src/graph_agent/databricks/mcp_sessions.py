@@ -13,9 +13,9 @@ import httpx
 from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
 
-from graph_agent.databricks.cookies import keep_none
+from graph_agent.databricks.cookies import reject_cookies
 from graph_agent.databricks.mcp_exchange import FAILED, Exchange, ExchangeFailed, PerRequest
-from graph_agent.threads import in_calling_thread
+from graph_agent.threads import run_in_call_thread
 
 MOST_TOOLS = 256
 """Of one server; a model chooses badly among far fewer."""
@@ -36,7 +36,7 @@ Answer = TypeVar("Answer", _Page, types.CallToolResult)
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ListedTools:
     """What a server lists."""
 
     tools: Sequence[types.Tool]
@@ -74,7 +74,7 @@ class Session:
     def busy(self) -> bool:
         return self._asking > 0
 
-    async def tools(self, *, seconds: float) -> "Offer":
+    async def tools(self, *, seconds: float) -> "ListedTools":
         """The tools of the server, at most `MOST_TOOLS`, and how many there are beside them."""
         found: dict[str, types.Tool] = {}
         cursor, seen, unreadable = None, set[str](), 0
@@ -94,7 +94,7 @@ class Session:
                 break
             seen.add(cursor)
         tools, beyond = list(found.values())[:MOST_TOOLS], max(len(found) - MOST_TOOLS, 0)
-        return Offer(tools, unreadable=unreadable, beyond=beyond, endless=cursor is not None)
+        return ListedTools(tools, unreadable=unreadable, beyond=beyond, endless=cursor is not None)
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
         """One request, and no more: the SDK's own `call_tool` lists the tools again to check the result's schema."""
@@ -188,7 +188,7 @@ class Sessions:
         async with self._lock:
             if self._http is None:
                 # In a thread: reading the certificates takes 50 ms.
-                self._http = await in_calling_thread(_http_client, self._seconds)
+                self._http = await run_in_call_thread(_http_client, self._seconds)
         session, _ = self._open.get(key, (None, 0.0))
         if session is None or not session.alive:
             session = Session(url, self._http, headers, seconds=self._seconds)
@@ -235,7 +235,7 @@ def _tool(raw: Any) -> types.Tool | None:
 def _http_client(seconds: float) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
     shared = httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)))
-    keep_none(shared.cookies.jar)
+    reject_cookies(shared.cookies.jar)
     return shared
 
 

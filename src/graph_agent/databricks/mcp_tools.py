@@ -11,7 +11,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from mcp import types
 
 from graph_agent.databricks.mcp_servers import McpServer
-from graph_agent.databricks.mcp_sessions import MOST_TOOLS, Offer
+from graph_agent.databricks.mcp_sessions import MOST_TOOLS, ListedTools
 from graph_agent.databricks.remote_tool import RemoteTool, Result
 
 LONGEST_NAME = 64
@@ -24,21 +24,21 @@ Ask = Callable[[dict[str, Any]], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class UsableTools:
     """The tools of an offer that can be used, and a warning where some cannot."""
 
     tools: Sequence[RemoteTool]
     warning: str | None
 
 
-def taken(server: McpServer, offer: Offer, asks: Callable[[str], Ask]) -> Taken:
+def usable_tools(server: McpServer, offer: ListedTools, asks: Callable[[str], Ask]) -> UsableTools:
     """The usable tools of an offer. Takes milliseconds for each tool: call it in a thread."""
     made = [_made(server, tool, asks) for tool in offer]
     usable = [tool for tool in made if tool is not None]
-    return Taken(usable, " ".join(_left_out(server, offer, len(made) - len(usable) + offer.unreadable)) or None)
+    return UsableTools(usable, " ".join(_left_out(server, offer, len(made) - len(usable) + offer.unreadable)) or None)
 
 
-def told_apart(tools: Sequence[RemoteTool]) -> list[RemoteTool]:
+def with_distinct_names(tools: Sequence[RemoteTool]) -> list[RemoteTool]:
     """The tools, those that were cut or respelled to one and the same name with a mark of their own at its end."""
     names = Counter(name for name, _ in {(tool.name, tool.full_name) for tool in tools})
     if all(count == 1 for count in names.values()):
@@ -73,7 +73,7 @@ def _made(server: McpServer, tool: types.Tool, asks: Callable[[str], Ask]) -> Re
     return made
 
 
-def _left_out(server: McpServer, offer: Offer, unusable: int) -> Iterator[str]:
+def _left_out(server: McpServer, offer: ListedTools, unusable: int) -> Iterator[str]:
     if unusable:
         count = f"{unusable} tools" if unusable > 1 else "One tool"
         were = "were" if unusable > 1 else "was"

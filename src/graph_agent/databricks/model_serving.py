@@ -1,6 +1,6 @@
 """Who is calling in Model Serving, where no proxy sets headers."""
 
-from graph_agent.acting import UserToken
+from graph_agent.identity.user_token import UserToken
 
 
 def serving_user_token() -> UserToken | None:

@@ -29,7 +29,7 @@ class RemoteTool(BaseTool):
         raise NotImplementedError("this tool is asynchronous: call it with `ainvoke`")
 
 
-def bounded(text: str, most: int = MOST_CHARACTERS) -> str:
+def shorten(text: str, most: int = MOST_CHARACTERS) -> str:
     """At most so many characters, and how many were left out."""
     if len(text) <= most:
         return text

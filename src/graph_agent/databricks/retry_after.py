@@ -33,7 +33,7 @@ def too_long(headers: Mapping[str, Any], *, longest: float = LONGEST_WAIT) -> fl
     return seconds if seconds is not None and seconds > longest else None
 
 
-def asked_to_wait(response: Any) -> str | None:
+def long_wait_of(response: Any) -> str | None:
     """What to tell of a refusal (429 or 503) that asks for a long wait; `None` for every other response of `requests`.
 
     The SDK would sleep through it in a thread, and ask again at once where it is a date.
@@ -41,10 +41,10 @@ def asked_to_wait(response: Any) -> str | None:
     wait = too_long(response.headers) if response.status_code in (429, 503) else None
     if wait is None:
         return None
-    return f"asks to be left alone for {in_words(wait)} ({response.status_code}): try again then"
+    return f"asks to be left alone for {duration_text(wait)} ({response.status_code}): try again then"
 
 
-def in_words(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """`45 s`, `3 min`, `2 h`, never less than it is."""
     if seconds < 120:
         return f"{math.ceil(seconds)} s"

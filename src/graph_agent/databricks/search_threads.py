@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from graph_agent.errors import RetrievalFailed
-from graph_agent.late import IMPORTING
+from graph_agent.lazy import IMPORT_LOCK
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ def limit_waiting(seconds: float) -> None:
     The client keeps one `requests` session per thread, and tries four times. With the limit, a thread that an index
     left waiting returns after at most four times `seconds` and three waits of up to 20 s.
     """
-    with IMPORTING:
+    with IMPORT_LOCK:
         from databricks.ai_search import utils  # type: ignore[import-untyped]
 
     # The order of the arguments is part of the cache's key.

@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.documents import Document
 
-from graph_agent.databricks.cookies import keep_none
+from graph_agent.databricks.cookies import reject_cookies
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
-from graph_agent.late import IMPORTING
+from graph_agent.lazy import IMPORT_LOCK
 
 if TYPE_CHECKING:
     import httpx
@@ -38,17 +38,17 @@ def prepare(loop: AbstractEventLoop) -> None:
 def _connected(key: int) -> "httpx.AsyncClient":
     import httpx
 
-    with IMPORTING:
+    with IMPORT_LOCK:
         import_module("databricks_ai_bridge.utils.vector_search")
         import_module("databricks.ai_search.async_index")
         from databricks.ai_search import async_utils  # type: ignore[import-untyped]
     made = httpx.AsyncClient(timeout=None)
-    keep_none(made.cookies.jar)
+    reject_cookies(made.cookies.jar)
     async_utils._clients[key] = made
     return made
 
 
-async def search_with(
+async def search_with_token(
     token: str, query: IndexQuery, text: str, filters: Filters, *, host: str, vector: Sequence[float] | None
 ) -> Found:
     """The best passages and their scores, best first: one request with `token`, over the loop's shared connections.

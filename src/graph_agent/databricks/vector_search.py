@@ -8,17 +8,17 @@ from typing import Any
 
 from langchain_core.tools import ToolException
 
-from graph_agent.acting import user_token
 from graph_agent.app_context import PerApp, current_settings
 from graph_agent.databricks.app_search import AppSearch
 from graph_agent.databricks.clients import Actor, actor, workspace_client
-from graph_agent.databricks.embeddings import embedded
+from graph_agent.databricks.embeddings import embed_query
 from graph_agent.databricks.filters import FilterRules
-from graph_agent.databricks.index_errors import Called, failure, status_of
+from graph_agent.databricks.index_errors import Service, search_error, status_of
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import SearchThreads
-from graph_agent.databricks.token_search import prepare, search_with
+from graph_agent.databricks.token_search import prepare, search_with_token
 from graph_agent.errors import AgentError, RetrievalFailed
+from graph_agent.identity.user_token import user_token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class DocumentSearch(IndexQuery):
     filterable: Mapping[str, type] = field(default_factory=dict)
     """Columns the model may filter by, and the type of their values: `str`, `int`, `float` or `bool`."""
 
-    storage_optimised: bool = False
+    storage_optimized: bool = False
     """Whether the endpoint is of that kind: it takes filters as text."""
 
     acting_as: Actor | None = None
@@ -112,7 +112,7 @@ class DocumentSearch(IndexQuery):
         vector = None
         if self.embedding is not None:
             vector = await self._threads().run(_embedded, text, self.embedding, acting_as)
-        return await search_with(token, self, text, filters, host=host, vector=vector)
+        return await search_with_token(token, self, text, filters, host=host, vector=vector)
 
     def _told(self, error: Exception, acting_as: Actor, *, filtered: bool) -> Exception:
         """What a search raises for what it met."""
@@ -123,11 +123,11 @@ class DocumentSearch(IndexQuery):
         what = f"the index {self.index_name}"
         if isinstance(error, TimeoutError):
             return RetrievalFailed(f"{what} did not answer within {current_settings().request_seconds:g} s")
-        return failure(error, Called(what, "SELECT on it, with USE CATALOG and USE SCHEMA above it", acting_as))
+        return search_error(error, Service(what, "SELECT on it, with USE CATALOG and USE SCHEMA above it", acting_as))
 
     @cached_property
     def _rules(self) -> FilterRules:
-        as_text = self.storage_optimised or isinstance(self.filters, str)
+        as_text = self.storage_optimized or isinstance(self.filters, str)
         return FilterRules(self.filterable, self.filters, as_text)
 
     @cached_property
@@ -150,4 +150,4 @@ def _prepared(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def _embedded(text: str, endpoint: str, acting_as: Actor) -> list[float]:
-    return embedded(text, endpoint=endpoint, acting_as=acting_as)
+    return embed_query(text, endpoint=endpoint, acting_as=acting_as)

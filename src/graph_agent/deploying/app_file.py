@@ -12,7 +12,7 @@ from typing import Any
 
 from graph_agent.deploying.bundle import FILE as BUNDLE
 from graph_agent.deploying.bundle import Bundle, read_yaml
-from graph_agent.deploying.problems import Note, at_once
+from graph_agent.deploying.problems import Note, raise_problem
 from graph_agent.errors import BadBundle
 
 FILE = "app.yaml"
@@ -34,7 +34,7 @@ class AppFile:
     """`command` and `env_vars` for the deployment to give, where the bundle has them; else the file alone does."""
 
 
-def read_app_file(folder: Path, bundle: Bundle, *, note: Note = at_once) -> AppFile:
+def read_app_file(folder: Path, bundle: Bundle, *, note: Note = raise_problem) -> AppFile:
     """Read both, with every `valueFrom` looked up among the bundle's resources. `note` is given the problems of
     single variables.
 

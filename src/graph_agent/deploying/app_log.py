@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from graph_agent.deploying.telling import last_lines
+from graph_agent.deploying.error_text import last_lines
 
 ADDRESS = "/logz/batch"
 """Answered by the platform's proxy, not by the app, also for an app that does not start: a list of entries with

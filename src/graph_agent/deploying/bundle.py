@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graph_agent.deploying.declared import check_declared
-from graph_agent.deploying.problems import Note, at_once
+from graph_agent.deploying.declared_checks import check_declared
+from graph_agent.deploying.problems import Note, raise_problem
 from graph_agent.deploying.references import resolved
-from graph_agent.deploying.targets import chosen, merged
+from graph_agent.deploying.targets import choose_target, merge
 from graph_agent.errors import BadBundle, UnsetVariable
 
 FILE = "databricks.yml"
@@ -88,7 +88,7 @@ def read_bundle(
     user: str | None,
     environ: Mapping[str, str],
     app: str | None = None,
-    note: Note = at_once,
+    note: Note = raise_problem,
 ) -> Bundle:
     """The bundle of one target. `user` is who deploys, `app` another name for the app, with a folder of its own.
 
@@ -114,8 +114,8 @@ def _bundle(
     app: str | None,
     note: Note,
 ) -> Bundle:
-    target = chosen(document, target)
-    document = merged(document, document.get("targets", {}).get(target) or {})
+    target = choose_target(document, target)
+    document = merge(document, document.get("targets", {}).get(target) or {})
     if document.get("include"):
         note(BadBundle(f"put everything into {FILE}: `include` is not read here", param="include"))
     look_up = _look_up(document, target=target, user=user, environ=environ, note=note)

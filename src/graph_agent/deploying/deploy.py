@@ -10,29 +10,29 @@ from graph_agent.databricks.clients import workspace_client
 from graph_agent.deploying.app_log import log_tail
 from graph_agent.deploying.bundle import FILE, read_bundle
 from graph_agent.deploying.dry_run import has_account, run_here
-from graph_agent.deploying.here import Here, look
-from graph_agent.deploying.index_needs import index_needs
-from graph_agent.deploying.own_package import Find
-from graph_agent.deploying.own_wheel import Installed
+from graph_agent.deploying.error_text import as_deploy_refused
+from graph_agent.deploying.index_requirements import index_warnings
+from graph_agent.deploying.local_project import LocalProject, read_project
+from graph_agent.deploying.package_dependency import Find
+from graph_agent.deploying.package_wheel import Installed
 from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform
 from graph_agent.deploying.preflight import (
     check_host,
     check_resources,
+    deployer_name,
     notices,
-    settled,
     standing_app,
-    who_deploys,
+    wait_until_settled,
 )
 from graph_agent.deploying.problems import Problems
 from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.deploying.release import Release
-from graph_agent.deploying.remote import Remote
-from graph_agent.deploying.smoke import ask_once
-from graph_agent.deploying.telling import refusing
+from graph_agent.deploying.smoke_test import run_smoke_test
 from graph_agent.deploying.user_tokens import check_user_tokens
 from graph_agent.deploying.waiting import Say
+from graph_agent.deploying.workspace_folder import WorkspaceFolder
 from graph_agent.errors import DeployFailed, DeployRefused
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def deploy(
     """
     order = _Order(folder, environ, target, app, dry_run, force, waits or Waits(), rehearse, say)
     problems = Problems()
-    here = look(folder, target=target, app=app, environ=environ, problems=problems, say=say, find=find)
+    here = read_project(folder, target=target, app=app, environ=environ, problems=problems, say=say, find=find)
     if not dry_run:
         problems.refuse()
     try:
         client = _client()
-        user = who_deploys(client)
+        user = deployer_name(client)
     except DeployRefused as unknown:
         if not dry_run:
             raise
@@ -115,14 +115,14 @@ class _Order:
     rehearse: Rehearse
     say: Say
 
-    def start(self, here: Here) -> None:
+    def start(self, here: LocalProject) -> None:
         """Start the app on this machine."""
         self.say("starting the app on this machine")
         seconds = self.rehearse(here.sources.files, here.bundle.source, here.app_file, seconds=self.waits.start)
         self.say(f"it was ready after {seconds:.1f} s")
 
 
-def _deployed(order: _Order, here: Here, client: "WorkspaceClient", user: str) -> int:
+def _deployed(order: _Order, here: LocalProject, client: "WorkspaceClient", user: str) -> int:
     say = order.say
     bundle = read_bundle(order.folder / FILE, target=order.target, user=user, environ=order.environ, app=order.app)
     check_host(client, bundle)
@@ -131,12 +131,12 @@ def _deployed(order: _Order, here: Here, client: "WorkspaceClient", user: str) -
     for line in check_resources(client, bundle):
         say(line)
     platform = Platform(client, bundle.app, wait_seconds=order.waits.platform, say=say)
-    remote = Remote(client, root=bundle.root)
-    with refusing(f"what {bundle.app} is like now cannot be read"):
-        settled(platform, say=say, dry_run=order.dry_run)
+    remote = WorkspaceFolder(client, root=bundle.root)
+    with as_deploy_refused(f"what {bundle.app} is like now cannot be read"):
+        wait_until_settled(platform, say=say, dry_run=order.dry_run)
         standing = standing_app(client, bundle.app)
         manifest, listed = remote.manifest(), remote.listed()
-    for line in index_needs(client, bundle, app=standing.app, deployer=user):
+    for line in index_warnings(client, bundle, app=standing.app, deployer=user):
         say(line)
     for line in check_user_tokens(bundle, here.app_file.environment, standing.app):
         say(line)
@@ -178,7 +178,7 @@ def _deployed(order: _Order, here: Here, client: "WorkspaceClient", user: str) -
 def _carried_out(release: Release, say: Say) -> int:
     try:
         if not release.plan.deploys:
-            with refusing("the permissions were not set"):
+            with as_deploy_refused("the permissions were not set"):
                 release.grant()
             say(f"permissions of {release.plan.bundle.app} are set")
             return 0
@@ -191,7 +191,7 @@ def _carried_out(release: Release, say: Say) -> int:
 
 
 def _check(client: "WorkspaceClient", url: str, waits: Waits) -> str:
-    answered = ask_once(url, oauth_headers(client), ready_seconds=waits.ready, answer_seconds=waits.answer)
+    answered = run_smoke_test(url, oauth_headers(client), startup_wait_seconds=waits.ready, answer_seconds=waits.answer)
     return f"the app answers: first word after {answered.first_word:.1f} s, all after {answered.all:.1f} s"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from graph_agent.databricks.apps import WAYS
 from graph_agent.deploying.bundle import Bundle
-from graph_agent.deploying.here import Here
+from graph_agent.deploying.local_project import LocalProject
 from graph_agent.deploying.plan import size_of
 from graph_agent.deploying.preflight import described
 from graph_agent.deploying.problems import Problems
@@ -24,7 +24,7 @@ def has_account() -> bool:
     return named or Path(file).is_file()
 
 
-def run_here(here: Here, problems: Problems, *, start: Start, say: Say) -> None:
+def run_here(here: LocalProject, problems: Problems, *, start: Start, say: Say) -> None:
     """List the files, start the app, and say what only a workspace can tell.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graph_agent.deploying.declared import PRINCIPALS
+from graph_agent.deploying.declared_checks import PRINCIPALS
 
 if TYPE_CHECKING:
     from databricks.sdk.service.apps import App, AppPermissions

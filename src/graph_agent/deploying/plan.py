@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.deploying.bundle import Bundle
-from graph_agent.deploying.declared import covers
-from graph_agent.deploying.manifest import Manifest
+from graph_agent.deploying.declared_checks import contains
 from graph_agent.deploying.permissions import Access, described
 from graph_agent.deploying.sources import Source, Sources
+from graph_agent.deploying.upload_manifest import Manifest
 from graph_agent.deploying.waiting import ASLEEP, compute_state
 from graph_agent.errors import DeployRefused
 
@@ -145,7 +145,7 @@ def _runs(app: "App | None", manifest: Manifest, started: Mapping[str, Any]) -> 
 
 
 def _is(app: "App | None", name: str, value: Any) -> bool:
-    return app is not None and covers(app.as_dict().get(name), value)
+    return app is not None and contains(app.as_dict().get(name), value)
 
 
 def _some(names: Sequence[str]) -> str:

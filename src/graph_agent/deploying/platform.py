@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from graph_agent.deploying.telling import shown
+from graph_agent.deploying.error_text import safe_line
 from graph_agent.deploying.waiting import (
     ASLEEP,
     FIRST_PAUSE,
     LONGEST_PAUSE,
     Answer,
     Say,
-    awaited,
+    call_when_free,
     compute_state,
-    patiently,
-    until,
+    pending_work,
+    wait_for,
 )
 from graph_agent.errors import DeployFailed
 
@@ -50,7 +50,7 @@ class Platform:
         Raises:
             DeployFailed: it still is, after the time each step has.
         """
-        until(lambda: awaited(self.get()), seconds=self._seconds, say=self._say)
+        wait_for(lambda: pending_work(self.get()), seconds=self._seconds, say=self._say)
 
     def create(self, declared: Mapping[str, Any]) -> "App":
         """Make the app and wait for its compute."""
@@ -104,7 +104,7 @@ class Platform:
         app = self.get()
         if compute_state(app) in ASLEEP:
             said = app.compute_status.message if app.compute_status else None
-            raise DeployFailed(f"the app's compute does not start{f': {shown(said)}' if said else ''}")
+            raise DeployFailed(f"the app's compute does not start{f': {safe_line(said)}' if said else ''}")
 
     def deploy(self, deployment: "AppDeployment") -> str:
         """Deploy when the platform is ready for it, and wait; the deployment's id.
@@ -168,7 +168,7 @@ class Platform:
         self._client.apps.set_permissions(self._name, access_control_list=requests)
 
     def _patiently(self, call: Callable[[], Answer]) -> Answer:
-        return patiently(call, seconds=self._seconds, say=self._say)
+        return call_when_free(call, seconds=self._seconds, say=self._say)
 
     @contextmanager
     def _ending(self, what: str, why: Sequence[str] = ()) -> Iterator[None]:
@@ -178,13 +178,13 @@ class Platform:
         try:
             yield
         except OperationFailed:
-            said = f": {shown(why[0])}" if why else f"; {self._name}'s logs say why"
+            said = f": {safe_line(why[0])}" if why else f"; {self._name}'s logs say why"
             raise DeployFailed(f"the platform says that {what} failed{said}") from None
         except TimeoutError:
             raise DeployFailed(f"{what} had not ended after {self._seconds:g} s") from None
 
 
-def same_again(deployment: "AppDeployment") -> "AppDeployment":
+def repeat_deployment(deployment: "AppDeployment") -> "AppDeployment":
     """A deployment like one that was made before."""
     from databricks.sdk.service.apps import AppDeployment
 

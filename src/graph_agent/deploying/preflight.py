@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.databricks.apps import check_oauth
 from graph_agent.deploying.bundle import Bundle
+from graph_agent.deploying.error_text import error_text
 from graph_agent.deploying.platform import Platform
-from graph_agent.deploying.telling import told
-from graph_agent.deploying.waiting import Say, awaited
+from graph_agent.deploying.waiting import Say, pending_work
 from graph_agent.errors import DeployFailed, DeployRefused, Unauthenticated
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Standing:
     """The one to go back to: the active one, or the last that succeeded where the app is stopped."""
 
 
-def who_deploys(client: "WorkspaceClient") -> str:
+def deployer_name(client: "WorkspaceClient") -> str:
     """The deployer's user name; a service principal's is its application id.
 
     Raises:
@@ -44,7 +44,7 @@ def who_deploys(client: "WorkspaceClient") -> str:
     except Unauthenticated as error:
         raise DeployRefused(f"the app could not be asked after its deployment: {error.message}") from None
     except DatabricksError as error:
-        raise DeployRefused(f"the credentials are not accepted: {told(error)}") from error
+        raise DeployRefused(f"the credentials are not accepted: {error_text(error)}") from error
     except Exception as error:
         # Whatever signing in meets: no network, no such host, a command that is missing.
         raise DeployRefused(
@@ -120,7 +120,7 @@ def _wrong(look: Callable[..., Any], client: "WorkspaceClient", fields: Mapping[
     except KeyError as error:
         return f"has no {error.args[0]}"
     except (DatabricksError, OSError, TimeoutError) as error:
-        return f"could not be looked up: {told(error)}"
+        return f"could not be looked up: {error_text(error)}"
     return ""
 
 
@@ -153,7 +153,7 @@ def _title(fields: Mapping[str, Any]) -> str:
     return next((str(fields[key]) for key in keys if key in fields), "")
 
 
-def settled(platform: Platform, *, say: Say, dry_run: bool) -> None:
+def wait_until_settled(platform: Platform, *, say: Say, dry_run: bool) -> None:
     """Wait until the platform is at nothing with the app: a start, a stop, a deletion or somebody else's deployment.
 
     Raises:
@@ -164,7 +164,7 @@ def settled(platform: Platform, *, say: Say, dry_run: bool) -> None:
     try:
         if not dry_run:
             platform.settle()
-        elif (at := awaited(platform.get())) is not None:
+        elif (at := pending_work(platform.get())) is not None:
             say(f"a deployment would first wait for {at.what}")
     except DeployFailed as error:
         raise DeployRefused(error.message) from None

@@ -9,7 +9,7 @@ Note = Callable[[AgentError], None]
 """Takes a problem with which reading can go on: it raises it, or keeps it for later."""
 
 
-def at_once(problem: AgentError) -> None:
+def raise_problem(problem: AgentError) -> None:
     """The note of somebody who wants nothing that has a problem."""
     raise problem
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from graph_agent.deploying.app_file import AppFile
+from graph_agent.deploying.error_text import last_lines
 from graph_agent.deploying.sources import Source
-from graph_agent.deploying.telling import last_lines
 from graph_agent.errors import DeployRefused
 
 LAST_LINES = 15

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from graph_agent.deploying.index_needs import indexes_of
-from graph_agent.deploying.manifest import UNKNOWN, UNKNOWN_START, Entry, Manifest, Undo
+from graph_agent.deploying.error_text import error_text
+from graph_agent.deploying.index_requirements import indexes_of
 from graph_agent.deploying.permissions import described
 from graph_agent.deploying.plan import Plan, digest
-from graph_agent.deploying.platform import Platform, same_again
+from graph_agent.deploying.platform import Platform, repeat_deployment
 from graph_agent.deploying.preflight import Standing
-from graph_agent.deploying.remote import Remote
 from graph_agent.deploying.sources import Source
-from graph_agent.deploying.telling import told
+from graph_agent.deploying.upload_manifest import UNKNOWN, UNKNOWN_START, Entry, Manifest, Undo
 from graph_agent.deploying.waiting import Say
+from graph_agent.deploying.workspace_folder import WorkspaceFolder
 from graph_agent.errors import DeployFailed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Release:
     files: Mapping[str, Source]
     before: Standing
     manifest: Manifest
-    remote: Remote
+    remote: WorkspaceFolder
     platform: Platform
     check: Check
     log: Log
@@ -52,20 +52,20 @@ class Release:
             undo = self._upload()
         except (Exception, KeyboardInterrupt) as error:
             raise DeployFailed(
-                f"{told(error)}; the app was not touched, and the next deploy uploads the rest"
+                f"{error_text(error)}; the app was not touched, and the next deploy uploads the rest"
             ) from error
         try:
             self._configure()
             deployment, app = self._put_live()
         except (Exception, KeyboardInterrupt) as error:
-            raise DeployFailed(f"{told(error)}; {self._roll_back(undo)}") from error
+            raise DeployFailed(f"{error_text(error)}; {self._roll_back(undo)}") from error
         try:
             self.remote.write_manifest(Manifest(self._entries(), deployment, started=digest(self.plan.started)))
             self.remote.forget_before()
             self.grant()
         except Exception as error:
             raise DeployFailed(
-                f"the app is deployed and answers, but afterwards {told(error)}; deploy again"
+                f"the app is deployed and answers, but afterwards {error_text(error)}; deploy again"
             ) from error
         return app
 
@@ -169,7 +169,7 @@ class Release:
             for line in self.log(_address(self.platform.get())):
                 self.say(line)
         except Exception as error:
-            self.say(f"the app's log was not looked at: {told(error)}")
+            self.say(f"the app's log was not looked at: {error_text(error)}")
 
     def _compare_scopes(self) -> None:
         if "user_api_scopes" not in self.plan.fields:
@@ -187,7 +187,7 @@ class Release:
         try:
             self._restore(before, active, undo)
         except (Exception, KeyboardInterrupt) as error:
-            return f"rolling back to deployment {undo.deployment} failed too ({told(error)}); look at the app at once"
+            return f"rolling back to deployment {undo.deployment} failed too ({error_text(error)}); look at the app now"
         configuration = " and the app's configuration" if self.plan.fields else ""
         return f"rolled back to deployment {undo.deployment}: its files{configuration} are restored, and it runs again"
 
@@ -205,7 +205,7 @@ class Release:
         if self.plan.fields:
             fields = before.as_dict()
             self.platform.change({name: fields.get(name) for name in self.plan.fields})
-        deployment = self.platform.deploy(same_again(active))
+        deployment = self.platform.deploy(repeat_deployment(active))
         modified = self.remote.listed()
         restored = {
             path: Entry.of(content, modified.get(path))

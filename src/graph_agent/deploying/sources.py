@@ -9,8 +9,8 @@ from pathlib import Path
 
 from graph_agent.deploying.bundle import Bundle
 from graph_agent.errors import DeployRefused
-from graph_agent.redaction import hiding, secrets_of
-from graph_agent.secret_files import ALLOWING, Allowed, secret_in, told_of
+from graph_agent.redaction import secrets_of, with_hidden_values
+from graph_agent.secret_files import ALLOWING, Allowed, describe_secrets, find_secret
 from graph_agent.tracing.version import FILE, of_checkout
 
 LARGEST_BYTES = 10_000_000
@@ -103,11 +103,11 @@ def _problems(files: Mapping[str, Source], allowed: Allowed) -> Iterator[DeployR
             f"Databricks Apps takes no file over 10 MB: {', '.join(large)};"
             " add it to sync.exclude, or keep it in a volume"
         )
-    with hiding(secrets_of(os.environ)):
-        secret = [(one.path, what) for one in files.values() if (what := secret_in(one.path, one.content, allowed))]
+    with with_hidden_values(secrets_of(os.environ)):
+        secret = [(one.path, what) for one in files.values() if (what := find_secret(one.path, one.content, allowed))]
     if secret:
         yield DeployRefused(
-            f"these look like secrets and are not uploaded: {told_of(secret)};"
+            f"these look like secrets and are not uploaded: {describe_secrets(secret)};"
             " remove them from git and renew them, or add them to sync.exclude; what is none may be named in"
             f" {ALLOWING}"
         )

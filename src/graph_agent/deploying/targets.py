@@ -6,7 +6,7 @@ from typing import Any
 from graph_agent.errors import BadBundle
 
 
-def chosen(document: Mapping[str, Any], target: str | None) -> str:
+def choose_target(document: Mapping[str, Any], target: str | None) -> str:
     """The target that is meant; the bundle's default if none is named.
 
     Raises:
@@ -25,17 +25,15 @@ def chosen(document: Mapping[str, Any], target: str | None) -> str:
     return target
 
 
-def merged(base: Any, over: Any) -> Any:
+def merge(base: Any, over: Any) -> Any:
     """A target's values over the common ones, as the CLI does it: mappings are merged, lists joined, where entries of
     the same `name` are merged, and the rest is replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
         keys = [*base, *(key for key in over if key not in base)]
-        return {
-            key: merged(base[key], over[key]) if key in base and key in over else (over | base)[key] for key in keys
-        }
+        return {key: merge(base[key], over[key]) if key in base and key in over else (over | base)[key] for key in keys}
     if isinstance(base, list) and isinstance(over, list):
         named = {one["name"]: one for one in over if _has_name(one)}
-        kept = [merged(one, named.pop(one["name"], None)) if _has_name(one) else one for one in base]
+        kept = [merge(one, named.pop(one["name"], None)) if _has_name(one) else one for one in base]
         return [*kept, *(one for one in over if not _has_name(one) or one["name"] in named)]
     if isinstance(base, dict) and over is not None:
         # A target may give a variable's value itself in place of a mapping with `default`.

@@ -26,7 +26,7 @@ BUSY = ("active deployment in progress", "pending deployment in progress", "anot
 """What the platform refuses a call with that it takes a little later."""
 
 
-class Awaited(NamedTuple):
+class PendingWork(NamedTuple):
     """Something the platform is still at."""
 
     what: str
@@ -39,7 +39,7 @@ class Awaited(NamedTuple):
     """What may come of it all the same."""
 
 
-def until(look: Callable[[], Awaited | None], *, seconds: float, say: Say) -> None:
+def wait_for(look: Callable[[], PendingWork | None], *, seconds: float, say: Say) -> None:
     """Look again and again until there is nothing to wait for; each thing that is waited for is told once.
 
     Raises:
@@ -59,7 +59,7 @@ def until(look: Callable[[], Awaited | None], *, seconds: float, say: Say) -> No
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def patiently(call: Callable[[], Answer], *, seconds: float, say: Say) -> Answer:
+def call_when_free(call: Callable[[], Answer], *, seconds: float, say: Say) -> Answer:
     """Call, and call again while the platform refuses because it is at something else.
 
     Raises:
@@ -86,16 +86,16 @@ def compute_state(app: "App") -> str:
     return status.state.value if status is not None and status.state is not None else ""
 
 
-def awaited(app: "App") -> Awaited | None:
+def pending_work(app: "App") -> PendingWork | None:
     """What keeps the platform from taking a call that changes this app; `None` when it would take one."""
     state = compute_state(app)
     if state in PASSING:
         is_now = f"the compute of {app.name}"
-        return Awaited(f"{is_now}, which is {state.lower()}", f"{is_now} was still {state.lower()}")
+        return PendingWork(f"{is_now}, which is {state.lower()}", f"{is_now} was still {state.lower()}")
     for one in (app.pending_deployment, app.active_deployment):
         if one is not None and _under_way(one, pending=one is app.pending_deployment):
             name = f"deployment {one.deployment_id}"
-            return Awaited(f"{name} to end", f"{name} was still under way", " and may yet go live")
+            return PendingWork(f"{name} to end", f"{name} was still under way", " and may yet go live")
     return None
 
 

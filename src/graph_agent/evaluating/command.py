@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from graph_agent.errors import AgentError
-from graph_agent.evaluating import harvest
-from graph_agent.evaluating.choices import check_dataset, check_served, check_target
+from graph_agent.evaluating import rows_from_traces
 from graph_agent.evaluating.evaluation import Evaluation, evaluate, with_conversations, with_judges
 from graph_agent.evaluating.files import MARKDOWN, PAGE, rewrite_baseline, write
-from graph_agent.evaluating.judging import check_judge
+from graph_agent.evaluating.judge_runs import check_judge
+from graph_agent.evaluating.option_checks import check_dataset, check_served, check_target
 from graph_agent.evaluating.options import parser, plan_of
 from graph_agent.evaluating.plan import Plan
 from graph_agent.evaluating.progress import progress
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.report import terminal
 from graph_agent.evaluating.targets import Target, opened
-from graph_agent.late import without_usage_collection
+from graph_agent.lazy import without_usage_collection
+from graph_agent.processes.shutdown import INTERRUPTED, exit_now
 from graph_agent.settings import Settings
-from graph_agent.stopping import INTERRUPTED, leave
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,7 +62,7 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    leave(status)
+    exit_now(status)
 
 
 def evaluated(plan: Plan) -> Evaluation:
@@ -124,7 +124,7 @@ RUNS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "baseline": _baseline,
     "serve": _serve,
-    "add": harvest.run,
+    "add": rows_from_traces.run,
 }
 
 

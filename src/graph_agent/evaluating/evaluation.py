@@ -8,7 +8,7 @@ from typing import Any
 
 from graph_agent.evaluating.baseline import Baseline, read_baseline
 from graph_agent.evaluating.errors import BadBaseline
-from graph_agent.evaluating.gate import Verdict, judged
+from graph_agent.evaluating.gate import Verdict, compare
 from graph_agent.evaluating.plan import Plan
 from graph_agent.evaluating.progress import Progress
 from graph_agent.evaluating.prompts import prompts_of
@@ -95,7 +95,7 @@ def compared(plan: Plan, rows: Sequence[Row], records: Sequence[Record], scores:
         if path.exists():
             raise
         baseline = None
-    verdict = None if baseline is None else judged(scores, baseline, sample=plan.sample)
+    verdict = None if baseline is None else compare(scores, baseline, sample=plan.sample)
     return Evaluation(plan=plan, rows=rows, records=records, scores=scores, baseline=baseline, verdict=verdict)
 
 
@@ -107,7 +107,7 @@ def with_conversations(evaluation: Evaluation, agent: Agent) -> Evaluation:
     """
     plan = evaluation.plan
     if plan.conversations and plan.judge:
-        from graph_agent.evaluating.simulating import simulate
+        from graph_agent.evaluating.simulated_users import simulate
 
         held = simulate(
             evaluation.rows, agent, count=plan.conversations, judge=plan.judge, target=plan.target, limits=plan.limits
@@ -123,7 +123,7 @@ def with_judges(evaluation: Evaluation) -> Evaluation:
     Raises:
         EvalError: the judge or MLflow cannot be reached.
     """
-    from graph_agent.evaluating.judging import judge_rows
+    from graph_agent.evaluating.judge_runs import judge_rows
 
     plan, scores = evaluation.plan, evaluation.scores
     if plan.judge is None or not evaluation.records:

@@ -8,8 +8,8 @@ from graph_agent.evaluating.baseline import made
 from graph_agent.evaluating.errors import BadBaseline
 from graph_agent.evaluating.evaluation import Evaluation
 from graph_agent.evaluating.junit import junit
-from graph_agent.evaluating.page import page
 from graph_agent.evaluating.report import markdown
+from graph_agent.evaluating.report_page import page
 from graph_agent.evaluating.targets import SCRIPTED
 
 PAGE = "report.html"

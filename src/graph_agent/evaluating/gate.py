@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from graph_agent.evaluating.baseline import UNSTEADY, Baseline, Limit
-from graph_agent.evaluating.interval import lower_bound, upper_bound
+from graph_agent.evaluating.bootstrap import lower_bound, upper_bound
 from graph_agent.evaluating.metrics import metric
 from graph_agent.evaluating.scores import Scores
 
@@ -59,7 +59,7 @@ class Verdict:
         return {"passed": self.passed, **asdict(self)}
 
 
-def judged(scores: Scores, baseline: Baseline, *, sample: bool = False) -> Verdict:
+def compare(scores: Scores, baseline: Baseline, *, sample: bool = False) -> Verdict:
     """Compare scores with a baseline. For a `sample`, the baseline's other rows are left out."""
     verdict = Verdict()
     verdict.failures += _rows(scores, baseline, sample)

@@ -4,11 +4,11 @@ import argparse
 import shlex
 from pathlib import Path
 
-from graph_agent.evaluating import harvest
+from graph_agent.evaluating import rows_from_traces
 from graph_agent.evaluating.errors import EvalError
-from graph_agent.evaluating.own_scorers import own_scorers
 from graph_agent.evaluating.plan import Plan, usual_limits
 from graph_agent.evaluating.project import Project
+from graph_agent.evaluating.project_scorers import project_scorers
 from graph_agent.evaluating.rows import HALVES
 from graph_agent.evaluating.targets import ELSEWHERE, LOCAL, SCRIPTED, Target, is_address
 from graph_agent.settings import Settings
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000, metavar="P", help="port to bind (default: 8000)")
     serve.add_argument("--graph", metavar="NAME", help="the graph that answers when a request names none")
     _config(serve)
-    harvest.add_arguments(commands.add_parser("add", help="make a row of a stored trace"))
+    rows_from_traces.add_arguments(commands.add_parser("add", help="make a row of a stored trace"))
     return parser
 
 
@@ -110,7 +110,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         count=options.rows,
         half=options.half,
         limits=usual_limits(model, options.at_once, options.seconds),
-        scorers=own_scorers(project),
+        scorers=project_scorers(project),
         judge=options.judge,
         conversations=options.conversations,
         declines_with=tuple(options.declines_with or ()),

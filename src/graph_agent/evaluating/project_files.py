@@ -7,7 +7,7 @@ from types import ModuleType
 
 from graph_agent.errors import AgentError
 from graph_agent.evaluating.errors import BadProjectFile
-from graph_agent.faults import describe
+from graph_agent.foreign_errors import describe_error
 
 
 def found(folder: Path, name: str) -> Path | None:
@@ -46,5 +46,5 @@ def imported(path: Path, *, root: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         raise BadProjectFile(f"{path} did not load: there is no module named {error.name!r}; install it") from error
     except (Exception, SystemExit) as error:
-        raise BadProjectFile(f"{path} did not load: {describe(error, own=path.parent)}") from error
+        raise BadProjectFile(f"{path} did not load: {describe_error(error, own=path.parent)}") from error
     return module

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from graph_agent.manifest import read_manifest
-from graph_agent.nodes import answerable
+from graph_agent.catalog.manifest import read_manifest
+from graph_agent.nodes import answerability
 
 _FIELD = re.compile(r"\{\w+\}")
 _PROMPT_ARGUMENT = re.compile("prompt|instruction|system|role|content|message|template")
-"""Arguments by these names take prompts. A text passed by another name, such as `nothing_found`, is for the reader."""
+"""Arguments by these names take prompts. A text passed by another name, such as `no_answer_text`, is for the reader."""
 
 SHORTEST = 60
 """Characters. Shorter texts are names, descriptions, and answers for the reader."""
@@ -25,7 +25,7 @@ def prompts_of(config: Path, graph: str | None) -> list[str]:
     specs = read_manifest(config)
     spec = next((one for one in specs if one.name == graph), specs[0])
     own = texts_of(spec.path.read_text(encoding="utf-8")) if spec.path.suffix == ".py" else []
-    return [*own, answerable.ROLE, _FIELD.sub("\n", answerable.REQUEST)]
+    return [*own, answerability.ROLE, _FIELD.sub("\n", answerability.REQUEST)]
 
 
 def texts_of(source: str) -> list[str]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 
+from graph_agent.evaluating.answer_stream import Listener
 from graph_agent.evaluating.errors import AgentUnreachable
 from graph_agent.evaluating.progress import Progress
 from graph_agent.evaluating.records import Record, RecordsFile, Turn
 from graph_agent.evaluating.rows import Row
-from graph_agent.evaluating.wire import Listener
-from graph_agent.event_stream import lines_of
+from graph_agent.sse_lines import read_lines_async
 
 _SIGNED_IN = re.compile(r"//[^/@]*@")
 TRACE_HEADER = "x-mlflow-return-trace-id"
@@ -128,7 +128,7 @@ async def _turn(
                     continue
                 if response.status_code != 200:
                     return await _refused(response, listener, began, agent)
-                async for line in lines_of(response.aiter_bytes()):
+                async for line in read_lines_async(response.aiter_bytes()):
                     listener.feed(line, seconds=time.perf_counter() - began)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise AgentUnreachable(f"nothing answers at {agent.shown}; see that the service runs there") from None

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.evaluating.errors import BadProjectFile, EvalError
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
+from graph_agent.evaluating.loopback import serving
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.project_files import imported
-from graph_agent.evaluating.serving import serving
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
-    from graph_agent.local.chat_routes import ChatBackend
+    from graph_agent.local.rest.chat_routes import ChatBackend
 
 
 @contextmanager
@@ -27,10 +27,10 @@ def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping
     """
     model = scripted_model(project)
     # The packages of the local workspace are an extra that the service does without.
-    from graph_agent.local.access import Credentials
-    from graph_agent.local.index import Index
+    from graph_agent.local.index.index import Index
     from graph_agent.local.preparation import project_documents
-    from graph_agent.local.workspace import create_workspace
+    from graph_agent.local.rest.access import Credentials
+    from graph_agent.local.rest.workspace import create_workspace
 
     credentials, embedder = Credentials.generate(), HashingEmbedder()
     with (

@@ -12,16 +12,16 @@ import httpx
 
 from graph_agent.errors import AgentError
 from graph_agent.evaluating.errors import AgentUnreachable
+from graph_agent.evaluating.loopback import environment, serving
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
-from graph_agent.evaluating.serving import environment, serving
 from graph_agent.evaluating.tracking import tracking_uri
-from graph_agent.late import IMPORTING
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.settings import PREFIX, Settings, as_environment
 
 SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
 START_SECONDS = 120
-DECISIVE = ("index", "local_weights", "min_score", "max_steps", "max_tool_calls", "max_seconds", "max_output_tokens")
+DECISIVE = ("index", "local_model", "min_score", "max_steps", "max_tool_calls", "max_seconds", "max_output_tokens")
 """Settings that answers depend on, beside the model."""
 
 
@@ -142,9 +142,9 @@ def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
         with scripted_workspace(target.project, settings) as variables:
             yield settings, variables
     elif target.model == LOCAL:
-        from graph_agent.local.workspace_process import LocalWorkspace, patient
+        from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 
-        settings = replace(patient(settings, os.environ), model="databricks:local-model")
+        settings = replace(with_local_limits(settings, os.environ), model="databricks:local-model")
         # It indexes the documents beside the list of graphs, so that list must be the project's, also for its mutants.
         with LocalWorkspace(replace(settings, config=target.project.config)) as workspace:
             found: dict[str, str] = {}
@@ -171,7 +171,7 @@ def _service(settings: Settings, port: int) -> Iterator[str]:
                     raise AgentUnreachable(f"the graphs did not load within {START_SECONDS} s; see the log above")
                 time.sleep(0.1)
         # Otherwise the first rows would wait for this import, and their times would include it.
-        with IMPORTING:
+        with IMPORT_LOCK:
             import databricks_langchain  # noqa: F401
         yield url
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from graph_agent.evaluating.errors import EvalError
-from graph_agent.late import IMPORTING
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.settings import Settings
 
 QUIET = {
@@ -38,7 +38,7 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
     before = dict(os.environ)
     os.environ.update({**QUIET, **more})
-    with IMPORTING:
+    with IMPORT_LOCK:
         import mlflow
         import mlflow.genai
         from mlflow.exceptions import MlflowException
@@ -67,7 +67,7 @@ def _without_autologging() -> Iterator[None]:
     lock of the hooks. Both threads are stuck then. MLflow's own switch, `mlflow.autolog(disable=True)`, has the same
     fault.
     """
-    with IMPORTING:
+    with IMPORT_LOCK:
         from mlflow.ml_package_versions import FLAVOR_TO_MODULE_NAME
         from mlflow.utils.autologging_utils import AUTOLOGGING_INTEGRATIONS
     before = {name: AUTOLOGGING_INTEGRATIONS.get(name) for name in FLAVOR_TO_MODULE_NAME}
@@ -84,7 +84,7 @@ def _without_autologging() -> Iterator[None]:
 
 def traces_of(ids: Sequence[str]) -> dict[str, Any]:
     """The traces by id. Those that are not stored yet are waited for, `TRACE_SECONDS` at most."""
-    with IMPORTING:
+    with IMPORT_LOCK:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
     client, found, ends = MlflowClient(), {}, time.monotonic() + TRACE_SECONDS

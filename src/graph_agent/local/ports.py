@@ -24,7 +24,7 @@ def responds(url: str) -> bool:
         return False
 
 
-def demand_free_port(port: int, remedy: str) -> None:
+def require_free_port(port: int, remedy: str) -> None:
     """See that nothing listens there yet.
 
     Raises:

@@ -10,13 +10,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from graph_agent.errors import WeightsUnavailable
-from graph_agent.local import index_sync, weights
-from graph_agent.local.chat_routes import ChatBackend
-from graph_agent.local.document_files import Skipped
-from graph_agent.local.embedder import Embedder, MiniLMEmbedder
-from graph_agent.local.index import Index
-from graph_agent.local.index_sync import IndexReport, Paths
-from graph_agent.local.indexes import DOCUMENTATION_INDEX, OWN_INDEX, index_file
+from graph_agent.local.documents.files import Skipped
+from graph_agent.local.index import synchronization
+from graph_agent.local.index.embedder import Embedder, MiniLMEmbedder
+from graph_agent.local.index.index import Index
+from graph_agent.local.index.local_indexes import DOCUMENTATION_INDEX, OWN_INDEX, index_file
+from graph_agent.local.index.synchronization import IndexReport, Paths
+from graph_agent.local.rest.chat_routes import ChatBackend
+from graph_agent.local.weights import fetch
 from graph_agent.settings import Settings
 
 DOCUMENTS = ("documents",)
@@ -33,24 +34,24 @@ console = Console(stderr=True)
 
 def is_upstream(settings: Settings) -> bool:
     """Whether the model is somebody else's OpenAI-compatible server."""
-    return settings.local_weights.startswith(("http://", "https://"))
+    return settings.local_model.startswith(("http://", "https://"))
 
 
 def model_path(settings: Settings) -> Path:
-    """The GGUF file of `GRAPH_AGENT_LOCAL_WEIGHTS`, fetched if it is known weights that are not there yet.
+    """The GGUF file of `GRAPH_AGENT_LOCAL_MODEL`, fetched if it is known weights that are not there yet.
 
     Raises:
         WeightsUnavailable: no such file and no such weights, or they could not be fetched.
     """
-    known = weights.WEIGHTS.get(settings.local_weights)
+    known = fetch.WEIGHTS.get(settings.local_model)
     if known is not None:
         with downloading(f"model {known.name}") as progress:
-            return weights.fetch_weights(known, settings.cache_dir, progress=progress, hub_url=settings.hub_url or None)
-    path = Path(settings.local_weights).expanduser()
+            return fetch.fetch_weights(known, settings.cache_dir, progress=progress, hub_url=settings.hub_url or None)
+    path = Path(settings.local_model).expanduser()
     if not path.is_file():
-        names = ", ".join(weights.WEIGHTS)
+        names = ", ".join(fetch.WEIGHTS)
         raise WeightsUnavailable(
-            f"GRAPH_AGENT_LOCAL_WEIGHTS={settings.local_weights} is no file; "
+            f"GRAPH_AGENT_LOCAL_MODEL={settings.local_model} is no file; "
             f"give a path to a GGUF file, an OpenAI-compatible base URL, or one of: {names}"
         )
     return path
@@ -59,10 +60,10 @@ def model_path(settings: Settings) -> Path:
 def chat_backend(settings: Settings) -> ChatBackend:
     """The model behind the chat endpoint: loaded here, or somebody else's OpenAI-compatible server."""
     if is_upstream(settings):
-        from graph_agent.local.upstream import UpstreamModel
+        from graph_agent.local.model.upstream import UpstreamModel
 
-        return UpstreamModel(settings.local_weights, model=settings.local_model_name, api_key=settings.local_api_key)
-    from graph_agent.local.model import LocalModel
+        return UpstreamModel(settings.local_model, model=settings.local_model_name, api_key=settings.local_api_key)
+    from graph_agent.local.model.local_model import LocalModel
 
     path = model_path(settings)
     console.print(f"loading {path.name}")
@@ -72,7 +73,7 @@ def chat_backend(settings: Settings) -> ChatBackend:
 def embedder(settings: Settings) -> Embedder:
     """The embedding model, fetched if need be."""
     with downloading("embedding model") as progress:
-        model, tokenizer = weights.fetch_embedder(settings.cache_dir, progress=progress)
+        model, tokenizer = fetch.fetch_embedder(settings.cache_dir, progress=progress)
     return MiniLMEmbedder(model, tokenizer)
 
 
@@ -118,7 +119,7 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
     paths = project_documents(root)
     with Index.open(index_file(settings.cache_dir, DOCUMENTATION_INDEX, root), embedder) as index:
         known = index.files
-    foreign = [path for path in known if not index_sync.is_under(path, paths)]
+    foreign = [path for path in known if not synchronization.is_under(path, paths)]
     if paths and (not known or len(foreign) < len(known)):
         index_documents(paths, settings=settings, embedder=embedder, name=DOCUMENTATION_INDEX)
     if foreign:
@@ -130,7 +131,7 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
 
 
 @contextmanager
-def downloading(what: str) -> Iterator[weights.Progress]:
+def downloading(what: str) -> Iterator[fetch.Progress]:
     """A progress bar of bytes that only shows once there is something to wait for."""
     with _bar(what, DownloadColumn()) as bar:
         tasks: list[int] = []

@@ -8,10 +8,10 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from graph_agent.children import Child
 from graph_agent.errors import LocalWorkspaceError
 from graph_agent.local.packages import demand_packages
-from graph_agent.local.ports import answers, demand_free_port
+from graph_agent.local.ports import answers, require_free_port
+from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import PREFIX, Settings, as_environment
 
 START_SECONDS = 3600
@@ -19,7 +19,7 @@ START_SECONDS = 3600
 
 STOP_SECONDS = 5.0
 
-PATIENCE: Mapping[str, float] = {
+LOCAL_LIMITS: Mapping[str, float] = {
     "silence_seconds": 600.0,
     "request_seconds": 600.0,
     "model_seconds": 600.0,
@@ -35,15 +35,15 @@ class LocalWorkspace:
         self._settings = settings
         self._client_id = secrets.token_hex(16)
         self._secret = secrets.token_urlsafe(32)
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> "LocalWorkspace":
         demand_packages()
-        demand_free_port(self._settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
+        require_free_port(self._settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
         environment = dict(os.environ) | as_environment(self._settings)
         self.enter(environment)
-        command = [sys.executable, "-m", "graph_agent.local.tethered", "0", "graph_agent", "workspace"]
-        self._child = Child(command, environ=environment)
+        command = [sys.executable, "-m", "graph_agent.processes.end_with_parent", "0", "graph_agent", "workspace"]
+        self._child = ChildProcess(command, environ=environment)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,9 +79,9 @@ class LocalWorkspace:
         raise LocalWorkspaceError("the local workspace did not start in an hour; try a smaller model")
 
 
-def patient(settings: Settings, environ: Mapping[str, str]) -> Settings:
+def with_local_limits(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """With the time a small machine takes to read a prompt, where the environment does not say how long to wait."""
     longer: dict[str, Any] = {
-        name: seconds for name, seconds in PATIENCE.items() if f"{PREFIX}{name.upper()}" not in environ
+        name: seconds for name, seconds in LOCAL_LIMITS.items() if f"{PREFIX}{name.upper()}" not in environ
     }
     return replace(settings, **longer)

@@ -9,10 +9,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from graph_agent.model_tool_calls import CallReader, whole_calls
 from graph_agent.models.content import ContentReader, joined
-from graph_agent.models.failures import EMPTY, BadAnswer
-from graph_agent.sent_events import EventReader, SentEvent
-from graph_agent.tool_calls import CallReader, whole_calls
+from graph_agent.models.model_errors import EMPTY, InvalidModelAnswer
+from graph_agent.sse_events import EventReader, ServerSentEvent
 
 DONE = "[DONE]"
 ENDPOINT = "endpoint"
@@ -48,7 +48,7 @@ class CompletionReader:
         """Whether the stream has said that nothing follows."""
         return self._done
 
-    def read(self, event: SentEvent) -> Iterator[ChatGenerationChunk]:
+    def read(self, event: ServerSentEvent) -> Iterator[ChatGenerationChunk]:
         """What an event tells.
 
         Raises:
@@ -69,9 +69,9 @@ class CompletionReader:
             BadAnswer: nothing was told, or the end is missing.
         """
         if not self._begun:
-            raise BadAnswer(EMPTY)
+            raise InvalidModelAnswer(EMPTY)
         if not self._complete:
-            raise BadAnswer(BROKEN_OFF)
+            raise InvalidModelAnswer(BROKEN_OFF)
         if rest := self._calls.rest():
             yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=rest))
 
@@ -121,17 +121,17 @@ class CompletionReader:
         return {EXTRAS: {id: dict(more) for id, more in new.items()}} if new else {}
 
 
-def whole(body: bytes, endpoint: str) -> ChatResult:
+def read_completion(body: bytes, endpoint: str) -> ChatResult:
     """The result in a body, whether it holds a completion or, unasked, a stream of them.
 
     Raises:
         BadAnswer: it holds neither, or an error.
     """
-    match begins(body):
+    match kind_of_body(body):
         case "nothing":
-            raise BadAnswer(EMPTY)
+            raise InvalidModelAnswer(EMPTY)
         case "page":
-            raise BadAnswer(WEB_PAGE)
+            raise InvalidModelAnswer(WEB_PAGE)
         case "stream":
             return _of_stream(body, endpoint)
     answer = parsed(body)
@@ -141,19 +141,19 @@ def whole(body: bytes, endpoint: str) -> ChatResult:
         choices = _of_agent(answer["messages"])
     chosen = [choice for choice in choices or () if isinstance(choice, Mapping)]
     if not chosen:
-        raise BadAnswer(NO_CHOICE)
+        raise InvalidModelAnswer(NO_CHOICE)
     usage = usage_of(answer.get("usage"))
     named = {"model_name": answer["model"]} if isinstance(answer.get("model"), str) else {}
     return ChatResult(generations=[_generation(choice, usage, endpoint) for choice in chosen], llm_output=named)
 
 
-def begins(body: bytes) -> str:
+def kind_of_body(body: bytes) -> str:
     """What a body is by its first character: `nothing`, a `page`, a `completion`, or else a `stream`."""
     kinds = {b"": "nothing", b"<": "page", b"{": "completion", b"[": "completion", b'"': "completion"}
     return kinds.get(body[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()[:1], "stream")
 
 
-def as_chunk(result: ChatResult) -> ChatGenerationChunk:
+def result_as_chunk(result: ChatResult) -> ChatGenerationChunk:
     """A whole answer as the one piece of a stream."""
     generation = result.generations[0]
     message = AIMessageChunk(**generation.message.model_dump(exclude={"type"}))
@@ -171,7 +171,7 @@ def parsed(data: bytes | str) -> Json:
     except ValueError:
         found = _leniently(data)
     if not isinstance(found, dict):
-        raise BadAnswer(UNREADABLE)
+        raise InvalidModelAnswer(UNREADABLE)
     return found
 
 
@@ -272,7 +272,7 @@ def _refuse_faults(frame: Json) -> None:
     elif not told and "delta" not in frame and not isinstance(frame.get("messages"), list):
         told = frame if any(frame.get(key) for key in ("error_code", "message", "detail")) else None
     if told:
-        raise BadAnswer(ENDED_WITH_ERROR, status=_status_of(told) or _status_of(frame))
+        raise InvalidModelAnswer(ENDED_WITH_ERROR, status=_status_of(told) or _status_of(frame))
 
 
 def _went_wrong(choice: Json) -> bool:

@@ -89,7 +89,7 @@ def joined(blocks: Sequence[Block]) -> str | list[Block]:
     return merged
 
 
-def resent(content: str | Sequence[Any], *, signed: bool) -> str | list[dict[str, Any]]:
+def content_to_resend(content: str | Sequence[Any], *, signed: bool) -> str | list[dict[str, Any]]:
     """An assistant's content as an endpoint takes it back: its text, and the thoughts it `signed` itself, unchanged.
 
     An unsigned thought, or another model's, would be refused; so would a text's annotations.

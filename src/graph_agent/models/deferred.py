@@ -14,15 +14,15 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr
 
-from graph_agent.acting import user_token
 from graph_agent.app_context import PerApp, current_app, current_settings
 from graph_agent.databricks.clients import actor, sign_in
 from graph_agent.databricks.default_model import default_model
 from graph_agent.errors import AgentError, BadSetting
-from graph_agent.models.failures import EMPTY, Asked, BadAnswer, model_error
-from graph_agent.models.providers import RETRIES, ModelName, connected, disconnect
-from graph_agent.models.usage import UsageInPortions
-from graph_agent.threads import in_calling_thread
+from graph_agent.identity.user_token import user_token
+from graph_agent.models.model_errors import EMPTY, InvalidModelAnswer, ModelCall, model_error
+from graph_agent.models.providers import RETRIES, ModelName, connect_model, disconnect
+from graph_agent.models.usage import UsageDeltas
+from graph_agent.threads import run_in_call_thread
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class DeferredChatModel(BaseChatModel):
     def model_post_init(self, context: Any) -> None:
         """Nothing is made yet."""
         super().model_post_init(context)
-        self._model = PerApp(lambda: connected(self._chosen, self.parameters, self.acting_as), close=disconnect)
+        self._model = PerApp(lambda: connect_model(self._chosen, self.parameters, self.acting_as), close=disconnect)
 
     @property
     def _llm_type(self) -> str:
@@ -91,7 +91,7 @@ class DeferredChatModel(BaseChatModel):
         Raises:
             BadSetting, WorkspaceUnavailable: as the first call; the next one tries again.
         """
-        await in_calling_thread(self._model)
+        await run_in_call_thread(self._model)
 
     async def _astream(
         self,
@@ -101,12 +101,12 @@ class DeferredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         # `run_manager` stays here: tokens are reported once, for this model's run and not for one inside it.
-        asked, usage = self._asked(), UsageInPortions()
+        asked, usage = self._asked(), UsageDeltas()
         ends = _from_now(asked.total_seconds)
         silent = True
         try:
             model = await _until(ends, self._ready(), asked)
-            async with aclosing(stream_of(model, messages, stop, kwargs)) as chunks:
+            async with aclosing(stream_chunks(model, messages, stop, kwargs)) as chunks:
                 while (chunk := await _until(ends, anext(chunks, None), asked)) is not None:
                     silent = False
                     told = usage.taken_from(chunk)
@@ -117,7 +117,7 @@ class DeferredChatModel(BaseChatModel):
         except Exception as error:
             raise model_error(error, asked) from error
         if silent:
-            raise model_error(BadAnswer(EMPTY), asked)
+            raise model_error(InvalidModelAnswer(EMPTY), asked)
 
     async def _agenerate(
         self,
@@ -155,16 +155,16 @@ class DeferredChatModel(BaseChatModel):
         except Exception as error:
             raise model_error(error, asked) from error
 
-    def _asked(self) -> Asked:
+    def _asked(self) -> ModelCall:
         chosen, total = self._chosen, current_settings().model_seconds
         if not chosen.on_databricks:
             if self.acting_as is not None:
                 raise BadSetting(f"model {str(chosen)!r} is not on Databricks: leave acting_as out", param="acting_as")
-            return Asked(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
+            return ModelCall(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
         # A graph's author may have set either to whatever the client takes.
         retries = self.parameters.get("max_retries", RETRIES)
         silence = self.parameters.get("timeout", current_settings().silence_seconds)
-        return Asked(
+        return ModelCall(
             name=f"model endpoint {chosen.name!r}",
             acting_as=actor(self.acting_as),
             tries=1 + retries if isinstance(retries, int) else None,
@@ -178,13 +178,13 @@ class DeferredChatModel(BaseChatModel):
         if databricks and acting_as == "user":
             # Before anything: the endpoint's client would take our exception for a bad connection, and retry.
             user_token()
-        model = self._model() if self._model.ready else await in_calling_thread(self._model)
+        model = self._model() if self._model.ready else await run_in_call_thread(self._model)
         if databricks and acting_as == "app":
             await sign_in()
         return model
 
 
-async def stream_of(
+async def stream_chunks(
     model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
 ) -> AsyncGenerator[ChatGenerationChunk, None]:
     """Another model's chunks without a run of its own; one whole chunk from a model that cannot stream."""
@@ -206,7 +206,7 @@ def _from_now(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def _until(ends: float, waited_for: Awaitable[T], asked: Asked) -> T:
+async def _until(ends: float, waited_for: Awaitable[T], asked: ModelCall) -> T:
     # Around each wait and not around the stream: in between, time is the reader's, and so would be the exception.
     limit = asyncio.timeout_at(ends)
     try:

@@ -8,10 +8,10 @@ from langchain_core.language_models import BaseChatModel
 
 from graph_agent.app_context import current_settings
 from graph_agent.databricks.clients import Actor, client_for
-from graph_agent.databricks.cookies import keep_none
+from graph_agent.databricks.cookies import reject_cookies
 from graph_agent.errors import AgentError, BadSetting
-from graph_agent.late import IMPORTING
-from graph_agent.models.waiting import leave_long_waits, leave_long_waits_to_the_caller
+from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.models.long_waits import forbid_long_retries, forbid_long_retries_async
 
 RETRIES = 2
 """Of one call to a serving endpoint, on 408, 409, 429, 5xx and where no connection was made; 0.5 to 8 s apart."""
@@ -65,7 +65,7 @@ class ModelName(NamedTuple):
         return f"{self.provider}:{self.name}"
 
 
-def connected(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
+def connect_model(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
     """The chat model, ready for its first call. Blocks for seconds: call it off the event loop.
 
     Raises:
@@ -85,13 +85,13 @@ def connected(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
 
 
 async def disconnect(model: BaseChatModel) -> None:
-    """Close the connections of a model that `connected` made, where its class can: few of LangChain's can."""
+    """Close the connections of a model that `connect_model` made, where its class can: few of LangChain's can."""
     if isinstance(model, Closable):
         await model.aclose()
 
 
 def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
-    with IMPORTING:
+    with IMPORT_LOCK:
         from graph_agent.models.serving_endpoint import ServingEndpoint
 
     silence = current_settings().silence_seconds
@@ -112,15 +112,15 @@ def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
         served.timeout = httpx.Timeout(served.timeout, connect=connect)
     # Now: the first use makes a TLS context, 45 to 70 ms of CPU (measured), and that would be on the event loop.
     for client in (served.async_client, served.client):
-        keep_none(client._client.cookies.jar)
-    served.async_client._client.event_hooks["response"].append(leave_long_waits_to_the_caller)
-    served.client._client.event_hooks["response"].append(leave_long_waits)
+        reject_cookies(client._client.cookies.jar)
+    served.async_client._client.event_hooks["response"].append(forbid_long_retries_async)
+    served.client._client.event_hooks["response"].append(forbid_long_retries)
     model_made: BaseChatModel = served
     return model_made
 
 
 def _of_langchain(model: ModelName, parameters: Mapping[str, Any]) -> BaseChatModel:
-    with IMPORTING:
+    with IMPORT_LOCK:
         from langchain.chat_models import init_chat_model
 
     try:

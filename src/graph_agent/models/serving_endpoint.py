@@ -20,13 +20,13 @@ from graph_agent.models.completions import (
     EXTRAS,
     TOO_LARGE,
     CompletionReader,
-    as_chunk,
-    begins,
-    whole,
+    kind_of_body,
+    read_completion,
+    result_as_chunk,
 )
-from graph_agent.models.content import resent
-from graph_agent.models.failures import BadAnswer
-from graph_agent.sent_events import MOST_BYTES, EventReader, EventTooLarge
+from graph_agent.models.content import content_to_resend
+from graph_agent.models.model_errors import InvalidModelAnswer
+from graph_agent.sse_events import MOST_BYTES, EventReader, EventTooLarge
 
 CANNOT_STREAM = (400, 405, 406, 415, 422, 501)
 """Statuses of endpoints that do not stream; what they say then names streaming."""
@@ -69,7 +69,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
             return result
         request = self._request(messages, stop, kwargs)
         answer = await self.async_client.chat.completions.with_raw_response.create(**request)
-        return whole(answer.content, self.model)
+        return read_completion(answer.content, self.model)
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -79,7 +79,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
             result: ChatResult = super()._generate(messages, stop, **kwargs)
             return result
         answer = self.client.chat.completions.with_raw_response.create(**self._request(messages, stop, kwargs))
-        return whole(answer.content, self.model)
+        return read_completion(answer.content, self.model)
 
     async def aclose(self) -> None:
         """Close its connections."""
@@ -106,7 +106,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
     async def _in_one_piece(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[ChatGenerationChunk]:
-        yield as_chunk(await self._agenerate(messages, stop, **kwargs))
+        yield result_as_chunk(await self._agenerate(messages, stop, **kwargs))
 
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
@@ -123,7 +123,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
     def _known(self, message: BaseMessage) -> BaseMessage:
         if not isinstance(message, AIMessage) or isinstance(message.content, str):
             return message
-        content = resent(message.content, signed=message.response_metadata.get(ENDPOINT) == self.model)
+        content = content_to_resend(message.content, signed=message.response_metadata.get(ENDPOINT) == self.model)
         return message.model_copy(update={"content": content})
 
 
@@ -134,8 +134,8 @@ async def _chunks(response: httpx.Response, endpoint: str) -> AsyncIterator[Chat
     first = await anext(pieces, b"")
     while not first.strip() and (more := await anext(pieces, b"")):
         first += more
-    if begins(first) != "stream":
-        yield as_chunk(whole(await _rest(first, pieces), endpoint))
+    if kind_of_body(first) != "stream":
+        yield result_as_chunk(read_completion(await _rest(first, pieces), endpoint))
         return
     try:
         while first:
@@ -144,7 +144,7 @@ async def _chunks(response: httpx.Response, endpoint: str) -> AsyncIterator[Chat
                     yield chunk
             first = b"" if reader.done else await anext(pieces, b"")
     except EventTooLarge as error:
-        raise BadAnswer(TOO_LARGE) from error
+        raise InvalidModelAnswer(TOO_LARGE) from error
     for event in events.end():
         for chunk in reader.read(event):
             yield chunk
@@ -157,7 +157,7 @@ async def _rest(first: bytes, pieces: AsyncIterator[bytes]) -> bytes:
     async for piece in pieces:
         size += len(piece)
         if size > MOST_BYTES:
-            raise BadAnswer(TOO_LARGE)
+            raise InvalidModelAnswer(TOO_LARGE)
         held.append(piece)
     return b"".join(held)
 

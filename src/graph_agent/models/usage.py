@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 
 @dataclass(slots=True)
-class Tally:
+class CallTokens:
     """Tokens of one model call, report by report."""
 
     input_tokens: int = 0
@@ -46,11 +46,11 @@ class Tally:
         return bool(self.input_tokens or self.output_tokens)
 
 
-class UsageInPortions:
+class UsageDeltas:
     """Makes a stream's usage one that may be added up, as LangChain adds up chunks: of each report, what is new."""
 
     def __init__(self) -> None:
-        self._tally = Tally()
+        self._tally = CallTokens()
 
     def taken_from(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
         """The chunk with what is new in its usage; none if it held nothing but what was said before."""

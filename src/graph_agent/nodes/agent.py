@@ -11,7 +11,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import GraphFailed, RequestError, RunCancelled, RunError
-from graph_agent.faults import describe, shown_in_dev
+from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.nodes.handoff import (
     before_turn,
     is_handoff,
@@ -29,15 +29,15 @@ Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 
 def make_agent(
-    name: str, graph: Pregel[Any, Any, Any, Any], *, sees: Callable[[str], bool] = lambda tool: True
+    name: str, graph: Pregel[Any, Any, Any, Any], *, tool_filter: Callable[[str], bool] = lambda tool: True
 ) -> Node:
     """The node `name` that gives its turn to `graph`, a compiled graph whose state has `messages`.
 
-    The graph sees the conversation without hand-offs; of the calls of earlier turns it sees those whose tool `sees`
-    says yes to: shown calls of a tool it does not have, a model makes them too. An agent that has the turn for itself
-    sees the caller's own words and answers them; its text is the answer. One of several sees its task in their place,
-    and what others have found; its answer becomes the result of its hand-off, and is not streamed as text. If it
-    fails, its error becomes that result; an agent on its own fails the run.
+    The graph sees the conversation without hand-offs; of the calls of earlier turns it sees those whose tool
+    `tool_filter` says yes to: shown calls of a tool it does not have, a model makes them too. An agent that has the
+    turn for itself sees the caller's own words and answers them; its text is the answer. One of several sees its task
+    in their place, and what others have found; its answer becomes the result of its hand-off, and is not streamed as
+    text. If it fails, its error becomes that result; an agent on its own fails the run.
     """
 
     async def work(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def make_agent(
         rounds = rounds_of(messages)
         calls = [call for call in (rounds[-1] if rounds else []) if target_of(call) == name]
         final = all(call["id"] in results_of(messages) for call in calls)
-        shown = _shown(messages, calls if len(rounds) > 1 or not final else [], sees)
+        shown = _shown(messages, calls if len(rounds) > 1 or not final else [], tool_filter)
         given = {"messages": shown, "sources": state.get("sources") or []}
         if final:
             return _news(await graph.ainvoke(given, config), shown)
@@ -56,10 +56,10 @@ def make_agent(
         except (GraphBubbleUp, GraphRecursionError, RunCancelled, RequestError):
             raise
         except RunError as error:
-            logger.warning("agent %s failed: %s: %s", name, error.code, describe(error))
+            logger.warning("agent %s failed: %s: %s", name, error.code, describe_error(error))
             return {"messages": [_failed(call, error) for call in calls]}
         except Exception as error:
-            logger.error("agent %s failed: %s", name, describe(error), extra=shown_in_dev(error))
+            logger.error("agent %s failed: %s", name, describe_error(error), extra=dev_traceback(error))
             failure = GraphFailed(f"the agent {name!r} failed ({type(error).__name__})")
             return {"messages": [_failed(call, failure) for call in calls]}
         return update | {"messages": _handed_back(update["messages"], calls)}

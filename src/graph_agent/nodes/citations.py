@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 
 from graph_agent.contract import Source
-from graph_agent.models import stream_of
+from graph_agent.models import stream_chunks
 
 MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+")
@@ -82,7 +82,7 @@ class CheckedCitations(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         markers = MarkerFilter(self.numbers)
         last: ChatGenerationChunk | None = None
-        async for chunk in stream_of(self.model, messages, stop, kwargs):
+        async for chunk in stream_chunks(self.model, messages, stop, kwargs):
             last = chunk
             if isinstance(chunk.message.content, str) and chunk.message.content:
                 shown = markers.feed(chunk.message.content)
@@ -151,7 +151,7 @@ def citations_in(text: str, sources: Sequence[Source]) -> list[Citation]:
     return [Citation(best, len(text), len(text))]
 
 
-def cite(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
+def citation_annotations(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
     """The citations in `text` as LangChain's annotations."""
     return [citation.annotation() for citation in citations_in(text, sources)]
 

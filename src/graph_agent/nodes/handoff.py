@@ -78,7 +78,7 @@ def target_of(call: Any) -> str:
     return str(call["name"]).removeprefix(PREFIX)
 
 
-def wants_it_back(call: Any) -> bool:
+def expects_answer(call: Any) -> bool:
     """Whether the supervisor goes on after this hand-off."""
     return str(call["args"].get("hand_back", "")).lower() == "true"
 
@@ -112,7 +112,7 @@ def refused_of(messages: Sequence[BaseMessage]) -> set[str]:
     return {result.tool_call_id for result in results if REFUSED in result.additional_kwargs}
 
 
-def moves_of(messages: Sequence[BaseMessage]) -> int:
+def call_count_of(messages: Sequence[BaseMessage]) -> int:
     """How often the supervisor called anything in this turn, agents or not. What agents call is not counted."""
     refused = refused_of(messages)
     said = (message for message in turn_of(messages) if isinstance(message, AIMessage))

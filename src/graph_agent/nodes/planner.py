@@ -9,13 +9,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
-from graph_agent.allowance import with_own_ids
 from graph_agent.contract import AgentState, ListedTools, Source
-from graph_agent.nodes.answerable import answerable
+from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
-from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
-from graph_agent.nodes.tool_sources import available
+from graph_agent.nodes.tool_sources import available_tools
+from graph_agent.tool_call_policy import with_unique_ids
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
@@ -28,23 +28,24 @@ def make_planner(
     model: BaseChatModel,
     tools: Sequence[Any],
     prompt: str,
-    look_first: bool | str = False,
-    nothing_found: str | None = None,
+    require_tool_first: bool | str = False,
+    no_answer_text: str | None = None,
     tool_failed: str | None = None,
-    check: BaseChatModel | None = None,
+    answerability_model: BaseChatModel | None = None,
 ) -> Node:
     """A node that asks `model` what to do next, with `tools` to choose from.
 
     Its last message is the answer: citations in it are checked against `state["sources"]`, become annotations, and
-    `custom_outputs["sources"]` lists what was retrieved. With `look_first`, the first move of a turn is a tool call:
-    a small model would rather answer from memory. With the name of a search as `look_first` that search is part of the
-    first move always, in the user's own words where the model did not ask for it, and nothing the model says before it
-    is shown: what can be looked up is never answered from memory.
+    `custom_outputs["sources"]` lists what was retrieved. With `require_tool_first`, the first move of a turn is a tool
+    call: a small model would rather answer from memory. With the name of a search as `require_tool_first` that search
+    is part of the first move always, in the user's own words where the model did not ask for it, and nothing the model
+    says before it is shown: what can be looked up is never answered from memory.
 
-    With `nothing_found`, a turn whose searches found nothing is answered with that sentence, and an answer that is that
-    sentence cites nothing. With `check` too, that model is first asked whether the passages answer the question at all;
-    see `answerable`. With `tool_failed`, a turn in which a tool of `make_tools` failed by a fault of its own is
-    answered with that sentence: told of the fault, a small model says all the same that something was not found.
+    With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer that is
+    that sentence cites nothing. With `answerability_model` too, that model is first asked whether the passages answer
+    the question at all; see `is_answerable`. With `tool_failed`, a turn in which a tool of `make_tools` failed by a
+    fault of its own is answered with that sentence: told of the fault, a small model says all the same that something
+    was not found.
 
     Tool sources among `tools` are asked at each move what they have. What they miss is told to the model, and stands
     in `custom_outputs["warnings"]` beside the answer.
@@ -54,24 +55,26 @@ def make_planner(
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
         if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
-            return answered(AIMessage(tool_failed), sources, cites=False)
-        if nothing_found is not None and results and not await _worth_answering(state, results, check):
-            return answered(AIMessage(nothing_found), sources, cites=False)
-        usable = await available(tools)
+            return answer_update(AIMessage(tool_failed), sources, cites=False)
+        if no_answer_text is not None and results and not await _worth_answering(state, results, answerability_model):
+            return answer_update(AIMessage(no_answer_text), sources, cites=False)
+        usable = await available_tools(tools)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         # A required choice among no tools is refused by model endpoints.
-        looks = bool(look_first and usable.tools and not results)
+        looks = bool(require_tool_first and usable.tools and not results)
         choice = {"tool_choice": "required"} if looks else {}
         asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
         request = [SystemMessage(_with_warnings(prompt, usable)), *state["messages"]]
-        if looks and isinstance(look_first, str):
+        if looks and isinstance(require_tool_first, str):
             # A model need not heed `required`, and what is streamed cannot be taken back.
-            said = with_search(await asked.ainvoke(request, {"tags": ["nostream"]}), look_first, state["messages"])
+            said = with_search(
+                await asked.ainvoke(request, {"tags": ["nostream"]}), require_tool_first, state["messages"]
+            )
         else:
             said = await asked.ainvoke(request)
         if said.tool_calls:
-            return {"messages": [with_own_ids(said, state["messages"], config)]}
-        answer = answered(said, sources, cites=said.text.strip() != nothing_found)
+            return {"messages": [with_unique_ids(said, state["messages"], config)]}
+        answer = answer_update(said, sources, cites=said.text.strip() != no_answer_text)
         # Those of an earlier turn of the conversation must not outlive it.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
             answer["custom_outputs"]["warnings"] = list(usable.warnings)
@@ -105,7 +108,7 @@ async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], ch
     passages = "\n\n".join(str(result.content) for result in results)
     messages = state["messages"]
     asked = max(place for place, message in enumerate(messages) if isinstance(message, HumanMessage))
-    return await answerable(messages[asked].text, passages, model=check, earlier=messages[:asked])
+    return await is_answerable(messages[asked].text, passages, model=check, earlier=messages[:asked])
 
 
 def requested_nodes(
@@ -142,7 +145,7 @@ def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
     return results
 
 
-def answered(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
+def answer_update(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
     """The update of a node whose message `said` is the answer: annotations for what it cites, and the sources."""
     text = said.text
     citations = citations_in(text, sources) if cites else []

@@ -13,19 +13,19 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ToolException
 
-from graph_agent.allowance import NotRun, refused
 from graph_agent.contract import AgentState, Source
 from graph_agent.errors import RetrievalFailed
-from graph_agent.faults import describe
-from graph_agent.links import as_link
-from graph_agent.nodes.at_once import at_once
+from graph_agent.foreign_errors import describe_error
+from graph_agent.links import safe_link
 from graph_agent.nodes.citations import without_markers
-from graph_agent.nodes.passages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.concurrency import gather_or_cancel
+from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
 from graph_agent.nodes.planner import requested_calls
-from graph_agent.nodes.retrievers import Columns, RetrieverSearch
-from graph_agent.nodes.secrets import document_without_secrets
+from graph_agent.nodes.result_redaction import document_without_secrets
+from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.redaction import redact
+from graph_agent.tool_call_policy import NotRun, refusal_of
 from graph_agent.tracing import record_retrieval
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def make_retriever(
 
     async def retrieve(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] == searched.name]
-        results = await at_once(_search(searched, call, known, config) for call in calls)
+        results = await gather_or_cancel(_search(searched, call, known, config) for call in calls)
         failures = [result for result in results if isinstance(result, RetrievalFailed)]
         if failures and len(failures) == len(results):
             raise failures[0]
@@ -96,7 +96,7 @@ def make_retriever(
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
                 if not isinstance(result, NotRun):
-                    logger.warning("search %s failed: %s", searched.name, describe(result))
+                    logger.warning("search %s failed: %s", searched.name, describe_error(result))
                 messages.append(_failed(call, searched.name, result))
                 continue
             result = [(document, score) for document, score in result if score is None or score >= min_score]
@@ -113,7 +113,7 @@ def make_retriever(
 async def _search(
     search: Search, call: Any, columns: Columns, config: RunnableConfig
 ) -> Found | RetrievalFailed | ToolException:
-    if why := refused(call, config):
+    if why := refusal_of(call, config):
         return NotRun(why)
     arguments: Mapping[str, Any] = call["args"]
     query, filters = str(arguments.get("query") or ""), arguments.get("filters") or arguments.get("filter")
@@ -168,7 +168,7 @@ def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Sour
             uri = str(document.metadata.get("doc_uri") or chunk_id)
             source = Source(
                 number=next(free),
-                doc_uri=as_link(uri),
+                doc_uri=safe_link(uri),
                 chunk_id=chunk_id,
                 title=str(document.metadata.get("title") or uri),
                 text=document.page_content,

@@ -8,23 +8,23 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolM
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END
 
-from graph_agent.allowance import with_own_ids
 from graph_agent.contract import PUBLIC_ERROR, AgentState
 from graph_agent.errors import GraphFailed, RunError
 from graph_agent.nodes.citations import CheckedCitations
 from graph_agent.nodes.handoff import (
     REFUSED,
     Handoff,
+    call_count_of,
+    expects_answer,
     is_handoff,
-    moves_of,
     only_calls,
     refused_of,
     results_of,
     rounds_of,
     target_of,
-    wants_it_back,
 )
-from graph_agent.nodes.planner import answered, requested_calls
+from graph_agent.nodes.planner import answer_update, requested_calls
+from graph_agent.tool_call_policy import with_unique_ids
 
 Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
@@ -39,14 +39,19 @@ FAILURE = "graph_agent_failure"
 
 
 def make_supervisor(
-    *, model: BaseChatModel, agents: Sequence[Handoff], prompt: str, look_first: bool = False, rounds: int = ROUNDS
+    *,
+    model: BaseChatModel,
+    agents: Sequence[Handoff],
+    prompt: str,
+    require_tool_first: bool = False,
+    rounds: int = ROUNDS,
 ) -> Node:
     """A node that asks `model` which of `agents` takes the turn; its node must be named `supervisor`.
 
     One agent alone answers the caller itself, without a second model call. Several at once, or one that is to hand
     back, tell the supervisor their answers, and it goes on; after `rounds` hand-offs of a turn it must answer. With
-    `look_first`, its first move is a hand-off: a small model would rather answer from memory. Where all agents it
-    asked at once failed, the run ends with the error of the first.
+    `require_tool_first`, its first move is a hand-off: a small model would rather answer from memory. Where all agents
+    it asked at once failed, the run ends with the error of the first.
 
     Raises, when run:
         GraphFailed: it was to answer, but the model called again, and no agent has said anything.
@@ -61,13 +66,13 @@ def make_supervisor(
             raise failure
         sources = state.get("sources") or []
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
-        last = moves_of(messages) >= rounds
-        choice = "none" if last else "required" if look_first and not done else None
+        last = call_count_of(messages) >= rounds
+        choice = "none" if last else "required" if require_tool_first and not done else None
         asked = checked.bind_tools(tools, **({"tool_choice": choice} if choice else {}))
         # With what it called in vain: unaware of the refusal it would call the same again.
         shown = only_calls(messages, is_handoff, ids=refused_of(messages))
         said = await asked.ainvoke([SystemMessage(prompt), *shown])
-        said = with_own_ids(said, messages, config)
+        said = with_unique_ids(said, messages, config)
         if last and said.tool_calls:
             # An endpoint that heeds no `none`: what the agents said is the answer then.
             said = AIMessage(said.text or _told(messages), id=said.id)
@@ -76,7 +81,7 @@ def make_supervisor(
                     f"the supervisor's model neither answered nor called one of {', '.join(by_name)} in {rounds} "
                     "attempts: use a model that calls the tools it is given"
                 )
-        update = answered(said, sources, cites=True)
+        update = answer_update(said, sources, cites=True)
         if said.tool_calls:
             update = {"messages": [said, *_results_at_once(said, by_name)], "custom_outputs": {}}
         if not done and (state.get("custom_outputs") or {}).get("warnings"):
@@ -106,7 +111,7 @@ def hand_back(state: AgentState) -> str:
 def _results_at_once(said: AIMessage, by_name: dict[str, Handoff]) -> list[ToolMessage]:
     """Results of calls that no agent will answer: those of no agent there is, and a final hand-off."""
     known = [call for call in said.tool_calls if call["name"] in by_name]
-    final = len({call["name"] for call in known}) == 1 and not any(map(wants_it_back, known))
+    final = len({call["name"] for call in known}) == 1 and not any(map(expects_answer, known))
     results = []
     for call in said.tool_calls:
         if call not in known:

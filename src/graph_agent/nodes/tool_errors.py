@@ -6,7 +6,7 @@ from langchain_core.tools import ToolException
 from langgraph.prebuilt.tool_node import ToolInvocationError
 
 from graph_agent.errors import RequestError, ToolFailed
-from graph_agent.faults import of_arguments
+from graph_agent.foreign_errors import is_argument_error
 from graph_agent.redaction import redact
 
 # Only what is to be said: a small model repeats what it is told not to say.
@@ -37,7 +37,7 @@ def tool_fault(error: Exception) -> str:
         return redact(f"{raised.message}\n{FAULT}")
     if isinstance(raised, ToolException):
         return redact(str(raised))
-    if of_arguments(raised):
+    if is_argument_error(raised):
         return redact(f"The tool was called with wrong arguments: {wrong_arguments(raised)}.\n{MISTAKE}")
     return f"The tool failed ({type(raised).__name__}).\n{FAULT}"
 

@@ -8,24 +8,24 @@ from langchain_core.tools import BaseTool
 
 from graph_agent.contract import ListedTools, ToolSource
 from graph_agent.errors import AgentError
-from graph_agent.nodes.at_once import at_once
+from graph_agent.nodes.concurrency import gather_or_cancel
 
 logger = logging.getLogger(__name__)
 
 
-async def available(tools: Sequence[Any]) -> ListedTools:
+async def available_tools(tools: Sequence[Any]) -> ListedTools:
     """`tools` with every source among them replaced by what it has now, all sources asked at once.
 
     A tool whose name is taken already is left out with a warning, as a model could not tell the two apart.
     """
     sources = [tool for tool in tools if isinstance(tool, ToolSource)]
     found = [tool for tool in tools if not isinstance(tool, ToolSource)]
-    taken = {name_of(tool) for tool in found}
+    taken = {tool_name_of(tool) for tool in found}
     warnings: list[str] = []
-    for listed in await at_once(map(_ask, sources)):
+    for listed in await gather_or_cancel(map(_ask, sources)):
         warnings += listed.warnings
         for tool in listed.tools:
-            name = name_of(tool)
+            name = tool_name_of(tool)
             if name in taken:
                 warnings.append(f"One of two tools named {name} was left out: give its server another name.")
                 continue
@@ -34,7 +34,7 @@ async def available(tools: Sequence[Any]) -> ListedTools:
     return ListedTools(found, warnings)
 
 
-def name_of(tool: Any) -> str:
+def tool_name_of(tool: Any) -> str:
     """The name a model calls it by: of a LangChain tool, a function, or an OpenAI schema."""
     if isinstance(tool, BaseTool):
         return tool.name

@@ -9,16 +9,16 @@ from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 
-from graph_agent.allowance import NotRun
 from graph_agent.contract import PUBLIC_ERROR, AgentState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
-from graph_agent.faults import of_arguments
-from graph_agent.nodes.at_once import at_once
+from graph_agent.foreign_errors import is_argument_error
+from graph_agent.nodes.concurrency import gather_or_cancel
 from graph_agent.nodes.planner import requested_calls
-from graph_agent.nodes.secrets import without_secrets
+from graph_agent.nodes.result_redaction import without_secrets
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE, TOOL_FAULT, wrong_arguments
-from graph_agent.nodes.tool_sources import available
-from graph_agent.redaction import redact, redact_gently
+from graph_agent.nodes.tool_sources import available_tools
+from graph_agent.redaction import redact, redact_async
+from graph_agent.tool_call_policy import NotRun
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = 
         calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
         by_name, missing = own, ""
         if any(call["name"] not in own for call in calls):
-            listed = await available(tools)
+            listed = await available_tools(tools)
             by_name, missing = {tool.name: tool for tool in listed.tools}, " ".join(["", *listed.warnings])
-        results = await at_once(_use(by_name, call, config, seconds, missing) for call in calls)
+        results = await gather_or_cancel(_use(by_name, call, config, seconds, missing) for call in calls)
         return {"messages": results}
 
     return use_tools
@@ -72,12 +72,12 @@ async def _use(
         if limit.expired():
             logger.warning("tool %s did not finish within %g s", tool.name, seconds)
             return _error(call, f"{tool.name} did not finish within {seconds:g} s.", FAULT)
-        if of_arguments(error):
+        if is_argument_error(error):
             text = f"{tool.name} was called with wrong arguments: {wrong_arguments(error)}."
             return _error(call, text, MISTAKE, public=False)
         return _error(call, f"{tool.name} failed ({type(error).__name__}).", FAULT)
     if not isinstance(result, ToolMessage):
-        return ToolMessage(await redact_gently(str(result)), tool_call_id=call["id"], name=tool.name)
+        return ToolMessage(await redact_async(str(result)), tool_call_id=call["id"], name=tool.name)
     return await without_secrets(result)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import mlflow
 
-from graph_agent.packaging.logged import agent_beside
+from graph_agent.packaging.logged_model import agent_beside
 
 config: Any = mlflow.models.ModelConfig()
 agent = agent_beside(__file__, graph=config.get("graph"), settings=config.get("settings"))

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from graph_agent.app_context import AppContext
+from graph_agent.catalog.manifest import GraphSpec
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.default_model import default_model
 from graph_agent.databricks.functions import Functions
 from graph_agent.databricks.index_query import IndexQuery
 from graph_agent.databricks.mcp import McpServer, McpTools
-from graph_agent.manifest import GraphSpec
 from graph_agent.models import DeferredChatModel
 from graph_agent.models.providers import GATEWAY
 from graph_agent.packaging.resources import Resources

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from graph_agent.app_context import AppContext
-from graph_agent.bridge import call
-from graph_agent.catalog import Catalog
+from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.errors import BadSetting, ConfigurationError
-from graph_agent.late import IMPORTING
-from graph_agent.manifest import read_manifest
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.packaging.discovery import resources_of
-from graph_agent.packaging.project import requirements, stage
+from graph_agent.packaging.model_files import requirements, stage_files
 from graph_agent.packaging.resources import Resources
 from graph_agent.settings import Settings, as_environment
+from graph_agent.sync import call
 from graph_agent.tracing.version import version_of
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ ROWS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Logged:
+class LoggedModel:
     """A model that was logged."""
 
     uri: str
@@ -65,7 +65,7 @@ def log_model(
     packages: Sequence[str] = (),
     experiment_id: str | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Logged:
+) -> LoggedModel:
     """Log the graphs of `settings.config` to the experiment, with what they need and the settings they run with.
 
     `name` is `catalog.schema.model` where the model is also registered. With `table` it is a model for
@@ -81,21 +81,25 @@ def log_model(
         raise BadSetting("--register needs --name catalog.schema.model", param="name")
     specs = read_manifest(settings.config)
     app = AppContext(settings, environ)
-    call(Catalog(specs, default=settings.graph, app=app).open)
+    call(Catalog(specs, default=settings.default_graph, app=app).open)
     with app.entered():
         resources = resources_of(specs, settings, used=used)
     call(app.aclose)
-    with IMPORTING:
+    with IMPORT_LOCK:
         import mlflow
 
-        from graph_agent.packaging.logged import unasked
-    with tempfile.TemporaryDirectory() as folder, unasked(example is None):
+        from graph_agent.packaging.logged_model import without_trial_calls
+    with tempfile.TemporaryDirectory() as folder, without_trial_calls(example is None):
         arguments: dict[str, Any] = {
             "name": name.rpartition(".")[2],
             "python_model": str(HERE / ("table_model.py" if table else "agent_model.py")),
-            "code_paths": [str(path) for path in stage(settings.config, Path(folder), more=code)],
+            "code_paths": [str(path) for path in stage_files(settings.config, Path(folder), more=code)],
             "pip_requirements": requirements(settings.config, more=packages),
-            "model_config": {"settings": recorded(settings), "graph": settings.graph, "at_once": ROWS_AT_ONCE},
+            "model_config": {
+                "settings": recorded_settings(settings),
+                "graph": settings.default_graph,
+                "at_once": ROWS_AT_ONCE,
+            },
             "tags": dict(version_of(environ, settings.config.resolve().parent)),
             "registered_model_name": name if register else None,
             **_rights(settings, resources),
@@ -109,10 +113,10 @@ def log_model(
             raise ConfigurationError(
                 f"the model could not be logged ({reason}): check the tracking server, the experiment and the name"
             ) from error
-    return Logged(uri=logged.model_uri, version=logged.registered_model_version, resources=resources)
+    return LoggedModel(uri=logged.model_uri, version=logged.registered_model_version, resources=resources)
 
 
-def recorded(settings: Settings) -> dict[str, str]:
+def recorded_settings(settings: Settings) -> dict[str, str]:
     """The settings a graph runs with that are not the default, as variables."""
     default = Settings()
     changed = {one.name for one in fields(settings) if getattr(settings, one.name) != getattr(default, one.name)}

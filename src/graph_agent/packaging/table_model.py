@@ -4,7 +4,7 @@ from typing import Any
 
 import mlflow
 
-from graph_agent.packaging.logged import agent_beside
+from graph_agent.packaging.logged_model import agent_beside
 from graph_agent.packaging.table import TableModel
 
 config: Any = mlflow.models.ModelConfig()

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
-from graph_agent.links import as_link
+from graph_agent.links import safe_link
 
 __all__ = ["annotations_of", "output_text", "reasoning_of", "reasoning_parts", "text_of"]
 
@@ -127,7 +127,7 @@ def _url_citation(fields: Mapping[str, Any], offset: int, length: int) -> dict[s
     title = fields.get("title")
     return {
         "type": "url_citation",
-        "url": as_link(fields["url"], names=True),
+        "url": safe_link(fields["url"], names=True),
         "title": title if isinstance(title, str) else fields["url"],
         "start_index": offset + (start if isinstance(start, int) else 0),
         "end_index": offset + (end if isinstance(end, int) else length),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph_agent.protocol.asked import Namespace
+from graph_agent.protocol.requested_calls import Namespace
 
 INTERRUPT = "__interrupt__"
 """The key under which LangGraph's `updates` and `values` carry interrupts."""

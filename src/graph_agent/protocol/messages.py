@@ -21,10 +21,10 @@ from langchain_core.messages import BaseMessage, ToolMessage
 
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.content import annotations_of, output_text, reasoning_of, text_of
-from graph_agent.protocol.items import CALL_ID, Item, check_item
-from graph_agent.protocol.json_text import MAX_VALUES, Pulse, most_values, no_pulse
-from graph_agent.protocol.transcript import KEPT, Transcript
-from graph_agent.protocol.written import digest, written
+from graph_agent.protocol.item_shapes import CALL_ID, Item, check_item
+from graph_agent.protocol.items_from_messages import digest, items_of_message
+from graph_agent.protocol.json_decoding import MAX_VALUES, Pulse, most_values, no_pulse
+from graph_agent.protocol.messages_from_items import KEPT, ItemReader
 
 __all__ = ["KEPT", "annotations_of", "output_text", "reasoning_of", "text_of", "to_items", "to_messages"]
 
@@ -44,7 +44,7 @@ def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_
             raise InvalidRequest(
                 f"`{param}` and the arguments before it contain more than {MAX_VALUES} values.", param=param
             )
-    return Transcript(checked, path, pulse=pulse).messages()
+    return ItemReader(checked, path, pulse=pulse).messages()
 
 
 def _values_of_arguments(item: Item) -> int:
@@ -64,7 +64,7 @@ def to_items(messages: Sequence[BaseMessage]) -> list[Item]:
 def _items(message: BaseMessage, rewritten: set[str]) -> list[Item]:
     kept: list[Item] | None = message.additional_kwargs.get(KEPT, {}).get("items")
     if kept is None or _edited(message) or any(_holds_result_of(item, rewritten) for item in kept):
-        return written(message)
+        return items_of_message(message)
     return kept
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graph_agent.errors import InvalidRequest
-from graph_agent.protocol.fields import (
+from graph_agent.protocol.field_checks import (
     Check,
     Shape,
     a_boolean,

@@ -4,8 +4,8 @@ It is the second line of defence, for what strangers say: a tool's result, a use
 first is that nothing of ours puts a secret there.
 """
 
-from graph_agent.redaction.known import HIDDEN_VALUES, hidden_here, hiding, secrets_of
-from graph_agent.redaction.pauses import redact_gently, redact_value_gently, redacted_ahead
+from graph_agent.redaction.async_redaction import redact_async, redact_value_async, with_redacted
+from graph_agent.redaction.known_secrets import HIDDEN_VALUES, current_hidden_values, secrets_of, with_hidden_values
 from graph_agent.redaction.stream import Redactor, portions
 from graph_agent.redaction.text import redact, redacting
 from graph_agent.redaction.values import redact_json, redact_value, redacting_value
@@ -13,16 +13,16 @@ from graph_agent.redaction.values import redact_json, redact_value, redacting_va
 __all__ = [
     "HIDDEN_VALUES",
     "Redactor",
-    "hidden_here",
-    "hiding",
+    "current_hidden_values",
     "portions",
     "redact",
-    "redact_gently",
+    "redact_async",
     "redact_json",
     "redact_value",
-    "redact_value_gently",
-    "redacted_ahead",
+    "redact_value_async",
     "redacting",
     "redacting_value",
     "secrets_of",
+    "with_hidden_values",
+    "with_redacted",
 ]

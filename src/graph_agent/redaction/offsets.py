@@ -5,7 +5,7 @@ import re
 _MARKER = re.compile(r"\[redacted [A-Za-z ]{1,40}\]")
 
 
-class Shift:
+class OffsetMap:
     """Places in what was written, as places in what was shown of it."""
 
     def __init__(self, written: str, shown: str) -> None:

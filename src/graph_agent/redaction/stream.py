@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
-from graph_agent.redaction.known import HIDDEN_VALUES, Known, hidden_here
+from graph_agent.redaction.known_secrets import HIDDEN_VALUES, KnownSecrets, current_hidden_values
 from graph_agent.redaction.text import AT_ONCE, Span, found, lowered, replaced
 
 CONTEXT = 160
@@ -51,7 +51,7 @@ class Redactor:
     __slots__ = ("_before", "_held", "_here", "_looked", "_wary", "_within")
 
     def __init__(self) -> None:
-        self._here: Known | None = hidden_here()
+        self._here: KnownSecrets | None = current_hidden_values()
         self._before = ""
         """The end of what was shown."""
         self._held = ""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from graph_agent.redaction.kinds import ALL_HINTS, KINDS, Kind
-from graph_agent.redaction.known import HIDDEN_VALUES, Known, hidden_here
+from graph_agent.redaction.known_secrets import HIDDEN_VALUES, KnownSecrets, current_hidden_values
 from graph_agent.redaction.placeholders import is_placeholder
 
 KNOWN_MARKER = "[redacted known secret]"
@@ -53,7 +53,7 @@ def redact(text: str) -> str:
     """The text with every secret replaced by a marker that says its kind; time is linear in the text's length."""
     if len(text) > AT_ONCE:
         return finished(redacting(text))
-    spans = found(text, hidden_here())
+    spans = found(text, current_hidden_values())
     return replaced(text, spans) if spans else text
 
 
@@ -65,7 +65,7 @@ def redacting(text: str) -> Steps[str]:
         return ready
     # Each list in order, as they are found: sorting hundreds of thousands at once would take long.
     lists: list[list[Span]] = [[]]
-    for one in _found(text, hidden_here()):
+    for one in _found(text, current_hidden_values()):
         if one is None:
             yield
         else:
@@ -81,7 +81,7 @@ def redacting(text: str) -> Steps[str]:
     return "".join([*pieces, text[done:]])
 
 
-def found(text: str, here: Known | None) -> list[Span]:
+def found(text: str, here: KnownSecrets | None) -> list[Span]:
     """Every secret in the text, in order; where two overlap, both as one."""
     spans = [one for one in _found(text, here) if one is not None]
     if len(spans) > 1:
@@ -90,7 +90,7 @@ def found(text: str, here: Known | None) -> list[Span]:
     return spans
 
 
-def _found(text: str, here: Known | None) -> Iterator[Span | None]:
+def _found(text: str, here: KnownSecrets | None) -> Iterator[Span | None]:
     """The secrets; `None` now and then, where whoever waits may let others work."""
     yield from _known(text, here)
     for start, end in _readable(text):
@@ -111,7 +111,7 @@ def _found(text: str, here: Known | None) -> Iterator[Span | None]:
                         yield from _of_kind(kind, hint, text, lower, start)
 
 
-def _known(text: str, here: Known | None) -> Iterator[Span | None]:
+def _known(text: str, here: KnownSecrets | None) -> Iterator[Span | None]:
     """Where known values stand. A plain search for each: they are few, and that is faster than one pattern."""
     big, tried = len(text) > AT_ONCE, 0
     for known in (HIDDEN_VALUES, here):

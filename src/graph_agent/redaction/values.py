@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from graph_agent.redaction.known import HIDDEN_VALUES, hidden_here
+from graph_agent.redaction.known_secrets import HIDDEN_VALUES, current_hidden_values
 from graph_agent.redaction.names import has_sensitive, is_sensitive
 from graph_agent.redaction.placeholders import is_placeholder
 from graph_agent.redaction.text import (
@@ -166,7 +166,7 @@ def _content(value: Any, effort: _Effort, levels: int) -> Steps[Any]:
 
 
 def _without_known(text: str) -> str:
-    for known in (HIDDEN_VALUES, hidden_here()):
+    for known in (HIDDEN_VALUES, current_hidden_values()):
         for value in known.values if known is not None else ():
             text = text.replace(value, KNOWN_MARKER)
     return text

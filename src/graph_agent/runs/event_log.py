@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import Event
+from graph_agent.protocol.json_encoding import encode
 
 GATHER_SECONDS = 0.005
 """How long what follows a token is gathered before it is handed over: under load a socket write per token costs more

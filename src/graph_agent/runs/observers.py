@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from graph_agent.errors import AgentError
-from graph_agent.faults import describe
+from graph_agent.foreign_errors import describe_error
 from graph_agent.protocol.events import Item, Usage
-from graph_agent.runs.log_facts import facts, note
+from graph_agent.runs.log_context import add_log_facts, log_facts
 from graph_agent.runs.request import RunRequest
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Observers:
         try:
             told(*what)
         except Exception as error:
-            logger.error("an observer of run %s failed: %s", self._run_id, describe(error))
+            logger.error("an observer of run %s failed: %s", self._run_id, describe_error(error))
             return False
         return True
 
@@ -113,11 +113,11 @@ class LogFacts:
 
     def started(self, run: RunInfo) -> None:
         """Note which run it is. A request that came without an id is known by its run's."""
-        request_id = facts().get("request_id", run.id)
+        request_id = log_facts().get("request_id", run.id)
         user, trace_id = run.request.owner.user, self._trace_id()
-        note(graph=run.graph, user=user, run_id=run.id, trace_id=trace_id, request_id=request_id)
+        add_log_facts(graph=run.graph, user=user, run_id=run.id, trace_id=trace_id, request_id=request_id)
 
     def ended(self, outcome: Outcome) -> None:
         """Note how it ended, and what it cost."""
         usage = outcome.usage
-        note(end=outcome.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+        add_log_facts(end=outcome.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)

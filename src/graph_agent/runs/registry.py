@@ -7,21 +7,21 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from graph_agent.caller import Caller
 from graph_agent.errors import RunNotFound, ServiceStopping, TooManyRuns
+from graph_agent.identity.caller import Caller
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
-    from graph_agent.runs.runner import Run
+    from graph_agent.runs.run import Run
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 2
 
-HASTE_SECONDS = 0.1
+FORCED_DRAIN_SECONDS = 0.1
 """How soon a second Ctrl-C is noticed."""
 
 MOST_KEPT = 16
@@ -32,7 +32,7 @@ QUIET_SECONDS = 60.0
 
 
 class Graphs(Protocol):
-    """Where graphs come from; `graph_agent.catalog` has the real one."""
+    """Where graphs come from; `graph_agent.catalog.catalog` has the real one."""
 
     @property
     def default(self) -> str:
@@ -100,7 +100,7 @@ class Runs:
         """Whether no new runs are taken, as the process is about to end."""
         return self._draining
 
-    def demand_free_slot(self) -> None:
+    def require_free_slot(self) -> None:
         """See that there is a free slot now.
 
         Raises:
@@ -118,7 +118,7 @@ class Runs:
         """
         if self._draining:
             raise stopping()
-        self.demand_free_slot()
+        self.require_free_slot()
         self._taken += 1
         return Slot(self._give_back)
 
@@ -139,7 +139,7 @@ class Runs:
             AgentError: the run cannot start; the message says why.
         """
         # Late: it imports LangGraph, which takes seconds, and the port is bound before that.
-        from graph_agent.runs.runner import Run
+        from graph_agent.runs.run import Run
 
         with slot or self.slot() as taken:
             name = request.invocation.graph or graphs.default
@@ -147,7 +147,11 @@ class Runs:
             if self._drained:
                 raise stopping()
             run = Run(
-                graph=graph, name=name, request=request, budgets=tightened(self._budgets, request), observers=observers
+                graph=graph,
+                name=name,
+                request=request,
+                budgets=tighten_budgets(self._budgets, request),
+                observers=observers,
             )
             run.start(scope)
             taken.has_run = True
@@ -178,10 +182,10 @@ class Runs:
         """
         await self._of(owner, run_id).run.aclose()
 
-    async def drain(self, *, within_seconds: float, in_haste: Callable[[], bool] = lambda: False) -> None:
+    async def drain(self, *, within_seconds: float, is_forced: Callable[[], bool] = lambda: False) -> None:
         """Take no new runs, let those under way finish for so long, then end the rest with `service_stopping`.
 
-        Once `in_haste` says so they are not waited for.
+        Once `is_forced` says so they are not waited for.
         """
         self._draining = True
         active = [known.run for known in self._known.values() if not known.run.over]
@@ -189,8 +193,8 @@ class Runs:
             logger.info("stopping: %d runs have %g s to finish", len(active), within_seconds)
         waiting = {asyncio.ensure_future(run.ended()) for run in active}
         ends = asyncio.get_running_loop().time() + within_seconds
-        while waiting and not in_haste() and asyncio.get_running_loop().time() < ends:
-            _, waiting = await asyncio.wait(waiting, timeout=HASTE_SECONDS)
+        while waiting and not is_forced() and asyncio.get_running_loop().time() < ends:
+            _, waiting = await asyncio.wait(waiting, timeout=FORCED_DRAIN_SECONDS)
         self._drained = True
         for known in list(self._known.values()):
             known.run.interrupt(stopping())
@@ -292,7 +296,7 @@ def stopping() -> ServiceStopping:
     return ServiceStopping("the service is stopping; send the request again")
 
 
-def tightened(budgets: Budgets, request: RunRequest) -> Budgets:
+def tighten_budgets(budgets: Budgets, request: RunRequest) -> Budgets:
     """A request may ask for less than the service allows, never for more."""
     asked = request.invocation
     return replace(

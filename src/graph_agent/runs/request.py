@@ -6,17 +6,17 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.app_context import AppContext
-from graph_agent.caller import Caller
+from graph_agent.identity.caller import Caller
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import Dialect
-from graph_agent.redaction import hiding
-from graph_agent.redaction.known import Known
-from graph_agent.runs.log_facts import Facts, noting
+from graph_agent.redaction import with_hidden_values
+from graph_agent.redaction.known_secrets import KnownSecrets
+from graph_agent.runs.log_context import Facts, within_log_facts
 
 if TYPE_CHECKING:
     # It imports LangChain, which takes seconds, and the service imports this module before its port is bound.
-    from graph_agent.protocol.incoming import Invocation
+    from graph_agent.protocol.requests import Invocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Scope:
     token: UserToken | None = None
     """The calling user's, for calls to Databricks on their behalf."""
 
-    hidden: Known | None = field(default=None, repr=False)
+    hidden: KnownSecrets | None = field(default=None, repr=False)
     """Values that are redacted in everything the run says or logs, besides the token and the process's own."""
 
     facts: Facts | None = None
@@ -71,5 +71,5 @@ class Scope:
     def entered(self) -> Iterator[None]:
         """Within it this scope is in force, also in tasks and copied contexts that begin in it."""
         app = nullcontext() if self.app is None else self.app.entered()
-        with noting(self.facts), hiding(self.hidden), acting_for(self.token), app:
+        with within_log_facts(self.facts), with_hidden_values(self.hidden), with_user_token(self.token), app:
             yield

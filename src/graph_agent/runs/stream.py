@@ -6,8 +6,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langgraph.pregel import Pregel
 
-from graph_agent.protocol.left import STRUCTURED
-from graph_agent.protocol.outgoing import STREAM_MODES
+from graph_agent.protocol.final_state import STRUCTURED
+from graph_agent.protocol.translator import STREAM_MODES
 
 
 def stream_of(

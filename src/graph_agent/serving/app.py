@@ -14,26 +14,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graph_agent.app_context import AppContext
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
-from graph_agent.faults import describe
-from graph_agent.late import IMPORTING
-from graph_agent.manifest import read_manifest
+from graph_agent.foreign_errors import describe_error
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.registry import Runs
-from graph_agent.serving.bearer import BearerGate
+from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.endpoints import ADDRESSES, Endpoints, error_response
 from graph_agent.serving.gate import Gate
-from graph_agent.serving.identity import Identity, doubts, on_apps
+from graph_agent.serving.host_gate import HostGate
+from graph_agent.serving.identity import Identity, on_apps, startup_warnings
 from graph_agent.serving.mounting import WholePath, prefix_of
-from graph_agent.serving.page_gate import PageGate
 from graph_agent.serving.request_log import RequestLog
-from graph_agent.serving.unserved import NoWebSockets, instead
+from graph_agent.serving.unsupported import NoWebSockets, alternative_to
 from graph_agent.settings import Settings, as_environment
-from graph_agent.threads import PER_RUN, NodeThreads, in_own_thread
+from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
 
 if TYPE_CHECKING:
-    from graph_agent.catalog import Catalog
+    from graph_agent.catalog.catalog import Catalog
     from graph_agent.serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def create_app(
     context = AppContext(settings, environ)
     # For the whole process: one app must not tell another's secret, or its host's.
     HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
-    gate = Gate(wait_seconds=settings.ready_seconds)
+    gate = Gate(wait_seconds=settings.startup_wait_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
@@ -88,7 +88,7 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         gate.begin()
         runs.accept()
-        for doubt in doubts(settings, environ):
+        for doubt in startup_warnings(settings, environ):
             logger.warning(doubt)
         # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
         loading = asyncio.create_task(_load(context, gate, on_failed_start, warm=on_apps(environ)))
@@ -126,7 +126,7 @@ def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middlewa
         return first
     if settings.bearer_token is not None:
         return [*first, Middleware(BearerGate, settings=settings)]
-    return [*first, Middleware(PageGate, settings=settings)]
+    return [*first, Middleware(HostGate, settings=settings)]
 
 
 async def _load(
@@ -137,7 +137,7 @@ async def _load(
     warm: bool,
 ) -> None:
     try:
-        service = await in_own_thread(_import_service, app)
+        service = await run_in_service_thread(_import_service, app)
         await service.catalog.open()
         if warm:
             await service.catalog.warm(seconds=WARM_SECONDS)
@@ -145,7 +145,7 @@ async def _load(
         logger.error("cannot start: %s", error.message)
         gate.fail(error)
     except Exception as error:
-        logger.error("cannot start: %s", describe(error))
+        logger.error("cannot start: %s", describe_error(error))
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:
         gate.open(service)
@@ -164,15 +164,15 @@ def _served(catalog: "Catalog") -> str:
 
 def _import_service(app: AppContext) -> "Service":
     # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
-    with IMPORTING:
-        import graph_agent.runs.runner  # noqa: F401 - else the first run would wait for its imports
-        from graph_agent.catalog import Catalog
+    with IMPORT_LOCK:
+        import graph_agent.runs.run  # noqa: F401 - else the first run would wait for its imports
+        from graph_agent.catalog.catalog import Catalog
         from graph_agent.serving.service import Service
 
     settings = app.settings
     catalog = Catalog(
         read_manifest(settings.config),
-        default=settings.graph,
+        default=settings.default_graph,
         reload=settings.reload == "on",
         manifest=settings.config,
         app=app,
@@ -182,7 +182,7 @@ def _import_service(app: AppContext) -> "Service":
         raise UnknownGraph(f"GRAPH_AGENT_FALLBACK_GRAPH names no graph; known: {known}", param="fallback_graph")
     tracer = None
     if settings.tracing == "on":
-        with IMPORTING:
+        with IMPORT_LOCK:
             from graph_agent.tracing import Tracer
 
         tracer = Tracer.of(app)
@@ -192,7 +192,7 @@ def _import_service(app: AppContext) -> "Service":
 async def _close(service: "Service") -> None:
     await service.catalog.aclose()
     if service.tracer is not None:
-        await in_own_thread(service.tracer.close, TRACE_DELIVERY_SECONDS)
+        await run_in_service_thread(service.tracer.close, TRACE_DELIVERY_SECONDS)
 
 
 async def _agent_error(request: Request, error: Exception) -> Response:
@@ -202,7 +202,7 @@ async def _agent_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if words := instead(request):
+    if words := alternative_to(request):
         return error_response(RouteNotFound(words))
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")

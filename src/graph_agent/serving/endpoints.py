@@ -13,9 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graph_agent.acting import UserToken, acting_for
 from graph_agent.app_context import AppContext
-from graph_agent.caller import Caller
 from graph_agent.errors import (
     AgentError,
     BodyTooSlow,
@@ -25,29 +23,31 @@ from graph_agent.errors import (
     RunCancelled,
     Unauthenticated,
 )
-from graph_agent.faults import describe
-from graph_agent.pages import NOT_JSON, is_json
+from graph_agent.foreign_errors import describe_error
+from graph_agent.identity.caller import Caller
+from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
-from graph_agent.protocol.encoding import encode
 from graph_agent.protocol.events import new_id
-from graph_agent.redaction import hidden_here, redact_value
-from graph_agent.runs.log_facts import facts_here
+from graph_agent.protocol.json_encoding import encode
+from graph_agent.redaction import current_hidden_values, redact_value
+from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.observers import LogFacts, RunObserver
 from graph_agent.runs.registry import Reader, Runs, stopping
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
+from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
-from graph_agent.serving.parsing import parsed
 from graph_agent.serving.sse import EventStreamResponse, disconnected
-from graph_agent.serving.traced import Telling
+from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
 from graph_agent.threads import NodeThreads
+from graph_agent.trusted_hosts import NOT_JSON, is_json
 
 if TYPE_CHECKING:
-    from graph_agent.protocol.incoming import Invocation
-    from graph_agent.runs.runner import Run
+    from graph_agent.protocol.requests import Invocation
+    from graph_agent.runs.run import Run
     from graph_agent.tracing import RunTrace
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ HOST_SECONDS = 1.0
 """How much later a client that takes nothing is cut off here than by our own server, which sees single bytes taken and
 closes the connection without a word. A host's server leaves it to us."""
 
-LINGER_SECONDS = 300.0
+LATE_READER_SECONDS = 300.0
 """For a slow reader to take the rest of a run that is over: its events are kept as long."""
 
 
@@ -151,11 +151,11 @@ class Endpoints:
             raise NotJson(NOT_JSON)
         caller = self._identity.caller(request.headers)
         token = self._identity.token(request.headers)
-        with acting_for(token):
+        with with_user_token(token):
             # The token is a secret here already: a caller may have pasted it.
             run, trace = await self._started(request, dialect, caller, token)
         reader = self._runs.read(run, quiet_seconds=self._settings.keepalive_seconds)
-        telling = Telling.asked(trace, run, headers=request.headers)
+        telling = TraceReply.asked(trace, run, headers=request.headers)
         if run.request.invocation.mode == "stream":
             return self._stream(run, reader, telling)
         return await self._reply(run, reader, request, telling)
@@ -167,7 +167,7 @@ class Endpoints:
         began = time.monotonic()
         if not self._bodies.is_small(request):
             # A body that cannot be admitted is not read. A slow sender holds no run.
-            self._runs.demand_free_slot()
+            self._runs.require_free_slot()
         async with self._bodies.read(request) as body:
             service = await self._gate.passed()
             await service.catalog.refresh()
@@ -175,7 +175,7 @@ class Endpoints:
             invocation = service.parse(body, dialect) if len(body) <= MOST_PARSED_HERE else None
             with self._runs.slot() as slot:
                 if invocation is None:
-                    invocation = await parsed(partial(service.parse, body, dialect), request.receive)
+                    invocation = await parse_body(partial(service.parse, body, dialect), request.receive)
                 trace = None if service.tracer is None else service.tracer.trace()
                 run = await self._runs.start(
                     RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
@@ -192,9 +192,11 @@ class Endpoints:
         ends_by = None
         if self._reply_seconds is not None and invocation.mode == "reply":
             ends_by = began + self._reply_seconds
-        return RunScope(app=app, token=token, hidden=hidden_here(), facts=facts_here(), ends_by=ends_by)
+        return RunScope(
+            app=app, token=token, hidden=current_hidden_values(), facts=current_log_facts(), ends_by=ends_by
+        )
 
-    def _stream(self, run: "Run", reader: Reader, telling: Telling) -> EventStreamResponse:
+    def _stream(self, run: "Run", reader: Reader, telling: TraceReply) -> EventStreamResponse:
         response = EventStreamResponse(
             reader,
             headers={"x-request-id": run.id},
@@ -202,10 +204,10 @@ class Endpoints:
             named=run.request.dialect.open_responses,
             write_seconds=self._settings.write_seconds + HOST_SECONDS,
         )
-        run.when_over(lambda: response.end_within(LINGER_SECONDS))
+        run.when_over(lambda: response.end_within(LATE_READER_SECONDS))
         return response
 
-    async def _reply(self, run: "Run", reader: Reader, request: Request, telling: Telling) -> Response:
+    async def _reply(self, run: "Run", reader: Reader, request: Request, telling: TraceReply) -> Response:
         answer = asyncio.ensure_future(run.reply())
         leaver = asyncio.ensure_future(disconnected(request.receive))
         try:
@@ -238,7 +240,7 @@ class _Posted:
             response = error_response(error)
         except Exception as error:
             # Not left to the server: it would log the exception's message, which may hold anything.
-            logger.error("request failed: %s", describe(error))
+            logger.error("request failed: %s", describe_error(error))
             response = error_response(AgentError("the service failed; its log has the place"))
         await response(scope, receive, send)
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 from starlette.datastructures import Headers
 
-from graph_agent.acting import EXPIRED, NO_USER, UserToken
-from graph_agent.caller import Caller
 from graph_agent.errors import Unauthenticated
-from graph_agent.pages import is_loopback
+from graph_agent.identity.caller import Caller
+from graph_agent.identity.user_token import EXPIRED, NO_USER, UserToken
 from graph_agent.settings import Settings
+from graph_agent.trusted_hosts import is_loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,10 @@ class Identity:
         """
         if not self.behind_apps_proxy:
             return Caller(self.local_user)
-        user = only(headers, "X-Forwarded-User")
+        user = single_header(headers, "X-Forwarded-User")
         if not user:
             raise Unauthenticated("no X-Forwarded-User header: call the app through its Databricks Apps address")
-        return Caller(user, only(headers, "X-Forwarded-Email"))
+        return Caller(user, single_header(headers, "X-Forwarded-Email"))
 
     def token(self, headers: Headers) -> UserToken | None:
         """The token calls for this user carry; none where calls are the app's, or where none was forwarded.
@@ -62,7 +62,7 @@ class Identity:
         """
         if self.authorization == "app":
             return None
-        value = (only(headers, "X-Forwarded-Access-Token") or "").strip() if self.behind_apps_proxy else ""
+        value = (single_header(headers, "X-Forwarded-Access-Token") or "").strip() if self.behind_apps_proxy else ""
         if not value:
             if self.authorization == "user-required":
                 raise Unauthenticated(NO_USER)
@@ -73,7 +73,7 @@ class Identity:
         return token
 
 
-def only(headers: Headers, name: str) -> str | None:
+def single_header(headers: Headers, name: str) -> str | None:
     """The value of a header that says who is calling: of two, one may be the caller's own invention.
 
     Raises:
@@ -90,14 +90,14 @@ def on_apps(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("DATABRICKS_APP_NAME"))
 
 
-def holds(authorization: str, bearer_token: str) -> bool:
+def has_bearer_token(authorization: str, bearer_token: str) -> bool:
     """Whether an `Authorization` header holds that token; the time it takes does not tell how much of it was right."""
     scheme, _, given = authorization.partition(" ")
     same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), bearer_token.encode())
     return scheme.lower() == "bearer" and same
 
 
-def doubts(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+def startup_warnings(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """What an operator should know about who may use the service, at its start."""
     if on_apps(environ):
         if settings.bearer_token is not None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from graph_agent.faults import TRACEBACK, Fault, describe, shown_in_dev, whole_traceback
+from graph_agent.foreign_errors import TRACEBACK, Fault, describe_error, dev_traceback, whole_traceback
 from graph_agent.printable import one_line, printable
 from graph_agent.redaction import redact, redact_value
-from graph_agent.runs.log_facts import facts
+from graph_agent.runs.log_context import log_facts
 from graph_agent.serving.log_writer import StdoutHandler
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ OF_EVERY_LINE = ("request_id", "run_id", "trace_id")
 """What each line of a request tells, as far as it is known by then."""
 
 
-class DiscreetFormatter(logging.Formatter):
+class SafeFormatter(logging.Formatter):
     """Lines for people. Writes an exception as types and code places, and no secret, whoever logs it."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -42,10 +42,10 @@ class DiscreetFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:
         """The exception in one line."""
-        return describe(ei[1]) if ei[1] is not None else ""
+        return describe_error(ei[1]) if ei[1] is not None else ""
 
 
-class DevFormatter(DiscreetFormatter):
+class DevFormatter(SafeFormatter):
     """The same for the terminal of `graph-agent dev`: below a line about somebody's exception its whole traceback,
     redacted, once for each exception."""
 
@@ -69,7 +69,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One record."""
-        known = facts()
+        known = log_facts()
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -79,7 +79,7 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = describe(record.exc_info[1])
+            line["exception"] = describe_error(record.exc_info[1])
         return _dumped(redact_value(line))
 
 
@@ -115,7 +115,7 @@ def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, An
         "disable_existing_loggers": False,
         "formatters": {
             "text": {
-                "()": DevFormatter if tracebacks else DiscreetFormatter,
+                "()": DevFormatter if tracebacks else SafeFormatter,
                 "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
             },
             "json": {"()": JsonFormatter},
@@ -165,4 +165,4 @@ def _log(where: str, error: BaseException | None) -> None:
     if error is None:
         logger.error("%s: no exception", where)
     else:
-        logger.error("%s: %s", where, describe(error), extra=shown_in_dev(error))
+        logger.error("%s: %s", where, describe_error(error), extra=dev_traceback(error))

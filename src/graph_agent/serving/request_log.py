@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_agent.errors import TooManyCredentials
-from graph_agent.redaction import hiding, redact
-from graph_agent.runs.log_facts import Facts, note, noting
-from graph_agent.serving.cookies import secret_cookies
+from graph_agent.redaction import redact, with_hidden_values
+from graph_agent.runs.log_context import Facts, add_log_facts, within_log_facts
 from graph_agent.serving.endpoints import error_response
 from graph_agent.serving.mounting import path_of
+from graph_agent.serving.secret_cookies import secret_cookies
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +56,10 @@ class RequestLog:
         if len(credentials) > MOST_CREDENTIALS or sum(map(len, credentials)) > MOST_CREDENTIAL_CHARACTERS:
             app, credentials = error_response(TooManyCredentials(TOO_MANY)), []
         facts: Facts = {}
-        with noting(facts), hiding(credentials):
+        with within_log_facts(facts), with_hidden_values(credentials):
             given = _given_id(scope["headers"])
             if given is not None:
-                note(request_id=given)
+                add_log_facts(request_id=given)
 
             async def answered(message: Message) -> None:
                 if message["type"] == "http.response.start":

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from graph_agent.errors import AgentError, BadSetting
-from graph_agent.faults import describe
+from graph_agent.foreign_errors import describe_error
 from graph_agent.serving.app import create_app
 from graph_agent.serving.connection import Connection, raise_descriptors
 from graph_agent.serving.logs import configure_logging, log_uncaught
@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
                 # Of a graph's task, as Ctrl-C has a handler. It ends its run; asyncio would end all of them.
                 if serving.done():
                     raise
-                logger.error("a graph tried to end the process: %s", describe(error))
+                logger.error("a graph tried to end the process: %s", describe_error(error))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, after the runs are drained."""
-        await self._app.state.drain(within_seconds=GRACE_SECONDS, in_haste=lambda: self.force_exit)
+        await self._app.state.drain(within_seconds=GRACE_SECONDS, is_forced=lambda: self.force_exit)
         await super().shutdown(sockets)
 
 

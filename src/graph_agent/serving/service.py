@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
-from graph_agent.catalog import Catalog
+from graph_agent.catalog.catalog import Catalog
 from graph_agent.protocol.dialects import Dialect
-from graph_agent.protocol.incoming import Invocation, parse_request
-from graph_agent.protocol.json_text import Pulse, no_pulse
+from graph_agent.protocol.json_decoding import Pulse, no_pulse
+from graph_agent.protocol.requests import Invocation, parse_request
 
 if TYPE_CHECKING:
     from graph_agent.tracing import Tracer

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from graph_agent.protocol.encoding import encode
+from graph_agent.protocol.json_encoding import encode
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.registry import Reader
 

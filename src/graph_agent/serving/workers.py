@@ -13,10 +13,10 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
-from graph_agent.children import adopt
+from graph_agent.processes.child import end_with_this_process
+from graph_agent.processes.shutdown import exit_now, watch_signals
 from graph_agent.serving.logs import configure_logging
 from graph_agent.settings import Settings
-from graph_agent.stopping import keep_watch, leave
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class _Workers:
         worker = multiprocessing.get_context("spawn").Process(target=_work, args=arguments)
         worker.start()
         if worker.pid is not None:
-            adopt(worker.pid)
+            end_with_this_process(worker.pid)
         return worker
 
     def _stop(self) -> None:
@@ -91,9 +91,9 @@ class _Workers:
 
 
 def _work(serve: Serve, settings: Settings, listening: socket.socket) -> None:
-    keep_watch()
+    watch_signals()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    leave(serve(settings, [listening]))
+    exit_now(serve(settings, [listening]))
 
 
 def _stop_with_parent() -> None:

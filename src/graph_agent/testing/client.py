@@ -9,7 +9,7 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.types import ASGIApp
 
-from graph_agent.sent_events import EventReader
+from graph_agent.sse_events import EventReader
 from graph_agent.testing.asgi import Lifespan, StreamingTransport
 from graph_agent.testing.errors import RequestRefused, StreamCut
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from graph_agent.redaction import hiding, redact
+from graph_agent.redaction import redact, with_hidden_values
 from graph_agent.tracing.payloads import CHAT_USAGE
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
@@ -24,7 +24,7 @@ def attributes_of(record: RunRecord, span: SpanRecord) -> dict[str, str]:
     values = {SPAN_TYPE: span.kind, INPUTS: span.inputs, OUTPUTS: span.outputs}
     told = {name: value for name, value in values.items() if value is not None} | span.attributes
     # Whichever thread writes it serves no request, and what this one hides came with its record.
-    with hiding(record.hidden):
+    with with_hidden_values(record.hidden):
         return {name: to_json(value) for name, value in told.items()}
 
 
@@ -43,19 +43,19 @@ def trace_attributes(record: RunRecord) -> dict[str, str]:
 
 def name_of(record: RunRecord, span: SpanRecord) -> str:
     """What the span is called: of a tool that does not exist, whatever the model made up."""
-    with hiding(record.hidden):
+    with with_hidden_values(record.hidden):
         return redact(span.name)
 
 
 def identity_of(record: RunRecord, value: str | None) -> str | None:
     """A session or user, as long as MLflow takes it; a client may name a session by its secret."""
-    with hiding(record.hidden):
+    with with_hidden_values(record.hidden):
         return redact(value)[:MOST_IDENTITY] if value else None
 
 
 def tags_of(record: RunRecord) -> dict[str, str]:
     """The run's tags; one of them is the client's own words."""
-    with hiding(record.hidden):
+    with with_hidden_values(record.hidden):
         return {name: redact(value) for name, value in record.tags.items()}
 
 

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from itertools import islice
 
 from graph_agent.app_context import AppContext
-from graph_agent.late import IMPORTING
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import StoreError, StoreUnavailable, TraceStore
 
@@ -152,7 +152,7 @@ class TraceExporter:
 
     def _open_store(self) -> TraceStore:
         # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
-        with IMPORTING:
+        with IMPORT_LOCK:
             from graph_agent.tracing.stores import open_store
             from graph_agent.tracing.version import model_of, version_of
 

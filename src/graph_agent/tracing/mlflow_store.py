@@ -108,7 +108,7 @@ def trace_of(record: RunRecord, kept_in: str | Tables) -> Trace:
     return trace
 
 
-def written_out(record: RunRecord, location: str | None) -> dict[str, Any]:
+def trace_as_dict(record: RunRecord, location: str | None) -> dict[str, Any]:
     """The trace as `mlflow.entities.Trace.from_dict` reads it; `location` is that of tables it is kept in."""
     kept_in: str | Tables = Tables(location, "") if location else ""
     written: dict[str, Any] = trace_of(record, kept_in).to_dict()

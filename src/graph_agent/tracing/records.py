@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from graph_agent.redaction.known import Known
+from graph_agent.redaction.known_secrets import KnownSecrets
 
 Kind = Literal["AGENT", "CHAIN", "CHAT_MODEL", "LLM", "RETRIEVER", "TOOL"]
 """MLflow's span types that a run is made of."""
@@ -68,7 +68,7 @@ class RunRecord:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """The same, and fixed."""
 
-    hidden: Known | None = field(default=None, repr=False)
+    hidden: KnownSecrets | None = field(default=None, repr=False)
     """Secrets of the request, which no attribute may tell."""
 
     def of_version(self, version: Mapping[str, str]) -> Self:

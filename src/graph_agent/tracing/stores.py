@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from graph_agent.late import IMPORTING
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.tracing.otlp import encode_all
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
@@ -32,7 +32,7 @@ def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[st
         server.close()
     experiment_id = environ.get("MLFLOW_EXPERIMENT_ID")
     # Late: MLflow takes over four seconds of CPU to import, and a tracking server needs nothing of it.
-    with IMPORTING:
+    with IMPORT_LOCK:
         from graph_agent.tracing.mlflow_store import MlflowStore
         from graph_agent.tracing.workspace_store import open_workspace
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from graph_agent.app_context import AppContext
-from graph_agent.late import IMPORTING
-from graph_agent.redaction import hidden_here
+from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.redaction import current_hidden_values
 from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE
@@ -49,9 +49,9 @@ class RunTrace:
         the event loop."""
         if self._record is None:
             return None
-        with IMPORTING:
-            from graph_agent.tracing.mlflow_store import written_out
-        return written_out(self._record, self._location())
+        with IMPORT_LOCK:
+            from graph_agent.tracing.mlflow_store import trace_as_dict
+        return trace_as_dict(self._record, self._location())
 
     def started(self, run: "RunInfo") -> None:
         """The run takes its first step."""
@@ -77,7 +77,7 @@ class RunTrace:
             outputs={"choices": [{"message": answer}], "output": outcome.output},
             attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(outcome.usage.fields())},
         )
-        self._record = replace(record, hidden=hidden_here())
+        self._record = replace(record, hidden=current_hidden_values())
         self._deliver(self._record)
 
 

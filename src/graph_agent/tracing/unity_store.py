@@ -11,10 +11,10 @@ from mlflow.entities import Trace
 from mlflow.utils.proto_json_utils import message_to_json
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables, digits
 from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.records import RunRecord
-from graph_agent.tracing.side_by_side import side_by_side
 from graph_agent.tracing.trace_store import AlreadyStored
 
 SPANS = "/api/2.0/otel/v1/traces"
@@ -58,7 +58,7 @@ class UnityStore:
             self._sent.pop(name, None)
             self._stored.add(name)
 
-        side_by_side(finish, traces)
+        run_concurrently(finish, traces)
         self._stored.difference_update(one.trace_id for one in records)
 
     def close(self) -> None:

@@ -24,10 +24,10 @@ from mlflow.utils.proto_json_utils import message_to_json, parse_dict
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.index_errors import status_of
 from graph_agent.errors import WorkspaceUnavailable
+from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables
 from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.records import RunRecord
-from graph_agent.tracing.side_by_side import side_by_side
 from graph_agent.tracing.trace_store import MAY_PASS, AlreadyStored, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.unity_store import UnityStore
 
@@ -66,7 +66,7 @@ class WorkspaceStore:
 
     def write(self, records: Sequence[RunRecord]) -> None:
         """Store whole traces, several at once; a trace that arrived is not sent again when its batch is."""
-        side_by_side(self._write, [one for one in records if one.trace_id not in self._stored])
+        run_concurrently(self._write, [one for one in records if one.trace_id not in self._stored])
         self._stored.difference_update(one.trace_id for one in records)
 
     def close(self) -> None:

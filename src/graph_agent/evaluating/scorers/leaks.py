@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from graph_agent.evaluating.answer_stream import text_of
 from graph_agent.evaluating.records import Record, Turn
 from graph_agent.evaluating.rows import Row
-from graph_agent.evaluating.wire import text_of
 from graph_agent.redaction import redact
 
 MARKS = (

@@ -52,10 +52,10 @@ builder.add_node(
         tools=[documents.schema, *tools],
         prompt=PROMPT,
         # The documents are searched in every turn, whether the model asks for it or not.
-        look_first=documents.name,
-        nothing_found=NOTHING_FOUND,
+        require_tool_first=documents.name,
+        no_answer_text=NOTHING_FOUND,
         tool_failed=TOOL_FAILED,
-        check=model,
+        answerability_model=model,
     ),
 )
 builder.add_node("retriever", make_retriever(documents))

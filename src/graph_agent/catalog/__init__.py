@@ -1,0 +1,1 @@
+"""`langgraph.json` and the graphs it names: read, load, check, reload."""

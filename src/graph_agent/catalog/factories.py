@@ -1,0 +1,90 @@
+"""What a graph file exports -> a graph: as it is, or made by a factory, or held open by a context manager."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from graph_agent.foreign_errors import describe_error
+
+logger = logging.getLogger(__name__)
+
+Manager = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
+
+
+class Factories:
+    """Makes graphs; `aclose()` leaves the context managers that made some of them, the last one first."""
+
+    def __init__(self) -> None:
+        self._held: list[_Held] = []
+
+    async def make(self, exported: Any) -> Any:
+        """The graph, or whatever the factory gave in its place. Raises what the factory raises."""
+        if isinstance(exported, Pregel | StateGraph) or not callable(exported):
+            return exported
+        product = _call(exported)
+        if inspect.isawaitable(product):
+            product = await product
+        if isinstance(product, Pregel) or not isinstance(product, AbstractContextManager | AbstractAsyncContextManager):
+            return product
+        held = _Held(product)
+        graph = await held.open()
+        self._held.append(held)
+        return graph
+
+    async def aclose(self) -> None:
+        """Leave every context manager."""
+        while self._held:
+            await self._held.pop().close()
+
+
+@dataclass(slots=True)
+class _Held:
+    """A context manager entered and left by a task of its own: a task group inside it allows no other."""
+
+    manager: Manager
+    opened: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    task: "asyncio.Task[None] | None" = None
+
+    async def open(self) -> Any:
+        self.task = asyncio.create_task(self._hold())
+        return await self.opened
+
+    async def close(self) -> None:
+        self.closing.set()
+        if self.task is not None:
+            await asyncio.wait([self.task])
+
+    async def _hold(self) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                self.opened.set_result(await _entered(stack, self.manager))
+                await self.closing.wait()
+        except (Exception, SystemExit) as error:
+            if not self.opened.done():
+                self.opened.set_exception(error if isinstance(error, Exception) else RuntimeError("exited"))
+            else:
+                logger.error("what a graph's factory opened has failed: %s", describe_error(error))
+
+
+async def _entered(stack: AsyncExitStack, manager: Manager) -> Any:
+    if isinstance(manager, AbstractAsyncContextManager):
+        return await stack.enter_async_context(manager)
+    return stack.enter_context(manager)
+
+
+def _call(factory: Callable[..., Any]) -> Any:
+    takes = [
+        parameter
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    return factory({"configurable": {}}) if takes else factory()

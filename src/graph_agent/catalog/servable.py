@@ -1,0 +1,50 @@
+"""Whether a graph keeps the one contract: compiled, `messages` in its state, no checkpointer of its own."""
+
+from typing import Any
+
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+
+from graph_agent.errors import GraphNotLoaded
+
+
+def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, Any, Any]:
+    """The graph, compiled if it was not.
+
+    Raises:
+        GraphNotLoaded: it is no graph, or one that cannot be served, with what to change.
+    """
+    if isinstance(graph, StateGraph):
+        graph = graph.compile()
+    if not isinstance(graph, Pregel):
+        raise GraphNotLoaded(
+            f"graph {name!r}: {variable} is a {type(graph).__name__}, not a compiled LangGraph graph", param=name
+        )
+    if isinstance(graph, CompiledStateGraph) and (schema := _without_messages(graph)):
+        raise GraphNotLoaded(
+            f"graph {name!r}: {schema} has no `messages`, where a graph takes the conversation and leaves its answer; "
+            "derive it from MessagesState",
+            param=name,
+        )
+    if graph.checkpointer not in (None, False):
+        raise GraphNotLoaded(
+            f"graph {name!r} is compiled with a checkpointer of its own; export builder.compile() without one: "
+            "the service and LangGraph Studio each attach theirs",
+            param=name,
+        )
+    return graph
+
+
+def _without_messages(graph: CompiledStateGraph[Any, Any, Any, Any]) -> str | None:
+    """Which of its schemas lacks `messages`. Graphs of the functional API have no state: they take and give values."""
+    builder = graph.builder
+    if "messages" not in graph.channels:
+        return f"its state {_named(builder.state_schema)}"
+    if "messages" not in builder.schemas[builder.input_schema]:
+        return f"its input schema {_named(builder.input_schema)}"
+    return None
+
+
+def _named(schema: Any) -> str:
+    return str(getattr(schema, "__name__", "schema"))

@@ -1,0 +1,108 @@
+"""How the app gets graph-agent itself: by its requirements.txt, with a wheel beside the sources where it needs one.
+
+A project that depends on graph-agent names it in `requirements.txt`. If it was installed here from a package index, the
+app can do the same. If it was installed from a checkout or a file, no index may have it: then its wheel is uploaded
+beside `requirements.txt`, and the uploaded copy of that file names the wheel in place of the requirement.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from graph_agent.deploying.package_wheel import Installed, Wheel
+from graph_agent.deploying.sources import Source, Sources
+from graph_agent.deploying.waiting import Say
+from graph_agent.errors import DeployRefused
+
+REQUIREMENTS = "requirements.txt"
+
+Find = Callable[[], Installed]
+"""Looks up how graph-agent is installed here."""
+
+_NAME = r"graph[-_.]{1,3}agent"
+_NAMED = re.compile(rf"\s*{_NAME}(?![\w.-])\s*(?P<extras>\[[^\]\n]*\])?\s*(?P<address>@\s*\S+)?", re.IGNORECASE)
+_WHEEL = re.compile(r"\s*(?P<path>[^\s#;\[]{0,500}graph_agent-[^\s#;\[/]{1,200}\.whl)", re.IGNORECASE)
+_STARTS_IT = re.compile(r"graph[-_]agent")
+
+
+def with_package(sources: Sources, folder: str, *, find: Find, say: Say) -> Sources:
+    """The sources, with the wheel of this package where the app needs it. `folder` is the app's below the bundle's.
+
+    Raises:
+        DeployRefused: a wheel is needed, and none can be made.
+    """
+    path = _in(folder, REQUIREMENTS)
+    if path not in sources.files:
+        return sources
+    text = sources.files[path].content.decode("utf-8", "surrogateescape")
+    if not any(_is_ours(line) for line in _logical_lines(text)):
+        return sources
+    installed = find()
+    if installed.from_index:
+        return sources
+    wheel = installed.packed()
+    say(f"graph-agent {installed.version} was not installed from a package index; its wheel is uploaded: {wheel.name}")
+    added = [(_in(folder, wheel.name), wheel.content), (path, _naming(wheel, text))]
+    return replace(sources, files=dict(sorted({**sources.files, **dict(_sources(added))}.items())))
+
+
+def missing_package(files: Mapping[str, Source], folder: str, command: Sequence[str]) -> Iterator[DeployRefused]:
+    """What keeps the app from finding graph-agent, where its command starts that."""
+    path = _in(folder, REQUIREMENTS)
+    if path not in files or not any(_STARTS_IT.search(part) for part in command):
+        return
+    lines = _logical_lines(files[path].content.decode("utf-8", "surrogateescape"))
+    wheels = [found["path"] for found in map(_WHEEL.match, lines) if found]
+    yield from (
+        DeployRefused(f"{path} names {one}, which is not among the files to upload; put it there and commit it")
+        for one in wheels
+        if "://" not in one and _in(folder, one) not in files
+    )
+    there = any(_NAMED.match(line) or _WHEEL.match(line) or line.lstrip().startswith("-") for line in lines)
+    # Of a line such as `-r more.txt` it is not known what it asks for.
+    if not there and not any(one.endswith("graph_agent/__init__.py") for one in files):
+        yield DeployRefused(
+            f"{path} does not name graph-agent, which the app is started with; add the line graph-agent"
+        )
+
+
+def _is_ours(line: str) -> bool:
+    """Whether it asks for this package by its name, or by the path it has on this machine."""
+    found = _NAMED.match(line)
+    return found is not None and (not found["address"] or "file:" in found["address"])
+
+
+def _naming(wheel: Wheel, text: str) -> bytes:
+    # With one hash in the file pip demands one for everything.
+    digest = f" --hash=sha256:{hashlib.sha256(wheel.content).hexdigest()}" if "--hash=" in text else ""
+    lines = []
+    for line in _logical_lines(text):
+        found = _NAMED.match(line)
+        if found is not None and _is_ours(line):
+            line = f"./{wheel.name}{found['extras'] or ''}{digest}"
+        lines.append(line)
+    return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+
+
+def _logical_lines(text: str) -> list[str]:
+    """The lines of the file. One that ends with a backslash goes on in the next, and both are one here."""
+    lines: list[str] = []
+    goes_on = False
+    for line in text.splitlines():
+        if goes_on:
+            lines[-1] += f"\n{line}"
+        else:
+            lines.append(line)
+        goes_on = line.endswith("\\")
+    return lines
+
+
+def _in(folder: str, name: str) -> str:
+    return PurePosixPath(folder, name).as_posix()
+
+
+def _sources(files: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, Source]]:
+    for path, content in files:
+        yield path, Source(path, content, hashlib.sha256(content).hexdigest())

@@ -1,0 +1,208 @@
+"""Asks MLflow's judges about answers that were given already, and keeps what they find in MLflow."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from graph_agent.evaluating.errors import EvalError
+from graph_agent.evaluating.judges import Judge, Judged, expectations_of, figure, judges, named
+from graph_agent.evaluating.records import Record
+from graph_agent.evaluating.rows import Row, dataset_digest
+from graph_agent.evaluating.scores import Scores
+from graph_agent.evaluating.tracking import traces_of, tracked
+from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.settings import Settings
+
+LOCAL_JUDGE = "local"
+
+
+def check_judge(name: str) -> None:
+    """Check that a judge can be asked, before an hour is spent on answers for it.
+
+    Raises:
+        EvalError: it is not the name of a model, or nothing answers there.
+    """
+    provider, colon, model = name.partition(":/")
+    if name != LOCAL_JUDGE and not (provider and colon and model.strip("/")):
+        raise EvalError(f"{name!r} is not a judge; give --judge as openai:/model, databricks:/endpoint or local")
+    if provider == "openai":
+        _reachable()
+
+
+@contextmanager
+def judge_model(name: str) -> Iterator[str]:
+    """The judge's name as MLflow takes it, while it can be asked. `local` is the local model in its own workspace.
+
+    Raises:
+        EvalError: it is not the name of a model, or nothing answers there.
+    """
+    if name == LOCAL_JUDGE:
+        from graph_agent.evaluating.loopback import environment
+        from graph_agent.evaluating.targets import Target, workspace
+
+        with workspace(Target(model="local")) as (_, variables), environment(variables):
+            yield "databricks:/local-model"
+        return
+    check_judge(name)
+    yield name
+
+
+def judge_rows(
+    rows: Sequence[Row], records: Sequence[Record], scores: Scores, *, judge: str, settings: Settings
+) -> None:
+    """Add to the scores what every judge finds about each record, and make a run in MLflow with traces and dataset.
+
+    Raises:
+        EvalError: the judge or MLflow cannot be reached.
+    """
+    records = [record for record in records if record.id in scores.rows]
+    by_id, asked = {row.id: row for row in rows}, {record.id: record for record in records}
+    found = {name: Judged() for name in asked}
+    with judge_model(judge) as model, tracked(settings, judge_environment(judge)) as experiment:
+        with IMPORT_LOCK:
+            import mlflow
+            import mlflow.genai
+        traces = traces_of([record.last.trace_id for record in records if record.last.trace_id])
+        judged = [_judging(one, model, by_id, asked, found) for one in judges()]
+        data = [_data(by_id[one.id], one, traces) for one in records]
+        run_name = f"eval {scores.run['dataset']} {scores.run['model']}"
+        with mlflow.start_run(experiment_id=experiment, run_name=run_name) as run:
+            mlflow.log_params({**{key: str(value) for key, value in scores.run.items()}, "judge": model})
+            mlflow.genai.evaluate(data=data, scorers=[_figures(scores), *judged])
+            add(scores, found)
+            mlflow.log_metrics({name: value for name, (value, _) in scores.metrics().items()})
+            failed = [name for row in scores.rows.values() for name in row.errors]
+            mlflow.log_metrics({f"{name}_errors": failed.count(name) for name in set(failed)})
+            scores.run["mlflow_run"], scores.run["judge"] = run.info.run_id, model
+            scores.run["mlflow_dataset"] = _registered(rows, scores, experiment, run.info.run_id)
+
+
+def add(scores: Scores, found: Mapping[str, Judged]) -> None:
+    """Add the judges' figures to the scorers'."""
+    for name, judged in found.items():
+        row = scores.rows[name]
+        row.values.update(judged.values)
+        row.errors.update(judged.errors)
+        row.notes.update(judged.notes)
+
+
+def _judging(
+    judge: Judge, model: str, rows: Mapping[str, Row], records: Mapping[str, Record], found: Mapping[str, Judged]
+) -> Any:
+    """A scorer for MLflow that asks the judge about the rows it is for, and keeps the result in `found`."""
+    from mlflow.entities import Feedback
+    from mlflow.genai.scorers import scorer
+
+    verdicts = judge.made(model)
+
+    @scorer(name=judge.name)
+    def run(inputs: Any, outputs: Any, expectations: Any, trace: Any) -> Any:
+        given = {"inputs": inputs, "outputs": outputs, "expectations": expectations, "trace": trace}
+        name = expectations["row"]
+        into = found[name]
+        try:
+            passages = any(span.span_type == "RETRIEVER" for span in trace.data.spans)
+            unasked = judge.skips(rows[name], records[name], passages=passages)
+            if unasked is not None:
+                into.values[judge.name], into.notes[judge.name] = unasked
+                return None if unasked[0] is None else Feedback(name=judge.name, value=unasked[0], rationale=unasked[1])
+            said = verdicts(**{key: given[key] for key in judge.takes})
+            feedbacks = said if isinstance(said, list) else [said]
+            into.values[judge.name] = figure(feedbacks, judge.part)
+            return feedbacks
+        except Exception as error:
+            into.values[judge.name], into.errors[judge.name] = None, named(error)
+            raise
+
+    return run
+
+
+def _figures(scores: Scores) -> Any:
+    """A scorer for MLflow that adds the scorers' figures to the traces as assessments."""
+    from mlflow.entities import Feedback
+    from mlflow.genai.scorers import scorer
+
+    @scorer(name="figures")
+    def figures(expectations: Any) -> Any:
+        values = scores.rows[expectations["row"]].values.items()
+        return [Feedback(name=name, value=value) for name, value in list(values) if value is not None]
+
+    return figures
+
+
+def _data(row: Row, record: Record, traces: Mapping[str, Any]) -> dict[str, Any]:
+    """One row as MLflow takes it: the conversation of the last request, the answer, and its trace."""
+    conversation = [dict(item) for item in row.input]
+    for before, turn in zip(record.turns, record.turns[1:], strict=False):
+        conversation.append({"role": "assistant", "content": before.answer})
+        conversation.append({"role": "user", "content": turn.question})
+    inputs, answer = {"input": conversation}, record.last.answer
+    trace = traces.get(record.last.trace_id or "") or _trace(inputs, answer)
+    tags = {"row": row.id, **row.tags}
+    return {"inputs": inputs, "outputs": answer, "expectations": expectations_of(row), "trace": trace, "tags": tags}
+
+
+def _trace(inputs: Any, answer: str) -> Any:
+    """A trace of what came over the wire. Assessments need a trace, and the agent's own could not be read."""
+    import mlflow
+
+    with mlflow.start_span(name="record", span_type="AGENT") as span:
+        span.set_inputs(inputs)
+        span.set_outputs(answer)
+    return mlflow.get_trace(span.trace_id, flush=True)
+
+
+def asked_of(row: Row) -> dict[str, Any]:
+    """Everything that the row asks. MLflow's datasets distinguish rows by it."""
+    return {"input": list(row.input), **({"turns": list(row.turns)} if row.turns else {})}
+
+
+def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: str) -> str:
+    """The dataset in MLflow, by name, with these rows and as an input of the run; else why there is none."""
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+    from mlflow.genai.datasets import create_dataset, search_datasets
+
+    name = os.environ.get("EVAL_DATASET", f"{scores.run['dataset']}-{dataset_digest(rows)}")
+    records = [
+        {"inputs": asked_of(row), "expectations": expectations_of(row), "tags": {"row": row.id, **row.tags}}
+        for row in rows
+    ]
+    try:
+        known = [one for one in search_datasets(experiment_ids=[experiment]) if one.name == name]
+        dataset = known[0] if known else create_dataset(name=name, experiment_id=[experiment])
+        dataset.merge_records(records)
+        MlflowClient().log_inputs(run_id, datasets=[DatasetInput(dataset=dataset._to_mlflow_entity())])
+    except Exception as error:
+        return f"not registered ({type(error).__name__})"
+    return str(dataset.name)
+
+
+def judge_environment(judge: str) -> dict[str, str]:
+    """The environment variables that MLflow reads when it asks a judge."""
+    usual = "1" if judge == LOCAL_JUDGE else "4"
+    workers = ("MLFLOW_GENAI_EVAL_MAX_WORKERS", "MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS")
+    found = {name: os.environ.get(name, usual) for name in workers}
+    if judge.startswith("openai:") and "OPENAI_API_KEY" not in os.environ:
+        # MLflow refuses to work without a key, and a server of your own may not need one.
+        found["OPENAI_API_KEY"] = "none"
+    return found
+
+
+def _reachable() -> None:
+    base = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
+    if base is None:
+        if "OPENAI_API_KEY" not in os.environ:
+            raise EvalError("the judge needs OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own")
+        return
+    here = httpx.URL(base).host in ("127.0.0.1", "localhost", "::1")
+    try:
+        # Any answer will do. Without this check each judge would retry for minutes.
+        httpx.get(f"{base.rstrip('/')}/models", timeout=10, trust_env=not here)
+    except httpx.HTTPError as error:
+        raise EvalError(
+            f"nothing answers at OPENAI_BASE_URL ({type(error).__name__}); start the server, or change it"
+        ) from None

@@ -1,0 +1,1 @@
+"""Who is calling, and the user's token that a run may use."""

@@ -1,0 +1,1 @@
+"""Documents as chunks for an index: files found, decoded, read, and cut into passages."""

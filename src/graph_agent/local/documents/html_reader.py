@@ -1,0 +1,117 @@
+"""HTML as sections: every text of the page once, in reading order, whatever element it stands in."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+from lxml import html
+from lxml.etree import ParserError
+
+from graph_agent.local.documents.html_walk import UNSEEN, PageWalk, Piece
+from graph_agent.local.documents.main_content import main_text_nodes
+from graph_agent.local.documents.sections import BlockKind, EmptyDocument, Outline, Section, UnreadableDocument
+from graph_agent.local.documents.text_decoding import decode_html
+
+SMALL_PAGE_CHARACTERS = 1500
+"""On a page with less text there is little to gain by leaving some out, and much to lose."""
+
+LEAST_PROSE_TAKEN = 0.35
+"""Where the extractor took a smaller share of the page's prose, it took the wrong part."""
+
+GAP = 2
+"""So many blocks between two of the main content belong to it as well."""
+
+
+BLANKS = str.maketrans("\v\f", "  ")
+"""Legal in HTML, and not in the tree that is made of it."""
+
+
+def html_sections(title: str, data: bytes) -> list[Section]:
+    """The readable part of a page; anchors are the headings' own ids. Raises `UnreadableDocument`."""
+    page = parsed(decode_html(data))
+    outline = Outline(page_title(page) or title)
+    for piece in main_pieces(page):
+        if piece.level:
+            outline.heading(piece.level, piece.text, piece.anchor)
+        else:
+            outline.block(piece.kind, piece.text)
+    return outline.sections()
+
+
+def fragment_blocks(source: str) -> list[tuple[BlockKind, str]]:
+    """The blocks of a piece of HTML inside another document; headings become prose."""
+    page = parsed_or_none(source)
+    if page is None:
+        return []
+    return [(piece.kind, piece.text) for piece in PageWalk().pieces(page)]
+
+
+def main_pieces(page: Any) -> list[Piece]:
+    """The page's main content; all of it where it is short, or where the extractor is at a loss."""
+    pieces = PageWalk(main_text_nodes(page)).pieces(page)
+    body = [piece for piece in pieces if not piece.fringe]
+    if sum(piece.characters for piece in body) >= SMALL_PAGE_CHARACTERS and is_trusted(body):
+        return with_headings(pieces, fill_gaps([piece.is_main or piece.is_prose for piece in pieces], pieces))
+    return body or pieces or PageWalk(unseen=UNSEEN - {"noscript", "noframes"}).pieces(page)
+
+
+def is_trusted(body: Sequence[Piece]) -> bool:
+    """Whether the extractor took enough of what is plainly text."""
+    prose = sum(piece.characters for piece in body if piece.is_prose)
+    taken = sum(piece.characters for piece in body if piece.is_prose and piece.is_main)
+    return any(piece.is_main for piece in body) and taken >= LEAST_PROSE_TAKEN * prose
+
+
+def fill_gaps(kept: list[bool], pieces: Sequence[Piece]) -> list[bool]:
+    """With short gaps closed: an extractor leaves out a short line or a list in the middle of a text."""
+    taken = [at for at, keep in enumerate(kept) if keep]
+    for before, after in pairwise(taken):
+        if after - before <= GAP + 1:
+            for at in range(before + 1, after):
+                kept[at] = not pieces[at].fringe and not pieces[at].is_linked
+    return kept
+
+
+def with_headings(pieces: Sequence[Piece], kept: Sequence[bool]) -> list[Piece]:
+    """The blocks to keep, and each heading that is kept itself or has such a block right under it."""
+    chosen: list[Piece] = []
+    pending: list[Piece] = []
+    for piece, keep in zip(pieces, kept, strict=True):
+        if keep:
+            chosen += [*pending, piece]
+            pending = []
+        elif piece.level:
+            pending = [heading for heading in pending if heading.level < piece.level] + [piece]
+        else:
+            pending = []
+    return chosen
+
+
+def parsed(source: str) -> Any:
+    page = parsed_or_none(source)
+    if page is None:
+        raise EmptyDocument("it holds no text")
+    return page
+
+
+def parsed_or_none(source: str) -> Any | None:
+    parser = html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
+    page: Any = None
+    # With nothing in it but comments it is no document either.
+    with suppress(ParserError):
+        page = html.document_fromstring(source.translate(BLANKS).encode(), parser)
+    if any("Excessive depth" in entry.message for entry in parser.error_log):
+        raise UnreadableDocument("its elements are nested too deeply")
+    return page
+
+
+def page_title(page: Any) -> str:
+    found = page.find(".//head/title")
+    if found is None:
+        found = page.find(".//title")
+    return collapse_whitespace("".join(found.itertext())) if found is not None else ""
+
+
+def collapse_whitespace(text: str) -> str:
+    return " ".join(text.split())

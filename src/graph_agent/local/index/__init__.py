@@ -1,0 +1,1 @@
+"""Local vector indexes: one SQLite file each, searched by meaning and by words."""

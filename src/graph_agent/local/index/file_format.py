@@ -1,0 +1,119 @@
+"""The format of an index's SQLite file, the way from older ones, and SQLite's errors in our words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from graph_agent.errors import IndexUnavailable
+from graph_agent.local.index.filters import has_words
+from graph_agent.local.index.words import searchable
+
+APPLICATION_ID = 0x67616978
+VERSION = 2
+WORDS = """
+CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='porter unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE terms USING fts5vocab (words, row);
+CREATE TRIGGER words_added AFTER INSERT ON chunks BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.id, searchable(new.text));
+END;
+CREATE TRIGGER words_removed AFTER DELETE ON chunks BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, searchable(old.text));
+END;
+"""
+"""Words apart from the passages' text: how a text becomes words goes up with `VERSION`."""
+
+SCHEMA = f"""
+CREATE TABLE files (path TEXT PRIMARY KEY, uri TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL);
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL REFERENCES files (path) ON DELETE CASCADE,
+    chunk_id TEXT NOT NULL UNIQUE, doc_uri TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL,
+    position INTEGER NOT NULL, vector BLOB NOT NULL
+);
+CREATE INDEX chunks_of_file ON chunks (file);
+{WORDS}
+CREATE TABLE generation (number INTEGER NOT NULL);
+INSERT INTO generation VALUES (0);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+
+FROM_1 = f"""
+DROP TRIGGER words_added;
+DROP TRIGGER words_removed;
+DROP TABLE words;
+{WORDS}
+INSERT INTO words (rowid, text) SELECT id, searchable(text) FROM chunks;
+UPDATE generation SET number = number + 1;
+PRAGMA user_version = {VERSION};
+"""
+"""Passages and vectors stay as they are; only their words are made anew."""
+
+
+def prepare(connection: sqlite3.Connection, name: str) -> bool:
+    """Make an empty file an index, bring an older one up to this version, and refuse any other that is none.
+
+    Whether the file was an older one.
+    """
+    connection.create_function("has_words", 2, has_words, deterministic=True)
+    connection.create_function("searchable", 1, searchable, deterministic=True)
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        run(connection, SCHEMA)
+    known = [connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in ("application_id", "user_version")]
+    older = known == [APPLICATION_ID, 1]
+    if older:
+        run(connection, FROM_1)
+    connection.execute("COMMIT")
+    if known != [APPLICATION_ID, VERSION] and not older:
+        connection.close()
+        raise IndexUnavailable(f"{name} is not an index of this version; delete it and run `graph-agent index`.")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return older
+
+
+def run(connection: sqlite3.Connection, script: str) -> None:
+    for statement in statements(script):
+        connection.execute(statement)
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit before each."""
+    held = ""
+    for line in script.splitlines(keepends=True):
+        held += line
+        if sqlite3.complete_statement(held):
+            yield held
+            held = ""
+
+
+@contextmanager
+def explain_sqlite_errors(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours, with the file and the cause."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise IndexUnavailable(f"The index file {path} cannot be used: {cause_of(error)}.") from error
+
+
+def cause_of(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    return next((words for start, words in CAUSES.items() if name.startswith(start)), f"SQLite says {name}")
+
+
+REMEDY = "delete it and run `graph-agent index`"
+CAUSES = {
+    "SQLITE_FULL": "its disk is full",
+    "SQLITE_READONLY": "it may not be written to",
+    "SQLITE_CANTOPEN": "it cannot be opened",
+    "SQLITE_PERM": "it may not be opened",
+    "SQLITE_BUSY": "another process is writing to it; try again",
+    "SQLITE_IOERR": "its disk failed or is full",
+    "SQLITE_CORRUPT": f"it is damaged; {REMEDY}",
+    "SQLITE_NOTADB": f"it is no index; {REMEDY}",
+}

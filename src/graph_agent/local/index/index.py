@@ -1,0 +1,155 @@
+"""A vector index in one SQLite file: kept in step with folders of documents, searched by meaning and by words."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from graph_agent.errors import InvalidRequest
+from graph_agent.local.documents.chunks import Chunk
+from graph_agent.local.documents.reader_process import DocumentReader
+from graph_agent.local.index.embedder import Embedder, Vector, unit
+from graph_agent.local.index.filters import where
+from graph_agent.local.index.relevance import Scores, best, cosines, coverage, mixed
+from graph_agent.local.index.store import Embeddings, IndexStore
+from graph_agent.local.index.synchronization import IndexReport, OnProgress, Paths, Progress, Synchronization
+from graph_agent.local.index.words import latin_share, query_words
+
+__all__ = ["Hit", "Index", "IndexReport", "Progress", "QueryType", "index_folder"]
+
+MEANING = 0.5
+"""What the cosine counts in a hybrid score, where the query is in Latin letters."""
+
+LEAST = 0.1
+"""So much of that it counts at least, in whatever letters."""
+
+QueryType = Literal["ANN", "HYBRID", "FULL_TEXT"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk and its relevance from 0 to 1; `relevance` says what the number means."""
+
+    chunk: Chunk
+    score: float
+
+
+def index_folder(
+    paths: Paths,
+    index_path: str | os.PathLike[str],
+    embedder: Embedder,
+    on_progress: OnProgress | None = None,
+    *,
+    hidden: bool = False,
+) -> IndexReport:
+    """Bring the index at `index_path` in step with the files and folders of `paths`, making it if there is none.
+
+    Documents of other folders indexed earlier stay, unless their files are gone. Interrupted, it keeps every file it
+    had finished. Raises `IndexUnavailable`.
+    """
+    with Index.open(index_path, embedder) as index:
+        return index.sync(paths, on_progress, hidden=hidden)
+
+
+class Index:
+    """Chunks, their vectors and their words. May be searched from several threads, also while another one indexes."""
+
+    def __init__(self, store: IndexStore, embedder: Embedder) -> None:
+        self._store = store
+        self._embedder = embedder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], embedder: Embedder, *, create: bool = True) -> Self:
+        """Raises `IndexUnavailable` where the file is missing and not to be made, or is no index of this version."""
+        return cls(IndexStore.open(Path(path), embedder.dimension, create=create), embedder)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """The number of chunks."""
+        return self._store.count()
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The URI of each indexed file by its absolute path."""
+        return {path: file.uri for path, file in self._store.files().items()}
+
+    @property
+    def was_older(self) -> bool:
+        """Whether opening it brought the file up from an older format."""
+        return self._store.was_older
+
+    def sync(self, roots: Paths, on_progress: OnProgress | None = None, *, hidden: bool = False) -> IndexReport:
+        """Index what is new or changed under the roots, hidden files too where asked, and forget what is gone."""
+        with DocumentReader() as reader:
+            return Synchronization(self._store, self._embedder, on_progress or ignore, reader, hidden=hidden).run(roots)
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        vector: Sequence[float] | None = None,
+        k: int = 5,
+        query_type: QueryType = "HYBRID",
+        filters: Mapping[str, Any] | None = None,
+        min_score: float = 0.0,
+    ) -> list[Hit]:
+        """The best `k` chunks, best first. `vector`, where given, stands for the embedded `text`.
+
+        Raises `InvalidRequest` for a query or filter that cannot be answered, and `IndexUnavailable`.
+        """
+        condition = where(filters or {})
+        words = [] if query_type == "ANN" else query_words(needed(text))
+        embedded = None if query_type == "FULL_TEXT" else self._query_vector(text, vector)
+        with self._store.snapshot():
+            embeddings = self._store.embeddings()
+            scores = self._scores(embeddings, text or "", words, embedded)
+            allowed = embeddings.marked(self._store.matching(condition)) & (scores >= min_score)
+            found = best(scores, allowed, k)
+            return [Hit(self._store.chunk(int(embeddings.ids[at])), float(scores[at])) for at in found]
+
+    def _scores(self, embeddings: Embeddings, text: str, words: Sequence[str], embedded: Vector | None) -> Scores:
+        if embedded is None:
+            return self._by_words(embeddings, words)
+        by_meaning = cosines(embeddings.vectors, embedded)
+        if not words:
+            return by_meaning
+        return mixed(by_meaning, self._by_words(embeddings, words), meaning=MEANING * max(latin_share(text), LEAST))
+
+    def _by_words(self, embeddings: Embeddings, words: Sequence[str]) -> Scores:
+        vocabulary = self._store.vocabulary()
+        held = {word: embeddings.positions(self._store.holders(word)) for word in words}
+        near = {
+            word: embeddings.positions([row for term in terms for row in self._store.holders(term)])
+            for word in words
+            if (terms := vocabulary.related(word, known=held[word].size > 0))
+        }
+        return coverage(held, embeddings.size, near=near)
+
+    def _query_vector(self, text: str | None, vector: Sequence[float] | None) -> Vector:
+        if vector is None:
+            embedded: Vector = self._embedder.embed([needed(text)])[0]
+            return embedded
+        if len(vector) != self._embedder.dimension:
+            raise InvalidRequest(f"A vector must hold {self._embedder.dimension} numbers.", param="query_vector")
+        return unit(np.asarray(vector, dtype=np.float32))
+
+
+def needed(text: str | None) -> str:
+    if text is None or not text.strip():
+        raise InvalidRequest("The query needs a text.", param="query_text")
+    return text
+
+
+def ignore(_: Progress) -> None:
+    """For callers who do not watch."""

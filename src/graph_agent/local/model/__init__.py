@@ -1,0 +1,1 @@
+"""The local chat model: prompts, constrained decoding, and chat completion chunks."""

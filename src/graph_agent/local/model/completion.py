@@ -1,0 +1,58 @@
+"""One chat completion out of its streamed chunks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph_agent.model_tool_calls import CallReader
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Completion:
+    """Takes chunks in their order; `reply` is what a request without `stream` is answered with."""
+
+    _role: str = "assistant"
+    _text: list[str] = field(default_factory=list)
+    _calls: dict[int, Json] = field(default_factory=dict)
+    _pieces: CallReader = field(default_factory=CallReader)
+    _finish_reason: str | None = None
+    _usage: Json | None = None
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        self._usage = chunk.get("usage") or self._usage
+        for choice in chunk.get("choices") or ():
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            self._add_delta(choice.get("delta") or {})
+
+    def reply(self) -> Json:
+        choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": self._finish_reason}
+        reply: Json = {"object": "chat.completion", "choices": [choice]}
+        return reply if self._usage is None else {**reply, "usage": self._usage}
+
+    def _message(self) -> Json:
+        self._add_calls(self._pieces.rest())
+        text = "".join(self._text)
+        message: Json = {"role": self._role, "content": None if self._calls and not text else text}
+        if self._calls:
+            message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
+        return message
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        self._role = delta.get("role") or self._role
+        content = delta.get("content") or ""
+        self._text.append(content if isinstance(content, str) else "".join(map(_text, content)))
+        self._add_calls(self._pieces.read(delta.get("tool_calls")))
+
+    def _add_calls(self, pieces: Iterable[Mapping[str, Any]]) -> None:
+        """A call's id and name come once, its arguments in pieces."""
+        for piece in pieces:
+            empty = {"id": piece["id"], "type": "function", "function": {"name": "", "arguments": ""}}
+            function = self._calls.setdefault(piece["index"], empty)["function"]
+            function["name"] += piece["name"] or ""
+            function["arguments"] += piece["args"] or ""
+
+
+def _text(part: Any) -> str:
+    return str(part.get("text") or "") if isinstance(part, Mapping) else str(part)

@@ -1,0 +1,155 @@
+"""Chat completions on a model inside this process, with tool calls by constrained decoding."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from graph_agent.errors import PromptTooLong
+from graph_agent.local.model.chat_request import AnswerKind, Call, ChatRequest, Message, calls_in, current_turn
+from graph_agent.local.model.chunks import Chunk, ChunkWriter
+from graph_agent.local.model.constrained_calls import ReplyReader, reply_grammar
+from graph_agent.local.model.engine import Engine, EngineOptions, Piece, Turn
+from graph_agent.local.model.prompt_trimming import trim_once
+from graph_agent.local.model.prompts import chat_turns
+
+MOST_ROUNDS = 6
+"""Rounds of calls in one turn after which only text is allowed: small models can go on for ever."""
+
+
+class Decoder(Protocol):
+    """What `LocalModel` needs of an engine."""
+
+    @property
+    def window(self) -> int:
+        """Tokens of prompt and answer together."""
+
+    async def prompt_of(self, turns: Sequence[Turn]) -> str:
+        """The turns in the model's chat template."""
+
+    async def count(self, text: str) -> int:
+        """Tokens of a text."""
+
+    def generate(self, prompt: str, **parameters: Any) -> AsyncGenerator[Piece, None]:
+        """Stream the continuation of a prompt; closing it stops the decoding."""
+
+    async def aclose(self) -> None:
+        """Free the model's memory."""
+
+
+@dataclass(slots=True)
+class _Reply:
+    """What has come of an answer besides its text."""
+
+    calls: list[Call] = field(default_factory=list)
+    spoken: bool = False
+    cut_off: bool = False
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, piece: Piece) -> None:
+        self.cut_off = piece.stopped == "length"
+        self.prompt_tokens = piece.prompt_tokens or self.prompt_tokens
+        self.output_tokens += piece.output_tokens
+
+    def ending(self, chunks: ChunkWriter) -> Iterator[Chunk]:
+        yield from chunks.calls(self.calls)
+        yield chunks.finish("length" if self.cut_off else "tool_calls" if self.calls else "stop")
+        yield chunks.usage(prompt_tokens=self.prompt_tokens, output_tokens=self.output_tokens)
+
+
+class LocalModel:
+    """A GGUF model answering chat completions requests. Closing an answer's iterator stops its decoding."""
+
+    def __init__(self, decoder: Decoder, *, name: str) -> None:
+        self._decoder = decoder
+        self._name = name
+
+    @classmethod
+    def open(cls, path: Path, options: EngineOptions | None = None) -> Self:
+        """Load a GGUF file; blocks for seconds.
+
+        Raises:
+            LocalModelFailed: the message says what is wrong with the file or the installation.
+        """
+        return cls(Engine.open(path, options or EngineOptions()), name=path.stem)
+
+    @classmethod
+    async def load(cls, path: Path, options: EngineOptions | None = None) -> Self:
+        """`open` in a thread."""
+        return await asyncio.to_thread(cls.open, path, options)
+
+    async def aclose(self) -> None:
+        """Stop the model and free its memory."""
+        await self._decoder.aclose()
+
+    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
+        """Answer a chat completions request; the last chunk has the usage.
+
+        Raises:
+            InvalidRequest: a field cannot be used.
+            PromptTooLong: the instructions and the last question alone do not fit the window.
+            LocalModelFailed: the model stopped answering.
+        """
+        request = ChatRequest.of(body)
+        prompt = await self._fitting_prompt(request)
+        chunks, reply = ChunkWriter(model=str(body.get("model") or self._name)), _Reply()
+        yield chunks.start()
+        async with aclosing(self._texts(prompt, request, reply)) as texts:
+            async for text in texts:
+                yield chunks.text(text)
+        for chunk in reply.ending(chunks):
+            yield chunk
+
+    async def _fitting_prompt(self, request: ChatRequest) -> str:
+        most = self._decoder.window - min(request.max_tokens, self._decoder.window // 4)
+        messages: Sequence[Message] | None = request.messages
+        while messages is not None:
+            prompt = await self._decoder.prompt_of(chat_turns(request, messages))
+            if await self._decoder.count(prompt) <= most:
+                return prompt
+            messages = trim_once(messages)
+        raise PromptTooLong(f"instructions and question are longer than the {most} tokens this model can read")
+
+    async def _texts(self, prompt: str, request: ChatRequest, reply: _Reply) -> AsyncGenerator[str, None]:
+        """The text of the answer; the rest is left in `reply`."""
+        made = _calls_of_turn(request.messages)
+        answers: list[AnswerKind] = [request.answer]
+        if request.answer == "either":
+            # A model that asks for what it was told already is made to write; so is one that goes on for ever.
+            answers = ["text"] if len(made) >= MOST_ROUNDS else ["either", "text"]
+        for answer in answers:
+            async with aclosing(self._generated(prompt, request, answer, reply)) as texts:
+                async for text in texts:
+                    reply.spoken = True
+                    yield text
+            new = [call for call in reply.calls if not any(call.key in calls for calls in made)]
+            if answer != "either" or new or not reply.calls or reply.spoken:
+                break
+        if request.answer == "either":
+            reply.calls = new
+
+    async def _generated(
+        self, prompt: str, request: ChatRequest, answer: AnswerKind, reply: _Reply
+    ) -> AsyncGenerator[str, None]:
+        tools = () if answer == "text" else request.callable_tools
+        parameters = {**request.sampling, "n_predict": request.max_tokens}
+        if request.tools or request.schema:
+            parameters["grammar"] = reply_grammar(tools, answer, request.schema)
+        reader = ReplyReader(tools)
+        async with aclosing(self._decoder.generate(prompt, **parameters)) as pieces:
+            async for piece in pieces:
+                reply.add(piece)
+                if text := reader.feed(piece.text):
+                    yield text
+        rest, reply.calls = reader.finish()
+        if rest:
+            yield rest
+
+
+def _calls_of_turn(messages: Sequence[Message]) -> list[set[tuple[str, str]]]:
+    """The calls made since the last user message, round by round, failed or not."""
+    rounds = [{call.key for _, call in calls_in(message)} for message in current_turn(messages)]
+    return [calls for calls in rounds if calls]

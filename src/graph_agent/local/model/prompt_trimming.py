@@ -1,0 +1,56 @@
+"""Prompts kept inside the model's window: what is oldest goes first, the question and the instructions never."""
+
+from collections.abc import Sequence
+
+from graph_agent.local.model.chat_request import Message, text_of
+
+OLD_RESULT = 200
+SHORTEST_RESULT = 400
+LONGEST_RESULT = 16_000
+MARK = "\n[shortened]"
+
+
+def trim_once(messages: Sequence[Message]) -> list[Message] | None:
+    """The conversation with one thing less, or None where only the instructions and the last question are left.
+
+    In this order: results of earlier turns are cut short, earlier turns are dropped, the longest result of this turn
+    is halved.
+    """
+    return _old_result_cut(messages) or _old_turn_dropped(messages) or _result_halved(messages)
+
+
+def _old_result_cut(messages: Sequence[Message]) -> list[Message] | None:
+    for index in _results(messages, until=_last_question(messages)):
+        if len(text_of(messages[index]["content"])) > OLD_RESULT + len(MARK):
+            return _cut(messages, index, OLD_RESULT)
+    return None
+
+
+def _old_turn_dropped(messages: Sequence[Message]) -> list[Message] | None:
+    question = _last_question(messages)
+    old = [i for i in range(question) if messages[i]["role"] not in ("system", "developer")]
+    if not old:
+        return None
+    end = next((i for i in old[1:] if messages[i]["role"] == "user"), question)
+    return [message for i, message in enumerate(messages) if i not in old or i >= end]
+
+
+def _result_halved(messages: Sequence[Message]) -> list[Message] | None:
+    lengths = {i: len(text_of(messages[i]["content"])) for i in _results(messages, until=len(messages))}
+    longest = max(lengths, key=lambda index: lengths[index], default=None)
+    if longest is None or lengths[longest] <= SHORTEST_RESULT + len(MARK):
+        return None
+    return _cut(messages, longest, min(max(lengths[longest] // 2, SHORTEST_RESULT), LONGEST_RESULT))
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    return max((i for i, message in enumerate(messages) if message["role"] == "user"), default=len(messages))
+
+
+def _results(messages: Sequence[Message], *, until: int) -> list[int]:
+    return [i for i in range(until) if messages[i]["role"] == "tool"]
+
+
+def _cut(messages: Sequence[Message], index: int, length: int) -> list[Message]:
+    content = text_of(messages[index]["content"]).removesuffix(MARK)[:length] + MARK
+    return [*messages[:index], {**messages[index], "content": content}, *messages[index + 1 :]]

@@ -1,0 +1,1 @@
+"""The Databricks REST routes that the local workspace serves."""

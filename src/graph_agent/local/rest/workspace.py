@@ -1,0 +1,143 @@
+"""The local workspace: the Databricks REST routes that the real clients call, over a local model and local indexes.
+
+`ChatDatabricks`, `DatabricksEmbeddings`, `VectorSearchRetrieverTool` and `WorkspaceClient` work against it unchanged,
+by token or as a service principal. Bind it to loopback only.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from graph_agent.local.index.embedder import Embedder
+from graph_agent.local.index.index import Index
+from graph_agent.local.rest.access import Access, Credentials, OwnHosts, RequireToken
+from graph_agent.local.rest.chat_routes import ChatAnswer, ChatBackend, check_chat
+from graph_agent.local.rest.functions import FunctionServer
+from graph_agent.local.rest.http import (
+    ApiError,
+    ErrorLayer,
+    bad_request,
+    json_object,
+    json_response,
+    no_such_api,
+    not_found,
+    texts,
+)
+from graph_agent.local.rest.index_routes import IndexRoutes
+
+CHAT_ENDPOINT = "local-model"
+EMBEDDING_ENDPOINT = "local-minilm"
+MOST_TEXTS = 256
+"""Texts of one embeddings request; the real client sends 20."""
+
+
+def create_workspace(
+    backend: ChatBackend,
+    indexes: Mapping[str, Index],
+    *,
+    embedder: Embedder,
+    credentials: Credentials,
+    user: str = "me@localhost",
+    users: Mapping[str, str] | None = None,
+    more: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The ASGI app. `indexes` are keyed by three-level names such as `main.docs.project`.
+
+    Every route but sign-in demands the token of `credentials`, one minted for its client id and secret, or one of
+    `users`, which maps tokens to names. `more` are routes that go before its own.
+    """
+    access = Access(credentials, users=users)
+    serving = ServingRoutes(backend, embedder, access, user=user)
+    search = IndexRoutes(indexes, embedding_endpoint=EMBEDDING_ENDPOINT, user=user)
+    return Starlette(
+        routes=[*more, *access.routes(), *serving.routes(), *search.routes(), FunctionServer().route()],
+        middleware=[Middleware(ErrorLayer), Middleware(OwnHosts), Middleware(RequireToken, access=access)],
+        exception_handlers={HTTPException: unknown_route},
+    )
+
+
+class ServingRoutes:
+    """The two serving endpoints, one for chat and one for embeddings, and who the caller is."""
+
+    def __init__(self, backend: ChatBackend, embedder: Embedder, access: Access, *, user: str) -> None:
+        self._backend = backend
+        self._embedder = embedder
+        self._access = access
+        self._user = user
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/2.0/preview/scim/v2/Me", self._me),
+            Route("/api/2.0/serving-endpoints", self._endpoints),
+            Route("/api/2.0/serving-endpoints/{name}", self._endpoint),
+            Route("/serving-endpoints/chat/completions", self._completions, methods=["POST"]),
+            Route("/serving-endpoints/{name}/invocations", self._invocations, methods=["POST"]),
+        ]
+
+    async def _me(self, request: Request) -> Response:
+        user = self._access.user(request.headers.get("authorization", "")) or self._user
+        return json_response({"id": "1", "userName": user, "displayName": user, "active": True})
+
+    async def _endpoints(self, request: Request) -> Response:
+        return json_response({"endpoints": [described(name) for name in TASKS]})
+
+    async def _endpoint(self, request: Request) -> Response:
+        return json_response(described(known_endpoint(request.path_params["name"])))
+
+    async def _completions(self, request: Request) -> ASGIApp:
+        body = await json_object(request)
+        return self._chat(body.get("model"), body)
+
+    async def _invocations(self, request: Request) -> ASGIApp:
+        body = await json_object(request)
+        if known_endpoint(request.path_params["name"]) == CHAT_ENDPOINT:
+            return self._chat(CHAT_ENDPOINT, body)
+        return json_response(await self._embeddings(body))
+
+    def _chat(self, model: Any, body: dict[str, Any]) -> ASGIApp:
+        if not isinstance(model, str):
+            raise bad_request("'model' must name a serving endpoint.")
+        if known_endpoint(model) != CHAT_ENDPOINT:
+            raise bad_request(f"'{model}' is no chat endpoint.")
+        check_chat(body)
+        return ChatAnswer(self._backend, {**body, "model": model})
+
+    async def _embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
+        given = texts({"input": [body["input"]]} if isinstance(body.get("input"), str) else body, "input")
+        if len(given) > MOST_TEXTS:
+            raise bad_request(f"'input' must hold at most {MOST_TEXTS} texts.")
+        vectors = await asyncio.to_thread(self._embedder.embed, given)
+        data = [
+            {"object": "embedding", "index": position, "embedding": vector.tolist()}
+            for position, vector in enumerate(vectors)
+        ]
+        return {"object": "list", "model": EMBEDDING_ENDPOINT, "data": data}
+
+
+TASKS: Mapping[str, str] = {CHAT_ENDPOINT: "llm/v1/chat", EMBEDDING_ENDPOINT: "llm/v1/embeddings"}
+
+
+def known_endpoint(name: str) -> str:
+    if name not in TASKS:
+        raise not_found("Serving endpoint", name)
+    return name
+
+
+def described(name: str) -> dict[str, Any]:
+    state = {"ready": "READY", "config_update": "NOT_UPDATING"}
+    return {"name": name, "id": name, "route_optimized": False, "state": state, "task": TASKS[name]}
+
+
+async def unknown_route(request: Request, error: Exception) -> Response:
+    """404 and 405 alike: Databricks knows no API by that method and path."""
+    if isinstance(error, HTTPException) and error.status_code not in (404, 405):
+        return ApiError(error.status_code, error.detail).response()
+    return no_such_api(request.method, request.url.path).response()

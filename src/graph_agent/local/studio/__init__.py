@@ -1,0 +1,1 @@
+"""LangGraph Studio's server, limited to the pages that may use it."""

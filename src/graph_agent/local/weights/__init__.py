@@ -1,0 +1,1 @@
+"""Model weights: known files, fetched, verified, and kept in the cache folder."""

@@ -1,0 +1,44 @@
+"""What tools and indexes return, without secrets, before it enters a graph's state and so its checkpoints."""
+
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import ToolMessage
+
+from graph_agent.redaction import redact_async, redact_value_async
+
+
+async def without_secrets(message: ToolMessage) -> ToolMessage:
+    """The message itself where it holds none, else one with markers in their place, its artifact included. Others work
+    meanwhile where it is long."""
+    changed = {
+        "content": await redact_value_async(message.content),
+        "artifact": await _artifact(message.artifact),
+        "additional_kwargs": await redact_value_async(message.additional_kwargs),
+    }
+    changed = {name: value for name, value in changed.items() if _differs(value, getattr(message, name))}
+    return message.model_copy(update=changed) if changed else message
+
+
+def _differs(value: Any, before: Any) -> bool:
+    # Identity first: a table for an artifact does not compare to a truth.
+    return value is not before and bool(value != before)
+
+
+async def document_without_secrets(document: Document) -> Document:
+    """The document itself where it holds none."""
+    text, metadata = await redact_async(document.page_content), await redact_value_async(document.metadata)
+    if text == document.page_content and metadata == document.metadata:
+        return document
+    return document.model_copy(update={"page_content": text, "metadata": metadata})
+
+
+async def _artifact(value: Any) -> Any:
+    match value:
+        case Document():
+            return await document_without_secrets(value)
+        case list():
+            return [await _artifact(one) for one in value]
+        case tuple() if type(value) is tuple:
+            return tuple([await _artifact(one) for one in value])
+    return await redact_value_async(value)

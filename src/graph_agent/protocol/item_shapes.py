@@ -1,0 +1,160 @@
+"""The Responses items and content parts that are supported, and the fields of each.
+
+| Item | What the model sees |
+|---|---|
+| message | a message of its role |
+| function_call, mcp_approval_request | a tool call |
+| function_call_output, mcp_approval_response | a tool result |
+| mcp_call | a tool call and its result |
+| reasoning | nothing; it is kept and returned |
+| mcp_list_tools, web_search_call, ... and unknown items | nothing if they have no content; else refused |
+| item_reference | refused: no item is stored that it could refer to |
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.protocol.field_checks import (
+    Check,
+    Shape,
+    a_boolean,
+    a_name,
+    a_string,
+    an_object,
+    anything,
+    array_of,
+    at,
+    both,
+    one_of,
+    string_or,
+)
+from graph_agent.protocol.unreadable_content import (
+    REASONING_PARTS,
+    by_reference,
+    refuse_assistant_media,
+    refuse_unreadable,
+    unknown_part,
+)
+
+Item = dict[str, Any]
+"""A checked Responses item. It always has a `type`."""
+
+CALL_ID: Mapping[str, str] = {"function_call": "call_id", "mcp_approval_request": "id", "mcp_call": "id"}
+"""Items that are a tool call -> the field with the call's id."""
+
+RESULT_ID: Mapping[str, str] = {"function_call_output": "call_id", "mcp_approval_response": "approval_request_id"}
+"""Items that answer a tool call -> the field with the call's id."""
+
+_TEXT = Shape(required={"text": a_string}, optional={"annotations": array_of(an_object)})
+_IMAGE_URL = Shape(required={"url": a_name}, optional={"detail": a_string})
+
+PARTS: Mapping[str, Check] = {
+    "input_text": _TEXT,
+    "output_text": _TEXT,
+    "text": _TEXT,
+    "refusal": Shape(required={"refusal": a_string}),
+    "input_image": both(
+        Shape(
+            optional={"image_url": a_name, "file_id": a_name, "detail": a_string}, alternatives=("image_url", "file_id")
+        ),
+        by_reference("file_id", unless="image_url", instead="send the image as `image_url`, a `data:` URL"),
+    ),
+    # ChatDatabricks sends a chat completion's parts unchanged inside a Responses message.
+    "image_url": Shape(required={"image_url": string_or(_IMAGE_URL, "a string or an object")}),
+    "input_file": both(
+        Shape(
+            optional={"file_data": a_name, "file_url": a_name, "file_id": a_name, "filename": a_string},
+            alternatives=("file_data", "file_url", "file_id"),
+        ),
+        by_reference("file_url", "file_id", unless="file_data", instead="send the file as `file_data`"),
+    ),
+    "input_audio": Shape(required={"input_audio": Shape(required={"data": a_name, "format": a_name})}),
+}
+_SPOKEN: Mapping[str, Check] = {**PARTS, **dict.fromkeys(REASONING_PARTS, anything)}
+
+
+_ENVELOPE = Shape(required={"type": a_name})
+
+
+def _parts(shapes: Mapping[str, Check]) -> Check:
+    """A string, or parts of these types only."""
+
+    def part(value: Any, path: str) -> None:
+        _ENVELOPE(value, path)
+        check = shapes.get(value["type"])
+        if check is None:
+            unknown_part(value, path, PARTS)
+        else:
+            check(value, path)
+
+    return string_or(array_of(part), "a string or an array of content parts")
+
+
+_ITEM = {"id": a_name, "status": a_string}
+_CALL = {"name": a_name, "arguments": a_string}
+_SUMMARY = array_of(Shape(required={"text": a_string}))
+
+
+def _role(value: Any, path: str) -> None:
+    if value == "tool":
+        raise InvalidRequest(f"`{path}` cannot be tool: send a `function_call_output` item instead.", param=path)
+    one_of("user", "assistant", "system", "developer")(value, path)
+
+
+def _reference(value: Any, path: str) -> None:
+    raise UnsupportedField(
+        f"`{path}` is an item_reference, which is not served: nothing is stored. Send the item itself.", param=path
+    )
+
+
+def _beside_content(value: Any, path: str) -> None:
+    refuse_unreadable(value, path, read=True)
+
+
+ITEMS: Mapping[str, Check] = {
+    "message": both(
+        Shape(required={"role": _role, "content": _parts(_SPOKEN)}, optional=_ITEM),
+        _beside_content,
+        refuse_assistant_media,
+    ),
+    "function_call": Shape(required={"call_id": a_name, **_CALL}, optional=_ITEM),
+    "function_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
+    "reasoning": Shape(
+        optional={**_ITEM, "summary": _SUMMARY, "content": _SUMMARY, "encrypted_content": a_string},
+    ),
+    "mcp_call": Shape(
+        required={"id": a_name, **_CALL},
+        optional={
+            "status": a_string,
+            "server_label": a_string,
+            "output": a_string,
+            "error": string_or(an_object, "a string or an object"),
+            "approval_request_id": a_name,
+        },
+    ),
+    "mcp_approval_request": Shape(required={"id": a_name, **_CALL}, optional={"server_label": a_string}),
+    "mcp_approval_response": Shape(
+        required={"approval_request_id": a_name, "approve": a_boolean}, optional={"id": a_name, "reason": a_string}
+    ),
+    "item_reference": _reference,
+}
+
+
+def check_item(value: Any, path: str) -> Item:
+    """The item with its `type` filled in, since clients send messages without one. Raises `InvalidRequest`."""
+    an_object(value, path)
+    if value.get("type") is None and "role" in value:
+        value = {**value, "type": "message"}
+    _ENVELOPE(value, path)
+    check = ITEMS.get(value["type"])
+    if check is None:
+        refuse_unreadable(value, path, read=False)
+    else:
+        check(value, path)
+    return {"type": value["type"], **value}
+
+
+def call_id_path(item: Item, path: str) -> str:
+    """The path of the field with the id of the call that an item is or answers."""
+    return at(path, {**CALL_ID, **RESULT_ID}[item["type"]])

@@ -1,0 +1,121 @@
+"""Decides which tool calls are new, and under which id each is sent.
+
+Calls have the provider's ids. Some providers count from zero in every message, give parallel calls the same id, or give
+none, so another call may have the same id. A call whose id is taken is sent under an id of ours: clients resend calls
+and results, and the ids must still say which belong together.
+"""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from graph_agent.protocol.events import new_id
+from graph_agent.redaction import redact
+
+Namespace = tuple[str, ...]
+"""LangGraph's namespace of the graph that speaks; empty for the top graph."""
+
+
+@dataclass(slots=True, eq=False)
+class RequestedCall:
+    """A call that a model asked for. Compared by identity, because two calls may look the same."""
+
+    provider_id: str
+    call_id: str
+    """The id that the client gets."""
+    name: str
+    args: Any
+    ns: Namespace
+    message_id: str | None
+
+    @property
+    def told_name(self) -> str:
+        """The tool's name as the client gets it. It is redacted, because a model may invent one."""
+        return redact(self.name)
+
+    def says(self, call: Any) -> bool:
+        """Whether this is what `call` asks for."""
+        return (self.provider_id, self.name, self.args) == ((call["id"] or ""), call["name"], call["args"])
+
+
+def arguments_text(arguments: Any) -> str:
+    """A call's arguments as JSON, as its item says them but for secrets."""
+    return json.dumps(arguments, ensure_ascii=False, skipkeys=True, default=str)
+
+
+def arguments_of(arguments: Any) -> str:
+    """A call's arguments as its item says them."""
+    return redact(arguments_text(arguments))
+
+
+class RequestedCalls:
+    """The calls of one run. `known` are messages the caller sent."""
+
+    def __init__(self, known: Iterable[AIMessage]) -> None:
+        sent = [(message.id, call) for message in known for call in message.tool_calls]
+        self._taken = {call["id"] for _, call in sent if call["id"]}
+        self._asked = [
+            RequestedCall(call["id"] or "", call["id"] or "", call["name"], call["args"], (), message_id)
+            for message_id, call in sent
+        ]
+
+    def restore(self, asked: Iterable[RequestedCall], taken: Iterable[str]) -> None:
+        """Calls that an earlier attempt of this run told, and every id that it used."""
+        self._asked += asked
+        self._taken.update(taken)
+
+    def news(
+        self, message: AIMessage, ns: Namespace, *, answered: Collection[str], waiting: Collection[RequestedCall]
+    ) -> list[RequestedCall]:
+        """The calls of a message that were not sent yet."""
+        before = [one for one in self._asked if self._same_message(one, message, ns, answered, waiting)]
+        news = []
+        for call in message.tool_calls:
+            again = next((one for one in before if one.provider_id == (call["id"] or "")), None)
+            if again is not None:
+                before.remove(again)
+                if again in waiting:
+                    again.name, again.args = call["name"], call["args"]
+            else:
+                news.append(self._ask(call, message, ns))
+        return news
+
+    def of(self, message: AIMessage) -> list[RequestedCall]:
+        """The calls of a message, as they were sent: the latest if several look the same."""
+        found: list[RequestedCall] = []
+        for call in message.tool_calls:
+            same = [one for one in reversed(self._asked) if one.says(call) and one not in found]
+            found += sorted(same, key=lambda one: one.message_id != message.id)[:1]
+        return found
+
+    def _same_message(
+        self,
+        one: RequestedCall,
+        message: AIMessage,
+        ns: Namespace,
+        answered: Collection[str],
+        waiting: Collection[RequestedCall],
+    ) -> bool:
+        """Whether that call was sent with this message, or with one that this is a copy of.
+
+        A message may be returned again with edited calls. While they wait, these are the same calls, not new ones. A
+        copy has another id: a parent graph returned it, or it comes together with the result.
+        """
+        if one.message_id is not None and one.message_id == message.id:
+            return one in waiting or any(one.says(call) for call in message.tool_calls)
+        if not any(one.says(call) for call in message.tool_calls):
+            return False
+        from_below = len(ns) < len(one.ns) and one.ns[: len(ns)] == ns
+        return from_below or one.provider_id in answered
+
+    def _ask(self, call: Any, message: AIMessage, ns: Namespace) -> RequestedCall:
+        provider_id = call["id"] or ""
+        free = provider_id and provider_id not in self._taken and redact(provider_id) == provider_id
+        call_id = provider_id if free else new_id("call")
+        self._taken.add(call_id)
+        asked = RequestedCall(provider_id, call_id, call["name"], call["args"], ns, message.id)
+        self._asked.append(asked)
+        return asked

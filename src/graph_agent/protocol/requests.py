@@ -1,0 +1,227 @@
+"""Turns the body of a Responses request into an `Invocation`, or raises an error that names the field.
+
+No field is ignored silently: it is supported, known to be harmless, or refused by name.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from graph_agent.errors import InvalidRequest, UnknownGraph
+from graph_agent.protocol.field_checks import at, kind_of, shown, wrong
+from graph_agent.protocol.items_from_messages import new_id
+from graph_agent.protocol.json_decoding import Pulse, UnusableJson, decode, no_pulse
+from graph_agent.protocol.messages import to_messages
+from graph_agent.protocol.request_fields import check_fields
+from graph_agent.protocol.unsupported import refuse_unsupported
+from graph_agent.redaction import redacting_value
+
+__all__ = ["Invocation", "parse_request"]
+
+DEFAULT_MODELS = ("agent", "default")
+"""Values of `model` that mean the default graph. So does any that begins with `apps/`, as Databricks names an app."""
+
+LONGEST_NAME = 64
+"""Characters of an unknown `model` that are compared with the names of graphs: comparing takes quadratic time."""
+
+MAX_PATH = 8
+"""Longest path, in steps, that an error spells out."""
+
+MAX_ITEMS = 10_000
+"""Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
+
+ANSWERED = ("function_call_output", "mcp_approval_response")
+"""Items that the graph can answer, as it can any message that is not the assistant's."""
+
+REPEATED = (
+    "frequency_penalty",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "temperature",
+    "text",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+)
+"""Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What one request asks for."""
+
+    graph: str | None
+    """The graph's name in `langgraph.json`; `None` is the default graph."""
+
+    messages: Sequence[BaseMessage]
+    """The conversation as the client knows it, `instructions` first."""
+
+    thread: str | None
+    """The conversation's id, as the client claims it. It proves nothing about who is asking."""
+
+    mode: Literal["stream", "reply"]
+    """Events as they happen, or one response at the end."""
+
+    custom_inputs: Mapping[str, Any]
+    """Input for the graph, as sent."""
+
+    metadata: Mapping[str, str]
+    """As sent, without secrets. The response repeats it."""
+
+    max_output_tokens: int | None
+    """The caller's limit, in tokens."""
+
+    max_tool_calls: int | None
+    """The caller's limit for the whole run."""
+
+    client_request_id: str | None
+    """The caller's own name for this request."""
+
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the request that its response repeats, as sent, without secrets."""
+
+    return_trace: bool = False
+    """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
+
+    background: bool = False
+    """Answer immediately and let the run continue; only where background runs are supported."""
+
+
+def parse_request(
+    body: bytes,
+    *,
+    graphs: Sequence[str],
+    fallback: str | None = None,
+    background_served: bool = False,
+    pulse: Pulse = no_pulse,
+) -> Invocation:
+    """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
+
+    Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
+    `UnknownGraph`; `param` is the path of the field.
+    """
+    fields = _without_secrets(_fields(body, pulse), pulse)
+    check_fields(fields)
+    refuse_unsupported(fields, background_served=background_served)
+    return Invocation(
+        graph=_graph(fields.get("model"), graphs, fallback),
+        messages=_messages(fields, pulse),
+        thread=_thread(fields),
+        mode="stream" if fields.get("stream") else "reply",
+        custom_inputs=fields.get("custom_inputs") or {},
+        metadata=fields.get("metadata") or {},
+        max_output_tokens=fields.get("max_output_tokens"),
+        max_tool_calls=fields.get("max_tool_calls"),
+        client_request_id=fields.get("client_request_id"),
+        said={name: fields[name] for name in REPEATED if fields.get(name) is not None},
+        return_trace=(fields.get("databricks_options") or {}).get("return_trace") is True,
+        background=bool(fields.get("background")),
+    )
+
+
+def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
+    """Secrets that a caller pasted are not kept and not sent to a model. Only `custom_inputs` reaches the graph as
+    sent: it does not enter the state, and a graph may ask for a key there."""
+    custom = {name: value for name, value in fields.items() if name == "custom_inputs"}
+    others = {name: value for name, value in fields.items() if name not in custom}
+    return {name: _redacted(value, pulse) for name, value in others.items()} | custom
+
+
+def _redacted(value: Any, pulse: Pulse) -> Any:
+    steps = redacting_value(value)
+    while True:
+        pulse()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _fields(body: bytes, pulse: Pulse) -> Fields:
+    try:
+        fields = decode(body.decode("utf-8-sig"), pulse=pulse)
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
+    except UnusableJson as flaw:
+        raise _unusable(flaw) from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"The body must be a JSON object; got {kind_of(fields)}.")
+    items = fields.get("input")
+    if isinstance(items, list) and len(items) > MAX_ITEMS:
+        raise wrong("input", f"an array of at most {MAX_ITEMS} items", f"{len(items)}")
+    return fields
+
+
+def _unusable(flaw: UnusableJson) -> InvalidRequest:
+    # A long path does not help the reader, so a value nested that deep is named by its top field.
+    path = flaw.path if len(flaw.path) <= MAX_PATH else flaw.path[:1]
+    param = ""
+    for key in path:
+        param = at(param, key)
+    subject = f"`{param}`" if param else "The body"
+    return InvalidRequest(f"{subject} {flaw.reason}.", param=param or None)
+
+
+# What the fields mean
+
+
+def _graph(model: str | None, graphs: Sequence[str], fallback: str | None) -> str | None:
+    if model is None or model in graphs:
+        return model
+    if model in DEFAULT_MODELS or model.startswith("apps/"):
+        return None
+    if fallback is not None:
+        return fallback
+    close = difflib.get_close_matches(model[:LONGEST_NAME], graphs, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    known = ", ".join(graphs) or "none"
+    raise UnknownGraph(f"No graph named '{shown(model)}'; known: {known}.{hint}", param="model")
+
+
+def _thread(fields: Fields) -> str | None:
+    context, custom = fields.get("context") or {}, fields.get("custom_inputs") or {}
+    return context.get("conversation_id") or custom.get("thread_id") or custom.get("session_id") or None
+
+
+def _messages(fields: Fields, pulse: Pulse) -> list[BaseMessage]:
+    items = fields["input"]
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    messages = to_messages(items, path="input", pulse=pulse)
+    if not any(map(_asks, items)):
+        raise InvalidRequest(
+            "`input` leaves nothing to answer: add a user's message, a `function_call_output` "
+            "or an `mcp_approval_response`.",
+            param="input",
+        )
+    return [*_instructions(fields), *messages]
+
+
+def _asks(item: Fields) -> bool:
+    kind = item.get("type") or "message"
+    return kind in ANSWERED or (kind == "message" and item["role"] != "assistant" and _says_something(item["content"]))
+
+
+def _says_something(content: str | list[Fields]) -> bool:
+    if isinstance(content, str):
+        return bool(content) and not content.isspace()
+    return any("text" not in part or _says_something(part["text"]) for part in content)
+
+
+def _instructions(fields: Fields) -> list[BaseMessage]:
+    text = fields.get("instructions")
+    return [SystemMessage(text, id=new_id("msg"))] if text else []

@@ -1,0 +1,170 @@
+"""Which items of a log still stand when a run goes on from a checkpoint.
+
+The log and the checkpoint are written by different hands, so either may be ahead of the other when a process dies. The
+checkpoint decides: a node that it does not hold runs again and says everything anew. So an item stands if it is whole
+and the checkpoint holds its message. An item told before such an item stands too, because its node had ended: that
+keeps commentary which no message repeats. Everything else is discarded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from graph_agent.protocol import events, item_events
+from graph_agent.protocol.content import reasoning_of
+from graph_agent.protocol.events import Event, new_id
+from graph_agent.protocol.logged_response import RESUMED, LoggedItem, LoggedResponse
+from graph_agent.protocol.output_items import OutputItems
+from graph_agent.protocol.requested_calls import RequestedCall, arguments_of
+from graph_agent.protocol.tool_results import public_text
+from graph_agent.protocol.visible_content import visible_content_of
+from graph_agent.redaction import redact
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A call that a message of the checkpoint asks for."""
+
+    message: AIMessage
+    call: Any
+    item: LoggedItem | None = None
+    answered: bool = False
+
+
+class ResumedItems:
+    """The items of a log beside the messages of a checkpoint, those of this run only and in their order."""
+
+    def __init__(self, logged: LoggedResponse, messages: Iterable[BaseMessage]) -> None:
+        # A message without an id gets one here, so that its calls are recognized as its own when they are told.
+        self.messages = [one if one.id else one.model_copy(update={"id": new_id("lc")}) for one in messages]
+        self.message_of: dict[int, BaseMessage] = {}
+        """The message of a message, reasoning or output item that stands, by the item's index."""
+        self._free = [one for one in logged.items.values() if one.whole]
+        self._begun = [one for one in logged.items.values() if one.kind == "message" and not one.whole]
+        self._begun_of: dict[int, AIMessage] = {}
+        self._answers = {one.item["call_id"] for one in logged.items.values() if one.kind == "function_call_output"}
+        self._requests: list[_Request] = []
+        for message in self.messages:
+            self._match(message)
+        calls = [one.item.index for one in self._requests if one.item is not None]
+        matched = [*self.message_of, *self._begun_of, *calls]
+        last = max(matched, default=-1)
+        self.items = [one for one in logged.items.values() if one.whole and one.index <= last]
+        self.discarded = [one for one in logged.items.values() if not one.whole or one.index > last]
+
+    def asked(self) -> Iterator[tuple[LoggedItem, RequestedCall]]:
+        """The calls that stand, as they were asked for."""
+        requests = {one.item.index: one for one in self._requests if one.item is not None}
+        for item in self.items:
+            if item.kind not in ("function_call", "mcp_call"):
+                continue
+            call_id = item.item.get("call_id", "")
+            if (one := requests.get(item.index)) is not None:
+                call, message_id = one.call, one.message.id
+                told = call_id or call["id"] or ""
+                yield item, RequestedCall(call["id"] or "", told, call["name"], call["args"], (), message_id)
+            elif item.kind == "function_call":
+                # Of a subgraph whose messages the checkpoint does not hold any more, or not here.
+                yield item, RequestedCall(call_id, call_id, item.item["name"], None, (), None)
+
+    def answered(self) -> set[str]:
+        """The ids, as told, of calls whose result stands."""
+        return {one.item["call_id"] for one in self.items if one.kind == "function_call_output"}
+
+    def discard(self, output: OutputItems) -> Iterator[Event]:
+        """Close what is half told, and name what does not stand.
+
+        A discarded call gets a result, also discarded: a client that does not know the event that names them would
+        otherwise keep a call without one, which it cannot send back.
+        """
+        gone = {one.index: str(one.item["id"]) for one in self.discarded}
+        for one in self.discarded:
+            yield from one.closing()
+            if one.kind == "function_call" and one.item["call_id"] not in self._answers:
+                index, result = output.open(), item_events.function_call_output_item(one.item["call_id"], RESUMED)
+                gone[index] = result["id"]
+                yield item_events.item_added(index, result)
+                yield item_events.item_done(index, result)
+        if gone:
+            yield events.items_discarded(list(gone), list(gone.values()))
+
+    def has_result(self, message: BaseMessage) -> bool:
+        """Whether this result of a tool was told, and stands."""
+        return isinstance(message, ToolMessage) and any(one is message for one in self.message_of.values())
+
+    def is_half_told(self, message: BaseMessage) -> bool:
+        """Whether the text of this message was begun and is discarded: then it is public, and is told again."""
+        return any(one is message for one in self._begun_of.values())
+
+    def _match(self, message: BaseMessage) -> None:
+        if isinstance(message, ToolMessage):
+            self._match_result(message)
+        elif isinstance(message, AIMessage):
+            if thought := _bare(redact(reasoning_of(message))):
+                self._take(message, "reasoning", lambda one: _bare(one.shown) == thought)
+            said = redact(visible_content_of(message).whole).strip()
+            if said and not self._take(message, "message", lambda one: one.shown.strip() == said):
+                self._begin(message, said)
+            for call in message.tool_calls:
+                self._requests.append(_Request(message, call, self._item_of_call(call)))
+
+    def _take(self, message: BaseMessage, kind: str, fits: Callable[[LoggedItem], bool]) -> bool:
+        found = next((one for one in self._free if one.kind == kind and fits(one)), None)
+        if found is not None:
+            self._free.remove(found)
+            self.message_of[found.index] = message
+        return found is not None
+
+    def _begin(self, message: AIMessage, said: str) -> None:
+        found = next((one for one in self._begun if one.shown.strip() and said.startswith(one.shown.strip())), None)
+        if found is not None:
+            self._begun.remove(found)
+            self._begun_of[found.index] = message
+
+    def _item_of_call(self, call: Any) -> LoggedItem | None:
+        same = [one for one in self._free if one.kind == "function_call" and _says(one, call)]
+        # The id that was told is the provider's, unless that was taken.
+        found = next(iter(sorted(same, key=lambda one: one.item["call_id"] != call["id"])), None)
+        if found is not None:
+            self._free.remove(found)
+        return found
+
+    def _match_result(self, message: ToolMessage) -> None:
+        requests = [
+            one for one in self._requests if not one.answered and (one.call["id"] or "") == message.tool_call_id
+        ]
+        results = [pair for one in requests for pair in self._results_of(one)]
+        told = {one.call["name"]: public_text(message, redact(one.call["name"])) for one in requests}
+        # Parallel calls may share an id: the result that says the same is the right one.
+        results.sort(key=lambda pair: told[pair[0].call["name"]] != _output_of(pair[1]))
+        if not results:
+            return
+        request, item = results[0]
+        request.answered = True
+        self._free.remove(item)
+        self.message_of[item.index] = message
+        if item.kind == "mcp_call":
+            request.item = item
+
+    def _results_of(self, request: _Request) -> Sequence[tuple[_Request, LoggedItem]]:
+        call_id = request.item.item["call_id"] if request.item is not None else None
+        return [
+            (request, one)
+            for one in self._free
+            if (one.kind == "function_call_output" and one.item["call_id"] == call_id)
+            or (one.kind == "mcp_call" and _says(one, request.call))
+        ]
+
+
+def _says(one: LoggedItem, call: Any) -> bool:
+    return (one.item["name"], one.item["arguments"]) == (redact(call["name"]), arguments_of(call["args"]))
+
+
+def _output_of(one: LoggedItem) -> Any:
+    return one.item["output"] if one.item.get("error") is None else one.item["error"]
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())

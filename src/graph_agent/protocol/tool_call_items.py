@@ -1,0 +1,205 @@
+"""Tool calls and their results as items, in either dialect.
+
+In the Databricks dialect a call is an item as soon as the model asks for it, and its result is a second item. In the
+OpenAI dialect a call that the graph runs is one item. It opens only when its tool starts or returns, because until then
+the graph may end on the call, and then the client has to answer it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.types import Command
+
+from graph_agent.contract import NOT_RUN
+from graph_agent.protocol import events, item_events
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.events import Event
+from graph_agent.protocol.final_state import messages_in
+from graph_agent.protocol.output_items import OutputItems
+from graph_agent.protocol.requested_calls import Namespace, RequestedCall, RequestedCalls, arguments_of
+from graph_agent.protocol.resumed_items import ResumedItems
+from graph_agent.protocol.tool_results import public_text
+
+NEVER_RETURNED = "the run ended before this tool returned"
+NO_RESULT = "the tool returned no result"
+CUT_OFF = f"{NOT_RUN}the model was cut off before it had finished."
+
+InputsOf = Callable[[ToolMessage], Mapping[str, Any] | None]
+"""The inputs of the tool call whose result this is, if known."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call that waits for its result."""
+
+    asked: RequestedCall
+    index: int = -1
+    """The index of its item, once that is open; in the Databricks dialect the item is already closed."""
+    item_id: str = ""
+    taken_up: bool = False
+    """A tool has started on it."""
+    finished: Any = None
+    """What the tool returned, while the node has not returned the result yet."""
+
+
+class ToolCallItems:
+    """The tool calls of one response. `known` are the messages the caller sent; their calls are not sent again."""
+
+    def __init__(
+        self,
+        output: OutputItems,
+        *,
+        dialect: Dialect,
+        server: str,
+        known: Iterable[AIMessage],
+        inputs_of: InputsOf = lambda result: None,
+    ) -> None:
+        self._output = output
+        self._prefix = dialect.tool_items
+        self._server = server
+        self._asked = RequestedCalls(known)
+        self._inputs_of = inputs_of
+        self._waiting: list[_Call] = []
+
+    def restore(self, standing: ResumedItems, taken: Iterable[str]) -> None:
+        """What an earlier attempt told: calls whose result does not stand wait for it. `taken` are all ids it used."""
+        answered, asked = standing.answered(), list(standing.asked())
+        self._asked.restore([one for _, one in asked], taken)
+        for item, one in asked:
+            # An `mcp_call` that stands holds its result, and a `function_call` beside those is the client's to answer.
+            if item.kind == self._prefix == "function_call" and one.call_id not in answered:
+                self._waiting.append(_Call(one, item.index, item.item["id"]))
+
+    # -- while the graph runs -----------------------------------------------------------------------------------
+
+    def requested(self, message: AIMessage, ns: Namespace, *, answered: Iterable[str] = ()) -> Iterator[Event]:
+        """The calls of a message. `answered` are those whose results its node returned along with it."""
+        waiting = [one.asked for one in self._waiting]
+        for asked in self._asked.news(message, ns, answered=set(answered), waiting=waiting):
+            call = _Call(asked)
+            self._waiting.append(call)
+            if self._prefix == "function_call":
+                yield from self._write_function_call(call)
+
+    def started(self, ns: Namespace, call_id: str, inputs: Mapping[str, Any] | None) -> Iterator[Event]:
+        """A tool begins to work on a call."""
+        call = self._find(ns, call_id, inputs, lambda one: not one.taken_up)
+        if call is None:
+            return
+        call.taken_up = True
+        if self._prefix == "mcp_call":
+            yield from self._open_mcp_call(call)
+
+    def finished(self, ns: Namespace, call_id: str, output: Any) -> Iterator[Event]:
+        """A tool has returned. Its result comes with what a node returns, but for one that travels in a `Send`."""
+        call = self._find(ns, call_id, None, lambda one: one.finished is None)
+        if call is None:
+            return
+        call.finished = output if output is not None else NO_RESULT
+        if isinstance(output, Command) and call.asked.provider_id not in _answered_by(messages_in(output.update)):
+            result = _result_in(call)
+            if result is not None:
+                yield from self.answered(result, ns)
+
+    def answered(self, message: ToolMessage, ns: Namespace) -> Iterator[Event]:
+        """A tool's result; one of a call nobody asked for in this run is left out."""
+        call = self._find(ns, message.tool_call_id, self._inputs_of(message))
+        if call is not None:
+            text = public_text(message, call.asked.told_name)
+            yield from self._close(call, text, failed=message.status == "error")
+
+    def await_answers(self, message: AIMessage) -> bool:
+        """Whether that message asked for calls that wait for their results."""
+        return any(one in self._asked.of(message) for one in (call.asked for call in self._waiting))
+
+    # -- its end ------------------------------------------------------------------------------------------------
+
+    def finish(self, last: AIMessage | None) -> Iterator[Event]:
+        """The graph is done. The calls of its `last` message that no tool took up are the client's to answer."""
+        left = self._asked.of(last) if last is not None else []
+        for call in list(self._waiting):
+            if call.asked in left and not call.taken_up:
+                self._waiting.remove(call)
+                if self._prefix == "mcp_call":
+                    yield from self._write_function_call(call)
+            elif (result := _result_in(call)) is not None:
+                text = public_text(result, call.asked.told_name)
+                yield from self._close(call, text, failed=result.status == "error")
+            else:
+                yield from self._close(call, NO_RESULT, failed=call.finished is None)
+
+    def abandon(self, why: str = NEVER_RETURNED) -> Iterator[Event]:
+        """Close the calls whose result never came: a call without one is an unfinished turn to every client."""
+        for call in list(self._waiting):
+            yield from self._close(call, why, failed=True)
+
+    # -- items --------------------------------------------------------------------------------------------------
+
+    def _find(
+        self,
+        ns: Namespace,
+        call_id: str,
+        inputs: Mapping[str, Any] | None,
+        fits: Callable[[_Call], bool] = lambda call: True,
+    ) -> _Call | None:
+        """The call that waits under the provider's id: of several in the same graph that with these inputs, or the
+        first."""
+        same = [call for call in self._waiting if call.asked.provider_id == call_id and fits(call)]
+        here = [call for call in same if call.asked.ns == ns] or same
+        alike = [call for call in here if inputs is not None and call.asked.args == inputs]
+        return next(iter(alike or here), None)
+
+    def _write_function_call(self, call: _Call) -> Iterator[Event]:
+        asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
+        call.index, call.item_id = index, item_id
+        arguments = arguments_of(asked.args)
+        opened = item_events.function_call_item(item_id, asked.call_id, asked.told_name, "", "in_progress")
+        yield item_events.item_added(index, opened)
+        yield item_events.arguments_delta("function_call", item_id, index, arguments)
+        yield item_events.arguments_done("function_call", item_id, index, asked.told_name, arguments)
+        done = item_events.function_call_item(item_id, asked.call_id, asked.told_name, arguments, "completed")
+        yield self._output.close(index, done)
+
+    def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
+        asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
+        call.index, call.item_id = index, item_id
+        arguments = arguments_of(asked.args)
+        opened = item_events.mcp_call_item(item_id, asked.told_name, "", "in_progress", server=self._server)
+        yield item_events.item_added(index, opened)
+        yield item_events.mcp_call_progress(item_id, index, "in_progress")
+        yield item_events.arguments_delta("mcp_call", item_id, index, arguments)
+        yield item_events.arguments_done("mcp_call", item_id, index, asked.told_name, arguments)
+
+    def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
+        self._waiting.remove(call)
+        if self._prefix == "function_call":
+            index, output = self._output.open(), item_events.function_call_output_item(call.asked.call_id, text)
+            yield item_events.item_added(index, output)
+            yield self._output.close(index, output)
+            return
+        if call.index < 0:
+            yield from self._open_mcp_call(call)
+        state: Literal["failed", "completed"] = "failed" if failed else "completed"
+        item = item_events.mcp_call_item(
+            call.item_id,
+            call.asked.told_name,
+            arguments_of(call.asked.args),
+            state,
+            server=self._server,
+            output=None if failed else text,
+            error=text if failed else None,
+        )
+        yield item_events.mcp_call_progress(call.item_id, call.index, state)
+        yield self._output.close(call.index, item)
+
+
+def _answered_by(messages: Iterable[BaseMessage]) -> set[str]:
+    return {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
+
+
+def _result_in(call: _Call) -> ToolMessage | None:
+    """The result within what a tool gave back: in a `Command`, it may travel to another node with a `Send`."""
+    results = [one for one in messages_in(call.finished) if isinstance(one, ToolMessage)]
+    return next((one for one in results if one.tool_call_id == call.asked.provider_id), None)

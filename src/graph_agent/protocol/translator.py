@@ -1,0 +1,299 @@
+"""A synchronous state machine without I/O that turns LangGraph stream parts into Responses events.
+
+    start ──► feed* ──► finish | cut | cut_off | fail        exactly one terminal event, everything opened is closed
+
+What is public:
+
+- A model's text streams while the model writes it, also in subgraphs. It does not if the model run is private (inside a
+  tool, for structured output, a middleware's own) or tagged `nostream`; `runs.audience` decides that.
+- A message that no model streamed is held back. It is shown only if it is the last one left at the end, the answer.
+- Text that precedes tool calls or another message becomes an item of its own with `phase: commentary`.
+- Tool calls and tool results are public items. What a tool did inside is not, nor the message of an exception.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
+
+from graph_agent.errors import AgentError
+from graph_agent.protocol import events
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
+from graph_agent.protocol.final_state import FinalState, after_known_history, messages_in, updates_in
+from graph_agent.protocol.finish_reasons import SENTENCES, EarlyEnd, early_end_of
+from graph_agent.protocol.interrupts import INTERRUPT, Interrupted, Interrupts
+from graph_agent.protocol.logged_response import LoggedResponse
+from graph_agent.protocol.message_items import MessageItems
+from graph_agent.protocol.output_items import OutputItems
+from graph_agent.protocol.requested_calls import Namespace
+from graph_agent.protocol.resumed_items import ResumedItems
+from graph_agent.protocol.returned_messages import ReturnedMessages
+from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ToolCallItems
+from graph_agent.redaction import redact_value
+
+SPEAKER = "graph_agent_speaker"
+"""Key in a stream part's metadata: the model run that speaks. Absent if that run is private."""
+
+STREAM_MODES = ["messages", "updates", "values", "tools"]
+"""What a run asks LangGraph for: tokens, what nodes return, what the state holds, and when tools begin and end."""
+
+BUDGET_SENTENCES: Mapping[str, str] = {
+    "event_bytes": "I stopped here: the answer grew beyond the size that one run may have.",
+    "steps": "I stopped here: this answer would take more steps than one run may use.",
+    "tool_calls": "I stopped here: this answer would take more tool calls than one run may use.",
+    "seconds": "I stopped here: the time for one run was used up.",
+    "output_tokens": "I stopped here: the length limit of one run was reached.",
+}
+
+
+class Translator:
+    """Turns one run's stream parts into one response's events.
+
+    `known` are the messages the caller sent; a node that returns them again adds nothing. `server` is the label of
+    `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
+    what the graph took back. `inputs_of` returns the inputs of the tool call whose result a message is.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        head: ResponseHead,
+        known: Iterable[BaseMessage] = (),
+        server: str = "agent",
+        plain: bool = False,
+        inputs_of: InputsOf = lambda result: None,
+    ) -> None:
+        self._known = list(known)
+        self._dialect = dialect
+        self._head = head
+        self._returned = ReturnedMessages(self._known)
+        self._state: Any = None
+        self._last_request: AIMessage | None = None
+        self._logged = LoggedResponse()
+        self._standing = ResumedItems(self._logged, ())
+        self._interrupts = Interrupts()
+        self._output = OutputItems()
+        self._speech = MessageItems(self._output, plain=plain)
+        asked = [message for message in self._known if isinstance(message, AIMessage)]
+        self._calls = ToolCallItems(self._output, dialect=dialect, server=server, known=asked, inputs_of=inputs_of)
+        self.custom_outputs: dict[str, Any] = {}
+        self.ended = False
+        self.status: Status = "in_progress"
+        """The status in the terminal event."""
+
+    @classmethod
+    def restored(
+        cls,
+        log: Iterable[Event],
+        *,
+        state: Any = None,
+        below: Iterable[BaseMessage] = (),
+        head: ResponseHead,
+        known: Iterable[BaseMessage] = (),
+        **more: Any,
+    ) -> Self:
+        """A translator that goes on where the `log` of an earlier attempt at the same run stops.
+
+        `state` are the values of the checkpoint from which the graph goes on, `below` the messages in checkpoints of
+        subgraphs that have not ended. `head` takes the response's id and time from the log. `more` is as for a new
+        translator. `start` then tells what is needed to go on, so the way of a run stays the same.
+
+        The response keeps its id, and items that stand keep their ids and indexes. An item that does not stand is
+        discarded: closed if it was half told, named in an `items_discarded` event, and left out of the terminal
+        event's output. What the checkpoint holds and the log does not is told whole.
+        """
+        logged, known = LoggedResponse.read(log), list(known)
+        if logged.response:
+            head = replace(head, id=logged.response["id"], created_at=logged.response["created_at"])
+        translator = cls(head=head, known=known, **more)
+        translator._restore(logged, state, below)
+        return translator
+
+    def _restore(self, logged: LoggedResponse, state: Any, below: Iterable[BaseMessage]) -> None:
+        self._state, self._logged = state, logged
+        standing = self._standing = ResumedItems(logged, [*FinalState.read(state, self._known).messages, *below])
+        self.status = logged.status
+        self.ended = self.status != "in_progress"
+        if self.ended or logged.error is not None:
+            # Nothing runs again, so everything that was told counts.
+            standing.items, standing.discarded = list(logged.items.values()), []
+        self._output.restore({one.index: one.item for one in standing.items}, logged.taken)
+        self._speech.restore(standing)
+        self._calls.restore(standing, [one.item.get("call_id", "") for one in logged.items.values()])
+        outputs = state.get("custom_outputs") if isinstance(state, Mapping) else None
+        if isinstance(outputs, Mapping):
+            self.custom_outputs.update(redact_value(outputs))
+
+    @property
+    def output(self) -> list[Item]:
+        """Every item closed so far, in the order opened."""
+        return self._output.items
+
+    @property
+    def answer(self) -> str:
+        """The visible text so far, closed items and open ones, commentary left out."""
+        return "\n".join(self._speech.texts)
+
+    @property
+    def interrupted(self) -> Interrupted | None:
+        """What the graph waits for, or `None`. Complete once the graph has ended."""
+        return self._interrupts.ending
+
+    # -- the life of a response ---------------------------------------------------------------------------------
+
+    def start(self) -> Iterator[Event]:
+        """`response.created` and `response.in_progress`; for a restored translator, what is needed to go on."""
+        if self.ended:
+            return
+        for kind in ("response.created", "response.in_progress"):
+            if kind not in self._logged.told:
+                yield events.lifecycle(kind, self._head.response("in_progress"))
+        if (error := self._logged.error) is not None:
+            yield self._failed(error, Usage())
+            return
+        yield from self._standing.discard(self._output)
+        for message in self._standing.messages:
+            if self._standing.is_half_told(message) and isinstance(message, AIMessage):
+                yield from self._speech.tell_again(message)
+            if self._standing.has_result(message):
+                # Another call may wait under the same provider's id: this is not its result.
+                self._returned.is_repeated(message, top=True)
+            else:
+                yield from self._returned_messages([message], ())
+
+    def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
+        """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""
+        kind = part["type"]
+        if kind == "messages":
+            message, metadata = part["data"]
+            speaker = metadata.get(SPEAKER)
+            if speaker is not None and isinstance(message, AIMessageChunk):
+                return self._speech.spoke(speaker, message)
+        elif kind in ("updates", "values") and isinstance(part["data"], Mapping) and INTERRUPT in part["data"]:
+            self._interrupts.feed(part["data"], part["ns"])
+        elif kind == "updates":
+            return self._nodes_returned(part["data"], part["ns"])
+        elif kind == "values" and not part["ns"]:
+            self._state = part["data"]
+        elif kind == "tools":
+            return self._tool_told(part["data"], part["ns"])
+        return iter(())
+
+    def finish(self, usage: Usage) -> Iterator[Event]:
+        """The run ended by itself. Close what is open, with the last message left as the answer.
+
+        The terminal event is `response.incomplete` if the answer's model was cut off, else `response.completed`. A
+        graph that is `interrupted` has not ended by itself.
+        """
+        left = FinalState.read(self._state, self._known)
+        requested = left.requested if self._state is not None else self._last_request
+        if requested is not None and self._calls.await_answers(requested):
+            if ending := early_end_of(requested.response_metadata):
+                yield from self.cut_off(ending, usage)
+                return
+            yield from self._speech.show_aside(requested)
+        yield from self._calls.finish(requested)
+        removed = self._returned.removed(left) if self._state is not None else set()
+        ending = yield from self._speech.finish(self._answer_of(left), removed=removed)
+        if ending is None:
+            yield self._terminal("response.completed", "completed", usage=usage.fields())
+        else:
+            yield self._cut_off(ending, usage)
+
+    def cut(self, budget: str, usage: Usage) -> Iterator[Event]:
+        """A budget is spent. Say so in the way of this dialect, then `response.incomplete`."""
+        yield from self._calls.abandon()
+        sentence = BUDGET_SENTENCES[budget]
+        yield from self._speech.cut(sentence if self._dialect.budget_sentence == "text" else None)
+        self.custom_outputs["budget"] = budget
+        # Clients know only two reasons, so the exact budget is in the metadata.
+        yield self._incomplete("max_output_tokens", sentence, {"budget": budget}, usage)
+
+    def cut_off(self, ending: EarlyEnd, usage: Usage) -> Iterator[Event]:
+        """A model was cut off while it asked for tools, so none of them was run."""
+        yield from self._calls.abandon(CUT_OFF)
+        yield from self._speech.cut(None)
+        yield self._cut_off(ending, usage)
+
+    def fail(self, error: AgentError, usage: Usage) -> Iterator[Event]:
+        """The run failed. Close what is open as incomplete, then send the error in the form of this dialect."""
+        yield from self._calls.abandon()
+        yield from self._speech.break_off()
+        fields = redact_value(error.fields())
+        if self._dialect.failure == "error_frame":
+            self.ended, self.status = True, "failed"
+            yield events.invocations_error(fields)
+            return
+        yield events.stream_error(fields)
+        yield self._failed(fields, usage)
+
+    def _failed(self, fields: Mapping[str, Any], usage: Usage) -> Event:
+        summary = {"code": fields["code"], "message": fields["message"]}
+        return self._terminal("response.failed", "failed", error=summary, usage=usage.fields())
+
+    def _cut_off(self, ending: EarlyEnd, usage: Usage) -> Event:
+        return self._incomplete(ending.reason, SENTENCES[ending.reason], {"finish_reason": ending.cause}, usage)
+
+    def _incomplete(self, reason: str, sentence: str, metadata: Mapping[str, str], usage: Usage) -> Event:
+        details = {"reason": reason}
+        if self._dialect.budget_sentence == "details":
+            details["message"] = sentence
+        return self._terminal(
+            "response.incomplete",
+            "incomplete",
+            usage=usage.fields(),
+            incomplete_details=details,
+            metadata={**self._head.metadata, **metadata},
+        )
+
+    def _terminal(self, kind: str, status: Status, **more: Any) -> Event:
+        self.ended, self.status = True, status
+        if self.custom_outputs:
+            more["custom_outputs"] = dict(self.custom_outputs)
+        return events.lifecycle(kind, self._head.response(status, self.output, **more))
+
+    # -- what nodes returned ------------------------------------------------------------------------------------
+
+    def _nodes_returned(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
+        for update in data.values():
+            for values in updates_in(update):
+                outputs = values.get("custom_outputs")
+                if not ns and isinstance(outputs, Mapping):
+                    self.custom_outputs.update(redact_value(outputs))
+                returned = list(messages_in(values.get("messages")))
+                yield from self._returned_messages(after_known_history(returned, self._known), ns)
+
+    def _returned_messages(self, messages: list[BaseMessage], ns: Namespace) -> Iterator[Event]:
+        answered = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
+        for message in messages:
+            if self._returned.is_repeated(message, top=not ns):
+                continue
+            match message:
+                case RemoveMessage():
+                    self._speech.took_back(message.id)
+                case ToolMessage():
+                    yield from self._calls.answered(message, ns)
+                case AIMessage(tool_calls=[_, *_]):
+                    self._last_request = message
+                    yield from self._speech.requested_tools(message)
+                    yield from self._calls.requested(message, ns, answered=answered)
+                case AIMessage():
+                    self._last_request = None
+                    yield from self._speech.returned(message)
+
+    def _tool_told(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
+        call_id = str(data.get("tool_call_id") or "")
+        if data["event"] == "tool-started":
+            return self._calls.started(ns, call_id, data.get("input"))
+        if data["event"] == "tool-finished":
+            return self._calls.finished(ns, call_id, data.get("output"))
+        return iter(())
+
+    # -- what the graph left ------------------------------------------------------------------------------------
+
+    def _answer_of(self, left: FinalState) -> AIMessage | None:
+        said = next((text for text in left.loose if self._speech.has_said(text)), None)
+        return left.answer if said is None else AIMessage(said)

@@ -1,0 +1,57 @@
+"""Refuses fields of the Responses API that would change the answer and are not supported, with the reason.
+
+Each rule gets a value that is present and has the right type.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graph_agent.errors import UnsupportedField
+
+__all__ = ["refuse_unsupported"]
+
+
+def _means_something(value: Any) -> bool:
+    """SDKs send objects in which every entry is null; those ask for nothing."""
+    return any(entry is not None for entry in value.values())
+
+
+_REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
+    "background": ("background", bool, "background runs are not served; leave it out and stream instead"),
+    "conversation": ("conversation", lambda _: True, "conversations are not stored; resend the history in `input`"),
+    "previous_response_id": (
+        "previous_response_id",
+        lambda _: True,
+        "responses are not stored; resend the history in `input`",
+    ),
+    "context_management": (
+        "context_management",
+        bool,
+        "this service does not compact conversations; send a shorter history in `input`",
+    ),
+    "moderation": ("moderation", bool, "this service does not moderate; moderate in the graph"),
+    "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
+    "reasoning": ("reasoning", _means_something, "the graph decides how its models reason"),
+    "tools": ("tools", bool, "the graph brings its own tools"),
+    "tool_choice": ("tool_choice", lambda choice: choice != "auto", "the graph decides which tools it calls"),
+    "truncation": (
+        "truncation",
+        lambda way: way not in ("auto", "disabled"),
+        "use 'auto' or 'disabled'; neither has an effect here",
+    ),
+    "text": (
+        "text.format",
+        lambda text: (text.get("format") or {"type": "text"})["type"] != "text",
+        "the graph decides the form of its answer; only 'text' is served",
+    ),
+}
+"""Field -> the path that the error names, when it is refused, and why."""
+
+
+def refuse_unsupported(fields: Mapping[str, Any], *, background_served: bool) -> None:
+    """Raise `UnsupportedField` for the first field that asks for something unsupported."""
+    for name, (param, asks_for_it, reason) in _REFUSED.items():
+        if name == "background" and background_served:
+            continue
+        if fields.get(name) is not None and asks_for_it(fields[name]):
+            raise UnsupportedField(f"`{param}` is not supported: {reason}.", param=param)

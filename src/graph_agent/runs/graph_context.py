@@ -1,0 +1,72 @@
+"""The run's context object, for graphs that declare a `context_schema`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from graph_agent.contract import AgentContext
+from graph_agent.errors import InvalidRequest
+from graph_agent.identity.caller import Caller
+
+
+def fill_context(
+    schema: type[Any] | None, *, caller: Caller, thread: str | None, custom_inputs: Mapping[str, Any]
+) -> Any:
+    """The object a graph gets as `runtime.context`, or `None`.
+
+    `AgentContext` is filled from the verified caller; any other schema by field name from `custom_inputs` alone,
+    so that a caller can never name who they are.
+
+    Raises:
+        InvalidRequest: `custom_inputs` names some fields of the schema but lacks a required one, or has a wrong type.
+    """
+    if schema is None:
+        return None
+    if isinstance(schema, type) and issubclass(schema, AgentContext):
+        return schema(caller=caller, thread=thread, custom_inputs=dict(custom_inputs))
+    names = _field_names(schema)
+    values = {name: custom_inputs[name] for name in names if name in custom_inputs}
+    if not dataclasses.is_dataclass(schema) and not _is_model(schema):
+        return values
+    try:
+        return schema(**values)
+    except Exception as error:
+        if not values:
+            return None
+        raise _misfit(schema, values, error) from None
+
+
+def _misfit(schema: Any, values: Mapping[str, Any], error: Exception) -> InvalidRequest:
+    """What is wrong with the values, without repeating them: the schema is a stranger's, and so is what it raises."""
+    if isinstance(error, ValidationError) and (steps := error.errors()[0]["loc"]):
+        param = ".".join(["custom_inputs", *map(str, steps)])
+        return InvalidRequest(f"{param} does not fit this graph's context", param=param)
+    if missing := sorted(_required(schema) - values.keys()):
+        message = f"custom_inputs lacks {', '.join(missing)}, which this graph's context requires"
+        return InvalidRequest(message, param=f"custom_inputs.{missing[0]}")
+    return InvalidRequest("custom_inputs does not fit this graph's context", param="custom_inputs")
+
+
+def _is_model(schema: Any) -> bool:
+    return isinstance(schema, type) and issubclass(schema, BaseModel)
+
+
+def _field_names(schema: Any) -> list[str]:
+    if dataclasses.is_dataclass(schema):
+        return [field.name for field in dataclasses.fields(schema) if field.init]
+    if _is_model(schema):
+        return list(schema.model_fields)
+    return list(getattr(schema, "__annotations__", {}))
+
+
+def _required(schema: Any) -> set[str]:
+    if not dataclasses.is_dataclass(schema):
+        return set()
+    missing = dataclasses.MISSING
+    return {
+        field.name
+        for field in dataclasses.fields(schema)
+        if field.init and field.default is missing and field.default_factory is missing
+    }

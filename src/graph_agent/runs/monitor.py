@@ -1,0 +1,245 @@
+"""Watches what one graph run does: whose text is public, what its models cost, and whether it may go on."""
+
+import itertools
+import math
+import time
+from asyncio import CancelledError
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+from uuid import UUID
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+
+from graph_agent.errors import ModelFailed, RunCancelled
+from graph_agent.protocol.events import Usage
+from graph_agent.protocol.finish_reasons import EarlyEnd, early_end_of
+from graph_agent.protocol.translator import SPEAKER
+from graph_agent.runs.audience import Audience, Namespace, wants_schema
+from graph_agent.runs.invalid_calls import InvalidCalls
+from graph_agent.runs.nested_calls import NestedCalls
+from graph_agent.runs.tool_failures import ToolFailureLog
+from graph_agent.runs.tool_inputs import ToolInputs
+from graph_agent.runs.usage_meter import UsageMeter
+from graph_agent.settings import Budgets
+from graph_agent.tool_call_policy import NotRun, ToolCallPolicy
+
+PATIENCE = 3
+"""How often a model may ask for more tools after it was told that none is left, before the run is ended."""
+
+
+class RunMonitor(ToolFailureLog, ToolCallPolicy):
+    """One per run, passed to the graph in `config["callbacks"]`.
+
+    It also is how a run is stopped where nothing can be cancelled, as in a synchronous node, and before its stream
+    tells, as in a subgraph: the next model token, model call or tool call raises `RunCancelled` once `stop()` was
+    called or a budget is spent. `spent` then names the budget, `cut_off` what ended a model amid its calls. A tool
+    call beyond the budget, or one whose arguments are broken, raises `NotRun`, which agents give back to the model.
+    """
+
+    run_inline = True
+    raise_error = True
+
+    def __init__(self, budgets: Budgets) -> None:
+        super().__init__()
+        self._budgets = budgets
+        self._deadline = math.inf
+        self._stopped = False
+        self._audience = Audience()
+        self._meter = UsageMeter()
+        self._unfit = InvalidCalls()
+        self._calls = itertools.count(1)
+        self.out_of_calls = False
+        """A call was not run, as no more were allowed."""
+        self._asked_in_vain = 0
+        self._wrapping = NestedCalls(self._meter)
+        self._inputs = ToolInputs()
+        self._structured: set[UUID] = set()
+        self.spent: str | None = None
+        self.cut_off: EarlyEnd | None = None
+        self.model_error: BaseException | None = None
+
+    def start_clock(self, seconds: float) -> None:
+        """The run starts, and has so much time."""
+        self._deadline = time.monotonic() + seconds
+
+    def stop(self) -> None:
+        """Let nothing new begin in this run."""
+        self._stopped = True
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far, all model runs together."""
+        return self._meter.usage
+
+    def hears(self, ns: Namespace) -> bool:
+        """Whether the caller hears what nodes of the graph in that namespace return."""
+        return self._audience.hears(ns)
+
+    def inputs_of(self, result: ToolMessage) -> Mapping[str, Any] | None:
+        """What the tool was given that returned this very message, if one did."""
+        return self._inputs.of(result)
+
+    # -- callbacks: steps and tools -----------------------------------------------------------------------------
+
+    def on_chain_start(
+        self,
+        serialized: Any,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._check()
+        self._audience.node_began(run_id, parent_run_id, metadata, kwargs.get("name"))
+
+    def on_retriever_start(
+        self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        self._check()
+        self._audience.began(run_id, parent_run_id)
+        self.named(run_id, kwargs.get("name") or serialized)
+
+    def on_tool_start(
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        tool_call_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._check()
+        private = self._audience.tool_began(run_id, parent_run_id, metadata)
+        name = str((serialized or {}).get("name") or kwargs.get("name") or "")
+        if why := self._why_not(tool_call_id, name, inputs, private=private):
+            raise NotRun(why)
+        self.named(run_id, name)
+        if not private:
+            self._inputs.began(run_id, inputs)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        super().on_tool_end(output, run_id=run_id, **kwargs)
+        self._inputs.ended(run_id, output)
+
+    def refused(self, call_id: str | None, *, name: str, parent_run_id: UUID | None) -> str | None:
+        """Why this call must not be run; nothing if it may."""
+        return self._why_not(call_id, name, None, private=self._audience.is_private(parent_run_id))
+
+    def renamed(self, ids: Mapping[str, str]) -> None:
+        """Calls got other ids than their model gave them."""
+        self._unfit.renamed(ids)
+
+    def _why_not(self, call_id: str | None, name: str, inputs: Any, *, private: bool) -> str | None:
+        ending = self._unfit.cut(call_id)
+        if ending is not None and not private:
+            self.cut_off = ending
+            self._stopped = True
+            raise RunCancelled("the model was cut off while it asked for tools")
+        if why := self._unfit.why(call_id, name, inputs):
+            return why
+        if private or next(self._calls) <= self._budgets.tool_calls:
+            return None
+        self.out_of_calls = True
+        if self._asked_in_vain >= PATIENCE:
+            self._spend("tool_calls")
+        allowed = self._budgets.tool_calls
+        return f"the {allowed} tool calls of this answer are used up. Answer now, with what is known."
+
+    # -- callbacks: models --------------------------------------------------------------------------------------
+
+    def on_llm_start(
+        self, serialized: Any, prompts: list[str], *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        self._check()
+        self._audience.began(run_id, parent_run_id)
+
+    def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._check()
+        if self._meter.written > self._budgets.output_tokens:
+            self._spend("output_tokens")
+        private = self._audience.began(run_id, parent_run_id, metadata)
+        outer = self._wrapping.began(run_id, parent_run_id)
+        self._meter.began(run_id, outer)
+        structured = wants_schema(kwargs.get("options") or {}, kwargs.get("invocation_params") or {})
+        if structured:
+            self._structured.add(run_id)
+        if structured or outer is not None:
+            private = True
+            self._audience.hide(run_id)
+        if self.out_of_calls and not private:
+            self._asked_in_vain += 1
+        if metadata is None:
+            return
+        # LangGraph hands this very dictionary on with each token of the run, and writes `tags` to it likewise.
+        if private:
+            metadata.pop(SPEAKER, None)
+        else:
+            metadata[SPEAKER] = str(run_id)
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
+        self._check()
+        call = self._meter.call(run_id)
+        if call is None or not isinstance(chunk, ChatGenerationChunk):
+            return
+        message: Any = chunk.message
+        calls = getattr(message, "tool_call_chunks", None)
+        says = bool(message.content or calls)
+        self._meter.heard(call, getattr(message, "usage_metadata", None), chunks=says)
+        if calls:
+            self._unfit.heard(run_id, calls)
+        # Not on the closing chunk: it only reports what is written already, and may be the answer's last.
+        if says and self._meter.written > self._budgets.output_tokens:
+            self._spend("output_tokens")
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        call = self._meter.call(run_id)
+        if call is None:
+            return
+        self._wrapping.ended(run_id)
+        messages = [generation.message for generation in _generations(response)]
+        usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
+        self._meter.ended(call, usages)
+        for message in messages:
+            self._unfit.ended(run_id, message, mend=run_id not in self._structured)
+            ending = early_end_of(message.response_metadata)
+            if ending is not None and ending.reason == "error":
+                raise ModelFailed("the model's endpoint ended its answer with an error: look at its logs")
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self._wrapping.ended(run_id)
+        self.model_error = error
+        call = self._meter.call(run_id)
+        if call is not None and not isinstance(error, RunCancelled | CancelledError):
+            self._meter.ended(call, [])
+
+    # -- what the callbacks share -------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise RunCancelled("the run was stopped")
+        if time.monotonic() > self._deadline:
+            self._spend("seconds")
+
+    def _spend(self, budget: str) -> NoReturn:
+        self.spent = budget
+        self._stopped = True
+        raise RunCancelled(f"the run has used up its {budget}")
+
+
+def _generations(response: LLMResult) -> Sequence[ChatGeneration]:
+    return [one for batch in response.generations for one in batch if isinstance(one, ChatGeneration)]

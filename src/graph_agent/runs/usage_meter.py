@@ -1,0 +1,109 @@
+"""What the models of one run cost, each call counted once however many models it goes through."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from graph_agent.models.usage import CallTokens
+from graph_agent.protocol.events import Usage
+
+
+@dataclass(slots=True)
+class CallUsage(CallTokens):
+    """Tokens of one model call."""
+
+    wrapped: bool = False
+    """Another model's call wraps it, and reports what it was told."""
+    chunks: int = 0
+    spoke: bool = False
+    ended: bool = False
+    within: list["CallUsage"] = field(default_factory=list)
+    """Calls of models that this one wraps."""
+
+    @property
+    def written(self) -> int:
+        """Output tokens for the budget: where an endpoint reports nothing on the way, chunks are counted."""
+        return max(self.output_tokens, self.chunks)
+
+    def total(self) -> CallTokens:
+        """What this call cost, with those it wraps. A wrapper reports what it was told: that is no second call."""
+        own = CallTokens(self.input_tokens, self.output_tokens, self.cached_tokens, self.reasoning_tokens)
+        if not self.ended:
+            # Cut off: what an endpoint reports at the end only never came.
+            own.output_tokens = self.written
+        if not self.within:
+            return own
+        inner = [one.total() for one in self.within]
+        below = _sum(inner)
+        if not own or _figures(own) == _figures(below) or any(_figures(own) == _figures(one) for one in inner):
+            return below
+        return _sum([own, below])
+
+
+class UsageMeter:
+    """All model calls of a run."""
+
+    def __init__(self) -> None:
+        self._calls: dict[UUID, CallUsage] = {}
+        self._outer: list[CallUsage] = []
+        self.written = 0
+        """Output tokens so far, wrapped models not counted again."""
+
+    def began(self, run_id: UUID, outer: UUID | None) -> None:
+        """A model call begins; `outer` is the call of the model that wraps it."""
+        wrapper = self._calls.get(outer) if outer is not None else None
+        call = self._calls[run_id] = CallUsage(wrapped=wrapper is not None)
+        (self._outer if wrapper is None else wrapper.within).append(call)
+
+    def call(self, run_id: UUID) -> CallUsage | None:
+        """The model call of that run."""
+        return self._calls.get(run_id)
+
+    def is_silent(self, run_id: UUID) -> bool:
+        """Whether that call goes on, and nothing of it was heard."""
+        call = self._calls.get(run_id)
+        return call is not None and not call.ended and not call.spoke
+
+    def heard(self, call: CallUsage, usage: Any, *, chunks: int) -> None:
+        """A chunk of its message. Once per token: one look-up of a run's id less is worth having."""
+        before = call.written
+        call.spoke = True
+        call.chunks += chunks
+        if usage:
+            call.add(usage)
+        if not call.wrapped:
+            self.written += call.written - before
+
+    def ended(self, call: CallUsage, usages: list[Any]) -> None:
+        """It is over; `usages` are those of its whole messages, where none came on the way."""
+        before = call.written
+        if not call:
+            for usage in usages:
+                call.add(usage)
+        call.ended = True
+        if not call.wrapped:
+            self.written += call.written - before
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        total = _sum([call.total() for call in list(self._outer)])
+        return Usage(
+            input_tokens=total.input_tokens,
+            output_tokens=total.output_tokens,
+            cached_tokens=total.cached_tokens,
+            reasoning_tokens=total.reasoning_tokens,
+        )
+
+
+def _figures(tally: CallTokens) -> tuple[int, int]:
+    return (tally.input_tokens, tally.output_tokens)
+
+
+def _sum(tallies: list[CallTokens]) -> CallTokens:
+    return CallTokens(
+        sum(one.input_tokens for one in tallies),
+        sum(one.output_tokens for one in tallies),
+        sum(one.cached_tokens for one in tallies),
+        sum(one.reasoning_tokens for one in tallies),
+    )

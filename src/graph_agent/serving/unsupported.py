@@ -1,0 +1,80 @@
+"""Addresses of the APIs around this one that are not served: what to do instead."""
+
+from collections.abc import Mapping
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from graph_agent.errors import RouteNotFound
+from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.mounting import path_of, prefix_of
+
+NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'
+NOT_STORED = "responses are not stored; take the answer of POST {run}, and resend the history in `input`"
+
+INSIDE_RESPONSES: Mapping[str, str] = {
+    "cancel": "responses are not stored; to cancel a run, close the connection that waits for it",
+    "compact": "conversations are not compacted here; POST a shorter history in `input` to {run}",
+    "input_tokens": "tokens are not counted beforehand; `usage` of the answer of POST {run} counts them",
+}
+"""What stands behind `/responses/`, with or without an id between -> what to do."""
+
+_CHAT = "chat completions are not served; POST the messages as `input` to {run}"
+_NO_FILES = "files are not stored; send them inside `input` to {run}, as `file_data`"
+_NO_THREADS = "LangGraph's own API is not served; POST to {run}, or start it with `graph-agent studio`"
+_RESPONSES_ONLY = "only the Responses API is served; POST to {run}"
+
+INSTEAD: Mapping[str, str] = {
+    "chat": _CHAT,
+    "completions": _CHAT,
+    "messages": _CHAT,
+    "conversations": "conversations are not stored; resend the history in `input` to {run}, and name the conversation "
+    "in `context.conversation_id`",
+    "models": "`model` is the name of a graph; GET {info} lists them",
+    "files": _NO_FILES,
+    "uploads": _NO_FILES,
+    "vector_stores": _NO_FILES,
+    "assistants": _NO_THREADS,
+    "threads": _NO_THREADS,
+    "runs": _NO_THREADS,
+    **dict.fromkeys(
+        ["audio", "batches", "containers", "embeddings", "evals", "fine_tuning", "images", "moderations", "realtime"],
+        _RESPONSES_ONLY,
+    ),
+    **dict.fromkeys(["predict", "predictions", "score", "query", "chatkit", "skills", "videos"], _RESPONSES_ONLY),
+}
+"""First word of an address, after `/v1` or `/api` -> what to do."""
+
+
+def alternative_to(request: HTTPConnection) -> str | None:
+    """What to do in place of what the request asks for; `None` where the address is of no API known here."""
+    first, *rest = [word for word in path_of(request.scope).split("/") if word] or [""]
+    prefix = prefix_of(request.scope)
+    run = f"{prefix}/responses"
+    if first in ("v1", "api"):
+        run = f"{prefix}/{first}/responses"
+        first, *rest = rest or [""]
+    if request.headers.get("upgrade", "").lower() == "websocket" or request.scope["type"] == "websocket":
+        return NO_WEBSOCKET.format(run=run)
+    words = INSTEAD.get(first)
+    if first == "responses" and rest:
+        words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), NOT_STORED)
+    return words and words.format(run=run, info=f"{prefix}/agent/info")
+
+
+class NoWebSockets:
+    """ASGI middleware: answers a WebSocket handshake as what it is, an address that is not served."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        if "websocket.http.response" in scope.get("extensions", {}):
+            error = RouteNotFound(alternative_to(HTTPConnection(scope)) or "")
+            await error_response(error)(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
