@@ -16,7 +16,8 @@ import anyio
 import pytest
 from tests.serving.conftest import GRAPHS, Service, settled
 
-from graph_agent.serving import endpoints, logs
+from graph_agent.serving import logs
+from graph_agent.serving.routes import responses
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +102,7 @@ async def test_a_reader_that_takes_a_little_now_and_then_gets_all_of_it(serve: C
 async def test_a_reader_that_lingers_after_the_end_of_its_run_is_cut(
     serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoints, "LATE_READER_SECONDS", 0.5)
+    monkeypatch.setattr(responses, "LATE_READER_SECONDS", 0.5)
     with serve(config=UNRULY, max_output_tokens=100_000) as service:
         before = service.tasks()
         reader, writer = await connected(service)

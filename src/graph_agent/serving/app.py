@@ -22,12 +22,14 @@ from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
-from graph_agent.serving.endpoints import ADDRESSES, Endpoints, error_response
+from graph_agent.serving.errors import error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.host_gate import HostGate
 from graph_agent.serving.identity import Identity, on_apps, startup_warnings
 from graph_agent.serving.mounting import WholePath, prefix_of
 from graph_agent.serving.request_log import RequestLog
+from graph_agent.serving.routes.meta import MetaRoutes
+from graph_agent.serving.routes.responses import ADDRESSES, ResponseRoutes
 from graph_agent.serving.unsupported import NoWebSockets, alternative_to
 from graph_agent.settings import Settings, as_environment
 from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
@@ -73,14 +75,18 @@ def create_app(
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
     runs = Runs(budgets=settings.budgets, most=settings.max_runs, grace_seconds=settings.grace_seconds)
-    endpoints = Endpoints(
+    meta = MetaRoutes(
+        gate=gate,
+        runs=runs,
+        nodes=nodes,
+        app_name=environ.get("DATABRICKS_APP_NAME"),
+    )
+    responses = ResponseRoutes(
         settings=settings,
         identity=identity,
         gate=gate,
         runs=runs,
-        nodes=nodes,
         pages_may_ask=not tokenless,
-        app_name=environ.get("DATABRICKS_APP_NAME"),
         reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
     )
 
@@ -107,7 +113,7 @@ def create_app(
             await context.aclose()
 
     app = Starlette(
-        routes=endpoints.routes(),
+        routes=[*responses.routes(), *meta.routes()],
         lifespan=lifespan,
         middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},

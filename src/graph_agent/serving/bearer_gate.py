@@ -4,7 +4,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.errors import Unauthenticated
-from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.errors import error_response
 from graph_agent.serving.identity import has_bearer_token
 from graph_agent.serving.mounting import path_of
 from graph_agent.settings import Settings

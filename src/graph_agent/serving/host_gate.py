@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.errors import ForeignPage
-from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.errors import error_response
 from graph_agent.serving.mounting import path_of, prefix_of
 from graph_agent.settings import Settings
 from graph_agent.trusted_hosts import TrustedHosts

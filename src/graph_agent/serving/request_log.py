@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graph_agent.errors import TooManyCredentials
 from graph_agent.redaction import redact, with_hidden_values
 from graph_agent.runs.log_context import Facts, add_log_facts, within_log_facts
-from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.errors import error_response
 from graph_agent.serving.mounting import path_of
 from graph_agent.serving.secret_cookies import secret_cookies
 

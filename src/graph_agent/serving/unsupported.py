@@ -6,7 +6,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.errors import RouteNotFound
-from graph_agent.serving.endpoints import error_response
+from graph_agent.serving.errors import error_response
 from graph_agent.serving.mounting import path_of, prefix_of
 
 NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'

@@ -1,48 +1,41 @@
-"""The addresses of the service and what each does with a request."""
+"""The addresses that start a run, and answer with its stream or its whole response."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.app_context import AppContext
 from graph_agent.errors import (
     AgentError,
-    BodyTooSlow,
-    NoThreadFree,
     NotJson,
-    NotReady,
-    RunCancelled,
-    Unauthenticated,
 )
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
-from graph_agent.protocol.events import new_id
 from graph_agent.protocol.json_encoding import encode
-from graph_agent.redaction import current_hidden_values, redact_value
+from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.observers import LogFacts, RunObserver
-from graph_agent.runs.registry import Reader, Runs, stopping
+from graph_agent.runs.registry import Reader, Runs
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
 from graph_agent.serving.body_parsing import parse_body
+from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
-from graph_agent.threads import NodeThreads
 from graph_agent.trusted_hosts import NOT_JSON, is_json
 
 if TYPE_CHECKING:
@@ -61,16 +54,6 @@ ADDRESSES: Mapping[str, Dialect] = {
 }
 """Databricks' documentation lets bearer tokens call `/api/` addresses only, hence both prefixes."""
 
-RETRY_LATER = frozenset({429, 503})
-"""What says that the same request may succeed later."""
-
-RETRY_AFTER_SECONDS = 5
-"""When, unless the error knows."""
-
-NO_RESPONSE_STATUS = 499
-"""What nginx logs when the client has left; nobody reads it."""
-
-
 HOST_SECONDS = 1.0
 """How much later a client that takes nothing is cut off here than by our own server, which sees single bytes taken and
 closes the connection without a word. A host's server leaves it to us."""
@@ -79,8 +62,8 @@ LATE_READER_SECONDS = 300.0
 """For a slow reader to take the rest of a run that is over: its events are kept as long."""
 
 
-class Endpoints:
-    """One method per address."""
+class ResponseRoutes:
+    """Starts runs for requests, and answers with what they write."""
 
     def __init__(
         self,
@@ -89,61 +72,20 @@ class Endpoints:
         identity: Identity,
         gate: Gate,
         runs: Runs,
-        nodes: NodeThreads,
         pages_may_ask: bool,
-        app_name: str | None = None,
         reply_seconds: float | None = None,
     ) -> None:
         self._settings = settings
         self._pages_may_ask = pages_may_ask
-        self._app_name = app_name
         self._reply_seconds = reply_seconds
         self._identity = identity
         self._gate = gate
-        self._nodes = nodes
         self._bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
         self._runs = runs
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
-        runs = [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
-        return [
-            *runs,
-            Route("/health", self.health),
-            Route("/ready", self.ready),
-            Route("/agent/info", self.info),
-        ]
-
-    async def health(self, request: Request) -> Response:
-        """The process answers, in the words of MLflow's AgentServer; says nothing about graphs."""
-        return JSONResponse({"status": "healthy"})
-
-    async def ready(self, request: Request) -> Response:
-        """200 while runs can start, 503 before and after."""
-        if self._runs.draining or self._gate.service is None:
-            why = stopping() if self._runs.draining else self._gate.failure or NotReady("the graphs are still loading")
-            error = NotReady(why.message)
-            return _not_ready(error)
-        if self._nodes.held >= self._nodes.most:
-            return _not_ready(NoThreadFree(self._nodes.shortage()))
-        return JSONResponse({"status": "ready"})
-
-    async def info(self, request: Request) -> Response:
-        """What is served: MLflow's fields, and the graphs."""
-        service = await self._gate.passed()
-        await service.catalog.refresh()
-        graphs = [{"name": spec.name, "description": spec.description} for spec in service.catalog.specs]
-        return JSONResponse(
-            {
-                # As AgentServer does: the app's name where there is an app.
-                "name": self._app_name or service.catalog.default,
-                "use_case": "agent",
-                "agent_api": "responses",
-                "mlflow_version": version("mlflow"),
-                "default_graph": service.catalog.default,
-                "graphs": graphs,
-            }
-        )
+        return [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
 
     async def run(self, request: Request, dialect: Dialect) -> Any:
         """Start a run and answer with its stream or its whole response."""
@@ -229,13 +171,13 @@ class Endpoints:
 class _Posted:
     """An ASGI endpoint for one address: Starlette hands it the raw `receive`, which tells when the client leaves."""
 
-    def __init__(self, endpoints: Endpoints, dialect: Dialect) -> None:
-        self._endpoints = endpoints
+    def __init__(self, routes: ResponseRoutes, dialect: Dialect) -> None:
+        self._routes = routes
         self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._endpoints.run(Request(scope, receive), self._dialect)
+            response = await self._routes.run(Request(scope, receive), self._dialect)
         except AgentError as error:
             response = error_response(error)
         except Exception as error:
@@ -245,36 +187,7 @@ class _Posted:
         await response(scope, receive, send)
 
 
-def _not_ready(error: NotReady) -> Response:
-    body = {"status": "not_ready"} | redact_value(error.body())
-    return JSONResponse(body, status_code=error.status, headers=retry_headers(error))
-
-
 def _observers(trace: "RunTrace | None") -> list[RunObserver]:
     if trace is None:
         return [LogFacts()]
     return [trace, LogFacts(trace_id=lambda: trace.trace_id)]
-
-
-def error_response(error: AgentError, *, request_id: str | None = None, ran: bool = False) -> Response:
-    """An error before the first byte; `request_id` where the log knows it by one, `ran` if a run had begun."""
-    if isinstance(error, RunCancelled):
-        return Response(status_code=NO_RESPONSE_STATUS)
-    headers = {"x-request-id": request_id or new_id("req"), **retry_headers(error, ran=ran)}
-    if isinstance(error, BodyTooSlow):
-        # Else the rest of the body would be read, however long it takes.
-        headers["connection"] = "close"
-    if isinstance(error, Unauthenticated):
-        headers["www-authenticate"] = "Bearer"
-    return JSONResponse(redact_value(error.body()), status_code=error.status, headers=headers)
-
-
-def retry_headers(error: AgentError, *, ran: bool = False) -> dict[str, str]:
-    """What an error tells the SDKs about sending the request again: they would by themselves, twice, whatever went
-    wrong. A run that failed may have called tools, and what fails without one fails again."""
-    headers = {}
-    if ran or (error.status >= 500 and error.status not in RETRY_LATER):
-        headers["x-should-retry"] = "false"
-    if error.status in RETRY_LATER:
-        headers["retry-after"] = str(error.retry_after or RETRY_AFTER_SECONDS)
-    return headers

@@ -1,0 +1,1 @@
+"""The addresses of the service, and what each does with a request."""
