@@ -58,7 +58,7 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     with LocalWorkspace(settings) as workspace:
         workspace.enter(os.environ)
         # What the first question would wait ten seconds for, while the workspace loads its model. In this thread, and
-        # before the server: a thread that imports beside one that locks may stop both for good (`late`).
+        # before the server: a thread that imports beside one that locks may stop both for good (`lazy`).
         import databricks_langchain  # noqa: F401
 
         workspace.wait()

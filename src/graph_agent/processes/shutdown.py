@@ -32,7 +32,7 @@ INTERRUPTED = 130
 def watch_signals() -> None:
     """From now on a second Ctrl-C ends this process within two seconds, and SIGTERM within fifteen, whatever it does.
 
-    What it started through `children` ends too. Does nothing outside the main thread, which owns the signals.
+    What it started through `child` ends too. Does nothing outside the main thread, which owns the signals.
     """
     if threading.current_thread() is not threading.main_thread() or _watching:
         return

@@ -98,7 +98,7 @@ def _type(value: Any) -> str:
 
 def configure_logging(log_format: str, *, tracebacks: bool = False) -> None:
     """Configure every logger of this process, unless that was done. Call it before any thread imports: it holds
-    logging's lock, for which one who imports may wait with Python's import lock in hand (`late`)."""
+    logging's lock, for which one who imports may wait with Python's import lock in hand (`lazy`)."""
     # Else MLflow configures loggers as it is imported, with a handler that writes what exceptions say.
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     if any(isinstance(handler, StdoutHandler) for handler in logging.getLogger().handlers):
