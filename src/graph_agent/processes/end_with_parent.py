@@ -5,12 +5,14 @@ The parent holds the other end of its standard input, which closes with the pare
 long an orderly end may take then; with 0 it ends at once.
 """
 
+import multiprocessing
 import os
 import runpy
 import signal
 import sys
 import threading
 import time
+from multiprocessing.connection import wait
 
 END_SECONDS = 10
 """For an orderly end; then the process is gone in any case."""
@@ -21,6 +23,21 @@ def end_with_parent(seconds: float = END_SECONDS) -> None:
     # A descriptor of its own: `multiprocessing` closes standard input in the processes it starts. Read as it is: a
     # thread that reads `sys.stdin` holds its lock, and the interpreter aborts where it finds that held at its exit.
     threading.Thread(target=_wait, args=(os.dup(sys.stdin.fileno()), seconds), daemon=True).start()
+
+
+def end_worker_with_parent() -> None:
+    """Send this process, which `multiprocessing` started, SIGTERM when its parent ends.
+
+    A parent that was killed stops nobody, and a worker left behind would hold the port.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_terminate_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _terminate_after(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _wait(pipe: int, seconds: float) -> None:

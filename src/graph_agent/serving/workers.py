@@ -5,15 +5,14 @@ uvicorn's own supervisor runs uvicorn's own server, which knows nothing of endin
 
 import logging
 import multiprocessing
-import os
 import signal
 import socket
-import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
 from graph_agent.processes.child import end_with_this_process
+from graph_agent.processes.end_with_parent import end_worker_with_parent
 from graph_agent.processes.shutdown import exit_now, watch_signals
 from graph_agent.serving.logs import configure_logging
 from graph_agent.settings import Settings
@@ -92,13 +91,5 @@ class _Workers:
 
 def _work(serve: Serve, settings: Settings, listening: socket.socket) -> None:
     watch_signals()
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    end_worker_with_parent()
     exit_now(serve(settings, [listening]))
-
-
-def _stop_with_parent() -> None:
-    """A parent that was killed stops nobody; a worker left behind would hold the port for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
