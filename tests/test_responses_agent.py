@@ -24,6 +24,7 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langchain_core.tools import tool
+from graph_agent.testing import Call
 from tests.graphs.scripted import says
 
 
@@ -184,7 +185,6 @@ import asyncio
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from graph_agent.databricks.clients import get_user_workspace_client
-from graph_agent.testing import Call, ScriptedChatModel
 
 
 async def answer(state):
