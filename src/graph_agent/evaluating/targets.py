@@ -81,7 +81,7 @@ class Target:
         here = Path(__file__).parent
         files |= {path for path in here.parent.rglob("*.py") if here not in path.parents}
         # Of this package only what asks: how answers are judged and shown changes no answer.
-        files |= {here / name for name in ("runner.py", "wire.py")}
+        files |= {here / name for name in ("runner.py", "answer_stream.py")}
         digest = hashlib.sha256()
         for path in sorted(path.resolve() for path in files if path.suffix in (".py", ".md", ".json")):
             digest.update(path.name.encode() + path.read_bytes())
