@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from tests.evaluating.test_answer_stream import events, lines
 from tests.evaluating.test_rows import row
-from tests.evaluating.test_wire import events, lines
 from tests.standin.server import dead_host
 
 from graph_agent.evaluating.errors import AgentUnreachable, BadRecords

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, ToolMessage
-from tests.protocol.test_outgoing import DIALECTS, returns, token, translated
+from tests.protocol.test_translator import DIALECTS, returns, token, translated
 
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.redaction import redact

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from tests.protocol.test_outgoing import CALL, DIALECTS, Part, returns, token
+from tests.protocol.test_translator import CALL, DIALECTS, Part, returns, token
 from tests.serving.test_recorded_streams import RECORDED, recorded
 
 from graph_agent.errors import GraphFailed

@@ -30,7 +30,7 @@ from graph_agent.tracing import RunRecorder, RunTrace
 pytestmark = pytest.mark.anyio
 
 PASSWORD = "hunter2-planted"
-HERE = "test_tool_faults.py:"
+HERE = "test_tool_failures.py:"
 
 
 class Order(BaseModel):
