@@ -52,7 +52,7 @@ class CompletionReader:
         """What an event tells.
 
         Raises:
-            BadAnswer: it is an error, or no piece of a completion.
+            InvalidModelAnswer: it is an error, or no piece of a completion.
         """
         data = event.data.strip()
         if data == DONE:
@@ -66,7 +66,7 @@ class CompletionReader:
         """What was held back until the stream ended.
 
         Raises:
-            BadAnswer: nothing was told, or the end is missing.
+            InvalidModelAnswer: nothing was told, or the end is missing.
         """
         if not self._begun:
             raise InvalidModelAnswer(EMPTY)
@@ -125,7 +125,7 @@ def read_completion(body: bytes, endpoint: str) -> ChatResult:
     """The result in a body, whether it holds a completion or, unasked, a stream of them.
 
     Raises:
-        BadAnswer: it holds neither, or an error.
+        InvalidModelAnswer: it holds neither, or an error.
     """
     match kind_of_body(body):
         case "nothing":
@@ -164,7 +164,7 @@ def parsed(data: bytes | str) -> Json:
     """A JSON object.
 
     Raises:
-        BadAnswer: it is none.
+        InvalidModelAnswer: it is none.
     """
     try:
         found = orjson.loads(data)

@@ -47,7 +47,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
         """One answer, piece by piece; in one piece from an endpoint that cannot stream.
 
         Raises:
-            BadAnswer: it holds no completion, or an error.
+            InvalidModelAnswer: it holds no completion, or an error.
             openai.OpenAIError, httpx.HTTPError: as the client has it.
         """
         if self.use_responses_api:

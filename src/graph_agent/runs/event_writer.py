@@ -8,7 +8,7 @@ from typing import Any
 from graph_agent.protocol.events import Event
 from graph_agent.runs.event_log import EventLog
 
-BREATH_SECONDS = 0.01
+YIELD_SECONDS = 0.01
 """How long a run makes events before others get their turn: an answer of megabytes takes seconds."""
 
 
@@ -40,7 +40,7 @@ class EventWriter:
         began = time.perf_counter()
         while not stopped() and (event := next(events, None)) is not None:
             self.write(iter((event,)))
-            if time.perf_counter() - began > BREATH_SECONDS:
+            if time.perf_counter() - began > YIELD_SECONDS:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
 
