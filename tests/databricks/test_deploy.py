@@ -197,7 +197,7 @@ def test_what_a_first_deployment_left_when_it_broke_off_is_known_as_its_own(shop
     assert shop.deploy() == 1
     left = sorted(shop.apps.below(FILES))
     assert len(left) == 2
-    shop.standing.faults.clear()
+    shop.standing.clear_faults()
     for path in ("a.py", "src/deep/b.py"):
         (shop.folder / path).unlink()
     shop.put("langgraph.json", '{"graphs": {"a": "./c.py:graph"}}')
@@ -376,7 +376,7 @@ def test_an_interrupted_upload_is_healed_by_the_next_deploy(
     assert shop.deploy() == 1
     assert "the app was not touched, and the next deploy uploads the rest" in shop.said[-1]
     assert shop.standing.calls("deployments$") == []
-    shop.standing.faults.clear()
+    shop.standing.clear_faults()
 
     # Even a next deploy that fails goes back to what runs, not to the half-uploaded folder.
     shop.app.answers[:] = [FAILS]
@@ -403,7 +403,7 @@ def test_an_interrupted_upload_is_healed_when_the_change_is_taken_back(shop: Sho
     break_imports(shop)
     assert shop.deploy() == 1
     assert shop.apps.below(FILES) != first
-    shop.standing.faults.clear()
+    shop.standing.clear_faults()
     shop.write(a_py="graph = None\n")
     assert shop.deploy() == 0
     assert f"{FILES}/a.py" in shop.uploads()

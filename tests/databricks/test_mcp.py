@@ -269,7 +269,7 @@ async def test_a_fault_while_calling_is_told_to_the_model_and_the_session_lives_
             f"calling {fault}: {took:.2f} s, {len(standing.calls(FUNCTIONS))} requests, stall {stalled.worst:.3f}"
         )
         assert stalled.worst < 0.1
-        standing.faults.clear()
+        standing.clear_faults()
         standing.forget()
         assert (await asks(node, CALCULATOR, expression="6 * 7")).content == "42"
         # A call given up as too slow may be called off meanwhile.

@@ -65,7 +65,7 @@ def play(workspace: StandIn) -> Iterator[Callable[..., None]]:
 
     workspace.model.bodies.clear()
     yield give
-    workspace.faults.clear()
+    workspace.clear_faults()
 
 
 def role(body: Mapping[str, Any]) -> str:

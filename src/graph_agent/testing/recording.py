@@ -173,6 +173,10 @@ class Recording:
 
         self._add(path, method, times, act)
 
+    def clear_faults(self) -> None:
+        """Answer as usual again, whatever faults are left."""
+        self._faults.clear()
+
     def recorded(self, app: ASGIApp) -> ASGIApp:
         """The app with this record around it: it reads each request whole, and applies the first fault that matches."""
 
