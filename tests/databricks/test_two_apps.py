@@ -24,6 +24,8 @@ from graph_agent.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
 
+# Apart from the other graphs: it imports modules of the tests, which only this process finds.
+GRAPHS = Path(__file__).parent / "graphs" / "two_apps" / "langgraph.json"
 ASK = {"model": "meeting", "input": "What colour?"}
 MODEL = "/serving-endpoints/chat/completions"
 
@@ -54,11 +56,15 @@ async def apps(red: StandIn, blue: StandIn) -> Any:
     on_apps = {"DATABRICKS_APP_NAME": "blue"}
     async with AsyncExitStack() as running:
         of_red = await running.enter_async_context(
-            service_here(red.environment(), model="databricks:red", index="main.docs.red")
+            service_here(red.environment(), model="databricks:red", index="main.docs.red", config=GRAPHS)
         )
         of_blue = await running.enter_async_context(
             service_here(
-                blue.environment() | on_apps, model="databricks:blue", index="main.docs.blue", authorization="user"
+                blue.environment() | on_apps,
+                model="databricks:blue",
+                index="main.docs.blue",
+                authorization="user",
+                config=GRAPHS,
             )
         )
         yield of_red, of_blue, running
