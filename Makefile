@@ -2,11 +2,11 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# The newest Python that is there, 3.11 or later; PYTHON=... chooses another.
+# The newest installed Python, 3.11 or later; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-# Of what is run here nothing is reported to the makers of MLflow.
+# Nothing that runs here sends usage data to MLflow's developers.
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
 .DEFAULT_GOAL := help
@@ -31,10 +31,10 @@ dev: setup ## Set up everything, then serve with the local workspace, reloading 
 	@$(BIN)/graph-agent dev
 
 STUDIO := .venv-studio
-studio: setup $(STUDIO)/.ready ## LangGraph Studio's server on the same graphs, with the local workspace
+studio: setup $(STUDIO)/.ready ## Start LangGraph Studio's server on the same graphs, with the local workspace
 	@$(BIN)/graph-agent studio $(if $(PORT),--port $(PORT))
 
-# An environment of its own: langgraph-api wants older protobuf and grpcio than the service has.
+# A separate environment, because langgraph-api needs older protobuf and grpcio than the service.
 $(STUDIO)/.ready: requirements-studio.txt pyproject.toml | setup
 	@test -x $(STUDIO)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(STUDIO)
 	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --require-hashes -r requirements-studio.txt \
@@ -42,20 +42,20 @@ $(STUDIO)/.ready: requirements-studio.txt pyproject.toml | setup
 	@VIRTUAL_ENV=$(CURDIR)/$(STUDIO) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-traces: setup ## Look at the local traces in MLflow's own pages
+traces: setup ## Show the local traces in MLflow's own pages
 	@$(BIN)/graph-agent traces $(if $(PORT),--port $(PORT))
 
-test: setup $(STUDIO)/.ready ## Run the tests, the local model's included
+test: setup $(STUDIO)/.ready ## Run the tests, including those of the local model
 	@$(BIN)/graph-agent model
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-check: lint types test ## Lint, types and tests
+check: lint types test ## Run lint, types and tests
 
-lint: setup ## Style
+lint: setup ## Check the style
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: setup ## Types
+types: setup ## Check the types
 	@$(BIN)/mypy
 
 bench: setup ## Compare with bare Starlette, bare LangGraph and MLflow AgentServer, side by side
@@ -80,12 +80,12 @@ EVAL := $(if $(GRAPH),--graph $(GRAPH)) $(if $(DATASET),--dataset $(DATASET)) $(
 eval: setup ## Judge the agent against its baseline; MODEL=local asks the real model, ROWS=20 fewer rows
 	@$(BIN)/graph-agent eval run $(EVAL) $(if $(MUTATION),--mutation $(MUTATION))
 
-eval-baseline: setup ## Make the last evaluation the baseline, for review; FRESH=1 asks anew
+eval-baseline: setup ## Make the last evaluation the baseline, for review; FRESH=1 asks every row again
 	@$(BIN)/graph-agent eval baseline $(EVAL)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
-lock: setup ## Resolve the dependencies anew into the hashed locks
+lock: setup ## Resolve the dependencies again and write the locks with hashes
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
 	$(LOCK) pyproject.toml --extra local --extra dev -c requirements-local.txt -o requirements-dev.txt
