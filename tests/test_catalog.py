@@ -479,7 +479,7 @@ async def test_a_name_that_stands_for_another_graph_now_gives_that_one(edited: A
     edited({"two": {"path": "./two.py:other", "description": "Another."}})
     await opened.refresh()
     assert await said(opened, "two") == "other"
-    assert opened.specs[0].description == "Another."
+    assert list(opened.descriptions.values())[0] == "Another."
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"graphs": {}}', '{"graphs": {"one": 7}}'])

@@ -16,13 +16,16 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 from tests.serving.conftest import GRAPHS, Service, Upstream, ask, leave
 
-from graph_agent import ConfigurationError, Settings, create_app, host_lifespan
+from graph_agent import AgentError, ConfigurationError, Settings, create_app, host_lifespan
 from graph_agent.serving.workers import listening_socket
 
 pytestmark = pytest.mark.anyio
@@ -180,13 +183,13 @@ def test_two_apps_in_one_host_serve_graphs_of_their_own(both: Service) -> None:
 @pytest.mark.parametrize(
     ("method", "address", "status", "words"),
     [
-        ("GET", "/nowhere", 404, "served are {at}/invocations, {at}/api/invocations, "),
+        ("GET", "/nowhere", 404, "the service has {at}/invocations, {at}/api/invocations, "),
         ("GET", "/nowhere", 404, " {at}/health, {at}/ready, {at}/agent/info"),
         ("POST", "/v1/chat/completions", 404, "to {at}/v1/responses"),
         ("GET", "/models", 404, "GET {at}/agent/info lists them"),
         ("GET", "/responses/resp_1", 404, "POST {at}/responses"),
         ("GET", "/responses", 405, "use POST"),
-        ("GET", "", 404, "served are {at}/invocations"),
+        ("GET", "", 404, "the service has {at}/invocations"),
     ],
 )
 @pytest.mark.parametrize("prefix", ["/agent", "/deep/er"])
@@ -437,3 +440,46 @@ def test_a_host_keeps_its_modules_and_each_graph_gets_those_of_its_folder(tmp_pa
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path / "host")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["host", "other", "host", "True True ['graph', 'graph']"]
+
+
+def built_graph() -> Any:
+    """A graph that answers with the last message it was sent, in capitals."""
+
+    def shout(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(str(state["messages"][-1].content).upper())]}
+
+    return StateGraph(MessagesState).add_node(shout).add_edge(START, "shout")
+
+
+def built(graphs: Mapping[str, Any], **settings: Any) -> Starlette:
+    settings = {"config": "no-such-file.json", "tracing": "off", **settings}
+    return create_app(Settings(**settings), graphs=graphs, environ={})
+
+
+def test_graphs_built_in_code_are_served_without_a_file() -> None:
+    app = built({"shout": built_graph().compile(), "draft": built_graph()}, default_graph="draft")
+    with TestClient(app, base_url="http://localhost") as client:
+        info = client.get("/agent/info").json()
+        said = client.post("/responses", json={"input": "hello", "model": "shout"}).json()
+        default = client.post("/responses", json={"input": "hello"}).json()
+        unknown = client.post("/v1/responses", json={"input": "hello", "model": "nobody"})
+    assert [graph["name"] for graph in info["graphs"]] == ["shout", "draft"]
+    assert (said["model"], text_of(said)) == ("shout", "HELLO")
+    assert default["model"] == info["default_graph"] == "draft"
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_graph")
+
+
+@pytest.mark.parametrize(
+    ("graphs", "settings", "says"),
+    [
+        ({}, {}, "at least one name"),
+        ({"mine": "graph"}, {}, "is a str, not a compiled LangGraph graph"),
+        ({"mine": built_graph().compile(checkpointer=InMemorySaver())}, {}, "without one"),
+        ({"mine": built_graph()}, {"default_graph": "yours"}, "no graph named 'yours'; known: mine"),
+    ],
+)
+def test_a_graph_that_cannot_be_served_is_refused_where_it_is_passed(
+    graphs: Mapping[str, Any], settings: Mapping[str, Any], says: str
+) -> None:
+    with pytest.raises(AgentError, match=says):
+        built(graphs, **settings)

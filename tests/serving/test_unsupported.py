@@ -33,8 +33,8 @@ pytestmark = pytest.mark.anyio
         ("POST", "/v1/files", "`file_data`"),
         ("POST", "/v1/embeddings", "/v1/responses"),
         ("POST", "/threads/t1/runs/stream", "graph-agent studio"),
-        ("GET", "/nothing-of-the-kind", "served are /invocations"),
-        ("GET", "/v1", "served are /invocations"),
+        ("GET", "/nothing-of-the-kind", "the service has /invocations"),
+        ("GET", "/v1", "the service has /invocations"),
     ],
 )
 async def test_an_address_that_is_not_served_says_what_to_use(

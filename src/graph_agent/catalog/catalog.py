@@ -83,9 +83,9 @@ class Catalog:
         return {name: error for name, error in self._broken.items() if name not in self._graphs}
 
     @property
-    def specs(self) -> list[GraphSpec]:
-        """Every graph's line of the manifest."""
-        return list(self._specs.values())
+    def descriptions(self) -> Mapping[str, str | None]:
+        """The name of every graph with its description in the manifest, in the manifest's order."""
+        return {name: spec.description for name, spec in self._specs.items()}
 
     async def open(self) -> None:
         """Load every graph.

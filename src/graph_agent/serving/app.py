@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -35,7 +35,7 @@ from graph_agent.settings import Settings, as_environment
 from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
 
 if TYPE_CHECKING:
-    from graph_agent.catalog.catalog import Catalog
+    from graph_agent.catalog.served_graphs import ServedGraphs
     from graph_agent.serving.service import Service
 
 logger = logging.getLogger(__name__)
@@ -44,31 +44,39 @@ APPS_REPLY_SECONDS = 110.0
 """For a reply that is not a stream; the proxy of Databricks Apps answers 504 after 120 s."""
 
 WARM_SECONDS = 40.0
-"""How long `/ready` waits for imports and clients that the first run would wait for; ten seconds of it are imports."""
+"""How long `/ready` waits for imports and clients that the first run needs. Imports alone take about ten seconds."""
 
 ENDING_SECONDS = 0.5
-"""How long stopping waits for runs that were told to end, so that their traces are complete."""
+"""How long the shutdown waits for runs that it has ended, so that their traces are complete."""
 
 TRACE_DELIVERY_SECONDS = 5.0
-"""How long stopping waits for traces; Databricks Apps kills 15 s after SIGTERM."""
+"""How long the shutdown waits for the delivery of traces. Databricks Apps kills the process 15 s after SIGTERM."""
 
 
 def create_app(
     settings: Settings,
+    graphs: Mapping[str, Any] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     on_failed_start: Callable[[AgentError], None] | None = None,
 ) -> Starlette:
-    """The ASGI app. It answers `/health` immediately; graphs are imported in a thread behind it.
+    """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
 
-    Its graphs use `settings`. `environ` says which workspace its clients reach and as whom; without it, that is the
-    process's environment at the time a client is made. Several apps in one process each use their own.
+    The graphs are those that `settings.config` lists. With `graphs`, compiled graphs by name, no file is read.
 
-    `on_failed_start` is told why the graphs could not be loaded, for a server that then stops.
+    The graphs use `settings`. The clients read the workspace and the credentials from `environ`; without it, from the
+    process's environment when a client is made. Each of several apps in one process uses its own.
+
+    `on_failed_start` is called with the reason when the graphs could not be loaded, for a server that stops then.
+
+    Raises:
+        ConfigurationError: `graphs` is empty, or a graph in it cannot be served (`GraphNotLoaded`).
+        UnknownGraph: `graphs` has no `settings.default_graph`.
     """
     environ = os.environ if environ is None else environ
+    built = None if graphs is None else _built(graphs, settings)
     context = AppContext(settings, environ)
-    # For the whole process: one app must not tell another's secret, or its host's.
+    # For the whole process: one app must not reveal a secret of another app or of its host.
     HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.startup_wait_seconds)
     identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
@@ -94,10 +102,10 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         gate.begin()
         runs.accept()
-        for doubt in startup_warnings(settings, environ):
-            logger.warning(doubt)
-        # Elsewhere the first run does it: on a laptop, start-up is what one waits for.
-        loading = asyncio.create_task(_load(context, gate, on_failed_start, warm=on_apps(environ)))
+        for warning in startup_warnings(settings, environ):
+            logger.warning(warning)
+        # Only on Apps, where nobody waits for the start. On a laptop a quick start matters more than the first run.
+        loading = asyncio.create_task(_load(context, built, gate, on_failed_start, warm=on_apps(environ)))
         try:
             yield
         finally:
@@ -105,11 +113,11 @@ def create_app(
             await asyncio.gather(loading, return_exceptions=True)
             service = gate.service
             gate.end()
-            # Our own server has drained them by now; another one stops without knowing of runs.
+            # Our own server has drained the runs by now. A host's server stops without knowing about them.
             await runs.end(within_seconds=ENDING_SECONDS)
             if service is not None:
                 await _close(service)
-            # Last: traces are delivered with its clients.
+            # Last, because the tracer delivers traces with the clients of this context.
             await context.aclose()
 
     app = Starlette(
@@ -118,17 +126,19 @@ def create_app(
         middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
-    # For our own server, whose loop serves nothing else; in a host the loop and its threads are the host's.
+    # Only our own server applies these, because its loop serves nothing else. A host owns its loop and threads.
     app.state.drain, app.state.nodes = runs.drain, nodes
     app.state.connection_limits = ConnectionLimits.of(settings)
     return app
 
 
 def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middleware]:
-    """The outermost first."""
+    """The middleware of the app, outermost first."""
+    # `WholePath` is first because the others compare paths. `RequestLog` is outside of the gates, so that refused
+    # requests are logged too.
     first = [Middleware(WholePath), Middleware(NoWebSockets), Middleware(RequestLog)]
     if on_apps(environ):
-        # Its proxy signs callers in, and the `Authorization` header is the proxy's.
+        # The proxy of Apps signs callers in, and it uses the `Authorization` header for itself.
         return first
     if settings.bearer_token is not None:
         return [*first, Middleware(BearerGate, settings=settings)]
@@ -137,13 +147,14 @@ def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middlewa
 
 async def _load(
     app: AppContext,
+    built: "ServedGraphs | None",
     gate: Gate,
     on_failed_start: Callable[[AgentError], None] | None,
     *,
     warm: bool,
 ) -> None:
     try:
-        service = await run_in_service_thread(_import_service, app)
+        service = await run_in_service_thread(_import_service, app, built)
         await service.catalog.open()
         if warm:
             await service.catalog.warm(seconds=WARM_SECONDS)
@@ -156,27 +167,35 @@ async def _load(
     else:
         gate.open(service)
         if service.tracer is not None:
-            # Now, as opening a new SQLite store takes seconds; not before, as its imports would delay the graphs'.
+            # Not earlier: the tracer's imports would delay those of the graphs. Not at the first trace: opening a new
+            # SQLite store takes seconds.
             service.tracer.start()
         logger.info("ready: serving %s", _served(service.catalog))
     if gate.failure is not None and on_failed_start is not None:
         on_failed_start(gate.failure)
 
 
-def _served(catalog: "Catalog") -> str:
+def _built(graphs: Mapping[str, Any], settings: Settings) -> "ServedGraphs":
+    # Late: it imports LangGraph, which a service without graphs from code must not import before its port is bound.
+    from graph_agent.catalog.built_graphs import BuiltGraphs
+
+    return BuiltGraphs(graphs, default=settings.default_graph)
+
+
+def _served(catalog: "ServedGraphs") -> str:
     loaded = ", ".join(name for name in catalog.names if name not in catalog.broken)
     return f"{loaded or 'nothing'}; not loaded: {', '.join(catalog.broken)}" if catalog.broken else loaded
 
 
-def _import_service(app: AppContext) -> "Service":
-    # Here and not above: LangGraph and its kin take seconds of CPU, and the port must answer before that.
+def _import_service(app: AppContext, built: "ServedGraphs | None") -> "Service":
+    # Late: LangGraph and the libraries it needs take seconds of CPU, and the port must answer before that.
     with IMPORT_LOCK:
-        import graph_agent.runs.run  # noqa: F401 - else the first run would wait for its imports
+        import graph_agent.runs.run  # noqa: F401 - otherwise the first run would wait for its imports
         from graph_agent.catalog.catalog import Catalog
         from graph_agent.serving.service import Service
 
     settings = app.settings
-    catalog = Catalog(
+    catalog: ServedGraphs = built or Catalog(
         read_manifest(settings.config),
         default=settings.default_graph,
         reload=settings.reload == "on",
@@ -185,7 +204,8 @@ def _import_service(app: AppContext) -> "Service":
     )
     if settings.fallback_graph not in (None, *catalog.names):
         known = ", ".join(catalog.names)
-        raise UnknownGraph(f"GRAPH_AGENT_FALLBACK_GRAPH names no graph; known: {known}", param="fallback_graph")
+        message = f"GRAPH_AGENT_FALLBACK_GRAPH is not the name of a graph; known: {known}"
+        raise UnknownGraph(message, param="fallback_graph")
     tracer = None
     if settings.tracing == "on":
         with IMPORT_LOCK:
@@ -217,4 +237,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return response
     prefix = prefix_of(request.scope)
     addresses = ", ".join(f"{prefix}{address}" for address in [*ADDRESSES, "/health", "/ready", "/agent/info"])
-    return error_response(RouteNotFound(f"no such address; served are {addresses}"))
+    return error_response(RouteNotFound(f"no such address; the service has {addresses}"))

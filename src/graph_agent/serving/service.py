@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
-from graph_agent.catalog.catalog import Catalog
+from graph_agent.catalog.served_graphs import ServedGraphs
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.requests import Invocation, parse_request
@@ -20,7 +20,7 @@ class Service:
     app: AppContext
     """Whose settings and clients every run uses."""
 
-    catalog: Catalog
+    catalog: ServedGraphs
     tracer: "Tracer | None"
 
     def parse(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> Invocation:

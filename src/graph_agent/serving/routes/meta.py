@@ -1,24 +1,21 @@
 """`/health`, `/ready` and `/agent/info`: whether the service answers, whether runs can start, what is served."""
 
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from graph_agent.errors import (
-    NoThreadFree,
-    NotReady,
-)
+from graph_agent.errors import NoThreadFree, NotReady
 from graph_agent.redaction import redact_value
 from graph_agent.runs.registry import Runs, stopping
 from graph_agent.serving.errors import retry_headers
 from graph_agent.serving.gate import Gate
+from graph_agent.serving.routes.answers import response_or_error
 from graph_agent.threads import NodeThreads
 
-if TYPE_CHECKING:
-    pass
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class MetaRoutes:
@@ -33,21 +30,22 @@ class MetaRoutes:
     def routes(self) -> list[Route]:
         """The routes of the app."""
         return [
-            Route("/health", self.health),
-            Route("/ready", self.ready),
-            Route("/agent/info", self.info),
+            Route("/health", _guarded(self.health)),
+            Route("/ready", _guarded(self.ready)),
+            Route("/agent/info", _guarded(self.info)),
         ]
 
     async def health(self, request: Request) -> Response:
-        """The process answers, in the words of MLflow's AgentServer; says nothing about graphs."""
+        """Says that the process answers, and nothing about graphs. The body is that of MLflow's AgentServer."""
         return JSONResponse({"status": "healthy"})
 
     async def ready(self, request: Request) -> Response:
-        """200 while runs can start, 503 before and after."""
+        """200 while runs can start, 503 while graphs load and while the service stops."""
         if self._runs.draining or self._gate.service is None:
             why = stopping() if self._runs.draining else self._gate.failure or NotReady("the graphs are still loading")
-            error = NotReady(why.message)
-            return _not_ready(error)
+            # Always `not_ready`, whatever the cause: a probe reads one code, and the message has the cause.
+            return _not_ready(NotReady(why.message))
+        # A run could start, but its first synchronous node would have no thread. Probes can then restart the process.
         if self._nodes.held >= self._nodes.most:
             return _not_ready(NoThreadFree(self._nodes.shortage()))
         return JSONResponse({"status": "ready"})
@@ -56,10 +54,11 @@ class MetaRoutes:
         """What is served: MLflow's fields, and the graphs."""
         service = await self._gate.passed()
         await service.catalog.refresh()
-        graphs = [{"name": spec.name, "description": spec.description} for spec in service.catalog.specs]
+        descriptions = service.catalog.descriptions.items()
+        graphs = [{"name": name, "description": description} for name, description in descriptions]
         return JSONResponse(
             {
-                # As AgentServer does: the app's name where there is an app.
+                # AgentServer also reports the app's name where it runs as a Databricks App.
                 "name": self._app_name or service.catalog.default,
                 "use_case": "agent",
                 "agent_api": "responses",
@@ -68,6 +67,13 @@ class MetaRoutes:
                 "graphs": graphs,
             }
         )
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        return await response_or_error(endpoint(request))
+
+    return answer
 
 
 def _not_ready(error: NotReady) -> Response:

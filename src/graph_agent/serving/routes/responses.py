@@ -1,7 +1,6 @@
 """The addresses that start a run, and answer with its stream or its whole response."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -17,7 +16,6 @@ from graph_agent.errors import (
     AgentError,
     NotJson,
 )
-from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
@@ -33,6 +31,7 @@ from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
+from graph_agent.serving.routes.answers import response_or_error
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from graph_agent.runs.run import Run
     from graph_agent.tracing import RunTrace
 
-logger = logging.getLogger(__name__)
 
 ADDRESSES: Mapping[str, Dialect] = {
     "/invocations": INVOCATIONS,
@@ -87,7 +85,7 @@ class ResponseRoutes:
         """The routes of the app."""
         return [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
 
-    async def run(self, request: Request, dialect: Dialect) -> Any:
+    async def run(self, request: Request, dialect: Dialect) -> Response:
         """Start a run and answer with its stream or its whole response."""
         if not self._pages_may_ask and not is_json(request.headers.raw):
             raise NotJson(NOT_JSON)
@@ -138,7 +136,7 @@ class ResponseRoutes:
             app=app, token=token, hidden=current_hidden_values(), facts=current_log_facts(), ends_by=ends_by
         )
 
-    def _stream(self, run: "Run", reader: Reader, telling: TraceReply) -> EventStreamResponse:
+    def _stream(self, run: "Run", reader: Reader, telling: TraceReply) -> Any:
         response = EventStreamResponse(
             reader,
             headers={"x-request-id": run.id},
@@ -176,14 +174,7 @@ class _Posted:
         self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            response = await self._routes.run(Request(scope, receive), self._dialect)
-        except AgentError as error:
-            response = error_response(error)
-        except Exception as error:
-            # Not left to the server: it would log the exception's message, which may hold anything.
-            logger.error("request failed: %s", describe_error(error))
-            response = error_response(AgentError("the service failed; its log has the place"))
+        response = await response_or_error(self._routes.run(Request(scope, receive), self._dialect))
         await response(scope, receive, send)
 
 

@@ -1,0 +1,28 @@
+"""Every endpoint answers with a response: errors become typed answers here, whoever raised them."""
+
+import logging
+from collections.abc import Awaitable
+
+from starlette.responses import Response
+
+from graph_agent.errors import AgentError
+from graph_agent.foreign_errors import describe_error
+from graph_agent.serving.errors import error_response
+
+logger = logging.getLogger(__name__)
+
+FAILED = "the service failed; its log has the place"
+
+
+async def response_or_error(response: Awaitable[Response]) -> Response:
+    """The response, or the error answer for what preparing it raised.
+
+    An exception of foreign code is answered as `internal_error`. The log gets its type and place, never its message.
+    """
+    try:
+        return await response
+    except AgentError as error:
+        return error_response(error)
+    except Exception as error:
+        logger.error("request failed: %s", describe_error(error))
+        return error_response(AgentError(FAILED))
