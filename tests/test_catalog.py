@@ -254,8 +254,8 @@ async def test_a_graph_that_does_not_load_is_named_with_the_reason(
     [
         (None, r"langgraph\.json does not exist; name your graphs there or pass --config"),
         ("{", r"langgraph\.json: no JSON at line 1, column 2"),
-        ("[]", r"langgraph\.json names no graph; expected"),
-        ('{"graphs": {}}', r"langgraph\.json names no graph; expected"),
+        ("[]", r"langgraph\.json lists no graph; expected"),
+        ('{"graphs": {}}', r"langgraph\.json lists no graph; expected"),
         ('{"graphs": {"mine": "mine.py"}}', r"graph 'mine' must be '\./file\.py:variable'"),
         ('{"graphs": {"mine": {"description": "x"}}}', r"graph 'mine' must be '\./file\.py:variable'"),
         ('{"graphs": {"mine": 7}}', r"graph 'mine' must be '\./file\.py:variable'"),
@@ -479,7 +479,7 @@ async def test_a_name_that_stands_for_another_graph_now_gives_that_one(edited: A
     edited({"two": {"path": "./two.py:other", "description": "Another."}})
     await opened.refresh()
     assert await said(opened, "two") == "other"
-    assert list(opened.descriptions.values())[0] == "Another."
+    assert next(iter(opened.descriptions.values())) == "Another."
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"graphs": {}}', '{"graphs": {"one": 7}}'])

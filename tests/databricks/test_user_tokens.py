@@ -234,7 +234,7 @@ async def test_a_service_open_to_strangers_says_so_at_its_start(
         monkeypatch.setenv(name, value)
     async with service_here(host=host):
         pass
-    assert ("anybody who can reach" in caplog.text) is warned
+    assert ("everyone who can reach" in caplog.text) is warned
 
 
 async def test_what_a_run_left_behind_acts_for_nobody_once_it_has_ended() -> None:

@@ -14,7 +14,7 @@ from tests.serving.test_requests import JSON, QUESTION, connect
 from graph_agent.errors import RunCancelled
 from graph_agent.protocol.json_decoding import Pulse
 from graph_agent.serving.body_parsing import parse_body
-from graph_agent.serving.limits import AT_ONCE
+from graph_agent.serving.limits import MOST_BODIES
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def test_a_service_that_is_full_reads_no_large_body(serve: Callable[..., A
 async def test_a_service_holds_no_more_than_so_many_bodies_at_once(serve: Callable[..., Any]) -> None:
     with serve(max_body_bytes=1_000, max_runs=100) as service:
         senders = []
-        for _ in range(AT_ONCE + 1):
+        for _ in range(MOST_BODIES + 1):
             _, writer = await connect(service)
             writer.write(run_head(1_000) + b"x" * 990)
             senders.append(writer)

@@ -98,7 +98,7 @@ async def test_a_reader_whose_write_does_not_return_is_cut_and_holds_up_no_other
         async with joinable(runs, write_seconds=0.5) as client:
             other = asyncio.create_task(rest(runs.read(run)))
             _, writer = await idle_client(client, f"/{run.id}")
-            while not any("took nothing for 0.5 s and was cut off" in line for line in caplog.messages):  # noqa: ASYNC110
+            while not any("read nothing for 0.5 s and was disconnected" in line for line in caplog.messages):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             # Another reader holds the run, and is not held up itself.
             assert not run.over

@@ -71,7 +71,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_its_connection_closed(
             writer.write(post(body))
             await reader.readuntil(b"\r\n")
             # The test's own log tells nobody when a line is written.
-            while not [line for line in service.log if "took nothing for 0.5 s and was cut off" in line]:  # noqa: ASYNC110
+            while not [line for line in service.log if "read nothing for 0.5 s and was disconnected" in line]:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             await settled(service, before)
             async with service.client() as client:

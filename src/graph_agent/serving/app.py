@@ -161,7 +161,7 @@ async def _load(
     except AgentError as error:
         logger.error("cannot start: %s", error.message)
         gate.fail(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - graphs and imports may raise anything; requests must not wait in vain
         logger.error("cannot start: %s", describe_error(error))
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:

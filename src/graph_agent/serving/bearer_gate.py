@@ -1,4 +1,4 @@
-"""The bearer token every request must carry where the service is hosted outside Databricks Apps."""
+"""The bearer token that requests must carry when the service runs outside Databricks Apps."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,22 +10,23 @@ from graph_agent.serving.mounting import path_of
 from graph_agent.settings import Settings
 
 OPEN = frozenset({"/health"})
-"""The one address for probes that cannot carry a token; it says nothing but that the process answers."""
+"""Addresses for probes, which cannot carry a token. Their answers say only that the process is alive."""
 
 REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_AGENT_BEARER_TOKEN"
 
 
 class BearerGate:
-    """ASGI middleware: 401 for every request without the token, whatever its address, but for `/health`."""
+    """ASGI middleware: answers 401 to every request without the token, at every address but `/health`."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        # Settings and not the token: Starlette shows a middleware's arguments in its repr.
+        # Takes the settings and not the token: Starlette shows the arguments of a middleware in its repr.
         self._app = app
         self._bearer_token = settings.bearer_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
         if scope["type"] == "http" and path_of(scope) not in OPEN and self._bearer_token is not None:
+            # A repeated header is fine. Two different values are refused: it is unclear which one counts.
             given = set(Headers(scope=scope).getlist("authorization"))
             if len(given) != 1 or not has_bearer_token(given.pop(), self._bearer_token):
                 app = error_response(Unauthenticated(REFUSED))

@@ -1,4 +1,4 @@
-"""Parsing of request bodies beside the event loop: others have their turn meanwhile, and nobody's body is parsed on."""
+"""Parses large request bodies in a thread, so that the event loop stays free, and stops when the client leaves."""
 
 import asyncio
 import threading
@@ -16,18 +16,18 @@ from graph_agent.threads import run_in_service_thread
 
 T = TypeVar("T")
 
-LEFT = "the caller left while the request was read"
+LEFT = "the caller left while the service read the request"
 
 TURN_SECONDS = 0.001
-"""How long parsing keeps the interpreter to itself; a thread that does not give it up keeps it for 5 ms each time the
-event loop wants it, and one small request wants it ten times."""
+"""How long parsing holds the interpreter before it yields. A thread that never yields holds it for 5 ms (Python's
+switch interval) each time the event loop needs it, and one small request needs it about ten times."""
 
 
 async def parse_body(parse: Callable[..., T], receive: Receive) -> T:
-    """What `parse(pulse=…)` makes of a body that was read, unless its sender leaves meanwhile: then it is stopped.
+    """Run `parse(pulse=…)` in a thread and return its result. Stops it when the client leaves.
 
     Raises:
-        RunCancelled: they have left.
+        RunCancelled: the client has left.
     """
     left = threading.Event()
     parsing = asyncio.ensure_future(run_in_service_thread(partial(parse, pulse=_turns(left))))
@@ -38,7 +38,8 @@ async def parse_body(parse: Callable[..., T], receive: Receive) -> T:
             raise RunCancelled(LEFT)
         return parsing.result()
     finally:
-        # The thread ends at its next step, of which there is one every few milliseconds; one that waits never begins.
+        # A thread cannot be cancelled. It ends at its next pulse, a few milliseconds later. A call that still waits
+        # for a thread never begins.
         left.set()
         parsing.cancel()
         leaver.cancel()
@@ -52,7 +53,7 @@ def _turns(left: threading.Event) -> Pulse:
         if time.monotonic() >= ends:
             if left.is_set():
                 raise RunCancelled(LEFT)
-            # Gives up the interpreter, and the processor to whoever waits for it.
+            # Yields the interpreter to another thread, and the processor to another process.
             time.sleep(0)
             ends = time.monotonic() + TURN_SECONDS
 

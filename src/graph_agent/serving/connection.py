@@ -1,4 +1,4 @@
-"""One client's connection, within limits of time and number: a client that does not send or read on is cut."""
+"""One client's connection, with limits: connections that neither send nor read for too long are closed."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ from graph_agent.settings import Settings
 logger = logging.getLogger(__name__)
 
 SEND_BUFFER = 131_072
-"""Bytes that the kernel may hold for a client (Linux takes twice as many); else it would hold megabytes, and a client
-that reads nothing would be noticed late."""
+"""Bytes that the kernel may buffer for a client (Linux doubles the number). By default it would buffer megabytes, and
+the service would notice late that a client reads nothing."""
 
 WARN_SECONDS = 10.0
-"""Between two lines about refused connections."""
+"""The shortest time between two log lines about refused connections."""
 
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_MANY = (
@@ -30,21 +30,21 @@ TOO_MANY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """What a client may take."""
+    """The limits for clients of our own server."""
 
     most: int
-    """Connections at once."""
+    """Open connections."""
 
     read_seconds: float
-    """From a request's first byte to the end of its headers, and from an answer to the end of a request that came too
-    late for it."""
+    """From the first byte of a request to the end of its headers, and from an early answer to the end of a request that
+    is still being sent."""
 
     write_seconds: float
-    """How long a client may take nothing while more waits for it."""
+    """How long a client may read nothing while data waits for it."""
 
     @classmethod
     def of(cls, settings: Settings) -> "ConnectionLimits":
-        """Those of the settings; half of the file descriptors are left for everything else."""
+        """The limits from the settings. Half of the file descriptors stay free for everything else."""
         return cls(
             most=min(settings.max_connections, _descriptors() // 2),
             read_seconds=settings.read_seconds,
@@ -53,7 +53,7 @@ class ConnectionLimits:
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with limits. Bodies are timed where they are read (`limits.read_body`)."""
+    """uvicorn's connection, with limits. The time for a body is limited where it is read (`limits.Bodies`)."""
 
     _refused_at = float("-inf")
 
@@ -65,9 +65,9 @@ class Connection(H11Protocol):
         self._untaken = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """As the base class; one connection too many is told so and closed."""
+        """As the base class. A connection beyond the limit gets a 503 and is closed."""
         super().connection_made(transport)
-        # Whatever the kernel does not take at once is a client's that does not read: it is watched from then on.
+        # No buffer here: as soon as the kernel's buffer is full, `pause_writing` is called and the client is watched.
         transport.set_write_buffer_limits(high=0)
         peer = transport.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError):
@@ -95,12 +95,12 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not take what it was sent: from now on it is watched."""
+        """The client does not read what was sent. From now on it is watched."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has taken all of it."""
+        """The client has read everything."""
         self._stop_watching()
         super().resume_writing()
 
@@ -115,6 +115,7 @@ class Connection(H11Protocol):
     def _cut_sender(self) -> None:
         self._sending = None
         if not self.transport.is_closing():
+            # Only before the first request: later the client would take it for the answer to its next request.
             if self.cycle is None:
                 self.transport.write(TOO_SLOW)
             self.transport.close()
@@ -132,21 +133,23 @@ class Connection(H11Protocol):
         if self.transport.get_write_buffer_size() < self._untaken:
             self._watch()
             return
-        logger.warning("a client took nothing for %g s and was cut off", self._limits.write_seconds)
-        # Not closed, which would wait for the client to take the rest.
+        logger.warning("a client read nothing for %g s and was disconnected", self._limits.write_seconds)
+        # Not `close()`, which would wait for the client to read the rest.
         self.transport.abort()
 
     def _refuse(self) -> None:
         now = time.monotonic()
+        # On the class: each refused connection is a new object.
         if now - Connection._refused_at > WARN_SECONDS:
             Connection._refused_at = now
-            logger.warning("%d connections are open; further ones are refused", self._limits.most)
+            logger.warning("%d connections are open; new ones are refused", self._limits.most)
         self.transport.write(TOO_MANY)
         self.transport.close()
 
 
 def raise_descriptors(wanted: int) -> None:
-    """Let this process open so many files and connections, as far as the system allows."""
+    """Raise the limit of open files and connections to `wanted`, as far as the system allows."""
+    # Best effort: `resource` does not exist on Windows, and a container may forbid the change.
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -1,4 +1,4 @@
-"""The gate at which requests wait while graphs load."""
+"""Requests wait at the gate while graphs load."""
 
 import asyncio
 import logging
@@ -13,40 +13,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NOT_RUN = (
-    "the lifespan of this app did not run, so no graph is loaded; Starlette and FastAPI do not run that of a mounted "
-    "app: give it to the host, FastAPI(lifespan=graph_agent.host_lifespan(app))"
+    "the lifespan of this app did not run, so no graph is loaded; Starlette and FastAPI do not run the lifespan of a "
+    "mounted app: pass it to the host, FastAPI(lifespan=graph_agent.host_lifespan(app))"
 )
-RUNS_ALREADY = "the lifespan of this app runs already: give each app to one host, or make another with create_app"
+RUNS_ALREADY = (
+    "the lifespan of this app is already running: mount each app in one host, or make another with create_app"
+)
 
 
 class Gate:
-    """Opens when the graphs are loaded; requests that come earlier wait at it.
+    """Opens when the graphs are loaded. Requests that arrive earlier wait.
 
-    `begin()` and `end()` are those of the app's lifespan. It may run again later, also on another event loop.
+    The app's lifespan calls `begin()` and `end()`. A lifespan may run again later, even on another event loop.
     """
 
     def __init__(self, *, wait_seconds: float) -> None:
         self._wait_seconds = wait_seconds
         self._settled: asyncio.Event | None = None
-        self._ended = self._told = False
+        self._ended = self._reported = False
         self.service: Service | None = None
+        # Until a lifespan begins: a host that forgets it must get this answer, not a wait that never ends.
         self.failure: AgentError | None = LifespanNotRun(NOT_RUN)
 
     def begin(self) -> None:
-        """The app's lifespan has begun: from now on requests wait.
+        """The app's lifespan has begun. From now on, requests wait.
 
         Raises:
-            ConfigurationError: it runs already.
+            ConfigurationError: a lifespan of this app is already running.
         """
         if self._settled is not None:
             raise ConfigurationError(RUNS_ALREADY)
+        # Made here and not in the constructor: an event belongs to the event loop on which it is first awaited.
         self._settled, self._ended = asyncio.Event(), False
         self.service = self.failure = None
 
     def end(self) -> None:
-        """The app's lifespan ends: nothing passes any more."""
+        """The app's lifespan ends. From now on, every request is refused."""
         settled, self._settled, self._ended = self._settled, None, True
         self.service, self.failure = None, stopping()
+        # Requests that still wait must not wait for their whole time: they are refused now.
         if settled is not None:
             settled.set()
 
@@ -56,16 +61,16 @@ class Gate:
         self._settle()
 
     def fail(self, error: AgentError) -> None:
-        """Answer every request with what went wrong."""
+        """Answer every request with an error."""
         self.failure = error
         self._settle()
 
     async def passed(self) -> "Service":
-        """The service, once there is one.
+        """Wait for the service.
 
         Raises:
-            LifespanNotRun: nothing has begun to load the graphs, and nothing will.
-            NotReady: still loading after `wait_seconds`, or loading failed.
+            LifespanNotRun: no lifespan has begun, so no graph is going to be loaded.
+            NotReady: the graphs are still loading after `wait_seconds`, or loading failed.
             ServiceStopping: the lifespan has ended.
         """
         if self._settled is not None:
@@ -75,11 +80,12 @@ class Gate:
             except TimeoutError:
                 raise NotReady("the graphs are still loading; try again shortly") from None
         elif not self._ended:
-            self._tell()
+            self._report()
             raise LifespanNotRun(NOT_RUN)
         if self._ended:
             raise stopping()
         if self.service is None:
+            # Not the failure itself: its message may name files and settings, which are for the operator.
             raise NotReady("the graphs could not be loaded; the service's log says why")
         return self.service
 
@@ -87,8 +93,8 @@ class Gate:
         if self._settled is not None:
             self._settled.set()
 
-    def _tell(self) -> None:
-        """Once: every request meets it."""
-        if not self._told:
-            self._told = True
+    def _report(self) -> None:
+        # Once, not for each request.
+        if not self._reported:
+            self._reported = True
             logger.error(NOT_RUN)

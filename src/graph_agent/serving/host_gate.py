@@ -1,4 +1,4 @@
-"""Web pages may not drive a service on this machine: who may is decided by the names it is asked under."""
+"""Keeps web pages from using a service on this machine. The `Host` and `Origin` headers decide."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -9,13 +9,14 @@ from graph_agent.settings import Settings
 from graph_agent.trusted_hosts import TrustedHosts
 
 OPEN = frozenset({"/health"})
-"""Probes ask under any name; it says nothing but that the process answers."""
+"""Addresses for probes, which may use any host name. Their answers say only that the process is alive."""
 
 
 class HostGate:
-    """ASGI middleware for a service that asks for no token: 403 for requests of foreign pages, or under foreign names.
+    """ASGI middleware for a service without a token: answers 403 to requests from other sites' pages, and to requests
+    for host names that are not this server's.
 
-    An app mounted in another one leaves that to its host, which alone knows its names.
+    An app that is mounted in a host leaves this check to the host, because only the host knows its names.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:

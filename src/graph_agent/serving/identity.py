@@ -1,4 +1,4 @@
-"""Who is calling, and on whose behalf calls to Databricks go out."""
+"""Finds out who is calling, and for which user the service calls Databricks."""
 
 import hmac
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,10 @@ from graph_agent.trusted_hosts import is_loopback
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Decides the caller from a request's headers, never from its body.
+    """Decides who is calling from a request's headers, never from its body.
 
-    The Apps proxy sets the forwarded headers from a token it has checked. Anywhere else a caller could write them
-    too, so they are believed only on Apps, where the platform sets `DATABRICKS_APP_NAME`.
+    The Apps proxy sets the forwarded headers from a token that it has checked. Anywhere else a caller could set them,
+    so they are trusted only on Apps, where the platform sets `DATABRICKS_APP_NAME`.
     """
 
     behind_apps_proxy: bool
@@ -34,7 +34,7 @@ class Identity:
         local_user: str,
         authorization: Literal["app", "user", "user-required"] = "app",
     ) -> "Identity":
-        """On Databricks Apps if the platform says so."""
+        """Make it for this environment: on Databricks Apps if `DATABRICKS_APP_NAME` is set."""
         return cls(
             behind_apps_proxy=on_apps(environ),
             local_user=local_user,
@@ -45,7 +45,7 @@ class Identity:
         """Who is calling.
 
         Raises:
-            Unauthenticated: on Apps, but the request did not come through the proxy, or names two callers.
+            Unauthenticated: on Apps, when the request did not come through the proxy or names two callers.
         """
         if not self.behind_apps_proxy:
             return Caller(self.local_user)
@@ -55,10 +55,10 @@ class Identity:
         return Caller(user, single_header(headers, "X-Forwarded-Email"))
 
     def token(self, headers: Headers) -> UserToken | None:
-        """The token calls for this user carry; none where calls are the app's, or where none was forwarded.
+        """The token for calls on behalf of this user, or `None` when the app calls for itself or none was forwarded.
 
         Raises:
-            Unauthenticated: it has expired, there are two, or users are required and there is none.
+            Unauthenticated: the token has expired, there are two, or a user is required and there is no token.
         """
         if self.authorization == "app":
             return None
@@ -74,42 +74,43 @@ class Identity:
 
 
 def single_header(headers: Headers, name: str) -> str | None:
-    """The value of a header that says who is calling: of two, one may be the caller's own invention.
+    """The value of a header that says who is calling, or `None`.
 
     Raises:
-        Unauthenticated: it is there twice and says two things.
+        Unauthenticated: the header occurs with two different values, so the caller may have added one of them.
     """
     values = set(headers.getlist(name))
     if len(values) > 1:
-        raise Unauthenticated(f"two {name} headers that differ: send one")
+        raise Unauthenticated(f"the request has two {name} headers that differ: send one")
     return values.pop() if values else None
 
 
 def on_apps(environ: Mapping[str, str]) -> bool:
-    """Whether the platform is Databricks Apps, where a proxy stands before every request."""
+    """Whether the platform is Databricks Apps, where every request passes a proxy."""
     return bool(environ.get("DATABRICKS_APP_NAME"))
 
 
 def has_bearer_token(authorization: str, bearer_token: str) -> bool:
-    """Whether an `Authorization` header holds that token; the time it takes does not tell how much of it was right."""
+    """Whether an `Authorization` header holds that token."""
     scheme, _, given = authorization.partition(" ")
+    # In constant time: the duration of an ordinary comparison reveals how much of a guess was right.
     same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), bearer_token.encode())
     return scheme.lower() == "bearer" and same
 
 
 def startup_warnings(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """What an operator should know about who may use the service, at its start."""
+    """Warnings for the operator about who may use the service, logged when it starts."""
     if on_apps(environ):
         if settings.bearer_token is not None:
             yield "GRAPH_AGENT_BEARER_TOKEN has no effect on Databricks Apps: its proxy signs callers in"
         return
     if settings.bearer_token is None and not is_loopback(settings.host):
         yield (
-            f"anybody who can reach {settings.host} may use this service with the app's permissions: "
+            f"everyone who can reach {settings.host} can use this service with the app's permissions: "
             "set GRAPH_AGENT_BEARER_TOKEN, or bind 127.0.0.1"
         )
     if settings.authorization == "user-required":
         yield (
-            "GRAPH_AGENT_AUTHORIZATION=user-required refuses every request here: users' tokens come from the proxy of "
-            "Databricks Apps"
+            "GRAPH_AGENT_AUTHORIZATION=user-required refuses every request here, because only the proxy of Databricks "
+            "Apps forwards users' tokens: deploy the app, or use another value"
         )

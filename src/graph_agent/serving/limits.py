@@ -1,4 +1,4 @@
-"""How many bytes one caller, and all callers together, may send to the service."""
+"""Limits on the bytes that one caller, and all callers together, may send."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,20 +11,22 @@ from graph_agent.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, RunCan
 RETRY_AFTER_SECONDS = 2
 
 MOST_PARSED_HERE = 4096
-"""Bytes of a body that is parsed on the event loop, in at most 10 ms; a greater one in a thread, with a slot."""
+"""The largest body, in bytes, that is parsed on the event loop, which takes at most 10 ms. A larger body is parsed in a
+thread, after it has a slot."""
 
-AT_ONCE = 16
-"""Of the largest bodies that are held in memory before they are runs: 128 MB with the default of 8 MB."""
+MOST_BODIES = 16
+"""How many bodies of the largest size may be in memory before their runs start: 128 MB with the default of 8 MB."""
 
 BYTES_A_SECOND = 65_536
-"""Of a body: what came lengthens the time for the rest."""
+"""The slowest rate at which a body may arrive after the first `seconds`."""
 
 MOST_DIGITS = 18
-"""Of a `Content-Length`; nothing has as many bytes."""
+"""The most digits of a `Content-Length`. No body is that long."""
 
 
 class Bodies:
-    """Request bodies on their way in: each of at most `most` bytes, all of them together of `AT_ONCE` times that."""
+    """The request bodies that are being received: each of at most `most` bytes, together at most `MOST_BODIES` times
+    that."""
 
     def __init__(self, *, most: int, seconds: float) -> None:
         self._most = most
@@ -32,20 +34,20 @@ class Bodies:
         self._held = 0
 
     def is_small(self, request: Request) -> bool:
-        """Whether the body says that it is no larger than is parsed on the event loop."""
+        """Whether the request declares a body that is small enough to be parsed on the event loop."""
         declared = request.headers.get("content-length", "")
         return declared.isdecimal() and len(declared) <= MOST_DIGITS and int(declared) <= MOST_PARSED_HERE
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The request's body; it counts until the block ends.
+        """Read the request's body. Its bytes count against the limit until the block ends.
 
         Raises:
-            BodyTooLarge: by its `Content-Length`, or once that many bytes have come.
-            BodyTooSlow: it took longer than `seconds`, and a second more for each 64 KiB that came.
+            BodyTooLarge: its `Content-Length` is too large, or more bytes than the limit arrived.
+            BodyTooSlow: it took longer than `seconds` plus one second for each 64 KiB that arrived.
             InvalidRequest: `Content-Length` is not a number.
             RunCancelled: the caller left while sending.
-            TooManyRuns: too much is held for others already.
+            TooManyRuns: the bodies of other requests use up the memory for bodies.
         """
         self._check_length(request.headers.get("content-length"))
         body = bytearray()
@@ -63,22 +65,24 @@ class Bodies:
             async with asyncio.timeout_at(ends) as limit:
                 async for chunk in request.stream():
                     self._hold(body, chunk)
+                    # A large body over a slow line is fine as long as it makes progress.
                     limit.reschedule(ends + len(body) / BYTES_A_SECOND)
         except TimeoutError:
-            raise BodyTooSlow(f"the body did not come within {self._seconds:g} s; send it again, faster") from None
+            raise BodyTooSlow(f"the body did not arrive within {self._seconds:g} s; send it again, faster") from None
 
     def _check_length(self, declared: str | None) -> None:
         if declared is not None and not declared.isdecimal():
             raise InvalidRequest("Content-Length is not a number")
-        # By its digits first: Python refuses to read a number of thousands.
+        # Counts the digits first: `int()` raises ValueError for a number with thousands of digits.
         if declared is not None and (len(declared.lstrip("0")) > MOST_DIGITS or int(declared) > self._most):
             raise self._too_large()
 
     def _hold(self, body: bytearray, chunk: bytes) -> None:
         if len(body) + len(chunk) > self._most:
             raise self._too_large()
-        if self._held + len(chunk) > AT_ONCE * self._most:
-            raise TooManyRuns("too many bodies are being sent; try again shortly", retry_after=RETRY_AFTER_SECONDS)
+        if self._held + len(chunk) > MOST_BODIES * self._most:
+            message = "too many request bodies are being sent; try again shortly"
+            raise TooManyRuns(message, retry_after=RETRY_AFTER_SECONDS)
         body += chunk
         self._held += len(chunk)
 

@@ -1,4 +1,5 @@
-"""Log lines to standard output by a thread of its own: a slow reader of the log must not hold up the event loop."""
+"""Writes log lines to standard output in a separate thread, so that a slow reader of the log cannot block the event
+loop."""
 
 import contextlib
 import logging
@@ -10,7 +11,7 @@ import threading
 import time
 
 MOST_WAITING = 10_000
-"""Lines that may wait for a slow reader; further ones are dropped and counted."""
+"""Lines that may wait for a slow reader. More lines are dropped and counted."""
 
 FLUSH_SECONDS = 1.0
 
@@ -18,7 +19,7 @@ STDOUT = 1
 
 
 class StdoutHandler(logging.Handler):
-    """Formats where the line is logged, as the request's context is there, and writes elsewhere."""
+    """Formats a line in the thread that logs it, because the request's context is there, and writes it in another."""
 
     def __init__(self, *, descriptor: int = STDOUT, most_waiting: int = MOST_WAITING) -> None:
         super().__init__()
@@ -27,26 +28,27 @@ class StdoutHandler(logging.Handler):
         self._dropped = 0
         self._counting = threading.Lock()
         self._whole = True
-        """Whether the last line that was begun went out to its end."""
+        """Whether the last line that was begun was written completely."""
         self._writer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue one line; never waits."""
+        """Queue one line. Never waits."""
         try:
             line = self.format(record)
-        except Exception:
+        except Exception:  # noqa: BLE001 - arguments of foreign code may raise anything from `__str__`
             self.handleError(record)
             return
         self._queue(line)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A line that cannot be formatted: logging itself would print its arguments."""
+        """Log where a line could not be formatted. The base class would print its arguments, which may be secret."""
         error = sys.exc_info()[0]
         place = f"{record.filename}:{record.lineno} ({error.__name__ if error else 'unknown'})"
         self._queue(self._own(logging.ERROR, f"a log line could not be written: {record.name} at {place}"))
 
     def flush(self) -> None:
-        """Wait until what was logged is written, for at most a second."""
+        """Wait until everything logged so far is written, for at most a second."""
+        # Polled, because `Queue.join` has no timeout.
         ends = time.monotonic() + FLUSH_SECONDS
         while self._waiting.unfinished_tasks and time.monotonic() < ends:
             time.sleep(0.005)
@@ -73,13 +75,14 @@ class StdoutHandler(logging.Handler):
             elif self._dropped and self._waiting.empty():
                 with self._counting:
                     dropped, self._dropped = self._dropped, 0
-                words = f"{dropped} log lines were dropped: whoever reads standard output was too slow or did not read"
+                words = f"{dropped} log lines were dropped: the reader of standard output was too slow or did not read"
                 if not self._write(self._own(logging.WARNING, words).encode() + b"\n"):
                     self._count(dropped)
             self._waiting.task_done()
 
     def _write(self, line: bytes) -> bool:
-        """Whether the whole line went out. A full pipe that does not block is waited for: half a line is none."""
+        """Write a line and return whether all of it was written. Waits for a full pipe that does not block."""
+        # After a line that was cut, a line break: otherwise this line would be unreadable too.
         rest = line if self._whole else b"\n" + line
         try:
             while rest:
@@ -88,7 +91,7 @@ class StdoutHandler(logging.Handler):
                 except BlockingIOError:
                     select.select((), (self._descriptor,), ())
         except (OSError, ValueError):
-            # `ValueError` is of `select`, where the descriptor is out of its range.
+            # `select` raises ValueError when the number of the descriptor is too large for it.
             self._whole = self._whole and rest == line
             return False
         self._whole = True

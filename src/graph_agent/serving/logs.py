@@ -1,4 +1,4 @@
-"""Logs that say where and of what type an exception was, never what it said: a stranger's message may hold a token."""
+"""Logs that give an exception's type and place, never its message: the message of third-party code may hold a token."""
 
 import asyncio
 import errno
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 _SHOWN = "shown by graph-agent"
 
 OF_EVERY_LINE = ("request_id", "run_id", "trace_id")
-"""What each line of a request tells, as far as it is known by then."""
+"""The ids that each line of a request has, as far as they are known when the line is logged."""
 
 
 class SafeFormatter(logging.Formatter):
-    """Lines for people. Writes an exception as types and code places, and no secret, whoever logs it."""
+    """Formats lines for people. Writes an exception as types and places, and no secret, whichever library logs it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record on one line: a request can neither begin another nor move the cursor of who reads it."""
-        # Another formatter may have left the whole traceback there, and code lines there.
+        """Format one record on one line. Text from a request cannot begin a line or move the terminal's cursor."""
+        # Another formatter may have cached the whole traceback in the record, and `stack_info` has lines of code.
         record.exc_text = record.stack_info = None
         return redact(super().format(record))
 
@@ -46,13 +46,14 @@ class SafeFormatter(logging.Formatter):
 
 
 class DevFormatter(SafeFormatter):
-    """The same for the terminal of `graph-agent dev`: below a line about somebody's exception its whole traceback,
-    redacted, once for each exception."""
+    """The same for the terminal of `graph-agent dev`. Below a line about an exception of the project's code it writes
+    the whole traceback, redacted, once for each exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
+        """Format one record."""
         line = super().format(record)
         fault = getattr(record, TRACEBACK, None)
+        # The mark is set on the exception, since several records may report the same one: the tool's and the run's.
         if not isinstance(fault, Fault) or _SHOWN in vars(error := fault.error):
             return line
         vars(error)[_SHOWN] = True
@@ -64,11 +65,11 @@ class DevFormatter(SafeFormatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: `time`, `level`, `logger`, `message`, the request's ids, the `exception` as types and
-    places, and what the record carries as `fields`."""
+    """Formats a record as one JSON object on one line: `time`, `level`, `logger`, `message`, the request's ids, the
+    `exception` as types and places, and the record's `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
+        """Format one record."""
         known = log_facts()
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -87,7 +88,7 @@ def _dumped(line: dict[str, Any]) -> str:
     try:
         return orjson.dumps(line, default=_type, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
-        # Half of a surrogate pair, mostly.
+        # Mostly because of half a surrogate pair, which is not valid UTF-8.
         texts = {name: str(value).encode(errors="backslashreplace").decode() for name, value in line.items()}
         return orjson.dumps(texts).decode()
 
@@ -97,9 +98,12 @@ def _type(value: Any) -> str:
 
 
 def configure_logging(log_format: str, *, tracebacks: bool = False) -> None:
-    """Configure every logger of this process, unless that was done. Call it before any thread imports: it holds
-    logging's lock, for which one who imports may wait with Python's import lock in hand (`lazy`)."""
-    # Else MLflow configures loggers as it is imported, with a handler that writes what exceptions say.
+    """Configure every logger of this process. A second call does nothing.
+
+    Call it before another thread imports modules. It holds logging's lock, and a thread that waits for that lock may
+    hold Python's import lock (see `lazy`).
+    """
+    # Otherwise MLflow configures loggers when it is imported, with a handler that writes the messages of exceptions.
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     if any(isinstance(handler, StdoutHandler) for handler in logging.getLogger().handlers):
         return
@@ -108,8 +112,8 @@ def configure_logging(log_format: str, *, tracebacks: bool = False) -> None:
 
 
 def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, Any]:
-    """The configuration of every logger of a serving process, libraries' and uvicorn's included, as `dictConfig`
-    wants it; `log_format` is `json` or `text`. With `tracebacks`, text is for the terminal of `dev` alone."""
+    """The configuration for `logging.config.dictConfig`: every logger of a serving process, including those of
+    libraries and uvicorn. `log_format` is `json` or `text`. `tracebacks` adds tracebacks to text, for `dev` only."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -120,40 +124,40 @@ def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, An
             },
             "json": {"()": JsonFormatter},
         },
-        # The class itself: by its name it would be imported with the lock held.
+        # The class and not its name: `dictConfig` would import the name while it holds logging's lock.
         "handlers": {"stdout": {"()": StdoutHandler, "formatter": log_format}},
         "root": {"handlers": ["stdout"], "level": "WARNING"},
         "loggers": {
             "graph_agent": {"level": "INFO"},
             "uvicorn": {"level": "INFO"},
-            # It quotes whatever a callback raises, and stopping a run is done by raising from one.
+            # LangChain logs what a callback raises, with its message. Runs are stopped by raising from a callback.
             "langchain_core.callbacks": {"level": "ERROR"},
         },
     }
 
 
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Reasons why a connection cannot be opened. asyncio tells each, thousands of times in a second."""
+"""Reasons why a connection cannot be accepted. asyncio reports every attempt, thousands of times a second."""
 
 SECONDS_BETWEEN = 10.0
-"""Two lines about them."""
+"""The shortest time between two log lines about such a reason."""
 
-_told_at = float("-inf")
+_reported_at = float("-inf")
 
 
 def log_uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An event loop's exception handler: a task nobody waited for has failed."""
-    global _told_at
+    """The exception handler of an event loop: logs the failure of a task that no code awaited."""
+    global _reported_at
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
-        if time.monotonic() - _told_at < SECONDS_BETWEEN:
+        if time.monotonic() - _reported_at < SECONDS_BETWEEN:
             return
-        _told_at = time.monotonic()
+        _reported_at = time.monotonic()
     _log(str(context.get("message")), error)
 
 
 def log_uncaught_elsewhere() -> None:
-    """The same for threads, destructors and warnings, which Python otherwise prints with what the exception says."""
+    """The same for threads, destructors and warnings. Python would print them with the exception's message."""
     threading.excepthook = lambda args: _log(
         f"uncaught in a thread {args.thread.name if args.thread else ''}", args.exc_value
     )

@@ -1,4 +1,4 @@
-"""The app inside another one: under which prefix it is asked, and how the host runs its lifespan."""
+"""The app mounted in a host app: the prefix of its addresses, and its lifespan."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -10,22 +10,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graph_agent.errors import ConfigurationError
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
-"""As Starlette and FastAPI take it: called with the app, it returns an asynchronous context manager."""
+"""A lifespan as Starlette and FastAPI accept it: a function of the app that returns an asynchronous context manager."""
 
 NOT_AN_APP = (
-    "host_lifespan takes the apps that create_app made, such as host_lifespan(agent); pass the host's own lifespan by "
-    "name: host_lifespan(agent, own=lifespan)"
+    "host_lifespan takes apps made by create_app, such as host_lifespan(agent); pass the host's own lifespan by name: "
+    "host_lifespan(agent, own=lifespan)"
 )
 
 
 def host_lifespan(*apps: Starlette, own: Lifespan | None = None) -> Lifespan:
-    """The lifespan of a host that mounts `apps`: `FastAPI(lifespan=host_lifespan(agent))`.
+    """Make the lifespan of a host that mounts `apps`: `FastAPI(lifespan=host_lifespan(agent))`.
 
-    Starlette and FastAPI do not run the lifespan of a mounted app, and without it no graphs are loaded. `own` is the
-    host's own lifespan: it begins before those of the apps and ends after them, and its state is the host's state.
+    Starlette and FastAPI do not run the lifespan of a mounted app, and without it no graph is loaded. `own` is the
+    host's own lifespan. It begins before the lifespans of the apps and ends after them, and its state is the host's
+    state.
 
     Raises:
-        ConfigurationError: one of `apps` is not an app, or `own` was passed as one of them.
+        ConfigurationError: one of `apps` is not an app, for example because `own` was passed by position.
     """
     if not apps or not all(isinstance(app, Starlette) for app in apps):
         raise ConfigurationError(NOT_AN_APP)
@@ -34,7 +35,7 @@ def host_lifespan(*apps: Starlette, own: Lifespan | None = None) -> Lifespan:
     async def lifespan(host: Any) -> AsyncIterator[Mapping[str, Any] | None]:
         async with AsyncExitStack() as stack:
             state = None if own is None else await stack.enter_async_context(own(host))
-            # Each once, also where one app is mounted under two prefixes.
+            # Without duplicates: one app may be mounted under two prefixes, and its lifespan must run once.
             for app in dict.fromkeys(apps):
                 await stack.enter_async_context(app.router.lifespan_context(app))
             yield state
@@ -43,7 +44,7 @@ def host_lifespan(*apps: Starlette, own: Lifespan | None = None) -> Lifespan:
 
 
 def prefix_of(scope: Scope) -> str:
-    """The part of the request's address that belongs to the host, such as `/agent`; empty where there is none."""
+    """The part of the request's address that belongs to the host, such as `/agent`, or an empty string."""
     prefix: str = scope.get("root_path", "")
     return prefix.rstrip("/")
 
@@ -56,10 +57,10 @@ def path_of(scope: Scope) -> str:
 
 
 class WholePath:
-    """ASGI middleware, the outermost: makes the path begin with the prefix, as ASGI wants it.
+    """ASGI middleware, the outermost one: makes the path begin with the prefix, as the ASGI specification requires.
 
-    It does not where the host is told a `root_path` that its proxy has cut off: `FastAPI(root_path="/api")`. Starlette
-    would not find a mounted app's routes then.
+    The path lacks the prefix when the host has a `root_path` that its proxy removes: `FastAPI(root_path="/api")`.
+    Starlette would not find the routes of a mounted app then.
     """
 
     def __init__(self, app: ASGIApp) -> None:

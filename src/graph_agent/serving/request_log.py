@@ -1,4 +1,4 @@
-"""One log line per request, and the id by which its lines are found."""
+"""One log line for each request, and the id that all lines of the request carry."""
 
 import logging
 import re
@@ -17,19 +17,19 @@ from graph_agent.serving.secret_cookies import secret_cookies
 logger = logging.getLogger(__name__)
 
 PROBES = frozenset({"/health", "/ready"})
-"""Asked every few seconds by whoever watches the service: their lines are at level DEBUG."""
+"""Monitoring asks for these every few seconds, so their lines have level DEBUG."""
 
 CREDENTIALS = frozenset({b"authorization", b"x-forwarded-access-token", b"cookie", b"proxy-authorization"})
 
 SHORTEST_CREDENTIAL = 16
-"""Characters; clients of a service that asks for none send words such as `anything`, which answers hold too."""
+"""Characters. Where no token is required, clients send words such as `anything`, which answers may contain."""
 
 MOST_CREDENTIALS, MOST_CREDENTIAL_CHARACTERS = 64, 65_536
-"""Of one request. Each is looked for in every text of the answer, so that more would be slow for everybody, and one
-that is not looked for could show."""
+"""Limits for one request. Every text of the answer is searched for each credential. More of them would slow down other
+requests too, and a credential that is not searched for could be shown."""
 
 MOST_PATH = 200
-"""Characters of a path that are logged; the query never is."""
+"""Characters of a path that are logged. The query is never logged."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -41,8 +41,11 @@ TOO_MANY = (
 
 
 class RequestLog:
-    """ASGI middleware, the outermost. A well-formed `X-Request-Id` is kept and answered with; else the response's own
-    id is the request's. What the request's headers hold as credentials is redacted wherever it turns up."""
+    """ASGI middleware: logs each request and gives it an id.
+
+    A well-formed `X-Request-Id` is kept and sent back. Otherwise the response's id is the request's id. Credentials
+    from the request's headers are redacted in everything that the request writes.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -88,7 +91,7 @@ def _log(scope: Scope, facts: Facts, seconds: float) -> None:
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]], facts: Facts, given: str | None) -> list[tuple[bytes, bytes]]:
-    """The answer's headers with the request's id."""
+    """The headers of the answer, with the request's id."""
     kept = list(headers)
     own = next((value.decode("latin-1") for name, value in kept if name.lower() == b"x-request-id"), None)
     if given is None:
@@ -100,7 +103,10 @@ def _named(headers: Iterable[tuple[bytes, bytes]], facts: Facts, given: str | No
 
 
 def _given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The proxy's name for the request, unless it could be anything else: it is logged and sent back."""
+    """The id that the client or a proxy gave the request, or `None` if it is malformed or looks like a secret.
+
+    The id is logged and sent back, so it must not be able to carry anything else.
+    """
     for name, value in headers:
         if name == b"x-request-id":
             text = value.decode("latin-1")
@@ -115,5 +121,6 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
         if name == b"cookie":
             found += secret_cookies(text)
         elif name in CREDENTIALS:
+            # Without the scheme, such as `Bearer`.
             found.append(text.rpartition(" ")[2])
     return list(dict.fromkeys(one for one in found if len(one) >= SHORTEST_CREDENTIAL))

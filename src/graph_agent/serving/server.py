@@ -1,4 +1,5 @@
-"""uvicorn, told how to stop: open streams end properly, then the process goes, whatever still holds threads."""
+"""uvicorn with our own shutdown: open streams get their terminal event, then the process ends without waiting for
+threads that are still busy."""
 
 import asyncio
 import contextlib
@@ -26,30 +27,29 @@ from graph_agent.threads import GraphLoop
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 4.0
-"""For runs under way to finish by themselves after SIGTERM; Databricks Apps kills after 15 s."""
+"""How long active runs may go on after SIGTERM. Databricks Apps kills the process after 15 s."""
 
 CLOSE_SECONDS = 3
-"""For connections to close after that."""
-
+"""How long connections may take to close after that."""
 
 DESCRIPTORS = 8192
-"""Files and connections this process asks to be allowed to open."""
+"""Files and connections that this process asks the system to allow."""
 
 MORE_MODULES = 20
-"""So many more, and what is imported is set apart from what the collector walks over."""
+"""After this many new modules, the objects of imported modules are removed from the garbage collector's work."""
 
 BACKLOG = 512
-"""Connections that may wait to be accepted. asyncio tries as many at once, also where none can be opened any more."""
+"""Connections that may wait to be accepted. asyncio tries this many at a time, even when no descriptor is free."""
 
 
 class Server(uvicorn.Server):
-    """Ends open streams with a terminal event before it closes their connections, and waits for no thread."""
+    """Ends open streams with a terminal event before it closes their connections. Waits for no thread."""
 
     loop: asyncio.AbstractEventLoop
     _modules = 0
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop. The loop is left as it is: closing it would wait for synchronous nodes."""
+        """Serve until the process gets a signal. The loop is not closed: that would wait for synchronous nodes."""
         self.loop = GraphLoop()
         self.loop.set_exception_handler(log_uncaught)
         self.loop.set_default_executor(self._app.state.nodes)
@@ -61,14 +61,16 @@ class Server(uvicorn.Server):
             try:
                 return self.loop.run_until_complete(serving)
             except (SystemExit, KeyboardInterrupt) as error:
-                # Of a graph's task, as Ctrl-C has a handler. It ends its run; asyncio would end all of them.
+                # From the task of a graph, since Ctrl-C has a handler. asyncio stops its loop for these two, which
+                # would end every run; here the loop starts again and only that run fails.
                 if serving.done():
                     raise
                 logger.error("a graph tried to end the process: %s", describe_error(error))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but a signal that was heeded is not raised anew: what called us has its own end to make."""
+        """As in uvicorn, but a handled signal is not raised again: the caller still has its own shutdown to do."""
+        # Python allows signal handlers in the main thread only; tests serve in others.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -80,8 +82,9 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def on_tick(self, counter: int) -> bool:
-        """As uvicorn's, ten times a second. What was imported since, by graphs, first runs or the store of traces, is
-        there for good: were it left to the collector, its full rounds would hold everybody up for 0.2 s and more."""
+        """As in uvicorn, ten times a second. Also keeps the objects of imported modules from the garbage collector."""
+        # Graphs, first runs and the trace store import modules, which stay for the life of the process. A full
+        # collection that walks over their objects blocks every request for 0.2 s and more.
         if counter % 10 == 0 and len(sys.modules) >= self._modules + MORE_MODULES:
             self._modules = len(sys.modules)
             gc.freeze()
@@ -93,32 +96,35 @@ class Server(uvicorn.Server):
             self.config.load()
         app: Any = self.config.loaded_app
         while not isinstance(app, Starlette):
-            app = app.app  # uvicorn's own middleware around ours
+            app = app.app  # middleware that uvicorn wraps around our app
         return app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, after the runs are drained."""
+        """As in uvicorn, after the runs have finished or were ended."""
         await self._app.state.drain(within_seconds=GRACE_SECONDS, is_forced=lambda: self.force_exit)
         await super().shutdown(sockets)
 
 
 def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status, 1 when the graphs did not load.
+    """Serve until SIGTERM or SIGINT. Returns the exit status, which is 1 when the graphs did not load.
 
-    With `tracebacks`, whole tracebacks of graphs and tools are written to standard output, where that is text: for
-    `dev`, in one process.
+    `tracebacks` writes whole tracebacks of graphs and tools into a text log. It is for `dev`, with one worker.
+
+    Raises:
+        BadSetting: `workers` is below 1.
     """
     if workers < 1:
         raise BadSetting("a service needs at least one worker", param="workers")
     if workers == 1:
         return serve_here(settings, tracebacks=tracebacks)
+    # Late: one process needs no multiprocessing.
     from graph_agent.serving.workers import serve_with_workers
 
     return serve_with_workers(settings, workers, serve_here)
 
 
 def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *, tracebacks: bool = False) -> int:
-    """Serve in this process, on `sockets` if they are bound already."""
+    """Serve in this process, on `sockets` if they are given, which must be bound."""
     failures: list[AgentError] = []
     configure_logging(settings.log_format, tracebacks=tracebacks)
 
@@ -127,7 +133,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
         server.should_exit = True
 
     raise_descriptors(DESCRIPTORS)
-    # With reload on, a broken graph is something to mend while the service runs.
+    # With reload on, the service keeps running when a graph is broken: the developer fixes it and asks again.
     app = create_app(settings, on_failed_start=None if settings.reload == "on" else stop)
     server = Server(
         uvicorn.Config(
@@ -141,9 +147,9 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
             server_header=False,
         )
     )
-    # Before the graphs are imported in a thread: beside that, nothing here may import or configure anything.
+    # Now, because it imports and configures: while the thread imports the graphs, that could deadlock (see `lazy`).
     server.config.load()
-    # uvicorn exits by itself where it cannot listen.
+    # uvicorn raises SystemExit when it cannot bind the port.
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets)
     return 1 if failures or not server.started else 0

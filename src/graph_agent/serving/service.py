@@ -1,4 +1,4 @@
-"""What the endpoints need once everything heavy is imported."""
+"""What the routes need to start runs. This module imports LangChain, so the app imports it in a thread."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A catalog, the settings, and a tracer: what a request becomes a run with."""
+    """The graphs, the settings, and the tracer: everything that turns a request into a run."""
 
     app: AppContext
-    """Whose settings and clients every run uses."""
+    """The settings and clients of every run."""
 
     catalog: ServedGraphs
     tracer: "Tracer | None"
 
     def parse(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> Invocation:
-        """The request as a value; `pulse` is called all the while.
+        """Parse a request's body. `pulse` is called between the steps, so that a thread can give way or stop.
 
         Raises:
-            InvalidRequest: and its kind; `param` names the field.
+            InvalidRequest: the request is wrong, or one of its subclasses; `param` names the field.
         """
         fallback = self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
         return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)

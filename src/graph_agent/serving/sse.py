@@ -1,4 +1,4 @@
-"""Server-sent events over ASGI, ended properly whatever happens."""
+"""Server-sent events over ASGI. Whatever happens, the reader leaves its run."""
 
 import asyncio
 import logging
@@ -15,7 +15,8 @@ from graph_agent.runs.registry import Reader
 logger = logging.getLogger(__name__)
 
 PIECE = 65_536
-"""Bytes that are written together at most, so that a slow reader is told from one that takes nothing."""
+"""The most bytes in one write. Small writes distinguish a slow client, which finishes some, from one that reads
+nothing."""
 
 WRITE_SECONDS = 30.0
 """How long one write may wait for the client."""
@@ -26,32 +27,33 @@ DONE = b"data: [DONE]\n\n"
 HEADERS: Mapping[str, str] = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache, no-transform",
-    # nginx and proxies like it hold a stream back unless told.
+    # nginx and similar proxies buffer a stream without this header.
     "x-accel-buffering": "no",
 }
 
 
 def frames(batch: Sequence[Entry], *, named: bool = False) -> bytes:
-    """Events as `data:` frames, which every client reads; `named`, each type stands in an `event:` line as well."""
+    """Write events as `data:` frames, which every client reads. `named` adds an `event:` line with each type."""
     if named:
         return b"".join(b"event: %b\ndata: %b\n\n" % (entry.type.encode(), entry.data) for entry in batch)
     return b"data: " + b"\n\ndata: ".join([entry.data for entry in batch]) + b"\n\n"
 
 
 async def disconnected(receive: Receive) -> None:
-    """Returns when the client has left."""
+    """Wait until the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 class EventStreamResponse:
-    """An ASGI response: writes what waits in one go, keeps a quiet stream open with comments.
+    """An ASGI response that writes the events of a reader, several in one write when they are waiting. It keeps a quiet
+    stream open with comments.
 
-    Starlette's `StreamingResponse` does not close its source when the client leaves; with this one the reader leaves
-    its run on every path. What `trailers` then gives is sent, each as a frame of its own, before `[DONE]`. `named` adds
-    `event:` lines.
+    Starlette's `StreamingResponse` does not close its source when the client leaves. Here the reader leaves its run on
+    every path. `trailers` returns frames that are sent after the last event, before `[DONE]`. `named` adds `event:`
+    lines.
 
-    A client is cut off when a write to it, of at most `PIECE` bytes, does not return within `write_seconds`.
+    A client is disconnected when a write of at most `PIECE` bytes does not return within `write_seconds`.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class EventStreamResponse:
         self._watching: asyncio.TimerHandle | None = None
 
     def end_within(self, seconds: float) -> None:
-        """Give the reader no longer than that from now on."""
+        """Disconnect the client if it has not read everything within this time from now."""
         if not self._over:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._cut)
 
@@ -84,14 +86,14 @@ class EventStreamResponse:
             self._writer.cancel()
 
     def _watch(self) -> None:
-        # One timer for all writes: a timeout around each would cost more than most writes do.
+        # One timer for all writes: a timeout around each write would take longer than most writes.
         now, since = time.monotonic(), self._writing_since
         if since is not None and now - since >= self._write_seconds:
-            logger.warning("a client took nothing for %g s and was cut off", self._write_seconds)
+            logger.warning("a client read nothing for %g s and was disconnected", self._write_seconds)
             self._cut()
             return
-        looks_in = self._write_seconds if since is None else since + self._write_seconds - now
-        self._watching = asyncio.get_running_loop().call_later(looks_in, self._watch)
+        remaining = self._write_seconds if since is None else since + self._write_seconds - now
+        self._watching = asyncio.get_running_loop().call_later(remaining, self._watch)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._watch()
@@ -108,6 +110,7 @@ class EventStreamResponse:
                     timer.cancel()
             for task in (writer, leaver):
                 task.cancel()
+            # First: the run must stop even if one of the tasks takes long to end.
             await self._reader.leave()
             await asyncio.gather(writer, leaver, return_exceptions=True)
 
@@ -119,6 +122,7 @@ class EventStreamResponse:
                 piece = body[start : start + PIECE]
                 await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
         trailers = () if self._trailers is None else await self._trailers()
+        # Not numbered events of the run: only this reader asked for them.
         tail = b"".join(b"data: %b\n\n" % encode(one) for one in trailers)
         await self._send(send, {"type": "http.response.body", "body": tail + DONE, "more_body": False})
 

@@ -1,4 +1,4 @@
-"""What a caller is told of its run's trace: the id, the whole of it, or nothing."""
+"""The part of an answer about the run's trace: its id, the whole trace, or nothing, as the caller asked."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -9,19 +9,19 @@ from starlette.datastructures import Headers
 from graph_agent.threads import run_in_service_thread
 
 if TYPE_CHECKING:
-    # LangGraph takes seconds to import, and the port must answer before.
+    # Both import LangGraph, which takes seconds, and the port must answer before that.
     from graph_agent.runs.run import Run
     from graph_agent.tracing import RunTrace
 
 HEADER = "x-mlflow-return-trace-id"
-"""MLflow's wish for the id."""
+"""MLflow's header that asks for the id."""
 
 SETTLING_SECONDS = 5.0
-"""How long a run that has answered may take to end before its trace is done without."""
+"""How long a run may take to end after its answer. Then the answer goes out without the trace."""
 
 
 class TraceReply:
-    """One run's trace, and what its caller wants to know of it."""
+    """The trace of one run, and what its caller asked for."""
 
     def __init__(self, trace: "RunTrace | None", run: "Run", *, the_id: bool, all_of_it: bool) -> None:
         self._trace = trace
@@ -31,19 +31,20 @@ class TraceReply:
 
     @classmethod
     def asked(cls, trace: "RunTrace | None", run: "Run", *, headers: Headers) -> "TraceReply":
-        """As MLflow's header and `databricks_options` of the request say; the latter is Databricks' own."""
+        """What MLflow's header and the request's `databricks_options` ask for."""
         the_id = headers.get(HEADER, "").lower() == "true"
         request = run.request
+        # `databricks_options` is an extension of Databricks, which the OpenAI dialect does not have.
         all_of_it = request.invocation.return_trace and not request.dialect.open_responses
         return cls(trace, run, the_id=the_id, all_of_it=all_of_it)
 
     async def frames(self) -> list[Mapping[str, Any]]:
-        """What a stream says after its last event, each a frame of its own."""
+        """The frames that a stream sends after its last event."""
         ids: list[Mapping[str, Any]] = [{"trace_id": one} for one in self._ids()]
         return ids + [{"databricks_output": {"trace": one}} for one in await self._traces()]
 
     async def add_to(self, response: dict[str, Any]) -> None:
-        """The same, in a whole response."""
+        """Put the same into a whole response."""
         for one in self._ids():
             response["metadata"] = {**response["metadata"], "trace_id": one}
         for trace in await self._traces():
@@ -56,6 +57,7 @@ class TraceReply:
     async def _traces(self) -> list[Mapping[str, Any]]:
         if not self._all_of_it or self._trace is None:
             return []
+        # The answer is complete before the graph has stopped, and a trace is whole only after that.
         try:
             async with asyncio.timeout(SETTLING_SECONDS):
                 await self._run.ended()

@@ -1,4 +1,4 @@
-"""Addresses of the APIs around this one that are not served: what to do instead."""
+"""Answers for addresses of related APIs that this service does not have: what to do instead."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ from graph_agent.serving.errors import error_response
 from graph_agent.serving.mounting import path_of, prefix_of
 
 NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'
-NOT_STORED = "responses are not stored; take the answer of POST {run}, and resend the history in `input`"
+NOT_STORED = "responses are not stored; use the answer of POST {run}, and resend the history in `input`"
 
 INSIDE_RESPONSES: Mapping[str, str] = {
     "cancel": "responses are not stored; to cancel a run, close the connection that waits for it",
     "compact": "conversations are not compacted here; POST a shorter history in `input` to {run}",
-    "input_tokens": "tokens are not counted beforehand; `usage` of the answer of POST {run} counts them",
+    "input_tokens": "tokens are not counted in advance; `usage` in the answer of POST {run} has the count",
 }
-"""What stands behind `/responses/`, with or without an id between -> what to do."""
+"""The word after `/responses/`, with or without an id in between -> what to do."""
 
 _CHAT = "chat completions are not served; POST the messages as `input` to {run}"
 _NO_FILES = "files are not stored; send them inside `input` to {run}, as `file_data`"
@@ -43,11 +43,11 @@ INSTEAD: Mapping[str, str] = {
     ),
     **dict.fromkeys(["predict", "predictions", "score", "query", "chatkit", "skills", "videos"], _RESPONSES_ONLY),
 }
-"""First word of an address, after `/v1` or `/api` -> what to do."""
+"""The first word of an address, without `/v1` or `/api` -> what to do."""
 
 
 def alternative_to(request: HTTPConnection) -> str | None:
-    """What to do in place of what the request asks for; `None` where the address is of no API known here."""
+    """What to do instead of this request, or `None` when the address belongs to no API that is known here."""
     first, *rest = [word for word in path_of(request.scope).split("/") if word] or [""]
     prefix = prefix_of(request.scope)
     run = f"{prefix}/responses"
@@ -63,7 +63,7 @@ def alternative_to(request: HTTPConnection) -> str | None:
 
 
 class NoWebSockets:
-    """ASGI middleware: answers a WebSocket handshake as what it is, an address that is not served."""
+    """ASGI middleware: refuses a WebSocket handshake like an address that does not exist, with what to do instead."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -72,6 +72,7 @@ class NoWebSockets:
         if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
+        # The ASGI server sends `websocket.connect` first, and accepts no answer before it was read.
         await receive()
         if "websocket.http.response" in scope.get("extensions", {}):
             error = RouteNotFound(alternative_to(HTTPConnection(scope)) or "")

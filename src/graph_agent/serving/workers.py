@@ -1,6 +1,6 @@
-"""Several processes behind one socket, each the whole service; the parent starts, replaces and stops them.
+"""Several worker processes on one socket. Each is a complete service; the parent starts, replaces and stops them.
 
-uvicorn's own supervisor runs uvicorn's own server, which knows nothing of ending streams.
+uvicorn's own supervisor is not used: it runs uvicorn's server, which does not end open streams with an event.
 """
 
 import logging
@@ -20,10 +20,11 @@ from graph_agent.settings import Settings
 logger = logging.getLogger(__name__)
 
 NOT_LOADED = 1
-"""The exit status of a worker whose graphs did not load, another one would fare no better, and of a failed start."""
+"""The exit status after a failed start, and of a worker whose graphs did not load. Another worker would fail too, so
+none is started in its place."""
 
 Serve = Callable[[Settings, list[socket.socket]], int]
-"""Serves in the calling process on sockets that are bound already. A spawned process imports it by its name."""
+"""Serves in the calling process, on bound sockets. It must be a module's function: a spawned process imports it."""
 
 
 def serve_with_workers(settings: Settings, count: int, serve: Serve) -> int:
@@ -40,9 +41,9 @@ def serve_with_workers(settings: Settings, count: int, serve: Serve) -> int:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that is bound and whose connections send small frames at once."""
+    """A bound socket whose connections send small frames without delay."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP: asyncio switches Nagle's algorithm off for such sockets only, and it delays frames by 40 ms.
+    # With an explicit IPPROTO_TCP: only then does asyncio turn off Nagle's algorithm, which delays frames by 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((host, port))
@@ -61,7 +62,7 @@ class _Workers:
         self._workers = [self._start() for _ in range(count)]
 
     def run(self) -> int:
-        """Until the last one has ended."""
+        """Replace workers that end, until the service stops and the last one has ended. Returns the exit status."""
         status = 0
         while self._workers:
             wait([worker.sentinel for worker in self._workers], timeout=1.0)

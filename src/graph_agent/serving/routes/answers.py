@@ -23,6 +23,6 @@ async def response_or_error(response: Awaitable[Response]) -> Response:
         return await response
     except AgentError as error:
         return error_response(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the server would log the message, which may hold secrets
         logger.error("request failed: %s", describe_error(error))
         return error_response(AgentError(FAILED))
