@@ -231,7 +231,7 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         (
             "from langgraph.checkpoint.memory import InMemorySaver as Saver\n"
             "graph = says('').compile(checkpointer=Saver())",
-            "graph 'mine' is compiled with a checkpointer of its own; export builder.compile\\(\\) without one",
+            "graph 'mine' is compiled with a checkpointer; export builder.compile\\(\\) without one",
         ),
     ],
     ids=[
@@ -252,8 +252,8 @@ async def test_a_graph_that_does_not_load_is_named_with_the_reason(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, r"langgraph\.json does not exist; name your graphs there or pass --config"),
-        ("{", r"langgraph\.json: no JSON at line 1, column 2"),
+        (None, r"langgraph\.json does not exist; list your graphs there or pass --config"),
+        ("{", r"langgraph\.json: not valid JSON at line 1, column 2"),
         ("[]", r"langgraph\.json lists no graph; expected"),
         ('{"graphs": {}}', r"langgraph\.json lists no graph; expected"),
         ('{"graphs": {"mine": "mine.py"}}', r"graph 'mine' must be '\./file\.py:variable'"),
@@ -307,8 +307,8 @@ async def test_what_a_graph_uses_is_made_ready_and_a_failure_is_logged(
         "documents",
         "tool",
     }
-    assert "what a graph uses is not ready: ValueError at" in caplog.text
-    assert "what a graph uses is not ready: TypeError at" in caplog.text
+    assert "a model or tool of a graph is not ready: ValueError at" in caplog.text
+    assert "a model or tool of a graph is not ready: TypeError at" in caplog.text
     assert PASSWORD not in caplog.text
 
 
@@ -369,7 +369,7 @@ async def test_a_graph_broken_from_the_start_is_told_to_its_callers_until_it_is_
     opened = await catalog(folder(good='graph = says("good")', mine="def graph(:"), reload=True)
     assert await said(opened, "good") == "good"
     with pytest.raises(
-        NotReady, match=r"SyntaxError at mine\.py:15: invalid syntax; mend it and send the request again"
+        NotReady, match=r"SyntaxError at mine\.py:15: invalid syntax; fix it and send the request again"
     ):
         await opened.get("mine")
     folder(good='graph = says("good")', mine='graph = says("mended")')
@@ -491,7 +491,7 @@ async def test_a_manifest_that_cannot_be_read_is_logged_once_and_the_one_before_
     await opened.refresh()
     await opened.refresh()
     assert await said(opened) == "one"
-    assert [line.endswith("the graphs named before go on") for line in caplog.messages] == [True]
+    assert [line.endswith("the previous graphs stay in use") for line in caplog.messages] == [True]
     edited(TWO)
     await opened.refresh()
     assert await said(opened) == "two"

@@ -1,1 +1,1 @@
-"""`langgraph.json` and the graphs it names: read, load, check, reload."""
+"""`langgraph.json` and its graphs: reads, loads, checks and reloads them."""

@@ -1,8 +1,8 @@
-"""`langgraph.json` -> compiled graphs, ready to run.
+"""Loads the graphs that `langgraph.json` lists, and reloads them after edits.
 
-The manifest is the one LangGraph Studio reads: `{"graphs": {"name": "./file.py:variable"}}`. The variable is a
-compiled graph, a `StateGraph`, or a factory of one: a function or context manager, sync or async, taking nothing or
-the config. Source: LangGraph CLI configuration reference.
+LangGraph Studio reads the same manifest: `{"graphs": {"name": "./file.py:variable"}}`. The variable holds a compiled
+graph, a `StateGraph`, or a factory: a function or context manager, sync or async, that takes no argument or the
+config. Source: LangGraph CLI configuration reference.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ _versions = itertools.count()
 
 
 class Catalog:
-    """The graphs that are served. `await open()` before use, `await aclose()` at the end.
+    """The graphs of one manifest. Call `await open()` before use and `await aclose()` at the end.
 
-    With `reload=True` a request for a graph whose folder changed gets the edited graph; one that fails to load is
-    logged and the last good one stays. With `manifest` too, `refresh()` takes its edits over. Graphs are loaded in the
-    context of `app`; without it, in the caller's.
+    With `reload=True`, a request for a graph whose folder has changed gets the edited graph. If the edited graph does
+    not load, the error is logged and the last good graph stays in use. With `manifest` as well, `refresh()` applies
+    edits of the manifest. Graphs are loaded in the context of `app`, or in the caller's context without it.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Catalog:
 
     @property
     def names(self) -> list[str]:
-        """Every graph's name, in the manifest's order."""
+        """The name of every graph, in the manifest's order."""
         return list(self._specs)
 
     @property
     def broken(self) -> Mapping[str, GraphNotLoaded]:
-        """Graphs that did not load, with the reason; only with `reload=True` the others are served without them."""
+        """Graphs that did not load, with the reason. Only with `reload=True` are the others served without them."""
         return {name: error for name, error in self._broken.items() if name not in self._graphs}
 
     @property
@@ -91,21 +91,22 @@ class Catalog:
         """Load every graph.
 
         Raises:
-            GraphNotLoaded: the first that does not load, with its name and the reason. With `reload=True` it is kept
-                for those who ask for that graph, as it will be mended while the service runs.
+            GraphNotLoaded: the first graph that does not load, with its name and the reason. With `reload=True` the
+                error is kept for requests of that graph instead, because its author can fix it while the service runs.
         """
         for spec in self._specs.values():
             await self._open(spec)
 
     async def refresh(self) -> None:
-        """Take over what was edited in the manifest; does nothing without `reload` and `manifest`.
+        """Apply edits of the manifest. Does nothing without `reload` and `manifest`.
 
-        Graphs that are new or stand elsewhere are loaded, those that are gone are not served any more. A manifest that
-        cannot be read is logged, and the one read before goes on.
+        New and moved graphs are loaded, and removed graphs are no longer served. If the manifest cannot be read, the
+        error is logged and the previous graphs stay in use.
         """
         if self._manifest is None or _written(self._manifest) == self._manifest_seen:
             return
         async with self._loading:
+            # Compared again: another request may have applied the edit while this one waited for the lock.
             now = _written(self._manifest)
             if now == self._manifest_seen:
                 return
@@ -113,42 +114,45 @@ class Catalog:
             try:
                 specs = read_manifest(self._manifest)
             except GraphNotLoaded as error:
-                logger.error("%s; the graphs named before go on", error.message)
+                logger.error("%s; the previous graphs stay in use", error.message)
                 return
-            await self._take(specs)
+            await self._apply(specs)
             logger.info("%s was read again: %s", self._manifest.name, ", ".join(self._specs))
 
     async def warm(self, *, seconds: float) -> None:
-        """Let the graphs do what their first run would otherwise wait for, for at most so long.
+        """Do the work that the first run of each graph would otherwise wait for, for at most `seconds`.
 
-        Asked is whatever stands in a variable of a graph's file, or in a list there, and has `async def warm()`, such
-        as `chat_model()` and `DocumentSearch`. What fails is logged, and fails again when it is used.
+        Calls `warm()` of every object that has `async def warm()` and is in a variable of a graph's file, or in a list
+        there: `chat_model()` and `DocumentSearch` for example. A failure is logged; it occurs again on first use.
         """
         values = [value for module in self._modules.values() for value in vars(module).values()]
         every = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+        # By identity: one model may be in several variables.
         able = {id(one): one for one in every if inspect.iscoroutinefunction(getattr(type(one), "warm", None))}
         try:
             with self._entered():
                 async with asyncio.timeout(seconds):
                     results = await asyncio.gather(*map(_warm, able.values()), return_exceptions=True)
         except TimeoutError:
-            logger.warning("what the graphs use was not ready within %g s; their first runs will wait for it", seconds)
+            message = "models and tools of the graphs were not ready within %g s; the first runs will wait for them"
+            logger.warning(message, seconds)
             return
         for error in results:
             if isinstance(error, BaseException):
                 reason = error.message if isinstance(error, AgentError) else describe_error(error)
-                logger.warning("what a graph uses is not ready: %s", reason)
+                logger.warning("a model or tool of a graph is not ready: %s", reason)
 
     async def aclose(self) -> None:
-        """Leave the context managers that made graphs."""
+        """Exit the context managers that made graphs."""
         await self._factories.aclose()
 
     async def get(self, name: str | None) -> Graph:
-        """The graph of that name, the default one for `None`.
+        """The graph with that name, or the default graph for `None`.
 
         Raises:
-            UnknownGraph: there is none.
-            NotReady: it did not load; the message says why, as only with `reload=True` the service runs without it.
+            UnknownGraph: there is no such graph.
+            NotReady: the graph did not load. The message says why, since this happens only with `reload=True`, where
+                the reader is the graph's author.
         """
         name = name or self.default
         if self._reload:
@@ -158,10 +162,10 @@ class Catalog:
         if name not in self._specs:
             raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(self._specs)}", param="model")
         if name not in self._graphs:
-            raise NotReady(f"{self._broken[name].message}; mend it and send the request again")
+            raise NotReady(f"{self._broken[name].message}; fix it and send the request again")
         return self._graphs[name]
 
-    async def _take(self, specs: list[GraphSpec]) -> None:
+    async def _apply(self, specs: list[GraphSpec]) -> None:
         before, self._specs = self._specs, {spec.name: spec for spec in specs}
         self._folders |= {spec.path.parent for spec in specs}
         self.default = self._chosen if self._chosen in self._specs else specs[0].name
@@ -173,6 +177,7 @@ class Catalog:
                 await self._open(spec)
 
     async def _open(self, spec: GraphSpec) -> None:
+        # Noted before loading: an edit during the load must count as a change.
         self._seen[spec.name] = _modified(spec.path.parent) if self._reload else {}
         try:
             self._graphs[spec.name] = await self._load(spec)
@@ -192,15 +197,15 @@ class Catalog:
             logger.info("graph %s reloaded", spec.name)
         except GraphNotLoaded as error:
             self._broken[spec.name] = error
-            said = "%s; the graph loaded before, if any, goes on serving"
-            logger.error(said, error.message, extra=dev_traceback(error.__cause__ or error))
+            message = "%s; the version loaded before, if any, stays in use"
+            logger.error(message, error.message, extra=dev_traceback(error.__cause__ or error))
 
     async def _load(self, spec: GraphSpec) -> Graph:
         try:
             with self._entered():
                 return await self._made(spec)
         finally:
-            # What a graph's file put into the environment, or keeps itself, no text may tell from now on.
+            # A graph's file may read secrets into variables or into the environment. They are redacted from now on.
             _learn_secrets(self._modules.get(spec.name))
 
     def _entered(self) -> AbstractContextManager[None]:
@@ -219,7 +224,7 @@ class Catalog:
             ) from None
         try:
             graph = await self._factories.make(made)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the factory is third-party code
             place = describe_error(error, own=spec.path.parent)
             logger.error("graph %s: its factory failed: %s", spec.name, place, extra=dev_traceback(error))
             raise GraphNotLoaded(
@@ -236,12 +241,13 @@ def _learn_secrets(module: ModuleType | None) -> None:
 
 
 async def _warm(one: Any) -> None:
-    # Called in here: a `warm` that takes arguments is a stranger's, and raises before anything is awaited.
+    # Called inside of a coroutine: a `warm` of another library may take arguments. The call then raises, which must
+    # end only this task.
     await one.warm()
 
 
 def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
-    """Execute the file afresh, under a name of its own, with its folder importable as for a script."""
+    """Execute the file as a new module with a unique name. Like a script, it can import what is in its folder."""
     name = f"{GRAPHS}{spec.path.stem}_{next(_versions)}"
     found = importlib.util.spec_from_file_location(name, spec.path)
     if not spec.path.exists():
@@ -249,17 +255,17 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     if found is None or found.loader is None or not spec.path.is_file():
         raise GraphNotLoaded(f"graph {spec.name!r}: {spec.path} is not a Python file", param=spec.name)
     module = importlib.util.module_from_spec(found)
-    # Registered first: dataclasses and type hints look their module up while it is executed.
+    # Registered first: dataclasses and type hints look up their module while it is executed.
     sys.modules[name] = module
     try:
         with with_own_modules(spec.path.parent, graph_folders):
             sys.path.extend(str(one) for one in spec.folders if str(one) not in sys.path)
-            # Compiled from source each time: the bytecode cache goes by whole seconds, and edits come faster.
+            # Compiled from source each time: Python's bytecode cache compares whole seconds, and edits can be faster.
             exec(compile(spec.path.read_text(encoding="utf-8"), str(spec.path), "exec"), module.__dict__)
     except GraphNotLoaded:
         del sys.modules[name]
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the graph's file is third-party code
         del sys.modules[name]
         raise GraphNotLoaded(f"graph {spec.name!r} did not load: {_why(spec, error)}", param=spec.name) from error
     return module
@@ -267,7 +273,7 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
 
 def _why(spec: GraphSpec, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
-        # The compiler's own words, without the line it quotes.
+        # The compiler's message is safe. The line of code that it quotes may hold a secret.
         return f"SyntaxError at {Path(error.filename or spec.path).name}:{error.lineno}: {error.msg}"
     if isinstance(error, ModuleNotFoundError):
         return f"no module named {error.name!r}; add it to the requirements"
@@ -275,7 +281,7 @@ def _why(spec: GraphSpec, error: BaseException) -> str:
 
 
 def _written(file: Path) -> int | None:
-    """When the file was last written, nanoseconds; None where there is none."""
+    """When the file was last written, in nanoseconds, or `None` if there is no file."""
     try:
         return file.stat().st_mtime_ns
     except OSError:
@@ -283,5 +289,6 @@ def _written(file: Path) -> int | None:
 
 
 def _modified(folder: Path) -> dict[Path, int]:
-    """When each Python file of the folder was last written, nanoseconds."""
-    return {path: path.stat().st_mtime_ns for path in sorted(folder.glob("*.py"))}
+    """When each Python file of the folder was last written, in nanoseconds."""
+    # Without files that cannot be read: editors make and remove files, and Emacs locks one with a link to nowhere.
+    return {path: when for path in sorted(folder.glob("*.py")) if (when := _written(path)) is not None}

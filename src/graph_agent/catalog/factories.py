@@ -1,4 +1,4 @@
-"""What a graph file exports -> a graph: as it is, or made by a factory, or held open by a context manager."""
+"""Makes a graph from what a graph's file exports: a graph, a factory, or a context manager."""
 
 import asyncio
 import inspect
@@ -19,13 +19,13 @@ Manager = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
 
 
 class Factories:
-    """Makes graphs; `aclose()` leaves the context managers that made some of them, the last one first."""
+    """Makes graphs. `aclose()` exits the context managers that made some of them, the last one first."""
 
     def __init__(self) -> None:
         self._held: list[_Held] = []
 
     async def make(self, exported: Any) -> Any:
-        """The graph, or whatever the factory gave in its place. Raises what the factory raises."""
+        """Return the graph, or whatever the factory returned instead. Raises what the factory raises."""
         if isinstance(exported, Pregel | StateGraph) or not callable(exported):
             return exported
         product = _call(exported)
@@ -39,14 +39,14 @@ class Factories:
         return graph
 
     async def aclose(self) -> None:
-        """Leave every context manager."""
+        """Exit every context manager."""
         while self._held:
             await self._held.pop().close()
 
 
 @dataclass(slots=True)
 class _Held:
-    """A context manager entered and left by a task of its own: a task group inside it allows no other."""
+    """A context manager that one dedicated task enters and exits: a task group inside of it requires the same task."""
 
     manager: Manager
     opened: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -67,11 +67,11 @@ class _Held:
             async with AsyncExitStack() as stack:
                 self.opened.set_result(await _entered(stack, self.manager))
                 await self.closing.wait()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the context manager is third-party code
             if not self.opened.done():
                 self.opened.set_exception(error if isinstance(error, Exception) else RuntimeError("exited"))
             else:
-                logger.error("what a graph's factory opened has failed: %s", describe_error(error))
+                logger.error("the context manager of a graph's factory failed: %s", describe_error(error))
 
 
 async def _entered(stack: AsyncExitStack, manager: Manager) -> Any:

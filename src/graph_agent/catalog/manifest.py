@@ -1,4 +1,4 @@
-"""`langgraph.json`, the list of graphs. Imports neither LangGraph nor a graph.
+"""Reads `langgraph.json`, the list of graphs. Imports neither LangGraph nor a graph.
 
 LangGraph Studio reads the same file: `{"graphs": {"name": "./file.py:variable"}}`. Source: LangGraph CLI
 configuration reference.
@@ -15,7 +15,7 @@ from graph_agent.errors import GraphNotLoaded, UnknownGraph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSpec:
-    """One line of the manifest."""
+    """One graph in the manifest."""
 
     name: str
     path: Path
@@ -23,32 +23,34 @@ class GraphSpec:
     description: str | None = None
 
     folders: tuple[Path, ...] = ()
-    """What else the graph may import from: the manifest's `dependencies` that are folders."""
+    """Folders from which the graph may import: those among the manifest's `dependencies`."""
 
 
 def read_manifest(path: Path) -> list[GraphSpec]:
-    """The graphs `langgraph.json` names, in its order.
+    """The graphs that `langgraph.json` lists, in its order.
 
     Raises:
-        GraphNotLoaded: the file is missing, is not JSON, or names a graph in a way LangGraph does not.
+        GraphNotLoaded: the file is missing, is not JSON, or lists a graph in a form that LangGraph does not accept.
     """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise GraphNotLoaded(f"{path} does not exist; name your graphs there or pass --config") from None
+        raise GraphNotLoaded(f"{path} does not exist; list your graphs there or pass --config") from None
     except json.JSONDecodeError as error:
-        raise GraphNotLoaded(f"{path}: no JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise GraphNotLoaded(f"{path}: not valid JSON at {place}: {error.msg}") from None
     except (ValueError, OSError) as error:
         raise GraphNotLoaded(f"{path} cannot be read ({type(error).__name__})") from None
     graphs = manifest.get("graphs") if isinstance(manifest, dict) else None
     if not isinstance(graphs, dict) or not graphs:
-        raise GraphNotLoaded(f'{path} names no graph; expected {{"graphs": {{"name": "./file.py:graph"}}}}')
+        raise GraphNotLoaded(f'{path} lists no graph; expected {{"graphs": {{"name": "./file.py:graph"}}}}')
     folders = _folders(path, manifest.get("dependencies"))
     return [_spec(path, name, entry, folders) for name, entry in graphs.items()]
 
 
 def _folders(manifest: Path, dependencies: Any) -> tuple[Path, ...]:
-    """As `langgraph dev` does: requirements that are no folder are for whoever installs them."""
+    """The dependencies that are folders, as `langgraph dev` treats them."""
+    # The others are requirements, which the user installs.
     named = [one for one in dependencies if isinstance(one, str)] if isinstance(dependencies, list) else []
     found = [(manifest.parent / one).resolve() for one in named]
     return tuple(folder for folder in found if folder.is_dir())
@@ -61,6 +63,7 @@ def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> G
         raise GraphNotLoaded(f"{manifest}: graph {name!r} must be './file.py:variable'", param=name)
     return GraphSpec(
         name=name,
+        # Absolute: graphs are loaded later, when a host app may have changed the working directory.
         path=(manifest.parent / file).resolve(),
         variable=variable,
         description=description,
@@ -69,10 +72,10 @@ def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> G
 
 
 def check_graph_name(name: str, specs: Sequence[GraphSpec]) -> None:
-    """See that the manifest names that graph.
+    """Check that the manifest lists a graph of that name.
 
     Raises:
-        UnknownGraph: it does not; the message has the names there are.
+        UnknownGraph: it does not; the message lists the known names.
     """
     if name not in {spec.name for spec in specs}:
         raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(spec.name for spec in specs)}", param="graph")

@@ -1,4 +1,4 @@
-"""Whether a graph keeps the one contract: compiled, `messages` in its state, no checkpointer of its own."""
+"""Checks that a graph meets the contract: compiled, `messages` in its state, and no checkpointer."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from graph_agent.errors import GraphNotLoaded
 
 
 def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, Any, Any]:
-    """The graph, compiled if it was not.
+    """Return the graph, and compile it if it is not compiled.
 
     Raises:
-        GraphNotLoaded: it is no graph, or one that cannot be served, with what to change.
+        GraphNotLoaded: this is not a graph, or it cannot be served; the message says what to change.
     """
     if isinstance(graph, StateGraph):
         graph = graph.compile()
@@ -23,21 +23,22 @@ def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, 
         )
     if isinstance(graph, CompiledStateGraph) and (schema := _without_messages(graph)):
         raise GraphNotLoaded(
-            f"graph {name!r}: {schema} has no `messages`, where a graph takes the conversation and leaves its answer; "
-            "derive it from MessagesState",
+            f"graph {name!r}: {schema} has no `messages`, from which a graph reads the conversation and to which it "
+            "adds its answer; derive the state from MessagesState",
             param=name,
         )
     if graph.checkpointer not in (None, False):
         raise GraphNotLoaded(
-            f"graph {name!r} is compiled with a checkpointer of its own; export builder.compile() without one: "
-            "the service and LangGraph Studio each attach theirs",
+            f"graph {name!r} is compiled with a checkpointer; export builder.compile() without one: the service and "
+            "LangGraph Studio each attach their own",
             param=name,
         )
     return graph
 
 
 def _without_messages(graph: CompiledStateGraph[Any, Any, Any, Any]) -> str | None:
-    """Which of its schemas lacks `messages`. Graphs of the functional API have no state: they take and give values."""
+    """The schema that lacks `messages`, or `None`."""
+    # Only state graphs are checked. Graphs of the functional API have no state: they take and return values.
     builder = graph.builder
     if "messages" not in graph.channels:
         return f"its state {_named(builder.state_schema)}"

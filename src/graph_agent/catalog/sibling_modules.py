@@ -1,4 +1,4 @@
-"""Modules beside a graph's file: each graph gets its own, and a host app keeps those that it has imported."""
+"""Modules in the folder of a graph's file. Each graph gets its own copies; a host app keeps what it has imported."""
 
 import sys
 import threading
@@ -12,31 +12,32 @@ from graph_agent.errors import GraphNotLoaded
 from graph_agent.foreign_errors import installed_folders
 
 GRAPHS = "graph_agent_graphs."
-"""What the names begin with under which graph files themselves are loaded."""
+"""The prefix of the module names under which graph files are loaded."""
 
 WAIT_SECONDS = 120.0
-"""How long a graph waits while another one is loaded. Not for ever: a graph's file may load another app's graphs in a
-thread and wait for them."""
+"""How long a graph waits while another graph is loaded. It is limited because of a possible deadlock: a graph's file
+may load the graphs of another app in a thread and wait for them."""
 
 _LOADING = threading.Lock()
 _FOLDERS: set[Path] = set()
-"""Folders of graphs of every app in the process."""
+"""The folders of the graphs of every app in the process."""
 
 
 @contextmanager
 def with_own_modules(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
-    """Within it, what a graph imports from its own folder is executed afresh, and not taken from another graph's.
+    """Within this context, imports from the graph's folder execute new modules instead of reusing another graph's.
 
-    Modules that the process had before it loaded its first graph are a host app's. Those in the graph's folder are
-    shared with the graph, as Python has one module of a file. Those elsewhere that have a name of the graph's folder
-    are set aside, and are back at the end. One graph of the process is loaded at a time: where modules are found
-    is the same for all threads.
+    Modules that the process had before it loaded its first graph belong to the host app. Those in the graph's folder
+    are shared with the graph. Those from other folders that have the name of a file in the graph's folder are set aside
+    and restored at the end. Only one graph of the process is loaded at a time, because `sys.path` and `sys.modules`
+    are the same for all threads.
 
     Raises:
-        GraphNotLoaded: another graph has been loading for too long.
+        GraphNotLoaded: another graph was still loading after `WAIT_SECONDS`.
     """
     if not _LOADING.acquire(timeout=WAIT_SECONDS):
-        raise GraphNotLoaded(f"another graph of this process was still loading after {WAIT_SECONDS:g} s: load it first")
+        message = f"another graph of this process was still loading after {WAIT_SECONDS:g} s: load it first"
+        raise GraphNotLoaded(message)
     try:
         _FOLDERS.update(graph_folders)
         with _found_in(folder):
@@ -47,11 +48,11 @@ def with_own_modules(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
 
 @contextmanager
 def _found_in(folder: Path) -> Iterator[None]:
-    # First, also where another graph's folder went before it: both may have a module of one name.
+    # In first place, before the folders of other graphs: they may have a module with the same name.
     sys.path[:] = [str(folder), *(one for one in sys.path if one != str(folder))]
     names = {path.stem for path in folder.glob("*.py")}
     host, aside = _host_modules(), {}
-    # Copied whole: threads that import change it, and making a list of it may let them.
+    # `copy` is atomic. Iterating over `sys.modules` fails when another thread imports a module meanwhile.
     for name, module in sys.modules.copy().items():
         file = getattr(module, "__file__", None)
         if not file or name.startswith(GRAPHS):
@@ -70,8 +71,9 @@ def _found_in(folder: Path) -> Iterator[None]:
 
 @cache
 def _host_modules() -> dict[int, Any]:
-    """By their identity: what stands in `sys.modules` need not be hashable, nor a module."""
-    # At the first call, when no graph is loaded yet: later ones cannot be told from those that graphs import late.
+    """The host's modules by identity, since an entry of `sys.modules` need not be hashable, nor a module."""
+    # Cached at the first call, before any graph is loaded. Later, the host's modules and those that graphs import late
+    # look the same. Keeping the objects also keeps their ids from being reused.
     installed = installed_folders()
     every = sys.modules.copy().values()
     return {

@@ -1,1 +1,1 @@
-"""The addresses of the service, and what each does with a request."""
+"""The routes of the service: what each address does with a request."""

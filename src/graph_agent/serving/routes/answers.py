@@ -1,4 +1,4 @@
-"""Every endpoint answers with a response: errors become typed answers here, whoever raised them."""
+"""Turns every exception of a route into a typed answer."""
 
 import logging
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""`/health`, `/ready` and `/agent/info`: whether the service answers, whether runs can start, what is served."""
+"""`/health`, `/ready` and `/agent/info`: the process answers, runs can start, and which graphs there are."""
 
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -19,7 +19,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class MetaRoutes:
-    """One method for each address."""
+    """The routes about the service itself, one method for each address."""
 
     def __init__(self, *, gate: Gate, runs: Runs, nodes: NodeThreads, app_name: str | None = None) -> None:
         self._gate = gate
@@ -51,7 +51,7 @@ class MetaRoutes:
         return JSONResponse({"status": "ready"})
 
     async def info(self, request: Request) -> Response:
-        """What is served: MLflow's fields, and the graphs."""
+        """Describes the service: the fields of MLflow's AgentServer, and the graphs."""
         service = await self._gate.passed()
         await service.catalog.refresh()
         descriptions = service.catalog.descriptions.items()

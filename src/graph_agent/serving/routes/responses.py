@@ -1,4 +1,4 @@
-"""The addresses that start a run, and answer with its stream or its whole response."""
+"""The routes that start a run and answer with its stream or its whole response."""
 
 import asyncio
 import time
@@ -12,10 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graph_agent.app_context import AppContext
-from graph_agent.errors import (
-    AgentError,
-    NotJson,
-)
+from graph_agent.errors import AgentError, NotJson
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
@@ -50,18 +47,19 @@ ADDRESSES: Mapping[str, Dialect] = {
     "/api/responses": RESPONSES,
     "/v1/responses": OPENAI,
 }
-"""Databricks' documentation lets bearer tokens call `/api/` addresses only, hence both prefixes."""
+"""The dialect of each address. On Databricks Apps a bearer token can call only addresses below `/api/`, according to
+the Databricks documentation, so each address exists with and without that prefix."""
 
 HOST_SECONDS = 1.0
-"""How much later a client that takes nothing is cut off here than by our own server, which sees single bytes taken and
-closes the connection without a word. A host's server leaves it to us."""
+"""How much later than our own server a route disconnects a client that reads nothing. Our own server sees single bytes
+being read, so it should decide first. A host's server does not disconnect such a client."""
 
 LATE_READER_SECONDS = 300.0
-"""For a slow reader to take the rest of a run that is over: its events are kept as long."""
+"""How long a slow client may take to read the rest of a run that is over. The events stay in memory until then."""
 
 
 class ResponseRoutes:
-    """Starts runs for requests, and answers with what they write."""
+    """Starts a run for each request and answers with its events."""
 
     def __init__(
         self,
@@ -86,32 +84,39 @@ class ResponseRoutes:
         return [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
 
     async def run(self, request: Request, dialect: Dialect) -> Response:
-        """Start a run and answer with its stream or its whole response."""
+        """Start a run and answer with its stream or its whole response.
+
+        Raises:
+            AgentError: the request is refused or the run cannot start.
+        """
+        # A page of another site can send a body without this header, but not with it, unless CORS allows it.
         if not self._pages_may_ask and not is_json(request.headers.raw):
             raise NotJson(NOT_JSON)
         caller = self._identity.caller(request.headers)
         token = self._identity.token(request.headers)
         with with_user_token(token):
-            # The token is a secret here already: a caller may have pasted it.
+            # The token must be known as a secret while the body is read: a caller may have pasted it into the input.
             run, trace = await self._started(request, dialect, caller, token)
         reader = self._runs.read(run, quiet_seconds=self._settings.keepalive_seconds)
-        telling = TraceReply.asked(trace, run, headers=request.headers)
+        trace_reply = TraceReply.asked(trace, run, headers=request.headers)
         if run.request.invocation.mode == "stream":
-            return self._stream(run, reader, telling)
-        return await self._reply(run, reader, request, telling)
+            return self._stream(run, reader, trace_reply)
+        return await self._reply(run, reader, request, trace_reply)
 
     async def _started(
         self, request: Request, dialect: Dialect, caller: Caller, token: UserToken | None
     ) -> "tuple[Run, RunTrace | None]":
-        """A run with a slot of its own, and its trace."""
+        """Read the request and start its run. Returns the run and its trace."""
         began = time.monotonic()
         if not self._bodies.is_small(request):
-            # A body that cannot be admitted is not read. A slow sender holds no run.
+            # Refuses a large body before reading it. The slot itself is taken after the body has arrived, so that a
+            # slow sender does not occupy one.
             self._runs.require_free_slot()
         async with self._bodies.read(request) as body:
             service = await self._gate.passed()
             await service.catalog.refresh()
-            # What is malformed is told so, however busy the service is, where that takes milliseconds.
+            # A small body is parsed without a slot, in milliseconds: a malformed request gets its error, and not 429,
+            # even when all slots are taken.
             invocation = service.parse(body, dialect) if len(body) <= MOST_PARSED_HERE else None
             with self._runs.slot() as slot:
                 if invocation is None:
@@ -127,27 +132,27 @@ class ResponseRoutes:
         return run, trace
 
     def _scope(self, app: AppContext, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
-        """What the run takes along of its request. Where its answer comes whole, the time has begun that whoever passes
-        it on waits for it."""
+        """What the run inherits from its request."""
         ends_by = None
+        # The proxy's time limit for a whole answer began with the request, not with the run.
         if self._reply_seconds is not None and invocation.mode == "reply":
             ends_by = began + self._reply_seconds
         return RunScope(
             app=app, token=token, hidden=current_hidden_values(), facts=current_log_facts(), ends_by=ends_by
         )
 
-    def _stream(self, run: "Run", reader: Reader, telling: TraceReply) -> Any:
+    def _stream(self, run: "Run", reader: Reader, trace_reply: TraceReply) -> Any:
         response = EventStreamResponse(
             reader,
             headers={"x-request-id": run.id},
-            trailers=telling.frames,
+            trailers=trace_reply.frames,
             named=run.request.dialect.open_responses,
             write_seconds=self._settings.write_seconds + HOST_SECONDS,
         )
         run.when_over(lambda: response.end_within(LATE_READER_SECONDS))
         return response
 
-    async def _reply(self, run: "Run", reader: Reader, request: Request, telling: TraceReply) -> Response:
+    async def _reply(self, run: "Run", reader: Reader, request: Request, trace_reply: TraceReply) -> Response:
         answer = asyncio.ensure_future(run.reply())
         leaver = asyncio.ensure_future(disconnected(request.receive))
         try:
@@ -155,19 +160,21 @@ class ResponseRoutes:
             if not answer.done():
                 return Response(status_code=NO_RESPONSE_STATUS)
             response = answer.result()
-            await telling.add_to(response)
+            await trace_reply.add_to(response)
         except AgentError as error:
             return error_response(error, request_id=run.id, ran=True)
         finally:
             answer.cancel()
             leaver.cancel()
+            # Cancels the run if the client has left. Nobody else can read it.
             await reader.leave()
         headers = {"x-request-id": run.id}
         return Response(encode(response), media_type="application/json", headers=headers)
 
 
 class _Posted:
-    """An ASGI endpoint for one address: Starlette hands it the raw `receive`, which tells when the client leaves."""
+    """The ASGI endpoint of one address. A class, because Starlette passes the raw `receive` only to ASGI endpoints, and
+    `receive` reports when the client leaves."""
 
     def __init__(self, routes: ResponseRoutes, dialect: Dialect) -> None:
         self._routes = routes
