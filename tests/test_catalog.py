@@ -376,6 +376,15 @@ async def test_a_graph_broken_from_the_start_is_told_to_its_callers_until_it_is_
     assert await said(opened, "mine") == "mended"
 
 
+async def test_an_editor_s_lock_in_the_folder_does_not_stop_the_graph(folder: Folder, tmp_path: Path) -> None:
+    opened = await catalog(folder(mine='graph = says("one")'), reload=True)
+    # Emacs marks a file with unsaved edits by a link that leads nowhere.
+    (tmp_path / ".#mine.py").symlink_to("somebody@laptop.1234:5678")
+    assert await said(opened) == "one"
+    folder(mine='graph = says("two")')
+    assert await said(opened) == "two"
+
+
 async def test_many_requests_after_an_edit_load_it_once(folder: Folder, tmp_path: Path) -> None:
     count = tmp_path / "count"
     body = f"""

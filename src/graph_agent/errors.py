@@ -1,41 +1,43 @@
-"""Every error a caller or an operator can meet, drawn once.
+"""Every error that a caller or an operator can get.
 
     AgentError
-    ├── RequestError                 the caller can mend it
+    ├── RequestError                 the caller can fix it
     │   ├── InvalidRequest           400  a field is wrong; `param` names it
-    │   │   ├── UnsupportedField     400  a field this service does not serve yet
+    │   │   ├── UnsupportedField     400  a field that this service does not support yet
     │   │   └── UnknownGraph         404
     │   ├── Unauthenticated          401
+    │   ├── ForeignPage              403  a page of another site uses a server without a token
+    │   ├── NotJson                  415
     │   ├── RouteNotFound            404
-    │   ├── RunNotFound              404  nobody's run, or another owner's
+    │   ├── RunNotFound              404  no such run, or it belongs to another owner
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
-    │   ├── TooManyCredentials       431  more secrets in its headers than are looked for
-    │   └── TooManyRuns              429  carries `retry_after`, seconds
+    │   ├── TooManyCredentials       431  the headers hold too many secrets
+    │   └── TooManyRuns              429  has `retry_after`, in seconds
     ├── RunError                     the run failed
-    │   ├── GraphFailed              500  a node raised
+    │   ├── GraphFailed              500  a node raised an exception
     │   ├── WorkspaceUnavailable     502  no client for the Databricks workspace could be made
-    │   ├── ModelFailed              502  the model endpoint refused or broke off
-    │   │   ├── ModelRateLimited     429  also after retries
-    │   │   └── ModelTimedOut        504  silent, or longer than a call may take
+    │   ├── ModelFailed              502  the model endpoint refused the call or broke off
+    │   │   ├── ModelRateLimited     429  even after retries
+    │   │   └── ModelTimedOut        504  silent, or the call took too long
     │   ├── RetrievalFailed          502
-    │   ├── ToolFailed               502  a tool's server refused or was silent; most runs go on without it
+    │   ├── ToolFailed               502  a tool's server refused or was silent; most runs continue without it
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
-    │   └── NoThreadFree             503  synchronous nodes that never return hold every thread
+    │   └── NoThreadFree             503  synchronous nodes that never return occupy every thread
     ├── ServiceStopping              503  the service is shutting down
-    ├── ConfigurationError           start-up: what to change is in the message
+    ├── ConfigurationError           at startup; the message says what to change
     │   ├── BadSetting
-    │   ├── BadBundle
+    │   ├── BadBundle                `UnsetVariable` is one kind of it
     │   ├── GraphNotLoaded
     │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
     │   ├── CannotDraw
     │   └── ProjectNotWritten        `graph-agent init` wrote nothing
     ├── DeployError                  `graph-agent deploy`
     │   ├── DeployRefused            nothing was changed
-    │   └── DeployFailed             the message says how the app was left
+    │   └── DeployFailed             the message says in which state the app is
     └── LocalWorkspaceError          laptop only
         ├── WeightsUnavailable
         ├── LocalModelFailed
@@ -43,21 +45,21 @@
         ├── IndexUnavailable
         └── NoTraces
 
-The message of each is written for its reader and says what to change. It never quotes an exception this
-package did not raise: those may hold tokens, connection strings or documents.
+Each message says what is wrong and what to change. It never quotes an exception that this package did not raise,
+because such exceptions may hold tokens, connection strings or documents.
 """
 
 from typing import Any, ClassVar
 
 
 class AgentError(Exception):
-    """Base of the family: `status` is the HTTP status before the first byte, `code` the stable name on the wire."""
+    """The base of all errors. `status` is the HTTP status when nothing was sent yet; `code` is the name on the wire."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     kind: ClassVar[str] = "server_error"
     retry_after: int | None = None
-    """Seconds after which the same request may succeed, where that is known."""
+    """The seconds after which the same request may succeed, if known."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -65,7 +67,7 @@ class AgentError(Exception):
         self.param = param
 
     def body(self) -> dict[str, Any]:
-        """The JSON error body: `error` for OpenAI clients, `detail` for MLflow's."""
+        """The JSON body of the error: `error` for OpenAI clients, `detail` for MLflow's clients."""
         return {"error": self.fields(), "detail": self.message}
 
     def fields(self) -> dict[str, Any]:
@@ -74,7 +76,7 @@ class AgentError(Exception):
 
 
 class RequestError(AgentError):
-    """The caller can mend it."""
+    """The request is wrong. The caller can fix it."""
 
     status = 400
     code = "invalid_request"
@@ -86,20 +88,20 @@ class InvalidRequest(RequestError):
 
 
 class UnsupportedField(InvalidRequest):
-    """A field of the Responses API that is not served yet: refused by name, never ignored."""
+    """A field of the Responses API that is not supported yet. It is refused by name, never ignored."""
 
     code = "unsupported_field"
 
 
 class UnknownGraph(InvalidRequest):
-    """No graph of that name in `langgraph.json`."""
+    """No graph has that name."""
 
     status = 404
     code = "unknown_graph"
 
 
 class Unauthenticated(RequestError):
-    """Who is calling could not be established."""
+    """The service could not establish who is calling."""
 
     status = 401
     code = "unauthenticated"
@@ -107,7 +109,7 @@ class Unauthenticated(RequestError):
 
 
 class ForeignPage(RequestError):
-    """A page of another site, or one under a name that is not this server's, asked a server that wants no token."""
+    """A page of another site, or of a host name that is not this server's, called a server that requires no token."""
 
     status = 403
     code = "foreign_page"
@@ -115,35 +117,35 @@ class ForeignPage(RequestError):
 
 
 class NotJson(RequestError):
-    """The body is not said to be JSON."""
+    """The request does not declare that its body is JSON."""
 
     status = 415
     code = "not_json"
 
 
 class RouteNotFound(RequestError):
-    """No such address."""
+    """There is no such address."""
 
     status = 404
     code = "not_found"
 
 
 class RunNotFound(RequestError):
-    """The owner has no such run; whether somebody else has is not said."""
+    """This owner has no such run. The error does not reveal whether another owner has it."""
 
     status = 404
     code = "run_not_found"
 
 
 class MethodNotAllowed(RequestError):
-    """The address exists, the method does not."""
+    """The address does not support this method."""
 
     status = 405
     code = "method_not_allowed"
 
 
 class BodyTooSlow(RequestError):
-    """The body did not come within `GRAPH_AGENT_READ_SECONDS`."""
+    """The body did not arrive within `GRAPH_AGENT_READ_SECONDS`."""
 
     status = 408
     code = "body_too_slow"
@@ -157,14 +159,14 @@ class BodyTooLarge(RequestError):
 
 
 class TooManyCredentials(RequestError):
-    """The headers hold more secrets than are looked for in every text of an answer."""
+    """The headers hold more secrets than the service can search for in every text of an answer."""
 
     status = 431
     code = "too_many_credentials"
 
 
 class TooManyRuns(RequestError):
-    """`GRAPH_AGENT_MAX_RUNS` runs are under way; `retry_after` is in whole seconds."""
+    """`GRAPH_AGENT_MAX_RUNS` runs are active. `retry_after` is in whole seconds."""
 
     status = 429
     code = "too_many_runs"
@@ -182,25 +184,23 @@ class RunError(AgentError):
 
 
 class GraphFailed(RunError):
-    """A node of the graph raised."""
+    """A node of the graph raised an exception."""
 
     code = "graph_failed"
 
 
 class ModelFailed(RunError):
-    """The model endpoint refused the call or broke the stream off."""
+    """The model endpoint refused the call or broke off its answer."""
 
     status = 502
     code = "model_failed"
 
 
 class ModelRateLimited(ModelFailed):
-    """The model endpoint asked for fewer requests, also after retries.
+    """The model endpoint refused the call because of too many requests, even after retries.
 
-    `retry_after` is in whole seconds, where the endpoint asked for a long wait.
+    `retry_after` is in whole seconds. It is set if the endpoint asked for a long wait.
     """
-
-    retry_after: int | None = None
 
     status = 429
     code = "model_rate_limited"
@@ -208,7 +208,7 @@ class ModelRateLimited(ModelFailed):
 
 
 class ModelTimedOut(ModelFailed):
-    """The model endpoint was silent for too long, or the call took longer than a call may take."""
+    """The model endpoint was silent for too long, or the call took too long."""
 
     status = 504
     code = "model_timed_out"
@@ -229,7 +229,7 @@ class RetrievalFailed(RunError):
 
 
 class ToolFailed(RunError):
-    """The server behind a tool refused the call, broke it off or was silent: an MCP server, a SQL warehouse, Genie."""
+    """The server of a tool refused the call, broke off or was silent: an MCP server, a SQL warehouse or Genie."""
 
     status = 502
     code = "tool_failed"
@@ -258,11 +258,11 @@ class NotReady(AgentError):
 
 
 class NoThreadFree(NotReady):
-    """Synchronous nodes of runs that have ended hold every thread that such a node could run in."""
+    """Every thread for synchronous nodes is occupied by a node whose run has ended."""
 
 
 class ServiceStopping(AgentError):
-    """The service is shutting down; the same request succeeds on the next instance."""
+    """The service is shutting down. The same request succeeds on the next instance."""
 
     status = 503
     code = "service_stopping"
@@ -270,17 +270,17 @@ class ServiceStopping(AgentError):
 
 
 class ConfigurationError(AgentError):
-    """The service cannot start as it is configured."""
+    """The service cannot start with this configuration."""
 
     code = "configuration_error"
 
 
 class BadSetting(ConfigurationError):
-    """A `GRAPH_AGENT_*` variable has a value that cannot be used; `param` is its name."""
+    """A `GRAPH_AGENT_*` variable has an invalid value. `param` is its name."""
 
 
 class BadBundle(ConfigurationError):
-    """`databricks.yml` or `app.yaml` cannot be used; `param` names the place."""
+    """`databricks.yml` or `app.yaml` is invalid. `param` names the place."""
 
     code = "bad_bundle"
 
@@ -290,47 +290,47 @@ class UnsetVariable(BadBundle):
 
 
 class GraphNotLoaded(ConfigurationError):
-    """A graph of `langgraph.json` could not be loaded; `param` is its name."""
+    """A graph could not be loaded. `param` is its name."""
 
     code = "graph_not_loaded"
 
 
 class LifespanNotRun(ConfigurationError):
-    """A host app mounted this one and does not run its lifespan, so that no graph is ever loaded."""
+    """A host app mounted this app and does not run its lifespan, so no graph is ever loaded."""
 
     code = "lifespan_not_run"
 
 
 class CannotDraw(ConfigurationError):
-    """`graph-agent graph` cannot draw in that form, or not into that file."""
+    """`graph-agent graph` cannot draw in this format or cannot write the file."""
 
     code = "cannot_draw"
 
 
 class ProjectNotWritten(ConfigurationError):
-    """`graph-agent init` cannot write into that folder, and wrote nothing."""
+    """`graph-agent init` cannot write into this folder. It wrote nothing."""
 
     code = "project_not_written"
 
 
 class DeployError(AgentError):
-    """Shipping the app did not work."""
+    """The app could not be deployed."""
 
     code = "deploy_failed"
 
 
 class DeployRefused(DeployError):
-    """Something has to be mended first; nothing was changed in the workspace."""
+    """Something must be fixed first. Nothing was changed in the workspace."""
 
     code = "deploy_refused"
 
 
 class DeployFailed(DeployError):
-    """It failed on the way; the message says how the app was left."""
+    """The deployment failed after it had begun. The message says in which state the app is."""
 
 
 class LocalWorkspaceError(AgentError):
-    """The workspace on this machine cannot do what was asked."""
+    """The local workspace cannot do this."""
 
     code = "local_workspace_error"
 
@@ -340,18 +340,18 @@ class WeightsUnavailable(LocalWorkspaceError):
 
 
 class LocalModelFailed(LocalWorkspaceError):
-    """The model on this machine could not be started or stopped answering."""
+    """The local model could not be started, or it stopped answering."""
 
 
 class PromptTooLong(LocalWorkspaceError):
-    """The prompt does not fit the model's window even after trimming."""
+    """The prompt does not fit the model's context window, even after trimming."""
 
     status = 400
     code = "prompt_too_long"
 
 
 class IndexUnavailable(LocalWorkspaceError):
-    """The index file is missing, or is not an index of this version."""
+    """The index file is missing, or another version wrote it."""
 
 
 class NoTraces(LocalWorkspaceError):

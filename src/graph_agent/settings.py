@@ -1,6 +1,7 @@
-"""Every environment variable of the service, read once into one typed, frozen value.
+"""Every environment variable of the service, as one typed, frozen value.
 
-A field `max_runs` is the variable `GRAPH_AGENT_MAX_RUNS`. `docs/settings.md` lists the same names; a test says so.
+The field `max_runs` is the variable `GRAPH_AGENT_MAX_RUNS`. `docs/settings.md` lists the same names; a test compares
+them.
 """
 
 import os
@@ -16,7 +17,7 @@ from graph_agent.trusted_hosts import is_host_name
 PREFIX = "GRAPH_AGENT_"
 
 MOST_SECONDS = 86_400
-"""Of every setting that is a time: what is longer is a mistake, and endless is a wait that nothing ends."""
+"""The upper limit of every setting that is a time. A longer time is a mistake, and an infinite one would never end."""
 
 
 def default_cache_dir(environ: Mapping[str, str]) -> Path:
@@ -27,84 +28,84 @@ def default_cache_dir(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What one run may use before it ends as `response.incomplete`. All are counted per request."""
+    """What one run may use before it ends as `response.incomplete`. All budgets count per request."""
 
     steps: int = 40
-    """Super-steps of the graph: a planner turn and the tools it asked for are two."""
+    """Super-steps of the graph. A planner turn and the tools it calls are two."""
 
     tool_calls: int = 24
-    """Tool and retriever calls the graph asks for."""
+    """Tool and retriever calls of the graph."""
 
     seconds: float = 240.0
-    """Wall-clock time. The Apps proxy has been seen to cut streams at 300 s; stay below it."""
+    """Wall-clock time. The Apps proxy has been observed to cut streams at 300 s, so stay below that."""
 
     output_tokens: int = 8192
-    """Tokens the models write, all model calls of the run together."""
+    """Tokens written by all model calls of the run together."""
 
     event_bytes: int = 16_777_216
-    """Bytes of events, which are kept until the last reader has them."""
+    """Bytes of events. They stay in memory until the last reader has read them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole configuration. `Settings.from_environment()` reads it; tests construct it."""
+    """The configuration of one app. `Settings.from_environment()` reads it; tests and hosts construct it."""
 
     config: Path = Path("langgraph.json")
-    """The list of graphs; LangGraph Studio reads the same file."""
+    """The list of graphs. LangGraph Studio reads the same file."""
 
     default_graph: str | None = None
-    """The graph that answers when a request names none; the first of the list if unset."""
+    """The graph that answers when a request names none. Unset: the first graph of the list."""
 
     fallback_graph: str | None = None
-    """The graph that answers on `/v1` where `model` names none; unset: that is a 404. The Databricks addresses take any
-    name for the default graph."""
+    """The graph that answers on `/v1` when `model` is not the name of a graph. Unset: the answer is 404. At the
+    Databricks addresses the default graph answers, whatever the name."""
 
     host: str = "127.0.0.1"
-    """Address to bind."""
+    """The address to bind."""
 
     allowed_hosts: str = ""
-    """More names than loopback's under which a service that asks for no token may be used, separated by commas."""
+    """Host names, besides those of loopback, under which a service without a token may be used, separated by commas."""
 
     port: int = 8000
-    """Port to bind; on Databricks Apps `DATABRICKS_APP_PORT` wins."""
+    """The port to bind. On Databricks Apps, `DATABRICKS_APP_PORT` wins."""
 
     model: str | None = None
-    """The planner's chat model, as `provider:name`; `databricks:` is a serving endpoint. Unset: `local-model` of the
-    local workspace, and an error in any other."""
+    """The planner's chat model, as `provider:name`; `databricks:` is a serving endpoint. Unset: `local-model` in the
+    local workspace, and an error elsewhere."""
 
     index: str = "main.docs.project"
-    """The Vector Search index the flagship graph retrieves from, as `catalog.schema.index`."""
+    """The Vector Search index of the flagship graph, as `catalog.schema.index`."""
 
     min_score: float = 0.0
-    """Passages scored below this are not shown to the model; 0 keeps all. Scores are the index's own."""
+    """Passages with a lower score are not shown to the model; 0 keeps all. The scores come from the index."""
 
     silence_seconds: float = 120.0
-    """Longest silence of a model endpoint within a call: until its answer begins, and between two pieces of it."""
+    """The longest silence of a model endpoint during a call: before its answer begins, and between two chunks."""
 
     request_seconds: float = 120.0
-    """Longest time of one search in an index, or of one call of a tool's server, in all."""
+    """The longest total time of one search in an index, or of one call to a tool's server."""
 
     model_seconds: float = 180.0
-    """Longest time of one model call, its retries included."""
+    """The longest time of one model call, including retries."""
 
     max_body_bytes: int = 8_388_608
-    """Largest request body, bytes; an image of 5 MB is 7 MB in JSON."""
+    """The largest request body, in bytes. An image of 5 MB is 7 MB in JSON."""
 
     max_runs: int = 32
-    """Runs under way at once; the next one is answered 429."""
+    """The most active runs. The next request is answered 429."""
 
     max_connections: int = 1000
-    """Connections at once; the next one is answered 503 and closed."""
+    """The most open connections. The next one is answered 503 and closed."""
 
     read_seconds: float = 30.0
-    """How long a client may take to send a request's headers, and its body, which gets a second more for each 64 KiB
-    that came."""
+    """How long a client may take to send the headers of a request, and its body. A body gets one second more for each
+    64 KiB that arrived."""
 
     write_seconds: float = 30.0
-    """How long a client may take nothing of what waits for it before it is cut off."""
+    """How long a client may read nothing while data waits for it. Then it is disconnected."""
 
     grace_seconds: float = 0.0
-    """How long a run goes on after the last reader of its stream has left; 0 cancels it immediately."""
+    """How long a run continues after the last reader of its stream has left. 0 cancels it immediately."""
 
     max_steps: int = 40
     """Budget of one run: super-steps."""
@@ -119,72 +120,72 @@ class Settings:
     """Budget of one run: tokens written by its models."""
 
     max_event_bytes: int = 16_777_216
-    """Budget of one run: bytes of its events, which are kept in memory until they are read."""
+    """Budget of one run: bytes of its events, which stay in memory until they are read."""
 
     reply_seconds: float | None = None
-    """Longest time from a request without `stream` to the end of its run, which then is incomplete; on Databricks Apps
-    110, elsewhere no such limit. Its proxy gives up at 120 s."""
+    """The longest time from a request without `stream` to the end of its run, which then ends incomplete. Unset: 110 on
+    Databricks Apps, whose proxy gives up at 120 s, and no limit elsewhere."""
 
     keepalive_seconds: float = 10.0
-    """A comment is sent on a stream that was quiet for this long, so that proxies keep it open."""
+    """A stream that was quiet for this long gets a comment, so that proxies keep it open."""
 
     startup_wait_seconds: float = 60.0
-    """How long a request that arrives while graphs are loading waits before it is answered 503."""
+    """How long a request waits while graphs are loading. Then it is answered 503."""
 
     local_user: str = "local"
-    """Who is calling when the service does not run behind the Databricks Apps proxy."""
+    """The caller when the service does not run behind the proxy of Databricks Apps."""
 
     authorization: Literal["app", "user", "user-required"] = "app"
-    """Whose permissions calls to Databricks use: the app's; the calling user's; or the user's, with requests that carry
-    no user token refused at the door."""
+    """The permissions for calls to Databricks: the app's, the calling user's, or the user's with requests refused that
+    carry no user token."""
 
     bearer_token: str | None = field(default=None, repr=False)
-    """Requests must carry this token; for hosting outside Databricks Apps. Unset: no token is asked for."""
+    """The token that requests must carry, for hosting outside Databricks Apps. Unset: no token is required."""
 
     log_format: Literal["json", "text"] = "json"
-    """Logs as JSON lines or for people; `graph-agent dev` writes text."""
+    """JSON lines, or text for people. `graph-agent dev` writes text."""
 
     tracing: Literal["on", "off"] = "on"
     """MLflow traces of every run."""
 
     tracking_uri: str | None = None
-    """Where traces go; the standard `MLFLOW_TRACKING_URI` is used if unset, else a SQLite file in the cache folder."""
+    """Where traces go. Unset: the standard `MLFLOW_TRACKING_URI`, or else a SQLite file in the cache folder."""
 
     experiment: str = "graph-agent"
-    """MLflow experiment by name; the standard `MLFLOW_EXPERIMENT_ID` wins where it is set."""
+    """The name of the MLflow experiment. The standard `MLFLOW_EXPERIMENT_ID` wins if it is set."""
 
     version: str | None = None
-    """The code's version, as traces name it: any text, or `[BRANCH@]COMMIT[-dirty]`; what git says if unset."""
+    """The version of the code in traces: any text, or `[BRANCH@]COMMIT[-dirty]`. Unset: read from git."""
 
     reload: Literal["on", "off"] = "off"
-    """Load edited graph files on the next request; `graph-agent dev` switches it on."""
+    """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
-    """Downloaded weights, the local index and local traces."""
+    """The folder for downloaded weights, the local index and local traces."""
 
     local_model: str = "qwen-1.5b"
     """The local model: the name of known weights, a path to a GGUF file, or an OpenAI-compatible base URL."""
 
     local_model_name: str = "local-model"
-    """The model's name at that base URL, where `local_model` is one."""
+    """The name of the model at that base URL, if `local_model` is one."""
 
     local_api_key: str | None = None
-    """The key for that base URL, where it wants one."""
+    """The key for that base URL, if it requires one."""
 
     hub_url: str = "https://huggingface.co"
-    """Model hub tried first for the local weights; empty skips it."""
+    """The model hub that is tried first for local weights. Empty skips it."""
 
     workspace_port: int = 8765
-    """Port of the local workspace on loopback."""
+    """The port of the local workspace on loopback."""
 
     @property
     def host_names(self) -> frozenset[str]:
-        """`allowed_hosts`, one by one, in lower case."""
+        """The names in `allowed_hosts`, in lower case."""
         return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
 
     @property
     def budgets(self) -> Budgets:
-        """The four budgets of a run as one value."""
+        """The budgets of a run as one value."""
         return Budgets(
             steps=self.max_steps,
             tool_calls=self.max_tool_calls,
@@ -194,7 +195,7 @@ class Settings:
         )
 
     def __post_init__(self) -> None:
-        # In code a path is mostly written as a text.
+        # Code often passes a path as a string.
         for name in ("config", "cache_dir"):
             object.__setattr__(self, name, Path(getattr(self, name)))
         for name in (
@@ -217,20 +218,21 @@ class Settings:
                 least = "at least 0" if may_be_none else "above 0"
                 raise BadSetting(f"{name} must be {least} and at most {MOST_SECONDS} (a day)", param=name)
         if not all(map(is_host_name, self.host_names)):
-            wanted = "host names separated by commas, such as agent.example.com, without scheme, port and path"
-            raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {wanted}", param=f"{PREFIX}ALLOWED_HOSTS")
+            expected = "host names separated by commas, such as agent.example.com, without scheme, port and path"
+            raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {expected}", param=f"{PREFIX}ALLOWED_HOSTS")
         if not 0 <= self.min_score <= 1:
             raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):
             if not 0 <= getattr(self, name) <= 65535:
-                raise BadSetting(f"{PREFIX}{name.upper()} must be a port, 0 to 65535", param=f"{PREFIX}{name.upper()}")
+                message = f"{PREFIX}{name.upper()} must be a port number from 0 to 65535"
+                raise BadSetting(message, param=f"{PREFIX}{name.upper()}")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
-        """Read `GRAPH_AGENT_*` and what the platform sets; `overrides` (command-line flags) win when not None.
+        """Read `GRAPH_AGENT_*` and what the platform sets. `overrides` (command-line flags) win unless they are `None`.
 
         Raises:
-            BadSetting: a value has the wrong type, or a variable of our prefix is not a setting (a misspelling).
+            BadSetting: a value has the wrong type, or a variable with our prefix is not a setting (a misspelling).
         """
         environ = os.environ if environ is None else environ
         known = {f"{PREFIX}{f.name.upper()}": f for f in fields(cls)}
@@ -239,13 +241,13 @@ class Settings:
             near = get_close_matches(unknown[0], known, n=3, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}?" if near else "unset it"
             raise BadSetting(f"no such setting: {', '.join(unknown)}; {meant}", param=unknown[0])
-        # An empty variable is an unset one, but for the one setting that can be switched off that way.
+        # An empty variable counts as unset. `GRAPH_AGENT_HUB_URL` is the exception: empty turns the hub off.
         given = {key for key in known if environ.get(key) or (key == f"{PREFIX}HUB_URL" and key in environ)}
         values = {f.name: _parse(key, f.type, environ[key]) for key, f in known.items() if key in given}
         if "cache_dir" not in values:
             values["cache_dir"] = default_cache_dir(environ)
         if environ.get("DATABRICKS_APP_PORT"):
-            # The Apps proxy connects from outside the container and decides the port.
+            # The Apps proxy connects from outside of the container, to the port that the platform chose.
             values["port"] = _parse("DATABRICKS_APP_PORT", int, environ["DATABRICKS_APP_PORT"])
             values.setdefault("host", "0.0.0.0")
         return cls(**values | {key: value for key, value in overrides.items() if value is not None})
@@ -266,7 +268,7 @@ def _parse(name: str, kind: Any, text: str) -> Any:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The variables that make another process read the same settings."""
+    """The environment variables with which another process reads the same settings."""
     return {
         f"{PREFIX}{f.name.upper()}": value if isinstance(value, str) else str(value)
         for f in fields(settings)

@@ -35,4 +35,4 @@ def test_a_node_that_blocks_does_not_keep_it_from_being_honored(tmp_path: Path, 
         start.process.send_signal(signal.SIGTERM)
         assert start.gone(17), start.said
         assert time.monotonic() - told < 15.5
-    assert "something held up the orderly end" in start.said
+    assert "something blocked the shutdown" in start.said

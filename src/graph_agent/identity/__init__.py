@@ -1,1 +1,1 @@
-"""Who is calling, and the user's token that a run may use."""
+"""The caller of a run, and the user's token that the run may use."""

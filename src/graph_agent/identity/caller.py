@@ -1,14 +1,14 @@
-"""Who is calling; a module of its own, as the edge knows it before LangGraph is imported."""
+"""The caller of a run. A separate module, because the service knows the caller before LangGraph is imported."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, as verified at the edge. Holds no credentials: it may be logged and traced."""
+    """Who is calling, as verified by the service. It holds no credentials, so it may be logged and traced."""
 
     user: str
-    """Stable id of the person or service."""
+    """The stable id of the person or service."""
 
     email: str | None = None
-    """E-mail address, where the platform tells it."""
+    """The e-mail address, if the platform provides it."""

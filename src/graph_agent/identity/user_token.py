@@ -1,7 +1,7 @@
-"""On whose behalf a run acts on Databricks: the one place a caller's token lives.
+"""The token of the user for whom a run calls Databricks. It is kept only here.
 
-It is a context variable, so that it follows a run into its tasks and threads and nowhere else: not into the graph's
-configuration (LangGraph writes that into checkpoints), its state, a span or a log. It ends with the run.
+The token is in a context variable. So it follows a run into its tasks and threads and nowhere else: not into the
+graph's configuration (LangGraph writes that into checkpoints), its state, a span or a log. It ends with the run.
 """
 
 import base64
@@ -20,26 +20,27 @@ from graph_agent.redaction import with_hidden_values
 from graph_agent.run_lifetime import current_lifetime
 
 NO_USER = (
-    "this call acts for the calling user, and the request carried no user token: call the app through its Databricks "
-    "Apps address, with user authorization switched on for it"
+    "this call acts for the calling user, but the request carried no user token: call the app through its Databricks "
+    "Apps address, and turn on user authorization for the app"
 )
-RUN_ENDED = "this call acts for the calling user, and the run that it belonged to has ended"
+RUN_ENDED = "this call acts for the calling user, but its run has ended"
 EXPIRED = "the user's token has expired: sign in again, or fetch a new token, and repeat the request"
 
 
 @dataclass(frozen=True, slots=True)
 class UserToken:
-    """A caller's access token, as the Apps proxy forwarded it. Its text shows in no `repr`."""
+    """A caller's access token, as the Apps proxy forwarded it. Its `repr` does not show the text."""
 
     value: str = field(repr=False)
 
     @property
     def key(self) -> str:
-        """Names the token without telling it: what caches of per-user things are keyed by."""
+        """A key for caches of per-user values. It identifies the token without revealing it."""
+        # A token from a header may hold bytes that are not UTF-8, which arrive as surrogates.
         return hashlib.sha256(self.value.encode("utf-8", "surrogateescape")).hexdigest()
 
     def expired(self, *, now: float | None = None) -> bool:
-        """Whether its `exp` claim (RFC 7519, seconds) has passed; a token that is not a JWT tells nothing."""
+        """Whether its `exp` claim (RFC 7519, seconds) has passed. A token that is not a JWT never expires here."""
         ends = unverified_claims(self.value).get("exp")
         return isinstance(ends, int | float) and ends <= (time.time() if now is None else now)
 
@@ -49,7 +50,7 @@ _TOKEN: ContextVar[UserToken | None] = ContextVar("graph_agent_user_token", defa
 
 @contextmanager
 def with_user_token(token: UserToken | None) -> Iterator[None]:
-    """Within it, calls on behalf of the user carry `token`; tasks and copied contexts that begin in it keep it."""
+    """Within this context, calls on behalf of the user carry `token`. Tasks that start in it keep the token."""
     before = _TOKEN.set(token)
     try:
         with with_hidden_values(None if token is None else [token.value]):
@@ -59,11 +60,11 @@ def with_user_token(token: UserToken | None) -> Iterator[None]:
 
 
 def user_token() -> UserToken:
-    """The token of the user this run acts for.
+    """The token of the user for whom this run acts. The app's own identity is never used instead.
 
     Raises:
-        Unauthenticated: there is none, it has expired, or the run has ended and this is a task or a thread that it left
-            behind. The app's identity never stands in.
+        Unauthenticated: there is no token, it has expired, or the run has ended. The last happens in a task or thread
+            that the run left behind.
     """
     token, lifetime = _TOKEN.get(), current_lifetime()
     if token is None:
@@ -76,11 +77,12 @@ def user_token() -> UserToken:
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
-    """A JWT's claims, unverified: nobody is believed for them. A token that is no JWT has none."""
+    """The claims of a JWT, or nothing for another kind of token. They are not verified, so do not trust them."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
     try:
+        # JWTs leave out the padding that `b64decode` requires.
         found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, binascii.Error, RecursionError):
         return {}

@@ -1,1 +1,1 @@
-"""Child processes, the end of this one, and processes that end with their parent."""
+"""Child processes, the shutdown of this process, and processes that end with their parent."""

@@ -1,4 +1,4 @@
-"""Processes that this one starts and that must not outlive it, however it ends."""
+"""Child processes that must not outlive this process, however it ends."""
 
 import contextlib
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import IO, Any
 
 STOP_SECONDS = 10.0
-"""For an orderly end; then the child and all it started are killed."""
+"""The time for an orderly end. After that, the child and everything it started are killed."""
 
 _alive: set["ChildProcess"] = set()
 
 
 class ChildProcess:
-    """A command in a session of its own: Ctrl-C in a terminal reaches this process alone, which then decides.
+    """A command in its own session. So Ctrl-C in a terminal reaches only this process, which then decides.
 
-    Its standard input closes with this process, however that ends; what waits for that end goes with it
+    The child's standard input closes when this process ends, however it ends. A child that watches for that ends too
     (`graph_agent.processes.end_with_parent`).
     """
 
@@ -30,8 +30,8 @@ class ChildProcess:
         folder: Path | str | None = None,
         output: IO[bytes] | None = None,
     ) -> None:
-        """`output` takes what it writes to its standard output; by default that goes where this process's goes."""
-        # A Ctrl-C between the start and the next line would leave a process that nobody knows of.
+        """`output` receives the child's standard output. By default the child shares that of this process."""
+        # A Ctrl-C between the start and the next line would leave a process that `kill_children` does not know.
         with _interrupts_held_back():
             self._process = subprocess.Popen(
                 command, env=environ, cwd=folder, stdin=subprocess.PIPE, stdout=output, start_new_session=True
@@ -40,31 +40,32 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process, and the group of all that it starts."""
+        """The process id, which is also the id of the process group of everything the child starts."""
         return self._process.pid
 
     def poll(self) -> int | None:
-        """The exit status; `None` while it runs."""
+        """The exit status, or `None` while it runs."""
         return self._process.poll()
 
     def wait(self) -> int:
-        """Until it has ended; the exit status."""
+        """Wait until it has ended. Returns the exit status."""
         return self._process.wait()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End it in order within the time, else at once; whatever it started and left behind is killed."""
+        """Ask the child to end and kill it after `seconds`. Everything that it left behind is killed too."""
         try:
             self._process.terminate()
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             pass
         finally:
-            # Also where a second Ctrl-C ends the wait.
+            # In `finally`, because a second Ctrl-C may end the wait.
             self.kill()
 
     def kill(self) -> None:
-        """End it and all it started now."""
+        """Kill the child and everything it started."""
         _alive.discard(self)
+        # The group may be gone already. macOS answers PermissionError for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if hasattr(os, "killpg"):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -75,12 +76,12 @@ class ChildProcess:
 
 
 def end_with_this_process(pid: int) -> None:
-    """Have a process that was started otherwise, such as a worker, ended with this one too."""
+    """Also kill this process in `kill_children`. For processes that were started by other means, such as workers."""
     _adopted.add(pid)
 
 
 def kill_children() -> None:
-    """End every child now."""
+    """Kill every child."""
     for child in list(_alive):
         child.kill()
     for pid in list(_adopted):
@@ -96,10 +97,10 @@ def _interrupts_held_back() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    # A handler, not a mask: a child would inherit the mask.
+    received: list[int] = []
+    # A handler and not a signal mask, because the child would inherit the mask.
     before: dict[int, Any] = {
-        number: signal.signal(number, lambda given, _: came.append(given))
+        number: signal.signal(number, lambda given, _: received.append(given))
         for number in (signal.SIGINT, signal.SIGTERM)
         if callable(signal.getsignal(number))
     }
@@ -108,5 +109,5 @@ def _interrupts_held_back() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came:
+        for number in received:
             signal.raise_signal(number)

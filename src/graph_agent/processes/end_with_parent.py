@@ -1,8 +1,8 @@
-"""`python -m graph_agent.processes.end_with_parent SECONDS MODULE …`: a module run as a process that ends when its
-parent does.
+"""`python -m graph_agent.processes.end_with_parent SECONDS MODULE …` runs a module as a process that ends when its
+parent ends.
 
-The parent holds the other end of its standard input, which closes with the parent however that ends. `SECONDS` is how
-long an orderly end may take then; with 0 it ends at once.
+The parent holds the other end of the process's standard input, which closes when the parent ends, however it ends.
+`SECONDS` is how long an orderly end may take then; with 0 the process ends immediately.
 """
 
 import multiprocessing
@@ -15,20 +15,20 @@ import time
 from multiprocessing.connection import wait
 
 END_SECONDS = 10
-"""For an orderly end; then the process is gone in any case."""
+"""The time for an orderly end. Then the process exits in any case."""
 
 
 def end_with_parent(seconds: float = END_SECONDS) -> None:
-    """From now on, the end of standard input is this process's SIGTERM, and after so many seconds its end."""
-    # A descriptor of its own: `multiprocessing` closes standard input in the processes it starts. Read as it is: a
-    # thread that reads `sys.stdin` holds its lock, and the interpreter aborts where it finds that held at its exit.
+    """From now on, send this process SIGTERM when its standard input ends, and exit `seconds` later."""
+    # A duplicate, because `multiprocessing` closes standard input in the processes it starts. Read with `os.read`: a
+    # thread that reads `sys.stdin` holds its lock, and the interpreter aborts if that lock is held when it exits.
     threading.Thread(target=_wait, args=(os.dup(sys.stdin.fileno()), seconds), daemon=True).start()
 
 
 def end_worker_with_parent() -> None:
-    """Send this process, which `multiprocessing` started, SIGTERM when its parent ends.
+    """Send this process SIGTERM when the parent ends that started it with `multiprocessing`.
 
-    A parent that was killed stops nobody, and a worker left behind would hold the port.
+    A parent that was killed cannot stop its workers, and a worker left behind would keep the port.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

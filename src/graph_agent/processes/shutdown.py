@@ -1,7 +1,8 @@
-"""The end of a process that was told to go, kept by a thread: the main one may hang in an import, a lock or a node.
+"""Ends a process in time after a signal. A thread does that, since the main thread may hang in an import, a lock or a
+node.
 
-Python runs a signal's handler in the main thread, and only between two of its steps. The operating system's part runs
-at once, and writes the signal's number where the thread here reads it (`signal.set_wakeup_fd`).
+Python runs the handler of a signal in the main thread, between two bytecodes. The C-level handler runs immediately and
+writes the number of the signal to a socket that the thread here reads (`signal.set_wakeup_fd`).
 """
 
 import contextlib
@@ -18,33 +19,35 @@ from graph_agent.processes.child import kill_children
 logger = logging.getLogger(__name__)
 
 SECOND_INTERRUPT_SECONDS = 1.2
-"""For an orderly end after a second Ctrl-C."""
+"""The time for an orderly end after a second Ctrl-C."""
 
 STOP_SECONDS = 13.5
-"""From SIGTERM to the end in any case; Databricks Apps kills after 15 s."""
+"""The longest time from SIGTERM to the end. Databricks Apps kills the process after 15 s."""
 
 LAST_WORDS_SECONDS = 0.5
 
 INTERRUPTED = 130
-"""The exit status shells give for Ctrl-C."""
+"""The exit status that shells use for Ctrl-C."""
 
 
 def watch_signals() -> None:
     """From now on a second Ctrl-C ends this process within two seconds, and SIGTERM within fifteen, whatever it does.
 
-    What it started through `child` ends too. Does nothing outside the main thread, which owns the signals.
+    Children started through `child` end too. Does nothing outside the main thread, which owns the signals.
     """
     if threading.current_thread() is not threading.main_thread() or _watching:
         return
-    told, tells = socket.socketpair()
-    tells.setblocking(False)
-    signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
-    _watching.append(tells)
-    threading.Thread(target=_watch, args=(told,), name="stopping", daemon=True).start()
+    receiver, sender = socket.socketpair()
+    # Python requires a non-blocking socket here: the signal handler must never wait.
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    # Kept alive: a collected socket would close the descriptor to which signals are written.
+    _watching.append(sender)
+    threading.Thread(target=_watch, args=(receiver,), name="stopping", daemon=True).start()
 
 
 def exit_now(status: int) -> NoReturn:
-    """End the process now: threads of synchronous nodes and native libraries would hold the interpreter open."""
+    """End the process immediately. A normal exit would wait for threads of synchronous nodes and native libraries."""
     kill_children()
     for handler in logging.getLogger().handlers:
         handler.flush()
@@ -57,13 +60,14 @@ def exit_now(status: int) -> NoReturn:
 _watching: list[socket.socket] = []
 
 
-def _watch(told: socket.socket) -> None:
+def _watch(receiver: socket.socket) -> None:
     interrupts, ends = 0, float("inf")
     status = INTERRUPTED
     while True:
-        told.settimeout(None if ends == float("inf") else max(ends - time.monotonic(), 0.001))
+        # Not below 0.001: a timeout of 0 would make the socket non-blocking.
+        receiver.settimeout(None if ends == float("inf") else max(ends - time.monotonic(), 0.001))
         try:
-            numbers = told.recv(64)
+            numbers = receiver.recv(64)
         except TimeoutError:
             _end(status)
         interrupts += numbers.count(signal.SIGINT)
@@ -75,7 +79,7 @@ def _watch(told: socket.socket) -> None:
 
 
 def _end(status: int) -> NoReturn:
-    # In a thread of its own: whatever holds the main thread may hold a lock of the log too.
+    # In a separate thread with a time limit: the thread that hangs may hold a lock of the log.
     words = threading.Thread(target=_last_words, args=(status,), daemon=True)
     words.start()
     words.join(LAST_WORDS_SECONDS)
@@ -85,6 +89,7 @@ def _end(status: int) -> NoReturn:
 
 def _last_words(status: int) -> None:
     if status != INTERRUPTED:
-        logger.error("ended after %g s: something held up the orderly end, such as a node that blocks", STOP_SECONDS)
+        message = "ended after %g s: something blocked the shutdown, such as a node that never returns"
+        logger.error(message, STOP_SECONDS)
         for handler in logging.getLogger().handlers:
             handler.flush()
