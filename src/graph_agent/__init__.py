@@ -1,7 +1,7 @@
-"""graph-agent serves LangGraph graphs as Responses agents. This is its public door.
+"""graph-agent serves LangGraph graphs as Responses agents. This module is the public API.
 
-Graphs, evaluations, tests and host apps import from here and from nowhere deeper. Importing it is cheap: each name
-loads its module when it is first used.
+Graphs, evaluations, tests and host apps import from here and not from the modules below. The import is cheap: each
+name loads its module on first use.
 """
 
 from importlib import import_module
@@ -192,11 +192,11 @@ _MODULES = {
     "tool_fault": "graph_agent.nodes.tool_errors",
     "uc_functions": "graph_agent.databricks.functions",
 }
-"""Where each name is defined. The names, `__all__` and the imports above are the same; a test compares them."""
+"""The module that defines each name. A test compares the names with `__all__` and the imports above."""
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because the service binds its port before LangGraph is imported (two seconds of CPU).
+    # Late imports, because the service binds its port before it imports LangGraph, which takes two seconds of CPU.
     if name not in _MODULES:
         raise AttributeError(f"module 'graph_agent' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -1,8 +1,8 @@
-"""The settings of one app, and what was made for them: clients, models, sessions, threads.
+"""The settings of one app, and what was made from them: clients, models, sessions, threads.
 
-Code that runs in a graph asks `current_app()` when it needs a setting or a client. A run enters the context of its app,
-which follows it into its tasks and into threads that LangGraph and asyncio start. Outside of any app, as in LangGraph
-Studio and in notebooks, the environment of the process is the app.
+Code in a graph calls `current_app()` when it needs a setting or a client. A run enters the context of its app, which
+follows it into its tasks and into threads that LangGraph and asyncio start. Outside of any app, as in LangGraph Studio
+and in notebooks, the environment of the process is used.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLOSE_SECONDS = 1.0
-"""How long closing an app waits for what was made for it. Databricks Apps kills a process 15 s after SIGTERM."""
+"""How long closing an app waits until its values are closed. Databricks Apps kills a process 15 s after SIGTERM."""
 
 PREFIXES = (PREFIX, "DATABRICKS_", "ARM_", "GOOGLE_")
-"""How the names of variables begin that settings or the Databricks SDK read."""
+"""The prefixes of the variables that settings or the Databricks SDK read."""
 
 NAMES = ("HOME", "XDG_CACHE_HOME")
-"""Further variables that settings depend on."""
+"""More variables on which settings depend."""
 
 
 class AppContext:
-    """The settings of one app and the environment that its clients read. It also keeps what `PerApp` makes for it.
+    """The settings of one app and the environment that its clients read. It also keeps track of `PerApp` values.
 
-    `environ` is where clients find the workspace and their credentials; without it, that is the process's environment.
+    Clients find the workspace and their credentials in `environ`; without it, in the environment of the process.
     """
 
     __slots__ = ("__weakref__", "_kept", "_lock", "environ", "settings")
@@ -50,7 +50,7 @@ class AppContext:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Within it, `current_app()` is this one; tasks and copied contexts that begin within it keep it."""
+        """Within this context, `current_app()` is this app, also in tasks that start in it."""
         token = _CURRENT.set(self)
         try:
             yield
@@ -58,7 +58,10 @@ class AppContext:
             _CURRENT.reset(token)
 
     async def aclose(self) -> None:
-        """Close and forget what was made for it, within `CLOSE_SECONDS`. What is needed later is made anew."""
+        """Close and forget every value that was made for this app, within `CLOSE_SECONDS`.
+
+        The app stays usable: a value that is needed later is made again.
+        """
         with self._lock:
             kept = list(self._kept)
             self._kept.clear()
@@ -66,14 +69,14 @@ class AppContext:
             async with asyncio.timeout(CLOSE_SECONDS):
                 results = await asyncio.gather(*(one.close(self) for one in kept), return_exceptions=True)
         except TimeoutError:
-            logger.warning("closing what an app used took over %g s", CLOSE_SECONDS)
+            logger.warning("closing the clients of an app took longer than %g s", CLOSE_SECONDS)
             return
         for error in results:
             if isinstance(error, Exception):
-                logger.warning("something that an app used could not be closed (%s)", type(error).__name__)
+                logger.warning("a client of an app could not be closed (%s)", type(error).__name__)
 
     def keep(self, made: "PerApp[Any]") -> None:
-        """Have it closed with the app."""
+        """Close this value with the app."""
         with self._lock:
             self._kept.add(made)
 
@@ -82,10 +85,10 @@ _CURRENT: ContextVar[AppContext | None] = ContextVar("graph_agent_app", default=
 
 
 def current_app() -> AppContext:
-    """The app that this code runs for; outside of any app, the environment of the process as it is now.
+    """The app for which this code runs. Outside of any app, one made from the current environment of the process.
 
     Raises:
-        BadSetting: outside of any app, where a variable of the environment is wrong.
+        BadSetting: outside of any app, when a variable of the environment is wrong.
     """
     return _CURRENT.get() or _PROCESS.app()
 
@@ -96,7 +99,7 @@ def current_settings() -> Settings:
 
 
 class _Process:
-    """The app of the process's environment, made anew when a variable that it depends on has changed."""
+    """The app made from the environment of the process. It is made again when a variable has changed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -104,7 +107,7 @@ class _Process:
         self._app: AppContext | None = None
 
     def app(self) -> AppContext:
-        # Name by name: another thread may change the environment meanwhile.
+        # A list of names first, then one by one: another thread may change the environment meanwhile.
         named = [name for name in list(os.environ) if name.startswith(PREFIXES) or name in NAMES]
         seen = {name: os.environ.get(name, "") for name in named}
         with self._lock:
@@ -117,10 +120,10 @@ _PROCESS = _Process()
 
 
 class PerApp(Generic[T]):
-    """A value that each app has its own of. It is made on first use, by one thread for all, and goes with the app.
+    """A value of which each app has its own. One thread makes it on first use, and it is closed with the app.
 
-    `make` runs in the context of the app it is for, and must not keep a reference to that app. A failure is not kept:
-    the next call tries again. `close` is called with the value when the app is closed; it may be a coroutine function.
+    `make` runs in the context of the app and must not keep a reference to the app. A failure is not kept: the next
+    call tries again. `close` gets the value when the app is closed. It may be a coroutine function.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class PerApp(Generic[T]):
         self._made: WeakKeyDictionary[AppContext, LazyValue[T]] = WeakKeyDictionary()
 
     def __call__(self) -> T:
-        """The value for `current_app()`. Blocks while it is made."""
+        """The value for `current_app()`. Blocks until it is made."""
         return self._of(current_app())()
 
     @property
@@ -151,14 +154,15 @@ class PerApp(Generic[T]):
     def _of(self, app: AppContext) -> LazyValue[T]:
         made = self._made.get(app)
         if made is None:
-            # Weak: what is kept for an app must not keep the app.
+            # `setdefault`, so that two threads agree on one value. A weak reference, because a value kept for an app
+            # must not keep the app alive.
             made = self._made.setdefault(app, LazyValue(partial(self._made_for, ref(app))))
             app.keep(self)
         return made
 
     def _made_for(self, app: Callable[[], AppContext | None]) -> T:
         here = app()
-        # Whoever asks holds it.
+        # The caller is in the context of the app, which keeps it alive.
         assert here is not None
         with here.entered():
             return self._make()

@@ -1,7 +1,7 @@
-"""What a graph receives and may rely on: the one contract between a graph and the service.
+"""The contract between a graph and the service: what a graph receives and may rely on.
 
-A graph takes `{"messages": [...]}` and appends to `messages`; the last message it leaves is the answer. Everything
-here is optional for a graph: one that never imports `graph_agent` is served just as well.
+A graph takes `{"messages": [...]}` and appends to `messages`. The last message is the answer. Everything in this module
+is optional: a graph that never imports `graph_agent` is served too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,23 +13,23 @@ from langgraph.graph import MessagesState
 from graph_agent.identity.caller import Caller
 
 PUBLIC_ERROR = "public_error"
-"""`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})`: the caller may read this text as well; a
-text in place of `True` is what the caller reads instead. Any other failed tool is told to the caller as failed and no
-more: its text may quote an exception."""
+"""`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})` lets the caller read the text of an error.
+A text in place of `True` is shown to the caller instead. Of any other failed tool, the caller learns only that it
+failed: the text may quote an exception."""
 
 NOT_RUN = "This call was not run: "
-"""What the result of a call begins with that graph-agent itself kept from running: fit for the caller to read."""
+"""The beginning of the result of a call that graph-agent refused to run. The caller may read such a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentContext:
-    """The run's context for graphs that declare it: `StateGraph(AgentState, context_schema=AgentContext)`."""
+    """The context of the run, for graphs that declare it: `StateGraph(AgentState, context_schema=AgentContext)`."""
 
     caller: Caller = field(default_factory=lambda: Caller("local"))
-    """The verified caller; never taken from the request's body."""
+    """The verified caller. It never comes from the request's body."""
 
     thread: str | None = None
-    """The conversation's id, where the request names one."""
+    """The id of the conversation, if the request has one."""
 
     custom_inputs: Mapping[str, Any] = field(default_factory=dict)
     """The request's `custom_inputs`, as sent."""
@@ -40,22 +40,22 @@ class Source:
     """A retrieved passage that an answer may cite."""
 
     number: int
-    """What the model writes in brackets to cite it, from 1."""
+    """The number that the model writes in brackets to cite it, from 1."""
 
     doc_uri: str
-    """Where the document is."""
+    """The address of the document."""
 
     chunk_id: str
-    """Which passage of it."""
+    """The id of the passage in the document."""
 
     title: str
-    """What a person sees as the link's text."""
+    """The text of the link that people see."""
 
     text: str
     """The passage."""
 
     score: float | None = None
-    """The index's relevance score, where it gives one."""
+    """The relevance score, if the index gives one."""
 
 
 def merge_outputs(left: dict[str, Any] | None, right: dict[str, Any] | None) -> dict[str, Any]:
@@ -64,16 +64,16 @@ def merge_outputs(left: dict[str, Any] | None, right: dict[str, Any] | None) -> 
 
 
 def append_sources(left: list[Source] | None, right: list[Source] | None) -> list[Source]:
-    """Reducer of `sources`: passages keep their order, and one that was found again is kept once."""
+    """Reducer of `sources`: passages keep their order, and a passage that was found twice is kept once."""
     known = {source.chunk_id for source in left or []}
     return (left or []) + [source for source in right or [] if source.chunk_id not in known]
 
 
 class AgentState(MessagesState):
-    """State of the graphs built here: the conversation, what was retrieved, and what goes back beside the answer."""
+    """The state of the graphs of this package: the conversation, the retrieved passages, and the custom outputs."""
 
     sources: Annotated[list[Source], append_sources]
-    """Passages retrieved in this run, in the order found."""
+    """The passages retrieved in this run, in the order in which they were found."""
 
     custom_outputs: Annotated[dict[str, Any], merge_outputs]
     """Returned to the caller as `custom_outputs`."""
@@ -81,22 +81,22 @@ class AgentState(MessagesState):
 
 @dataclass(frozen=True, slots=True)
 class ListedTools:
-    """The tools that a source has now."""
+    """The tools that a source offers now."""
 
     tools: Sequence[Any] = ()
-    """LangChain tools. A planner also takes schemas of tools that another node runs."""
+    """LangChain tools. A planner also accepts the schemas of tools that another node runs."""
 
     warnings: Sequence[str] = ()
-    """What is missing and why: one sentence each, written for the caller, without text of foreign code."""
+    """What is missing and why: one sentence each, for the caller, without text from third-party code."""
 
 
 @runtime_checkable
 class ToolSource(Protocol):
-    """Stands among the tools of `make_planner` and `make_tools`; `databricks.mcp.McpTools` is one."""
+    """A source of tools, for the `tools` of `make_planner` and `make_tools`. `McpTools` is one."""
 
     async def tools(self) -> ListedTools:
-        """The tools for the user of the run. Called often: answer from memory where possible.
+        """The tools for the user of the run. It is called often, so answer from memory if possible.
 
         Raises:
-            Unauthenticated: the source acts for the user, and there is no token. Anything else missing is a warning.
+            Unauthenticated: the source acts for the user and there is no token. Report other problems as warnings.
         """

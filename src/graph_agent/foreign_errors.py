@@ -1,4 +1,4 @@
-"""Where a stranger's exception was and of what type, without what it says: its message may hold a password."""
+"""Describes exceptions of third-party code by type and place, without their message, which may hold a password."""
 
 import re
 import sysconfig
@@ -11,22 +11,22 @@ from graph_agent.errors import AgentError
 from graph_agent.redaction import redact
 
 TRACEBACK = "fault"
-"""Attribute of a log record: the `Fault` whose whole traceback the terminal of `graph-agent dev` shows."""
+"""The attribute of a log record that holds a `Fault`. The terminal of `graph-agent dev` shows its whole traceback."""
 
 MOST_CHARACTERS = 20_000
-"""Of one traceback that is shown; an exception may quote a whole document."""
+"""The longest traceback that is shown. An exception may quote a whole document."""
 
 MOST_FRAMES = 100
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-"""What a terminal would obey, or take for the end of a line."""
+"""Characters that a terminal interprets as commands or as the end of a line."""
 
 
 class Fault:
-    """An exception inside a log record.
+    """An exception in a log record.
 
-    It says nothing of the exception when it is printed: the formatters of a host app may print every attribute of a
-    record, and the exception's message may hold anything.
+    Its `repr` shows only the type: the formatter of a host app may print every attribute of a record, and the message
+    of the exception may hold secrets.
     """
 
     __slots__ = ("error",)
@@ -39,16 +39,17 @@ class Fault:
 
 
 def describe_error(error: BaseException, *, own: Path | None = None) -> str:
-    """Where and of what type an exception is, for the log: types and code places, never messages or values.
+    """Describe an exception for the log: types and places in the code, never messages or values.
 
-    Where that is in a library, the last line of an author's file is named too: what can be mended. An author's are the
-    files in the folder `own`; without it, those of no installed package.
+    For an exception in a library, the last line of the author's code is named too, since the author can fix that. The
+    author's code is the folder `own`; without it, everything outside of installed packages.
     """
     return " <- ".join(f"{type(one).__name__} at {_place(one, own)}" for one in error_chain(error))
 
 
 def error_chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception, those it holds, and what led to each, every one once."""
+    """The exception, the members of exception groups, and all causes and contexts, each once."""
+    # By identity, because causes can form a circle.
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -68,14 +69,14 @@ def _place(error: BaseException, own: Path | None) -> str:
         return "unknown place"
     last = frames[-1]
     place = f"{last.filename}:{last.lineno} in {last.name}"
-    theirs = [frame for frame in frames if _is_theirs(frame.filename, own)]
-    if not theirs or theirs[-1] is last:
+    by_author = [frame for frame in frames if _is_by_author(frame.filename, own)]
+    if not by_author or by_author[-1] is last:
         return place
-    file = Path(theirs[-1].filename)
-    return f"{place}, called from {file.relative_to(own) if own else file}:{theirs[-1].lineno}"
+    file = Path(by_author[-1].filename)
+    return f"{place}, called from {file.relative_to(own) if own else file}:{by_author[-1].lineno}"
 
 
-def _is_theirs(file: str, own: Path | None) -> bool:
+def _is_by_author(file: str, own: Path | None) -> bool:
     if own is not None:
         return Path(file).is_relative_to(own)
     return not file.startswith(("<", *installed_folders()))
@@ -83,26 +84,25 @@ def _is_theirs(file: str, own: Path | None) -> bool:
 
 @cache
 def installed_folders() -> tuple[str, ...]:
-    """Where the code is that no author of a graph wrote: Python's, libraries', ours."""
+    """The folders of code that the author of a graph did not write: Python, libraries and this package."""
     paths = sysconfig.get_paths()
     return (str(Path(__file__).parent), *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
 def dev_traceback(error: BaseException) -> dict[str, Fault]:
-    """`extra` of a log call about `error`. Our own errors say all there is to say in their messages."""
+    """The `extra` of a log call about `error`. It is empty for our own errors, whose message says everything."""
     return {} if isinstance(error, AgentError) else {TRACEBACK: Fault(error)}
 
 
 def is_argument_error(error: BaseException) -> bool:
-    """Whether a tool refused what the model called it with: the tool itself has not begun.
-
-    A tool that checks what it was given by others raises the same type.
-    """
-    # Late: the port answers before pydantic is imported.
+    """Whether a tool refused the arguments of the model before the tool's own code ran."""
+    # Late, because the port answers before pydantic is imported.
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):
         return False
+    # A tool that validates other data raises the same type. The methods of LangChain's `BaseTool` in the traceback
+    # tell which of the two happened.
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name in ("_run", "_arun"):
             return False
@@ -112,16 +112,16 @@ def is_argument_error(error: BaseException) -> bool:
 
 
 def whole_traceback(error: BaseException) -> str:
-    """What Python prints of an exception, without secrets and control characters, each line indented.
+    """What Python prints for an exception, without secrets and control characters, with each line indented.
 
-    Of one that is too long the beginning and the end: there stand the first places and what was raised.
+    Of a long text only the beginning and the end are kept: they have the first places and the exception itself.
     """
     text = "".join(traceback.format_exception(error, limit=-MOST_FRAMES))
     if len(text) <= MOST_CHARACTERS:
         text = redact(text)
     else:
         half = MOST_CHARACTERS // 2
-        # Of more than is shown: half a secret looks like none.
+        # Redacts more than is shown: a secret that was cut in half would not be recognized.
         text = f"{redact(text[:MOST_CHARACTERS])[:half]}\n…\n{redact(text[-MOST_CHARACTERS:])[-half:]}"
     lines = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.rstrip()).split("\n")
     return "\n".join(f"    {line}" for line in lines)

@@ -1,4 +1,4 @@
-"""Work that waits until it is needed: heavy imports, one thread at a time, and values made once for all threads."""
+"""Work that is done on first use: heavy imports, in one thread at a time, and values that all threads share."""
 
 import os
 import threading
@@ -7,19 +7,20 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 IMPORT_LOCK = threading.RLock()
-"""Hold it around every late import that a thread beside the main one makes; never around a graph's own file, which may
-wait for another thread.
+"""Hold it around every late import in a thread other than the main one. Never hold it while a graph's file is executed,
+because that may wait for another thread.
 
-MLflow's modules import each other in circles: two threads that begin at different ends get half-made modules, as
-Python breaks the deadlock between their import locks by handing them out.
+MLflow's modules import each other in circles. When two threads start at different modules, Python breaks the deadlock
+between their import locks by returning half-initialized modules.
 """
 
 
 def without_usage_collection() -> None:
-    """Keep MLflow from sending usage data to its makers, unless the environment says otherwise.
+    """Keep MLflow from sending usage data to its developers, unless the environment says otherwise.
 
-    Before MLflow is imported, and only in processes that are graph-agent's own: it looks once.
+    Call it before MLflow is imported, and only in processes of graph-agent itself.
     """
+    # MLflow reads the variable once, when it is imported.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
@@ -27,10 +28,10 @@ T = TypeVar("T")
 
 
 class LazyValue(Generic[T]):
-    """Calls `make` once. Threads that come meanwhile wait for that call, and share its failure.
+    """Calls `make` once. Threads that need the value meanwhile wait for that call and share its failure.
 
-    A failure is not kept: the next call tries again. So a dead host costs everybody who waits one attempt, not a queue
-    of attempts.
+    A failure is not kept: the next call tries again. So with a dead host, all waiting threads fail after one attempt,
+    not after one attempt each.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -48,14 +49,15 @@ class LazyValue(Generic[T]):
 
     @property
     def ready(self) -> bool:
-        """Whether a call returns at once."""
+        """Whether a call returns immediately."""
         made = self._made
         return made is not None and made.done() and made.exception() is None
 
     def _attempt(self, made: "Future[T]") -> None:
         try:
             made.set_result(self._make())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - every waiting thread gets it, else they would wait forever
+            # Forgotten before it is published: a thread that calls after the failure must start a new attempt.
             with self._lock:
                 if self._made is made:
                     self._made = None

@@ -1,7 +1,7 @@
-"""The tool calls of a chat completion, whole or in pieces, in whatever shape an endpoint sends them.
+"""Reads the tool calls of a chat completion, whole or in pieces, in the various shapes that endpoints send.
 
-Endpoints leave out ids or indices, give one index or id to two calls, repeat a call's name with each piece, and send
-arguments as objects, as nothing, as `null`, or as a JSON text within a JSON text.
+Endpoints omit ids or indices, give two calls the same index or id, repeat the name of a call with each piece, and send
+arguments as objects, not at all, as `null`, or as a JSON text inside of a JSON text.
 """
 
 import json
@@ -19,22 +19,24 @@ KNOWN = ("index", "id", "type", "function")
 
 @dataclass(slots=True)
 class _Call:
-    """A call whose pieces arrive."""
+    """A call that is being received in pieces."""
 
     index: int
-    """Ours: by it LangChain adds the pieces up."""
+    """Our own index, by which LangChain merges the pieces."""
 
     id: str
-    """What it is called by, and what the endpoint called it by, if anything."""
+    """The id that we report for the call."""
 
     given: str
+    """The id that the endpoint gave it, or an empty string."""
+
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     held: str = ""
-    """The beginning of arguments that may yet turn out to be no object."""
+    """The beginning of the arguments, until it is clear that they are an object."""
 
     passed: bool = False
-    """Whether the pieces go on as they come."""
+    """Whether pieces are passed on immediately."""
 
     extras: dict[str, Any] = field(default_factory=dict)
 
@@ -51,17 +53,17 @@ class CallReader:
         self._by_key: dict[Any, _Call] = {}
 
     def read(self, pieces: Any) -> list["ToolCallChunk"]:
-        """What a piece of the answer adds to its calls."""
+        """The chunks that this piece of the answer adds to its calls."""
         found = (self._piece(piece) for piece in _listed(pieces))
         return [chunk for chunk in found if chunk is not None]
 
     def rest(self) -> list["ToolCallChunk"]:
-        """Arguments that were held back, once the answer has ended."""
+        """The arguments that were held back. Call it after the answer has ended."""
         held = [call for call in self._calls if not call.passed and call.held.strip()]
         return [_chunk(call, arguments_of(call.held)) for call in held]
 
     def extras(self) -> dict[str, dict[str, Any]]:
-        """What else the endpoint said of its calls and wants to see again, by their ids."""
+        """Further fields of the calls, by id. The endpoint expects them back with the next request."""
         return {call.id: call.extras for call in self._calls if call.extras}
 
     def _piece(self, piece: Mapping[str, Any]) -> "ToolCallChunk | None":
@@ -71,7 +73,7 @@ class CallReader:
         key = piece.get("index") if isinstance(piece.get("index"), int) else None
         call = self._by_key.get(key)
         if call is not None and given and given == call.given and arguments and arguments == call.arguments:
-            # The whole call once more, as some endpoints close with.
+            # Some endpoints repeat the whole call at the end.
             return None
         begins = call is None or not _continues(call, name, given, arguments, indexed=key is not None)
         if call is None or begins:
@@ -93,7 +95,7 @@ class CallReader:
 
 
 def whole_calls(calls: Any) -> tuple[list["ToolCall"], list["InvalidToolCall"], dict[str, dict[str, Any]]]:
-    """The calls of a whole answer, those whose arguments are no object, and what else was said of them, by id."""
+    """The valid calls of a whole answer, the calls whose arguments are not an object, and further fields by id."""
     good: list[ToolCall] = []
     bad: list[InvalidToolCall] = []
     extras: dict[str, dict[str, Any]] = {}
@@ -114,7 +116,7 @@ def whole_calls(calls: Any) -> tuple[list["ToolCall"], list["InvalidToolCall"], 
 
 
 def arguments_of(raw: Any) -> str:
-    """Arguments as the JSON text they should have been; no arguments for nothing and for `null`."""
+    """The arguments as the JSON text that the API specifies. Missing arguments and `null` become `{}`."""
     if raw is None:
         return "{}"
     if not isinstance(raw, str):
@@ -126,35 +128,36 @@ def arguments_of(raw: Any) -> str:
 
 
 def extra_fields_of(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a call beside the usual: Gemini signs its calls with one, and refuses them without."""
+    """The fields of a call that the API does not define. Gemini signs its calls in one and refuses calls without it."""
     return {key: value for key, value in call.items() if key not in KNOWN and value is not None}
 
 
 def new_id() -> str:
-    """An id for a call that came without one."""
+    """An id for a call that has none."""
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _continues(call: _Call, name: str, given: str, arguments: str, *, indexed: bool) -> bool:
-    """Whether a piece is more of that call, and not the beginning of another with the same index or none."""
+    """Whether a piece continues this call. Otherwise it begins another call, with the same index or without one."""
     if given and call.given and given != call.given:
         return False
     if not name:
         return True
     if name != call.name:
-        # A name in two pieces; but two calls without an index, or one that has arguments already, are two calls.
+        # The name may come in two pieces. Without an index, or after the arguments have begun, it is another call.
         return indexed and not call.pieces
-    # The name repeated: of the same call, unless that has its arguments already.
+    # A repeated name belongs to the same call, unless the call's arguments are already complete.
     return not arguments or not isinstance(_parsed(call.arguments), dict)
 
 
 def _passed_on(call: _Call, piece: str) -> str:
-    """What of the arguments can be told now."""
+    """The part of the arguments that can be passed on now."""
     if piece:
         call.pieces.append(piece)
     if call.passed:
         return piece
     call.held += piece
+    # Anything else than an object may need repair as a whole, such as a JSON text inside of a JSON text.
     if not call.held.lstrip().startswith("{"):
         return ""
     call.passed, held, call.held = True, call.held, ""

@@ -1,4 +1,4 @@
-"""Files that hold words of users: for their owner's eyes alone, whatever the process's umask."""
+"""Files that hold the words of users. Only their owner may read them, whatever the umask of the process."""
 
 import contextlib
 import os
@@ -8,14 +8,15 @@ from pathlib import Path
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 BESIDE = ("", "-wal", "-shm", "-journal")
-"""What SQLite calls a database and the files that it keeps beside it; new ones get the database's own mode."""
+"""The suffixes of an SQLite database and of the files that SQLite creates next to it, with the database's mode."""
 
 
 def make_private(path: Path) -> None:
-    """Let only the owner read and write the file, made now if there is none, and what SQLite keeps beside it.
+    """Let only the owner read and write the file and the files that SQLite keeps next to it. Creates a missing file.
 
-    A file of somebody else is left as it is.
+    A file that belongs to another user is left as it is.
     """
+    # Created here, with the mode: between a creation with the umask's mode and a `chmod`, others could open it.
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     for ending in BESIDE:

@@ -1,6 +1,7 @@
 """`GraphResponsesAgent`: a graph as MLflow's `ResponsesAgent`, for notebooks, evaluation and batch scoring.
 
-Source: MLflow, "ResponsesAgent for model serving". The same runs as the service, synchronous outside.
+It starts the same runs as the service, behind a synchronous interface. Source: MLflow, "ResponsesAgent for model
+serving".
 """
 
 import contextvars
@@ -40,17 +41,17 @@ _CHECKED: Any = wrap_non_list_predict_pydantic
 
 
 class GraphResponsesAgent(ResponsesAgent):
-    """A graph of `langgraph.json` behind `predict` and `predict_stream`.
+    """A graph of `langgraph.json` with the methods `predict` and `predict_stream`.
 
-    Safe in several threads and inside a running event loop. MLflow opens the trace of each call itself; the run's
-    steps are put under it. With `GRAPH_AGENT_TRACING=off` no trace is opened.
+    It can be used from several threads and inside of a running event loop. MLflow opens the trace of each call, and the
+    steps of the run become spans in it. With `GRAPH_AGENT_TRACING=off` no trace is opened.
 
-    Calls on behalf of the user carry the token that Model Serving holds for the request under way; elsewhere there is
-    none, and such a call is refused.
+    Calls on behalf of the user carry the token that Model Serving has for the current request. Elsewhere there is no
+    token, and such a call is refused.
 
     Raises:
-        BadSetting: a setting that was given, or a variable of the environment, is wrong.
-        GraphNotLoaded, UnknownGraph: on first use, with what to change.
+        BadSetting: a setting that was passed, or a variable of the environment, is wrong.
+        GraphNotLoaded, UnknownGraph: on first use; the message says what to change.
     """
 
     def __init__(self, *, config: str | Path | None = None, graph: str | None = None, **settings: Any) -> None:
@@ -67,10 +68,10 @@ class GraphResponsesAgent(ResponsesAgent):
 
     # MLflow's own base classes disagree on these signatures; this is the one its documentation gives.
     def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:  # type: ignore[override]
-        """The whole response.
+        """Run the graph and return the whole response.
 
         Raises:
-            AgentError: the request is wrong or the run failed; the message is safe to show.
+            AgentError: the request is wrong or the run failed. The message is safe to show.
         """
         response: dict[str, Any] = {}
         for event in self._events(request, mode="reply"):
@@ -80,16 +81,17 @@ class GraphResponsesAgent(ResponsesAgent):
     def predict_stream(  # type: ignore[override]
         self, request: ResponsesAgentRequest
     ) -> Generator[ResponsesAgentStreamEvent, None, None]:
-        """The events of `/responses`, one terminal event last. Closing the generator stops the graph.
+        """Run the graph and yield the events of `/responses`, the terminal event last. Closing it stops the graph.
 
         Raises:
-            AgentError: the request is wrong, or after its `error` and `response.failed` events, the run failed.
+            AgentError: the request is wrong, or the run failed; then the `error` and `response.failed` events come
+                first.
         """
         for event in self._events(request, mode="stream"):
             yield ResponsesAgentStreamEvent(**event)
 
     def _open_no_traces(self) -> None:
-        """MLflow wraps both methods at the class's creation; these are the same without its span."""
+        # MLflow wraps both methods in a span when the class is created. The instance gets the unwrapped methods.
         for name in ("predict", "predict_stream"):
             bare = inspect.unwrap(getattr(type(self), name))
             checked = _CHECKED(bare, ResponsesAgentRequest, "The request is not valid.")
@@ -128,8 +130,7 @@ class GraphResponsesAgent(ResponsesAgent):
         _attach(steps, span)
 
     def _scope(self) -> Scope:
-        """The caller's context variables, in which MLflow's span is the active one, this agent's settings, and the user
-        to act for."""
+        """The user's token, this agent's settings, and the caller's context variables with MLflow's active span."""
         token = None if self._settings.authorization == "app" else serving_user_token()
         return Scope(token=token, app=self._app, ambient=contextvars.copy_context())
 
@@ -160,6 +161,7 @@ async def _events_of(
 
 
 def _attach(steps: Iterable[RunRecord], span: Any) -> None:
-    """Put a run's steps under MLflow's span; who is calling is known to MLflow alone."""
+    """Put the steps of a run under MLflow's span."""
+    # Without the user: here the run's owner is only the default name, and MLflow knows the real caller.
     for record in steps:
         attach_to_active_span(dataclasses.replace(record, user=None), span)

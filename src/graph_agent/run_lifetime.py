@@ -1,4 +1,4 @@
-"""How long a run lives: what it left behind in tasks and threads can ask, and must not act for its user any more."""
+"""Whether a run has ended. Tasks and threads that it left behind check this: they must not act for its user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 
 class RunLifetime:
-    """Of one run: `over` once it has ended, whatever of it still goes on."""
+    """The lifetime of one run. `over` is true once the run has ended, even if a task or thread of it still runs."""
 
     __slots__ = ("over",)
 
@@ -23,7 +23,7 @@ _CURRENT: ContextVar[RunLifetime | None] = ContextVar("graph_agent_lifetime", de
 
 @contextmanager
 def within_lifetime(lifetime: RunLifetime) -> Iterator[None]:
-    """Tasks and threads that begin within it belong to that run."""
+    """Tasks and threads that start within this context belong to that run."""
     before = _CURRENT.set(lifetime)
     try:
         yield
@@ -32,5 +32,5 @@ def within_lifetime(lifetime: RunLifetime) -> Iterator[None]:
 
 
 def current_lifetime() -> RunLifetime | None:
-    """Of the run that this code belongs to; `None` outside of one."""
+    """The lifetime of the run to which this code belongs, or `None` outside of a run."""
     return _CURRENT.get()

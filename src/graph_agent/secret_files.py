@@ -1,8 +1,7 @@
-"""Which files look like keys and tokens, by their names and their contents; such a file leaves this machine for no
-workspace and no model.
+"""Finds files that look like keys or tokens, by name and content. Such files are never uploaded or put into a model.
 
-The contents are those that redaction knows. Names are compared in small letters: one without a slash with the last
-part of a path, one with a slash with its end. Sources: the ignore lists and scanners of secrets that are widely used.
+The content is searched for what redaction knows. Names are compared in lower case: a pattern without a slash with the
+file's name, a pattern with a slash with the end of the path. Sources: widely used ignore lists and secret scanners.
 """
 
 import re
@@ -15,10 +14,10 @@ from graph_agent.redaction import current_hidden_values
 from graph_agent.redaction.text import found
 
 ALLOWING = ".secrets-allowed"
-"""The file in a project's folder that names, a pattern a line, the files that hold no secret though they look so."""
+"""The file in the project's folder that lists false alarms, one path pattern on each line."""
 
 ALLOWED_LINES = ("pragma: allowlist secret", "gitleaks:allow")
-"""What a line says that holds no secret though it looks so; the words of two scanners that others know too."""
+"""Comments that mark a line as a false alarm, as in the scanners detect-secrets and gitleaks."""
 
 _NAMES = """
     .env .env.* *.env .envrc *.envrc .flaskenv secrets.toml secrets.yaml secrets.yml secrets.json secrets.ini
@@ -44,23 +43,23 @@ _NAMES = """
     .bash_history .zsh_history .psql_history .mysql_history .python_history .sqlite_history
 """
 NAMES = tuple(_NAMES.split())
-"""Environments; what programs sign in with; Terraform; keys and stores of keys; accounts; what was typed."""
+"""In this order: environment files; credentials of programs; Terraform; keys and key stores; accounts; histories."""
 
 EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist", "*.example.*", "*.sample.*", "*.template.*", "*.pub")
-"""Named like the others, and meant to be shared; their contents are looked at all the same."""
+"""Files with such names that are meant to be shared. Their content is still searched."""
 
 CODE = ("*.py", "*.pyi", "*.md", "*.rst", "*.html", "*.tf", "*.ipynb")
-"""Where a name such as `credentials.py` says what the code is about."""
+"""Files in which a name such as `credentials.py` describes the code. Their content is still searched."""
 
 PUBLIC_ARMOUR = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN PUBLIC KEY-----", b"-----BEGIN RSA PUBLIC KEY-----")
 
 _PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
 ONLY_IN_TEXT = frozenset({"password", "secret", "token", "signature"})
-"""Kinds that are known by a few letters before them, which pictures and archives hold by chance."""
+"""Kinds that are recognized by a short word before the value. Images and archives contain such words by chance."""
 
 LEAST_IN_TEXT = 8
-"""Characters of what such a kind must have in a file: code and its examples are full of shorter ones."""
+"""The shortest value of these kinds that counts, in characters. Code and its examples are full of shorter ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,9 @@ class Allowed:
 
     @classmethod
     def of(cls, folder: Path) -> "Allowed":
-        """What the folder's `.secrets-allowed` names; nothing where there is none."""
+        """Read the folder's `.secrets-allowed`, if there is one."""
         path = folder / ALLOWING
+        # No link: it could make a file outside of the project decide what is uploaded.
         if not path.is_file() or path.is_symlink():
             return cls()
         lines = (line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
@@ -83,16 +83,16 @@ class Allowed:
 
 
 def find_secret(path: str, content: bytes, allowed: Allowed | None = None) -> str | None:
-    """What of secrets the file holds, in words for people; `None` for nothing. `path` is relative, with `/`."""
+    """Say in words which secret the file holds, or return `None`. `path` is relative, with `/`."""
     if allowed is not None and path in allowed:
         return None
     if _is_named(path.lower()) and not _is_public(content):
         return "by its name"
-    return next((f"{kind} in line {line}" for line, kind in _told(content)), None)
+    return next((f"{kind} in line {line}" for line, kind in _secrets_in(content)), None)
 
 
 def describe_secrets(secrets: Iterable[tuple[str, str]]) -> str:
-    """Paths and what each holds, as one text."""
+    """A text that lists the paths and the secret in each."""
     return ", ".join(f"{path} ({what})" for path, what in secrets)
 
 
@@ -104,14 +104,14 @@ def _is_named(path: str) -> bool:
 
 
 def _is_public(content: bytes) -> bool:
-    """Certificates and public keys, which share their names with private ones."""
+    """Whether it is a certificate or a public key. Their files have the same names as private keys."""
     return b"PRIVATE" not in content and any(armour in content for armour in PUBLIC_ARMOUR)
 
 
-def _told(content: bytes) -> Iterable[tuple[int, str]]:
+def _secrets_in(content: bytes) -> Iterable[tuple[int, str]]:
     text = _text_of(content)
     binary = "\0" in text
-    # A key's first line alone is text about keys to redaction; in a file it is a key that was cut.
+    # Redaction ignores the first line of a key without the rest, as in a text about keys. In a file it is a key.
     keys = ((match.start(), "private key") for match in _PRIVATE_KEY.finditer(text))
     secrets = (
         (start, kind)
@@ -131,7 +131,7 @@ def _article(kind: str) -> str:
 
 
 def _text_of(content: bytes) -> str:
-    """Bytes as characters one to one, but for the two encodings of Windows in which a zero follows each letter."""
+    """Decode each byte as one character, except in UTF-16, where each ASCII letter has a zero byte."""
     for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if content.startswith(mark):
             return content.decode(encoding, "replace")

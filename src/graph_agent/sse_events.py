@@ -1,4 +1,4 @@
-"""Whole server-sent events out of the bytes of a body, with what a reader needs to ask for the rest of them.
+"""Parses server-sent events from the bytes of a body, and keeps what a reader needs to resume the stream.
 
 Source: HTML Living Standard, "Interpreting an event stream".
 """
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from graph_agent.sse_lines import LineReader
 
 MOST_BYTES = 33_554_432
-"""Of one event; more would only fill the memory."""
+"""The largest event. A larger one would only fill the memory."""
 
 
 class EventTooLarge(ValueError):
-    """An event is larger than the reader was told to hold."""
+    """An event is larger than the reader's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class ServerSentEvent:
 
 
 class EventReader:
-    """Takes pieces of a body in their order, cut anywhere, and gives whole events."""
+    """Takes the pieces of a body in order, split anywhere, and yields whole events."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self.last_id: str | None = None
-        """The last id so far: with it the server can be asked for what follows."""
+        """The last id so far. With it, the server can send the events that follow."""
         self.retry: float | None = None
-        """Seconds the server asks to be left alone before it is asked again; nothing where it did not say."""
+        """The seconds that the server asks clients to wait before they reconnect, or `None`."""
         self._most = most_bytes
         self._size = 0
         self._lines = LineReader()
@@ -39,10 +39,10 @@ class EventReader:
         self._name = ""
 
     def feed(self, piece: bytes) -> Iterator[ServerSentEvent]:
-        """The events that this piece completes.
+        """Yield the events that this piece completes.
 
         Raises:
-            EventTooLarge: one is larger than `most_bytes`.
+            EventTooLarge: an event is larger than `most_bytes`.
         """
         self._size += len(piece)
         for line in self._lines.feed(piece):
@@ -51,7 +51,7 @@ class EventReader:
             raise EventTooLarge
 
     def end(self) -> Iterator[ServerSentEvent]:
-        """The event that the body ended within: many servers leave the last blank line out."""
+        """Yield the event that was not complete at the end of the body: many servers omit the last blank line."""
         yield from self.feed(b"\n\n")
 
     def _read(self, line: str) -> Iterator[ServerSentEvent]:
@@ -69,6 +69,7 @@ class EventReader:
                 self._data.append(value)
             case "event":
                 self._name = value
+            # The standard ignores an id with NUL, and a retry with anything but ASCII digits.
             case "id" if "\0" not in value:
                 self.last_id = value
             case "retry" if value.isascii() and value.isdigit() and len(value) < 10:

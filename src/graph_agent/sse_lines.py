@@ -1,7 +1,7 @@
-"""Reading server-sent events: lines end where the format says, and nowhere else.
+"""Splits a stream of server-sent events into lines, only at the line ends that the format defines.
 
-Python's `str.splitlines`, and httpx's `iter_lines` with it, end lines at U+2028, U+0085 and six more characters too,
-which JSON may hold as they are. Source: HTML Living Standard, "Parsing an event stream".
+Python's `str.splitlines`, and so httpx's `iter_lines`, also splits at U+2028, U+0085 and six more characters. JSON may
+contain them unescaped. Source: HTML Living Standard, "Parsing an event stream".
 """
 
 import re
@@ -12,7 +12,7 @@ _MARK = b"\xef\xbb\xbf"
 
 
 class LineReader:
-    """Bytes in as they come, whole lines out, without their ends. What follows the last end is no line."""
+    """Takes bytes as they arrive and returns whole lines without their ends. Text after the last end is not a line."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
@@ -20,11 +20,11 @@ class LineReader:
         self._first = True
 
     def feed(self, piece: bytes) -> list[str]:
-        """The lines that this piece ends."""
+        """The lines that this piece completes."""
         if not piece:
             return []
         if self._after_return:
-            # A line ended with the last piece's CR; an LF now belongs to that end.
+            # The previous piece ended with CR. An LF now belongs to the same line end.
             piece = piece.removeprefix(b"\n")
         *ended, rest = _ENDS.split(piece)
         self._after_return = piece.endswith(b"\r")
@@ -44,14 +44,14 @@ class LineReader:
 
 
 def read_lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a body, as they end."""
+    """The lines of a body, each as soon as it is complete."""
     reader = LineReader()
     for piece in pieces:
         yield from reader.feed(piece)
 
 
 async def read_lines_async(pieces: AsyncIterable[bytes]) -> AsyncIterator[str]:
-    """The same, of a body that comes asynchronously."""
+    """The same for a body that arrives asynchronously."""
     reader = LineReader()
     async for piece in pieces:
         for line in reader.feed(piece):
@@ -59,6 +59,6 @@ async def read_lines_async(pieces: AsyncIterable[bytes]) -> AsyncIterator[str]:
 
 
 def data_of_line(line: str) -> str | None:
-    """What a `data` line holds, without the one space that may stand before it; `None` of any other line."""
+    """The value of a `data` line, without one leading space, or `None` for any other line."""
     name, colon, value = line.partition(":")
     return value.removeprefix(" ") if name == "data" and (colon or line == "data") else None

@@ -1,7 +1,7 @@
-"""Asynchronous streams for synchronous callers: one event loop, in a daemon thread, per process.
+"""Runs asynchronous code for synchronous callers, on one event loop for the process, in a daemon thread.
 
-Works from plain threads and from inside a running loop (a notebook), with no nested loops. One loop for all calls
-keeps pooled connections usable: they belong to the loop that opened them.
+It works from plain threads and inside of a running loop (a notebook), without nested loops. All calls share one loop,
+because pooled connections belong to the loop that opened them.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAITING_MOST = 64
-"""Values that may wait for a slow consumer before the producer is held back."""
+"""Values that may wait for a slow consumer before the producer must wait."""
 
 FULL_SECONDS = 0.01
 
 NODE_THREADS = 128
-"""For synchronous nodes, as many as a service with 32 runs has."""
+"""Threads for synchronous nodes, as many as in a service with 32 runs."""
 
 
 class _End:
-    """What follows the last value: nothing, or the exception that ended the stream."""
+    """The end of the stream, with the exception that ended it, if there is one."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
@@ -39,7 +39,7 @@ class _End:
 
 @cache
 def shared_loop() -> asyncio.AbstractEventLoop:
-    """The process's loop for synchronous callers, started on first use."""
+    """The loop of this process for synchronous callers. It starts on first use."""
     loop = GraphLoop()
     loop.set_default_executor(NodeThreads(NODE_THREADS))
     threading.Thread(target=_run, args=(loop,), name="graph-agent-loop", daemon=True).start()
@@ -51,20 +51,21 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         try:
             return loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as error:
-            # Of a graph's task, as Ctrl-C is the main thread's. Without the loop every later call would wait for ever.
+            # From the task of a graph, since Ctrl-C reaches only the main thread. These two stop a loop. It runs on
+            # here, because without it every later call would wait forever.
             logger.error("a graph tried to end the process: %s", describe_error(error))
 
 
 def call(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run one coroutine on the shared loop and wait for it."""
+    """Run a coroutine on the shared loop and wait for its result."""
     return asyncio.run_coroutine_threadsafe(make(), shared_loop()).result()
 
 
 def iterate(make: Callable[[], AsyncGenerator[T, None]], *, context: contextvars.Context | None = None) -> Iterator[T]:
-    """The values of an asynchronous generator, one by one. Stopping early closes it, and waits until it is closed.
+    """Yield the values of an asynchronous generator. Stopping early closes the generator and waits until it is closed.
 
-    The generator runs with the caller's context variables, so an active MLflow span is still active in it; or in
-    `context`.
+    The generator runs in `context`. Without it, it runs with the caller's context variables, so that an active MLflow
+    span is active in it too.
     """
     out: queue.Queue[T | _End] = queue.Queue(WAITING_MOST)
     context = contextvars.copy_context() if context is None else context
@@ -96,12 +97,12 @@ async def _pump(make: Callable[[], AsyncGenerator[T, None]], out: "queue.Queue[T
         async with aclosing(make()) as values:
             async for value in values:
                 await _hand_over(out, value)
-    except BaseException as raised:
+    except BaseException as raised:  # noqa: BLE001 - the consumer raises it in its own thread
         error = raised
         if isinstance(raised, asyncio.CancelledError):
             raise
     finally:
-        # A consumer that has left reads nothing any more; one that waits has room in the queue.
+        # A cancelled pump has no consumer any more, and must not wait for room in a full queue.
         if not out.full():
             out.put_nowait(_End(error))
         elif not isinstance(error, asyncio.CancelledError):
@@ -109,7 +110,7 @@ async def _pump(make: Callable[[], AsyncGenerator[T, None]], out: "queue.Queue[T
 
 
 async def _hand_over(out: "queue.Queue[Any]", value: Any) -> None:
-    # Never a blocking `put`: it would stop every other run on this loop.
+    # Not a blocking `put`, which would stop every other run on this loop.
     while out.full():  # noqa: ASYNC110 - the queue's other end is a thread, which sets no asyncio event
         await asyncio.sleep(FULL_SECONDS)
     out.put_nowait(value)

@@ -1,7 +1,7 @@
-"""Threads beside an event loop: those of synchronous nodes, and others for what the service does itself.
+"""The threads of an event loop: some for synchronous nodes, others for the service itself.
 
-LangGraph runs synchronous nodes in the loop's default executor alone, and a thread cannot be stopped: nodes that never
-return keep theirs. So nothing of the service's own waits for one of those.
+LangGraph runs synchronous nodes in the loop's default executor. A thread cannot be stopped, so a node that never
+returns keeps its thread. Therefore the service's own work never uses the threads of nodes.
 """
 
 import asyncio
@@ -18,22 +18,22 @@ from graph_agent.run_lifetime import RunLifetime, current_lifetime
 T = TypeVar("T")
 
 PER_RUN = 4
-"""Threads of synchronous nodes for each run that may be under way: asyncio's own default is six on two cores, for all
-runs."""
+"""Threads for synchronous nodes, for each run that may be active. asyncio's default is six threads for all runs on a
+machine with two cores."""
 
 OWN = 4
-"""Threads for work of this process alone, such as parsing a large body or importing a graph."""
+"""Threads for work inside of this process, such as parsing a large body or importing a graph."""
 
 CALLS = 32
 """Threads for blocking calls to other hosts, such as signing in to the workspace."""
 
 LOOKUPS = 16
-"""Threads that ask for the addresses of hosts."""
+"""Threads for DNS lookups."""
 
 
 class NodeThreads(ThreadPoolExecutor):
-    """The default executor of a loop that runs graphs. It knows how many threads nodes hold, and for how many of them
-    the run has ended."""
+    """The default executor of a loop that runs graphs. It knows how many threads are in use by nodes, and how many of
+    those nodes belong to a run that has ended."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most, thread_name_prefix="node")
@@ -42,29 +42,30 @@ class NodeThreads(ThreadPoolExecutor):
 
     @property
     def held(self) -> int:
-        """Threads in which a node is at work."""
+        """The number of threads in which a node is running."""
         return len(self._holding)
 
     @property
     def stuck(self) -> int:
-        """Those of them whose run has ended: they come back when the node returns, if it ever does."""
+        """The number of these threads whose run has ended. They become free when the node returns, if it ever does."""
+        # A copy, because other threads change the dictionary.
         return sum(1 for one in list(self._holding.values()) if one is not None and one.over)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
-        """As the base class; a node waits for a thread unless none can come free but by a node that is stuck.
+        """As the base class. A node waits for a free thread, unless every thread is stuck.
 
         Raises:
-            NoThreadFree: all are stuck.
+            NoThreadFree: every thread is stuck in a node whose run has ended.
         """
         if self.held >= self.most and self.stuck >= self.most:
             raise NoThreadFree(self.shortage())
         return super().submit(self._held_for, current_lifetime(), fn, args, kwargs)
 
     def shortage(self) -> str:
-        """Why no synchronous node can start now."""
+        """A message that says why no synchronous node can start now."""
         return (
-            f"no thread is free for synchronous nodes: {self.held} of {self.most} are held, {self.stuck} of them by "
-            "nodes whose run has ended; give what those wait for a time limit, or restart"
+            f"no thread is free for synchronous nodes: {self.held} of {self.most} are in use, {self.stuck} of them by "
+            "nodes whose run has ended; set a time limit on the calls that these nodes wait for, or restart"
         )
 
     def _held_for(
@@ -79,7 +80,7 @@ class NodeThreads(ThreadPoolExecutor):
 
 
 class GraphLoop(asyncio.SelectorEventLoop):
-    """An event loop for graphs: addresses of hosts are asked for in threads that no node can hold."""
+    """An event loop for graphs. Its DNS lookups run in threads that nodes cannot occupy."""
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         """As the base class."""
@@ -91,12 +92,12 @@ class GraphLoop(asyncio.SelectorEventLoop):
 
 
 async def run_in_service_thread(work: Callable[..., T], *args: Any) -> T:
-    """Do short work of this process in a thread, with this task's context."""
+    """Run short work of this process in a thread, with the context of this task."""
     return await _in(_pool("own", OWN), work, *args)
 
 
 async def run_in_call_thread(call: Callable[..., T], *args: Any) -> T:
-    """Make a blocking call to another host in a thread, with this task's context."""
+    """Make a blocking call to another host in a thread, with the context of this task."""
     return await _in(_pool("call", CALLS), call, *args)
 
 

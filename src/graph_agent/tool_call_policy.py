@@ -1,4 +1,4 @@
-"""Which tool calls of a run are run, and under which ids: asked by the nodes that run them."""
+"""Decides which tool calls of a run may be run, and under which ids. The nodes that run tools ask here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from graph_agent.contract import NOT_RUN
 
 
 class NotRun(ToolInvocationError):
-    """A call that must not be run; `message` is told to the model, and may be told to the caller.
+    """A call that must not be run. The model gets `message`, and the caller may see it.
 
-    It is an error of arguments to LangGraph's `ToolNode`, the one kind that it gives back to the model by default.
+    To LangGraph's `ToolNode` it is an error in the arguments, the only kind that it returns to the model by default.
     """
 
     def __init__(self, why: str) -> None:
-        # Not that of the base: it takes pydantic's error.
+        # Skips the constructor of the base class, which requires a pydantic error.
         Exception.__init__(self, why)
         self.message = NOT_RUN + why
 
@@ -27,37 +27,38 @@ class NotRun(ToolInvocationError):
         return self.message
 
     __repr__ = __str__
-    """A `ToolNode` that handles all errors quotes it."""
+    """A `ToolNode` that handles all errors quotes the `repr`."""
 
 
 class ToolCallPolicy(BaseCallbackHandler):
-    """What a run's callbacks are asked and told of calls that nodes of this package run."""
+    """The interface of a run's callbacks to the nodes of this package that run tool calls."""
 
     def refused(self, call_id: str | None, *, name: str, parent_run_id: UUID | None) -> str | None:
-        """Why this call must not be run; nothing if it may."""
+        """Why this call must not be run, or `None` if it may."""
         raise NotImplementedError
 
     def renamed(self, ids: Mapping[str, str]) -> None:
-        """Calls got other ids than their model gave them."""
+        """Calls got other ids than the model gave them: old id -> new id."""
         raise NotImplementedError
 
 
 def refusal_of(call: Any, config: RunnableConfig) -> str | None:
-    """Why the node with this config must not run that call: the words of a `NotRun`; nothing if it may.
+    """Why the node with this config must not run that call, as the text of a `NotRun`, or `None` if it may.
 
-    For what is no LangChain tool, such as a search of the retriever: tools ask by themselves when they start.
+    It is for calls that are not LangChain tools, such as a search of the retriever. For tools, the callbacks decide
+    when the tool starts.
     """
-    allowance = _of(config)
-    if allowance is None:
+    policy = _of(config)
+    if policy is None:
         return None
     manager: Any = config["callbacks"]
-    return allowance.refused(call["id"], name=call["name"], parent_run_id=manager.parent_run_id)
+    return policy.refused(call["id"], name=call["name"], parent_run_id=manager.parent_run_id)
 
 
 def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: RunnableConfig) -> AIMessage:
-    """A model's message whose calls have ids that no other call of the conversation has.
+    """Return the model's message with ids for its calls that are unique in the conversation.
 
-    Some endpoints count from zero in each answer, or give none: a result could not be told from an earlier one.
+    Some endpoints count from zero in each answer, or give no ids. Then a result could belong to several calls.
     """
     taken = {call["id"] for one in messages if isinstance(one, AIMessage) for call in one.tool_calls}
     calls, renamed = [], {}
@@ -70,9 +71,9 @@ def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: Ru
         calls.append(call)
     if not renamed:
         return said
-    if allowance := _of(config):
-        allowance.renamed(renamed)
-    # Some models repeat calls in the content's blocks, or as they came: the text alone is kept.
+    if policy := _of(config):
+        policy.renamed(renamed)
+    # Some models repeat the calls, with the old ids, in content blocks or in `additional_kwargs`. Only text is kept.
     rest = {key: value for key, value in said.additional_kwargs.items() if key != "tool_calls"}
     content = said.content if isinstance(said.content, str) else said.text
     return said.model_copy(update={"tool_calls": calls, "content": content, "additional_kwargs": rest})

@@ -1,4 +1,4 @@
-"""Ready-made tools: arithmetic, date and time, unit conversion. Each stands on a well-kept library."""
+"""Ready-made tools: arithmetic, date and time, unit conversion."""
 
 import math
 import re
@@ -47,7 +47,8 @@ _PERCENT = re.compile(r"(?<!\d)(\d++(?:\.\d++)?)\s*+%(?!\s*+[\d(])")
 
 
 def _as_python(expression: str) -> str:
-    """Arithmetic as people write it, in Python's operators: `15% * 840`, `2^10`, and the signs of school books."""
+    """Rewrite common notation for arithmetic in Python's operators: `15% * 840`, `2^10`, multiplication and
+    division signs."""
     signs = {"^": "**", "\u00d7": "*", "\u00f7": "/"}
     return _PERCENT.sub(r"(\1/100)", "".join(signs.get(sign, sign) for sign in expression))
 
@@ -94,7 +95,7 @@ def convert_units(
 
 @cache
 def _units() -> Any:
-    # On first use: reading the unit definitions takes half a second.
+    # Made on first use, because reading the unit definitions takes half a second.
     from pint import UnitRegistry
 
     return UnitRegistry(autoconvert_offset_to_baseunit=True)
@@ -119,7 +120,7 @@ _SPOKEN_UNITS = {
     "pounds": "pound",
     "lbs": "pound",
 }
-"""What people write that the library reads as something else (`c` is the speed of light there)."""
+"""Names that the library does not know, or reads as something else: `c` is the speed of light there."""
 
 
 def _unit(name: str) -> str:

@@ -1,8 +1,8 @@
-"""Which pages of a browser may reach a server on this machine: those at names that are its own.
+"""Decides which web pages and host names may use a server on this machine.
 
-A page of any site can send requests to loopback, and by DNS rebinding under a name of its own. A browser gives both
-away: `Origin` is where the page came from, `Host` the name it was told to ask. Sources: the Fetch standard
-(CORS-safelisted requests), RFC 9110 (`Host`), RFC 6454 (`Origin`).
+A page of any site can send requests to loopback, and with DNS rebinding it can do so under the site's own host name.
+The browser's headers reveal both: `Origin` is the site of the page, and `Host` is the name that the page used. Sources:
+the Fetch standard (CORS-safelisted requests), RFC 9110 (`Host`), RFC 6454 (`Origin`).
 """
 
 import ipaddress
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 Headers = Iterable[tuple[bytes, bytes]]
-"""As ASGI has them: names in lower case."""
+"""Headers as in ASGI: names in lower case."""
 
-NO_HOST = "send one Host header"
-FOREIGN_HOST = "the Host header is no name of this server: use localhost or 127.0.0.1, or {remedy}"
-FOREIGN_PAGE = "a page at this Origin may not use this server; if it may, {remedy}"
-NOT_JSON = "say that the body is JSON: send the header 'Content-Type: application/json'"
+NO_HOST = "send exactly one Host header"
+FOREIGN_HOST = "the Host header is not a name of this server: use localhost or 127.0.0.1, or {remedy}"
+FOREIGN_PAGE = "a page at this Origin may not use this server; to allow it, {remedy}"
+NOT_JSON = "the body must be declared as JSON: send the header 'Content-Type: application/json'"
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 _ORIGIN = re.compile(r"https?://(?P<authority>[^/?#@\s]{1,300})", re.ASCII)
@@ -26,27 +26,28 @@ _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedHosts:
-    """The names under which a server is its users'; loopback's always are, at every port."""
+    """The host names under which a server may be used. Those of loopback always may, at every port."""
 
     names: frozenset[str] = frozenset()
-    """More of them, in lower case."""
+    """Further names, in lower case."""
 
     addresses: bool = False
-    """Any IP address too, for a server that is bound to more than loopback: no page can make one its own."""
+    """Whether every IP address is trusted, for a server bound to more than loopback. DNS rebinding needs a name, so no
+    page can use an address for it."""
 
     origins: frozenset[str] = frozenset()
-    """Pages elsewhere that may use the server, such as `https://smith.langchain.com`; `*` for every page."""
+    """Other sites whose pages may use the server, such as `https://smith.langchain.com`, or `*` for all."""
 
-    remedy: str = "ask it where it runs"
-    """What to do for a name that is missing here."""
+    remedy: str = "use it on the machine where it runs"
+    """What a message says to do about a name that is missing here."""
 
     @classmethod
     def bound_to(cls, host: str, names: Iterable[str] = (), *, remedy: str) -> "TrustedHosts":
-        """Those of a server bound to `host`."""
+        """The names of a server bound to `host`."""
         return cls(names=frozenset([*names, host.lower()]), addresses=not is_loopback(host), remedy=remedy)
 
     def refusal(self, headers: Headers) -> str | None:
-        """Why a request with these headers is refused; `None` if it is not."""
+        """Why a request with these headers is refused, or `None` if it is not."""
         given = list(headers)
         hosts = [value for name, value in given if name == b"host"]
         if len(hosts) != 1:
@@ -58,7 +59,7 @@ class TrustedHosts:
         return None
 
     def _is_own(self, origin: str) -> bool:
-        """`null`, the origin of sandboxed pages and of local files, is nobody's."""
+        # `null`, the origin of sandboxed pages and local files, does not match: any site can make a sandboxed page.
         match = _ORIGIN.fullmatch(origin)
         return origin in self.origins or "*" in self.origins or (match is not None and self._has(match["authority"]))
 
@@ -73,18 +74,18 @@ class TrustedHosts:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own; `[::1]` as `::1`."""
+    """Whether a host name or address is loopback. `[::1]` counts like `::1`."""
     address = _address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def is_host_name(text: str) -> bool:
-    """Whether it is the bare name of a host, in lower case: no scheme, port, path or wildcard."""
+    """Whether the text is only a host name, in lower case: no scheme, port, path or wildcard."""
     return len(text) <= 253 and _NAME.fullmatch(text) is not None
 
 
 def is_json(headers: Headers) -> bool:
-    """Whether the body is said to be JSON. Pages of other sites cannot say so without asking first."""
+    """Whether the headers declare a JSON body. Pages of other sites need the server's permission (CORS) for that."""
     given = {
         value.decode("latin-1").partition(";")[0].strip().lower() for name, value in headers if name == b"content-type"
     }

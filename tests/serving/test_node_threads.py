@@ -36,7 +36,7 @@ async def test_two_hundred_of_them_leave_everything_else_alive(serve: Callable[.
                         )
                         assert {answer.json()["metadata"]["budget"] for answer in held} == {"seconds"}
                     assert ready.status_code == 503
-                    assert "200 of 200 are held, 200 of them by nodes whose run has ended" in ready.json()["detail"]
+                    assert "200 of 200 are in use, 200 of them by nodes whose run has ended" in ready.json()["detail"]
                     # The graph that has nothing but an asynchronous node, with a body that is parsed in a thread.
                     large = {"model": "calm", "input": [{"role": "user", "content": "x" * 200_000}]}
                     calm = await client.post("/responses", json=large)
@@ -71,7 +71,7 @@ def test_a_node_does_not_wait_for_threads_that_may_never_come_back() -> None:
         held = [threads.submit(until.wait) for _ in range(2)]
     over.end()
     assert threads.stuck == 2
-    with pytest.raises(NoThreadFree, match="2 of 2 are held, 2 of them by nodes whose run has ended"):
+    with pytest.raises(NoThreadFree, match="2 of 2 are in use, 2 of them by nodes whose run has ended"):
         threads.submit(lambda: "ran")
     until.set()
     assert [one.result(10) for one in held] == [True, True]
