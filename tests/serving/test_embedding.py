@@ -300,7 +300,7 @@ def test_what_is_no_app_is_refused_with_the_right_call(apps: Any) -> None:
 async def test_one_app_cannot_be_started_twice_at_the_same_time() -> None:
     app = agent()
     async with host_lifespan(app)(None):
-        with pytest.raises(ConfigurationError, match="runs already"):
+        with pytest.raises(ConfigurationError, match="already running"):
             async with host_lifespan(app)(None):
                 pass
 
