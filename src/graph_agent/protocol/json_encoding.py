@@ -40,7 +40,7 @@ def _plain(value: Any) -> Any:
         return list(value)
     try:
         return value.model_dump()
-    except Exception:
+    except Exception:  # noqa: BLE001 - `model_dump` of foreign code may raise anything
         # Not a pydantic model, or one that cannot dump itself: an event must not fail because of it.
         return _type_of(value)
 

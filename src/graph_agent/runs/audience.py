@@ -1,8 +1,8 @@
-"""Whose words the caller hears: decided here alone, for tokens, for what nodes return and for budgets.
+"""Decides which output of a run is public: for tokens, for what nodes return and for budgets.
 
-Private is what happens inside a tool, and what a middleware or a parser asks a model for itself. What a graph inside a
-tool returns is private like its tokens, however deep it is nested; LangGraph tells of it by a namespace only, so the
-namespaces of such graphs are noted when their nodes begin.
+What happens inside of a tool is private, and so are the model calls that a middleware or a parser makes for itself. The
+output of a graph inside of a tool is private too, at any depth. LangGraph identifies that output only by a namespace,
+so the namespaces of such graphs are recorded when their nodes begin.
 """
 
 from collections.abc import Mapping
@@ -12,25 +12,25 @@ from uuid import UUID
 Namespace = tuple[str, ...]
 
 _INTERNAL = ("lc_source", "lc_internal_call")
-"""Metadata by which LangChain's middleware marks model calls of its own: summaries, emulated tools, choices."""
+"""Metadata with which LangChain's middleware marks its own model calls: summaries, emulated tools, choices."""
 
 _SCHEMAS = ("response_format", "response_schema", "response_mime_type", "output_format", "guided_json")
-"""Parameters that ask an endpoint for an answer in a schema."""
+"""Parameters that request structured output from an endpoint."""
 
 
 class Audience:
-    """Follows the runs of one request, parent by parent."""
+    """Follows the LangChain runs of one request, from parent to child. `run_id` is always LangChain's id here."""
 
     def __init__(self) -> None:
         self._hiding: set[UUID] = set()
-        """Runs below which nothing is heard: tools, and private runs."""
-        self._heard: set[Namespace] = set()
-        self._unheard: set[Namespace] = set()
+        """Runs whose children are private: tools, and private runs."""
+        self._public: set[Namespace] = set()
+        self._private: set[Namespace] = set()
         self._with_tools: set[Namespace] = set()
-        """Namespaces of tasks within which a tool runs."""
+        """Namespaces of the tasks in which a tool runs."""
 
     def began(self, run_id: UUID, parent_run_id: UUID | None, metadata: Mapping[str, Any] | None = None) -> bool:
-        """Note a run; whether it is private."""
+        """Record a run. Returns whether it is private."""
         private = parent_run_id in self._hiding or _is_internal(metadata)
         if private:
             self._hiding.add(run_id)
@@ -39,15 +39,17 @@ class Audience:
     def node_began(
         self, run_id: UUID, parent_run_id: UUID | None, metadata: Mapping[str, Any] | None, name: Any
     ) -> None:
-        """Note a step of a graph, and with it whether that graph is heard."""
+        """Record a step of a graph, and with it whether that graph is public."""
         private = self.began(run_id, parent_run_id, metadata)
+        # Runnables inside of a node carry the same metadata. Only the node itself also has the node's name.
         if metadata and name is not None and name == metadata.get("langgraph_node"):
+            # The last part of the namespace is the node's task; without it, this is the namespace of the graph.
             ns = _namespace(metadata)[:-1]
             if ns:
-                (self._unheard if private else self._heard).add(ns)
+                (self._private if private else self._public).add(ns)
 
     def tool_began(self, run_id: UUID, parent_run_id: UUID | None, metadata: Mapping[str, Any] | None) -> bool:
-        """Note a tool, inside which all is private; whether it is private itself."""
+        """Record a tool. Everything inside of it is private. Returns whether the tool itself is private."""
         private = self.began(run_id, parent_run_id, metadata)
         self._hiding.add(run_id)
         if metadata and (ns := _namespace(metadata)):
@@ -55,22 +57,22 @@ class Audience:
         return private
 
     def hide(self, run_id: UUID) -> None:
-        """That run is private for a reason of its own."""
+        """Make a run private for a reason that its metadata does not show."""
         self._hiding.add(run_id)
 
     def is_private(self, run_id: UUID | None) -> bool:
-        """Whether what runs below that run is."""
+        """Whether children of this run are private."""
         return run_id in self._hiding
 
     def hears(self, ns: Namespace) -> bool:
-        """Whether the caller hears what nodes of the graph in that namespace return."""
+        """Whether the caller may see what the nodes of the graph with this namespace return."""
         if not ns:
             return True
         above = [ns[:end] for end in range(1, len(ns) + 1)]
-        if any(one in self._unheard for one in above):
+        if any(one in self._private for one in above):
             return False
-        # Of a graph none of whose nodes was seen to begin, as it was given other callbacks: not if a tool may be why.
-        return ns in self._heard or not any(one in self._with_tools for one in above)
+        # A graph that was called with other callbacks is unknown here. It stays private if a tool may have called it.
+        return ns in self._public or not any(one in self._with_tools for one in above)
 
 
 def _is_internal(metadata: Mapping[str, Any] | None) -> bool:
@@ -78,10 +80,10 @@ def _is_internal(metadata: Mapping[str, Any] | None) -> bool:
 
 
 def wants_schema(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
-    """Whether a model call asks for structured output, which is read by a program.
+    """Whether a model call asks for structured output, which a program reads.
 
-    LangChain's own models mark it; `ChatDatabricks` does not. A schema beside tools is the agent's way to answer; a
-    call that must use the one tool it has is a parser's.
+    LangChain's own models mark such calls; `ChatDatabricks` does not. With several tools, a schema is the way in which
+    an agent answers. A call that must use its only tool is the call of a parser.
     """
     if "ls_structured_output_format" in options:
         return True

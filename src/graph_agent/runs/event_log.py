@@ -1,4 +1,4 @@
-"""A run's events: numbered and encoded once, kept, and read by anyone from any place."""
+"""The events of a run: numbered and encoded once, kept in memory, and read by any number of readers from any number."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -10,44 +10,46 @@ from graph_agent.protocol.events import Event
 from graph_agent.protocol.json_encoding import encode
 
 GATHER_SECONDS = 0.005
-"""How long what follows a token is gathered before it is handed over: under load a socket write per token costs more
-than everything else this service does for it, and no reader sees 5 ms."""
+"""How long a reader collects events after a token before it returns them. Under load, one socket write for each token
+takes more time than everything else that the service does for the token, and nobody notices 5 ms."""
 
 MOST_AT_ONCE = 512
-"""Entries handed over together, so that a reader far behind is not given all of it to hold a second time."""
+"""The most entries in one batch, so that the batch of a reader that is far behind does not double the log's memory."""
 
 FRAME = 150
-"""Bytes of a token's event at least, besides its text."""
+"""The fewest bytes in the event of a token besides its text."""
 
 TEXT_REPEATS, OTHER_REPEATS = 4, 3
-"""How often what a token adds is told again: as the text and the part that are done, with the item, and in the terminal
-event; arguments of a call are no part."""
+"""How often later events repeat a token. Text: in the events that close the text and the part, in the item, and in the
+terminal event. Arguments of a call have no part, so they are repeated three times."""
 
 TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
 
 
 class Entry(NamedTuple):
-    """One event as it was when it was appended."""
+    """One event, as it was when it was appended."""
 
     number: int
-    """From 0, and the event's own `sequence_number`."""
+    """The event's `sequence_number`, from 0."""
 
     type: str
-    """The event's type; empty for the error frame of `/invocations`, which has none."""
+    """The type of the event. It is empty for the error frame of `/invocations`, which has none."""
 
     data: bytes
     """The event as JSON on one line, UTF-8."""
 
     @property
     def event(self) -> Event:
-        """The event, read anew."""
+        """The event, decoded again on each access."""
         event: dict[str, Any] = orjson.loads(self.data)
         return event
 
 
 class EventLog:
-    """The events of one run, in memory. A reader is an offset: it may be slow, come late or leave, and holds up neither
-    the run nor another reader."""
+    """The events of one run, in memory.
+
+    A reader is an offset. It may be slow, join late or leave, and it never delays the run or another reader.
+    """
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
@@ -55,32 +57,32 @@ class EventLog:
         self._gathering: set[asyncio.Future[None]] = set()
         self._ended = False
         self.size = 0
-        """Bytes of JSON kept."""
+        """The bytes of JSON in the log."""
         self._open = 0
-        """Bytes still due for items that are not closed."""
+        """The bytes that are still to follow for open items."""
         self._closed = 0
-        """Bytes of the items that are closed; the terminal event repeats them."""
+        """The bytes of the closed items, which the terminal event repeats."""
 
     @property
     def due(self) -> int:
-        """About how many bytes will follow at the least, when every open item is closed and the terminal event repeats
-        all of them."""
+        """An estimate of the bytes that must still follow: to close the open items, and for the terminal event."""
         return self._open + self._closed
 
     def append(self, events: Iterable[Event]) -> None:
-        """Number the events and keep them; never waits for a reader. They must not be changed before: what is kept is
-        what they are now."""
+        """Number, encode and keep the events. Never waits for a reader."""
         entries = self._entries
         before = len(entries)
         for event in events:
             number = event["sequence_number"] = len(entries)
-            # A copy: what orjson returns holds some 4 KB however short it is, which is twenty times a token's event.
+            # A copy: the bytes that orjson returns occupy about 4 KB even when they are short, which is twenty times
+            # the size of a token's event.
             data = bytes(memoryview(encode(event)))
             self.size += len(data)
             kind = event.get("type", "")
             if "delta" in event:
                 self._open += max(len(data) - FRAME, 0) * (TEXT_REPEATS if kind in TOKENS else OTHER_REPEATS)
             elif kind == "response.output_item.done":
+                # The item was due for this event, and its last repetition moves to `_closed`.
                 self._open = max(self._open - 2 * len(data), 0)
                 self._closed += len(data)
             else:
@@ -90,14 +92,17 @@ class EventLog:
             _wake(self._readers)
 
     def end(self) -> None:
-        """Nothing will follow."""
+        """Say that no more events follow."""
         self._ended = True
         _wake(self._readers)
         _wake(self._gathering)
 
     async def read(self, *, after: int = -1, quiet_seconds: float) -> AsyncIterator[Sequence[Entry]]:
-        """Everything numbered above `after`: what is there at once, then what comes, to the end. After each
-        `quiet_seconds` of silence an empty batch. A reader that was busy gets all that came meanwhile together."""
+        """Yield batches of the events with a number above `after`, until the log ends.
+
+        A reader that was busy gets the events that were appended meanwhile in one batch. After each `quiet_seconds`
+        without an event, it gets an empty batch.
+        """
         at = after + 1
         while True:
             if at >= len(self._entries):
@@ -118,7 +123,7 @@ class EventLog:
     async def _gather(self) -> None:
         pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gathering.add(pause)
-        # A bare timer: `asyncio.timeout` would cost more than the writes it saves.
+        # A plain timer, because `asyncio.timeout` would take more time than the saved writes.
         timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, _settle, pause)
         try:
             await pause

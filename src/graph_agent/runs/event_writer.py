@@ -1,4 +1,4 @@
-"""Writes what the translator says into the run's event log."""
+"""Writes the translator's events into the run's event log."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from graph_agent.protocol.events import Event
 from graph_agent.runs.event_log import EventLog
 
 YIELD_SECONDS = 0.01
-"""How long a run makes events before others get their turn: an answer of megabytes takes seconds."""
+"""How long a run writes events before it yields to other tasks. An answer of megabytes takes seconds."""
 
 
 class EventWriter:
@@ -19,24 +19,24 @@ class EventWriter:
         self._log = log
         self._most_bytes = most_bytes
         self.response: dict[str, Any] = {}
-        """The response object, as the latest event that has one says it."""
+        """The response object in the latest event that has one."""
 
     @property
     def full(self) -> bool:
-        """Whether the log will hold more than its most bytes when the run has ended, if it ends now."""
+        """Whether the log will exceed its limit even if the run ends now."""
         return self._log.size + self._log.due > self._most_bytes
 
     def write(self, events: Iterator[Event]) -> None:
-        """Append all of them."""
+        """Append all events."""
         self._log.append(map(self._noted, events))
 
     def write_until(self, events: Iterator[Event], *, stopped: Callable[[], bool]) -> None:
-        """Append them one by one until `stopped` says so, which is asked after each."""
+        """Append the events one by one until `stopped` returns true. It is called before each event."""
         while not stopped() and (event := next(events, None)) is not None:
             self.write(iter((event,)))
 
     async def write_gently(self, events: Iterator[Event], *, stopped: Callable[[], bool]) -> None:
-        """As `write_until`, and other tasks get their turn now and then."""
+        """As `write_until`, but yields to other tasks from time to time."""
         began = time.perf_counter()
         while not stopped() and (event := next(events, None)) is not None:
             self.write(iter((event,)))

@@ -14,10 +14,10 @@ from graph_agent.identity.caller import Caller
 def fill_context(
     schema: type[Any] | None, *, caller: Caller, thread: str | None, custom_inputs: Mapping[str, Any]
 ) -> Any:
-    """The object a graph gets as `runtime.context`, or `None`.
+    """The object that a graph gets as `runtime.context`, or `None`.
 
-    `AgentContext` is filled from the verified caller; any other schema by field name from `custom_inputs` alone,
-    so that a caller can never name who they are.
+    `AgentContext` gets the verified caller. Any other schema gets only fields of `custom_inputs`, by name, so that the
+    request's body can never say who is calling.
 
     Raises:
         InvalidRequest: `custom_inputs` names some fields of the schema but lacks a required one, or has a wrong type.
@@ -32,19 +32,20 @@ def fill_context(
         return values
     try:
         return schema(**values)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the schema is third-party code
+        # The request has no fields for this schema: the graph then runs without a context.
         if not values:
             return None
         raise _misfit(schema, values, error) from None
 
 
 def _misfit(schema: Any, values: Mapping[str, Any], error: Exception) -> InvalidRequest:
-    """What is wrong with the values, without repeating them: the schema is a stranger's, and so is what it raises."""
+    """Say what is wrong with the values without quoting them or the exception, which comes from third-party code."""
     if isinstance(error, ValidationError) and (steps := error.errors()[0]["loc"]):
         param = ".".join(["custom_inputs", *map(str, steps)])
         return InvalidRequest(f"{param} does not fit this graph's context", param=param)
     if missing := sorted(_required(schema) - values.keys()):
-        message = f"custom_inputs lacks {', '.join(missing)}, which this graph's context requires"
+        message = f"custom_inputs lacks {', '.join(missing)}, which the context of this graph requires"
         return InvalidRequest(message, param=f"custom_inputs.{missing[0]}")
     return InvalidRequest("custom_inputs does not fit this graph's context", param="custom_inputs")
 

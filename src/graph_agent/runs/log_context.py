@@ -1,4 +1,4 @@
-"""What is known of the request at hand, for its log lines: its run, tasks and threads have it from their scope."""
+"""Facts about the current request, for its log lines. A run gets them from its scope, with its tasks and threads."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,14 +7,13 @@ from typing import Any
 
 Facts = dict[str, Any]
 
-# One mutable value per request: what the run learns later shows in lines of tasks that began before.
+# One mutable value for each request: facts that are added later appear in the lines of tasks that started earlier.
 _FACTS: ContextVar[Facts | None] = ContextVar("graph_agent_log_facts", default=None)
 
 
 @contextmanager
 def within_log_facts(facts: Facts | None) -> Iterator[None]:
-    """Within it `add_log_facts` adds to `log_facts`, and log lines show them; `None` means that no request is at
-    hand."""
+    """Within this context, `add_log_facts` adds to `facts`, and log lines show them. `None` means: no request."""
     before = _FACTS.set(facts)
     try:
         yield
@@ -23,17 +22,17 @@ def within_log_facts(facts: Facts | None) -> Iterator[None]:
 
 
 def add_log_facts(**facts: Any) -> None:
-    """Remember these for the log lines of the request at hand; does nothing outside of one."""
+    """Add facts to the log lines of the current request. Does nothing outside of a request."""
     known = _FACTS.get()
     if known is not None:
         known.update(facts)
 
 
 def current_log_facts() -> Facts | None:
-    """Those of the request at hand, for the scope of its run; `None` outside of a request."""
+    """The facts of the current request, for the scope of its run, or `None` outside of a request."""
     return _FACTS.get()
 
 
 def log_facts() -> Mapping[str, Any]:
-    """What is known of the request at hand."""
+    """The facts of the current request, to read."""
     return _FACTS.get() or {}

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable
 
-from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from graph_agent.errors import AgentError
 from graph_agent.foreign_errors import describe_error
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 FAILED = "the service failed; its log has the place"
 
 
-async def response_or_error(response: Awaitable[Response]) -> Response:
+async def response_or_error(response: Awaitable[ASGIApp]) -> ASGIApp:
     """The response, or the error answer for what preparing it raised.
 
     An exception of foreign code is answered as `internal_error`. The log gets its type and place, never its message.

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from graph_agent.errors import NoThreadFree, NotReady
 from graph_agent.redaction import redact_value
@@ -15,7 +16,7 @@ from graph_agent.serving.gate import Gate
 from graph_agent.serving.routes.answers import response_or_error
 from graph_agent.threads import NodeThreads
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class MetaRoutes:
@@ -70,7 +71,7 @@ class MetaRoutes:
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
+    async def answer(request: Request) -> ASGIApp:
         return await response_or_error(endpoint(request))
 
     return answer

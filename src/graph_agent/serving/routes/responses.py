@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError, NotJson
@@ -83,7 +83,7 @@ class ResponseRoutes:
         """The routes of the app."""
         return [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
 
-    async def run(self, request: Request, dialect: Dialect) -> Response:
+    async def run(self, request: Request, dialect: Dialect) -> ASGIApp:
         """Start a run and answer with its stream or its whole response.
 
         Raises:
@@ -141,7 +141,7 @@ class ResponseRoutes:
             app=app, token=token, hidden=current_hidden_values(), facts=current_log_facts(), ends_by=ends_by
         )
 
-    def _stream(self, run: "Run", reader: Reader, trace_reply: TraceReply) -> Any:
+    def _stream(self, run: "Run", reader: Reader, trace_reply: TraceReply) -> EventStreamResponse:
         response = EventStreamResponse(
             reader,
             headers={"x-request-id": run.id},
