@@ -45,7 +45,7 @@ def test_a_required_field_that_is_missing_is_named() -> None:
     with pytest.raises(InvalidRequest) as raised:
         filled(Theirs, length=1)
     assert raised.value.param == "custom_inputs.tone"
-    assert raised.value.message == "custom_inputs lacks tone, which this graph's context requires"
+    assert raised.value.message == "custom_inputs lacks tone, which the context of this graph requires"
 
 
 class Model(BaseModel):

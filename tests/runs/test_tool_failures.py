@@ -271,7 +271,7 @@ async def test_wrong_arguments_are_the_models_mistake_and_are_told_to_it(log: Lo
 
     output, _ = await ran(graph)
     assert log.lines("ERROR") == []
-    assert [line for line in log.lines("WARNING") if "stock was called by the model with wrong arguments" in line]
+    assert [line for line in log.lines("WARNING") if "the model called tool stock with wrong arguments" in line]
     assert "the tool 'stock' failed" in str(output)
 
 
@@ -281,7 +281,7 @@ async def test_what_a_tool_means_for_the_model_reaches_it_in_those_words(log: Lo
 
     await ran(using(make_tools([advises]), advises))
     [line] = log.lines()
-    assert line.startswith("tool advises gave an error and no result: ToolException at ")
+    assert line.startswith("tool advises returned an error and no result: ToolException at ")
     assert HERE in line
 
 
@@ -291,14 +291,14 @@ async def test_a_tool_of_a_server_that_is_down_says_so_as_a_fault(log: Log) -> N
 
     _, recorder = await ran(using(make_tools([remote]), remote, "{}"))
     [line] = log.lines()
-    assert line.startswith("tool remote gave an error and no result: ToolFailed at ")
+    assert line.startswith("tool remote returned an error and no result: ToolFailed at ")
     assert [span.error for span in recorder.spans if span.kind == "TOOL"] == ["ToolFailed"]
 
 
 @pytest.mark.parametrize("node", [make_tools([quiet]), ToolNode([quiet])], ids=["ours", "langgraph"])
 async def test_an_error_that_a_tool_swallowed_itself_is_logged_and_in_its_span(log: Log, node: Any) -> None:
     _, recorder = await ran(using(node, quiet))
-    assert log.lines("WARNING") == ["tool quiet gave an error and no result"]
+    assert log.lines("WARNING") == ["tool quiet returned an error and no result"]
     assert [span.error for span in recorder.spans if span.kind == "TOOL"] == ["ToolError"]
 
 

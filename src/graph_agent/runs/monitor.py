@@ -1,4 +1,4 @@
-"""Watches what one graph run does: whose text is public, what its models cost, and whether it may go on."""
+"""The callback that follows one run: which text is public, how many tokens its models use, whether it may continue."""
 
 import itertools
 import math
@@ -25,19 +25,22 @@ from graph_agent.settings import Budgets
 from graph_agent.tool_call_policy import NotRun, ToolCallPolicy
 
 PATIENCE = 3
-"""How often a model may ask for more tools after it was told that none is left, before the run is ended."""
+"""How often a model may call tools after it was told that no calls are left. Then the run is ended."""
 
 
 class RunMonitor(ToolFailureLog, ToolCallPolicy):
-    """One per run, passed to the graph in `config["callbacks"]`.
+    """The monitor of one run. It is passed to the graph in `config["callbacks"]`.
 
-    It also is how a run is stopped where nothing can be cancelled, as in a synchronous node, and before its stream
-    tells, as in a subgraph: the next model token, model call or tool call raises `RunCancelled` once `stop()` was
-    called or a budget is spent. `spent` then names the budget, `cut_off` what ended a model amid its calls. A tool
-    call beyond the budget, or one whose arguments are broken, raises `NotRun`, which agents give back to the model.
+    It also stops a run where nothing can be cancelled, such as in a synchronous node, and before the stream shows
+    anything, such as in a subgraph. After `stop()` or when a budget is used up, the next model token, model call or
+    tool call raises `RunCancelled`. Then `spent` names the budget, or `cut_off` says why a model was cut off during its
+    tool calls. A tool call beyond the budget or with broken arguments raises `NotRun`, and agents return that to the
+    model.
     """
 
+    # Inline and not in an executor's thread: `NestedCalls` sets a context variable that later code must see.
     run_inline = True
+    # LangChain swallows the exceptions of callbacks without this.
     raise_error = True
 
     def __init__(self, budgets: Budgets) -> None:
@@ -47,12 +50,13 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._stopped = False
         self._audience = Audience()
         self._meter = UsageMeter()
-        self._unfit = InvalidCalls()
+        self._invalid = InvalidCalls()
+        # A counter and not an integer: `next` is atomic, and tools run in several threads.
         self._calls = itertools.count(1)
         self.out_of_calls = False
-        """A call was not run, as no more were allowed."""
-        self._asked_in_vain = 0
-        self._wrapping = NestedCalls(self._meter)
+        """Whether a call was not run because the budget was used up."""
+        self._turns_without_calls = 0
+        self._nested = NestedCalls(self._meter)
         self._inputs = ToolInputs()
         self._structured: set[UUID] = set()
         self.spent: str | None = None
@@ -60,24 +64,24 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self.model_error: BaseException | None = None
 
     def start_clock(self, seconds: float) -> None:
-        """The run starts, and has so much time."""
+        """The run starts and may take this long."""
         self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:
-        """Let nothing new begin in this run."""
+        """Let no new step, model call or tool call begin."""
         self._stopped = True
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far, all model runs together."""
+        """The tokens so far, of all model calls together."""
         return self._meter.usage
 
     def hears(self, ns: Namespace) -> bool:
-        """Whether the caller hears what nodes of the graph in that namespace return."""
+        """Whether the caller may see what the nodes of the graph with this namespace return."""
         return self._audience.hears(ns)
 
     def inputs_of(self, result: ToolMessage) -> Mapping[str, Any] | None:
-        """What the tool was given that returned this very message, if one did."""
+        """The inputs of the tool that returned this message object, or `None`."""
         return self._inputs.of(result)
 
     # -- callbacks: steps and tools -----------------------------------------------------------------------------
@@ -128,25 +132,27 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._inputs.ended(run_id, output)
 
     def refused(self, call_id: str | None, *, name: str, parent_run_id: UUID | None) -> str | None:
-        """Why this call must not be run; nothing if it may."""
+        """Why this call must not be run, or `None` if it may."""
         return self._why_not(call_id, name, None, private=self._audience.is_private(parent_run_id))
 
     def renamed(self, ids: Mapping[str, str]) -> None:
-        """Calls got other ids than their model gave them."""
-        self._unfit.renamed(ids)
+        """Calls got other ids than the model gave them: old id -> new id."""
+        self._invalid.renamed(ids)
 
     def _why_not(self, call_id: str | None, name: str, inputs: Any, *, private: bool) -> str | None:
-        ending = self._unfit.cut(call_id)
+        ending = self._invalid.cut(call_id)
+        # A public model was cut off: its answer ends here. A private one, as in a tool, only gets the error as result.
         if ending is not None and not private:
             self.cut_off = ending
             self._stopped = True
             raise RunCancelled("the model was cut off while it asked for tools")
-        if why := self._unfit.why(call_id, name, inputs):
+        if why := self._invalid.why(call_id, name, inputs):
             return why
+        # Private calls, such as those inside of a tool, do not count against the budget.
         if private or next(self._calls) <= self._budgets.tool_calls:
             return None
         self.out_of_calls = True
-        if self._asked_in_vain >= PATIENCE:
+        if self._turns_without_calls >= PATIENCE:
             self._spend("tool_calls")
         allowed = self._budgets.tool_calls
         return f"the {allowed} tool calls of this answer are used up. Answer now, with what is known."
@@ -173,7 +179,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         if self._meter.written > self._budgets.output_tokens:
             self._spend("output_tokens")
         private = self._audience.began(run_id, parent_run_id, metadata)
-        outer = self._wrapping.began(run_id, parent_run_id)
+        outer = self._nested.began(run_id, parent_run_id)
         self._meter.began(run_id, outer)
         structured = wants_schema(kwargs.get("options") or {}, kwargs.get("invocation_params") or {})
         if structured:
@@ -182,10 +188,10 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             private = True
             self._audience.hide(run_id)
         if self.out_of_calls and not private:
-            self._asked_in_vain += 1
+            self._turns_without_calls += 1
         if metadata is None:
             return
-        # LangGraph hands this very dictionary on with each token of the run, and writes `tags` to it likewise.
+        # LangGraph passes this dictionary object on with each token of the call, and itself writes `tags` to it.
         if private:
             metadata.pop(SPEAKER, None)
         else:
@@ -198,30 +204,31 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             return
         message: Any = chunk.message
         calls = getattr(message, "tool_call_chunks", None)
-        says = bool(message.content or calls)
-        self._meter.heard(call, getattr(message, "usage_metadata", None), chunks=says)
+        has_content = bool(message.content or calls)
+        self._meter.heard(call, getattr(message, "usage_metadata", None), chunks=has_content)
         if calls:
-            self._unfit.heard(run_id, calls)
-        # Not on the closing chunk: it only reports what is written already, and may be the answer's last.
-        if says and self._meter.written > self._budgets.output_tokens:
+            self._invalid.heard(run_id, calls)
+        # Not on a chunk without content: it only reports usage, and the answer may be complete.
+        if has_content and self._meter.written > self._budgets.output_tokens:
             self._spend("output_tokens")
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         call = self._meter.call(run_id)
         if call is None:
             return
-        self._wrapping.ended(run_id)
+        self._nested.ended(run_id)
         messages = [generation.message for generation in _generations(response)]
         usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
         self._meter.ended(call, usages)
         for message in messages:
-            self._unfit.ended(run_id, message, mend=run_id not in self._structured)
+            # Not for structured output, whose parser reads the message and handles its own errors.
+            self._invalid.ended(run_id, message, repair=run_id not in self._structured)
             ending = early_end_of(message.response_metadata)
             if ending is not None and ending.reason == "error":
-                raise ModelFailed("the model's endpoint ended its answer with an error: look at its logs")
+                raise ModelFailed("the model endpoint ended its answer with an error; look at the endpoint's logs")
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._wrapping.ended(run_id)
+        self._nested.ended(run_id)
         self.model_error = error
         call = self._meter.call(run_id)
         if call is not None and not isinstance(error, RunCancelled | CancelledError):

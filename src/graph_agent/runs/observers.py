@@ -1,4 +1,4 @@
-"""Who observes a run from outside: its trace, its log line, later its metrics and its record."""
+"""The observers of a run: its trace and its log facts."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from graph_agent.runs.request import RunRequest
 logger = logging.getLogger(__name__)
 
 Status = Literal["completed", "incomplete", "failed", "cancelled", "interrupted"]
-"""How a run ended. `interrupted`: its graph waits for a person's decision, see `Run.interrupted`."""
+"""How a run ended. `interrupted` means that its graph waits for a person's decision: see `Run.interrupted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class RunInfo:
     """What is known of a run when it starts."""
 
     id: str
-    """Of the run, and of its response."""
+    """The id of the run and of its response."""
 
     graph: str
-    """The graph's name in `langgraph.json`."""
+    """The name of the graph."""
 
     request: RunRequest
 
@@ -36,28 +36,28 @@ class Outcome:
 
     status: Status
     answer: str
-    """The text of the answer, as far as it was written."""
+    """The text of the answer so far. It is partial if the run did not complete."""
 
     output: list[Item]
     """The items of the response."""
 
     usage: Usage
-    """Tokens of all model calls."""
+    """The tokens of all model calls."""
 
     error: AgentError | None
-    """Why it failed, where it did."""
+    """Why the run failed, or `None`."""
 
 
 class RunObserver(Protocol):
-    """Observes one run. What it raises is logged, and neither the run nor another observer notices.
+    """Observes one run. An exception in it is logged and affects neither the run nor other observers.
 
-    Both methods are called in the run's scope, on its event loop, and must not block. `ended` follows every `started`
-    that did not raise.
+    Both methods are called in the run's scope, on its event loop. They must not block. `ended` is called after every
+    `started` that did not raise.
     """
 
     @property
     def handler(self) -> Any | None:
-        """A LangChain callback handler that sees each step of the run, if wanted; asked for once, after `started`."""
+        """A LangChain callback handler for the steps of the run, or `None`. It is read once, after `started`."""
 
     def started(self, run: RunInfo) -> None:
         """The run is about to take its first step."""
@@ -73,15 +73,15 @@ class Observers:
         self._observers = list(observers)
         self._run_id = ""
         self.handlers: list[Any] = []
-        """Their callback handlers, once the run has started."""
+        """The callback handlers of the observers, after the run has started."""
 
     def started(self, run: RunInfo) -> None:
-        """Tell each that the run starts; one that raises hears no more of it."""
+        """Notify each observer that the run starts. One that raises is removed."""
         self._run_id = run.id
         self._observers = [one for one in self._observers if self._survived(self._start, one, run)]
 
     def ended(self, outcome: Outcome) -> None:
-        """Tell each that the run has ended."""
+        """Notify each observer that the run has ended."""
         for one in self._observers:
             self._survived(one.ended, outcome)
 
@@ -89,35 +89,35 @@ class Observers:
         observer.started(run)
         handler = observer.handler
         if handler is not None:
-            # LangChain would end the run with what a handler raises, if the handler said so.
+            # A handler with `raise_error` would end the run with its own exception.
             handler.raise_error = False
             self.handlers.append(handler)
 
-    def _survived(self, told: Callable[..., None], *what: Any) -> bool:
+    def _survived(self, notify: Callable[..., None], *arguments: Any) -> bool:
         try:
-            told(*what)
-        except Exception as error:
+            notify(*arguments)
+        except Exception as error:  # noqa: BLE001 - an observer may raise anything, and must not end the run
             logger.error("an observer of run %s failed: %s", self._run_id, describe_error(error))
             return False
         return True
 
 
 class LogFacts:
-    """One of a run's observers: what is known of the run, in the log lines of its request."""
+    """The observer that adds facts about the run to the log lines of its request."""
 
     handler = None
 
     def __init__(self, *, trace_id: Callable[[], str | None] = lambda: None) -> None:
-        """`trace_id` is asked for when the run starts, after the observers before this one know that it does."""
+        """`trace_id` is called when the run starts. The observers before this one have been notified by then."""
         self._trace_id = trace_id
 
     def started(self, run: RunInfo) -> None:
-        """Note which run it is. A request that came without an id is known by its run's."""
+        """Add which run it is. A request without an id of its own gets the id of the run."""
         request_id = log_facts().get("request_id", run.id)
         user, trace_id = run.request.owner.user, self._trace_id()
         add_log_facts(graph=run.graph, user=user, run_id=run.id, trace_id=trace_id, request_id=request_id)
 
     def ended(self, outcome: Outcome) -> None:
-        """Note how it ended, and what it cost."""
+        """Add how the run ended and how many tokens it used."""
         usage = outcome.usage
         add_log_facts(end=outcome.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)

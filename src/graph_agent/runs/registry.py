@@ -1,17 +1,17 @@
-"""The runs of one process: started, found again, cancelled and drained here, for HTTP and for `GraphResponsesAgent`."""
+"""The registry of runs: it starts, finds, cancels and drains them, for HTTP and for `GraphResponsesAgent`."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
-from graph_agent.errors import RunNotFound, ServiceStopping, TooManyRuns
+from graph_agent.errors import RunNotFound, ServiceStopping
 from graph_agent.identity.caller import Caller
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest, Scope
+from graph_agent.runs.slots import Slot, Slots
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
@@ -19,54 +19,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_SECONDS = 2
-
 FORCED_DRAIN_SECONDS = 0.1
-"""How soon a second Ctrl-C is noticed."""
+"""How quickly `drain` notices a second Ctrl-C."""
 
 MOST_KEPT = 16
-"""Runs that have ended and that nobody reads, but a reader may come back to: each keeps up to 16 MB of events."""
+"""The most ended runs that are kept because a reader may come back. Each keeps up to 16 MB of events."""
 
 QUIET_SECONDS = 60.0
-"""After which a reader that does not say otherwise is handed an empty batch."""
+"""The default time without events after which a reader gets an empty batch."""
 
 
 class Graphs(Protocol):
-    """Where graphs come from; `graph_agent.catalog.catalog` has the real one."""
+    """The source of graphs. The catalog implements it."""
 
     @property
     def default(self) -> str:
         """The name of the graph that answers when a request names none."""
 
     async def get(self, name: str) -> Any:
-        """The compiled graph of that name."""
-
-
-class Slot:
-    """The right to one run. As a context manager it is given back at the block's end, unless a run has it by then."""
-
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back: Callable[[], None] | None = give_back
-        self.has_run = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not self.has_run:
-            self.free()
-
-    def free(self) -> None:
-        """Give it back; a second time does nothing."""
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back()
+        """The compiled graph with that name."""
 
 
 class Reader:
-    """One reader of a run. Iterate over it once, and call `leave()` in every case."""
+    """One reader of a run. Iterate over it once, and always call `leave()`."""
 
     def __init__(self, batches: AsyncIterator[Sequence[Entry]], left: Callable[[], Awaitable[None]]) -> None:
         self._batches = batches
@@ -76,51 +51,50 @@ class Reader:
         return self._batches
 
     async def leave(self) -> None:
-        """It reads no more. Where it was the last one, the run is cancelled, or will be after the time of grace."""
+        """Stop reading. After the last reader has left, the run is cancelled, if need be after the grace period."""
         left, self._left = self._left, None
         if left is not None:
             await left()
 
 
 class Runs:
-    """Every run under way, and those that somebody still reads. All of them belong to one event loop."""
+    """The active runs, and the ended runs that still have readers. All of them belong to one event loop."""
 
     def __init__(self, *, budgets: Budgets, most: int | None = None, grace_seconds: float = 0.0) -> None:
-        """`most` runs may be under way at once, `None` for any number. A run that is streamed is cancelled when it has
-        had no reader for `grace_seconds`; one whose answer comes whole, as soon as its caller leaves."""
+        """At most `most` runs may be active, or any number for `None`.
+
+        A streamed run is cancelled when it has had no reader for `grace_seconds`. A run with a whole answer is
+        cancelled as soon as its caller leaves, since nobody could fetch the answer later.
+        """
         self._budgets = budgets
-        self._most = most
+        self._slots = Slots(most)
         self._grace_seconds = grace_seconds
-        self._taken = 0
         self._known: dict[str, _Known] = {}
         self._draining = self._drained = False
 
     @property
     def draining(self) -> bool:
-        """Whether no new runs are taken, as the process is about to end."""
+        """Whether new runs are refused because the process is about to end."""
         return self._draining
 
     def require_free_slot(self) -> None:
-        """See that there is a free slot now.
+        """Check that a slot is free now, without taking it.
 
         Raises:
-            TooManyRuns: all are taken.
+            TooManyRuns: all slots are taken.
         """
-        if self._most is not None and self._taken >= self._most:
-            raise TooManyRuns(f"{self._most} runs are under way; try again shortly", retry_after=RETRY_AFTER_SECONDS)
+        self._slots.require_free()
 
     def slot(self) -> Slot:
-        """A slot for a run whose request is yet to be read.
+        """Take a slot for a run, for example while its request is still being parsed.
 
         Raises:
-            ServiceStopping: no new runs are taken.
-            TooManyRuns: all are taken.
+            ServiceStopping: new runs are refused.
+            TooManyRuns: all slots are taken.
         """
         if self._draining:
             raise stopping()
-        self.require_free_slot()
-        self._taken += 1
-        return Slot(self._give_back)
+        return self._slots.take()
 
     async def start(
         self,
@@ -131,19 +105,20 @@ class Runs:
         observers: Iterable[RunObserver] = (),
         slot: Slot | None = None,
     ) -> "Run":
-        """A run of the request's graph, under way. It goes on without readers until one has come and left.
+        """Start a run of the request's graph. The run continues without readers until the first one has left.
 
-        `slot` is one of this registry's, taken before; without it the run takes one.
+        `slot` is a slot of this registry that was taken before. Without it, the run takes one.
 
         Raises:
             AgentError: the run cannot start; the message says why.
         """
-        # Late: it imports LangGraph, which takes seconds, and the port is bound before that.
+        # Late: this imports LangGraph, which takes seconds, and the port is bound before that.
         from graph_agent.runs.run import Run
 
         with slot or self.slot() as taken:
             name = request.invocation.graph or graphs.default
             graph = await graphs.get(name)
+            # Loading the graph may have taken long. A run that starts after the drain would not be ended by it.
             if self._drained:
                 raise stopping()
             run = Run(
@@ -160,32 +135,33 @@ class Runs:
         return run
 
     def read(self, run: "Run", *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
-        """A reader of a run: batches of the events numbered above `after`, an empty one after each `quiet_seconds` of
-        silence."""
+        """A reader of a run. It gets batches of the events with a number above `after`, and an empty batch after each
+        `quiet_seconds` without an event."""
+        # A run that has ended may be forgotten already. Its log can still be read.
         known = self._known.setdefault(run.id, _Known(run, self._grace_of(run.request)))
         known.reader_came()
         return Reader(run.batches(after=after, quiet_seconds=quiet_seconds), lambda: self._left(known))
 
     def join(self, owner: Caller, run_id: str, *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
-        """One more reader of that owner's run, as `read`.
+        """Add a reader to a run of this owner, as in `read`.
 
         Raises:
-            RunNotFound: the owner has no such run here.
+            RunNotFound: this process has no such run of this owner.
         """
         return self.read(self._of(owner, run_id).run, after=after, quiet_seconds=quiet_seconds)
 
     async def cancel(self, owner: Caller, run_id: str) -> None:
-        """Stop that owner's run, down to the model call under way; does nothing to one that has ended.
+        """Stop a run of this owner, including its current model call. Does nothing if the run has ended.
 
         Raises:
-            RunNotFound: the owner has no such run here.
+            RunNotFound: this process has no such run of this owner.
         """
         await self._of(owner, run_id).run.aclose()
 
     async def drain(self, *, within_seconds: float, is_forced: Callable[[], bool] = lambda: False) -> None:
-        """Take no new runs, let those under way finish for so long, then end the rest with `service_stopping`.
+        """Refuse new runs, wait for the active ones, and after `within_seconds` end the rest with `service_stopping`.
 
-        Once `is_forced` says so they are not waited for.
+        The wait ends early when `is_forced` returns true.
         """
         self._draining = True
         active = [known.run for known in self._known.values() if not known.run.over]
@@ -200,29 +176,27 @@ class Runs:
             known.run.interrupt(stopping())
 
     async def end(self, *, within_seconds: float) -> None:
-        """End every run that is still under way with `service_stopping`, and wait for that for at most so long."""
+        """End every active run with `service_stopping`, and wait for the ends for at most `within_seconds`."""
         await self.drain(within_seconds=0.0)
         ending = [asyncio.ensure_future(known.run.ended()) for known in self._known.values() if not known.run.over]
         if ending:
             await asyncio.wait(ending, timeout=within_seconds)
 
     def accept(self) -> None:
-        """Take new runs again: an app may be started anew after it was stopped."""
+        """Accept new runs again: an app may be started again after it was stopped."""
         self._draining = self._drained = False
 
-    # -- who is known, and for how long ---------------------------------------------------------------------------
+    # -- which runs are known, and for how long -------------------------------------------------------------------
 
     def _of(self, owner: Caller, run_id: str) -> "_Known":
         known = self._known.get(run_id)
+        # One error for both: whether another owner has such a run must not be visible.
         if known is None or known.run.request.owner.user != owner.user:
-            raise RunNotFound("no such run: it has ended, or it never started here")
+            raise RunNotFound("there is no such run: it has ended, or it never started here")
         return known
 
     def _grace_of(self, request: RunRequest) -> float:
         return self._grace_seconds if request.invocation.mode == "stream" else 0.0
-
-    def _give_back(self) -> None:
-        self._taken -= 1
 
     def _over(self, known: "_Known", slot: Slot) -> None:
         slot.free()
@@ -260,44 +234,45 @@ class Runs:
 
 
 class _Known:
-    """One run, and how many read it."""
+    """One run and the number of its readers."""
 
     def __init__(self, run: "Run", grace_seconds: float) -> None:
         self.run = run
         self.grace_seconds = grace_seconds
         self.readers = 0
         self.ending: asyncio.Future[None] | None = None
-        """The task that ends it after its time of grace; kept here, as a loop holds tasks weakly."""
+        """The task that ends the run after its grace period. It is kept here because a loop holds only weak references
+        to tasks."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> bool:
-        """Whether its last reader has left and may come back."""
+        """Whether the last reader has left and may come back."""
         return self._timer is not None
 
     def reader_came(self) -> None:
-        """One more reads it."""
+        """Count one more reader."""
         self.stop_waiting()
         self.readers += 1
 
     def wait(self, then: Callable[[], None]) -> None:
-        """Do that when no reader has come for the time of grace."""
+        """Call `then` when no reader has come during the grace period."""
         self._timer = asyncio.get_running_loop().call_later(self.grace_seconds, then)
 
     def stop_waiting(self) -> None:
-        """Wait for no reader any more."""
+        """Stop waiting for a reader."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 def stopping() -> ServiceStopping:
-    """What is said to a request that comes while the process is about to end."""
+    """The error for a request that arrives while the process is about to end."""
     return ServiceStopping("the service is stopping; send the request again")
 
 
 def tighten_budgets(budgets: Budgets, request: RunRequest) -> Budgets:
-    """A request may ask for less than the service allows, never for more."""
+    """The budgets of a run. A request may lower the service's budgets, never raise them."""
     asked = request.invocation
     return replace(
         budgets,

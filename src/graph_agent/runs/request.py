@@ -1,4 +1,4 @@
-"""What a run is started with: the request, which may be stored, and the scope, which never is."""
+"""The two inputs of a run: the request, which may be stored, and the scope, which never is."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,23 +15,23 @@ from graph_agent.redaction.known_secrets import KnownSecrets
 from graph_agent.runs.log_context import Facts, within_log_facts
 
 if TYPE_CHECKING:
-    # It imports LangChain, which takes seconds, and the service imports this module before its port is bound.
+    # Imports LangChain, which takes seconds, and the service imports this module before its port is bound.
     from graph_agent.protocol.requests import Invocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What is asked for, and by whom. It holds no secret and nothing of this process, so that a store can keep it and
-    another process can run it."""
+    """What is requested, and by whom. It holds no secret and nothing that belongs to this process, so that a store can
+    keep it and another process can run it."""
 
     invocation: "Invocation"
     """The request's body, parsed and redacted."""
 
     dialect: Dialect
-    """Of the address to which the request was sent."""
+    """The dialect of the address that received the request."""
 
     owner: Caller
-    """Who is calling, as verified at the edge; nobody else may read, join or cancel the run."""
+    """The verified caller. No one else may read, join or cancel the run."""
 
     accepted_at: float
     """When the request was accepted, in seconds since 1970."""
@@ -39,37 +39,37 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a run knows of its surroundings. It is in memory only and ends with the run.
+    """What a run inherits from its surroundings. It exists only in memory and ends with the run.
 
-    A run starts without any context variable of the code that starts it. What it shall know is named here.
+    A run starts without the context variables of the code that starts it. Everything that it inherits is named here.
     """
 
     token: UserToken | None = None
-    """The calling user's, for calls to Databricks on their behalf."""
+    """The token of the calling user, for calls to Databricks on their behalf."""
 
     hidden: KnownSecrets | None = field(default=None, repr=False)
-    """Values that are redacted in everything the run says or logs, besides the token and the process's own."""
+    """Values that are redacted in all output and logs of the run, besides the token and the secrets of the process."""
 
     facts: Facts | None = None
-    """What the run's log lines say of the request. It is shared: what is noted later shows in later lines."""
+    """The facts in the run's log lines. The object is shared: facts that are added later appear in later lines."""
 
     app: AppContext | None = None
-    """The app that serves the run: its settings and clients. Without one, they are those of the environment."""
+    """The app that serves the run, with its settings and clients. Without one, the environment is used."""
 
     ends_by: float | None = None
-    """When the run must have ended, by `time.monotonic()`: the time left for an answer whose caller does not wait for
-    ever. `None` leaves the run its whole budget."""
+    """When the run must have ended, in terms of `time.monotonic()`, because its caller does not wait longer. `None`
+    leaves the run its whole budget."""
 
     ambient: Context | None = field(default=None, repr=False)
-    """More context variables to start with, such as the span that MLflow has opened around `predict`."""
+    """Further context variables, such as the span that MLflow has opened around `predict`."""
 
     def context(self) -> Context:
-        """A context for the run alone. Code that begins a task in it does so within `entered()`."""
+        """A new context for the run. Code that starts a task in it must do so within `entered()`."""
         return Context() if self.ambient is None else self.ambient.copy()
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Within it this scope is in force, also in tasks and copied contexts that begin in it."""
+        """Within this context the scope applies, also in tasks that start in it."""
         app = nullcontext() if self.app is None else self.app.entered()
         with within_log_facts(self.facts), with_hidden_values(self.hidden), with_user_token(self.token), app:
             yield

@@ -1,4 +1,4 @@
-"""What a node returned, looked through for secrets before it is translated: in pauses, as translating makes none."""
+"""Redacts large values that a node returned, before their translation. Unlike that, it yields to other tasks."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,9 +14,12 @@ from graph_agent.redaction.text import AT_ONCE
 from graph_agent.redaction.values import Redacted
 
 
-async def looked_through(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], AbstractContextManager[None]]:
-    """An update of the stream with its `custom_outputs` redacted, and the context in which to translate it, which knows
-    what may be shown of long results of tools and of long arguments."""
+async def redact_returned(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], AbstractContextManager[None]]:
+    """Redact an update of the stream.
+
+    Returns the update with its `custom_outputs` redacted, and the context in which to translate it. The context holds
+    the redacted form of long tool results and long arguments.
+    """
     changed: dict[str, Any] = {}
     long: dict[str, str] = {}
     for node, update in data.items():

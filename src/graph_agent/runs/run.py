@@ -1,4 +1,4 @@
-"""Run one graph once: a stream of events that always ends."""
+"""Runs one graph once. The run writes a stream of events that always ends."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.request import RunRequest, Scope
-from graph_agent.runs.returned_redaction import looked_through
+from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.stream import stream_of
 from graph_agent.settings import Budgets
@@ -33,20 +33,20 @@ from graph_agent.tool_call_policy import NotRun
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2.0
-"""How long after its time a run's stream ends even if a node swallows its cancellation."""
+"""How long after its time limit a run's stream is ended even if a node ignores its cancellation."""
 
 FORCED_CANCEL_SECONDS = 5.0
-"""How long closing waits for such a node."""
+"""How long `aclose` waits for such a node."""
 
 LEAST_SECONDS = 1.0
-"""For a run whose time is nearly up when it starts."""
+"""The least time of a run whose caller has waited almost as long as it can."""
 
 
 class Run:
-    """One run of one graph for one request. `start()` once, then read `batches()`; `aclose()` stops it.
+    """One run of one graph for one request. Call `start()` once and read `batches()`. `aclose()` stops the run.
 
-    The graph runs in a task of its own: a slow reader does not stretch its time limit, a quiet graph does not keep
-    the reader from noticing that the caller left, and cancelling it reaches the model call under way.
+    The graph runs in a separate task. So a slow reader does not delay the time limit, a quiet graph does not keep the
+    reader from noticing that the caller has left, and a cancellation reaches the current model call.
 
     Raises:
         InvalidRequest: `custom_inputs` does not fit the graph's context.
@@ -72,21 +72,21 @@ class Run:
         self._graph = graph
         self._budgets = budgets
         self._observers = Observers(observers)
-        # Before the first byte, so that a wrong `custom_inputs` is a 400 and not a broken stream.
+        # In the constructor, before anything is sent: a wrong `custom_inputs` is a 400 and not a failed stream.
         self._context = fill_context(
             graph.context_schema,
             caller=request.owner,
             thread=invocation.thread,
             custom_inputs=invocation.custom_inputs,
         )
-        self._watch = RunMonitor(budgets)
+        self._monitor = RunMonitor(budgets)
         self._translator = Translator(
             dialect=request.dialect,
             head=self.head,
             known=invocation.messages,
             server=name,
             plain=invocation.mode == "reply",
-            inputs_of=self._watch.inputs_of,
+            inputs_of=self._monitor.inputs_of,
         )
         self._log = EventLog()
         self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
@@ -100,12 +100,12 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Of the run, and of its response."""
+        """The id of the run and of its response."""
         return self.head.id
 
     def start(self, scope: Scope | None = None) -> None:
-        """Begin, in that scope and without any other context variable of this code. The run's clocks begin here;
-        events wait in order until they are read."""
+        """Start the run in this scope, without the context variables of the calling code. Its time limit begins now.
+        The events stay in the log until they are read."""
         scope = scope or Scope()
         if scope.ends_by is not None:
             self._seconds = min(self._seconds, max(scope.ends_by - time.monotonic(), LEAST_SECONDS))
@@ -113,23 +113,23 @@ class Run:
 
     def _begin(self, scope: Scope) -> None:
         with scope.entered(), within_lifetime(self._lifetime):
-            self._watch.start_clock(self._seconds)
+            self._monitor.start_clock(self._seconds)
             self._observers.started(RunInfo(id=self.id, graph=self.head.model, request=self.request))
             self._events.write(self._translator.start())
             self._task = asyncio.create_task(self._run())
-            # One that is cancelled before its first step runs nothing of its own.
+            # A callback, because a task that is cancelled before its first step runs none of its own code.
             self._task.add_done_callback(lambda task: self._close())
 
     def batches(self, *, quiet_seconds: float, after: int = -1) -> AsyncIterator[Sequence[Entry]]:
-        """Events numbered above `after` as they come, several at once when the reader was busy; an empty batch on
-        silence. Any number of readers, each of whom gets every event."""
+        """Yield the events with a number above `after`, in batches, and an empty batch after `quiet_seconds`. Several
+        readers may read at the same time. Each gets every event."""
         return self._log.read(after=after, quiet_seconds=quiet_seconds)
 
     async def reply(self) -> dict[str, Any]:
-        """The whole response object.
+        """Wait for the end and return the whole response object.
 
         Raises:
-            AgentError: the run failed; nothing of the stranger's exception is in it.
+            AgentError: the run failed. It holds no text of a third-party exception.
         """
         async for _ in self.batches(quiet_seconds=self._budgets.seconds + 1):
             pass
@@ -144,53 +144,54 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """How it ended; `cancelled` until it has."""
+        """How the run ended. It is `cancelled` until then."""
         return self._status
 
     @property
     def interrupted(self) -> Interrupted | None:
-        """What the graph waits for; complete once `status` is `interrupted`."""
+        """What the graph waits for. It is complete once `status` is `interrupted`."""
         return self._translator.interrupted
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far."""
-        return self._watch.usage
+        """The tokens so far."""
+        return self._monitor.usage
 
-    def when_over(self, told: Callable[[], None]) -> None:
-        """Have `told` called once when the graph has stopped."""
+    def when_over(self, notify: Callable[[], None]) -> None:
+        """Call `notify` once, when the graph has stopped."""
         if self._task is not None:
-            self._task.add_done_callback(lambda task: told())
+            self._task.add_done_callback(lambda task: notify())
 
     async def ended(self) -> None:
-        """Returns when the graph has stopped, however it did."""
+        """Wait until the graph has stopped, for whatever reason."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     def interrupt(self, error: AgentError) -> None:
-        """End the stream with `error` now, for a reader who is still there, and stop the graph."""
+        """End the stream with `error` now, for readers who are still there, and stop the graph."""
         if self._task is not None and not self._task.done():
             self._fail(error)
             self._stop()
 
     async def aclose(self) -> None:
-        """Stop the graph, down to the model call under way. Does nothing to a run that has ended."""
+        """Stop the graph, including its current model call. Does nothing if the run has ended."""
         if self._task is None or self._task.done():
             return
         self._stop()
-        # Bounded: a node may swallow its cancellation, and the caller must not pay for that.
+        # With a time limit: a node may ignore its cancellation, and the caller must not wait for that.
         await asyncio.wait([self._task], timeout=FORCED_CANCEL_SECONDS)
         self._lifetime.end()
 
     # -- the graph's task ---------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        # For a graph that ignores the cancellation by `asyncio.timeout`: its stream is ended without it.
         overdue = asyncio.get_running_loop().call_later(self._seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
             await self._drive()
             await self._complete()
-        except BaseException as error:
-            # A node may raise anything, also what asyncio takes for the end of a task or of the whole process.
+        except BaseException as error:  # noqa: BLE001 - a node may raise anything
+            # Even exceptions that asyncio reads as the end of a task or of the process: they end only this run.
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
                 raise
             self._explain(error)
@@ -202,88 +203,89 @@ class Run:
         stream = stream_of(
             self._graph,
             self.request.invocation.messages,
-            callbacks=[self._watch, *self._observers.handlers],
+            callbacks=[self._monitor, *self._observers.handlers],
             steps=self._budgets.steps,
             context=self._context,
         )
         try:
             async with asyncio.timeout(self._seconds) as limit, aclosing(stream) as parts:
                 async for ns, kind, data in parts:
-                    # Tokens say themselves whether they are for the caller.
-                    if ns and kind != "messages" and not self._watch.hears(ns):
+                    # Tokens carry their own mark of whether they are public (`SPEAKER`).
+                    if ns and kind != "messages" and not self._monitor.hears(ns):
                         continue
                     context: AbstractContextManager[None] = nullcontext()
                     if kind == "updates":
-                        data, context = await looked_through(data)
+                        data, context = await redact_returned(data)
                         if self._translator.ended:
                             return
                     with context:
-                        told = self._translator.feed({"type": kind, "ns": ns, "data": data})
+                        events = self._translator.feed({"type": kind, "ns": ns, "data": data})
                         if kind == "messages" and _is_short(data[0]):
-                            self._events.write(told)
+                            self._events.write(events)
                         else:
-                            await self._events.write_gently(told, stopped=self._is_stopped)
+                            await self._events.write_gently(events, stopped=self._is_stopped)
                     if self._is_stopped():
                         return
         except BaseException:
+            # Not only TimeoutError: a node that is cancelled by the timeout may raise an exception of its own.
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
 
     def _is_cancelled(self) -> bool:
-        """Whether this run's task was cancelled; a node may raise the same error by itself."""
+        """Whether this run's task was cancelled. A node may raise `CancelledError` without that."""
         return self._task is not None and self._task.cancelling() > 0
 
     def _stop(self) -> None:
-        self._watch.stop()
+        self._monitor.stop()
         if self._task is not None:
             self._task.cancel()
 
-    # -- its end: the first one counts --------------------------------------------------------------------------
+    # -- the end of the run: the first one counts ---------------------------------------------------------------
 
     async def _complete(self) -> None:
-        # A graph that caught what the watch raised ends as if nothing had been.
-        if self._watch.spent is not None:
-            self._cut(self._watch.spent)
-        elif self._watch.cut_off is not None:
-            self._cut_off(self._watch.cut_off)
+        # A graph may catch what the monitor raised and end normally. The budget is still used up.
+        if self._monitor.spent is not None:
+            self._cut(self._monitor.spent)
+        elif self._monitor.cut_off is not None:
+            self._cut_off(self._monitor.cut_off)
         elif self._translator.interrupted is not None:
             self._wait_for_decision(self._translator.interrupted)
         else:
-            await self._end_gently("completed", self._translator.finish(self._watch.usage))
+            await self._end_gently("completed", self._translator.finish(self._monitor.usage))
 
     def _explain(self, error: BaseException) -> None:
-        if self._watch.spent is not None:
-            self._cut(self._watch.spent)
-        elif self._watch.cut_off is not None:
-            self._cut_off(self._watch.cut_off)
-        elif isinstance(error, NotRun) and self._watch.out_of_calls:
-            # Of a graph that runs its tools itself, and does not tell its model what became of them.
+        if self._monitor.spent is not None:
+            self._cut(self._monitor.spent)
+        elif self._monitor.cut_off is not None:
+            self._cut_off(self._monitor.cut_off)
+        elif isinstance(error, NotRun) and self._monitor.out_of_calls:
+            # The graph runs its tools itself and does not return the error to its model.
             self._cut("tool_calls")
         elif isinstance(error, GraphRecursionError):
             self._cut("steps")
         else:
-            self._fail(safe_error(error, model_error=self._watch.model_error), cause=error)
+            self._fail(safe_error(error, model_error=self._monitor.model_error), cause=error)
 
     def _cut(self, budget: str) -> None:
-        self._end("incomplete", self._translator.cut(budget, self._watch.usage))
-        self._watch.stop()
+        self._end("incomplete", self._translator.cut(budget, self._monitor.usage))
+        self._monitor.stop()
 
     def _is_stopped(self) -> bool:
-        """Whether the terminal event was told. If the log is full it is told now, also amid the end of a run."""
+        """Whether the terminal event was written. A full log ends the run here, even while its end is being written."""
         if self._events.full and not self._translator.ended:
             if self._ending:
-                self._events.write(self._translator.cut("event_bytes", self._watch.usage))
+                self._events.write(self._translator.cut("event_bytes", self._monitor.usage))
             else:
                 self._cut("event_bytes")
         return self._translator.ended
 
     def _cut_off(self, ending: EarlyEnd) -> None:
-        self._end("incomplete", self._translator.cut_off(ending, self._watch.usage))
+        self._end("incomplete", self._translator.cut_off(ending, self._monitor.usage))
 
     def _wait_for_decision(self, interrupted: Interrupted) -> None:
-        # An ending of its own, though callers get an error: nobody can answer until a stored run can be resumed.
-        logger.error("run %s is interrupted: %d questions wait", self.head.id, len(interrupted.interrupts))
+        # A separate status, although the caller gets an error: nobody can answer until stored runs can be resumed.
+        logger.error("run %s was interrupted: %d questions wait", self.head.id, len(interrupted.interrupts))
         error = ApprovalsNotServed("the graph waits for a person's decision; approvals are not served yet")
         self._fail(error, status="interrupted")
 
@@ -292,9 +294,9 @@ class Run:
             return
         self.failure = error
         if cause is not None:
-            said = describe_error(cause)
-            logger.error("run %s failed: %s: %s", self.head.id, error.code, said, extra=dev_traceback(cause))
-        self._end(status, self._translator.fail(error, self._watch.usage))
+            place = describe_error(cause)
+            logger.error("run %s failed: %s: %s", self.head.id, error.code, place, extra=dev_traceback(cause))
+        self._end(status, self._translator.fail(error, self._monitor.usage))
 
     def _end(self, status: Status, ending: Iterator[Event]) -> None:
         if self._begins_to_end(status):
@@ -306,7 +308,7 @@ class Run:
             try:
                 await self._events.write_gently(ending, stopped=self._is_stopped)
             finally:
-                # An end that has begun is told whole, also where the run is cancelled meanwhile.
+                # An end that has begun is written completely, even if the run is cancelled meanwhile.
                 self._events.write_until(ending, stopped=self._is_stopped)
                 self._has_ended()
 
@@ -320,7 +322,7 @@ class Run:
 
     def _has_ended(self) -> None:
         if self._translator.status == "incomplete":
-            # Only now is known that the answer's model was cut off.
+            # The translator finds out only at the end that the model of the answer was cut off.
             self._status = "incomplete"
         self._log.end()
 
@@ -329,10 +331,10 @@ class Run:
         if self._closed:
             return
         self._closed = True
-        self._watch.stop()
+        self._monitor.stop()
         self._lifetime.end()
-        # Every other end was told before.
-        self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._watch.usage))
+        # Does nothing if the run has ended in another way.
+        self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._monitor.usage))
         self._log.end()
         translator = self._translator
         self._observers.ended(
@@ -340,12 +342,12 @@ class Run:
                 status=self._status,
                 answer=translator.answer,
                 output=translator.output,
-                usage=self._watch.usage,
+                usage=self._monitor.usage,
                 error=self.failure,
             )
         )
 
 
 def _is_short(message: Any) -> bool:
-    """Whether a token is told in no time, as nearly all are."""
+    """Whether a token is translated quickly, as nearly all are."""
     return isinstance(message.content, str) and len(message.content) <= AT_ONCE

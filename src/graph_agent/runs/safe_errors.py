@@ -1,16 +1,17 @@
-"""Exceptions of graphs, tools and clients, made safe: a stranger's message may hold a password."""
+"""Turns exceptions of third-party code into errors that are safe to show: their messages may hold a password."""
 
 from graph_agent.errors import AgentError, GraphFailed, ModelFailed
 from graph_agent.foreign_errors import error_chain
 
 
 def safe_error(error: BaseException, *, model_error: BaseException | None = None) -> AgentError:
-    """The error of our family that the caller is told, with nothing of the exception's own text.
+    """The error for the caller, without the text of the exception.
 
-    `model_error` is the last exception a model call raised: if it is what ended the run, the model is to blame.
+    `model_error` is the last exception that a model call raised. If it ended the run, the error is a `ModelFailed`.
     """
     if isinstance(error, AgentError):
         return error
+    # A library may wrap our error in one of its own.
     chain = list(error_chain(error))
     for one in chain:
         if isinstance(one, AgentError):

@@ -1,4 +1,4 @@
-"""A graph's stream: the parts that LangGraph yields while the graph runs."""
+"""The stream of a graph: the parts that LangGraph yields while the graph runs."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -18,22 +18,24 @@ def stream_of(
     steps: int,
     context: Any,
 ) -> AsyncGenerator[Any, None]:
-    """The parts of one run of `graph`, as `(namespace, mode, data)`. Close it in every case."""
-    # Its declared type has neither our list of modes nor `aclose`.
-    anything: Any = graph
-    parts: AsyncGenerator[Any, None] = anything.astream(
+    """The parts of one run of `graph`, as `(namespace, mode, data)`. The caller must close it."""
+    # LangGraph's declared type has neither our list of modes nor `aclose`.
+    untyped: Any = graph
+    parts: AsyncGenerator[Any, None] = untyped.astream(
         {"messages": list(messages)},
         {"callbacks": callbacks, "recursion_limit": steps},
         context=context,
-        output_keys=_told_keys(graph),
+        output_keys=_reported_keys(graph),
         stream_mode=STREAM_MODES,
         subgraphs=True,
     )
     return parts
 
 
-def _told_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:
-    """What of the state is told: nothing else is read, however large, and an output schema does not hide the answer."""
+def _reported_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:
+    """The keys of the state that a response reports."""
+    # Other keys are not read, since they may be large. Naming the keys also overrides the graph's output schema, which
+    # could hide the answer.
     if "messages" not in graph.channels:
         return None
     return [key for key in ("messages", STRUCTURED, "custom_outputs") if key in graph.channels]

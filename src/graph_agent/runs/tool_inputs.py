@@ -1,4 +1,4 @@
-"""What each tool was given, by the very message it returned: calls of one id may still be told apart by it."""
+"""The inputs of each tool call, by the message object that the tool returned. Call ids may not be unique."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from langchain_core.messages import ToolMessage
 
 
 class ToolInputs:
-    """The tools of one run."""
+    """The inputs of the tools of one run."""
 
     def __init__(self) -> None:
         self._running: dict[UUID, Mapping[str, Any]] = {}
         self._results: dict[int, tuple[ToolMessage, Mapping[str, Any]]] = {}
-        """With the message itself, so that its identity stays its own."""
+        """By `id()` of the message. The message is kept too, so that Python does not reuse the id."""
 
     def began(self, run_id: UUID, inputs: Mapping[str, Any] | None) -> None:
         """A tool starts."""
@@ -21,12 +21,12 @@ class ToolInputs:
             self._running[run_id] = inputs
 
     def ended(self, run_id: UUID, output: Any) -> None:
-        """It has returned."""
+        """The tool has returned."""
         inputs = self._running.pop(run_id, None)
         if inputs is not None and isinstance(output, ToolMessage):
             self._results[id(output)] = (output, inputs)
 
     def of(self, result: ToolMessage) -> Mapping[str, Any] | None:
-        """What the tool was given that returned this message; asked once for each."""
+        """The inputs of the tool that returned this message, or `None`. They are returned once and then forgotten."""
         _, inputs = self._results.pop(id(result), (None, None))
         return inputs

@@ -1,4 +1,4 @@
-"""What the models of one run cost, each call counted once however many models it goes through."""
+"""Counts the tokens of the models of one run. A call that passes through several models is counted once."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,26 +10,26 @@ from graph_agent.protocol.events import Usage
 
 @dataclass(slots=True)
 class CallUsage(CallTokens):
-    """Tokens of one model call."""
+    """The tokens of one model call."""
 
     wrapped: bool = False
-    """Another model's call wraps it, and reports what it was told."""
+    """Whether the call of another model wraps it and reports its usage."""
     chunks: int = 0
     spoke: bool = False
     ended: bool = False
     within: list["CallUsage"] = field(default_factory=list)
-    """Calls of models that this one wraps."""
+    """The calls of the models that this one wraps."""
 
     @property
     def written(self) -> int:
-        """Output tokens for the budget: where an endpoint reports nothing on the way, chunks are counted."""
+        """The output tokens for the budget. Chunks are counted while the endpoint reports nothing."""
         return max(self.output_tokens, self.chunks)
 
     def total(self) -> CallTokens:
-        """What this call cost, with those it wraps. A wrapper reports what it was told: that is no second call."""
+        """The tokens of this call and of the calls it wraps. A wrapper that repeats their usage is not counted."""
         own = CallTokens(self.input_tokens, self.output_tokens, self.cached_tokens, self.reasoning_tokens)
         if not self.ended:
-            # Cut off: what an endpoint reports at the end only never came.
+            # The call was cut off, so a usage that the endpoint reports at the end never arrived.
             own.output_tokens = self.written
         if not self.within:
             return own
@@ -47,25 +47,26 @@ class UsageMeter:
         self._calls: dict[UUID, CallUsage] = {}
         self._outer: list[CallUsage] = []
         self.written = 0
-        """Output tokens so far, wrapped models not counted again."""
+        """The output tokens so far, without those of wrapped models."""
 
     def began(self, run_id: UUID, outer: UUID | None) -> None:
-        """A model call begins; `outer` is the call of the model that wraps it."""
+        """A model call begins. `outer` is the call of the model that wraps it."""
         wrapper = self._calls.get(outer) if outer is not None else None
         call = self._calls[run_id] = CallUsage(wrapped=wrapper is not None)
         (self._outer if wrapper is None else wrapper.within).append(call)
 
     def call(self, run_id: UUID) -> CallUsage | None:
-        """The model call of that run."""
+        """The model call with that id."""
         return self._calls.get(run_id)
 
     def is_silent(self, run_id: UUID) -> bool:
-        """Whether that call goes on, and nothing of it was heard."""
+        """Whether the call is running and has no output yet."""
         call = self._calls.get(run_id)
         return call is not None and not call.ended and not call.spoke
 
     def heard(self, call: CallUsage, usage: Any, *, chunks: int) -> None:
-        """A chunk of its message. Once per token: one look-up of a run's id less is worth having."""
+        """Count a chunk of the call's message."""
+        # Takes the call and not its id: this runs for each token, and saves a lookup.
         before = call.written
         call.spoke = True
         call.chunks += chunks
@@ -75,7 +76,7 @@ class UsageMeter:
             self.written += call.written - before
 
     def ended(self, call: CallUsage, usages: list[Any]) -> None:
-        """It is over; `usages` are those of its whole messages, where none came on the way."""
+        """The call has ended. `usages` are those of its whole messages; they count if no chunk had a usage."""
         before = call.written
         if not call:
             for usage in usages:
@@ -86,7 +87,8 @@ class UsageMeter:
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far."""
+        """The tokens so far."""
+        # A copy of the list, because other threads append to it.
         total = _sum([call.total() for call in list(self._outer)])
         return Usage(
             input_tokens=total.input_tokens,
