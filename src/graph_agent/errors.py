@@ -29,21 +29,14 @@
     │   └── NoThreadFree             503  synchronous nodes that never return occupy every thread
     ├── ServiceStopping              503  the service is shutting down
     ├── ConfigurationError           at startup; the message says what to change
-    │   ├── BadSetting
-    │   ├── BadBundle                `UnsetVariable` is one kind of it
-    │   ├── GraphNotLoaded
+    │   ├── BadSetting, BadBundle (and `UnsetVariable`), GraphNotLoaded
     │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
-    │   ├── CannotDraw
-    │   └── ProjectNotWritten        `graph-agent init` wrote nothing
+    │   └── CannotDraw, ProjectNotWritten
     ├── DeployError                  `graph-agent deploy`
     │   ├── DeployRefused            nothing was changed
     │   └── DeployFailed             the message says in which state the app is
-    └── LocalWorkspaceError          laptop only
-        ├── WeightsUnavailable
-        ├── LocalModelFailed
-        ├── PromptTooLong
-        ├── IndexUnavailable
-        └── NoTraces
+    └── LocalWorkspaceError          laptop only: `WeightsUnavailable`, `LocalModelFailed`, `PromptTooLong`,
+                                     `IndexUnavailable`, `NoTraces`
 
 Each message says what is wrong and what to change. It never quotes an exception that this package did not raise,
 because such exceptions may hold tokens, connection strings or documents.

@@ -103,7 +103,7 @@ def annotations_of(message: BaseMessage) -> list[dict[str, Any]]:
     offset = 0
     for block in message.content:
         if isinstance(block, dict) and block.get("phase") == "commentary":
-            # An item of its own on the wire.
+            # Commentary is a separate item on the wire.
             continue
         length = len(_visible(block))
         if isinstance(block, dict) and block.get("type") in TEXT_TYPES:

@@ -1,8 +1,8 @@
 """Interrupts: a graph that waits for a person's decision, as LangGraph's stream parts carry it.
 
-An interrupt is an ending of its own, neither an answer nor a failure. `interrupt()` ends a graph with one interrupt for
-each call that waits. A breakpoint (`interrupt_before`, `interrupt_after`) ends it with none: there is no question, only
-a place to go on from.
+An interrupt is a separate kind of end, neither an answer nor a failure. `interrupt()` ends a graph with one interrupt
+for each call that waits. A breakpoint (`interrupt_before`, `interrupt_after`) ends it without interrupts: there is no
+question, only a place from which to resume.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class PendingInterrupt:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """How a run ended whose graph waits. Without interrupts, the graph stopped at a breakpoint."""
+    """The end of a run with a graph that waits. Without interrupts, the graph stopped at a breakpoint."""
 
     interrupts: tuple[PendingInterrupt, ...] = ()
 

@@ -1,7 +1,7 @@
-"""What a log of events tells of one response: its head, its items, and how it ended.
+"""Reads one response from a log of events: its head, its items, and how it ended.
 
-A log may stop at any event, because the process that wrote it died. An item that was opened and not closed is half
-told: `LoggedItem.closing` gives the events that close it.
+A log may stop at any event, because the process that wrote it died. For an item that was opened and not closed,
+`LoggedItem.closing` yields the events that close it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ class _Part:
 
 @dataclass(slots=True, eq=False)
 class LoggedItem:
-    """One item of the output, as far as it was told."""
+    """One item of the output, as far as it was sent."""
 
     index: int
     item: Item
@@ -47,7 +47,7 @@ class LoggedItem:
 
     @property
     def whole(self) -> bool:
-        """Whether all of it was told. A message or a call that was broken off is closed, but not whole."""
+        """Whether all of it was sent. A message or a call that was broken off is closed, but not whole."""
         return self.done and self.item.get("status") not in ("incomplete", "in_progress")
 
     def add(self, event: Event) -> None:
@@ -128,8 +128,8 @@ class LoggedResponse:
     """How many items were opened; the next one has this index."""
     response: Mapping[str, Any] = field(default_factory=dict)
     """The response object of the last event that has one."""
-    told: set[str] = field(default_factory=set)
-    """Types of the events that tell the life of the response."""
+    sent: set[str] = field(default_factory=set)
+    """The types of the events about the response itself that are in the log."""
     error: Mapping[str, Any] | None = None
     """The fields of an `error` event."""
 
@@ -153,9 +153,9 @@ class LoggedResponse:
         kind = event["type"]
         if "response" in event:
             self.response = event["response"]
-            self.told.add(kind)
+            self.sent.add(kind)
             if kind in TERMINAL:
-                # Only here stands which message was the answer, where that was open when the message was closed.
+                # Only the terminal event says which message was the answer, if that was unknown when it was closed.
                 self._settle(event["response"]["output"])
         elif kind == "error":
             self.error = event

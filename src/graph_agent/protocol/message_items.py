@@ -41,12 +41,12 @@ class MessageItems:
         """Whether a model said exactly this text in one message."""
         return any(one.written.strip() == text.strip() for one in self._said.candidates)
 
-    # -- a run that goes on -----------------------------------------------------------------------------------------
+    # -- a run that resumes -----------------------------------------------------------------------------------------
 
-    def restore(self, standing: ResumedItems) -> None:
-        """What an earlier attempt of this run told and still stands."""
-        for one in standing.items:
-            message = standing.message_of.get(one.index)
+    def restore(self, resumed: ResumedItems) -> None:
+        """Restore the valid items of an earlier attempt of this run."""
+        for one in resumed.items:
+            message = resumed.message_of.get(one.index)
             if one.kind == "reasoning":
                 self._thoughts.restore(one.shown, message)
             elif one.kind == "message":
@@ -54,8 +54,8 @@ class MessageItems:
                 said = visible_content_of(message).whole if message is not None else one.shown
                 self._said.restore(MessageWriter.restored(one.index, one.item, said, message.id if message else None))
 
-    def tell_again(self, message: AIMessage) -> Iterator[Event]:
-        """The text of a message as if its model spoke it now: its item was discarded half told."""
+    def write_again(self, message: AIMessage) -> Iterator[Event]:
+        """Write a message again as if its model produced it now: its first item was incomplete and is discarded."""
         yield from self._thoughts.write_whole(message)
         said, run = visible_content_of(message), events.new_id("run")
         text = yield from self._begin(run, message.id)
@@ -223,7 +223,7 @@ class MessageItems:
         self._said.settle_all(last, plain=self._plain)
 
     def break_off(self) -> Iterator[Event]:
-        """Close what is open as it stands."""
+        """Close what is open, as it is."""
         yield from self._thoughts.close_all()
         for run, text in list(self._said.open.items()):
             yield from self._said.close(run, None, "incomplete" if text.ending else None)
@@ -240,8 +240,8 @@ class MessageItems:
 
     def _ending(self, chosen: MessageWriter | None) -> EarlyEnd | None:
         message = self._held or (chosen.message if chosen is not None else None)
-        told = early_end_of(message.response_metadata) if message is not None else None
-        return told or (chosen.ending if chosen is not None and self._held is None else None)
+        early_end = early_end_of(message.response_metadata) if message is not None else None
+        return early_end or (chosen.ending if chosen is not None and self._held is None else None)
 
     def _show(
         self, message: AIMessage, status: Status, phase: Phase = "final_answer"

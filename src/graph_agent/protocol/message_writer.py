@@ -93,7 +93,7 @@ class MessageWriter:
         return item_events.item_added(self.index, item_events.message_item(self.item_id, "in_progress"))
 
     def write(self, delta: str, kind: Kind = "text") -> Iterator[Event]:
-        """More of it; a part of its own for each kind."""
+        """Write more text. Each kind gets a separate part."""
         part = self._part
         if part is None or part.kind != kind:
             yield from self._end_part()
@@ -135,8 +135,8 @@ class MessageWriter:
 
     def _shown(self, part: _Part, delta: str) -> Event:
         part.shown.append(delta)
-        told = item_events.text_delta if part.kind == "text" else item_events.refusal_delta
-        return told(self.item_id, self.index, part.place, delta)
+        build = item_events.text_delta if part.kind == "text" else item_events.refusal_delta
+        return build(self.item_id, self.index, part.place, delta)
 
 
 def _placed(annotations: list[dict[str, Any]], written: str, shown: str) -> list[dict[str, Any]]:

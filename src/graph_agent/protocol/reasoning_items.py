@@ -34,15 +34,15 @@ class ReasoningItems:
         self._output = output
         self._open: dict[str, _Thought] = {}
         self._thinkers: set[str | None] = set()
-        self._told: list[str] = []
+        self._unmatched: list[str] = []
         """Streamed reasoning whose message has not arrived. Compared by text: the message may have another id."""
 
     def restore(self, shown: str, message: BaseMessage | None) -> None:
-        """Reasoning that an earlier attempt of this run told, of `message` if that is known."""
+        """Restore reasoning that an earlier attempt of this run sent. It belongs to `message`, if that is known."""
         if message is not None:
             self._thinkers.add(message.id)
         else:
-            self._told.append(_bare(shown))
+            self._unmatched.append(_bare(shown))
 
     def heard(self, run: str, chunk: BaseMessage) -> Iterator[Event]:
         """The reasoning in a chunk of the model run `run`, if it holds any."""
@@ -70,13 +70,13 @@ class ReasoningItems:
         thought = "" if message.id in self._thinkers else reasoning_of(message)
         if not thought:
             return
-        if _bare(thought) in "".join(self._told):
-            self._told.clear()
+        if _bare(thought) in "".join(self._unmatched):
+            self._unmatched.clear()
             return
         run = message.id or events.new_id("run")
         yield from self._write(run, message.id, None, thought)
         yield from self._close(run)
-        self._told.pop()
+        self._unmatched.pop()
 
     def complete(self, run: str) -> None:
         """The model run has ended."""
@@ -98,7 +98,7 @@ class ReasoningItems:
         half = thought.halves.flush()
         if rest := thought.redactor.feed(half) + thought.redactor.flush():
             yield _shown(thought, rest)
-        self._told.append(_bare("".join(thought.thought)))
+        self._unmatched.append(_bare("".join(thought.thought)))
         whole = "".join(thought.shown)
         yield item_events.reasoning_text_done(thought.item_id, thought.index, whole)
         yield item_events.reasoning_part_done(thought.item_id, thought.index, whole)

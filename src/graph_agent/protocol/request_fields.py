@@ -1,6 +1,6 @@
 """What each field of a request must be. Every field has a check, so that an unknown one is refused by name.
 
-A client that misspells a field, or that uses another API's name for it, is told the right name.
+If a client misspells a field or uses the name of another API, the error says the right name.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """Decides which tool calls are new, and under which id each is sent.
 
 Calls have the provider's ids. Some providers count from zero in every message, give parallel calls the same id, or give
-none, so another call may have the same id. A call whose id is taken is sent under an id of ours: clients resend calls
+none, so another call may have the same id. A call with an id that is taken is sent under a new id: clients resend calls
 and results, and the ids must still say which belong together.
 """
 
@@ -32,7 +32,7 @@ class RequestedCall:
     message_id: str | None
 
     @property
-    def told_name(self) -> str:
+    def public_name(self) -> str:
         """The tool's name as the client gets it. It is redacted, because a model may invent one."""
         return redact(self.name)
 
@@ -63,7 +63,7 @@ class RequestedCalls:
         ]
 
     def restore(self, asked: Iterable[RequestedCall], taken: Iterable[str]) -> None:
-        """Calls that an earlier attempt of this run told, and every id that it used."""
+        """Restore the calls that an earlier attempt of this run sent, and every id that it used."""
         self._asked += asked
         self._taken.update(taken)
 

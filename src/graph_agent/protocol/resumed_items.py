@@ -1,9 +1,9 @@
-"""Which items of a log still stand when a run goes on from a checkpoint.
+"""Decides which items of a log are still valid when a run resumes from a checkpoint.
 
-The log and the checkpoint are written by different hands, so either may be ahead of the other when a process dies. The
-checkpoint decides: a node that it does not hold runs again and says everything anew. So an item stands if it is whole
-and the checkpoint holds its message. An item told before such an item stands too, because its node had ended: that
-keeps commentary which no message repeats. Everything else is discarded.
+The log and the checkpoint are written independently, so either may be ahead of the other when a process dies. The
+checkpoint decides: a node that is not in the checkpoint runs again and produces its output again. So an item is valid
+if it is complete and the checkpoint has its message. An item that was sent before a valid item is valid too, because
+its node had ended: that keeps commentary which no message repeats. Every other item is discarded.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,13 +34,13 @@ class _Request:
 
 
 class ResumedItems:
-    """The items of a log beside the messages of a checkpoint, those of this run only and in their order."""
+    """The items of a log, matched with the messages that this run left in a checkpoint, in their order."""
 
     def __init__(self, logged: LoggedResponse, messages: Iterable[BaseMessage]) -> None:
-        # A message without an id gets one here, so that its calls are recognized as its own when they are told.
+        # A message without an id gets one here, so that its calls are recognized when they are sent.
         self.messages = [one if one.id else one.model_copy(update={"id": new_id("lc")}) for one in messages]
         self.message_of: dict[int, BaseMessage] = {}
-        """The message of a message, reasoning or output item that stands, by the item's index."""
+        """The index of a valid message, reasoning or output item -> its message."""
         self._free = [one for one in logged.items.values() if one.whole]
         self._begun = [one for one in logged.items.values() if one.kind == "message" and not one.whole]
         self._begun_of: dict[int, AIMessage] = {}
@@ -55,7 +55,7 @@ class ResumedItems:
         self.discarded = [one for one in logged.items.values() if not one.whole or one.index > last]
 
     def asked(self) -> Iterator[tuple[LoggedItem, RequestedCall]]:
-        """The calls that stand, as they were asked for."""
+        """The valid calls, each with the request of the model."""
         requests = {one.item.index: one for one in self._requests if one.item is not None}
         for item in self.items:
             if item.kind not in ("function_call", "mcp_call"):
@@ -63,21 +63,21 @@ class ResumedItems:
             call_id = item.item.get("call_id", "")
             if (one := requests.get(item.index)) is not None:
                 call, message_id = one.call, one.message.id
-                told = call_id or call["id"] or ""
-                yield item, RequestedCall(call["id"] or "", told, call["name"], call["args"], (), message_id)
+                sent_id = call_id or call["id"] or ""
+                yield item, RequestedCall(call["id"] or "", sent_id, call["name"], call["args"], (), message_id)
             elif item.kind == "function_call":
-                # Of a subgraph whose messages the checkpoint does not hold any more, or not here.
+                # From a subgraph. Its messages are no longer in the checkpoint, or they are in another one.
                 yield item, RequestedCall(call_id, call_id, item.item["name"], None, (), None)
 
     def answered(self) -> set[str]:
-        """The ids, as told, of calls whose result stands."""
+        """The ids, as they were sent, of the calls that have a valid result."""
         return {one.item["call_id"] for one in self.items if one.kind == "function_call_output"}
 
     def discard(self, output: OutputItems) -> Iterator[Event]:
-        """Close what is half told, and name what does not stand.
+        """Close the items that were sent in part, and name the discarded items.
 
-        A discarded call gets a result, also discarded: a client that does not know the event that names them would
-        otherwise keep a call without one, which it cannot send back.
+        A discarded call gets a result, which is discarded too. Otherwise a client that does not know the event would
+        keep a call without a result, which it cannot send back.
         """
         gone = {one.index: str(one.item["id"]) for one in self.discarded}
         for one in self.discarded:
@@ -91,11 +91,11 @@ class ResumedItems:
             yield events.items_discarded(list(gone), list(gone.values()))
 
     def has_result(self, message: BaseMessage) -> bool:
-        """Whether this result of a tool was told, and stands."""
+        """Whether this result of a tool was sent and is valid."""
         return isinstance(message, ToolMessage) and any(one is message for one in self.message_of.values())
 
-    def is_half_told(self, message: BaseMessage) -> bool:
-        """Whether the text of this message was begun and is discarded: then it is public, and is told again."""
+    def is_partly_sent(self, message: BaseMessage) -> bool:
+        """Whether the beginning of this message was sent and is discarded. Then it is public and is sent again."""
         return any(one is message for one in self._begun_of.values())
 
     def _match(self, message: BaseMessage) -> None:
@@ -125,7 +125,7 @@ class ResumedItems:
 
     def _item_of_call(self, call: Any) -> LoggedItem | None:
         same = [one for one in self._free if one.kind == "function_call" and _says(one, call)]
-        # The id that was told is the provider's, unless that was taken.
+        # The id that was sent is the provider's, unless another call had it.
         found = next(iter(sorted(same, key=lambda one: one.item["call_id"] != call["id"])), None)
         if found is not None:
             self._free.remove(found)
@@ -136,9 +136,9 @@ class ResumedItems:
             one for one in self._requests if not one.answered and (one.call["id"] or "") == message.tool_call_id
         ]
         results = [pair for one in requests for pair in self._results_of(one)]
-        told = {one.call["name"]: public_text(message, redact(one.call["name"])) for one in requests}
-        # Parallel calls may share an id: the result that says the same is the right one.
-        results.sort(key=lambda pair: told[pair[0].call["name"]] != _output_of(pair[1]))
+        texts = {one.call["name"]: public_text(message, redact(one.call["name"])) for one in requests}
+        # Parallel calls may share an id. The result with the same text is the right one.
+        results.sort(key=lambda pair: texts[pair[0].call["name"]] != _output_of(pair[1]))
         if not results:
             return
         request, item = results[0]

@@ -18,7 +18,7 @@ def join_surrogates(text: str) -> str:
 
 
 class SurrogateJoiner:
-    """One streamed text. The results of `feed` and `flush`, joined, are the mended whole."""
+    """Repairs one streamed text. The results of `feed` and `flush`, joined, are the whole text."""
 
     __slots__ = ("_first",)
 

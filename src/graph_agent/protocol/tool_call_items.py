@@ -63,12 +63,15 @@ class ToolCallItems:
         self._inputs_of = inputs_of
         self._waiting: list[_Call] = []
 
-    def restore(self, standing: ResumedItems, taken: Iterable[str]) -> None:
-        """What an earlier attempt told: calls whose result does not stand wait for it. `taken` are all ids it used."""
-        answered, asked = standing.answered(), list(standing.asked())
+    def restore(self, resumed: ResumedItems, taken: Iterable[str]) -> None:
+        """Restore the calls that an earlier attempt sent. Those without a valid result wait for it.
+
+        `taken` are all ids that the attempt used.
+        """
+        answered, asked = resumed.answered(), list(resumed.asked())
         self._asked.restore([one for _, one in asked], taken)
         for item, one in asked:
-            # An `mcp_call` that stands holds its result, and a `function_call` beside those is the client's to answer.
+            # A valid `mcp_call` holds its result. In that dialect, the client must answer a `function_call`.
             if item.kind == self._prefix == "function_call" and one.call_id not in answered:
                 self._waiting.append(_Call(one, item.index, item.item["id"]))
 
@@ -104,10 +107,10 @@ class ToolCallItems:
                 yield from self.answered(result, ns)
 
     def answered(self, message: ToolMessage, ns: Namespace) -> Iterator[Event]:
-        """A tool's result; one of a call nobody asked for in this run is left out."""
+        """A tool's result. The result of a call that was not requested in this run is left out."""
         call = self._find(ns, message.tool_call_id, self._inputs_of(message))
         if call is not None:
-            text = public_text(message, call.asked.told_name)
+            text = public_text(message, call.asked.public_name)
             yield from self._close(call, text, failed=message.status == "error")
 
     def await_answers(self, message: AIMessage) -> bool:
@@ -125,13 +128,13 @@ class ToolCallItems:
                 if self._prefix == "mcp_call":
                     yield from self._write_function_call(call)
             elif (result := _result_in(call)) is not None:
-                text = public_text(result, call.asked.told_name)
+                text = public_text(result, call.asked.public_name)
                 yield from self._close(call, text, failed=result.status == "error")
             else:
                 yield from self._close(call, NO_RESULT, failed=call.finished is None)
 
     def abandon(self, why: str = NEVER_RETURNED) -> Iterator[Event]:
-        """Close the calls whose result never came: a call without one is an unfinished turn to every client."""
+        """Close the calls that got no result. To every client, a call without a result is an unfinished turn."""
         for call in list(self._waiting):
             yield from self._close(call, why, failed=True)
 
@@ -155,22 +158,22 @@ class ToolCallItems:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
         call.index, call.item_id = index, item_id
         arguments = arguments_of(asked.args)
-        opened = item_events.function_call_item(item_id, asked.call_id, asked.told_name, "", "in_progress")
+        opened = item_events.function_call_item(item_id, asked.call_id, asked.public_name, "", "in_progress")
         yield item_events.item_added(index, opened)
         yield item_events.arguments_delta("function_call", item_id, index, arguments)
-        yield item_events.arguments_done("function_call", item_id, index, asked.told_name, arguments)
-        done = item_events.function_call_item(item_id, asked.call_id, asked.told_name, arguments, "completed")
+        yield item_events.arguments_done("function_call", item_id, index, asked.public_name, arguments)
+        done = item_events.function_call_item(item_id, asked.call_id, asked.public_name, arguments, "completed")
         yield self._output.close(index, done)
 
     def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
         call.index, call.item_id = index, item_id
         arguments = arguments_of(asked.args)
-        opened = item_events.mcp_call_item(item_id, asked.told_name, "", "in_progress", server=self._server)
+        opened = item_events.mcp_call_item(item_id, asked.public_name, "", "in_progress", server=self._server)
         yield item_events.item_added(index, opened)
         yield item_events.mcp_call_progress(item_id, index, "in_progress")
         yield item_events.arguments_delta("mcp_call", item_id, index, arguments)
-        yield item_events.arguments_done("mcp_call", item_id, index, asked.told_name, arguments)
+        yield item_events.arguments_done("mcp_call", item_id, index, asked.public_name, arguments)
 
     def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
         self._waiting.remove(call)
@@ -184,7 +187,7 @@ class ToolCallItems:
         state: Literal["failed", "completed"] = "failed" if failed else "completed"
         item = item_events.mcp_call_item(
             call.item_id,
-            call.asked.told_name,
+            call.asked.public_name,
             arguments_of(call.asked.args),
             state,
             server=self._server,

@@ -53,7 +53,7 @@ class Translator:
 
     `known` are the messages the caller sent; a node that returns them again adds nothing. `server` is the label of
     `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
-    what the graph took back. `inputs_of` returns the inputs of the tool call whose result a message is.
+    what the graph took back. `inputs_of` returns the inputs of the tool call that has this message as its result.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Translator:
         self._state: Any = None
         self._last_request: AIMessage | None = None
         self._logged = LoggedResponse()
-        self._standing = ResumedItems(self._logged, ())
+        self._resumed = ResumedItems(self._logged, ())
         self._interrupts = Interrupts()
         self._output = OutputItems()
         self._speech = MessageItems(self._output, plain=plain)
@@ -95,15 +95,15 @@ class Translator:
         known: Iterable[BaseMessage] = (),
         **more: Any,
     ) -> Self:
-        """A translator that goes on where the `log` of an earlier attempt at the same run stops.
+        """A translator that continues where the `log` of an earlier attempt at the same run stops.
 
-        `state` are the values of the checkpoint from which the graph goes on, `below` the messages in checkpoints of
-        subgraphs that have not ended. `head` takes the response's id and time from the log. `more` is as for a new
-        translator. `start` then tells what is needed to go on, so the way of a run stays the same.
+        `state` are the values of the checkpoint from which the graph resumes. `below` are the messages in checkpoints
+        of subgraphs that have not ended. `head` takes the response's id and time from the log. `more` is as for a new
+        translator. Use the result like a new translator: `start` yields the events that are needed to continue.
 
-        The response keeps its id, and items that stand keep their ids and indexes. An item that does not stand is
-        discarded: closed if it was half told, named in an `items_discarded` event, and left out of the terminal
-        event's output. What the checkpoint holds and the log does not is told whole.
+        The response keeps its id, and valid items keep their ids and indexes. Every other item is discarded: it is
+        closed if it was sent in part, named in an `items_discarded` event, and left out of the terminal event's output.
+        What only the checkpoint has is sent whole.
         """
         logged, known = LoggedResponse.read(log), list(known)
         if logged.response:
@@ -114,15 +114,15 @@ class Translator:
 
     def _restore(self, logged: LoggedResponse, state: Any, below: Iterable[BaseMessage]) -> None:
         self._state, self._logged = state, logged
-        standing = self._standing = ResumedItems(logged, [*FinalState.read(state, self._known).messages, *below])
+        resumed = self._resumed = ResumedItems(logged, [*FinalState.read(state, self._known).messages, *below])
         self.status = logged.status
         self.ended = self.status != "in_progress"
         if self.ended or logged.error is not None:
-            # Nothing runs again, so everything that was told counts.
-            standing.items, standing.discarded = list(logged.items.values()), []
-        self._output.restore({one.index: one.item for one in standing.items}, logged.taken)
-        self._speech.restore(standing)
-        self._calls.restore(standing, [one.item.get("call_id", "") for one in logged.items.values()])
+            # Nothing runs again, so everything that was sent counts.
+            resumed.items, resumed.discarded = list(logged.items.values()), []
+        self._output.restore({one.index: one.item for one in resumed.items}, logged.taken)
+        self._speech.restore(resumed)
+        self._calls.restore(resumed, [one.item.get("call_id", "") for one in logged.items.values()])
         outputs = state.get("custom_outputs") if isinstance(state, Mapping) else None
         if isinstance(outputs, Mapping):
             self.custom_outputs.update(redact_value(outputs))
@@ -145,20 +145,20 @@ class Translator:
     # -- the life of a response ---------------------------------------------------------------------------------
 
     def start(self) -> Iterator[Event]:
-        """`response.created` and `response.in_progress`; for a restored translator, what is needed to go on."""
+        """`response.created` and `response.in_progress`. For a restored translator, the events it needs to continue."""
         if self.ended:
             return
         for kind in ("response.created", "response.in_progress"):
-            if kind not in self._logged.told:
+            if kind not in self._logged.sent:
                 yield events.lifecycle(kind, self._head.response("in_progress"))
         if (error := self._logged.error) is not None:
             yield self._failed(error, Usage())
             return
-        yield from self._standing.discard(self._output)
-        for message in self._standing.messages:
-            if self._standing.is_half_told(message) and isinstance(message, AIMessage):
-                yield from self._speech.tell_again(message)
-            if self._standing.has_result(message):
+        yield from self._resumed.discard(self._output)
+        for message in self._resumed.messages:
+            if self._resumed.is_partly_sent(message) and isinstance(message, AIMessage):
+                yield from self._speech.write_again(message)
+            if self._resumed.has_result(message):
                 # Another call may wait under the same provider's id: this is not its result.
                 self._returned.is_repeated(message, top=True)
             else:
@@ -179,7 +179,7 @@ class Translator:
         elif kind == "values" and not part["ns"]:
             self._state = part["data"]
         elif kind == "tools":
-            return self._tool_told(part["data"], part["ns"])
+            return self._tool_event(part["data"], part["ns"])
         return iter(())
 
     def finish(self, usage: Usage) -> Iterator[Event]:
@@ -284,7 +284,7 @@ class Translator:
                     self._last_request = None
                     yield from self._speech.returned(message)
 
-    def _tool_told(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
+    def _tool_event(self, data: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
         call_id = str(data.get("tool_call_id") or "")
         if data["event"] == "tool-started":
             return self._calls.started(ns, call_id, data.get("input"))

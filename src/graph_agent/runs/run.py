@@ -16,7 +16,6 @@ from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted
 from graph_agent.protocol.translator import Translator
-from graph_agent.redaction.text import AT_ONCE
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
@@ -26,7 +25,7 @@ from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver,
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
-from graph_agent.runs.stream import stream_of
+from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
 from graph_agent.tool_call_policy import NotRun
 
@@ -220,7 +219,7 @@ class Run:
                             return
                     with context:
                         events = self._translator.feed({"type": kind, "ns": ns, "data": data})
-                        if kind == "messages" and _is_short(data[0]):
+                        if kind == "messages" and is_short(data[0]):
                             self._events.write(events)
                         else:
                             await self._events.write_gently(events, stopped=self._is_stopped)
@@ -346,8 +345,3 @@ class Run:
                 error=self.failure,
             )
         )
-
-
-def _is_short(message: Any) -> bool:
-    """Whether a token is translated quickly, as nearly all are."""
-    return isinstance(message.content, str) and len(message.content) <= AT_ONCE

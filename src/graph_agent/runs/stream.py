@@ -8,6 +8,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.protocol.final_state import STRUCTURED
 from graph_agent.protocol.translator import STREAM_MODES
+from graph_agent.redaction.text import AT_ONCE
 
 
 def stream_of(
@@ -30,6 +31,11 @@ def stream_of(
         subgraphs=True,
     )
     return parts
+
+
+def is_short(message: Any) -> bool:
+    """Whether a token is translated quickly, as nearly all are. Redaction pauses in longer texts."""
+    return isinstance(message.content, str) and len(message.content) <= AT_ONCE
 
 
 def _reported_keys(graph: Pregel[Any, Any, Any, Any]) -> list[str] | None:
