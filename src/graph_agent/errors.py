@@ -38,8 +38,7 @@
     └── LocalWorkspaceError          laptop only: `WeightsUnavailable`, `LocalModelFailed`, `PromptTooLong`,
                                      `IndexUnavailable`, `NoTraces`
 
-Each message says what is wrong and what to change. It never quotes an exception that this package did not raise,
-because such exceptions may hold tokens, connection strings or documents.
+Each message says what is wrong and what to change. It never quotes an exception of other code, which may hold secrets.
 """
 
 from typing import Any, ClassVar

@@ -133,6 +133,7 @@ def _type_of(value: Any) -> str:
 
 def _behind(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The messages after the last one that the caller sent."""
+    # By id first: LangGraph keeps the ids of the messages that it was given.
     ids = {message.id for message in known if message.id}
     places = [place for place, message in enumerate(messages) if message.id in ids]
     return after_known_history(messages[places[-1] + 1 :] if places else messages, known)
@@ -145,6 +146,7 @@ def after_known_history(messages: list[BaseMessage], known: Sequence[BaseMessage
         return messages
     ids = {message.id for message in known}
     words = text_of(last.content)
+    # From the end: the caller may have said the same words before.
     for place in range(len(messages) - 1, -1, -1):
         one = messages[place]
         if one.type == last.type and one.id not in ids and text_of(one.content) == words:

@@ -80,6 +80,7 @@ def early_end_of(metadata: Mapping[str, Any]) -> EarlyEnd | None:
 
 
 def _read(value: Any) -> EarlyEnd | None:
+    # Google's libraries give an enum, with the reason as its name.
     word = str(getattr(value, "name", value)).strip().lower().replace("-", "_").replace(" ", "_")
     if word in _REASONS:
         return EarlyEnd(_REASONS[word], word)

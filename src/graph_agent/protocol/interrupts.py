@@ -62,6 +62,7 @@ class Interrupts:
             # Each graph on the way up reports the same interrupt again; the first report is the asking graph's.
             self._namespaces.setdefault(one.id, ns)
             if not ns:
+                # Only what reaches the top waits for an answer from outside.
                 self._pending[one.id] = one.value
         # An interrupt that a node of an outer graph caught never reaches the top: nothing waits for its answer.
         self._stopped = self._stopped or not ns

@@ -144,6 +144,7 @@ ITEMS: Mapping[str, Check] = {
 def check_item(value: Any, path: str) -> Item:
     """The item with its `type` filled in, since clients send messages without one. Raises `InvalidRequest`."""
     an_object(value, path)
+    # The API allows a message without `type`, its "easy input" form.
     if value.get("type") is None and "role" in value:
         value = {**value, "type": "message"}
     _ENVELOPE(value, path)

@@ -57,6 +57,7 @@ def _thoughts(message: AIMessage) -> Iterator[Item]:
 
 def _speech(message: AIMessage) -> Iterator[Item]:
     text = text_of(message.content)
+    # An empty message without calls is still a turn of the conversation.
     if text or not (message.tool_calls or message.invalid_tool_calls):
         part = {"type": "output_text", "text": text, "annotations": annotations_of(message), "logprobs": []}
         yield {

@@ -92,7 +92,7 @@ class MessageItems:
             self._named.add((run, piece.block))
         phases = self._phases.setdefault(run, {})
         if piece.phase is not None:
-            # Providers declare it only on the first chunk of a block.
+            # Providers declare the phase only on the first chunk of a block.
             phases[piece.block] = piece.phase
         if piece.text:
             yield from self._write(run, message_id, piece.text, piece.kind, phases.get(piece.block))
@@ -101,12 +101,14 @@ class MessageItems:
         self, run: str, message_id: str | None, delta: str, kind: Kind = "text", phase: Phase | None = None
     ) -> Iterator[Event]:
         text = self._said.open.get(run)
+        # A new phase is a new item: clients read the phase of an item, not of its parts.
         if text is not None and text.declared != phase and phase is not None:
             yield from self._said.close(run, None, "completed")
             text = None
         if text is None:
             text = yield from self._begin(run, message_id, phase)
         elif message_id not in text.ids:
+            # Some providers send the real id late.
             text.ids.add(message_id)
         yield from text.write(delta, kind)
 
@@ -206,6 +208,7 @@ class MessageItems:
     def cut(self, sentence: str | None) -> Iterator[Event]:
         """Close what is open, the last text with `sentence` at its end."""
         yield from self._thoughts.close_all()
+        # Several models may be writing. The sentence goes to the newest message, which is the last that people read.
         run = max(self._said.open, key=lambda run: self._said.open[run].index, default=None)
         if run is None and sentence is not None:
             run = events.new_id("run")

@@ -52,6 +52,7 @@ class MessageRegistry:
         """Every item is closed: one is the answer, all others are commentary. `plain` drops what was taken back."""
         for text in self._closed:
             self.settle(text, phase_of(text, answer))
+            # A stream has sent the item, and a sent item stays. Nothing of a plain reply was sent yet.
             if text.retracted and plain and text is not answer:
                 self._output.drop(text.index)
 
@@ -66,6 +67,7 @@ class MessageRegistry:
         for run, text in self.open.items():
             if text.is_of(message.id):
                 return run
+        # Compared without surrounding white space, which some nodes strip.
         same = (run for run, text in self.open.items() if text.written.strip() == said.strip())
         return next(same, None)
 

@@ -101,6 +101,7 @@ class MessageWriter:
             yield item_events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
         # A text of megabytes becomes several deltas, so that the caller can let other tasks run between two events.
         for portion in portions(delta):
+            # Joined before redaction: half a character would hide the secret that it belongs to.
             piece = part.halves.feed(portion)
             self.said.append(piece)
             if shown := part.redactor.feed(piece):
@@ -118,6 +119,7 @@ class MessageWriter:
             return
         if half := part.halves.flush():
             self.said.append(half)
+        # The redactor holds back text that may be the beginning of a secret, until more follows or the part ends.
         if rest := part.redactor.feed(half) + part.redactor.flush():
             yield self._shown(part, rest)
         whole = "".join(part.shown)

@@ -38,6 +38,7 @@ def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_
     for index, item in enumerate(items):
         pulse()
         checked.append(check_item(item, f"{path}[{index}]"))
+        # Arguments are JSON inside of a string, so the limit on the body's values did not count theirs.
         values += _values_of_arguments(checked[-1])
         if values > MAX_VALUES:
             param = f"{path}[{index}].arguments"

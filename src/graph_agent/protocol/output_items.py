@@ -15,7 +15,8 @@ class OutputItems:
         self._taken = 0
 
     def restore(self, items: Mapping[int, Item], taken: int) -> None:
-        """The items that stand of an earlier attempt, by index, and how many indexes it used."""
+        """Restore the valid items of an earlier attempt, by index, and the number of indexes that it used."""
+        # Indexes of discarded items are not used again: clients keep items by index.
         self._items.update(items)
         self._taken = taken
 

@@ -58,6 +58,7 @@ class ReasoningItems:
             yield item_events.item_added(thought.index, item_events.reasoning_item(thought.item_id, None))
             yield item_events.reasoning_part_added(thought.item_id, thought.index)
         if part != thought.part:
+            # One item for all parts: Databricks reads only the first part of a summary.
             thought.part, delta = part, PARAGRAPH + delta
         for portion in portions(delta):
             piece = thought.halves.feed(portion)

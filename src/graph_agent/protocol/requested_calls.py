@@ -77,6 +77,7 @@ class RequestedCalls:
             again = next((one for one in before if one.provider_id == (call["id"] or "")), None)
             if again is not None:
                 before.remove(again)
+                # A node edited the call before its tool runs: the result belongs to the edited call.
                 if again in waiting:
                     again.name, again.args = call["name"], call["args"]
             else:
@@ -113,6 +114,7 @@ class RequestedCalls:
 
     def _ask(self, call: Any, message: AIMessage, ns: Namespace) -> RequestedCall:
         provider_id = call["id"] or ""
+        # An id that redaction would change is not sent either: call and result must keep the same id.
         free = provider_id and provider_id not in self._taken and redact(provider_id) == provider_id
         call_id = provider_id if free else new_id("call")
         self._taken.add(call_id)

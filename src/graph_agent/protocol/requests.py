@@ -153,6 +153,7 @@ def _redacted(value: Any, pulse: Pulse) -> Any:
 
 def _fields(body: bytes, pulse: Pulse) -> Fields:
     try:
+        # `utf-8-sig` accepts a byte order mark, which some clients send.
         fields = decode(body.decode("utf-8-sig"), pulse=pulse)
     except UnicodeDecodeError:
         raise InvalidRequest("The body must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
@@ -161,6 +162,7 @@ def _fields(body: bytes, pulse: Pulse) -> Fields:
     if not isinstance(fields, dict):
         raise InvalidRequest(f"The body must be a JSON object; got {kind_of(fields)}.")
     items = fields.get("input")
+    # Checked before the items are: the check of each takes time.
     if isinstance(items, list) and len(items) > MAX_ITEMS:
         raise wrong("input", f"an array of at most {MAX_ITEMS} items", f"{len(items)}")
     return fields

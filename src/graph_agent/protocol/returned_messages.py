@@ -26,6 +26,7 @@ class ReturnedMessages:
             return False
         if top:
             self._in_state.add(message.id)
+        # A copy of the list: a node may change the message in place and return it again.
         calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
         says = (visible_content_of(message).whole, calls)
         before, self._says[message.id] = self._says.get(message.id), says

@@ -125,6 +125,7 @@ class ToolCallItems:
         for call in list(self._waiting):
             if call.asked in left and not call.taken_up:
                 self._waiting.remove(call)
+                # An `mcp_call` would say that the server ran it. A `function_call` asks the client to do so.
                 if self._prefix == "mcp_call":
                     yield from self._write_function_call(call)
             elif (result := _result_in(call)) is not None:
@@ -149,6 +150,8 @@ class ToolCallItems:
     ) -> _Call | None:
         """The call that waits under the provider's id: of several in the same graph that with these inputs, or the
         first."""
+        # The provider's id, since LangGraph and its tools know only that. It may not be unique, so graph and inputs
+        # decide between several calls.
         same = [call for call in self._waiting if call.asked.provider_id == call_id and fits(call)]
         here = [call for call in same if call.asked.ns == ns] or same
         alike = [call for call in here if inputs is not None and call.asked.args == inputs]
@@ -182,6 +185,7 @@ class ToolCallItems:
             yield item_events.item_added(index, output)
             yield self._output.close(index, output)
             return
+        # A result may come without a start: a node can answer a call without running a tool.
         if call.index < 0:
             yield from self._open_mcp_call(call)
         state: Literal["failed", "completed"] = "failed" if failed else "completed"

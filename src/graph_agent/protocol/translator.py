@@ -159,7 +159,8 @@ class Translator:
             if self._resumed.is_partly_sent(message) and isinstance(message, AIMessage):
                 yield from self._speech.write_again(message)
             if self._resumed.has_result(message):
-                # Another call may wait under the same provider's id: this is not its result.
+                # Only remembered, not passed on: another call may wait under the same provider's id, and this is not
+                # its result.
                 self._returned.is_repeated(message, top=True)
             else:
                 yield from self._returned_messages([message], ())
@@ -170,6 +171,7 @@ class Translator:
         if kind == "messages":
             message, metadata = part["data"]
             speaker = metadata.get(SPEAKER)
+            # LangGraph also streams whole messages in this mode. Those come with `updates` too and are read there.
             if speaker is not None and isinstance(message, AIMessageChunk):
                 return self._speech.spoke(speaker, message)
         elif kind in ("updates", "values") and isinstance(part["data"], Mapping) and INTERRUPT in part["data"]:
@@ -177,6 +179,7 @@ class Translator:
         elif kind == "updates":
             return self._nodes_returned(part["data"], part["ns"])
         elif kind == "values" and not part["ns"]:
+            # Only the last values count, so they are read at the end and not for each step.
             self._state = part["data"]
         elif kind == "tools":
             return self._tool_event(part["data"], part["ns"])
@@ -189,6 +192,7 @@ class Translator:
         graph that is `interrupted` has not ended by itself.
         """
         left = FinalState.read(self._state, self._known)
+        # Without a state, the last message that a node returned decides.
         requested = left.requested if self._state is not None else self._last_request
         if requested is not None and self._calls.await_answers(requested):
             if ending := early_end_of(requested.response_metadata):
@@ -204,7 +208,7 @@ class Translator:
             yield self._cut_off(ending, usage)
 
     def cut(self, budget: str, usage: Usage) -> Iterator[Event]:
-        """A budget is spent. Say so in the way of this dialect, then `response.incomplete`."""
+        """A budget is used up. Say so in the way of this dialect, then end with `response.incomplete`."""
         yield from self._calls.abandon()
         sentence = BUDGET_SENTENCES[budget]
         yield from self._speech.cut(sentence if self._dialect.budget_sentence == "text" else None)
@@ -224,6 +228,7 @@ class Translator:
         yield from self._speech.break_off()
         fields = redact_value(error.fields())
         if self._dialect.failure == "error_frame":
+            # This one frame replaces both other events: the stock chat page reads no `response.failed`.
             self.ended, self.status = True, "failed"
             yield events.invocations_error(fields)
             return
@@ -261,12 +266,14 @@ class Translator:
         for update in data.values():
             for values in updates_in(update):
                 outputs = values.get("custom_outputs")
+                # Those of a subgraph reach the caller only if the subgraph's node returns them.
                 if not ns and isinstance(outputs, Mapping):
                     self.custom_outputs.update(redact_value(outputs))
                 returned = list(messages_in(values.get("messages")))
                 yield from self._returned_messages(after_known_history(returned, self._known), ns)
 
     def _returned_messages(self, messages: list[BaseMessage], ns: Namespace) -> Iterator[Event]:
+        # A node may return a call together with its result. Then the message may be a copy of one from a subgraph.
         answered = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
         for message in messages:
             if self._returned.is_repeated(message, top=not ns):
@@ -295,5 +302,7 @@ class Translator:
     # -- what the graph left ------------------------------------------------------------------------------------
 
     def _answer_of(self, left: FinalState) -> AIMessage | None:
+        # The functional API may return a mapping. If one of its texts was streamed, that text is the answer, and not
+        # the mapping as JSON.
         said = next((text for text in left.loose if self._speech.has_said(text)), None)
         return left.answer if said is None else AIMessage(said)

@@ -91,6 +91,7 @@ def visible_content_of(message: BaseMessage) -> VisibleContent:
         join_surrogates("".join(piece.text for piece in pieces if part == _part(piece)))
         for part in ("aside", "text", "refusal")
     )
+    # Only here and not while streaming: an unknown block next to text needs no name.
     if not (aside or text or refusal) and not isinstance(message.content, str):
         text = " ".join(_unknown(block) for block in message.content if isinstance(block, dict)).strip()
     return VisibleContent(aside, text, refusal)
@@ -111,6 +112,7 @@ def pieces_of(message: BaseMessage) -> Iterator[Piece]:
         match message.additional_kwargs:
             case {"refusal": str(refusal)} if refusal:
                 yield Piece(refusal, "refusal")
+            # OpenAI's audio models put what they say here, and leave the content empty.
             case {"audio": {"transcript": str(transcript)}} if transcript and not message.content:
                 yield Piece(transcript)
 
