@@ -62,6 +62,7 @@ class AppContext:
 
         The app stays usable: a value that is needed later is made again.
         """
+        # Taken out under the lock and closed without it: closing may make another value of this app.
         with self._lock:
             kept = list(self._kept)
             self._kept.clear()
@@ -145,6 +146,7 @@ class PerApp(Generic[T]):
     async def close(self, app: AppContext) -> None:
         """Close and forget the value that was made for `app`."""
         made = self._made.pop(app, None)
+        # A value that is still being made is not waited for.
         if made is None or not made.ready:
             return
         closing = self._close(made())

@@ -22,6 +22,7 @@ def safe_link(address: str, *, names: bool = False) -> str:
     """
     # Browsers remove control characters and surrounding white space before they read the scheme.
     plain = "".join(one for one in address if one.isprintable()).strip()
+    # Before the scheme is read: `dbfs:` looks like one.
     if plain.lower().startswith(PATHS):
         return plain
     scheme = _SCHEME.match(plain)

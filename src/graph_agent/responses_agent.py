@@ -121,6 +121,7 @@ class GraphResponsesAgent(ResponsesAgent):
         )
         try:
             yield from iterate(lambda: events)
+        # Everything, also GeneratorExit: the trace of a run that was stopped needs its steps too.
         except BaseException as error:
             _attach(steps, span)
             if isinstance(error, GeneratorExit) and span is not None:

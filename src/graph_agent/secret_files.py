@@ -84,6 +84,7 @@ class Allowed:
 
 def find_secret(path: str, content: bytes, allowed: Allowed | None = None) -> str | None:
     """Say in words which secret the file holds, or return `None`. `path` is relative, with `/`."""
+    # The project's list wins over everything else: its author has looked at the file.
     if allowed is not None and path in allowed:
         return None
     if _is_named(path.lower()) and not _is_public(content):

@@ -209,6 +209,7 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")
+        # By the end of the name, so that a new setting that is a time is checked too.
         for one in fields(self):
             seconds = getattr(self, one.name)
             if not one.name.endswith("_seconds") or seconds is None:
@@ -258,12 +259,14 @@ def _parse(name: str, kind: Any, text: str) -> Any:
         if text not in get_args(kind):
             raise BadSetting(f"{name} must be one of {', '.join(get_args(kind))}", param=name)
         return text
+    # Of `int | None`, the type that is not None.
     kind = next((one for one in get_args(kind) if one is not type(None)), kind)
     if kind not in (int, float, Path):
         return text
     try:
         return kind(text)
     except ValueError:
+        # The message never quotes the value: a secret may have ended up in the wrong variable.
         raise BadSetting(f"{name} must be a {'whole number' if kind is int else 'number'}", param=name) from None
 
 

@@ -44,6 +44,7 @@ class EventReader:
         Raises:
             EventTooLarge: an event is larger than `most_bytes`.
         """
+        # Counts whole pieces: the limit is about memory, not about the exact size of an event.
         self._size += len(piece)
         for line in self._lines.feed(piece):
             yield from self._read(line)

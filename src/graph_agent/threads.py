@@ -71,6 +71,7 @@ class NodeThreads(ThreadPoolExecutor):
     def _held_for(
         self, lifetime: RunLifetime | None, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
+        # A key for each call: the same lifetime may hold several threads.
         mark = object()
         self._holding[mark] = lifetime
         try:
@@ -82,6 +83,7 @@ class NodeThreads(ThreadPoolExecutor):
 class GraphLoop(asyncio.SelectorEventLoop):
     """An event loop for graphs. Its DNS lookups run in threads that nodes cannot occupy."""
 
+    # asyncio would use the default executor, whose threads nodes may occupy.
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         """As the base class."""
         return await _in(_pool("lookup", LOOKUPS), socket.getaddrinfo, *args, **kwargs)

@@ -81,5 +81,6 @@ def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: Ru
 
 def _of(config: RunnableConfig) -> ToolCallPolicy | None:
     manager: Any = config.get("callbacks")
+    # Outside of a run, as in a test of a graph, there may be no callbacks or only a list of them.
     handlers = getattr(manager, "handlers", None) or ()
     return next((one for one in handlers if isinstance(one, ToolCallPolicy)), None)

@@ -27,6 +27,7 @@ def calculator(
     """Work out an arithmetic expression of plain numbers."""
     from simpleeval import InvalidExpression, SimpleEval
 
+    # A closed list of functions and names: the expression comes from a model, which may repeat what a document says.
     functions = {name: getattr(math, name) for name in ("sqrt", "log", "exp", "sin", "cos", "tan", "floor", "ceil")}
     evaluator = SimpleEval(
         functions=functions | {"round": round, "abs": abs, "min": min, "max": max},

@@ -50,6 +50,7 @@ class TrustedHosts:
         """Why a request with these headers is refused, or `None` if it is not."""
         given = list(headers)
         hosts = [value for name, value in given if name == b"host"]
+        # With two, a proxy and this server may each believe another one.
         if len(hosts) != 1:
             return NO_HOST
         if not self._has(hosts[0].decode("latin-1")):
@@ -67,6 +68,7 @@ class TrustedHosts:
         match = _AUTHORITY.fullmatch(authority)
         if match is None or int(match["port"] or 0) > 65535:
             return False
+        # A trailing dot marks an absolute name, which means the same host.
         name = match["name"].lower().removesuffix(".")
         if name in self.names or is_loopback(name):
             return True
@@ -97,4 +99,5 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
+    # `::ffff:127.0.0.1` is the IPv4 address, and loopback too.
     return getattr(address, "ipv4_mapped", None) or address

@@ -130,6 +130,7 @@ class Runs:
             )
             run.start(scope)
             taken.has_run = True
+            # From here on the slot belongs to the run and is released when its graph has stopped.
             known = self._known[run.id] = _Known(run, self._grace_of(request))
             run.when_over(lambda: self._over(known, taken))
         return run
@@ -167,6 +168,7 @@ class Runs:
         active = [known.run for known in self._known.values() if not known.run.over]
         if active:
             logger.info("stopping: %d runs have %g s to finish", len(active), within_seconds)
+        # In short steps, because `is_forced` can only be polled: uvicorn sets a flag.
         waiting = {asyncio.ensure_future(run.ended()) for run in active}
         ends = asyncio.get_running_loop().time() + within_seconds
         while waiting and not is_forced() and asyncio.get_running_loop().time() < ends:
@@ -220,6 +222,7 @@ class Runs:
 
     async def _end(self, known: "_Known") -> None:
         await known.run.aclose()
+        # A reader may have come while the graph was stopping.
         if not known.readers:
             self._forget(known)
 

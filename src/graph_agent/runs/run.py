@@ -268,6 +268,7 @@ class Run:
 
     def _cut(self, budget: str) -> None:
         self._end("incomplete", self._translator.cut(budget, self._monitor.usage))
+        # The caller has its end. Synchronous nodes that still run must not begin anything new.
         self._monitor.stop()
 
     def _is_stopped(self) -> bool:
@@ -289,6 +290,7 @@ class Run:
         self._fail(error, status="interrupted")
 
     def _fail(self, error: AgentError, *, cause: BaseException | None = None, status: Status = "failed") -> None:
+        # The first end counts: a later error, such as that of the cancellation itself, must not replace it.
         if self._ending:
             return
         self.failure = error

@@ -40,6 +40,7 @@ class ToolFailureLog(BaseCallbackHandler):
         name = self._names.pop(run_id, "")
         if isinstance(error, NO_FAULTS):
             return
+        # Warnings for what a model can cause or a server can answer, an error for a fault in the tool's code.
         if is_argument_error(error):
             logger.warning("the model called tool %s with wrong arguments: %s", name, describe_error(error))
         elif isinstance(error, ToolException | ToolFailed):

@@ -33,6 +33,8 @@ class CallUsage(CallTokens):
             own.output_tokens = self.written
         if not self.within:
             return own
+        # A wrapper that calls several models may report the usage of all of them, or of one. Anything else is the
+        # usage of a call of its own.
         inner = [one.total() for one in self.within]
         below = _sum(inner)
         if not own or _figures(own) == _figures(below) or any(_figures(own) == _figures(one) for one in inner):

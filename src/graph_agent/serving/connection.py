@@ -81,6 +81,7 @@ class Connection(H11Protocol):
         """As the base class."""
         if self.transport.is_closing():
             return
+        # `cycle` is uvicorn's object for the current request. A new one means that the headers are complete.
         before = self.cycle
         if self._sending is None and (before is None or before.response_complete):
             self._await_request()

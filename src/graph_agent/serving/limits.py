@@ -35,6 +35,7 @@ class Bodies:
 
     def is_small(self, request: Request) -> bool:
         """Whether the request declares a body that is small enough to be parsed on the event loop."""
+        # Without a declared length, as in a chunked request, it may be any size.
         declared = request.headers.get("content-length", "")
         return declared.isdecimal() and len(declared) <= MOST_DIGITS and int(declared) <= MOST_PARSED_HERE
 

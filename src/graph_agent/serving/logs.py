@@ -76,6 +76,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            # Before `fields`: the request's own line may have more precise values.
             **{name: known[name] for name in OF_EVERY_LINE if known.get(name)},
             **getattr(record, "fields", {}),
         }
@@ -158,6 +159,7 @@ def log_uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
 
 def log_uncaught_elsewhere() -> None:
     """The same for threads, destructors and warnings. Python would print them with the exception's message."""
+    # Hooks of the whole process, so only our own server sets them, never an app in a host.
     threading.excepthook = lambda args: _log(
         f"uncaught in a thread {args.thread.name if args.thread else ''}", args.exc_value
     )

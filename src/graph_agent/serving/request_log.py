@@ -70,6 +70,7 @@ class RequestLog:
                     message = {**message, "headers": _named(message.get("headers", ()), facts, given)}
                 await send(message)
 
+            # In `finally`: a request that ends with an exception or without an answer gets its line too.
             try:
                 await app(scope, receive, answered)
             finally:
@@ -109,6 +110,7 @@ def _given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """
     for name, value in headers:
         if name == b"x-request-id":
+            # Latin-1 decodes any bytes, as HTTP headers require.
             text = value.decode("latin-1")
             return text if _ID.fullmatch(text) and redact(text) == text else None
     return None
