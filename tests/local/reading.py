@@ -7,14 +7,18 @@ from pathlib import Path
 import pypdf
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from graph_agent.local.documents.chunks import Chunk, SourceFile, chunks_of
+from graph_agent.local.documents.chunks import Chunk, DocumentChunks, SourceFile, read_chunks
 
 PDF_FONT = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
 
 
-def chunks(name: str, data: str | bytes) -> list[Chunk]:
+def document(name: str, data: str | bytes) -> DocumentChunks:
     encoded = data.encode() if isinstance(data, str) else data
-    return chunks_of(SourceFile(Path("/anywhere/docs") / name, f"docs/{name}"), encoded)
+    return read_chunks(SourceFile(Path("/anywhere/docs") / name, f"docs/{name}"), encoded)
+
+
+def chunks(name: str, data: str | bytes) -> list[Chunk]:
+    return document(name, data).chunks
 
 
 def chunk_texts(name: str, data: str | bytes) -> list[str]:

@@ -1,6 +1,11 @@
-from tests.local.reading import chunk_texts, chunks
+import re
+import sys
+
+import pytest
+from tests.local.reading import chunk_texts, chunks, pdf
 
 from graph_agent.local.documents.passages import PASSAGE_CHARACTERS, WHOLE_CHARACTERS
+from graph_agent.local.documents.sections import UnreadableDocument
 
 
 def test_a_markdown_file_is_cut_at_its_headings_and_each_chunk_names_the_way_to_it() -> None:
@@ -108,3 +113,12 @@ def test_a_table_under_a_header_longer_than_a_passage_does_not_repeat_it() -> No
 def test_a_line_of_megabytes_is_cut_in_linear_time_and_loses_nothing() -> None:
     texts = chunk_texts("a.txt", "x" * 4_000_000)
     assert sum(text.count("x") for text in texts) == 4_000_000
+
+
+def test_a_document_whose_reader_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python takes a module that is None here for one that is not installed.
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    monkeypatch.delitem(sys.modules, "graph_agent.local.documents.pdf_reader", raising=False)
+    install = "the package pypdf is missing or broken; run pip install 'graph-agent[local]'"
+    with pytest.raises(UnreadableDocument, match=re.escape(install)):
+        chunks("a.pdf", pdf("one"))

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pypdf
 import pytest
 from numpy.typing import NDArray
+from pypdf.generic import NameObject, NumberObject
+from tests.local.reading import page_with, written
 
 from graph_agent.errors import IndexUnavailable, InvalidRequest
-from graph_agent.local.documents.chunks import Unreadable
+from graph_agent.local import preparation
+from graph_agent.local.documents.files import FileNote, Unreadable
 from graph_agent.local.index.index import Hit, Index, IndexReport, Progress, index_folder
 
 DOCUMENTS = {
@@ -123,8 +127,21 @@ def test_a_document_that_was_emptied_leaves_the_index(folder: Path, index: Index
     (folder / "food.txt").write_text("\n")
     made = index.sync([folder])
     assert made.removed == ("docs/food.txt",)
-    assert made.unreadable == (Unreadable(str(folder / "food.txt"), "it holds no text"),)
+    assert made.unreadable == (Unreadable(str(folder / "food.txt"), "it contains no text"),)
     assert index.search("sourdough", query_type="FULL_TEXT") == []
+
+
+def test_a_document_that_is_indexed_in_part_is_noted(folder: Path, index: Index) -> None:
+    writer = pypdf.PdfWriter()
+    for line in (b"Lions sleep.", b"Tigers swim."):
+        page_with(writer, [line])
+    writer.pages[1][NameObject("/Contents")] = NumberObject(7)
+    (folder / "cats.pdf").write_bytes(written(writer))
+    made = index.sync([folder])
+    assert (made.added, made.unreadable) == (("docs/cats.pdf",), ())
+    assert made.notes == (FileNote(str(folder / "cats.pdf"), "damaged and not fully read: page 2"),)
+    assert "indexed in part" in "\n".join(preparation.summary("main.a.b", made, 4, 5, was_older=False))
+    assert index.sync([folder]).notes == ()
 
 
 def test_hidden_documents_are_counted_and_read_when_asked_for(folder: Path, index: Index) -> None:
@@ -146,7 +163,7 @@ def test_a_document_of_a_name_that_is_taken_is_reported(folder: Path, tmp_path: 
     rival = tmp_path / "other" / "docs" / "food.txt"
     rival.parent.mkdir(parents=True)
     rival.write_text("Rice.")
-    reason = f"{folder / 'food.txt'} is indexed under the same name, docs/food.txt; rename a folder"
+    reason = f"{folder / 'food.txt'} already has the name docs/food.txt in this index; rename a folder"
     assert index.sync([rival.parent]) == report(unreadable=[Unreadable(str(rival), reason)])
 
 

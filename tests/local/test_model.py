@@ -10,10 +10,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from graph_agent.errors import InvalidRequest, LocalModelFailed, PromptTooLong
+from graph_agent.local.model.completion import Completion
 from graph_agent.local.model.engine import Engine, EngineOptions, Piece, Turn
 from graph_agent.local.model.local_model import LocalModel
 from graph_agent.local.model.upstream import UpstreamModel
@@ -222,6 +223,15 @@ async def test_its_threads_wait_without_taking_the_cores_they_wait_for(
     assert os.environ["OMP_WAIT_POLICY"] == used
 
 
+ANSWERED = {
+    "id": "c1",
+    "object": "chat.completion",
+    "model": "big",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+}
+
+
 async def upstream(reply: Response, received: list[Any]) -> list[dict[str, Any]]:
     async def complete(request: Request) -> Response:
         received.append((await request.json(), request.headers.get("authorization")))
@@ -257,6 +267,48 @@ async def test_an_upstream_server_gets_the_request_with_its_own_model() -> None:
 async def test_an_upstream_failure_is_told_without_its_words(reply: Response, message: str) -> None:
     with pytest.raises(LocalModelFailed, match=message) as raised:
         await upstream(reply, [])
+    assert "secret" not in raised.value.message
+
+
+async def test_a_whole_completion_of_an_upstream_server_is_streamed_on() -> None:
+    answered = Completion()
+    chunks = await upstream(JSONResponse(ANSWERED), [])
+    for chunk in chunks:
+        answered.add(chunk)
+    reply = answered.reply()
+    assert reply["choices"][0]["message"] == {"role": "assistant", "content": "Hi"}
+    assert (reply["choices"][0]["finish_reason"], reply["usage"]) == ("stop", ANSWERED["usage"])
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+
+
+async def test_calls_in_a_whole_completion_of_an_upstream_server_are_numbered() -> None:
+    calls = [{"id": f"c{at}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for at in range(2)]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    reply = JSONResponse({**ANSWERED, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
+    [choice] = (await upstream(reply, []))[0]["choices"]
+    assert choice["delta"]["tool_calls"] == [{"index": at, **call} for at, call in enumerate(calls)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "what", "setting"),
+    [
+        (HTMLResponse("\n<!doctype html><p>secret"), "a web page", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (PlainTextResponse("Ollama is running, secret"), "text that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (JSONResponse({"models": ["secret"]}), "JSON that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (JSONResponse({"choices": [{"text": "secret"}]}), "JSON that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (PlainTextResponse('{"choices": '), "JSON that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (Response(b""), "an empty body", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (JSONResponse({"error": {"message": "secret"}}), "an error", "GRAPH_AGENT_LOCAL_MODEL_NAME"),
+        (PlainTextResponse('{"a": "' + "x" * (17 << 20)), "more than 16 MB", ""),
+    ],
+)
+async def test_an_answer_of_an_upstream_server_that_is_no_stream_is_named(
+    reply: Response, what: str, setting: str
+) -> None:
+    with pytest.raises(LocalModelFailed) as raised:
+        await upstream(reply, [])
+    assert f"the model server answered with {what}" in raised.value.message
+    assert setting in raised.value.message
     assert "secret" not in raised.value.message
 
 

@@ -5,9 +5,9 @@ from io import BytesIO
 import pypdf
 import pytest
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, TextStringObject
-from tests.local.reading import chunks, page_with, pdf, text_of, written
+from tests.local.reading import chunks, document, page_with, pdf, text_of, written
 
-from graph_agent.local.documents.pdf_reader import whole_words
+from graph_agent.local.documents.pdf_reader import page_list, whole_words
 from graph_agent.local.documents.sections import UnreadableDocument
 
 
@@ -107,6 +107,33 @@ def test_a_broken_page_costs_that_page_alone() -> None:
     text = text_of("a.pdf", written(writer))
     assert "lion" in text
     assert "zebra" in text
+
+
+def test_pages_that_give_nothing_are_noted() -> None:
+    writer = pypdf.PdfWriter()
+    for at in range(9):
+        page_with(writer, [b"zebra"] if at else [])
+    for at in (2, 3, 6):
+        writer.pages[at][NameObject("/Contents")] = NumberObject(7)
+    note = "damaged and not fully read: pages 3-4, 7; no text, blank or scanned: page 1"
+    assert document("a.pdf", written(writer)).note == note
+    assert document("a.pdf", pdf("lion", "zebra")).note == ""
+
+
+def test_a_page_is_noted_where_its_text_is_lost_and_its_form_is_not() -> None:
+    writer = pypdf.PdfWriter()
+    page = page_with(writer, [b"Application"])
+    page[NameObject("/Annots")] = ArrayObject([field(**{"/T": TextStringObject("Name"), "/V": TextStringObject("Ann")})])
+    page[NameObject("/Contents")] = NumberObject(7)
+    found = document("a.pdf", written(writer))
+    assert [chunk.text for chunk in found.chunks] == ["a > page 1\n\n- Name: Ann"]
+    assert found.note == "damaged and not fully read: page 1"
+
+
+def test_a_note_on_many_pages_stays_short() -> None:
+    assert page_list([3]) == "page 3"
+    assert page_list(range(1, 1000)) == "pages 1-999"
+    assert page_list(range(1, 1000, 2)) == "pages 1, 3, 5, 7, 9, 11, 13, 15, 17, 19 and 490 more ranges"
 
 
 def test_a_pdf_that_needs_a_password_says_so() -> None:

@@ -179,6 +179,8 @@ def summary(name: str, report: IndexReport, documents: int, passages: int, *, wa
         yield f"[yellow]removed[/yellow]: {len(report.removed) - MOST_TOLD} more"
     for file in report.unreadable:
         yield f"[yellow]not indexed[/yellow]: {escape(file.path)}: {escape(file.reason)}"
+    for note in report.notes:
+        yield f"[yellow]indexed in part[/yellow]: {escape(note.path)}: {escape(note.note)}"
     if report.skipped:
         yield f"left out: {', '.join(left_out(report.skipped))}"
 

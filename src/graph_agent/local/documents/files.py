@@ -35,6 +35,14 @@ class Unreadable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class FileNote:
+    """A file that was indexed, and a note for the user about the parts of it that were not."""
+
+    path: str
+    note: str
+
+
 @dataclass(slots=True)
 class Skipped:
     """How much was left out by rule."""

@@ -1,6 +1,6 @@
-"""A document as sections: a heading path, the anchor a link to it needs, and the blocks under it.
+"""A document as sections: a heading path, the anchor for a link to it, and the blocks under it.
 
-Markdown, HTML, PDF and plain text all become the same sections, so chunking knows nothing of formats.
+Markdown, HTML, PDF and plain text all become the same sections, so chunking does not depend on the format.
 """
 
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ BlockKind = Literal["prose", "list", "table", "code"]
 
 
 class UnreadableDocument(Exception):
-    """The bytes are not the document their name promises; the message says what is wrong, for a person."""
+    """The bytes are not a document of the format that the file name says. The message tells a user what is wrong."""
 
 
 class EmptyDocument(UnreadableDocument):
-    """The document could be read, and holds no text."""
+    """The document could be read, but it contains no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What stands under one heading. `path` goes from the document's title to the heading."""
+    """The content under one heading. `path` leads from the document's title to the heading."""
 
     path: tuple[str, ...]
     anchor: str
     blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSections:
+    """The sections of a document in reading order, and a note that says which of its parts could not be read."""
+
+    sections: list[Section]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,13 @@ class _Heading:
 
 @dataclass(slots=True)
 class Outline:
-    """Sections in the making: headings and blocks go in, in reading order."""
+    """Builds sections from headings and blocks, which are added in reading order."""
 
     title: str
-    """The document's name where it has no heading of the first level."""
+    """The title of a document that has no level-1 heading."""
 
     always_titled: bool = False
-    """The title is the author's own, so it stands before a heading of the first level as well."""
+    """Whether the author set the title. If so, it comes before a level-1 heading as well."""
 
     _sections: list[Section] = field(default_factory=list)
     _headings: list[_Heading] = field(default_factory=list)
@@ -78,13 +86,14 @@ class Outline:
             self._sections.append(self._section(headings, headings, tuple(self._blocks)))
             self._blocks = []
         elif headings and next_level <= headings[-1].level:
-            # Nothing stands under it, so it is text itself: a list of changes is often headings only.
+            # The heading has nothing under it, so it is content itself: changelogs are often headings only. It is
+            # collected first, because a run of such headings reads better as one list than as many tiny sections.
             if self._bare and self._bare[-1][:-1] != headings[:-1]:
                 self._list_bare()
             self._bare.append(headings)
 
     def _list_bare(self) -> None:
-        """Headings with nothing under them, as a list under the one above them all."""
+        """Turn headings with nothing under them into a list under their common parent heading."""
         bare, self._bare = [headings for headings in self._bare if headings[-1].text], []
         if bare:
             lines = "\n".join(f"- {headings[-1].text}" for headings in bare)
@@ -96,6 +105,7 @@ class Outline:
     def _path(self, headings: tuple[_Heading, ...]) -> tuple[str, ...]:
         named = tuple(heading.text for heading in headings if heading.text)
         titled = bool(named) and headings[0].level == 1
+        # A level-1 heading usually repeats the title. Adding both would only lengthen the path.
         if titled and (not self.always_titled or self.title.casefold() in named[0].casefold()):
             return named
         return (self.title, *named)

@@ -1,4 +1,4 @@
-"""Bringing an index in step with folders: only what changed is read into it, one file at a time."""
+"""Synchronizes an index with folders: only new and changed files are read, one at a time."""
 
 import hashlib
 import os
@@ -10,19 +10,27 @@ from pathlib import Path
 import numpy as np
 
 from graph_agent.local.documents.chunks import CHUNKING_VERSION, Chunk
-from graph_agent.local.documents.files import Skipped, SourceFile, Unreadable, absolute, read_document, survey
+from graph_agent.local.documents.files import (
+    FileNote,
+    Skipped,
+    SourceFile,
+    Unreadable,
+    absolute,
+    read_document,
+    survey,
+)
 from graph_agent.local.documents.reader_process import DocumentReader
 from graph_agent.local.documents.sections import EmptyDocument, UnreadableDocument
 from graph_agent.local.index.embedder import Embedder, Vectors
 from graph_agent.local.index.store import IndexedFile, IndexStore
 
 PASSAGES_PER_STEP = 32
-"""Passages embedded between two progress reports: about a second's work."""
+"""Passages embedded between two progress reports, which takes about a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an indexing has come: files done, files in all, the one at work, its passages embedded so far."""
+    """The state of an indexing: files done, total files, the URI of the current file, its passages embedded so far."""
 
     done: int
     total: int
@@ -32,7 +40,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What an indexing did, as document URIs; `unreadable` is what gave nothing, and why."""
+    """The result of an indexing, as document URIs.
+
+    `unreadable` lists the files that could not be indexed, with the reason. `notes` lists files read in this indexing
+    that are in the index only in part.
+    """
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -40,6 +52,7 @@ class IndexReport:
     unchanged: tuple[str, ...]
     unreadable: tuple[Unreadable, ...]
     skipped: Skipped = field(default_factory=Skipped)
+    notes: tuple[FileNote, ...] = ()
 
 
 Paths = Sequence[str | os.PathLike[str]]
@@ -47,7 +60,10 @@ OnProgress = Callable[[Progress], None]
 
 
 class Synchronization:
-    """One run over the given roots. Interrupted at any point, it leaves every file either as it was or as it is."""
+    """One pass over the given roots.
+
+    After an interruption at any point, the index has each file either as it was before or as it is now.
+    """
 
     def __init__(
         self, store: IndexStore, embedder: Embedder, on_progress: OnProgress, reader: DocumentReader, *, hidden: bool
@@ -64,6 +80,7 @@ class Synchronization:
         self._gone: list[str] = []
         self._unchanged: list[str] = []
         self._unreadable: list[Unreadable] = []
+        self._notes: list[FileNote] = []
 
     def run(self, roots: Paths) -> IndexReport:
         found = survey(roots, hidden=self._hidden)
@@ -80,6 +97,7 @@ class Synchronization:
             tuple(self._unchanged),
             tuple(self._unreadable),
             found.skipped,
+            tuple(self._notes),
         )
 
     def _progress(self, progress: Progress) -> None:
@@ -89,6 +107,7 @@ class Synchronization:
         try:
             self._refresh(source, progress)
         except UnreadableDocument as error:
+            # A file that cannot be read keeps its last good content in the index. An empty one was emptied on purpose.
             if isinstance(error, EmptyDocument) and str(source.path) in self._known:
                 self._forget(self._known[str(source.path)])
             self._unreadable.append(Unreadable(str(source.path), str(error)))
@@ -100,24 +119,32 @@ class Synchronization:
             self._unchanged.append(source.uri)
             return
         self._make_way(source)
-        chunks = self._reader.chunks(source, data)
-        vectors = self._vectors(chunks, progress)
+        found = self._reader.read(source, data)
+        vectors = self._vectors(found.chunks, progress)
+        # Only now is the index locked for writing: reading and embedding take long, and may fail.
         with self._store.change():
             self._store.remove(str(source.path))
-            self._store.add(IndexedFile(str(source.path), source.uri, current), chunks, vectors)
+            self._store.add(IndexedFile(str(source.path), source.uri, current), found.chunks, vectors)
         (self._changed if known else self._added).append(source.uri)
+        if found.note:
+            self._notes.append(FileNote(str(source.path), found.note))
 
     def _fingerprint(self, source: SourceFile, data: bytes) -> str:
-        """Changes with the content, and with everything else that shapes the chunks and vectors."""
+        """A hash that changes with the content and with everything else that chunks and vectors depend on."""
         made_by = f"{CHUNKING_VERSION}\n{self._embedder.name}\n{source.uri}\n"
         return hashlib.sha256(made_by.encode() + data).hexdigest()
 
     def _make_way(self, source: SourceFile) -> None:
-        """One URI means one file: a file that moved takes its place, one that is still there keeps it."""
+        """Remove the entry of a file that moved here from another path.
+
+        A URI belongs to one file. Raises `UnreadableDocument` if another file that still exists has this URI.
+        """
         namesakes = [file for file in self._known.values() if file.uri == source.uri]
         for other in [file for file in namesakes if file.path != str(source.path)]:
             if Path(other.path).exists():
-                raise UnreadableDocument(f"{other.path} is indexed under the same name, {source.uri}; rename a folder")
+                raise UnreadableDocument(
+                    f"{other.path} already has the name {source.uri} in this index; rename a folder"
+                )
             self._remove(other.path)
 
     def _vectors(self, chunks: Sequence[Chunk], progress: Callable[[int], Progress]) -> Vectors:
@@ -132,15 +159,15 @@ class Synchronization:
         self, roots: Sequence[Path], sources: Sequence[SourceFile], problems: Sequence[Unreadable]
     ) -> None:
         present = {str(source.path) for source in sources}
-        # What could not be looked into is not known to be gone.
+        # A folder that could not be opened may still contain its files, so they stay in the index.
         closed = [Path(problem.path) for problem in problems if os.path.lexists(problem.path)]
         for file in list(self._known.values()):
             left_out = is_under(file.path, roots) and file.path not in present and not is_under(file.path, closed)
             if left_out or is_gone(file.path):
                 self._forget(file)
-        # A folder that was deleted is no fault where its documents were: they are told as removed.
-        told = [Path(problem.path) for problem in problems if self._lost_documents_of(problem.path)]
-        self._unreadable += [problem for problem in problems if Path(problem.path) not in told]
+        # A deleted folder is not a problem if documents of it were indexed: the report lists those as removed.
+        reported = [Path(problem.path) for problem in problems if self._lost_documents_of(problem.path)]
+        self._unreadable += [problem for problem in problems if Path(problem.path) not in reported]
 
     def _lost_documents_of(self, path: str) -> bool:
         return is_gone(path) and any(is_under(file, [Path(path)]) for file in self._gone)
@@ -157,7 +184,7 @@ class Synchronization:
 
 
 def is_gone(path: str) -> bool:
-    """Whether there is no such file any more, not even one that may not be looked at."""
+    """Whether the file no longer exists. A file without access permission still exists."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -172,6 +199,10 @@ def is_under(path: str, folders: Iterable[Path]) -> bool:
 
 
 def embedded_text(chunk: Chunk) -> str:
-    """The passage under its last heading only: the document's title, alike in all its chunks, blurs their vectors."""
+    """The passage under its last heading only.
+
+    The full heading path starts with the document's title, which is the same in all chunks and makes their vectors more
+    alike.
+    """
     _, _, passage = chunk.text.partition("\n\n")
     return f"{chunk.title.rsplit(' > ', 1)[-1]}\n\n{passage}"

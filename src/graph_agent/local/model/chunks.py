@@ -1,4 +1,4 @@
-"""`chat.completion.chunk` objects, as OpenAI-style clients read them."""
+"""`chat.completion.chunk` objects, in the form that OpenAI-style clients read."""
 
 import json
 import time
@@ -13,18 +13,19 @@ Chunk = dict[str, Any]
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 PIECE_CHARACTERS = 24
+"""Size of the pieces that a call's arguments are sent in, so that clients see them arrive as from a real endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkWriter:
-    """The chunks of one answer: they share its id."""
+    """Makes the chunks of one answer, which share an id."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     def start(self) -> Chunk:
-        """The first chunk: who speaks."""
+        """The first chunk, which has the role."""
         return self._choice({"role": "assistant", "content": ""})
 
     def text(self, text: str) -> Chunk:
@@ -32,7 +33,7 @@ class ChunkWriter:
         return self._choice({"content": text})
 
     def calls(self, calls: Sequence[Call]) -> Iterator[Chunk]:
-        """Each call: its id and name once, then its arguments in pieces."""
+        """The chunks of each call: its id and name once, then its arguments in pieces."""
         for index, call in enumerate(calls):
             head = {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function"}
             yield self._call(index, head | {"function": {"name": call.name, "arguments": ""}})
@@ -41,11 +42,14 @@ class ChunkWriter:
                 yield self._call(index, {"function": {"arguments": arguments[start : start + PIECE_CHARACTERS]}})
 
     def finish(self, reason: FinishReason) -> Chunk:
-        """Why the answer ends."""
+        """The chunk that says why the answer ends."""
         return self._choice({}, reason)
 
     def usage(self, *, prompt_tokens: int, output_tokens: int) -> Chunk:
-        """What the answer cost; a chunk without choices, because some clients count usage on a choice twice."""
+        """The token usage of the answer.
+
+        The chunk has no choices, because some clients count the usage of a chunk with choices twice.
+        """
         usage = {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": output_tokens,
@@ -62,3 +66,33 @@ class ChunkWriter:
     def _chunk(self, choices: list[dict[str, Any]]) -> Chunk:
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
         return head | {"choices": choices}
+
+
+def completion_as_chunks(completion: Any) -> list[Chunk]:
+    """The chunks that a whole `chat.completion` object would have been streamed as; empty if it is not one."""
+    choices = completion.get("choices") if isinstance(completion, dict) else None
+    if not isinstance(choices, list) or not choices or not all(map(_has_message, choices)):
+        return []
+    head = {key: value for key, value in completion.items() if key not in ("choices", "usage", "object")}
+    head["object"] = "chat.completion.chunk"
+    chunks = [head | {"choices": [_choice_as_delta(at, choice) for at, choice in enumerate(choices)]}]
+    if completion.get("usage"):
+        # Apart from the choices, for the reason that `ChunkWriter.usage` gives.
+        chunks.append(head | {"choices": [], "usage": completion["usage"]})
+    return chunks
+
+
+def _has_message(choice: Any) -> bool:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    return isinstance(message, dict) and isinstance(message.get("tool_calls"), list | None)
+
+
+def _choice_as_delta(at: int, choice: dict[str, Any]) -> dict[str, Any]:
+    delta = dict(choice["message"])
+    if delta.get("tool_calls"):
+        # Clients join the pieces of streamed calls by `index`, which a whole completion does not have.
+        delta["tool_calls"] = [
+            {"index": number} | call for number, call in enumerate(delta["tool_calls"]) if isinstance(call, dict)
+        ]
+    kept = {key: value for key, value in choice.items() if key != "message"}
+    return {"index": at, "finish_reason": "stop"} | kept | {"delta": delta}

@@ -1,21 +1,33 @@
-"""Chat completions passed on to any OpenAI-compatible server, such as Ollama or vLLM."""
+"""Chat completions forwarded to any OpenAI-compatible server, such as Ollama or vLLM."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import httpx
 
 from graph_agent.errors import LocalModelFailed
+from graph_agent.local.model.chunks import Chunk, completion_as_chunks
 from graph_agent.sse_lines import data_of_line, read_lines_async
 
 SILENCE_SECONDS = 600.0
+"""Wait for the next byte. A server on a small machine can take minutes to read a long prompt."""
+
 CONNECT_SECONDS = 5.0
+MOST_BODY_BYTES = 16 << 20
+"""Size limit of an answer that is not a stream."""
+
 DONE = "[DONE]"
+BLANKS = b"\xef\xbb\xbf \t\r\n"
+"""A UTF-8 byte order mark and whitespace, which may come before the content of a body."""
+
+BASE_URL_HINT = (
+    "check that GRAPH_AGENT_LOCAL_MODEL is the base URL of an OpenAI-compatible API, such as http://127.0.0.1:11434/v1"
+)
 
 
 class UpstreamModel:
-    """Another server's model behind the interface of `LocalModel`; requests pass through but for the model's name."""
+    """The model of another server with the interface of `LocalModel`. Requests pass unchanged except for the model."""
 
     def __init__(
         self,
@@ -37,12 +49,16 @@ class UpstreamModel:
         """Close the connections."""
         await self._client.aclose()
 
-    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Answer with the server's own chunks; closing the iterator closes the connection to it.
+    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
+        """Answer with the chunks of the server. Closing the iterator closes the connection to the server.
+
+        Some servers ignore `stream` and answer with a whole completion. It is yielded as chunks.
 
         Raises:
-            LocalModelFailed: it cannot be reached, refused the request, or broke off.
+            LocalModelFailed: the server cannot be reached, refused the request, answered with something other than a
+                chat completion, or broke off.
         """
+        # Usage is always requested: the service counts tokens, and a stream reports them only on request.
         wanted = {**body, "model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         try:
             async with self._client.stream("POST", self._url, json=wanted) as answer:
@@ -51,20 +67,49 @@ class UpstreamModel:
                         f"the model server answered {answer.status_code}: check GRAPH_AGENT_LOCAL_MODEL, "
                         "GRAPH_AGENT_LOCAL_MODEL_NAME and GRAPH_AGENT_LOCAL_API_KEY"
                     )
-                async for line in read_lines_async(answer.aiter_bytes()):
-                    data = data_of_line(line)
-                    if data is not None and data.strip() == DONE:
-                        return
-                    if data:
-                        yield _chunk(data)
+                async for chunk in _chunks(answer.aiter_bytes()):
+                    yield chunk
         except httpx.ConnectError as error:
-            raise LocalModelFailed("no model server answers at GRAPH_AGENT_LOCAL_MODEL: is it running?") from error
+            raise LocalModelFailed(
+                "no model server answers at GRAPH_AGENT_LOCAL_MODEL: start the server, or correct the URL"
+            ) from error
         except httpx.HTTPError as error:
             raise LocalModelFailed("the model server broke off the answer") from error
-        raise LocalModelFailed("the model server broke off the answer")
 
 
-def _chunk(data: str) -> dict[str, Any]:
+async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
+    """The chunks of a body. Its first character tells what it is, because servers send wrong content types."""
+    start = await _start_of(pieces)
+    match start[:1]:
+        # No line of a stream of server-sent events begins with these characters.
+        case b"":
+            raise LocalModelFailed(f"the model server answered with an empty body: {BASE_URL_HINT}")
+        case b"<":
+            raise LocalModelFailed(f"the model server answered with a web page (HTML): {BASE_URL_HINT}")
+        case b"{" | b"[":
+            for chunk in _whole(await _rest_of(start, pieces)):
+                yield chunk
+        case _:
+            async for chunk in _streamed(_joined(start, pieces)):
+                yield chunk
+
+
+async def _streamed(pieces: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
+    is_stream = False
+    async for line in read_lines_async(pieces):
+        data = data_of_line(line)
+        is_stream = is_stream or data is not None
+        if data is not None and data.strip() == DONE:
+            return
+        if data:
+            yield _chunk(data)
+    if not is_stream:
+        raise LocalModelFailed(f"the model server answered with text that is not a chat completion: {BASE_URL_HINT}")
+    # Every complete stream ends with `[DONE]`; without it the answer may be cut off.
+    raise LocalModelFailed("the model server broke off the answer")
+
+
+def _chunk(data: str) -> Chunk:
     try:
         chunk = json.loads(data)
     except ValueError:
@@ -72,3 +117,43 @@ def _chunk(data: str) -> dict[str, Any]:
     if not isinstance(chunk, dict) or "error" in chunk:
         raise LocalModelFailed("the model server failed while answering")
     return chunk
+
+
+def _whole(body: bytes) -> list[Chunk]:
+    try:
+        completion = json.loads(body)
+    except (ValueError, RecursionError):
+        completion = None
+    if isinstance(completion, dict) and completion.get("error"):
+        # Some servers report errors with status 200. The message is theirs and may hold secrets, so it is not shown.
+        raise LocalModelFailed(
+            "the model server answered with an error: check GRAPH_AGENT_LOCAL_MODEL_NAME, GRAPH_AGENT_LOCAL_API_KEY "
+            "and the log of the server"
+        )
+    chunks = completion_as_chunks(completion)
+    if not chunks:
+        raise LocalModelFailed(f"the model server answered with JSON that is not a chat completion: {BASE_URL_HINT}")
+    return chunks
+
+
+async def _start_of(pieces: AsyncIterator[bytes]) -> bytes:
+    """The first piece that is not blank, without the blanks before it; empty if there is none."""
+    async for piece in pieces:
+        if start := piece.lstrip(BLANKS):
+            return start
+    return b""
+
+
+async def _rest_of(start: bytes, pieces: AsyncIterator[bytes]) -> bytes:
+    body = bytearray(start)
+    async for piece in pieces:
+        body += piece
+        if len(body) > MOST_BODY_BYTES:
+            raise LocalModelFailed(f"the model server answered with more than {MOST_BODY_BYTES >> 20} MB")
+    return bytes(body)
+
+
+async def _joined(start: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield start
+    async for piece in pieces:
+        yield piece
