@@ -295,7 +295,11 @@ async def test_calls_in_a_whole_completion_of_an_upstream_server_are_numbered() 
         (HTMLResponse("\n<!doctype html><p>secret"), "a web page", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
         (PlainTextResponse("Ollama is running, secret"), "text that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
         (JSONResponse({"models": ["secret"]}), "JSON that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
-        (JSONResponse({"choices": [{"text": "secret"}]}), "JSON that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
+        (
+            JSONResponse({"choices": [{"text": "secret"}]}),
+            "JSON that is not",
+            "GRAPH_AGENT_LOCAL_MODEL is the base URL",
+        ),
         (PlainTextResponse('{"choices": '), "JSON that is not", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
         (Response(b""), "an empty body", "GRAPH_AGENT_LOCAL_MODEL is the base URL"),
         (JSONResponse({"error": {"message": "secret"}}), "an error", "GRAPH_AGENT_LOCAL_MODEL_NAME"),

@@ -123,7 +123,9 @@ def test_pages_that_give_nothing_are_noted() -> None:
 def test_a_page_is_noted_where_its_text_is_lost_and_its_form_is_not() -> None:
     writer = pypdf.PdfWriter()
     page = page_with(writer, [b"Application"])
-    page[NameObject("/Annots")] = ArrayObject([field(**{"/T": TextStringObject("Name"), "/V": TextStringObject("Ann")})])
+    page[NameObject("/Annots")] = ArrayObject(
+        [field(**{"/T": TextStringObject("Name"), "/V": TextStringObject("Ann")})]
+    )
     page[NameObject("/Contents")] = NumberObject(7)
     found = document("a.pdf", written(writer))
     assert [chunk.text for chunk in found.chunks] == ["a > page 1\n\n- Name: Ann"]

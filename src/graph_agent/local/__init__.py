@@ -1,1 +1,1 @@
-"""The local workspace: Databricks REST calls answered on loopback by a real model and a real index."""
+"""The local workspace: answers Databricks REST calls on loopback with a real model and a real index."""

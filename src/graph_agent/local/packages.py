@@ -1,4 +1,4 @@
-"""The packages of the extra `local`, without which there is no local workspace."""
+"""The packages of the extra `local`, which the local workspace needs."""
 
 from importlib.util import find_spec
 
@@ -16,21 +16,21 @@ PACKAGES = (
     "trafilatura",
     "xllamacpp",
 )
-"""What each is imported as. A test compares them with the extra."""
+"""Their import names. A test compares them with the extra in `pyproject.toml`."""
 
 INSTALL = "pip install 'graph-agent[local]'"
 
 
 def missing_packages() -> list[str]:
-    """Those that are not installed. Nothing is imported."""
+    """The packages that are not installed. Imports nothing, because some of them take seconds to import."""
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
 def demand_packages() -> None:
-    """Check that all are there.
+    """Check that all packages are installed.
 
     Raises:
-        LocalWorkspaceError: some are not; the message has the command that installs them.
+        LocalWorkspaceError: some are not. The message has the command that installs them.
     """
     if missing := missing_packages():
         raise LocalWorkspaceError(f"the local workspace needs {', '.join(missing)}; install them: {INSTALL}")

@@ -1,4 +1,4 @@
-"""Ports of this machine: whether something listens there, and whether it answers."""
+"""Checks ports on this machine: whether something listens, and whether it answers."""
 
 import http.client
 import socket
@@ -15,7 +15,7 @@ def answers(port: int) -> bool:
 
 
 def responds(url: str) -> bool:
-    """Whether a server of this machine answers a GET of `url` with success; asked without the environment's proxy."""
+    """Whether a server on this machine answers a GET of `url` with status 200. Ignores the proxy of the environment."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(url, timeout=2) as answer:
@@ -25,10 +25,10 @@ def responds(url: str) -> bool:
 
 
 def require_free_port(port: int, remedy: str) -> None:
-    """See that nothing listens there yet.
+    """Check that nothing listens on the port.
 
     Raises:
-        LocalWorkspaceError: something does; `remedy` is how to choose another port.
+        LocalWorkspaceError: something listens. The message contains `remedy`, which says how to choose another port.
     """
     if answers(port):
-        raise LocalWorkspaceError(f"port {port} is taken; stop what uses it, or {remedy}")
+        raise LocalWorkspaceError(f"port {port} is in use; stop the process that uses it, or {remedy}")

@@ -1,4 +1,4 @@
-"""Everything the local workspace stands on, fetched and indexed with progress shown."""
+"""Prepares the local workspace: fetches models and indexes documents, and shows the progress."""
 
 import sys
 from collections.abc import Iterator
@@ -21,27 +21,28 @@ from graph_agent.local.weights import fetch
 from graph_agent.settings import Settings
 
 DOCUMENTS = ("documents",)
-"""The folder beside `langgraph.json` that holds what a project's agents search."""
+"""The folder beside `langgraph.json` with the documents that a project's agents search."""
 
 DOCUMENTATION = ("README.md", "docs")
-"""What is indexed in a project without that folder: its own documentation."""
+"""Indexed in a project without that folder: its own documentation."""
 
-MOST_TOLD = 20
-"""Removed documents that are named."""
+MOST_LISTED = 20
+"""Removed documents that the summary names."""
 
+# Standard output is for data, such as the variables that `graph-agent workspace` prints for a shell.
 console = Console(stderr=True)
 
 
 def is_upstream(settings: Settings) -> bool:
-    """Whether the model is somebody else's OpenAI-compatible server."""
+    """Whether the model runs on another OpenAI-compatible server."""
     return settings.local_model.startswith(("http://", "https://"))
 
 
 def model_path(settings: Settings) -> Path:
-    """The GGUF file of `GRAPH_AGENT_LOCAL_MODEL`, fetched if it is known weights that are not there yet.
+    """The GGUF file that `GRAPH_AGENT_LOCAL_MODEL` names. Fetches it if it is a known model that is missing.
 
     Raises:
-        WeightsUnavailable: no such file and no such weights, or they could not be fetched.
+        WeightsUnavailable: there is no such file or known model, or the model could not be fetched.
     """
     known = fetch.WEIGHTS.get(settings.local_model)
     if known is not None:
@@ -51,15 +52,16 @@ def model_path(settings: Settings) -> Path:
     if not path.is_file():
         names = ", ".join(fetch.WEIGHTS)
         raise WeightsUnavailable(
-            f"GRAPH_AGENT_LOCAL_MODEL={settings.local_model} is no file; "
-            f"give a path to a GGUF file, an OpenAI-compatible base URL, or one of: {names}"
+            f"GRAPH_AGENT_LOCAL_MODEL={settings.local_model} is not a file; "
+            f"set it to the path of a GGUF file, an OpenAI-compatible base URL, or one of: {names}"
         )
     return path
 
 
 def chat_backend(settings: Settings) -> ChatBackend:
-    """The model behind the chat endpoint: loaded here, or somebody else's OpenAI-compatible server."""
+    """The model behind the chat endpoint: loaded in this process, or on another OpenAI-compatible server."""
     if is_upstream(settings):
+        # Late imports, here and below: an upstream model needs no llama.cpp.
         from graph_agent.local.model.upstream import UpstreamModel
 
         return UpstreamModel(settings.local_model, model=settings.local_model_name, api_key=settings.local_api_key)
@@ -71,32 +73,32 @@ def chat_backend(settings: Settings) -> ChatBackend:
 
 
 def embedder(settings: Settings) -> Embedder:
-    """The embedding model, fetched if need be."""
+    """The embedding model. Fetches it if it is missing."""
     with downloading("embedding model") as progress:
         model, tokenizer = fetch.fetch_embedder(settings.cache_dir, progress=progress)
     return MiniLMEmbedder(model, tokenizer)
 
 
 def project(settings: Settings) -> Path:
-    """The project's folder: the one of `langgraph.json`."""
+    """The folder of the project, which has its `langgraph.json`."""
     return settings.config.resolve().parent
 
 
 def project_documents(root: Path) -> list[Path]:
-    """What of a project is indexed by itself."""
+    """The files and folders of a project that are indexed without being named."""
     names = DOCUMENTS if (root / DOCUMENTS[0]).is_dir() else DOCUMENTATION
     return [root / name for name in names if (root / name).exists()]
 
 
 def own_index(settings: Settings) -> str:
-    """Where documents go that are given no index by name: not among the project's documentation."""
+    """The name of the index for documents that are indexed without one. It is never the documentation index."""
     return settings.index if settings.index != DOCUMENTATION_INDEX else OWN_INDEX
 
 
 def index_documents(
     paths: Paths, *, settings: Settings, embedder: Embedder, name: str, hidden: bool = False
 ) -> IndexReport:
-    """Bring the index `name` in step with `paths`, with a progress bar and a summary of what changed."""
+    """Synchronize the index `name` with `paths`. Shows a progress bar and a summary of the changes."""
     path = index_file(settings.cache_dir, name, project(settings))
     with Index.open(path, embedder) as index, _bar("indexing", MofNCompleteColumn()) as bar:
         task = bar.add_task("indexing documents", total=None)
@@ -114,7 +116,7 @@ def index_documents(
 
 
 def index_documentation(settings: Settings, embedder: Embedder) -> None:
-    """Index the project's own documents, unless its index holds other documents only."""
+    """Index the project's own documents, unless their index contains only other documents."""
     root = project(settings)
     paths = project_documents(root)
     with Index.open(index_file(settings.cache_dir, DOCUMENTATION_INDEX, root), embedder) as index:
@@ -124,15 +126,15 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
         index_documents(paths, settings=settings, embedder=embedder, name=DOCUMENTATION_INDEX)
     if foreign:
         console.print(
-            f"[yellow]{DOCUMENTATION_INDEX} holds {len(foreign)} other documents beside the project's own[/yellow]: "
-            f"give them an index of their own with graph-agent index --name main.shop.policy PATH",
+            f"[yellow]{DOCUMENTATION_INDEX} contains {len(foreign)} documents that are not the project's[/yellow]: "
+            f"move them to another index with graph-agent index --name main.shop.policy PATH",
             soft_wrap=True,
         )
 
 
 @contextmanager
 def downloading(what: str) -> Iterator[fetch.Progress]:
-    """A progress bar of bytes that only shows once there is something to wait for."""
+    """A progress bar of bytes. It appears only when there is something to wait for."""
     with _bar(what, DownloadColumn()) as bar:
         tasks: list[int] = []
 
@@ -151,7 +153,7 @@ def _bar(what: str, *columns: DownloadColumn | MofNCompleteColumn) -> Progress:
         *columns,
         TimeRemainingColumn(),
         console=console,
-        # A log file gets one line at the end, not ten a second.
+        # In a log file the bar is one line at the end, and not ten lines a second.
         disable=False,
         transient=False,
         refresh_per_second=4 if sys.stderr.isatty() else 0.2,
@@ -159,9 +161,9 @@ def _bar(what: str, *columns: DownloadColumn | MofNCompleteColumn) -> Progress:
 
 
 def summary(name: str, report: IndexReport, documents: int, passages: int, *, was_older: bool) -> Iterator[str]:
-    """What an indexing did, line by line: every file that gave nothing, and what was left out by rule."""
+    """The lines of a summary: counts, files that were not or only partly indexed, and what was skipped by rule."""
     if was_older:
-        yield f"index {name}: brought up from an older format; its documents are kept"
+        yield f"index {name}: migrated from an older format; its documents are kept"
     counts = ", ".join(
         f"{len(files)} {what}"
         for what, files in (
@@ -172,25 +174,25 @@ def summary(name: str, report: IndexReport, documents: int, passages: int, *, wa
         )
         if files
     )
-    yield f"index {name}: {counts or 'no documents found'}; it holds {documents} documents in {passages} passages"
-    for uri in report.removed[:MOST_TOLD]:
+    yield f"index {name}: {counts or 'no documents found'}; it has {documents} documents in {passages} passages"
+    for uri in report.removed[:MOST_LISTED]:
         yield f"[yellow]removed[/yellow]: {escape(uri)}"
-    if len(report.removed) > MOST_TOLD:
-        yield f"[yellow]removed[/yellow]: {len(report.removed) - MOST_TOLD} more"
+    if len(report.removed) > MOST_LISTED:
+        yield f"[yellow]removed[/yellow]: {len(report.removed) - MOST_LISTED} more"
     for file in report.unreadable:
         yield f"[yellow]not indexed[/yellow]: {escape(file.path)}: {escape(file.reason)}"
     for note in report.notes:
         yield f"[yellow]indexed in part[/yellow]: {escape(note.path)}: {escape(note.note)}"
     if report.skipped:
-        yield f"left out: {', '.join(left_out(report.skipped))}"
+        yield f"skipped: {', '.join(skipped_counts(report.skipped))}"
 
 
-def left_out(skipped: Skipped) -> Iterator[str]:
+def skipped_counts(skipped: Skipped) -> Iterator[str]:
     hidden = [(skipped.hidden_folders, "hidden folders"), (skipped.hidden_files, "hidden files")]
-    if told := " and ".join(f"{count} {what}" for count, what in hidden if count):
-        yield f"{told} (--hidden reads them too)"
+    if counts := " and ".join(f"{count} {what}" for count, what in hidden if count):
+        yield f"{counts} (use --hidden to include them)"
     if skipped.linked_folders:
-        yield f"{skipped.linked_folders} links to folders (name the folders themselves to index them)"
+        yield f"{skipped.linked_folders} links to folders (to index them, name the folders themselves)"
     if skipped.suffixes:
         most = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in skipped.suffixes.most_common(5))
         yield f"{skipped.suffixes.total()} files of other kinds ({escape(most)})"

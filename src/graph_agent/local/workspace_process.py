@@ -1,4 +1,4 @@
-"""The local workspace as a process of its own, beside the service or LangGraph Studio."""
+"""Runs the local workspace as a child process, beside the service or LangGraph Studio."""
 
 import os
 import secrets
@@ -15,7 +15,7 @@ from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import PREFIX, Settings, as_environment
 
 START_SECONDS = 3600
-"""A first start downloads a gigabyte; progress is shown meanwhile."""
+"""Time limit for a start. The first one downloads a gigabyte, and shows its progress meanwhile."""
 
 STOP_SECONDS = 5.0
 
@@ -25,11 +25,11 @@ LOCAL_LIMITS: Mapping[str, float] = {
     "model_seconds": 600.0,
     "max_seconds": 900.0,
 }
-"""Limits with the model on this machine: beside other work it was seen to read one prompt for four minutes."""
+"""Time limits for a model on this machine. Beside other work, it once took four minutes to read a prompt."""
 
 
 class LocalWorkspace:
-    """`graph-agent workspace` as a child process that ends with its parent, however that ends."""
+    """`graph-agent workspace` as a child process. It ends when its parent ends, also if the parent is killed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -51,28 +51,29 @@ class LocalWorkspace:
             self._child.stop(STOP_SECONDS)
 
     def enter(self, environment: MutableMapping[str, str]) -> None:
-        """Make `environment` one in which every Databricks client finds this workspace, and no other."""
+        """Change `environment` so that every Databricks client uses this workspace and no other."""
         for name in [name for name in environment if name.startswith("DATABRICKS_")]:
             del environment[name]
         environment.update(
             DATABRICKS_HOST=f"http://127.0.0.1:{self._settings.workspace_port}",
-            # As on Databricks Apps: a service principal, no token.
+            # A service principal and no token, as on Databricks Apps.
             DATABRICKS_CLIENT_ID=self._client_id,
             DATABRICKS_CLIENT_SECRET=self._secret,
+            # Otherwise the SDK would also read profiles from `~/.databrickscfg`.
             DATABRICKS_CONFIG_FILE=os.devnull,
         )
 
     def wait(self) -> None:
-        """Until it answers.
+        """Wait until the workspace answers.
 
         Raises:
-            LocalWorkspaceError: it ended instead; it has said why itself.
+            LocalWorkspaceError: it ended and printed the reason, or did not answer within `START_SECONDS`.
         """
         assert self._child is not None
         ends = time.monotonic() + START_SECONDS
         while time.monotonic() < ends:
             if self._child.poll() is not None:
-                raise LocalWorkspaceError("the local workspace did not start; its message stands above")
+                raise LocalWorkspaceError("the local workspace did not start; the reason is above")
             if answers(self._settings.workspace_port):
                 return
             time.sleep(0.1)
@@ -80,7 +81,7 @@ class LocalWorkspace:
 
 
 def with_local_limits(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """With the time a small machine takes to read a prompt, where the environment does not say how long to wait."""
+    """Settings with longer time limits for a model on a small machine. Limits set in the environment stay."""
     longer: dict[str, Any] = {
         name: seconds for name, seconds in LOCAL_LIMITS.items() if f"{PREFIX}{name.upper()}" not in environ
     }

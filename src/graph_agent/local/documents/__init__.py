@@ -1,1 +1,1 @@
-"""Documents as chunks for an index: files found, decoded, read, and cut into passages."""
+"""Documents as chunks for an index: finds files, decodes and reads them, and cuts them into passages."""

@@ -1,4 +1,4 @@
-"""The block of fields that site generators read at the top of a Markdown file."""
+"""Front matter: the block of fields that static site generators read at the top of a Markdown file."""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,13 +7,16 @@ from typing import Any
 import yaml
 
 MOST_CHARACTERS = 20_000
+"""Size limit of the block. Without it, a stray rule on the first line would send the whole document to a parser."""
+
 KNOWN_FIELDS = frozenset({"title", "author", "date", "tags", "description", "layout", "id", "name", "summary"})
+"""Field names that may be capitalized. Other capitalized names look like the beginning of a sentence."""
 
 
 def split_front_matter(source: str) -> tuple[str, str]:
-    """The title it gives, or none, and the document without it.
+    """Split a document into the title in its front matter, empty if there is none, and the rest.
 
-    A rule at the top of a text is no front matter, nor is a text between two rules.
+    A horizontal rule at the top of a document is not front matter, and neither is text between two rules.
     """
     lines = source.split("\n")
     mark = lines[0].rstrip()
@@ -32,20 +35,19 @@ def split_front_matter(source: str) -> tuple[str, str]:
 
 
 def fields_of(block: str, mark: str) -> Mapping[str, Any] | None:
-    """The fields, where it is a block of fields."""
+    """The fields of the block, or `None` if it is not a block of fields."""
     if not block.strip() or block[0] in "\n ":
         return None
     try:
-        # Every value as text: dates and numbers need not be any.
+        # BaseLoader keeps every value as text. It builds no objects, and an invalid date or number does not fail.
         fields = tomllib.loads(block) if mark == "+++" else yaml.load(block, Loader=yaml.BaseLoader)
-    # Whatever a text that is none leads the parsers into, up to RecursionError.
-    except Exception:
+    except Exception:  # noqa: BLE001 - the parsers raise anything for text that is not front matter, RecursionError too
         return None
     return fields if isinstance(fields, dict) and all(map(is_field_name, fields)) else None
 
 
 def is_field_name(name: Any) -> bool:
-    """`Note: mind the gap` begins a sentence, `draft: true` and `Title: Gaps` are fields."""
+    """Whether a YAML key looks like a field: `draft: true` and `Title: Gaps` do, `Note: mind the gap` is a sentence."""
     return isinstance(name, str) and " " not in name and (name[:1].islower() or name.lower() in KNOWN_FIELDS)
 
 

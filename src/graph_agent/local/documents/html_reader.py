@@ -1,4 +1,4 @@
-"""HTML as sections: every text of the page once, in reading order, whatever element it stands in."""
+"""HTML as sections: every text of the page once, in reading order, in whatever element it is."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,21 +14,21 @@ from graph_agent.local.documents.sections import BlockKind, EmptyDocument, Outli
 from graph_agent.local.documents.text_decoding import decode_html
 
 SMALL_PAGE_CHARACTERS = 1500
-"""On a page with less text there is little to gain by leaving some out, and much to lose."""
+"""A page with less text is read as a whole: leaving out a part gains little and can lose the content."""
 
 LEAST_PROSE_TAKEN = 0.35
-"""Where the extractor took a smaller share of the page's prose, it took the wrong part."""
+"""If the extractor took a smaller share of the page's prose, it took the wrong part."""
 
 GAP = 2
-"""So many blocks between two of the main content belong to it as well."""
+"""Up to this many blocks between two blocks of the main content belong to it too."""
 
 
 BLANKS = str.maketrans("\v\f", "  ")
-"""Legal in HTML, and not in the tree that is made of it."""
+"""Vertical tab and form feed are legal in HTML but not in the tree that lxml builds."""
 
 
 def html_sections(title: str, data: bytes) -> list[Section]:
-    """The readable part of a page; anchors are the headings' own ids. Raises `UnreadableDocument`."""
+    """The sections of a page's main content. Anchors are the ids of headings. Raises `UnreadableDocument`."""
     page = parsed(decode_html(data))
     outline = Outline(page_title(page) or title)
     for piece in main_pieces(page):
@@ -40,7 +40,7 @@ def html_sections(title: str, data: bytes) -> list[Section]:
 
 
 def fragment_blocks(source: str) -> list[tuple[BlockKind, str]]:
-    """The blocks of a piece of HTML inside another document; headings become prose."""
+    """The blocks of an HTML fragment inside another document. Headings become prose."""
     page = parsed_or_none(source)
     if page is None:
         return []
@@ -48,23 +48,24 @@ def fragment_blocks(source: str) -> list[tuple[BlockKind, str]]:
 
 
 def main_pieces(page: Any) -> list[Piece]:
-    """The page's main content; all of it where it is short, or where the extractor is at a loss."""
+    """The page's main content, or all of the page if it is short or the extractor failed."""
     pieces = PageWalk(main_text_nodes(page)).pieces(page)
     body = [piece for piece in pieces if not piece.fringe]
     if sum(piece.characters for piece in body) >= SMALL_PAGE_CHARACTERS and is_trusted(body):
         return with_headings(pieces, fill_gaps([piece.is_main or piece.is_prose for piece in pieces], pieces))
+    # A page that is nothing but navigation still gives its links. One that needs JavaScript gives its `noscript` text.
     return body or pieces or PageWalk(unseen=UNSEEN - {"noscript", "noframes"}).pieces(page)
 
 
 def is_trusted(body: Sequence[Piece]) -> bool:
-    """Whether the extractor took enough of what is plainly text."""
+    """Whether the extractor took enough of the blocks that are clearly prose."""
     prose = sum(piece.characters for piece in body if piece.is_prose)
     taken = sum(piece.characters for piece in body if piece.is_prose and piece.is_main)
     return any(piece.is_main for piece in body) and taken >= LEAST_PROSE_TAKEN * prose
 
 
 def fill_gaps(kept: list[bool], pieces: Sequence[Piece]) -> list[bool]:
-    """With short gaps closed: an extractor leaves out a short line or a list in the middle of a text."""
+    """Close short gaps, because the extractor leaves out short lines and lists in the middle of a text."""
     taken = [at for at, keep in enumerate(kept) if keep]
     for before, after in pairwise(taken):
         if after - before <= GAP + 1:
@@ -74,7 +75,7 @@ def fill_gaps(kept: list[bool], pieces: Sequence[Piece]) -> list[bool]:
 
 
 def with_headings(pieces: Sequence[Piece], kept: Sequence[bool]) -> list[Piece]:
-    """The blocks to keep, and each heading that is kept itself or has such a block right under it."""
+    """The blocks to keep, and each heading that is kept itself or comes directly before such a block."""
     chosen: list[Piece] = []
     pending: list[Piece] = []
     for piece, keep in zip(pieces, kept, strict=True):
@@ -91,16 +92,18 @@ def with_headings(pieces: Sequence[Piece], kept: Sequence[bool]) -> list[Piece]:
 def parsed(source: str) -> Any:
     page = parsed_or_none(source)
     if page is None:
-        raise EmptyDocument("it holds no text")
+        raise EmptyDocument("it contains no text")
     return page
 
 
 def parsed_or_none(source: str) -> Any | None:
+    # `huge_tree` lifts libxml2's limits on depth and text size. The reader process limits time and memory instead.
     parser = html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     page: Any = None
-    # With nothing in it but comments it is no document either.
+    # lxml raises ParserError for an empty document, also for one that contains only comments.
     with suppress(ParserError):
         page = html.document_fromstring(source.translate(BLANKS).encode(), parser)
+    # libxml2 drops what is nested more deeply and only logs it. Indexing the rest would hide the loss.
     if any("Excessive depth" in entry.message for entry in parser.error_log):
         raise UnreadableDocument("its elements are nested too deeply")
     return page
@@ -109,6 +112,7 @@ def parsed_or_none(source: str) -> Any | None:
 def page_title(page: Any) -> str:
     found = page.find(".//head/title")
     if found is None:
+        # Malformed pages have it outside of `head`.
         found = page.find(".//title")
     return collapse_whitespace("".join(found.itertext())) if found is not None else ""
 

@@ -1,27 +1,28 @@
-"""Tables of a page: which hold rows of data, and which only lay the page out."""
+"""Tells tables of data from tables that only lay out a page."""
 
 from collections.abc import Sequence
 from typing import Any
 
 PARTS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "pre", "form", "nav", "article", "main"})
-"""What stands in a cell of a layout, and not in a cell of data."""
+"""Elements that occur in the cells of layout tables but not in those of data tables."""
 
 CELL_CHARACTERS = 400
 """A cell with more text is a part of the page, or reads better as a paragraph."""
 
 
 def grids(page: Any) -> set[Any]:
-    """The tables that are rows of data: two columns at least, of short cells, with no table in them."""
+    """The tables of data: they have at least two columns, short cells, and no table inside."""
     around: set[Any] = set()
     for table in page.iter("table"):
         above = next(table.iterancestors("table"), None)
-        # Each table is marked once, by the first one found in it; its own ancestors were marked then.
+        # Only the nearest table is added. It comes earlier in the page's order, so its own ancestors are in already.
         if above is not None:
             around.add(above)
     return {table for table in page.iter("table") if table not in around and is_grid(table)}
 
 
 def is_grid(table: Any) -> bool:
+    # ARIA: the author says that the table is only for layout.
     if table.get("role") in ("presentation", "none"):
         return False
     rows = widest = width = characters = 0
@@ -33,6 +34,7 @@ def is_grid(table: Any) -> bool:
         elif tag.tag in ("td", "th"):
             width, characters = width + 1, 0
             widest = max(widest, width)
+        # Text is counted per cell, up to the next cell's start, so that one pass over the table is enough.
         characters += len(tag.text or "") + (len(tag.tail or "") if tag is not table else 0)
         if characters > CELL_CHARACTERS and widest:
             return False
@@ -40,6 +42,6 @@ def is_grid(table: Any) -> bool:
 
 
 def pipe_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table, the first one as its header."""
+    """Rows as a Markdown table with the first row as its header."""
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows if any(row)]
     return "\n".join([*lines[:1], "|---" * max(map(len, rows)) + "|", *lines[1:]]) if lines else ""

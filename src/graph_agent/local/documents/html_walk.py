@@ -1,4 +1,4 @@
-"""One walk over a page's elements: headings and blocks in reading order, each text once, in time linear in the page."""
+"""Walks over a page's elements once: headings and blocks in reading order, each text once, in linear time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ UNSEEN_TAGS = """
     rp defs desc metadata
 """
 UNSEEN = frozenset(UNSEEN_TAGS.split())
-"""What holds no text of the page, or holds it twice; `rt` and `rp` would tear words apart in the middle."""
+"""Elements without visible text, or with text that is there twice. The ruby text in `rt` and `rp` would split words."""
 
 BLOCK_TAGS = """
     address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure
@@ -28,22 +28,25 @@ INLINE_TAGS = """
     small span strike strong sub sup time tt u var wbr
 """
 INLINE = frozenset(INLINE_TAGS.split())
-"""Elements that do not part the words they stand in."""
+"""Elements that do not end a word. All others separate the words before and after them."""
 
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 LISTS = frozenset({"ul", "ol", "dl", "menu", "dir"})
 ITEMS = frozenset({"li", "dt"})
 
 MOST_INDENTS = 6
-"""Deeper lists are indented no further, or their blanks would outgrow the text."""
+"""Deeper lists are not indented further, because their spaces would outgrow the text."""
 
 PROSE_CHARACTERS = 160
-"""A block without links of this length is text that somebody wrote, wherever it stands."""
+"""A block of this length without links is prose, wherever it is on the page."""
 
 
 @dataclass(slots=True)
 class Piece:
-    """A heading (`level` above 0) or a block, and what speaks for it: its characters in all, in links, in main text."""
+    """A heading (`level` above 0) or a block, with its number of characters in total, in links, and in main content.
+
+    `fringe` marks navigation and page footers.
+    """
 
     kind: BlockKind
     text: str = ""
@@ -56,23 +59,26 @@ class Piece:
 
     @property
     def is_main(self) -> bool:
-        """The extractor took most of it."""
+        """Whether the extractor took at least half of it."""
         return 2 * self.main >= max(self.characters, 1)
 
     @property
     def is_prose(self) -> bool:
-        """Somebody wrote it, and it is no list of links."""
+        """Whether it is long enough to be prose and not a list of links."""
         return not self.fringe and self.characters - 3 * self.linked >= PROSE_CHARACTERS
 
     @property
     def is_linked(self) -> bool:
-        """A third of it is links."""
+        """Whether at least a third of it is links."""
         return 3 * self.linked >= self.characters
 
 
 @dataclass(slots=True)
 class PageWalk:
-    """`main` are the numbers of the text nodes, counted in the page's order, that belong to its main content."""
+    """Collects the pieces of a page.
+
+    `main` has the numbers of the text nodes in the main content, counted from 1 in the order of the page.
+    """
 
     main: Iterable[int] = ()
     unseen: frozenset[str] = UNSEEN
@@ -86,7 +92,7 @@ class PageWalk:
     _open: dict[str, int] = field(default_factory=dict)
 
     def pieces(self, page: Any) -> list[Piece]:
-        """Headings and blocks of a page, or of an element of one."""
+        """The headings and blocks of a page, or of one element."""
         main, tables = frozenset(self.main), grids(page)
         hidden = number = 0
         for event, tag in etree.iterwalk(page, events=("start", "end")):
@@ -99,7 +105,9 @@ class PageWalk:
                 if not hidden:
                     self._leave(name, tag, tables)
                 hidden -= name in self.unseen
+            # Also an unseen element's tail is text of the page: it comes after the element's end.
             text = tag.text if event == "start" else tag.tail
+            # Must count as `main_content.mark` does, hidden text included.
             if text and not text.isspace():
                 number += 1
             if text and not hidden:
@@ -151,15 +159,16 @@ class PageWalk:
             self._end_list()
 
     def _is_fringe(self, name: str) -> bool:
-        # At the foot of its page stands what every page has; an article's own footer is part of the article.
+        # A page's footer is the same on every page. The footer of an article is part of the article.
         return name == "nav" or (name == "footer" and not self._inside("article", "main"))
 
     def _count(self, name: str, step: int) -> None:
         self._open[name] = self._open.get(name, 0) + step
 
     def _part(self, name: str) -> None:
-        """What an element's edge does to the text around it."""
+        """Apply what the start or end of an element does to the text around it."""
         if name not in INLINE:
+            # Whitespace counts in `pre`, so its edges add none.
             self._texts.append(" " if name != "pre" else "")
         if name in BLOCKS and not self._inside("pre") and (self._rows is None or name == "caption"):
             self._flush()
@@ -207,10 +216,12 @@ class PageWalk:
             self._put("prose", self._taken(), level, anchor)
 
     def _add_code(self) -> None:
+        # An outer `pre` takes the text of an inner one, and a table cell takes its code as plain text.
         if self._open.get("pre", 0) > 1 or self._rows is not None:
             return
         text = self._taken().strip("\n")
         if text.strip():
+            # Code that has a fence in it would end the block early.
             fence = "```" if "```" not in text else "~~~~"
             self._put("code", f"{fence}\n{text}\n{fence}")
 
@@ -220,7 +231,7 @@ class PageWalk:
 
 
 def anchor_of(heading: Any) -> str:
-    """The heading's id, the name of a link inside it, or the id of the section it opens."""
+    """The id of the heading, the name or id of a link inside it, or the id of the section that it begins."""
     inner = next((link.get("name") or link.get("id") for link in heading.iter("a") if link.get("name")), None)
     around = heading.getparent()
     section = around.get("id") if around is not None and around.tag == "section" else None

@@ -1,13 +1,15 @@
-"""Text in an encoding from before Unicode that nobody names: told by the shape of the words each reading gives."""
+"""Guesses an undeclared encoding from before Unicode by how plausible the text is in each of them."""
 
 import re
 from collections.abc import Callable, Mapping
 
 SAMPLE_BYTES = 65_536
+"""Only the beginning is judged, so that the time does not grow with the document."""
 
 
 def legacy_text(data: bytes) -> str | None:
-    """The text in the encoding whose reading has the shape of writing; none where no reading has."""
+    """The text in the encoding that gives plausible words, or `None` if none does."""
+    # The order matters: the strictest tests come first, because almost any bytes are valid in a single-byte encoding.
     if (text := thai(data)) is not None:
         return text
     for encoding, fits in EAST_ASIAN.items():
@@ -18,18 +20,19 @@ def legacy_text(data: bytes) -> str | None:
 
 
 def decode_mostly_valid(data: bytes, encoding: str) -> str | None:
-    """The text, where hardly any byte is wrong."""
+    """The text if nearly all bytes are valid, with the others replaced; else `None`."""
     text = data.decode(encoding, errors="replace")
     return text if text.count("\ufffd") <= len(text) // 100 + (len(text) >= 20) else None
 
 
 def share(text: str, first: str, last: str) -> float:
-    """How much of what is not ASCII lies between two characters."""
+    """The share of the non-ASCII characters that lie between two characters."""
     foreign = [character for character in text if character > "\x7f"]
     return sum(first <= character <= last for character in foreign) / max(len(foreign), 1)
 
 
 def is_japanese(text: str) -> bool:
+    # Japanese mixes kana with Chinese characters. Chinese read as Japanese has hardly any kana.
     return share(text, "\u3040", "\u30ff") > 0.25
 
 
@@ -38,7 +41,10 @@ def is_korean(text: str) -> bool:
 
 
 def common_share(text: str, encoding: str, first: int, last: int) -> float:
-    """How much of the Chinese lies in the encoding's first plane, which holds the characters in common use."""
+    """The share of the Chinese characters that are in the encoding's first level, which has those in common use.
+
+    `first` and `last` are the lead bytes of that level. A wrong reading gives rare characters.
+    """
     written = [character.encode(encoding, "ignore") for character in text if "\u4e00" <= character <= "\u9fff"]
     return sum(first <= code[0] <= last for code in written if code) / max(len(written), 1)
 
@@ -61,7 +67,7 @@ EAST_ASIAN: Mapping[str, Callable[[str], bool]] = {
 
 
 def thai(data: bytes) -> str | None:
-    """Thai, whose vowel and tone signs each stand on a consonant."""
+    """The text if it is Thai, where each vowel and tone sign follows a consonant or another sign; else `None`."""
     text = decode_mostly_valid(data, "cp874")
     if text is None or share(text, "\u0e01", "\u0e5b") < 0.95 or 50 * len(MIXED_THAI.findall(text)) > len(text):
         return None
@@ -75,9 +81,9 @@ THAI_SIGN_IN_PLACE = re.compile("(?<=[\u0e01-\u0e2e\u0e31\u0e34-\u0e3a\u0e47-\u0
 
 
 def single_bytes(data: bytes) -> str | None:
-    """A language of one byte a letter: the reading with the fewest faults, Western where there are none."""
+    """The text in the single-byte encoding with the fewest faults, Western first on a tie; `None` if all have many."""
     foreign = sum(byte > 0x7F for byte in data[:SAMPLE_BYTES])
-    # Of three letters nothing can be told but that most such files are Western.
+    # Three letters are too few to judge, and most such files are Western.
     candidates = SINGLE_BYTE if foreign > 3 else SINGLE_BYTE[:1]
     texts = [text for encoding in candidates if (text := decode_mostly_valid(data, encoding)) is not None]
     readings = [text for text in texts if has_plausible_letters(text[:SAMPLE_BYTES])]
@@ -85,17 +91,19 @@ def single_bytes(data: bytes) -> str | None:
     if not faults or min(faults) > max(1, foreign // 10):
         return None
     best = readings[faults.index(min(faults))]
+    # cp1254 differs from cp1252 in six letters only, which the faults do not see.
     return data.decode("cp1254", errors="replace") if is_turkish(best) else best
 
 
 SINGLE_BYTE = ("cp1252", "cp1251", "koi8-r", "cp1255", "cp1253", "cp1256", "cp1250", "iso8859-2", "cp866")
 
 FAULTS = re.compile(
-    # A sign inside a word, a capital after a small letter, a letter among those of another script,
+    # A symbol inside a word, a capital after a small letter, a letter among letters of another script,
     r"(?<=[^\W\d_])[^\w\s\x00-\x7f\u2010-\u2027\xad\xb7](?=[^\W\d_])"
     r"|(?<=[a-z\xdf-\xff])[\xc0-\xde]|(?<=[\u0430-\u045f])[\u0400-\u042f]|(?<=[\u03ac-\u03ce])[\u0391-\u03ab]"
     r"|(?<=[a-zA-Z])[\u0370-\u06ff]|(?<=[\u0370-\u06ff])[a-zA-Z]"
-    # or what hardly any text holds: a control character, a box, a sign of money or of logic, a letter of no language.
+    # or what is rare in any text: control characters, boxes, currency and logic symbols beside letters, and runs of
+    # four accented letters.
     r"|[\x80-\x9f\u2500-\u25ff\ufffd]|[\xa4\xa6\xac\xaf\xb8\xb1\xb2\xb3\xb9\xbc\xbe\xbf](?=[a-z\xdf-\xff])"
     r"|(?<=[a-z\xdf-\xff])[\xa4\xa6\xa8\xac\xaf\xb1\xb3\xb8\xb9\xbc\xbd\xbe\xbf](?=[a-z\xdf-\xff\s])"
     r"|[\xc0-\xff]{4}"
@@ -107,7 +115,11 @@ def fault_count(text: str) -> int:
 
 
 def has_plausible_letters(text: str) -> bool:
-    """Russian has a vowel in every other place and few capitals; Hebrew and Arabic read as Russian have not."""
+    """Whether the letters look like a language.
+
+    In Russian about half of the letters are vowels, and few are capitals. In Hebrew or Arabic text read as Russian they
+    are not.
+    """
     letters = sum("\u0400" <= letter <= "\u045f" for letter in text)
     vowels = sum(letter in "\u0430\u0435\u0438\u043e\u0443\u044b\u044d\u044e\u044f" for letter in text.lower())
     if share(text, "\u05d0", "\u05ea") < 0.9 and HEBREW.search(text):
@@ -120,5 +132,5 @@ HEBREW = re.compile("[\u05d0-\u05ea]")
 
 
 def is_turkish(text: str) -> bool:
-    """Read as Western, Turkish has Icelandic letters, and none of the others that Icelandic has."""
+    """Whether Western text is really Turkish: it then has some letters of Icelandic, but not the others."""
     return any(letter in text for letter in "\xfd\xfe\xf0") and not any(letter in text for letter in "\xe6\xe1\xed\xfa")

@@ -1,7 +1,8 @@
-"""What of a page is its main content, as trafilatura sees it.
+"""Finds the main content of a page with trafilatura.
 
-Every text node gets a number in front, in letters that no page holds; what comes out of the extractor tells by these
-which nodes it took. So the page's own structure stays: headings with ids, code with its blanks, tables.
+trafilatura returns a simplified copy of the page, without heading ids, whitespace in code, and parts of tables. So
+this module uses only its choice: it writes a number before each text node, in characters that no page contains, and
+reads from the result which numbers are left. The text itself then comes from the original page.
 """
 
 import logging
@@ -12,15 +13,17 @@ from typing import Any
 from lxml import etree
 
 MOST_TEXT_NODES = 100_000
-"""On larger pages the extractor takes minutes; they are taken whole."""
+"""On larger pages the extractor takes minutes, so they are read as a whole."""
 
+# Ugaritic letters, which no page is expected to contain.
 DIGITS = "".join(chr(0x10380 + digit) for digit in range(16))
 SIGN = chr(0x10390)
 NUMBER = re.compile(f"{SIGN}([{DIGITS}]{{5}})")
 
 
 def main_text_nodes(page: Any) -> frozenset[int]:
-    """The numbers, from 1 in the page's order, of the text nodes in the main content; empty where none is found."""
+    """The numbers of the text nodes in the main content, from 1 in the order of the page; empty if none is found."""
+    # The extractor changes the tree that it is given.
     marked = deepcopy(page)
     if mark(marked) > MOST_TEXT_NODES:
         return frozenset()
@@ -45,6 +48,7 @@ def mark(page: Any) -> int:
 
 
 def sign(number: int) -> str:
+    # Five hexadecimal digits are enough for `MOST_TEXT_NODES`.
     return SIGN + "".join(DIGITS[number >> shift & 15] for shift in (16, 12, 8, 4, 0))
 
 
@@ -53,13 +57,13 @@ def number(digits: str) -> int:
 
 
 def extracted(page: Any) -> Any | None:
-    # Here, because an index of Markdown alone need not wait for it.
+    # Late import: an index of Markdown alone should not wait for it.
     from trafilatura import bare_extraction
 
+    # It logs an error for each page in which it finds nothing. That is normal here and not worth a line.
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     try:
         found = bare_extraction(page, include_comments=False, include_tables=True)
-    # Whatever a page leads it into: then the page is taken whole.
-    except Exception:
+    except Exception:  # noqa: BLE001 - it raises anything for a malformed page, which is then read as a whole
         return None
     return getattr(found, "body", None)

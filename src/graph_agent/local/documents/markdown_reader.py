@@ -1,4 +1,4 @@
-"""Markdown as sections: CommonMark with tables; anchors are the ones code hosts give to headings."""
+"""Markdown as sections: CommonMark with tables. Anchors are those that code hosts such as GitHub give to headings."""
 
 import re
 from collections.abc import Mapping
@@ -22,18 +22,20 @@ KINDS: Mapping[str, BlockKind] = {
 PUNCTUATION = re.compile(r"[^\w\- ]")
 
 HEADING_CHARACTERS = 1000
-"""So much of a heading is read for emphasis and links; beyond that its source is taken as it stands."""
+"""A longer heading is not parsed for emphasis and links, which can take long. Its source is used as it is."""
 
 
 def markdown_sections(title: str, data: bytes) -> list[Section]:
     """The sections of a Markdown document. Raises `UnreadableDocument`."""
-    # Lines are what CommonMark calls lines: form feeds and Unicode's separators do not end them.
+    # Only the line ends of CommonMark. `splitlines` would also split at form feeds and Unicode separators, and the line
+    # numbers of the parser would no longer fit.
     source = decode_text(data).replace("\r\n", "\n").replace("\r", "\n")
     named, body = split_front_matter(source)
     outline, anchors = Outline(named or title, always_titled=bool(named)), Anchors()
     lines = body.split("\n")
     tokens = block_parser().parse(body)
     for at, token in enumerate(tokens):
+        # Only opening tokens of the top level: a block's source has all that is nested in it.
         if token.level or token.nesting < 0 or token.map is None:
             continue
         source_of_block = "\n".join(lines[slice(*token.map)])
@@ -51,19 +53,20 @@ def markdown_sections(title: str, data: bytes) -> list[Section]:
 def html_blocks(source: str) -> list[tuple[BlockKind, str]]:
     try:
         return fragment_blocks(source)
+    # Too deeply nested for the HTML parser. The Markdown around it is still good, so its source is kept as text.
     except UnreadableDocument:
         return [("prose", source)]
 
 
 def block_parser() -> MarkdownIt:
-    """Blocks alone: what stands in a line is kept as it was written, and reading it can take a long time."""
+    """A parser for blocks only. Inline markup is kept as source, and parsing it can take a long time."""
     parser = MarkdownIt("commonmark").enable("table")
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser
 
 
 def closed(token: Token, source: str) -> str:
-    """A fence that its document ends without closing gets its end here, so that each piece of it can have one."""
+    """Add the closing fence to a code block that ends with the document. Each piece cut from the block repeats it."""
     if token.type != "fence":
         return source
     _, _, rest = source.partition("\n")
@@ -73,7 +76,7 @@ def closed(token: Token, source: str) -> str:
 
 
 def heading_text(source: str) -> str:
-    """A heading's words without its marks."""
+    """The text of a heading without markup."""
     if len(source) > HEADING_CHARACTERS:
         return " ".join(source.split())
     [inline] = MarkdownIt("commonmark").parseInline(source)
@@ -87,7 +90,7 @@ def plain_text(token: Token) -> str:
 
 
 class Anchors:
-    """Heading anchors: lower case, punctuation dropped, blanks as hyphens, repeats numbered."""
+    """Makes heading anchors: lower case, no punctuation, hyphens for spaces, and numbers for repeated ones."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}

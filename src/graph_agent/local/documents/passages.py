@@ -1,6 +1,6 @@
-"""Sections cut into passages short enough for a small model's window, and long enough to be understood alone.
+"""Cuts sections into passages that fit a small model's window and are long enough to be understood alone.
 
-Sizes are in characters; six of them are about one word of English, blank included.
+Sizes are in characters. An English word has about six, with the space after it.
 """
 
 import re
@@ -9,23 +9,24 @@ from collections.abc import Iterator, Sequence
 from graph_agent.local.documents.sections import Block, Section
 
 PASSAGE_CHARACTERS = 800
-"""A passage is cut before it grows beyond this: about 130 words, mostly within the 256 tokens the embedder reads."""
+"""Target size of a passage: about 130 words, which mostly fit into the 256 tokens that the embedder reads."""
 
 WHOLE_CHARACTERS = 1200
-"""A table or code block up to this size is never torn."""
+"""A table or code block up to this size is never split."""
 
 SMALL_CHARACTERS = 200
-"""A rest of up to this size joins the passage before it."""
+"""A last piece of up to this size joins the passage before it."""
 
 HEADING_CHARACTERS = 70
-"""A longer heading is shortened in a passage's first line."""
+"""A longer heading is shortened in the first line of a passage."""
 
 
+# Chinese and Japanese have no space after a full stop.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
 def heading_line(path: Sequence[str]) -> str:
-    """The heading path as it stands on a passage's first line: `README > Settings`."""
+    """The heading path for the first line of a passage, such as `README > Settings`."""
     return " > ".join(shortened(heading) for heading in path)
 
 
@@ -35,7 +36,7 @@ def shortened(heading: str) -> str:
 
 
 def passages(section: Section) -> list[str]:
-    """The section's text in order, in passages without their heading line."""
+    """The text of a section in passages, in order and without the heading line."""
     pieces = [piece for block in section.blocks for piece in split_block(block)]
     return joined_rest(list(pack_passages(pieces)))
 
@@ -44,10 +45,10 @@ def pack_passages(pieces: Sequence[str]) -> Iterator[str]:
     held: list[str] = []
     for piece in pieces:
         if held and len("\n\n".join([*held, piece])) > PASSAGE_CHARACTERS:
-            # "These are the routes:" belongs to the table it announces.
-            announced = held.pop() if len(held) > 1 and introduces_next(held[-1]) else None
+            # "These are the routes:" belongs to the table that follows it.
+            introduction = held.pop() if len(held) > 1 and introduces_next(held[-1]) else None
             yield "\n\n".join(held)
-            held = [announced] if announced else []
+            held = [introduction] if introduction else []
         held.append(piece)
     if held:
         yield "\n\n".join(held)
@@ -64,13 +65,14 @@ def joined_rest(texts: list[str]) -> list[str]:
 
 
 def split_block(block: Block) -> list[str]:
-    """The block whole where it is small enough, else in pieces that each stand alone."""
+    """The block as one piece if it is small enough, else in pieces that can each be understood alone."""
     whole = block.kind in ("table", "code")
     if len(block.text) <= (WHOLE_CHARACTERS if whole else PASSAGE_CHARACTERS):
         return [block.text]
-    # Not `splitlines`: form feeds and Unicode's separators stand within a line.
+    # Not `splitlines`, which also splits at form feeds and Unicode separators inside a line.
     lines = block.text.split("\n")
     match block.kind:
+        # Every piece of a table repeats the header row and the row of dashes, and every piece of code its fences.
         case "table" if len(lines) > 2 and repeatable(*lines[:2]):
             return pieces_of(lines[2:], before="\n".join(lines[:2]) + "\n", between="\n")
         case "code" if lines[0].lstrip(" >").startswith(("```", "~~~")) and len(lines) > 2 and repeatable(lines[0]):
@@ -82,12 +84,12 @@ def split_block(block: Block) -> list[str]:
 
 
 def repeatable(*lines: str) -> bool:
-    """Whether lines are short enough to stand over every piece: else a long header would multiply."""
+    """Whether lines are short enough to repeat in every piece. A long header would multiply the text."""
     return sum(map(len, lines)) <= SMALL_CHARACTERS * 2
 
 
 def pieces_of(units: Sequence[str], *, before: str = "", between: str, after: str = "") -> list[str]:
-    """Lines or sentences joined up to the passage size, each piece between the same head and foot."""
+    """Join lines or sentences into pieces of up to the passage size, each between `before` and `after`."""
     pieces: list[list[str]] = [[]]
     size = len(before)
     for part in (part for unit in units for part in cut_line(unit)):
@@ -102,12 +104,12 @@ def pieces_of(units: Sequence[str], *, before: str = "", between: str, after: st
 
 
 def cut_line(unit: str) -> Iterator[str]:
-    """A line longer than a passage, such as minified text, cut at a blank where it has one."""
+    """Cut a line that is longer than a passage, such as minified text, at a space if possible."""
     start = 0
     while len(unit) - start > PASSAGE_CHARACTERS:
-        blank = unit.rfind(" ", start + 1, start + PASSAGE_CHARACTERS)
-        end = blank if blank > start else start + PASSAGE_CHARACTERS
+        space = unit.rfind(" ", start + 1, start + PASSAGE_CHARACTERS)
+        end = space if space > start else start + PASSAGE_CHARACTERS
         yield unit[start:end]
-        start = end + (blank > start)
+        start = end + (space > start)
     if rest := unit[start:].strip():
         yield rest

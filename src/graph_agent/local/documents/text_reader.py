@@ -1,4 +1,4 @@
-"""Plain text as one section of paragraphs, which blank lines separate."""
+"""Plain text as one section of paragraphs, separated by blank lines."""
 
 import re
 
@@ -9,7 +9,7 @@ PARAGRAPH_END = re.compile(r"\n\s*\n|\f")
 
 
 def text_sections(title: str, data: bytes) -> list[Section]:
-    """The paragraphs of a text. Raises `UnreadableDocument`."""
+    """One section with the paragraphs of a text. Raises `UnreadableDocument`."""
     outline = Outline(title)
     for paragraph in PARAGRAPH_END.split(decode_text(data).replace("\r\n", "\n").replace("\r", "\n")):
         outline.block("prose", paragraph)

@@ -1,4 +1,7 @@
-"""Words inside of words: German, Dutch, Swedish and Finnish write `Kündigungsfrist` where English writes two words."""
+"""Finds words inside words: German, Dutch, Swedish and Finnish write one word where English writes two.
+
+For example, `Kündigungsfrist` is the German for "notice period".
+"""
 
 import unicodedata
 from bisect import bisect_left
@@ -6,19 +9,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LEAST_LETTERS = 5
-"""Shorter words stand in too many others by chance: `port` in `report`."""
+"""Shorter words occur in too many others by chance, such as `port` in `report`."""
 
 MOST_TERMS = 50
-"""Longer words that one word is looked for in."""
+"""Longer words that are considered for one word."""
 
+# German plural and case endings, and the letters that German puts between the parts of a compound.
 ENDINGS = ("en", "er", "es", "e", "n", "s")
 LINKS = ("s", "es", "n", "en", "er", "e")
-"""What may stand between two parts of a compound."""
+"""Letters that may be between two parts of a compound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The terms of an index, forwards and backwards in order, so that beginnings and ends are found at once."""
+    """The terms of an index, sorted forwards and backwards.
+
+    Binary search in the two lists finds the terms that begin or end with a word.
+    """
 
     terms: Sequence[str]
     backwards: Sequence[str]
@@ -29,7 +36,7 @@ class Vocabulary:
         return cls(sorted(long), sorted(term[::-1] for term in long))
 
     def related(self, word: str, *, known: bool) -> list[str]:
-        """The terms that begin or end with a word, and where it is not `known` itself, those it is made of."""
+        """The terms that begin or end with a word. If the word is not `known`, also the terms that it is made of."""
         word = fold(word)
         if len(word) < LEAST_LETTERS or not word.isalpha():
             return []
@@ -41,12 +48,14 @@ class Vocabulary:
         return list(dict.fromkeys(term for term in found if term != word))
 
     def _longer(self, word: str) -> list[str]:
+        # Shorter additions are mostly endings and not words.
         least = len(word) + 3
         ends = [term[::-1] for term in terms_with_prefix(self.backwards, word[::-1])]
         return [term for term in [*terms_with_prefix(self.terms, word), *ends] if len(term) >= least][:MOST_TERMS]
 
     def _parts(self, word: str) -> list[str]:
         cuts = range(LEAST_LETTERS, len(word) - LEAST_LETTERS + 1)
+        # From the longest first part to the shortest, so that a part that is a compound itself stays whole.
         for cut in reversed(cuts):
             first, second = word[:cut], word[cut:]
             starts = [first, *(first[: -len(link)] for link in LINKS if first.endswith(link))]
@@ -61,7 +70,7 @@ class Vocabulary:
 
 
 def fold(word: str) -> str:
-    """As SQLite's tokenizer folds it: without case and accents."""
+    """Fold a word as SQLite's tokenizer does: lower case, without accents."""
     return "".join(sign for sign in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(sign))
 
 

@@ -1,4 +1,4 @@
-"""Texts as vectors: all-MiniLM-L6-v2, quantised to int8, on onnxruntime."""
+"""Embeds texts as vectors with all-MiniLM-L6-v2, quantized to int8, on onnxruntime."""
 
 import os
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Names model and version; an index made under another name is made anew."""
+        """The name of the model and its version. Documents embedded under another name are embedded again."""
 
     @property
     def dimension(self) -> int:
-        """Length of each vector."""
+        """Number of components of each vector."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One row per text, L2-normalised. May be called from several threads."""
+        """One L2-normalized row for each text. May be called from several threads."""
 
 
 class MiniLMEmbedder:
-    """`model.onnx` and `tokenizer.json` of all-MiniLM-L6-v2: 384 numbers per text, of which it reads 256 tokens.
+    """all-MiniLM-L6-v2 from its files `model.onnx` and `tokenizer.json`.
 
-    Raises `LocalModelFailed` where the files cannot be loaded.
+    It reads the first 256 tokens of a text and gives 384 numbers. Raises `LocalModelFailed` if a file cannot be loaded.
     """
 
     name = "all-MiniLM-L6-v2-int8"
@@ -43,25 +43,28 @@ class MiniLMEmbedder:
         try:
             self._tokenizer = Tokenizer.from_file(os.fspath(tokenizer))
             self._session = onnxruntime.InferenceSession(os.fspath(model), session_options(threads))
-        # Both libraries raise plain Exceptions for missing and for damaged files alike.
+        # Both libraries raise plain `Exception` for missing and for damaged files.
         except Exception as error:
-            raise LocalModelFailed("The embedding model could not be loaded; fetch it again.") from error
+            raise LocalModelFailed(
+                "The embedding model could not be loaded: run `graph-agent model` to fetch it again."
+            ) from error
         self._tokenizer.enable_truncation(max_length=256)
         self._tokenizer.no_padding()
         self._inputs = {entry.name for entry in self._session.get_inputs()}
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector per text, in the texts' order."""
+        """One unit vector for each text, in order."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
         return np.stack([self._embed_one(text) for text in texts])
 
     def _embed_one(self, text: str) -> Vector:
-        # Never in batches: quantisation scales by the whole batch, so a text's vector would depend on its
-        # neighbours; and one by one it is three times as fast, in half the memory, for want of padding.
+        # Never in batches. Quantization scales by the whole batch, so a text's vector would depend on the other texts.
+        # Without the padding that batches need, it is also three times as fast and takes half the memory.
         encoding = self._tokenizer.encode(text)
         ids = np.array([encoding.ids], dtype=np.int64)
         mask = np.array([encoding.attention_mask], dtype=np.int64)
+        # Some exports of the model have no `token_type_ids`, so only the inputs that it has are passed.
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         hidden = self._session.run(None, {name: feed[name] for name in self._inputs})[0][0]
         return unit(masked_mean(hidden, mask[0]))
@@ -72,19 +75,20 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Idle threads must not spin: the language model needs the same cores.
+    # Idle threads must not spin, because the language model needs the same cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena would keep the memory of the longest text for ever.
+    # The arena would never free the memory that the longest text took.
     options.enable_cpu_mem_arena = False
     return options
 
 
 def masked_mean(hidden: Vectors, mask: NDArray[np.int64]) -> Vector:
-    """The mean over the tokens the mask marks."""
+    """The mean over the tokens that the mask selects."""
     mean: Vector = hidden[mask.astype(bool)].mean(axis=0)
     return mean
 
 
 def unit(vector: Vector) -> Vector:
+    # The lower bound avoids a division by zero.
     scaled: Vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
     return scaled.astype(np.float32)

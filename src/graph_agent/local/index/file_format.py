@@ -1,4 +1,4 @@
-"""The format of an index's SQLite file, the way from older ones, and SQLite's errors in our words."""
+"""The format of an index's SQLite file, the migration from older formats, and explanations of SQLite's errors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +10,11 @@ from graph_agent.local.index.filters import has_words
 from graph_agent.local.index.words import searchable
 
 APPLICATION_ID = 0x67616978
+"""Marks a SQLite file as an index. The bytes are "gaix" in ASCII."""
+
 VERSION = 2
+"""Increase it with every change of the schema or of `words.searchable`, and add a migration."""
+
 WORDS = """
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='porter unicode61 remove_diacritics 2');
 CREATE VIRTUAL TABLE terms USING fts5vocab (words, row);
@@ -21,7 +25,11 @@ CREATE TRIGGER words_removed AFTER DELETE ON chunks BEGIN
     INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, searchable(old.text));
 END;
 """
-"""Words apart from the passages' text: how a text becomes words goes up with `VERSION`."""
+"""The full-text index.
+
+It has no copy of the passages (`content=''`), because it indexes the output of `searchable` and not their text.
+Triggers keep it in step with `chunks`.
+"""
 
 SCHEMA = f"""
 CREATE TABLE files (path TEXT PRIMARY KEY, uri TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL);
@@ -48,16 +56,17 @@ INSERT INTO words (rowid, text) SELECT id, searchable(text) FROM chunks;
 UPDATE generation SET number = number + 1;
 PRAGMA user_version = {VERSION};
 """
-"""Passages and vectors stay as they are; only their words are made anew."""
+"""Migration from version 1. Passages and vectors stay as they are, and only the full-text index is rebuilt."""
 
 
 def prepare(connection: sqlite3.Connection, name: str) -> bool:
-    """Make an empty file an index, bring an older one up to this version, and refuse any other that is none.
+    """Create the schema in an empty file, or migrate an older index. Returns whether the index was an older one.
 
-    Whether the file was an older one.
+    Raises `IndexUnavailable` for any other file, and closes the connection then.
     """
     connection.create_function("has_words", 2, has_words, deterministic=True)
     connection.create_function("searchable", 1, searchable, deterministic=True)
+    # The write lock comes before the look at the file: two processes may open the same new index.
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         run(connection, SCHEMA)
@@ -69,8 +78,11 @@ def prepare(connection: sqlite3.Connection, name: str) -> bool:
     if known != [APPLICATION_ID, VERSION] and not older:
         connection.close()
         raise IndexUnavailable(f"{name} is not an index of this version; delete it and run `graph-agent index`.")
+    # WAL lets readers continue while another process writes. NORMAL can lose the last commit in a power cut but does
+    # not corrupt the file, and the next indexing repeats what was lost.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Off by default in SQLite. Deleting a file deletes its chunks through the foreign key.
     connection.execute("PRAGMA foreign_keys = ON")
     return older
 
@@ -81,7 +93,7 @@ def run(connection: sqlite3.Connection, script: str) -> None:
 
 
 def statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit before each."""
+    """The statements of a script, one by one. `executescript` would commit the open transaction first."""
     held = ""
     for line in script.splitlines(keepends=True):
         held += line
@@ -92,7 +104,7 @@ def statements(script: str) -> Iterator[str]:
 
 @contextmanager
 def explain_sqlite_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours, with the file and the cause."""
+    """Turn SQLite's errors into `IndexUnavailable` with the file and the cause."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -102,18 +114,19 @@ def explain_sqlite_errors(path: Path) -> Iterator[None]:
 def cause_of(error: sqlite3.Error | OSError) -> str:
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower()
+    # Extended codes such as SQLITE_IOERR_WRITE begin with the name of the primary code.
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    return next((words for start, words in CAUSES.items() if name.startswith(start)), f"SQLite says {name}")
+    return next((words for start, words in CAUSES.items() if name.startswith(start)), f"SQLite reports {name}")
 
 
 REMEDY = "delete it and run `graph-agent index`"
 CAUSES = {
-    "SQLITE_FULL": "its disk is full",
-    "SQLITE_READONLY": "it may not be written to",
+    "SQLITE_FULL": "its disk is full; free some space",
+    "SQLITE_READONLY": "it is read-only; change its permissions",
     "SQLITE_CANTOPEN": "it cannot be opened",
-    "SQLITE_PERM": "it may not be opened",
+    "SQLITE_PERM": "access to it is denied; change its permissions",
     "SQLITE_BUSY": "another process is writing to it; try again",
     "SQLITE_IOERR": "its disk failed or is full",
     "SQLITE_CORRUPT": f"it is damaged; {REMEDY}",
-    "SQLITE_NOTADB": f"it is no index; {REMEDY}",
+    "SQLITE_NOTADB": f"it is not an index; {REMEDY}",
 }

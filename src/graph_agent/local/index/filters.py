@@ -1,13 +1,13 @@
-"""The filters of a Vector Search query as a SQL condition.
+"""Translates the filters of a Vector Search query into a SQL condition.
 
     {"title": "README"}                   equal
     {"title": ["README", "Settings"]}     one of
     {"title NOT": "README"}               not equal; with a list, none of
     {"position >=": 3}                    also <, <= and >
-    {"text LIKE": "timeout"}              holds the word; with a list, one of the words
+    {"text LIKE": "timeout"}              contains the word; with a list, one of the words
     {"doc_uri OR title": ["a", "b"]}      doc_uri equals a, or title equals b
 
-Several keys hold together.
+Several keys are joined with AND. Values are always bound as parameters, and columns come from `COLUMNS`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ COLUMNS: Mapping[str, type[str] | type[int]] = {
 }
 
 MOST_VALUES = 500
-"""SQLite's own limit is on the depth of a condition, 1000."""
+"""SQLite limits the depth of an expression to 1000, and each value adds to it."""
 
 Scalar = str | int | float
 Condition = tuple[str, list[Scalar]]
@@ -35,7 +35,7 @@ def where(filters: Mapping[str, Any]) -> Condition:
     conditions = [condition(key, value) for key, value in filters.items()]
     values = [item for _, found in conditions for item in found]
     if max(len(values), len(conditions)) > MOST_VALUES:
-        raise InvalidRequest(f"Filters may hold at most {MOST_VALUES} values.", param="filters_json")
+        raise InvalidRequest(f"Filters may have at most {MOST_VALUES} values; use fewer.", param="filters_json")
     return " AND ".join(f"({sql})" for sql, _ in conditions) or "1", values
 
 
@@ -44,7 +44,7 @@ def condition(key: str, value: Any) -> Condition:
         return either([part.strip() for part in key.split(" OR ")], value)
     column, _, operator = key.strip().partition(" ")
     if column not in COLUMNS:
-        raise InvalidRequest(f"No column named {column!r}; known: {', '.join(COLUMNS)}.", param="filters_json")
+        raise InvalidRequest(f"There is no column {column!r}; use one of: {', '.join(COLUMNS)}.", param="filters_json")
     match operator.strip().upper():
         case "":
             return one_of(column, values_of(key, value))
@@ -58,14 +58,14 @@ def condition(key: str, value: Any) -> Condition:
             return " OR ".join(f"has_words({column}, ?)" for _ in words) or "0", words
         case unknown:
             raise InvalidRequest(
-                f"Unknown operator {unknown!r}; known: NOT, <, <=, >, >=, LIKE, OR.", param="filters_json"
+                f"There is no operator {unknown!r}; use one of: NOT, <, <=, >, >=, LIKE, OR.", param="filters_json"
             )
 
 
 def either(columns: Sequence[str], value: Any) -> Condition:
     values = values_of(" OR ".join(columns), value)
     if len(values) != len(columns):
-        raise InvalidRequest("An OR filter takes a list with one value per column.", param="filters_json")
+        raise InvalidRequest("An OR filter needs a list with one value for each column.", param="filters_json")
     conditions = [condition(column, item) for column, item in zip(columns, values, strict=True)]
     return " OR ".join(f"({sql})" for sql, _ in conditions), [item for _, found in conditions for item in found]
 
@@ -79,15 +79,17 @@ def values_of(key: str, value: Any) -> list[Scalar]:
 
 
 def single(key: str, value: Any) -> Scalar:
+    # In Python a bool is an int, but no column of the index is boolean.
     if isinstance(value, str | int | float) and not isinstance(value, bool) and fits_sqlite(value):
         return value
     raise InvalidRequest(f"The value of {key!r} must be text or a number.", param="filters_json")
 
 
 def fits_sqlite(value: Scalar) -> bool:
+    # SQLite's integers have 64 bits. A larger one raises OverflowError when it is bound.
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def has_words(text: str | int, words: str) -> bool:
-    """Whether the text holds each of the words, as whole tokens between white space: LIKE as Vector Search has it."""
+    """Whether the text has each of the words as a token between whitespace, as LIKE does in Vector Search."""
     return set(str(words).split()) <= set(str(text).split())

@@ -1,4 +1,4 @@
-"""A vector index in one SQLite file: kept in step with folders of documents, searched by meaning and by words."""
+"""A vector index in one SQLite file: synchronized with folders of documents, searched by meaning and by words."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,17 @@ from graph_agent.local.index.words import latin_share, query_words
 __all__ = ["Hit", "Index", "IndexReport", "Progress", "QueryType", "index_folder"]
 
 MEANING = 0.5
-"""What the cosine counts in a hybrid score, where the query is in Latin letters."""
+"""Weight of the cosine in a hybrid score, if the query is in Latin letters."""
 
 LEAST = 0.1
-"""So much of that it counts at least, in whatever letters."""
+"""Smallest share of that weight, in any script. The embedding model knows little but English."""
 
 QueryType = Literal["ANN", "HYBRID", "FULL_TEXT"]
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk and its relevance from 0 to 1; `relevance` says what the number means."""
+    """A chunk and its relevance from 0 to 1. The module `relevance` says what the number means."""
 
     chunk: Chunk
     score: float
@@ -45,17 +45,17 @@ def index_folder(
     *,
     hidden: bool = False,
 ) -> IndexReport:
-    """Bring the index at `index_path` in step with the files and folders of `paths`, making it if there is none.
+    """Synchronize the index at `index_path` with the files and folders in `paths`. Creates the index if there is none.
 
-    Documents of other folders indexed earlier stay, unless their files are gone. Interrupted, it keeps every file it
-    had finished. Raises `IndexUnavailable`.
+    Documents of other folders that were indexed earlier stay, unless their files are gone. After an interruption the
+    index has every file that was finished. Raises `IndexUnavailable`.
     """
     with Index.open(index_path, embedder) as index:
         return index.sync(paths, on_progress, hidden=hidden)
 
 
 class Index:
-    """Chunks, their vectors and their words. May be searched from several threads, also while another one indexes."""
+    """Chunks with their vectors and words. Several threads may search it, also while another one indexes."""
 
     def __init__(self, store: IndexStore, embedder: Embedder) -> None:
         self._store = store
@@ -63,7 +63,10 @@ class Index:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], embedder: Embedder, *, create: bool = True) -> Self:
-        """Raises `IndexUnavailable` where the file is missing and not to be made, or is no index of this version."""
+        """Open an index file.
+
+        Raises `IndexUnavailable` if there is no file and `create` is false, or if the file has another format.
+        """
         return cls(IndexStore.open(Path(path), embedder.dimension, create=create), embedder)
 
     def close(self) -> None:
@@ -81,16 +84,16 @@ class Index:
 
     @property
     def files(self) -> dict[str, str]:
-        """The URI of each indexed file by its absolute path."""
+        """The URI of each indexed file, by absolute path."""
         return {path: file.uri for path, file in self._store.files().items()}
 
     @property
     def was_older(self) -> bool:
-        """Whether opening it brought the file up from an older format."""
+        """Whether opening it migrated the file from an older format."""
         return self._store.was_older
 
     def sync(self, roots: Paths, on_progress: OnProgress | None = None, *, hidden: bool = False) -> IndexReport:
-        """Index what is new or changed under the roots, hidden files too where asked, and forget what is gone."""
+        """Index what is new or changed under the roots, and remove what is gone. `hidden` includes hidden files."""
         with DocumentReader() as reader:
             return Synchronization(self._store, self._embedder, on_progress or ignore, reader, hidden=hidden).run(roots)
 
@@ -104,13 +107,14 @@ class Index:
         filters: Mapping[str, Any] | None = None,
         min_score: float = 0.0,
     ) -> list[Hit]:
-        """The best `k` chunks, best first. `vector`, where given, stands for the embedded `text`.
+        """The best `k` chunks, best first. `vector` replaces the embedding of `text`.
 
         Raises `InvalidRequest` for a query or filter that cannot be answered, and `IndexUnavailable`.
         """
         condition = where(filters or {})
-        words = [] if query_type == "ANN" else query_words(needed(text))
+        words = [] if query_type == "ANN" else query_words(required(text))
         embedded = None if query_type == "FULL_TEXT" else self._query_vector(text, vector)
+        # The query is embedded before the snapshot begins, because embedding is slow and a snapshot holds the lock.
         with self._store.snapshot():
             embeddings = self._store.embeddings()
             scores = self._scores(embeddings, text or "", words, embedded)
@@ -122,6 +126,7 @@ class Index:
         if embedded is None:
             return self._by_words(embeddings, words)
         by_meaning = cosines(embeddings.vectors, embedded)
+        # For a query of stop words only, the score of the words would be 0 for every chunk.
         if not words:
             return by_meaning
         return mixed(by_meaning, self._by_words(embeddings, words), meaning=MEANING * max(latin_share(text), LEAST))
@@ -138,18 +143,20 @@ class Index:
 
     def _query_vector(self, text: str | None, vector: Sequence[float] | None) -> Vector:
         if vector is None:
-            embedded: Vector = self._embedder.embed([needed(text)])[0]
+            embedded: Vector = self._embedder.embed([required(text)])[0]
             return embedded
         if len(vector) != self._embedder.dimension:
-            raise InvalidRequest(f"A vector must hold {self._embedder.dimension} numbers.", param="query_vector")
+            raise InvalidRequest(
+                f"The query vector must have {self._embedder.dimension} numbers.", param="query_vector"
+            )
         return unit(np.asarray(vector, dtype=np.float32))
 
 
-def needed(text: str | None) -> str:
+def required(text: str | None) -> str:
     if text is None or not text.strip():
-        raise InvalidRequest("The query needs a text.", param="query_text")
+        raise InvalidRequest("The query must have a text.", param="query_text")
     return text
 
 
 def ignore(_: Progress) -> None:
-    """For callers who do not watch."""
+    """Does nothing. For callers without a progress display."""

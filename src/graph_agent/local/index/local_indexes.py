@@ -1,4 +1,4 @@
-"""The indexes of this machine by name: one SQLite file each, in one folder of the cache."""
+"""The indexes on this machine, by name: one SQLite file each, in one folder of the cache."""
 
 import hashlib
 import os
@@ -12,28 +12,32 @@ from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
 
 DOCUMENTATION_INDEX = "main.docs.project"
-"""Holds the project's own documentation, and by itself nothing else. Every project has one of this name."""
+"""Name of the index of a project's own documentation. Each project has its own index of this name."""
 
 OWN_INDEX = "main.docs.own"
-"""Where documents of one's own go that are given no name."""
+"""Name of the index for documents that are indexed without a name."""
 
+# Possessive quantifiers, so that a long name cannot cause backtracking. Without dots in a part, `..` is impossible.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}+(?:\.[A-Za-z0-9_-]{1,80}+){2}")
 SUFFIX = ".sqlite"
 
 
 def checked_name(name: str) -> str:
-    """A name as Databricks has them. Raises `LocalWorkspaceError` for any other."""
+    """The name, if it is a valid index name in Databricks. Raises `LocalWorkspaceError` for any other."""
     if not NAME.fullmatch(name):
         raise LocalWorkspaceError(
-            f"{name!r} is no index name: it takes catalog.schema.index, in letters, digits, _ and -, "
+            f"{name!r} is not an index name: use catalog.schema.index with letters, digits, _ and -, "
             "such as main.shop.policy"
         )
     return name
 
 
 def index_file(cache_dir: Path, name: str, project: Path) -> Path:
-    """The file of the index of that name. `project` is the folder of `langgraph.json`: the documentation of one project
-    is not searched by another's graphs. Raises `LocalWorkspaceError` for what is no name."""
+    """The file of the index with this name. Raises `LocalWorkspaceError` for an invalid name.
+
+    `project` is the folder of `langgraph.json`. The documentation index depends on it, so that graphs never search the
+    documentation of another project.
+    """
     folder = cache_dir / "indexes"
     if name == DOCUMENTATION_INDEX:
         folder = folder / "projects" / hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:16]
@@ -41,7 +45,7 @@ def index_file(cache_dir: Path, name: str, project: Path) -> Path:
 
 
 def index_names(cache_dir: Path, project: Path) -> list[str]:
-    """The names of all indexes there are."""
+    """The names of all existing indexes, sorted."""
     files = (cache_dir / "indexes").glob(f"*{SUFFIX}")
     found = {name for file in files if NAME.fullmatch(name := file.name.removesuffix(SUFFIX))}
     own = {DOCUMENTATION_INDEX} if index_file(cache_dir, DOCUMENTATION_INDEX, project).is_file() else set()
@@ -49,7 +53,7 @@ def index_names(cache_dir: Path, project: Path) -> list[str]:
 
 
 class LocalIndexes(Mapping[str, Index]):
-    """Every index of the cache folder, opened when first asked for, also one that is made later. Close it."""
+    """Every index in the cache folder, also those that are created later. An index is opened on first use. Close it."""
 
     def __init__(self, cache_dir: Path, embedder: Embedder, *, project: Path) -> None:
         self._cache_dir = cache_dir
@@ -66,6 +70,7 @@ class LocalIndexes(Mapping[str, Index]):
 
     def _current(self, name: str) -> Index:
         path = index_file(self._cache_dir, name, self._project)
+        # The inode tells whether the file is still the one that is open.
         known = self._open.get(name)
         try:
             number = path.stat().st_ino
@@ -74,13 +79,14 @@ class LocalIndexes(Mapping[str, Index]):
         if known is not None and known[0] == number:
             return known[1]
         if known is not None:
-            # Deleted, or deleted and made anew: the open file is the old one.
+            # The file was deleted, and possibly created again. The open index is the old file.
             self._open.pop(name)[1].close()
         if not number:
             raise KeyError(name)
         try:
             index = Index.open(path, self._embedder, create=False)
         except IndexUnavailable:
+            # The file may have been deleted since the look above. Then there is no such index.
             if path.exists():
                 raise
             raise KeyError(name) from None
@@ -94,7 +100,7 @@ class LocalIndexes(Mapping[str, Index]):
         return len(index_names(self._cache_dir, self._project))
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all open indexes."""
         with self._lock:
             for _, index in self._open.values():
                 index.close()

@@ -1,15 +1,15 @@
-"""How well a passage answers a query, from 0 to 1.
+"""Scores how well a passage answers a query, from 0 to 1.
 
 The score of a hybrid query is the mean of two halves:
 
-- the cosine of query and passage, negative ones counted as 0;
-- the share of the query's words that the passage holds, each word weighing its inverse document frequency. A word that
-  stands there only as a part of a longer one counts half.
+- the cosine of query and passage, with 0 for negative values;
+- the share of the query's words that the passage contains, weighted by their inverse document frequency. A word that
+  occurs only as a part of a longer word counts half.
 
-The embedding model knows English: where a query is not in Latin letters the cosine hardly counts.
+The embedding model knows English only, so the cosine counts little for a query that is not in Latin letters.
 
-Rank and score are the same number, so a threshold means the same in every query. On 43 questions (18 of them
-paraphrases) about 273 passages of technical notes it ranked better than reciprocal rank fusion with k = 60:
+Passages are ranked by their score, so a threshold means the same in every query. On 43 questions (18 of them
+paraphrases) about 273 passages of technical notes this ranked better than reciprocal rank fusion with k = 60:
 
     ranking                       R@1   R@5   MRR
     vectors (ANN)                 .51   .79   .64
@@ -18,8 +18,8 @@ paraphrases) about 273 passages of technical notes it ranked better than recipro
     reciprocal rank fusion        .65   .86   .74
     this mean (HYBRID)            .74   .88   .82
 
-One question is worth .02. The best score of a query told these questions from 12 about other things with an area
-under the curve of .95: .30 or more for 38 of the 43 and 2 of the 12, .25 or more for 40 and 4.
+One question is worth .02. The best score of a query separated these questions from 12 about other subjects with an
+area under the ROC curve of .95. It was .30 or more for 38 of the 43 and 2 of the 12, and .25 or more for 40 and 4.
 """
 
 from collections.abc import Mapping
@@ -32,14 +32,15 @@ Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
 NEAR = 0.5
-"""What a passage counts that holds a word only as a part of another."""
+"""Weight of a passage that contains a word only as a part of another."""
 
 
 def coverage(holders: Mapping[str, Positions], total: int, *, near: Mapping[str, Positions] | None = None) -> Scores:
-    """The share of the query's words that each of `total` passages holds; `holders` says which passages hold a word.
+    """The weighted share of the query's words that each of `total` passages contains.
 
-    A word no passage holds weighs most of all: a query full of them is about something else. `near` says which hold
-    it as a part of a longer word, or one of its parts.
+    `holders` has the positions of the passages that contain each word. `near` has those that contain it as a part of a
+    longer word, or that contain one of its parts. A word that no passage contains has the largest weight, because a
+    query full of such words is about another subject.
     """
     covered, weights = np.zeros(total, dtype=np.float32), 0.0
     for word, found in holders.items():
@@ -56,23 +57,23 @@ NO_POSITIONS = np.array([], dtype=np.int64)
 
 
 def rarity(holders: int, total: int) -> float:
-    """Inverse document frequency, never negative."""
+    """Inverse document frequency of a word, as in BM25 with 1 added, so that it is never negative."""
     return float(np.log1p((total - holders + 0.5) / (holders + 0.5)))
 
 
 def cosines(vectors: Any, query: Any) -> Scores:
-    """The cosine of each unit row with the unit query, negative ones as 0."""
+    """The cosine of each unit row with the unit query, with 0 for negative values."""
     scores: Scores = np.clip(vectors @ query, 0.0, 1.0)
     return scores
 
 
 def mixed(by_meaning: Scores, by_words: Scores, *, meaning: float) -> Scores:
-    """The two halves as one score; `meaning` is the first one's share, from 0 to 1."""
+    """The weighted mean of the two scores. `meaning` is the weight of the first, from 0 to 1."""
     scores: Scores = np.float32(meaning) * by_meaning + np.float32(1 - meaning) * by_words
     return scores
 
 
 def best(scores: Scores, allowed: NDArray[np.bool_], count: int) -> Positions:
-    """The positions of the best `count` allowed scores above 0, best first, earlier passages first among equals."""
+    """The positions of the best `count` allowed scores above 0, best first. Equal scores keep the passages' order."""
     candidates = np.flatnonzero(allowed & (scores > 0))
     return candidates[np.argsort(-scores[candidates], kind="stable")][:count]

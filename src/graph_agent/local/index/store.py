@@ -1,4 +1,4 @@
-"""The index's SQLite file: which files it holds, their chunks with vectors, and the words of each chunk."""
+"""The SQLite file of an index: the indexed files, their chunks with vectors, and the words of each chunk."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,12 @@ from graph_agent.local.index.filters import Condition
 from graph_agent.private_files import make_private
 
 BUSY_SECONDS = 10.0
+"""How long to wait while another process writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """What the index knows of a file; another fingerprint means it must be read again."""
+    """An indexed file. If its fingerprint changes, it must be read again."""
 
     path: str
     uri: str
@@ -33,7 +34,7 @@ class IndexedFile:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """All vectors in memory, in the order of their chunks' row ids."""
+    """All vectors in memory, ordered by the row ids of their chunks."""
 
     generation: int
     ids: NDArray[np.int64]
@@ -44,36 +45,39 @@ class Embeddings:
         return len(self.ids)
 
     def positions(self, ids: Sequence[int]) -> NDArray[np.int64]:
-        """Where the chunks with these row ids stand."""
+        """The positions of the chunks with these row ids."""
         return np.searchsorted(self.ids, np.asarray(ids, dtype=np.int64))
 
     def marked(self, ids: Sequence[int]) -> NDArray[np.bool_]:
-        """True where a chunk is one of these."""
+        """A mask that is true at the positions of these chunks."""
         marks = np.zeros(self.size, dtype=bool)
         marks[self.positions(ids)] = True
         return marks
 
 
 class IndexStore:
-    """One connection. Several processes may hold the same file: readers never wait for the writer."""
+    """One connection to the file. Several processes may open the same file, and readers never wait for the writer."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, dimension: int, *, was_older: bool = False) -> None:
         self._connection = connection
         self._path = path
         self.was_older = was_older
         self._dimension = dimension
+        # One connection has one transaction, so threads take turns. Reentrant, because `_rows` runs inside `snapshot`.
         self._lock = RLock()
         self._embeddings: Embeddings | None = None
         self._vocabulary: tuple[int, Vocabulary] | None = None
 
     @classmethod
     def open(cls, path: Path, dimension: int, *, create: bool) -> Self:
-        """Raises `IndexUnavailable` where the file is missing, or is not an index of this version."""
+        """Open a file, or create it if `create` is true. Raises `IndexUnavailable` if there is no usable index."""
         if not create and not path.exists():
             raise IndexUnavailable(f"There is no index at {path.name}; run `graph-agent index` first.")
         with explain_sqlite_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Before SQLite creates it: the passages of private documents must not be readable by other users.
             make_private(path)
+            # Transactions are begun explicitly. Threads share the connection under `_lock`, so SQLite need not check.
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             was_older = prepare(connection, path.name)
         return cls(connection, path, dimension, was_older=was_older)
@@ -84,7 +88,7 @@ class IndexStore:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside belongs to one moment, whoever writes meanwhile."""
+        """Everything that is read inside is from one moment, even if another process writes meanwhile."""
         with self._lock, explain_sqlite_errors(self._path):
             self._connection.execute("BEGIN")
             try:
@@ -94,11 +98,12 @@ class IndexStore:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """All of what is written inside, or nothing."""
+        """Either everything that is written inside is kept, or nothing."""
         with self._lock, explain_sqlite_errors(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                # Tells all processes that their cached vectors and vocabulary are out of date.
                 self._connection.execute("UPDATE generation SET number = number + 1")
                 self._connection.execute("COMMIT")
             finally:
@@ -122,7 +127,7 @@ class IndexStore:
         )
 
     def vocabulary(self) -> Vocabulary:
-        """All terms of the words; read again only after a change. Call it inside a snapshot."""
+        """All terms of the index, cached until the next change. Call it inside a snapshot."""
         generation = self._generation()
         if self._vocabulary is None or self._vocabulary[0] != generation:
             self._vocabulary = generation, Vocabulary.of(row[0] for row in self._rows("SELECT term FROM terms"))
@@ -132,18 +137,18 @@ class IndexStore:
         return int(self._rows("SELECT number FROM generation")[0][0])
 
     def embeddings(self) -> Embeddings:
-        """All vectors; read again only after a change. Call it inside a snapshot."""
+        """All vectors, cached until the next change. Call it inside a snapshot."""
         generation = self._generation()
         if self._embeddings is None or self._embeddings.generation != generation:
             self._embeddings = self._read_embeddings(generation)
         return self._embeddings
 
     def holders(self, word: str) -> list[int]:
-        """The row ids of the chunks that hold the word, in any of its forms."""
+        """The row ids of the chunks that contain the word in any of its forms."""
         return [row[0] for row in self._rows("SELECT rowid FROM words WHERE words MATCH ?", [f'"{word}"'])]
 
     def matching(self, condition: Condition) -> list[int]:
-        """The row ids of the chunks that meet a filter."""
+        """The row ids of the chunks that match a filter."""
         sql, parameters = condition
         return [row[0] for row in self._rows(f"SELECT id FROM chunks WHERE {sql}", parameters)]
 

@@ -1,8 +1,8 @@
-"""Texts and queries as the words by which one finds the other.
+"""Turns texts and queries into the words that the full-text search compares.
 
-Chinese, Japanese, Korean and Thai do not part their words, or part them elsewhere than one searches: their runs of
-letters become overlapping pairs or triples. Everything else is left to SQLite's own tokenizer. Both sides are in
-Unicode's compatibility form (NFKC), so that ligatures, wide letters and composed accents make no difference.
+Chinese, Japanese and Thai have no spaces between words, and Korean has them in other places than searches need. Their
+runs of letters become overlapping pairs or triples. SQLite's own tokenizer handles everything else. Texts and queries
+are in Unicode's compatibility form (NFKC), so that ligatures, wide letters and composed accents make no difference.
 """
 
 import re
@@ -14,7 +14,7 @@ HIRAGANA = "\u3041-\u309f"
 KATAKANA = "\u30a1-\u30ff\u31f0-\u31ff"
 HANGUL = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
 UNMARKED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-"""Thai, Lao, Burmese and Khmer: alphabets without blanks between words."""
+"""Thai, Lao, Burmese and Khmer: alphabets without spaces between words."""
 
 RUN = re.compile(
     f"(?P<han>[{HAN}]+)|(?P<hiragana>[{HIRAGANA}]+)|(?P<pairs>[{KATAKANA}]+|[{HANGUL}]+)|(?P<triples>[{UNMARKED}]+)"
@@ -33,16 +33,16 @@ ASKING = re.compile(
     "(?:は|が|を|に|の|で|と|も|へ)?(?:何ですか|なんですか|でしょうか|ありますか|ですか|ますか|ましたか|どのように|どうやって|どうすれば|"
     "教えてください|について|とは|なぜ|いつ|どこ|だれ|どの|どれ|どう)|ください|でしょう"
 )
-"""How Japanese asks, which stands in no answer."""
+"""Question words and particles of Japanese, which no answer contains."""
 
 
 def searchable(text: str) -> str:
-    """A passage as SQLite's tokenizer is given it."""
+    """A passage in the form that SQLite's tokenizer gets."""
     return RUN.sub(lambda run: f" {' '.join(grams(run, whole=True))} ", plain(text))
 
 
 def query_words(query: str) -> list[str]:
-    """The words that carry meaning, each once, in order."""
+    """The words of a query without stop words, each once, in order."""
     words: list[str] = []
     rest = 0
     text = ASKING.sub(" ", plain(query).lower())
@@ -55,12 +55,13 @@ def query_words(query: str) -> list[str]:
 
 
 def latin_share(text: str) -> float:
-    """The share of a text's letters that are Latin: the embedding model knows English, and little else."""
+    """The share of a text's letters that are Latin. The embedding model knows little but English."""
     letters = [letter for letter in plain(text) if letter.isalpha()]
     return sum(letter < LAST_LATIN for letter in letters) / len(letters) if letters else 1.0
 
 
 LAST_LATIN = "\u0250"
+"""First character after the Latin blocks of Unicode."""
 
 
 def plain(text: str) -> str:
@@ -72,11 +73,11 @@ def spaced_words(text: str) -> list[str]:
 
 
 def grams(run: re.Match[str], *, whole: bool) -> Iterator[str]:
-    """A run's overlapping pieces; with `whole` the single characters of Chinese too, which a query may ask for."""
+    """The overlapping pieces of a run. `whole` adds the single characters of Chinese, which a query may consist of."""
     text = run.group()
     length = 3 if run.lastgroup == "triples" else 2
     if len(text) < length:
-        # A single letter of an alphabet is a particle or an ending.
+        # In a query, a single letter of an alphabet is only a particle or an ending, and would match nearly everything.
         if run.lastgroup == "han" or whole or len(text) > 1:
             yield text
         return

@@ -1,4 +1,4 @@
-"""A chat completions request as values: the tools it offers and what the answer may be."""
+"""A chat completions request as values: the tools that it offers and the kinds of answer that it allows."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +12,12 @@ Schema = Mapping[str, Any]
 AnswerKind = Literal["text", "calls", "either"]
 
 DEFAULT_OUTPUT = 1024
+"""Token limit of an answer if the request has none. A small model may never stop by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A function the model may ask for."""
+    """A function that the model may call."""
 
     name: str
     description: str
@@ -24,46 +25,46 @@ class Tool:
 
     @property
     def properties(self) -> Mapping[str, Schema]:
-        """The arguments' schemas by name."""
+        """The schemas of the arguments, by name."""
         found = self.parameters.get("properties")
         return {name: schema for name, schema in found.items() if isinstance(schema, Mapping)} if found else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call the model asks for."""
+    """A tool call that the model requests."""
 
     name: str
     arguments: Mapping[str, Any]
 
     @property
     def key(self) -> tuple[str, str]:
-        """Equal for calls that ask for the same."""
+        """A key that is equal for calls of the same tool with the same arguments."""
         return self.name, json.dumps(self.arguments, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What of a request body matters here."""
+    """The parts of a request body that the local model uses."""
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...]
-    """All that were offered: the prompt tells of them whatever the choice, so that its beginning stays cached."""
+    """All offered tools. The prompt lists them regardless of `tool_choice`, so that its beginning stays cached."""
 
     callable_tools: tuple[Tool, ...]
-    """Those that may be called now."""
+    """The tools that `tool_choice` allows."""
 
     answer: AnswerKind
     max_tokens: int
     sampling: Mapping[str, Any]
-    """`temperature` and its like, as llama.cpp names them."""
+    """`temperature` and other parameters, under their names in llama.cpp."""
 
     schema: Schema | None
-    """The JSON schema a text answer must follow."""
+    """The JSON schema that a text answer must follow."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Self:
-        """Read a body whose field types have been checked.
+        """Read a body. The caller has checked the types of its fields.
 
         Raises:
             InvalidRequest: `tool_choice` or `response_format` cannot be used.
@@ -96,6 +97,7 @@ def _choice(choice: Any, tools: Sequence[Tool]) -> tuple[tuple[Tool, ...], Answe
             return (), "text"
         case None | "auto":
             return tuple(tools), "either" if tools else "text"
+        # "any" is another common name for "required".
         case "required" | "any" if tools:
             return tuple(tools), "calls"
         case {"function": {"name": str() as name}}:
@@ -106,7 +108,7 @@ def _choice(choice: Any, tools: Sequence[Tool]) -> tuple[tuple[Tool, ...], Answe
 
 
 def _sampling(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    # A small model is at its best when it does not gamble.
+    # A small model answers best at temperature 0, so that is the default and not 1 as in OpenAI's API.
     yield "temperature", body.get("temperature") or 0.0
     for name in ("top_p", "seed", "presence_penalty", "frequency_penalty"):
         if isinstance(body.get(name), int | float):
@@ -127,7 +129,7 @@ def _response_schema(response_format: Any) -> Schema | None:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content; what is not text is named in brackets."""
+    """The text of a message's content. Parts of other types are replaced by their type in brackets."""
     if isinstance(content, list):
         return "".join(_part_text(part) for part in content)
     return "" if content is None else str(content)
@@ -143,9 +145,10 @@ def _part_text(part: Any) -> str:
 
 
 def calls_in(message: Message) -> Iterator[tuple[str, Call]]:
-    """The calls of an assistant message with their ids."""
+    """The calls of an assistant message, each with its id."""
     for call in message.get("tool_calls") or ():
         function = call["function"]
+        # An earlier call in the history may have invalid arguments. That must not fail this request.
         try:
             arguments = json.loads(function.get("arguments") or "{}")
         except ValueError:
@@ -155,6 +158,6 @@ def calls_in(message: Message) -> Iterator[tuple[str, Call]]:
 
 
 def current_turn(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages from the last user message on."""
+    """The messages from the last user message to the end."""
     users = [index for index, message in enumerate(messages) if message["role"] == "user"]
     return messages[users[-1] if users else 0 :]

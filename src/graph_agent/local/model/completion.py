@@ -1,4 +1,4 @@
-"""One chat completion out of its streamed chunks."""
+"""Joins streamed chunks into one chat completion."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Completion:
-    """Takes chunks in their order; `reply` is what a request without `stream` is answered with."""
+    """Collects chunks in order. `reply` is the answer to a request without `stream`."""
 
     _role: str = "assistant"
     _text: list[str] = field(default_factory=list)
@@ -32,8 +32,10 @@ class Completion:
         return reply if self._usage is None else {**reply, "usage": self._usage}
 
     def _message(self) -> Json:
+        # The reader holds back arguments that may turn out not to be a JSON object, until the answer has ended.
         self._add_calls(self._pieces.rest())
         text = "".join(self._text)
+        # As OpenAI does: the content of a message with calls and without text is null.
         message: Json = {"role": self._role, "content": None if self._calls and not text else text}
         if self._calls:
             message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
@@ -46,7 +48,7 @@ class Completion:
         self._add_calls(self._pieces.read(delta.get("tool_calls")))
 
     def _add_calls(self, pieces: Iterable[Mapping[str, Any]]) -> None:
-        """A call's id and name come once, its arguments in pieces."""
+        """Add pieces of calls. The id and name of a call come once, its arguments in pieces."""
         for piece in pieces:
             empty = {"id": piece["id"], "type": "function", "function": {"name": "", "arguments": ""}}
             function = self._calls.setdefault(piece["index"], empty)["function"]

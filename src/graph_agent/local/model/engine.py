@@ -1,4 +1,4 @@
-"""llama.cpp inside this process: a prompt in, pieces of text out."""
+"""Runs llama.cpp inside this process: takes a prompt and streams pieces of text."""
 
 import asyncio
 import json
@@ -22,27 +22,27 @@ Turn = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How llama.cpp is started."""
+    """Options for starting llama.cpp."""
 
     window: int = 4096
-    """Tokens of prompt and answer together, for each request."""
+    """Tokens of prompt and answer together, per request."""
 
     slots: int = 2
-    """Requests decoded at once; more wait."""
+    """Requests that are decoded at the same time. Others wait."""
 
     threads: int = os.cpu_count() or 1
-    """More threads than cores make it many times slower."""
+    """Threads for decoding. With more threads than cores it is many times slower."""
 
     batch: int = 32
-    """Prompt tokens between two looks at whether the client left: the work of less than half a second on one core."""
+    """Prompt tokens between two checks whether the client left. One batch takes less than half a second on one core."""
 
     cache_mb: int = 512
-    """Memory for prompts that lost their slot, so that a conversation which returns is not read again."""
+    """Memory for prompts that lost their slot, so that the prompt of a continued conversation is not read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Some text, and on the last piece why it stopped and what it cost."""
+    """A piece of text. The last piece also has the reason for the stop and the token counts."""
 
     text: str
     stopped: Stopped | None = None
@@ -51,12 +51,13 @@ class Piece:
 
 
 class Engine:
-    """A loaded model behind llama.cpp's own endpoint on loopback, with a key that only this object knows."""
+    """A loaded model behind llama.cpp's HTTP server on loopback. Only this object knows the server's key."""
 
     def __init__(self, server: Any, *, key: str, window: int) -> None:
         self._server = server
         self.window = window
-        # It closes a connection after a stream without saying so; a kept one would fail the next request.
+        # llama.cpp closes a connection after a stream without announcing it. Reusing the connection would fail the next
+        # request, so none is kept alive. `trust_env` is off because a proxy cannot reach this loopback port.
         self._client = httpx.AsyncClient(
             base_url=server.listening_address,
             headers={"authorization": f"Bearer {key}"},
@@ -67,7 +68,7 @@ class Engine:
 
     @classmethod
     def open(cls, path: Path, options: EngineOptions) -> Self:
-        """Load a GGUF file; blocks for seconds.
+        """Load a GGUF file. Blocks for seconds.
 
         Raises:
             LocalModelFailed: the file is missing, llama.cpp cannot load it, or `xllamacpp` is not installed.
@@ -76,21 +77,21 @@ class Engine:
         return cls(_start_server(path, options, key), key=key, window=options.window)
 
     async def prompt_of(self, turns: Sequence[Turn]) -> str:
-        """The turns in the model's own chat template, ending where its answer begins."""
+        """The turns in the model's chat template, up to where its answer begins."""
         return str((await self._post("/apply-template", {"messages": list(turns)}))["prompt"])
 
     async def count(self, text: str) -> int:
-        """Tokens of a text."""
+        """Number of tokens of a text."""
         return len((await self._post("/tokenize", {"content": text, "add_special": True}))["tokens"])
 
     async def generate(self, prompt: str, **parameters: Any) -> AsyncGenerator[Piece, None]:
-        """Stream the continuation of `prompt`; closing the iterator stops the decoding, also while the prompt is read.
+        """Stream the continuation of `prompt`. Closing the iterator stops the work, also while the prompt is read.
 
         Raises:
-            LocalModelFailed: it refused the request or broke off.
+            LocalModelFailed: llama.cpp refused the request or broke off.
             PromptTooLong: the prompt does not fit the window.
         """
-        # Progress lines make the server write during the prompt too: that is how it learns at once that we left.
+        # Progress lines make the server write while it reads the prompt. Only a failed write tells it that we left.
         body = {"prompt": prompt, "stream": True, "cache_prompt": True, "return_progress": True, **parameters}
         try:
             async with self._client.stream("POST", "/completion", json=body) as answer:
@@ -100,20 +101,20 @@ class Engine:
                     async for piece in pieces:
                         yield piece
         except httpx.HTTPError as error:
-            raise LocalModelFailed("the local model broke off; start the workspace again") from error
+            raise LocalModelFailed("the local model broke off the answer; restart the workspace") from error
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         try:
             answer = await self._client.post(path, json=body)
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            raise LocalModelFailed(f"the local model does not answer on {path}; start the workspace again") from error
+            raise LocalModelFailed(f"the local model does not answer on {path}; restart the workspace") from error
         return answer.json()
 
     async def aclose(self) -> None:
-        """Stop llama.cpp and free the model's memory."""
+        """Stop llama.cpp and free the memory of the model."""
         await self._client.aclose()
-        # The server ends when its last reference goes, which joins its threads: not on the event loop.
+        # Dropping the last reference ends the server and joins its threads. That blocks, so it runs in a thread.
         held, self._server = [self._server], None
         await asyncio.to_thread(held.clear)
 
@@ -121,11 +122,12 @@ class Engine:
 def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
     if not path.is_file():
         raise LocalModelFailed(f"there is no model file {path}: set GRAPH_AGENT_LOCAL_MODEL to a GGUF file")
-    # llama.cpp's threads wait for each other hundreds of times per token. Spinning meanwhile, on a busy machine they
-    # take from each other the cores that they wait for, and are ten times slower. OpenMP reads this when it is loaded.
+    # llama.cpp's threads wait for each other hundreds of times per token, and by default they spin while they wait. On
+    # a busy machine they then take the cores from the threads that they wait for, and decoding is ten times slower.
+    # OpenMP reads the variable when it is loaded, so it must be set before the import below.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        # Here, because the workspace also runs on an upstream model, where llama.cpp need not be installed.
+        # Late import, because llama.cpp need not be installed for an upstream model.
         import xllamacpp
     except ImportError as error:
         raise LocalModelFailed("xllamacpp is not installed: pip install 'graph-agent[local]'") from error
@@ -135,17 +137,17 @@ def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
     params.n_batch = params.n_ubatch = options.batch
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.cache_ram_mib = options.cache_mb
+    # The key keeps other users of the machine out. `use_jinja` applies the chat template inside the GGUF file.
     params.api_keys, params.ui, params.use_jinja, params.verbosity = [key], False, True, -1
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:
-        raise LocalModelFailed(
-            f"llama.cpp cannot load {path}: is it a GGUF chat model that fits into memory?"
-        ) from error
+        raise LocalModelFailed(f"llama.cpp cannot load {path}: use a GGUF chat model that fits into memory") from error
 
 
 async def _pieces(answer: httpx.Response) -> AsyncGenerator[Piece, None]:
     async for line in read_lines_async(answer.aiter_bytes()):
+        # llama.cpp reports an error in the middle of a stream as a line of this field, which is not standard.
         if line.startswith("error:"):
             raise LocalModelFailed("the local model failed while answering")
         data = data_of_line(line)
@@ -160,7 +162,7 @@ async def _pieces(answer: httpx.Response) -> AsyncGenerator[Piece, None]:
             yield _last_piece(event)
             return
         yield Piece(text=event["content"])
-    raise LocalModelFailed("the local model broke off; start the workspace again")
+    raise LocalModelFailed("the local model broke off the answer; restart the workspace")
 
 
 def _last_piece(event: Mapping[str, Any]) -> Piece:
@@ -172,6 +174,7 @@ def _last_piece(event: Mapping[str, Any]) -> Piece:
     )
 
 
+# Only the type of the error is used. Messages of foreign code are never passed on.
 def _refusal(body: bytes) -> LocalModelFailed | PromptTooLong:
     try:
         kind = json.loads(body)["error"]["type"]

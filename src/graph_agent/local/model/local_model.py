@@ -1,4 +1,4 @@
-"""Chat completions on a model inside this process, with tool calls by constrained decoding."""
+"""Chat completions from a model inside this process, with tool calls by constrained decoding."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -16,11 +16,11 @@ from graph_agent.local.model.prompt_trimming import trim_once
 from graph_agent.local.model.prompts import chat_turns
 
 MOST_ROUNDS = 6
-"""Rounds of calls in one turn after which only text is allowed: small models can go on for ever."""
+"""Rounds of calls in one turn, after which only text is allowed. Small models can call tools forever."""
 
 
 class Decoder(Protocol):
-    """What `LocalModel` needs of an engine."""
+    """The interface of an engine that `LocalModel` needs."""
 
     @property
     def window(self) -> int:
@@ -30,21 +30,21 @@ class Decoder(Protocol):
         """The turns in the model's chat template."""
 
     async def count(self, text: str) -> int:
-        """Tokens of a text."""
+        """Number of tokens of a text."""
 
     def generate(self, prompt: str, **parameters: Any) -> AsyncGenerator[Piece, None]:
-        """Stream the continuation of a prompt; closing it stops the decoding."""
+        """Stream the continuation of a prompt. Closing the iterator stops the decoding."""
 
     async def aclose(self) -> None:
-        """Free the model's memory."""
+        """Free the memory of the model."""
 
 
 @dataclass(slots=True)
 class _Reply:
-    """What has come of an answer besides its text."""
+    """The state of an answer besides its text."""
 
     calls: list[Call] = field(default_factory=list)
-    spoken: bool = False
+    has_text: bool = False
     cut_off: bool = False
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -61,7 +61,7 @@ class _Reply:
 
 
 class LocalModel:
-    """A GGUF model answering chat completions requests. Closing an answer's iterator stops its decoding."""
+    """A GGUF model that answers chat completions requests. Closing the iterator of an answer stops its decoding."""
 
     def __init__(self, decoder: Decoder, *, name: str) -> None:
         self._decoder = decoder
@@ -69,7 +69,7 @@ class LocalModel:
 
     @classmethod
     def open(cls, path: Path, options: EngineOptions | None = None) -> Self:
-        """Load a GGUF file; blocks for seconds.
+        """Load a GGUF file. Blocks for seconds.
 
         Raises:
             LocalModelFailed: the message says what is wrong with the file or the installation.
@@ -78,7 +78,7 @@ class LocalModel:
 
     @classmethod
     async def load(cls, path: Path, options: EngineOptions | None = None) -> Self:
-        """`open` in a thread."""
+        """Run `open` in a thread."""
         return await asyncio.to_thread(cls.open, path, options)
 
     async def aclose(self) -> None:
@@ -86,11 +86,11 @@ class LocalModel:
         await self._decoder.aclose()
 
     async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
-        """Answer a chat completions request; the last chunk has the usage.
+        """Answer a chat completions request. The last chunk has the usage.
 
         Raises:
-            InvalidRequest: a field cannot be used.
-            PromptTooLong: the instructions and the last question alone do not fit the window.
+            InvalidRequest: the value of a field is not supported.
+            PromptTooLong: the instructions and the last question do not fit the window.
             LocalModelFailed: the model stopped answering.
         """
         request = ChatRequest.of(body)
@@ -104,6 +104,7 @@ class LocalModel:
             yield chunk
 
     async def _fitting_prompt(self, request: ChatRequest) -> str:
+        # `max_tokens` reserves room for the answer, but at most a quarter of the window: clients send large values.
         most = self._decoder.window - min(request.max_tokens, self._decoder.window // 4)
         messages: Sequence[Message] | None = request.messages
         while messages is not None:
@@ -111,22 +112,25 @@ class LocalModel:
             if await self._decoder.count(prompt) <= most:
                 return prompt
             messages = trim_once(messages)
-        raise PromptTooLong(f"instructions and question are longer than the {most} tokens this model can read")
+        raise PromptTooLong(
+            f"the instructions and the last question are longer than the {most} tokens that this model can read"
+        )
 
     async def _texts(self, prompt: str, request: ChatRequest, reply: _Reply) -> AsyncGenerator[str, None]:
-        """The text of the answer; the rest is left in `reply`."""
+        """Stream the text of the answer. Everything else goes into `reply`."""
         made = _calls_of_turn(request.messages)
         answers: list[AnswerKind] = [request.answer]
         if request.answer == "either":
-            # A model that asks for what it was told already is made to write; so is one that goes on for ever.
+            # If all its calls repeat earlier ones, the model has to answer in text in a second attempt. After the last
+            # round of calls it has to immediately.
             answers = ["text"] if len(made) >= MOST_ROUNDS else ["either", "text"]
         for answer in answers:
             async with aclosing(self._generated(prompt, request, answer, reply)) as texts:
                 async for text in texts:
-                    reply.spoken = True
+                    reply.has_text = True
                     yield text
             new = [call for call in reply.calls if not any(call.key in calls for calls in made)]
-            if answer != "either" or new or not reply.calls or reply.spoken:
+            if answer != "either" or new or not reply.calls or reply.has_text:
                 break
         if request.answer == "either":
             reply.calls = new
@@ -150,6 +154,6 @@ class LocalModel:
 
 
 def _calls_of_turn(messages: Sequence[Message]) -> list[set[tuple[str, str]]]:
-    """The calls made since the last user message, round by round, failed or not."""
+    """The calls since the last user message, one set for each round. Failed calls count too."""
     rounds = [{call.key for _, call in calls_in(message)} for message in current_turn(messages)]
     return [calls for calls in rounds if calls]

@@ -1,20 +1,26 @@
-"""Prompts kept inside the model's window: what is oldest goes first, the question and the instructions never."""
+"""Trims prompts to the model's window. The oldest parts go first; the question and the instructions always stay."""
 
 from collections.abc import Sequence
 
 from graph_agent.local.model.chat_request import Message, text_of
 
 OLD_RESULT = 200
+"""Characters left of a tool result in an earlier turn."""
+
 SHORTEST_RESULT = 400
+"""A result of the current turn is not cut below this, because the answer depends on it."""
+
 LONGEST_RESULT = 16_000
+"""A longer result is cut to this in one step. Halving it would take many steps, each with a count of all tokens."""
+
 MARK = "\n[shortened]"
 
 
 def trim_once(messages: Sequence[Message]) -> list[Message] | None:
-    """The conversation with one thing less, or None where only the instructions and the last question are left.
+    """The conversation after one step of trimming, or `None` if nothing can be trimmed any more.
 
-    In this order: results of earlier turns are cut short, earlier turns are dropped, the longest result of this turn
-    is halved.
+    The steps, in this order: shorten a result of an earlier turn, drop the oldest turn, halve the longest result of the
+    current turn.
     """
     return _old_result_cut(messages) or _old_turn_dropped(messages) or _result_halved(messages)
 
@@ -31,6 +37,7 @@ def _old_turn_dropped(messages: Sequence[Message]) -> list[Message] | None:
     old = [i for i in range(question) if messages[i]["role"] not in ("system", "developer")]
     if not old:
         return None
+    # A whole turn goes, up to the next user message, so that no result is left without its call.
     end = next((i for i in old[1:] if messages[i]["role"] == "user"), question)
     return [message for i, message in enumerate(messages) if i not in old or i >= end]
 

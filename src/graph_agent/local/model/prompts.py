@@ -1,7 +1,7 @@
-"""Chat turns for a small model: tools as one line each, calls as JSON arrays, and a few turns that show how.
+"""Builds chat turns for a small model: one line for each tool, calls as JSON arrays, and a few example turns.
 
-Prompt speed is what a laptop waits for, so every line here is paid for; what comes first never changes within a
-conversation, so that llama.cpp reads it once.
+Most of the waiting time on a laptop is for reading the prompt, so it is kept short. Its beginning never changes within
+a conversation, so that llama.cpp reads it only once.
 """
 
 import json
@@ -15,6 +15,8 @@ Turn = dict[str, str]
 
 _CLAUSE = re.compile(r"[.:;,]")
 MOST_CALLS = 4
+"""Calls in one reply. The grammar enforces it too."""
+
 RULES = (
     "To use tools, reply with nothing but a JSON array of at most "
     f'{MOST_CALLS} calls: [{{"name": ..., "arguments": {{...}}}}]. '
@@ -24,7 +26,7 @@ RULES = (
 
 
 def chat_turns(request: ChatRequest, messages: Sequence[Message], *, examples: bool = True) -> list[Turn]:
-    """The whole chat as turns of the roles system, user and assistant, which every chat template knows."""
+    """The whole chat as turns with the roles system, user and assistant, which every chat template supports."""
     system = [text_of(m.get("content")) for m in messages if m["role"] in ("system", "developer")]
     if request.tools:
         system += ["Tools:\n" + "\n".join(map(_tool_line, request.tools)), RULES]
@@ -37,7 +39,7 @@ def chat_turns(request: ChatRequest, messages: Sequence[Message], *, examples: b
 
 
 def example_turns(tools: Sequence[Tool]) -> Iterator[Turn]:
-    """A greeting without a tool, two calls at once where there are two tools, and one question answered."""
+    """Examples: a greeting without a tool, two calls in one reply if there are two tools, and an answered question."""
     yield from (_turn("user", "Hello!"), _turn("assistant", "Hello! How can I help you?"))
     pair = [_example_call(tool) for tool in tools[-2:]]
     if len(tools) > 1:
@@ -53,7 +55,7 @@ def example_turns(tools: Sequence[Tool]) -> Iterator[Turn]:
 
 
 def calls_text(calls: Sequence[Call]) -> str:
-    """Calls as the model writes them."""
+    """Calls in the form in which the model writes them."""
     return json.dumps([{"name": call.name, "arguments": call.arguments} for call in calls], ensure_ascii=False)
 
 
@@ -92,7 +94,7 @@ def _example(tool: Tool, schema: Schema) -> Any:
 
 
 def _subject(tool: Tool) -> str:
-    """What the tool is about, in its own words without the verb: an example of nothing teaches the model nothing."""
+    """The subject of the tool, from its description without the verb. Meaningless examples do not teach the model."""
     words = _CLAUSE.split(tool.description)[0].split()[1:8]
     return " ".join(words) or tool.name.replace("_", " ")
 
@@ -122,10 +124,10 @@ def _conversation(messages: Sequence[Message]) -> Iterator[Turn]:
             question = text_of(message.get("content"))
             yield _turn("user", question)
     if results:
-        # Results come as a user's turn: without the question again a small model thanks for them.
+        # Results are in a user turn. If the question is not repeated, a small model replies with thanks for them.
         yield _turn("user", "\n".join([*results, f"\nUse this to answer: {question}"]))
 
 
 def _turn(role: str, content: str) -> Turn:
-    # What people and documents write must not end a turn: llama.cpp reads `<|im_end|>` in a prompt as the token.
+    # Text of users and documents must not be able to end a turn: llama.cpp reads `<|im_end|>` in a prompt as the token.
     return {"role": role, "content": content.replace("<|", "< |")}

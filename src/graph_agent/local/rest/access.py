@@ -1,6 +1,6 @@
-"""Who may use the local workspace: holders of its token, or of tokens minted for its service principal.
+"""Controls access to the local workspace, by its token or by tokens minted for its service principal.
 
-Loopback is open to every user and browser page of the machine, so each run of the workspace has its own secrets.
+Every user and every browser page on the machine can reach loopback, so each run of the workspace has new secrets.
 """
 
 import base64
@@ -24,16 +24,17 @@ from graph_agent.trusted_hosts import TrustedHosts
 
 TOKEN_SECONDS = 3600
 MOST_FORM_BYTES = 16_384
-"""Of what anybody may send: a client's id and secret."""
+"""Size limit of a sign-in form. Anyone can send one without a token."""
 
 PUBLIC_PATHS = frozenset(
     {"/.well-known/databricks-config", "/oidc/.well-known/oauth-authorization-server", "/oidc/v1/token"}
 )
+"""The routes of sign-in, which clients call before they have a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client presents: a personal access token, or a service principal's id and secret."""
+    """Accepted credentials: a personal access token, or the id and secret of a service principal."""
 
     token: str = field(repr=False)
     client_id: str
@@ -41,12 +42,12 @@ class Credentials:
 
     @classmethod
     def generate(cls) -> Self:
-        """Fresh random secrets."""
+        """Make new random secrets."""
         return cls(secrets.token_urlsafe(32), secrets.token_hex(16), secrets.token_urlsafe(32))
 
 
 class Access:
-    """Checks bearer tokens, and mints one for whoever proves to be the service principal."""
+    """Checks bearer tokens, and mints a token for a client that authenticates as the service principal."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Access:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._credentials = credentials
+        # Digests as keys: a lookup by the token itself could tell by its time how much of a guess is right.
         self._users = {digest(token): user for token, user in (users or {}).items()}
         self._clock = clock
         self._minted: dict[bytes, float] = {}
@@ -69,18 +71,19 @@ class Access:
         return self._minted.get(digest(token), 0.0) > self._clock()
 
     def user(self, authorization: str) -> str | None:
-        """The person whose token this is; `None` for the workspace's own."""
+        """The user that this token belongs to, or `None` for the workspace's own token."""
         return self._users.get(digest(authorization.partition(" ")[2]))
 
     def mint(self) -> str:
         now = self._clock()
+        # Expired tokens are removed here, so that the table stays small.
         self._minted = {key: ends for key, ends in self._minted.items() if ends > now}
         token = secrets.token_urlsafe(32)
         self._minted[digest(token)] = now + TOKEN_SECONDS
         return token
 
     def is_principal(self, client_id: str, client_secret: str) -> bool:
-        # Both are compared whatever the first comparison says, so that the time tells nothing.
+        # Both are always compared, so that the time does not reveal whether the id was right.
         known = equal(client_id, self._credentials.client_id), equal(client_secret, self._credentials.client_secret)
         return all(known)
 
@@ -101,16 +104,20 @@ class Access:
     async def _token(self, request: Request) -> Response:
         form = parse_qs((await short_body(request, MOST_FORM_BYTES)).decode("utf-8", "replace"))
         if form.get("grant_type") != ["client_credentials"]:
-            return refusal(400, "unsupported_grant_type", "Only client_credentials is served.")
+            return refusal(
+                400, "unsupported_grant_type", "Use the grant type client_credentials; others are not supported."
+            )
         if not self.is_principal(*presented_credentials(request, form)):
-            return refusal(401, "invalid_client", "The client id or secret is not the local workspace's.")
+            return refusal(
+                401, "invalid_client", "The client id or secret is wrong. Use those of this run of the local workspace."
+            )
         return json_response({"access_token": self.mint(), "token_type": "Bearer", "expires_in": TOKEN_SECONDS})
 
 
 class OwnHosts:
-    """ASGI middleware: 403 for requests of web pages, and for those under a name that is not this machine's.
+    """ASGI middleware: 403 for requests from web pages, and for requests with a host name that is not this machine's.
 
-    Signing in asks for no token, and answers with the address it was asked under.
+    Sign-in needs this protection because it needs no token, and because its answer contains the requested host name.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -120,12 +127,12 @@ class OwnHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._own.refusal(scope["headers"]) if scope["type"] == "http" else None
         if refusal is not None:
-            raise ApiError(403, f"The local workspace refused: {refusal}.")
+            raise ApiError(403, f"The local workspace refused the request: {refusal}.")
         await self._app(scope, receive, send)
 
 
 class RequireToken:
-    """ASGI middleware: 401 for requests without a token that `access` admits, but for the way to get one."""
+    """ASGI middleware: 401 for requests without a token that `access` admits. Sign-in needs none."""
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app = app
@@ -138,11 +145,11 @@ class RequireToken:
 
     def _check(self, authorization: str) -> None:
         if not self._access.admits(authorization):
-            raise ApiError(401, "The token is missing, expired, or not the local workspace's.")
+            raise ApiError(401, "The token is missing, expired, or not one of the local workspace. Sign in again.")
 
 
 def presented_credentials(request: Request, form: dict[str, list[str]]) -> tuple[str, str]:
-    """The client's id and secret, from HTTP Basic or from the form."""
+    """The id and secret of the client, from HTTP Basic or from the form. OAuth allows both."""
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return form.get("client_id", [""])[0], form.get("client_secret", [""])[0]
@@ -158,11 +165,12 @@ def refusal(status: int, error: str, description: str) -> Response:
 
 
 def host(request: HTTPConnection) -> str:
-    """The workspace's own URL, as this client reaches it."""
+    """The URL of the workspace under the host name that this client uses."""
     return f"{request.url.scheme}://{request.url.netloc}"
 
 
 def equal(given: str, known: str) -> bool:
+    # Takes the same time wherever the texts differ. As bytes, because `compare_digest` rejects text that is not ASCII.
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
 
 

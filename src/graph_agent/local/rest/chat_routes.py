@@ -1,4 +1,4 @@
-"""Chat completions over a `ChatBackend`: whole or as server-sent events, stopped when the client leaves."""
+"""Chat completions from a `ChatBackend`: whole or as server-sent events, stopped when the client leaves."""
 
 import asyncio
 import time
@@ -16,20 +16,21 @@ from graph_agent.local.rest.http import ApiError, bad_request, json_response, nu
 ROLES = ("assistant", "developer", "system", "tool", "user")
 EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 MOST_TOKENS = 1_000_000
+"""Largest `max_tokens` that is accepted. It only rules out values that cannot be meant."""
 
 
 class ChatBackend(Protocol):
     """A chat model. Closing or cancelling the iterator must stop the work behind it."""
 
     def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Answer a chat completions request with `chat.completion.chunk` objects, usage on the last.
+        """Answer a chat completions request with `chat.completion.chunk` objects. The last one has the usage.
 
-        May raise any `AgentError`; before the first chunk it becomes the status of the answer.
+        May raise any `AgentError`. If it is raised before the first chunk, it becomes the status of the answer.
         """
 
 
 class ChatAnswer:
-    """An ASGI response that owns the backend's iterator: it is closed before the response ends, on every path."""
+    """An ASGI response that owns the backend's iterator, and closes it before the response ends, on every path."""
 
     def __init__(self, backend: ChatBackend, body: Mapping[str, Any]) -> None:
         self._backend = backend
@@ -49,7 +50,7 @@ class ChatAnswer:
 
     async def _stream(self, send: Send) -> None:
         async with aclosing(self._backend.stream_chat(self._body)) as chunks:
-            # Only what fails before the first chunk can still be told by a status.
+            # The status is sent after the first chunk is there. Later errors can only be reported in the stream.
             first = await anext(chunks, None)
             await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
             ending = await self._forward(first, chunks, send)
@@ -58,24 +59,25 @@ class ChatAnswer:
     async def _forward(
         self, first: dict[str, Any] | None, rest: AsyncGenerator[dict[str, Any], None], send: Send
     ) -> bytes:
-        """Sends the chunks, and returns the stream's last frame."""
+        """Send the chunks, and return the last frame of the stream."""
         try:
             if first is not None:
                 await self._write(first, send)
             async for chunk in rest:
                 await self._write(chunk, send)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the status is sent, so any error must become the last frame
             fault = ApiError.of(error)
             return frame({"error": {"message": fault.message, "type": "server_error", "code": fault.code}})
         return b"data: [DONE]\n\n"
 
     async def _write(self, chunk: dict[str, Any], send: Send) -> None:
+        # The head comes last, so that all chunks have the id and model of this answer, whatever the backend sends.
         event = {"object": "chat.completion.chunk"} | chunk | self._head
         await send({"type": "http.response.body", "body": frame(event), "more_body": True})
 
 
 async def cancel_when_left(receive: Receive, answer: Coroutine[Any, Any, None]) -> None:
-    """Runs `answer`, and cancels it as soon as the client has left. The request's body must have been read."""
+    """Run `answer`, and cancel it when the client leaves. The body of the request must have been read before."""
     tasks = [asyncio.ensure_future(answer), asyncio.ensure_future(client_left(receive))]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +86,7 @@ async def cancel_when_left(receive: Receive, answer: Coroutine[Any, Any, None]) 
     finally:
         for task in tasks:
             task.cancel()
+        # Wait until the cancellation is complete, so that the backend has stopped when this returns.
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -97,7 +100,7 @@ def frame(event: Mapping[str, Any]) -> bytes:
 
 
 def check_chat(body: Mapping[str, Any]) -> None:
-    """Raises `ApiError` for a body no backend could answer; names the field."""
+    """Check a request body. Raises `ApiError` with the name of the field if no backend could answer it."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise bad_request("'messages' must be a list with at least one message.")
@@ -117,7 +120,7 @@ def check_message(message: Any, name: str) -> None:
         raise bad_request(f"'{name}.content' must be a string or a list of parts.")
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list) or not all(has_named_function(call) for call in calls):
-        raise bad_request(f"'{name}.tool_calls' must be a list of calls, each with a function's name.")
+        raise bad_request(f"'{name}.tool_calls' must be a list of calls, each with the name of a function.")
 
 
 def check_tools(tools: Any) -> None:

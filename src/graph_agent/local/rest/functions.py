@@ -1,6 +1,6 @@
-"""Unity Catalog functions of the local workspace: the project's toolbox, served over MCP where Databricks serves it.
+"""Unity Catalog functions of the local workspace: the toolbox, served over MCP at the path that Databricks uses.
 
-A graph with `McpServer.functions("main.tools")` runs on a laptop with them.
+With it, a graph that uses `McpServer.functions("main.tools")` also runs on a laptop.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ PATH = f"/api/2.0/mcp/functions/{CATALOG}/{SCHEMA}"
 
 
 class FunctionServer:
-    """An ASGI app that serves tools over streamable HTTP. It starts with its first request: nothing is imported before.
+    """An ASGI app that serves tools over streamable HTTP. It imports and starts the MCP server with the first request.
 
-    `stateless` servers keep no session, like those of Databricks. With `server`, that one is served and no `tools`.
+    A `stateless` server keeps no session, like those of Databricks. `server`, if given, is served instead of `tools`.
     """
 
     def __init__(
@@ -45,14 +45,15 @@ class FunctionServer:
         self._manager: asyncio.Future[StreamableHTTPSessionManager] | None = None
 
     def route(self) -> Route:
-        """At the exact path: Databricks answers 404 with a slash behind it."""
+        """The route for the exact path. Like Databricks, it does not accept a slash at the end."""
         return Route(self._path, endpoint=self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._manager is None:
             self._manager = asyncio.get_running_loop().create_future()
-            # A task of its own: the manager's task group must not live in one request.
+            # In a separate task, because the task group of the manager must outlive this request.
             self._running = asyncio.create_task(self._run(self._manager))
+        # Shielded, because all requests wait for the same future, and one that is cancelled must not cancel it.
         manager = await asyncio.shield(self._manager)
         await manager.handle_request(scope, receive, send)
 
@@ -61,13 +62,14 @@ class FunctionServer:
             manager = await asyncio.to_thread(self._build)
             async with manager.run():
                 started.set_result(manager)
+                # Waits until the task is cancelled: the manager runs as long as this block.
                 await asyncio.get_running_loop().create_future()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the start raises must reach the requests that wait for it
             if not started.done():
                 started.set_exception(error)
 
     def _build(self) -> "StreamableHTTPSessionManager":
-        # Late: it takes a second to import.
+        # Late import, because it takes a second.
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
         from graph_agent.toolbox import calculator, convert_units, current_time
@@ -78,7 +80,7 @@ class FunctionServer:
 
 
 def serve_tools(tools: dict[str, BaseTool]) -> "Server[Any]":
-    """An MCP server of LangChain tools, by the names it serves them under."""
+    """An MCP server of LangChain tools, by the names that it serves them under."""
     from mcp import types
     from mcp.server.lowlevel import Server
 
@@ -97,13 +99,14 @@ def serve_tools(tools: dict[str, BaseTool]) -> "Server[Any]":
 
     @server.call_tool()  # type: ignore[untyped-decorator]
     async def called(name: str, arguments: dict[str, Any]) -> list[types.TextContent]:
-        # What is raised here becomes the text of a result marked as an error.
+        # The MCP library turns an exception into a result that is marked as an error, with the exception's text.
         if name not in tools:
             raise ToolException(f"there is no function {name!r}")
         try:
             result = await tools[name].ainvoke(arguments)
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+            # Only the names of the arguments: pydantic's message quotes their values.
             raise ToolException(f"wrong arguments: {wrong}") from None
         return [types.TextContent(type="text", text=str(result))]
 

@@ -1,4 +1,4 @@
-"""What every route of the local workspace shares: bodies in, JSON out, errors as Databricks words them."""
+"""Shared by all routes of the local workspace: reading bodies, JSON answers, and errors in the form of Databricks."""
 
 import logging
 import traceback
@@ -32,7 +32,7 @@ RETRY_AFTER_SECONDS = 2
 
 
 class ApiError(Exception):
-    """An answer in place of the one asked for; `code` is the one Databricks gives for it."""
+    """An error answer. `code` is the error code that Databricks uses."""
 
     def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -42,13 +42,13 @@ class ApiError(Exception):
 
     @classmethod
     def of(cls, error: Exception) -> "ApiError":
-        """Any exception as what may be told: our own family by its message, others only that they happened."""
+        """Turn any exception into an error answer. The messages of foreign exceptions are not passed on."""
         if isinstance(error, ApiError):
             return error
         if isinstance(error, AgentError):
             return cls(error.status, error.message)
         logger.error("the local workspace failed: %s at %s", type(error).__name__, error_place(error))
-        return cls(500, "The local workspace failed; its log names the place.")
+        return cls(500, "The local workspace failed. Its log says where.")
 
     def body(self) -> dict[str, Any]:
         return {"error_code": self.code, "message": self.message}
@@ -61,7 +61,7 @@ class ApiError(Exception):
 
 
 def error_place(error: Exception) -> str:
-    """Where an exception was raised; never its message, which may hold a prompt or a secret."""
+    """Where an exception was raised. Its message is not used, because it may contain a prompt or a secret."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
 
@@ -83,22 +83,22 @@ def json_response(value: Any, *, status: int = 200) -> Response:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """The request's body. Raises `ApiError` unless it is a JSON object, and is said to be JSON.
+    """The body of a request. Raises `ApiError` if it, or its content type, is not a JSON object.
 
-    orjson also refuses lone surrogates and NaN.
+    orjson also rejects lone surrogates and NaN.
     """
     if not is_json(request.headers.raw):
-        raise ApiError(415, f"The local workspace refused: {NOT_JSON}.")
+        raise ApiError(415, f"The local workspace refused the request: {NOT_JSON}.")
     return parsed_object(await request.body(), "The body")
 
 
 async def short_body(request: Request, most: int) -> bytes:
-    """The request's body. Raises `ApiError` once it has more than `most` bytes."""
+    """The body of a request. Raises `ApiError` when it exceeds `most` bytes, without reading the rest."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > most:
-            raise ApiError(413, f"The body is larger than {most} bytes.")
+            raise ApiError(413, f"The body must have at most {most} bytes.")
     return bytes(body)
 
 
@@ -113,7 +113,7 @@ def parsed_object(data: bytes | str, name: str) -> dict[str, Any]:
 
 
 def texts(body: Mapping[str, Any], field: str) -> list[str]:
-    """A field that must be a list of strings with at least one."""
+    """The value of a field that must be a list of strings with at least one."""
     value = body.get(field)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return value
@@ -131,6 +131,7 @@ def number(body: Mapping[str, Any], field: str, *, default: float) -> float:
     value = body.get(field)
     if value is None:
         return default
+    # In Python a bool is an int.
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     raise bad_request(f"'{field}' must be a number.")
@@ -146,14 +147,14 @@ def whole_number(body: Mapping[str, Any], field: str, *, default: int, least: in
 
 
 def refuse_fields(body: Mapping[str, Any], fields: Sequence[str]) -> None:
-    """Fields this workspace does not serve are refused by name: ignoring one would answer another question."""
+    """Refuse fields that this workspace does not support. Ignoring one would answer a different question."""
     for field in fields:
         if body.get(field):
-            raise bad_request(f"'{field}' is not served by the local workspace.")
+            raise bad_request(f"The local workspace does not support '{field}'; leave it out.")
 
 
 class ErrorLayer:
-    """The outermost layer: whatever is raised becomes an answer of ours, and no traceback reaches the log."""
+    """The outermost middleware: every exception becomes an error answer, and no traceback reaches the log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -170,7 +171,8 @@ class ErrorLayer:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the outermost layer: uvicorn would log a traceback with prompts
             fault = ApiError.of(error)
+            # After the start there is no way to send a status. The connection just ends.
             if not started:
                 await fault.response()(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Vector Search and Unity Catalog routes over the local indexes: delta-sync indexes with managed embeddings."""
+"""Vector Search and Unity Catalog routes for the local indexes: delta-sync indexes with managed embeddings."""
 
 import asyncio
 import base64
@@ -31,11 +31,16 @@ from graph_agent.local.rest.http import (
 
 VECTOR_SEARCH_ENDPOINT = "local"
 PAGE_ROWS = 100
+"""Results in one answer. More are paged, as in Vector Search."""
+
 MOST_RESULTS = 10_000
 MOST_NAMES = 20
-MOST_MAGNITUDE = 1e15
-"""Of a vector's number: the squares of 384 of them still add up in single precision."""
+"""Index names that an error message lists."""
 
+MOST_MAGNITUDE = 1e15
+"""Largest absolute value in a query vector. The sum of 384 squares still fits single precision."""
+
+# Fields of the real API that change which results come back.
 NOT_SERVED = ("filter_string", "reranker", "columns_to_rerank", "query_columns", "sort_columns", "facets")
 
 COLUMN_COMMENTS: Mapping[str, tuple[str, str]] = {
@@ -48,7 +53,7 @@ COLUMN_COMMENTS: Mapping[str, tuple[str, str]] = {
 
 
 class IndexRoutes:
-    """The indexes by their three-level names."""
+    """Routes for the indexes, by three-level name."""
 
     def __init__(self, indexes: Mapping[str, Index], *, embedding_endpoint: str, user: str) -> None:
         self._indexes = indexes
@@ -88,7 +93,7 @@ class IndexRoutes:
 
     async def _named(self, request: Request) -> tuple[str, Index]:
         name = request.path_params["name"]
-        # In a thread: an index that is asked for the first time is opened, and an older one brought up first.
+        # In a thread, because the first access opens the index, and migrates an older one.
         index = await asyncio.to_thread(self._indexes.get, name)
         if index is None:
             raise no_such_index(name, await asyncio.to_thread(list, self._indexes))
@@ -97,7 +102,7 @@ class IndexRoutes:
     def _description(self, name: str, rows: int, workspace: str) -> dict[str, Any]:
         source = {"name": "text", "embedding_model_endpoint_name": self._embedding_endpoint}
         spec = {"source_table": f"{name}_passages", "pipeline_type": "TRIGGERED", "embedding_source_columns": [source]}
-        # A service principal's queries go to this URL in place of the workspace's own.
+        # The client of a service principal queries this URL and not the one of the workspace.
         url = f"{workspace}/api/2.0/vector-search/indexes/{name}"
         state = "ONLINE_NO_PENDING_UPDATE"
         return {
@@ -113,7 +118,7 @@ class IndexRoutes:
 
 
 def no_such_index(name: str, names: Sequence[str]) -> ApiError:
-    """404 in words that `databricks.index_errors` knows, and passes on."""
+    """A 404 whose message `databricks.index_errors` recognizes and passes on."""
     there = ", ".join(sorted(names)[:MOST_NAMES]) or "none"
     given = name if NAME.fullmatch(name) else "catalog.schema.index"
     return ApiError(
@@ -131,10 +136,11 @@ def columns() -> list[dict[str, Any]]:
 
 
 def page(index: Index, body: Mapping[str, Any], start: int) -> dict[str, Any]:
-    """Up to `PAGE_ROWS` results from `start` on, and the token of the next page where there are more."""
+    """Up to `PAGE_ROWS` results from `start` on, and the token of the next page if there are more."""
     began = time.perf_counter()
     names = known_columns(body)
     wanted = whole_number(body, "num_results", default=10, least=1, most=MOST_RESULTS)
+    # One more than the page has, which tells whether there is a next page.
     hits = search(index, body, count=min(wanted, start + PAGE_ROWS + 1))
     rows = [row(hit, names) for hit in hits[start : start + PAGE_ROWS]]
     more = min(len(hits), wanted) > start + PAGE_ROWS
@@ -163,7 +169,7 @@ def known_columns(body: Mapping[str, Any]) -> list[str]:
     names = texts(body, "columns")
     for name in names:
         if name not in COLUMN_COMMENTS:
-            raise bad_request(f"No column named '{name}'; known: {', '.join(COLUMN_COMMENTS)}.")
+            raise bad_request(f"There is no column '{name}'; use one of: {', '.join(COLUMN_COMMENTS)}.")
     return names
 
 
@@ -181,7 +187,7 @@ def query_vector(body: Mapping[str, Any]) -> list[float] | None:
         return None
     if isinstance(value, list) and all(is_coordinate(item) for item in value):
         return value
-    raise bad_request(f"'query_vector' must be a list of numbers of at most {MOST_MAGNITUDE}.")
+    raise bad_request(f"'query_vector' must be a list of numbers of at most {MOST_MAGNITUDE} in absolute value.")
 
 
 def is_coordinate(value: Any) -> bool:
@@ -198,14 +204,14 @@ def sealed_token(body: Mapping[str, Any], start: int) -> str:
 
 
 def opened_token(token: Any) -> tuple[dict[str, Any], int]:
-    """The query a page token stands for, and where its page starts. The token is the caller's, so it is checked."""
+    """The query in a page token, and where its page starts. Callers can change a token, so it is checked."""
     if not isinstance(token, str):
         raise bad_request("'page_token' must be a string.")
     try:
         sealed = parsed_object(base64.b64decode(token, altchars=b"-_", validate=True), "'page_token'")
     except (binascii.Error, ValueError) as error:
-        raise bad_request("'page_token' is not one of this workspace's.") from error
+        raise bad_request("'page_token' must be the next_page_token of an earlier answer.") from error
     body = sealed.get("body")
     if not isinstance(body, dict):
-        raise bad_request("'page_token' is not one of this workspace's.")
+        raise bad_request("'page_token' must be the next_page_token of an earlier answer.")
     return body, whole_number(sealed, "start", default=0, least=0, most=MOST_RESULTS)

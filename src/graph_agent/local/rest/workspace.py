@@ -1,7 +1,7 @@
-"""The local workspace: the Databricks REST routes that the real clients call, over a local model and local indexes.
+"""The local workspace: the Databricks REST routes that the real clients call, with a local model and local indexes.
 
-`ChatDatabricks`, `DatabricksEmbeddings`, `VectorSearchRetrieverTool` and `WorkspaceClient` work against it unchanged,
-by token or as a service principal. Bind it to loopback only.
+`ChatDatabricks`, `DatabricksEmbeddings`, `VectorSearchRetrieverTool` and `WorkspaceClient` work with it unchanged,
+with a token or as a service principal. Bind it to loopback only.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from graph_agent.local.rest.index_routes import IndexRoutes
 CHAT_ENDPOINT = "local-model"
 EMBEDDING_ENDPOINT = "local-minilm"
 MOST_TEXTS = 256
-"""Texts of one embeddings request; the real client sends 20."""
+"""Most texts in one embeddings request. The Databricks client sends 20."""
 
 
 def create_workspace(
@@ -49,23 +49,24 @@ def create_workspace(
     users: Mapping[str, str] | None = None,
     more: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The ASGI app. `indexes` are keyed by three-level names such as `main.docs.project`.
+    """The ASGI app. The keys of `indexes` are three-level names such as `main.docs.project`.
 
-    Every route but sign-in demands the token of `credentials`, one minted for its client id and secret, or one of
-    `users`, which maps tokens to names. `more` are routes that go before its own.
+    Every route except sign-in needs the token of `credentials`, a token minted for their client id and secret, or one
+    of `users`, which maps tokens to user names. `more` has additional routes, which are matched first.
     """
     access = Access(credentials, users=users)
     serving = ServingRoutes(backend, embedder, access, user=user)
     search = IndexRoutes(indexes, embedding_endpoint=EMBEDDING_ENDPOINT, user=user)
     return Starlette(
         routes=[*more, *access.routes(), *serving.routes(), *search.routes(), FunctionServer().route()],
+        # In this order: errors of the inner layers become answers, and web pages are refused before tokens are checked.
         middleware=[Middleware(ErrorLayer), Middleware(OwnHosts), Middleware(RequireToken, access=access)],
         exception_handlers={HTTPException: unknown_route},
     )
 
 
 class ServingRoutes:
-    """The two serving endpoints, one for chat and one for embeddings, and who the caller is."""
+    """Routes for the two serving endpoints, chat and embeddings, and for the identity of the caller."""
 
     def __init__(self, backend: ChatBackend, embedder: Embedder, access: Access, *, user: str) -> None:
         self._backend = backend
@@ -106,14 +107,14 @@ class ServingRoutes:
         if not isinstance(model, str):
             raise bad_request("'model' must name a serving endpoint.")
         if known_endpoint(model) != CHAT_ENDPOINT:
-            raise bad_request(f"'{model}' is no chat endpoint.")
+            raise bad_request(f"'{model}' is not a chat endpoint; use '{CHAT_ENDPOINT}'.")
         check_chat(body)
         return ChatAnswer(self._backend, {**body, "model": model})
 
     async def _embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
         given = texts({"input": [body["input"]]} if isinstance(body.get("input"), str) else body, "input")
         if len(given) > MOST_TEXTS:
-            raise bad_request(f"'input' must hold at most {MOST_TEXTS} texts.")
+            raise bad_request(f"'input' must have at most {MOST_TEXTS} texts.")
         vectors = await asyncio.to_thread(self._embedder.embed, given)
         data = [
             {"object": "embedding", "index": position, "embedding": vector.tolist()}
@@ -137,7 +138,7 @@ def described(name: str) -> dict[str, Any]:
 
 
 async def unknown_route(request: Request, error: Exception) -> Response:
-    """404 and 405 alike: Databricks knows no API by that method and path."""
+    """Answer 404 and 405 the same way, as Databricks does: it has no API for this method and path."""
     if isinstance(error, HTTPException) and error.status_code not in (404, 405):
         return ApiError(error.status_code, error.detail).response()
     return no_such_api(request.method, request.url.path).response()

@@ -1,1 +1,1 @@
-"""LangGraph Studio's server, limited to the pages that may use it."""
+"""The server for LangGraph Studio, restricted to the web pages that may use it."""

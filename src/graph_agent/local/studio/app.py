@@ -1,4 +1,4 @@
-"""LangGraph's server behind a gate: of all web pages, Studio's own alone may use it."""
+"""LangGraph's server behind a gate: the only web pages that may use it are those of Studio."""
 
 import os
 
@@ -8,11 +8,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graph_agent.trusted_hosts import NOT_JSON, TrustedHosts, is_json
 
 OPEN = frozenset({"/ok"})
-"""Probes ask under any name; it says nothing but that the process answers."""
+"""Paths for probes, which may use any host name. They only say that the process answers."""
 
 
 def create() -> ASGIApp:
-    """LangGraph's app as `langgraph dev` serves it, for the pages that may read its answers."""
+    """LangGraph's app as `langgraph dev` serves it, restricted to the pages in `CORS_ALLOW_ORIGINS`."""
+    # Late import: it reads its configuration from the environment when it is imported.
     from langgraph_api.server import app
 
     pages = os.environ.get("CORS_ALLOW_ORIGINS", "").split(",")
@@ -20,9 +21,9 @@ def create() -> ASGIApp:
 
 
 class StudioPages:
-    """ASGI middleware: 403 for requests of other pages or under foreign names, 415 for bodies not said to be JSON.
+    """ASGI middleware: 403 for other web pages or foreign host names, 415 for bodies that are not declared as JSON.
 
-    CORS keeps other pages from reading answers, not from starting runs.
+    CORS alone is not enough: it keeps other pages from reading answers, but not from starting runs.
     """
 
     def __init__(self, app: ASGIApp, *, origins: frozenset[str]) -> None:

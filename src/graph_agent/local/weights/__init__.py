@@ -1,1 +1,1 @@
-"""Model weights: known files, fetched, verified, and kept in the cache folder."""
+"""Model weights: known files that are fetched, verified, and kept in the cache folder."""

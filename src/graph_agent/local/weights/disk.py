@@ -1,4 +1,4 @@
-"""The cache folder's disk: space, hashes, locks, and its errors in our words."""
+"""The disk of the cache folder: free space, hashes, locks, and explanations of its errors."""
 
 import contextlib
 import errno
@@ -12,11 +12,14 @@ from pathlib import Path
 from graph_agent.errors import WeightsUnavailable
 
 SPARE_BYTES = 64 << 20
+"""Space that must stay free for everything else."""
+
 LOCK_SECONDS = 0.2
+"""Interval between two attempts to take a lock."""
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 if there is none."""
+    """Size of a file in bytes, or 0 if there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
@@ -27,7 +30,7 @@ def file_sha256(path: Path) -> str:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raise WeightsUnavailable unless `needed` bytes and a little more are free."""
+    """Raise `WeightsUnavailable` unless `needed` bytes and `SPARE_BYTES` more are free."""
     free = shutil.disk_usage(folder).free
     if free < needed + SPARE_BYTES:
         raise WeightsUnavailable(
@@ -38,7 +41,7 @@ def require_space(folder: Path, needed: int) -> None:
 
 @contextlib.contextmanager
 def explain_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn what the operating system raises for `folder` into WeightsUnavailable."""
+    """Turn the operating system's errors for `folder` into `WeightsUnavailable`."""
     try:
         yield
     except OSError as error:
@@ -48,14 +51,15 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
             ) from error
         cause = (error.strerror or type(error).__name__).lower()
         raise WeightsUnavailable(
-            f"the cache folder {folder} cannot be used ({cause}): set GRAPH_AGENT_CACHE_DIR"
+            f"the cache folder {folder} cannot be used ({cause}): set GRAPH_AGENT_CACHE_DIR to another folder"
         ) from error
 
 
 @contextlib.contextmanager
 def file_lock(path: Path, *, while_waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock `path`, which the system lets go when its holder dies; wait for it as long as another holds it."""
+    """Hold the lock file `path`. Waits while another process holds it. The system releases it when the process ends."""
     with path.open("w") as lock:
+        # Polled and not blocking, so that the progress of the other process can be shown.
         while not _locked(lock.fileno()):
             while_waiting()
             time.sleep(LOCK_SECONDS)

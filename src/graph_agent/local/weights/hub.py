@@ -1,4 +1,4 @@
-"""A model hub as the first source of weights: looked for briefly, resumable, and never required."""
+"""A model hub as the first source of weights. It is tried briefly, downloads resume, and it is never required."""
 
 import queue
 import threading
@@ -10,18 +10,21 @@ import httpx
 from graph_agent.local.weights.known_weights import Weights
 
 HUB_SECONDS = 2.0
+"""How long to wait for a hub. Without a network, every start with missing weights waits this long."""
+
 STALL_SECONDS = 30.0
+"""A download without data for this long is given up."""
 
 
 def file_url(hub_url: str, weights: Weights) -> str:
-    """Address of the official file on a hub."""
+    """The URL of the official file on a hub."""
     return f"{hub_url.rstrip('/')}/{weights.hub_repo}/resolve/main/{weights.hub_file}"
 
 
 def hub_offers(url: str, *, size: int, seconds: float = HUB_SECONDS) -> bool:
     """Whether the hub answers within `seconds` and has a file of that size."""
     answers: queue.Queue[bool] = queue.Queue(maxsize=1)
-    # In a thread, because no timeout of httpx covers the name lookup, which alone can take half a minute offline.
+    # In a thread, because httpx has no timeout for the DNS lookup, which can take half a minute offline.
     asking = threading.Thread(target=lambda: answers.put(_head_matches(url, size=size, seconds=seconds)), daemon=True)
     asking.start()
     try:
@@ -39,13 +42,14 @@ def _head_matches(url: str, *, size: int, seconds: float) -> bool:
 
 
 def hub_download(url: str, partial: Path, *, size: int, progress: Callable[[int, int], None]) -> bool:
-    """Go on with `partial` from where it ends; False if the hub breaks off or sends something else."""
+    """Resume the download into `partial`. Returns false if the hub breaks off or sends something else."""
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"range": f"bytes={start}-"} if 0 < start < size else {}
     try:
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=STALL_SECONDS) as answer:
             if answer.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
                 return False
+            # A server without support for ranges answers 200 with the whole file.
             resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
             done = start if resumed else 0
             with partial.open("ab" if resumed else "wb") as target:

