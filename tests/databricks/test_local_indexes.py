@@ -147,7 +147,7 @@ async def test_an_index_file_that_is_damaged_is_told_as_such(workspace: str, set
     index_file(settings.cache_dir, "main.shop.broken", preparation.project(settings)).write_text(
         "not a database at all, but long enough " * 50
     )
-    with pytest.raises(IndexUnavailable, match=r"main.shop.broken.sqlite cannot be used: it is no index"):
+    with pytest.raises(IndexUnavailable, match=r"main.shop.broken.sqlite cannot be used: it is not an index"):
         indexes_of(settings)["main.shop.broken"]
 
 
@@ -191,9 +191,9 @@ async def test_the_report_names_the_index_what_was_left_out_and_what_gave_nothin
     (shop / "[bold]x.docx").touch()
     index(settings, shop, "main.shop.policy")
     told = " ".join(capsys.readouterr().err.split())
-    assert "index main.shop.policy: 1 added; it holds 1 documents in 1 passages" in told
-    assert f"not indexed: {shop}/empty.md: it holds no text" in told
-    assert "left out: 1 hidden folders (--hidden reads them too), 1 files of other kinds (.docx 1)" in told
+    assert "index main.shop.policy: 1 added; it has 1 documents in 1 passages" in told
+    assert f"not indexed: {shop}/empty.md: it contains no text" in told
+    assert "skipped: 1 hidden folders (use --hidden to include them), 1 files of other kinds (.docx 1)" in told
 
 
 async def test_documents_of_ones_own_among_the_projects_are_told_of_and_stay(

@@ -1,11 +1,12 @@
 """Documents made in tests, and the chunks they become."""
 
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import pypdf
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject, StreamObject
 
 from graph_agent.local.documents.chunks import Chunk, DocumentChunks, SourceFile, read_chunks
 
@@ -41,6 +42,14 @@ def page_with(writer: pypdf.PdfWriter, lines: Sequence[bytes]) -> pypdf.PageObje
     content.set_data(b"BT /F1 12 Tf 14 TL 20 200 Td " + b" T* ".join(b"(%b) Tj" % line for line in lines) + b" ET")
     page[NameObject("/Contents")] = writer._add_object(content)
     return page
+
+
+def damage(page: pypdf.PageObject) -> None:
+    """Give a page contents that end in the middle."""
+    content = StreamObject()
+    content._data = zlib.compress(b"BT (lost) Tj ET" * 500)[:40]
+    content[NameObject("/Filter")] = NameObject("/FlateDecode")
+    page[NameObject("/Contents")] = content
 
 
 def pdf(*pages: str, title: str = "Handbook") -> bytes:

@@ -58,20 +58,20 @@ def test_a_single_file_is_called_by_its_own_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("binary.md", b"\x00\x01\x02", "it holds binary data, not text"),
+        ("binary.md", b"\x00\x01\x02", "it contains binary data, not text"),
         ("large.txt", b"x" * (MAX_FILE_BYTES + 1), "it is larger than 10 MB"),
         ("broken.pdf", b"%PDF-1.4 nonsense", "it is not a PDF that can be read, or it needs a password"),
-        ("scan.pdf", pdf(""), "its pages hold no text; it may be a scan"),
+        ("scan.pdf", pdf(""), "its pages contain no text; it may be a scan"),
         ("deep.html", b"<div>" * 5000 + b"<p>x</p>", "its elements are nested too deeply"),
         ("deep-inline.html", b"<b>" * 50_000 + b"x", "its elements are nested too deeply"),
         ("odd.txt", b"\x81\x8d", "its text encoding is unknown; save it as UTF-8"),
-        ("noise.txt", bytes(range(256)) * 20, "it holds binary data, not text"),
-        ("empty.md", b"", "it holds no text"),
-        ("blank.txt", b" \n\t\n", "it holds no text"),
-        ("rule.md", b"---\n\n***\n", "it holds no text"),
-        ("nothing.html", b"<html><body><script>alert(1)</script></body></html>", "it holds no text"),
-        ("comment.html", b"<!-- nothing but this -->", "it holds no text"),
-        ("unclosed.html", b"<!-- " + b"x" * 100, "it holds no text"),
+        ("noise.txt", bytes(range(256)) * 20, "it contains binary data, not text"),
+        ("empty.md", b"", "it contains no text"),
+        ("blank.txt", b" \n\t\n", "it contains no text"),
+        ("rule.md", b"---\n\n***\n", "it contains no text"),
+        ("nothing.html", b"<html><body><script>alert(1)</script></body></html>", "it contains no text"),
+        ("comment.html", b"<!-- nothing but this -->", "it contains no text"),
+        ("unclosed.html", b"<!-- " + b"x" * 100, "it contains no text"),
     ],
 )
 def test_a_file_that_gives_nothing_is_reported_and_the_others_are_still_read(
@@ -125,7 +125,7 @@ def test_links_that_lead_nowhere_and_in_circles_are_reported(tmp_path: Path) -> 
     (tmp_path / "inner" / "up").symlink_to(tmp_path)
     assert read_folder([tmp_path]) == (
         [],
-        [Unreadable(str(tmp_path / name), "it is not a plain file") for name in ("lost.md", "round.md")],
+        [Unreadable(str(tmp_path / name), "it is not a regular file") for name in ("lost.md", "round.md")],
     )
     [problem] = find_documents([tmp_path / "round.md"])[1]
     assert problem.path == str(tmp_path / "round.md")
@@ -145,7 +145,7 @@ def test_pipes_sockets_and_devices_are_reported_without_waiting_for_them(tmp_pat
     found, problems = read_folder([tmp_path])
     listener.close()
     assert found == []
-    assert {problem.reason for problem in problems} == {"it is not a plain file"}
+    assert {problem.reason for problem in problems} == {"it is not a regular file"}
     assert len(problems) == 3
 
 
@@ -176,7 +176,7 @@ def test_a_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
     assert sources == []
     assert [problem.path for problem in problems] == [f"{tmp_path}/caf\ufffd.md", f"{tmp_path}/line?end.md"]
     assert {problem.reason for problem in problems} == {
-        "its name holds bytes or characters that cannot be shown; rename it"
+        "its name contains bytes or characters that cannot be displayed; rename it"
     }
 
 

@@ -8,8 +8,8 @@ from typing import IO
 
 import pypdf
 import pytest
-from pypdf.generic import NameObject, NumberObject, StreamObject
-from tests.local.reading import page_with, pdf, written
+from pypdf.generic import NameObject, StreamObject
+from tests.local.reading import damage, page_with, pdf, written
 
 from graph_agent.local.documents import reader_process
 from graph_agent.local.documents.chunks import read_chunks
@@ -93,7 +93,7 @@ def test_what_is_noted_on_a_document_comes_from_there() -> None:
     writer = pypdf.PdfWriter()
     for line in (b"lion", b"tiger"):
         page_with(writer, [line])
-    writer.pages[0][NameObject("/Contents")] = NumberObject(7)
+    damage(writer.pages[0])
     with DocumentReader() as reader:
         assert reader.read(source("a.pdf"), written(writer)).note == "damaged and not fully read: page 1"
 

@@ -113,7 +113,7 @@ def test_a_few_letters_are_taken_for_western(text: str) -> None:
     [bytes(range(256)) * 4, b"\x81\x8d", b"\x00" * 100, b"a\x00\x00\x00\x00b", b"\x89PNG\r\n\x1a\n" + b"\x00\x01" * 50],
 )
 def test_what_is_no_text_is_refused(data: bytes) -> None:
-    with pytest.raises(UnreadableDocument, match=r"it holds binary data, not text|its text encoding is unknown"):
+    with pytest.raises(UnreadableDocument, match=r"it contains binary data, not text|its text encoding is unknown"):
         decode_text(data)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pypdf
 import pytest
 from numpy.typing import NDArray
-from pypdf.generic import NameObject, NumberObject
-from tests.local.reading import page_with, written
+from tests.local.reading import damage, page_with, written
 
 from graph_agent.errors import IndexUnavailable, InvalidRequest
 from graph_agent.local import preparation
@@ -135,7 +134,7 @@ def test_a_document_that_is_indexed_in_part_is_noted(folder: Path, index: Index)
     writer = pypdf.PdfWriter()
     for line in (b"Lions sleep.", b"Tigers swim."):
         page_with(writer, [line])
-    writer.pages[1][NameObject("/Contents")] = NumberObject(7)
+    damage(writer.pages[1])
     (folder / "cats.pdf").write_bytes(written(writer))
     made = index.sync([folder])
     assert (made.added, made.unreadable) == (("docs/cats.pdf",), ())
@@ -169,7 +168,7 @@ def test_a_document_of_a_name_that_is_taken_is_reported(folder: Path, tmp_path: 
 
 def test_a_document_that_became_unreadable_keeps_its_last_good_content(folder: Path, index: Index) -> None:
     (folder / "food.txt").write_bytes(b"\x00\x00")
-    unreadable = Unreadable(str(folder / "food.txt"), "it holds binary data, not text")
+    unreadable = Unreadable(str(folder / "food.txt"), "it contains binary data, not text")
     assert index.sync([folder]).unreadable == (unreadable,)
     assert uris(index.search("sourdough")) == ["docs/food.txt"]
 
@@ -338,7 +337,10 @@ def test_a_full_disk_is_told_with_the_file_and_the_cause(folder: Path, tmp_path:
     (folder / "long.txt").write_text("A sentence of some length that is to be indexed.\n\n" * 2000)
     with pytest.raises(IndexUnavailable) as refused:
         index.sync([folder])
-    assert refused.value.message == f"The index file {tmp_path / 'index.db'} cannot be used: its disk is full."
+    assert (
+        refused.value.message
+        == f"The index file {tmp_path / 'index.db'} cannot be used: its disk is full; free some space."
+    )
     assert uris(index.search("sourdough", k=1)) == ["docs/food.txt"]
 
 

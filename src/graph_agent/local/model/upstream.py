@@ -87,7 +87,7 @@ async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
         case b"<":
             raise LocalModelFailed(f"the model server answered with a web page (HTML): {BASE_URL_HINT}")
         case b"{" | b"[":
-            for chunk in _whole(await _rest_of(start, pieces)):
+            for chunk in _whole(await _body_of(_joined(start, pieces))):
                 yield chunk
         case _:
             async for chunk in _streamed(_joined(start, pieces)):
@@ -144,8 +144,8 @@ async def _start_of(pieces: AsyncIterator[bytes]) -> bytes:
     return b""
 
 
-async def _rest_of(start: bytes, pieces: AsyncIterator[bytes]) -> bytes:
-    body = bytearray(start)
+async def _body_of(pieces: AsyncIterator[bytes]) -> bytes:
+    body = bytearray()
     async for piece in pieces:
         body += piece
         if len(body) > MOST_BODY_BYTES:

