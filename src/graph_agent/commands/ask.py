@@ -1,4 +1,4 @@
-"""`graph-agent ask "QUESTION"`: the answer in the terminal, with steps, sources and timing."""
+"""`graph-agent ask "QUESTION"`: print the answer in the terminal, with steps, sources and timing."""
 
 import argparse
 import json
@@ -21,27 +21,28 @@ from graph_agent.settings import PREFIX, Settings
 from graph_agent.sse_lines import data_of_line, read_lines
 
 START_SECONDS = 3600
-"""A first start downloads a gigabyte; its progress shows meanwhile."""
+"""How long to wait for the service. The first start downloads a gigabyte and shows its progress meanwhile."""
 
 STOP_SECONDS = "15"
-"""For what was started for the question to end in order."""
+"""How long the processes started for the question may take to shut down cleanly."""
 
 MOST_LOG = 65_536
-"""Bytes of the service's log that are looked through for errors, and the lines of it that are shown."""
+"""Bytes at the end of the service's log that are searched for errors."""
 
 MOST_LINES = 20
+"""Lines of the service's log that are shown."""
 
 MOST_SHOWN = 100
 """Characters of a tool's arguments or result shown on its line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The question, and who is asked."""
-    parser.add_argument("question")
-    parser.add_argument("--graph", metavar="NAME", help="a graph of langgraph.json; the first one if not given")
+    """Add the question, the graph, and the service to ask."""
+    parser.add_argument("question", metavar="QUESTION", help="the question to ask, in quotes")
+    parser.add_argument("--graph", metavar="NAME", help="graph to ask (default: the first one in langgraph.json)")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", help="base URL of a service that runs already")
-    where.add_argument("--app", metavar="NAME", help="a deployed app, asked with OAuth")
+    where.add_argument("--url", help="base URL of a running service to ask")
+    where.add_argument("--app", metavar="NAME", help="name of a deployed app to ask; signs in with OAuth")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,15 +51,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def ask(question: str, *, graph: str | None, url: str | None, settings: Settings, app: str | None = None) -> int:
-    """Ask a running service, or start the local workspace and service for this one question; the exit status.
+    """Ask a running service, or start the local workspace and service for this one question. Returns the exit status.
 
-    `app` is a deployed app, looked up and asked with the OAuth token of the environment; `url` any other service, sent
-    `GRAPH_AGENT_BEARER_TOKEN` where that is set.
+    `app` names a deployed app. It is looked up in the workspace and asked with the environment's OAuth token. `url`
+    is any other service. It is sent `GRAPH_AGENT_BEARER_TOKEN` if that is set.
 
     Raises:
         NotReady: the service at `url` does not answer, the one started here ended, or there is no such app.
-        UnknownGraph: the service tells its graphs, and `graph` is none of them.
-        Unauthenticated: an app is to be asked with a personal access token.
+        UnknownGraph: the service lists its graphs, and `graph` is not one of them.
+        Unauthenticated: `app` is given, but the credentials are a personal access token.
     """
     address, headers = _deployed(app) if app is not None else (url or f"http://127.0.0.1:{settings.port}", {})
     if app is None and settings.bearer_token:
@@ -68,18 +69,18 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
         if app is not None or url is not None or _ready(client, address):
             if graph is not None and app is None:
-                # Of an app, tokens reach addresses below /api/ alone.
-                _see_that_it_is_served(client, address, graph)
+                # Skipped for an app: Databricks accepts tokens only on paths below /api/, and /agent/info is not one.
+                _require_served(client, address, graph)
             return _show(client, address + path, question, graph)
         if graph is not None:
-            # Before the minute that loading a model can take.
+            # Checked here so that a typo fails before the model is loaded, which can take a minute.
             check_graph_name(graph, read_manifest(settings.config))
         with tempfile.TemporaryFile() as log, _started(log) as child:
             try:
                 _wait(client, address, child)
                 return _show(client, address + path, question, graph)
             finally:
-                _tell_errors(log, whole=child.poll() is not None)
+                _print_errors(log, whole=child.poll() is not None)
 
 
 def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
@@ -92,9 +93,10 @@ def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
     except AgentError:
         raise
     except Exception as error:
+        # The SDK raises many kinds of errors while it signs in, and their messages quote the configuration it found.
         raise NotReady(
-            f"the workspace could not be signed in to ({type(error).__name__}); set DATABRICKS_HOST and sign in with"
-            " `databricks auth login`, or set the service principal's variables"
+            f"could not sign in to the workspace ({type(error).__name__}); set DATABRICKS_HOST and run"
+            " `databricks auth login`, or set DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
         ) from error
     return app_url(client, app), headers
 
@@ -106,21 +108,23 @@ def _ready(client: httpx.Client, address: str) -> bool:
         return False
 
 
-def _see_that_it_is_served(client: httpx.Client, address: str, graph: str) -> None:
-    """At the address that is asked here, a name that is unknown means the default graph: its answer would pass for the
-    other's."""
+def _require_served(client: httpx.Client, address: str, graph: str) -> None:
+    """Refuse a graph that the service does not have. `/responses` answers an unknown name with the default graph, and
+    that answer would look like the other graph's."""
     try:
         names = [str(one["name"]) for one in client.get(f"{address}/agent/info").json()["graphs"]]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        # Not one of ours, or an older one: its answer will tell.
+        # Not a graph-agent service, or an older one. `_require_graph` checks the name in its answer.
         return
     if graph not in names:
-        raise UnknownGraph(f"no graph named {graph!r} is served there; known: {', '.join(names)}", param="graph")
+        raise UnknownGraph(
+            f"the service has no graph named {graph!r}; its graphs are: {', '.join(names)}", param="graph"
+        )
 
 
 @contextmanager
 def _started(log: IO[bytes]) -> Iterator[ChildProcess]:
-    """The local workspace and service, which say on standard error what they fetch, and write their log to `log`."""
+    """Run the local workspace and service. Download progress goes to standard error, and the log goes to `log`."""
     dev = ["graph_agent", "dev", "--no-reload", "--quiet"]
     child = ChildProcess(
         [sys.executable, "-m", "graph_agent.processes.end_with_parent", STOP_SECONDS, *dev],
@@ -133,8 +137,8 @@ def _started(log: IO[bytes]) -> Iterator[ChildProcess]:
         child.stop(float(STOP_SECONDS))
 
 
-def _tell_errors(log: IO[bytes], *, whole: bool) -> None:
-    """What went wrong in the service that was started for the question: its errors, or all it said if it ended."""
+def _print_errors(log: IO[bytes], *, whole: bool) -> None:
+    """Print the errors of the service that was started for the question. With `whole`, print every line."""
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - MOST_LOG))
     lines = log.read().decode(errors="replace").splitlines()
@@ -146,9 +150,9 @@ def _wait(client: httpx.Client, address: str, child: ChildProcess) -> None:
     ends = time.monotonic() + START_SECONDS
     while not _ready(client, address):
         if child.poll() is not None:
-            raise NotReady("the service did not start; its message stands above")
+            raise NotReady("the service did not start; see its message above")
         if time.monotonic() > ends:
-            raise NotReady("the service did not start in an hour")
+            raise NotReady("the service did not start within an hour; run `graph-agent doctor`")
         time.sleep(0.2)
 
 
@@ -158,8 +162,8 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
     try:
         with client.stream("POST", address, json=body) as response:
             if response.is_redirect:
-                # The Apps proxy sends whom it does not know to a page for browsers.
-                print("the app did not accept the token; it needs OAuth and CAN_USE", file=sys.stderr)
+                # The Apps proxy redirects unauthenticated callers to a sign-in page for browsers.
+                print("the app did not accept the token; use OAuth, and ask for CAN_USE on the app", file=sys.stderr)
                 return 1
             if response.status_code != 200:
                 response.read()
@@ -171,23 +175,27 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
                     _require_graph(event, graph)
                     printer.show(event)
     except BrokenPipeError:
-        # Whoever read the output has seen enough.
+        # The reader of the output closed it, as in `graph-agent ask … | head`. That is not an error.
         return 0
     except httpx.ConnectError:
-        raise NotReady(f"nothing answers at {address}; start it with graph-agent dev, or leave --url out") from None
+        raise NotReady(
+            f"nothing answers at {address}; start the service with `graph-agent dev`, or omit --url"
+        ) from None
     except httpx.HTTPError as error:
-        print(f"\nthe stream broke off ({type(error).__name__})", file=sys.stderr)
+        print(f"\nthe connection broke before the answer was complete ({type(error).__name__})", file=sys.stderr)
         return 1
     return 1 if printer.failed else 0
 
 
 def _require_graph(event: Mapping[str, Any], graph: str | None) -> None:
-    """Stop before the first word where another graph answers: the service reads an unknown name as its default."""
+    """Stop before the first word if another graph answers: the service answers unknown names with its default."""
     if graph is None or event.get("type") != "response.created":
         return
     answering = str((event.get("response") or {}).get("model") or graph)
     if answering != graph:
-        raise UnknownGraph(f"no graph named {graph!r} is served there; {answering} answers instead", param="graph")
+        raise UnknownGraph(
+            f"the service has no graph named {graph!r}; it would answer with {answering!r}", param="graph"
+        )
 
 
 def _message(response: httpx.Response) -> str:
@@ -198,7 +206,7 @@ def _message(response: httpx.Response) -> str:
 
 
 class Printer:
-    """Writes a response's events as a person reads them. `failed` tells how it ended."""
+    """Prints a response's events for a person. `failed` is true after an error event."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -207,7 +215,7 @@ class Printer:
         self.failed = False
 
     def show(self, event: Mapping[str, Any]) -> None:
-        """One event; those that say nothing to a person are passed over."""
+        """Print one event. Events without text, a tool call or an ending are skipped."""
         match event.get("type"):
             case "response.output_text.delta":
                 self._first = self._first or time.monotonic()
@@ -238,7 +246,7 @@ class Printer:
         first = f"first word {self._first - self._began:.1f} s, " if self._first else ""
         usage = response.get("usage") or {}
         tokens = f", {usage['input_tokens']} + {usage['output_tokens']} tokens" if usage.get("output_tokens") else ""
-        self._write(f"  {first}all {seconds:.1f} s{tokens}\n")
+        self._write(f"  {first}total {seconds:.1f} s{tokens}\n")
 
     def _write(self, text: str) -> None:
         self._out.write(printable(text))

@@ -1,11 +1,11 @@
-"""What `graph-agent doctor` finds."""
+"""One result of `graph-agent doctor`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: whether it is fine, what was seen, and how to fix it."""
+    """One check: whether it passed, what was found, and how to fix it."""
 
     ok: bool
     what: str

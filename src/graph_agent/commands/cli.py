@@ -1,9 +1,9 @@
-"""The `graph-agent` command: which commands there are, and how one is run."""
+"""The `graph-agent` command: the table of commands, and the code that runs one."""
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
@@ -13,37 +13,48 @@ from graph_agent.processes.shutdown import INTERRUPTED, exit_now, watch_signals
 
 
 class Command(NamedTuple):
-    """A module of this room with `add_arguments(parser)` and `run(options)`, and its line of `--help`."""
+    """The module of a command, with `add_arguments(parser)` and `run(options)`, and its line in `--help`."""
 
     module: str
     help: str
 
 
 COMMANDS = {
-    "init": Command("init", "write a small project of your own: a graph, its test, how it is deployed"),
-    "serve": Command("serve", "serve the graphs of langgraph.json; starts no workspace"),
-    "dev": Command("dev", "local workspace and service, reloading edited graphs"),
-    "studio": Command("studio", "LangGraph Studio's server on the same graphs, and the local workspace"),
-    "graph": Command("draw", "draw a graph; needs no network"),
-    "traces": Command("traces", "look at the local traces in MLflow's own pages"),
-    "workspace": Command("workspace", "the local workspace alone, for the environment's credentials"),
-    "ask": Command("ask", "ask one question; starts what it needs"),
-    "index": Command("index", "index folders or files for the local workspace"),
-    "model": Command("model", "fetch and verify the local model's weights"),
+    "init": Command("init", "create a new project: a graph, its test, and its deployment files"),
+    "dev": Command("dev", "run the service with a local model, and reload graphs when they change"),
+    "ask": Command("ask", "ask one question; starts the service if it is not running"),
+    "serve": Command("serve", "run the service only, as in production"),
+    "studio": Command("studio", "run LangGraph Studio's server on the same graphs"),
+    "graph": Command("draw", "draw a graph as text or as a picture"),
+    "traces": Command("traces", "show the local traces in MLflow's web pages"),
+    "index": Command("index", "index your own files for the local workspace"),
+    "model": Command("model", "download and verify the local model"),
+    "workspace": Command("workspace", "run the local workspace only, without the service"),
+    "eval": Command("eval", "score the agent and compare it with its baseline"),
     "log-model": Command("log_model", "log the graphs as an MLflow model"),
-    "eval": Command("eval", "judge the agent against its baseline; eval --help lists more"),
-    "deploy": Command("deploy", "ship the app to Databricks Apps, and roll back if it does not answer"),
-    "doctor": Command("doctor", "say what is missing and how to fix it"),
+    "deploy": Command("deploy", "deploy to Databricks Apps, and roll back if the app does not answer"),
+    "doctor": Command("doctor", "check the setup and print how to fix it"),
 }
+"""In the order of `--help`: first what a new user needs, last what a release needs."""
+
+WRONG_USAGE = 2
+"""The exit status of argparse for wrong usage. Errors that the user can fix have it too."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the process's exit status. Ends the process itself after commands that serve."""
+    """Run one command and return the exit status. Commands that serve end the process themselves.
+
+    Without arguments it prints the list of commands.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # What follows `eval` is for the evaluation's own parser; this one would take the flags for its own.
+    if not arguments:
+        _parser(()).print_help(sys.stderr)
+        return WRONG_USAGE
+    # Arguments after `eval` go to the evaluation's own parser. This parser would reject flags that it does not know.
     end = 1 if arguments[:1] == ["eval"] else len(arguments)
     options = _parser(arguments[:1]).parse_args(arguments[:end])
     options.arguments = arguments[end:]
+    # A caller that passes `argv`, such as a test, keeps its own signal handlers.
     if argv is None:
         watch_signals()
     without_usage_collection()
@@ -52,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except AgentError as error:
         print(f"graph-agent: {error.message}", file=sys.stderr)
-        return 2
+        return WRONG_USAGE
     except KeyboardInterrupt:
         if argv is None:
             exit_now(INTERRUPTED)
@@ -61,15 +72,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
-    """Every command, and the flags of the one that is `named`."""
-    parser = argparse.ArgumentParser(prog="graph-agent", description="Serve LangGraph graphs as Responses agents.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    """The parser with every command, and with the flags of the command that is `named`."""
+    parser = argparse.ArgumentParser(
+        prog="graph-agent",
+        # Not argparse's own list of commands, which breaks lines after long names.
+        description="\n".join(["Serve LangGraph graphs as Responses agents.", "", "commands:", *_listed()]),
+        epilog="Run graph-agent COMMAND --help for the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help="one of the commands above")
     for name, command in COMMANDS.items():
-        one = commands.add_parser(name, help=command.help)
+        one = commands.add_parser(name, description=f"{command.help[0].upper()}{command.help[1:]}.")
         if name in named:
-            # Only this one: `serve` binds its port before anything heavy is loaded, and works without the packages of
-            # the local workspace.
+            # Import only the named command. `serve` must bind its port before anything heavy is loaded, and must work
+            # without the packages of the local workspace.
             module = import_module(f"graph_agent.commands.{command.module}")
             module.add_arguments(one)
             one.set_defaults(run=module.run)
     return parser
+
+
+def _listed() -> Iterator[str]:
+    width = max(map(len, COMMANDS))
+    for name, command in COMMANDS.items():
+        yield f"  {name:<{width}}  {command.help}"

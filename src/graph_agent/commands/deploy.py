@@ -1,4 +1,4 @@
-"""`graph-agent deploy`: ship the app to Databricks Apps, and roll back if it does not answer."""
+"""`graph-agent deploy`: deploy the app to Databricks Apps, and roll back if it does not answer."""
 
 import argparse
 import os
@@ -6,20 +6,22 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is deployed, and how."""
-    parser.add_argument("--target", metavar="NAME", help="a target of databricks.yml; its default one if not given")
-    parser.add_argument("--app", metavar="NAME", help="another name for the app, with a folder of its own")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, change nothing")
+    """Add the target, the app's name, and how to deploy."""
+    parser.add_argument(
+        "--target", metavar="NAME", help="target of databricks.yml to deploy (default: its default target)"
+    )
+    parser.add_argument("--app", metavar="NAME", help="deploy under another app name, with a separate folder")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; change nothing")
     parser.add_argument(
         "--force",
         action="store_true",
-        help="deploy although nothing changed; clear the folder of what is not the app's",
+        help="deploy even if nothing changed, and delete other files from the app's folder",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    # Late: brings the Databricks SDK.
+    # Late: imports the Databricks SDK, which other commands and `--help` do not need.
     from graph_agent.deploying.deploy import deploy
 
     return deploy(

@@ -1,4 +1,4 @@
-"""`graph-agent dev`: the local workspace and the service, which reloads edited graphs."""
+"""`graph-agent dev`: run the local workspace and the service, and reload graphs when they change."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
-from graph_agent.commands.options import add_service_options, settings_from
+from graph_agent.commands.options import add_service_options, add_workspace_options, settings_from
 from graph_agent.local.ports import answers, require_free_port
 from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 from graph_agent.processes.shutdown import exit_now
@@ -16,13 +16,10 @@ from graph_agent.settings import Settings, as_environment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of `serve`, and which workspace is used."""
+    """Add the options of `serve`, and the choice of workspace."""
     add_service_options(parser)
-    parser.add_argument("--no-reload", action="store_true", help="keep the graphs as they were at start")
-    parser.add_argument(
-        "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no greeting and no tracebacks; what `ask` starts")
+    add_workspace_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="print no greeting and no tracebacks")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,20 +29,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _log_format() -> dict[str, str]:
-    """A person reads the log of `dev`, unless they ask for the other one."""
+    """Text, because a person reads the log of `dev`. `GRAPH_AGENT_LOG_FORMAT` wins."""
     return {} if os.environ.get("GRAPH_AGENT_LOG_FORMAT") else {"log_format": "text"}
 
 
 def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False) -> int:
-    """The local workspace in a process of its own, and the service in this one; the exit status.
+    """Run the local workspace in a child process and the service in this one. Returns the exit status.
 
-    `quiet` is for whoever started it to ask one question: no greeting, and no tracebacks in its log.
+    `quiet` leaves out the greeting and the tracebacks. `graph-agent ask` starts it so for one question.
     """
     from graph_agent.serving.logs import configure_logging
     from graph_agent.serving.server import serve
 
     configure_logging(settings.log_format, tracebacks=not quiet)
-    # Before the minute that loading a model can take.
+    # Checked first, so that a wrong name or a taken port fails before the model is loaded, which can take a minute.
     specs = read_manifest(settings.config)
     if settings.default_graph is not None:
         check_graph_name(settings.default_graph, specs)
@@ -57,8 +54,9 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
         return serve(settings, tracebacks=not quiet)
     with LocalWorkspace(settings) as workspace:
         workspace.enter(os.environ)
-        # What the first question would wait ten seconds for, while the workspace loads its model. In this thread, and
-        # before the server: a thread that imports beside one that locks may stop both for good (`lazy`).
+        # The first question would otherwise wait ten seconds for this import. Now the workspace is still loading its
+        # model, so the time is free. It runs in this thread and before the server starts: an import in one thread and
+        # a lock in another can deadlock (`lazy`).
         import databricks_langchain  # noqa: F401
 
         workspace.wait()

@@ -1,4 +1,4 @@
-"""`graph-agent doctor`: what is missing, and how to fix it."""
+"""`graph-agent doctor`: check the setup and print how to fix it."""
 
 import argparse
 import os
@@ -13,19 +13,22 @@ from typing import Any
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.commands.check import Check
-from graph_agent.commands.options import settings_from
+from graph_agent.commands.options import add_config, settings_from
 from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
 from graph_agent.local.packages import INSTALL, missing_packages
 from graph_agent.settings import Settings
 
 NEEDED_BYTES = 3 * 1024**3
+"""Free disk space that the weights and indexes of the local workspace need."""
+
 ANSWER_SECONDS = 2.0
+"""How long a server on this machine may take to identify itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the list of graphs is."""
-    parser.add_argument("--config", type=Path, metavar="FILE")
+    """Add the list of graphs."""
+    add_config(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,8 +37,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def doctor(settings: Settings) -> int:
-    """Run every check and print it. The exit status is 1 when something needs fixing."""
-    # What runs on Apps has neither the local workspace nor a port to choose.
+    """Run and print every check. The exit status is 1 if something needs fixing."""
+    # A deployed app has no local workspace, and Databricks Apps chooses its port.
     looks = EVERYWHERE if os.environ.get("DATABRICKS_APP_NAME") else EVERYWHERE + ON_A_LAPTOP
     with AppContext(settings).entered():
         checks = [check for look in looks for check in look(settings)]
@@ -48,7 +51,7 @@ def doctor(settings: Settings) -> int:
 
 def _python(settings: Settings) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check(sys.version_info >= (3, 11), f"Python {version}", "use Python 3.11 or later")
+    yield Check(sys.version_info >= (3, 11), f"Python {version}", "install Python 3.11 or later")
 
 
 def _graphs(settings: Settings) -> Iterator[Check]:
@@ -75,7 +78,7 @@ def _port(settings: Settings) -> Iterator[Check]:
         elif running := ours(settings):
             yield Check(True, f"port {port}: {running}")
         else:
-            yield Check(False, f"port {port} is taken", f"stop what uses it, or set {name}")
+            yield Check(False, f"port {port} is in use", f"stop the program that uses it, or set {name}")
 
 
 def _is_free(port: int) -> bool:
@@ -89,26 +92,26 @@ def _is_free(port: int) -> bool:
 
 
 def _service(settings: Settings) -> str:
-    """What is said of a graph-agent that runs there; empty where something else does."""
+    """A line about the graph-agent service on the port. Empty if another program uses the port."""
     token = settings.bearer_token
     status = _asked(settings.port, "/ready", {"Authorization": f"Bearer {token}"} if token else {}).get("status")
     if status == "ready":
-        return "a graph-agent runs there and is ready"
-    return "a graph-agent runs there and is not ready yet; its log says why" if status == "not_ready" else ""
+        return "a graph-agent service runs there and is ready"
+    return "a graph-agent service runs there and is not ready yet; see its log" if status == "not_ready" else ""
 
 
 def _local_workspace(settings: Settings) -> str:
-    # What every Databricks client asks first.
+    # Every Databricks client requests this address first, so every workspace answers it without credentials.
     found = _asked(settings.workspace_port, "/.well-known/databricks-config")
-    return "the local workspace of a graph-agent runs there" if found.get("oidc_endpoint") else ""
+    return "a local workspace of graph-agent runs there" if found.get("oidc_endpoint") else ""
 
 
 def _asked(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Mapping[str, Any]:
-    """The JSON object that a server of this machine answers; an empty one where it answers something else."""
+    """The JSON object that a server on this machine answers with. Empty if it answers with anything else."""
     import httpx
 
     try:
-        # Without the environment's proxy: that is for elsewhere.
+        # `trust_env=False` ignores the environment's proxy, which cannot reach this machine's loopback address.
         with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS, headers=dict(headers)) as client:
             answer = client.get(f"http://127.0.0.1:{port}{path}").json()
     except (httpx.HTTPError, ValueError):
@@ -119,7 +122,7 @@ def _asked(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({
 def _workspace(settings: Settings) -> Iterator[Check]:
     host = os.environ.get("DATABRICKS_HOST")
     if host:
-        yield Check(True, f"Databricks workspace of the environment: {host} (`dev` uses the local one regardless)")
+        yield Check(True, f"Databricks workspace of the environment: {host} (`dev` still uses the local one)")
         return
     missing = missing_packages()
     yield Check(
@@ -136,22 +139,29 @@ def _weights(settings: Settings) -> Iterator[Check]:
     known = WEIGHTS.get(settings.local_model)
     if known is None:
         there = settings.local_model.startswith("http") or Path(settings.local_model).expanduser().is_file()
-        yield Check(there, f"local model {settings.local_model}", "GRAPH_AGENT_LOCAL_MODEL names no file or URL")
+        yield Check(
+            there, f"local model {settings.local_model}", "set GRAPH_AGENT_LOCAL_MODEL to a known name, a file or a URL"
+        )
         return
     for asset in (known, MINILM, MINILM_TOKENIZER):
         there = is_verified(settings.cache_dir / asset.file_name, asset)
-        yield Check(there, f"{asset.file_name} verified", "graph-agent model fetches it (graph-agent dev does too)")
+        yield Check(
+            there,
+            f"{asset.file_name} is {'' if there else 'not '}downloaded and verified",
+            "run `graph-agent model`; `graph-agent dev` downloads it too",
+        )
 
 
 def _disk(settings: Settings) -> Iterator[Check]:
     folder = settings.cache_dir
+    # The cache folder may not exist yet. Its nearest existing parent is on the same disk.
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     yield Check(
         free > NEEDED_BYTES,
         f"{free / 1024**3:.0f} GB free for {settings.cache_dir}",
-        "free 3 GB, or set GRAPH_AGENT_CACHE_DIR to a larger disk",
+        "free 3 GB, or set GRAPH_AGENT_CACHE_DIR to a folder on a larger disk",
     )
 
 

@@ -1,6 +1,6 @@
-"""`graph-agent graph`: a graph as Mermaid text, and as letters or a picture where the package for it is installed.
+"""`graph-agent graph`: draw a graph as Mermaid text, or as ASCII art or a PNG if the package for it is installed.
 
-Nothing is asked of the network; LangGraph's own default for pictures is a foreign site.
+It needs no network. LangGraph's own default for pictures sends the graph to a public website.
 """
 
 import argparse
@@ -21,12 +21,17 @@ Form = Literal["mermaid", "ascii", "png"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which graph, and in which form."""
-    parser.add_argument("name", metavar="NAME", help="a graph of langgraph.json")
+    """Add the graph, and the form of the drawing."""
+    parser.add_argument("name", metavar="NAME", help="graph of langgraph.json to draw")
     add_config(parser)
-    parser.add_argument("--format", choices=("mermaid", "ascii", "png"), default="mermaid")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where it is written; the terminal if not given")
-    parser.add_argument("--xray", action="store_true", help="with what is inside of subgraphs")
+    parser.add_argument(
+        "--format",
+        choices=("mermaid", "ascii", "png"),
+        default="mermaid",
+        help="form of the drawing (default: mermaid)",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: the terminal)")
+    parser.add_argument("--xray", action="store_true", help="also draw the inside of subgraphs")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,10 +42,10 @@ def run(options: argparse.Namespace) -> int:
 def draw(
     settings: Settings, name: str, *, form: Form = "mermaid", output: Path | None = None, xray: bool = False
 ) -> int:
-    """Draw the graph `name` to `output`, else to the terminal; the exit status.
+    """Draw the graph `name` to `output`, or to the terminal. Returns the exit status.
 
     Raises:
-        UnknownGraph: `langgraph.json` names no such graph.
+        UnknownGraph: `langgraph.json` has no graph with that name.
         GraphNotLoaded: it does not load.
         CannotDraw: the form needs a package that is missing, or a file to write to, or the file cannot be written.
     """
@@ -59,14 +64,18 @@ def draw(
 
 
 async def drawing_of(config: Path, name: str, *, form: Form = "mermaid", xray: bool = False) -> bytes:
-    """The graph `name` of the manifest `config`; text is UTF-8. With `xray`, what is inside of its subgraphs too.
+    """The drawing of the graph `name` in the manifest `config`. Text is UTF-8. With `xray`, subgraphs are drawn too.
 
-    Raises: as `draw`.
+    Raises:
+        UnknownGraph, GraphNotLoaded, CannotDraw: as `draw`.
     """
     specs = read_manifest(config)
     wanted = [spec for spec in specs if spec.name == name]
     if not wanted:
-        raise UnknownGraph(f"no graph named {name!r}; known: {', '.join(spec.name for spec in specs)}", param="name")
+        raise UnknownGraph(
+            f"there is no graph named {name!r}; the graphs are: {', '.join(spec.name for spec in specs)}", param="name"
+        )
+    # Load only this graph, so that a broken one elsewhere does not prevent the drawing.
     catalog = Catalog(wanted)
     try:
         await catalog.open()
@@ -91,13 +100,13 @@ def _png(shape: Any) -> bytes:
     try:
         return bytes(shape.draw_png())
     except ImportError:
-        # Its wheels hold Graphviz itself.
+        # pygraphviz, because its wheels include Graphviz itself.
         raise _missing("png", "pygraphviz") from None
 
 
 def _missing(form: str, package: str) -> CannotDraw:
     return CannotDraw(
-        f"--format {form} needs {package}: pip install {package}; --format mermaid needs nothing",
+        f"--format {form} needs the package {package}: run `pip install {package}`, or use --format mermaid",
         param="format",
     )
 

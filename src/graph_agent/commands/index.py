@@ -10,10 +10,14 @@ from graph_agent.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Paths, the index, and whether hidden files count."""
-    parser.add_argument("paths", nargs="+", metavar="PATH")
-    parser.add_argument("--name", metavar="NAME", help="the index, as catalog.schema.index; made if there is none")
-    parser.add_argument("--hidden", action="store_true", help="look into hidden folders and files too")
+    """Add the paths, the index, and whether to include hidden files."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="file or folder to index")
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="index to write, as catalog.schema.index; created if it does not exist (default: one for this project)",
+    )
+    parser.add_argument("--hidden", action="store_true", help="include hidden files and folders")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,13 +26,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def index(paths: Sequence[str], *, settings: Settings, name: str | None = None, hidden: bool = False) -> int:
-    """Index files and folders under a name; the exit status, 1 when nothing could be indexed.
+    """Index files and folders under a name. Returns the exit status, which is 1 if nothing could be indexed.
 
     Raises:
-        LocalWorkspaceError: a path or the name is none.
+        LocalWorkspaceError: a path does not exist or is empty, or the name is not an index name.
     """
+    # `graph-agent index "$UNSET"` would index the whole current folder without anyone asking for it.
     if not all(paths):
-        raise LocalWorkspaceError("an empty path stands for the whole current folder; write . to index that")
+        raise LocalWorkspaceError("a path is empty; to index the current folder, write .")
     demand_packages()
     from graph_agent.local import preparation
     from graph_agent.local.index.local_indexes import checked_name
@@ -38,6 +43,6 @@ def index(paths: Sequence[str], *, settings: Settings, name: str | None = None, 
     report = preparation.index_documents(paths, settings=settings, embedder=embedder, name=name, hidden=hidden)
     if not (report.added or report.changed or report.unchanged or report.removed):
         return 1
-    where = "" if name == settings.index else f", or with GRAPH_AGENT_INDEX={name} by every graph that names none"
+    where = "" if name == settings.index else f", or set GRAPH_AGENT_INDEX={name} for every graph that names no index"
     preparation.console.print(f'search it with DocumentSearch(index="{name}"){where}', soft_wrap=True)
     return 0

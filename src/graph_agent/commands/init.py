@@ -1,7 +1,8 @@
-"""`graph-agent init [FOLDER]`: a small project that depends on this package.
+"""`graph-agent init [FOLDER]`: create a small project that depends on this package.
 
-The files are those of `project_template`, which is a working project itself; only its name and the version of this
-package are replaced. Everything is written beside the folder first and then moved, so that a failure leaves nothing.
+The files come from `project_template`, which is itself a working project. Only the project's name and the version of
+this package are replaced. The files are written to a temporary folder first and then moved, so that a failure leaves
+nothing behind.
 """
 
 import argparse
@@ -23,24 +24,31 @@ from graph_agent.printable import one_line
 TEMPLATE = "project_template"
 TEMPLATE_NAME = "my-agent"
 TEMPLATE_PIN = "graph-agent==0.0.0"
-"""What stands in the template where the project needs this package; `graph-agent[local]==0.0.0` likewise."""
+"""The requirement on this package in the template. `graph-agent[local]==0.0.0` is replaced likewise."""
 
 GIT_IGNORE = "gitignore"
-"""Its name in the template: with the dot it would apply to the template's own files."""
+"""The name of `.gitignore` in the template. With the dot, git would apply it to the template's own files."""
 
 MOST_CHARACTERS = 25
-"""Of a name: an app's name has 30 at most, and the bundle adds `-prod`."""
+"""The longest project name. An app's name has at most 30 characters, and the bundle adds `-prod`."""
 
 MOST_NAMED = 5
-"""Files that an error names; the rest are counted."""
+"""Files that an error names. The rest are counted."""
 
 QUESTION = "How long may I take to return something?"
-"""What the template's documents answer."""
+"""A question that the template's documents answer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the project is written."""
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("."), metavar="FOLDER", help="default: this one")
+    """Add the folder of the new project."""
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("."),
+        metavar="FOLDER",
+        help="folder of the new project; created if it does not exist (default: the current folder)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,16 +59,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def init(folder: Path) -> list[str]:
-    """Write the project into `folder`, which is made where it does not exist; the lines to print.
+    """Write the project into `folder` and return the lines to print. The folder is created if it does not exist.
 
-    The project is named after the folder. Hidden entries such as `.git` and a virtual environment may be there already.
+    The project is named after the folder. The folder may already have hidden entries such as `.git`, and a virtual
+    environment.
 
     Raises:
-        ProjectNotWritten: `folder` is a file, or holds other files, or cannot be written. Nothing was written then.
+        ProjectNotWritten: `folder` is a file, has other files, or cannot be written. Nothing was written then.
     """
     try:
         files = template_files(project_name(Path(os.path.abspath(folder)).name))
-        _see_that_it_is_empty(folder, files)
+        _require_empty(folder, files)
         _write(folder, files)
     except OSError as error:
         raise ProjectNotWritten(
@@ -70,19 +79,19 @@ def init(folder: Path) -> list[str]:
 
 
 def project_name(folder_name: str) -> str:
-    """A name that is valid for an app, a bundle and a Python project: it begins with a letter, and then has letters,
-    digits and hyphens, at most 25."""
+    """A name that is valid for an app, a bundle and a Python project. It begins with a letter, and has only lowercase
+    letters, digits and hyphens, at most 25 characters."""
     plain = unicodedata.normalize("NFKD", folder_name.casefold()).encode("ascii", "ignore").decode()
     words = re.sub("[^a-z0-9]+", "-", plain).strip("-")
     if words and not words[0].isalpha():
         words = f"agent-{words}"
     words = words[:MOST_CHARACTERS].strip("-")
-    # One letter is too short for an app, and a project of this package's name could not depend on it.
+    # An app's name needs two characters, and a project named graph-agent could not depend on this package.
     return words if len(words) > 1 and words != "graph-agent" else TEMPLATE_NAME
 
 
 def template_files(name: str) -> Mapping[str, str]:
-    """The files of a project of that name: their text by their path, with `/`."""
+    """The files of a project with that name: text by path, with `/` as the separator."""
     pinned = _pinned()
     found = {}
     for path, text in sorted(_texts(resources.files("graph_agent") / TEMPLATE, "")):
@@ -94,25 +103,26 @@ def template_files(name: str) -> Mapping[str, str]:
 
 def _pinned() -> str:
     try:
-        # Without the part that marks a build of this machine: no index has it.
+        # Drop the local part of the version, such as `+h0123`: no package index has that build.
         return f"=={metadata.version('graph-agent').partition('+')[0]}"
     except metadata.PackageNotFoundError:
+        # graph-agent runs from a folder without being installed, so there is no version to pin.
         return ""
 
 
 def _texts(folder: Traversable, below: str) -> Iterator[tuple[str, str]]:
     for one in folder.iterdir():
         if one.is_dir():
-            # An installation compiles every Python file it finds, those of the template included.
+            # pip compiles every Python file that it installs, including those of the template.
             if one.name != "__pycache__":
                 yield from _texts(one, f"{below}{one.name}/")
         else:
             yield f"{below}{one.name}", one.read_text(encoding="utf-8")
 
 
-def _see_that_it_is_empty(folder: Path, files: Mapping[str, str]) -> None:
+def _require_empty(folder: Path, files: Mapping[str, str]) -> None:
     if folder.is_symlink() and not folder.exists():
-        raise ProjectNotWritten(f"{one_line(str(folder))} is a link that leads nowhere; choose another folder")
+        raise ProjectNotWritten(f"{one_line(str(folder))} is a broken link; choose another folder")
     if folder.exists() and not folder.is_dir():
         raise ProjectNotWritten(f"{one_line(str(folder))} is a file; choose another folder")
     if not folder.exists():
@@ -123,7 +133,7 @@ def _see_that_it_is_empty(folder: Path, files: Mapping[str, str]) -> None:
         more = f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""
         named = ", ".join(one_line(one) for one in there[:MOST_NAMED])
         raise ProjectNotWritten(
-            f"{one_line(str(folder))} is not empty: it has {named}{more}; choose a new folder: graph-agent init FOLDER"
+            f"{one_line(str(folder))} is not empty: it has {named}{more}; use a new folder: graph-agent init FOLDER"
         )
 
 
@@ -132,13 +142,14 @@ def _may_be_there(entry: Path) -> bool:
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """All of it or nothing. The files are complete before the first one appears in `folder`."""
+    """Write all files or none. They are complete before the first one appears in `folder`."""
     with ExitStack() as undo:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        # Callbacks run last in, first out. The innermost folder goes last, so it is removed first.
         for one in reversed(missing):
             undo.callback(_remove, one)
-        # Inside of the folder: what is beside it may lie on another disk, and a file is moved whole on one disk only.
+        # Staged inside the folder: a rename is atomic only within one disk, and the parent folder may be on another.
         staged = Path(tempfile.mkdtemp(prefix=".graph-agent-init-", dir=folder))
         undo.callback(_remove, staged)
         for path, text in files.items():
@@ -148,6 +159,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             target = folder / entry.name
             entry.rename(target)
             undo.callback(_remove, target)
+        # Everything is in place, so nothing is undone from here on.
         undo.pop_all()
         _remove(staged)
 
@@ -164,11 +176,11 @@ def _next_steps(folder: Path, count: int) -> Iterator[str]:
     yield ""
     if os.path.abspath(folder) != os.path.abspath("."):
         yield f"  cd {one_line(shlex.quote(str(folder)))}"
-    yield "  graph-agent dev                  # serve it, with a local model; Ctrl-C ends it"
+    yield "  graph-agent dev                  # run it with a local model; Ctrl-C stops it"
     yield f'  graph-agent ask "{QUESTION}"'
-    yield "  graph-agent eval                 # ask it the questions of evals/datasets, and score the answers"
-    yield "  pytest                           # its test (pip install pytest)"
-    yield "  git init && git add --all        # deploy uploads what git tracks"
-    yield "  graph-agent deploy --dry-run     # what Databricks Apps would get"
+    yield "  graph-agent eval                 # ask the questions in evals/datasets and score the answers"
+    yield "  pytest                           # run its test (pip install pytest)"
+    yield "  git init && git add --all        # deploy uploads the files that git tracks"
+    yield "  graph-agent deploy --dry-run     # check everything and show what would be deployed"
     yield ""
-    yield "README.md has the rest; graphs/agent.py is the agent."
+    yield "The agent is graphs/agent.py. README.md explains the rest."

@@ -6,39 +6,48 @@ import sys
 import time
 from pathlib import Path
 
+from graph_agent.commands.options import add_config
 from graph_agent.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is logged, under which name, and what it may use."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the list of graphs (default: langgraph.json)")
-    parser.add_argument("--graph", metavar="NAME", help="the graph that answers; the first one if not given")
-    parser.add_argument("--name", default="agent", help="the model's name; catalog.schema.model with --register")
-    parser.add_argument("--experiment", metavar="NAME", help="the MLflow experiment (default: GRAPH_AGENT_EXPERIMENT)")
-    parser.add_argument("--register", action="store_true", help="also register it in Unity Catalog")
-    parser.add_argument("--table", action="store_true", help="a model for tables of questions, for Spark")
-    parser.add_argument("--example", metavar="QUESTION", help="ask this once while logging; else no model is called")
-    parser.add_argument("--code", type=Path, action="append", default=[], metavar="PATH", help="further files to pack")
-    parser.add_argument("--package", action="append", default=[], metavar="REQ", help="a further requirement")
+    """Add what to log, its name, and the resources it uses."""
+    add_config(parser)
+    parser.add_argument("--graph", metavar="NAME", help="graph that answers (default: the first one in langgraph.json)")
+    parser.add_argument(
+        "--name", metavar="NAME", default="agent", help="name of the model; catalog.schema.model with --register"
+    )
+    parser.add_argument("--experiment", metavar="NAME", help="MLflow experiment (default: GRAPH_AGENT_EXPERIMENT)")
+    parser.add_argument("--register", action="store_true", help="also register the model in Unity Catalog")
+    parser.add_argument("--table", action="store_true", help="log a model that answers a table of questions on Spark")
+    parser.add_argument(
+        "--example", metavar="QUESTION", help="question to ask while logging (default: no model is called)"
+    )
+    parser.add_argument(
+        "--code", type=Path, action="append", default=[], metavar="PATH", help="another file or folder to include"
+    )
+    parser.add_argument(
+        "--package", action="append", default=[], metavar="REQ", help="another package that the model needs"
+    )
     for flag, kind, what in USED:
         parser.add_argument(flag, dest=kind, action="append", default=[], metavar="NAME", help=what)
 
 
 USED = (
-    ("--endpoint", "endpoints", "a serving endpoint the graphs use"),
-    ("--index", "indexes", "a Vector Search index the graphs use"),
-    ("--function", "functions", "a Unity Catalog function the graphs use"),
-    ("--warehouse", "warehouses", "a SQL warehouse the graphs use, by its id"),
-    ("--genie", "genie_spaces", "a Genie space the graphs use, by its id"),
-    ("--connection", "connections", "a Unity Catalog connection the graphs use"),
-    ("--lakebase", "lakebase", "a Lakebase instance the graphs use"),
+    ("--endpoint", "endpoints", "serving endpoint that the graphs use"),
+    ("--index", "indexes", "Vector Search index that the graphs use"),
+    ("--function", "functions", "Unity Catalog function that the graphs use"),
+    ("--warehouse", "warehouses", "id of a SQL warehouse that the graphs use"),
+    ("--genie", "genie_spaces", "id of a Genie space that the graphs use"),
+    ("--connection", "connections", "Unity Catalog connection that the graphs use"),
+    ("--lakebase", "lakebase", "Lakebase instance that the graphs use"),
 )
-"""What graphs use beside what is found in them."""
+"""Flags for resources that cannot be found in the graphs."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    # Late: brings MLflow.
+    # Late: imports MLflow, which takes seconds.
     from graph_agent.packaging.log_model import log_model
 
     began = time.monotonic()
@@ -52,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         used={kind: getattr(options, kind) for _, kind, _ in USED},
         code=options.code,
         packages=options.package,
-        # A named experiment wins over the one of the environment.
+        # An experiment named with --experiment wins over the environment's id.
         experiment_id=None if options.experiment else os.environ.get("MLFLOW_EXPERIMENT_ID"),
     )
     _say(f"logged {logged.uri} in {time.monotonic() - began:.0f} s")

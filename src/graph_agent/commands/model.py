@@ -1,4 +1,4 @@
-"""`graph-agent model`: fetch and verify the local model's weights."""
+"""`graph-agent model`: download and verify the local model's weights."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from graph_agent.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes no flags: the environment has its settings."""
+    """Add nothing: the settings come from the environment."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def fetch(settings: Settings) -> int:
-    """Fetch and verify the weights the local workspace needs."""
+    """Download and verify the weights that the local workspace needs."""
     demand_packages()
     from graph_agent.local import preparation
 

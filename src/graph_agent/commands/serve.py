@@ -1,4 +1,4 @@
-"""`graph-agent serve`: serve the graphs of `langgraph.json`; starts no workspace."""
+"""`graph-agent serve`: serve the graphs of `langgraph.json`. It starts no local workspace."""
 
 import argparse
 
@@ -6,17 +6,20 @@ from graph_agent.commands.options import add_service_options, settings_from
 from graph_agent.processes.shutdown import exit_now
 
 MOST_WORKERS = 64
+"""The largest `--workers`. Each process loads every graph."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to serve what, and in how many processes."""
+    """Add what to serve, where, and in how many processes."""
     add_service_options(parser)
-    parser.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port")
+    parser.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="number of processes that share the port (default: 1)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command, and end the process."""
-    # Late: the arguments are checked before anything of the service is imported.
+    # Late: a wrong argument must fail before the service and its packages are imported.
     from graph_agent.serving.server import serve
 
     return exit_now(serve(settings_from(options), workers=options.workers))
@@ -25,4 +28,4 @@ def run(options: argparse.Namespace) -> int:
 def _count(text: str) -> int:
     if text.isdecimal() and 0 < int(text) <= MOST_WORKERS:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give one from 1 to {MOST_WORKERS}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes; use a number from 1 to {MOST_WORKERS}")

@@ -1,4 +1,4 @@
-"""`graph-agent studio`: LangGraph Studio's server on the graphs of `langgraph.json`, with the local workspace up."""
+"""`graph-agent studio`: run LangGraph Studio's server on the graphs of `langgraph.json`, with the local workspace."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from graph_agent.catalog.manifest import GraphSpec, read_manifest
-from graph_agent.commands.options import add_config, port_number, settings_from
+from graph_agent.commands.options import add_config, add_workspace_options, port_number, settings_from
 from graph_agent.errors import LocalWorkspaceError
 from graph_agent.local.ports import require_free_port, responds
 from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
@@ -20,34 +20,40 @@ from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import Settings, as_environment
 
 PORT = 2024
-"""What Studio's page looks for by itself. Source: LangGraph CLI reference."""
+"""The port that Studio's page uses by default. Source: LangGraph CLI reference."""
 
-OTHER_PORT = "choose another: graph-agent studio --port 2025"
+OTHER_PORT = "use another port: graph-agent studio --port 2025"
 
 SITE = "https://smith.langchain.com"
-"""The one site whose pages may read what the server answers; by default LangGraph lets every page."""
+"""The only site with pages that may read the server's answers (CORS). LangGraph's default allows every site."""
 
 ENVIRONMENT = ".venv-studio"
-"""Where the server is installed: it wants older protobuf and grpcio than the service has."""
+"""The virtual environment of the server. It needs older versions of protobuf and grpcio than the service."""
 
 QUIET = {
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     "LANGGRAPH_NO_VERSION_CHECK": "true",
-    # Else a LANGSMITH_API_KEY in the environment alone sends every conversation, and counts of runs, to LangSmith.
+    # Without these, a LANGSMITH_API_KEY in the environment is enough to send every conversation, and counts of runs,
+    # to LangSmith.
     "LANGSMITH_CONTROL_PLANE_API_KEY": "",
     "LANGGRAPH_CLOUD_LICENSE_KEY": "",
 }
-"""LangGraph's own switches: nothing is sent to a foreign host unless LANGSMITH_TRACING=true asks for it."""
+"""LangGraph's own switches. Nothing is sent to another host unless LANGSMITH_TRACING=true asks for it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to serve what."""
+    """Add the graphs, the port, and the choice of workspace."""
     add_config(parser)
-    parser.add_argument("--port", type=port_number, default=PORT, dest="studio_port", metavar="P", help="default: 2024")
-    parser.add_argument("--no-reload", action="store_true", help="keep the graphs as they were at start")
+    # A `dest` other than "port", because `settings_from` would take that for the port of the service.
     parser.add_argument(
-        "--real-workspace", action="store_true", help="use the Databricks workspace of the environment instead"
+        "--port",
+        type=port_number,
+        default=PORT,
+        dest="studio_port",
+        metavar="PORT",
+        help=f"port to listen on (default: {PORT})",
     )
+    add_workspace_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -61,14 +67,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_workspace: bool = False) -> int:
-    """The local workspace and `langgraph dev`, each a process of its own, until Ctrl-C; the exit status.
+    """Run the local workspace and `langgraph dev`, each in a child process, until Ctrl-C. Returns the exit status.
 
-    The server starts in the folder of `langgraph.json` and keeps its threads there, in `.langgraph_api`. Blocking
-    calls in an async node fail the run, as they would hold up every other run of the service.
+    The server starts in the folder of `langgraph.json` and keeps its threads there, in `.langgraph_api`. A blocking
+    call in an async node fails the run, because in the service it would block every other run.
 
     Raises:
-        GraphNotLoaded: there is no readable `langgraph.json`.
-        LocalWorkspaceError: the port is taken, the server is not installed, or the workspace did not start.
+        GraphNotLoaded: `langgraph.json` does not exist or cannot be read.
+        LocalWorkspaceError: the port is in use, the server is not installed, or the workspace did not start.
     """
     python, specs = _python(settings.config.resolve().parent), read_manifest(settings.config)
     require_free_port(port, OTHER_PORT)
@@ -76,20 +82,21 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
         settings = with_local_limits(settings, os.environ)
     environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
     with contextlib.ExitStack() as stack:
-        # As Ctrl-C, so that both children are stopped and waited for.
+        # Handle SIGTERM like Ctrl-C, so that the exit stack stops both children and waits for them.
         signal.signal(signal.SIGTERM, _interrupt)
         if not real_workspace:
             workspace = stack.enter_context(LocalWorkspace(settings))
             workspace.enter(environment)
             workspace.wait()
-        # Again: a first start may have taken minutes, and the workspace has a port too. LangGraph would take another.
+        # Check again: the first start may have taken minutes, and the workspace has bound a port too. LangGraph would
+        # silently use another port.
         require_free_port(port, OTHER_PORT)
         server = _Server(python, settings.config.resolve(), specs, port=port, reload=reload, environ=environment)
         return stack.enter_context(server).wait()
 
 
 class _Server:
-    """`langgraph dev` as a child process that ends with its parent, however that ends."""
+    """`langgraph dev` as a child process that ends with its parent, even if the parent is killed."""
 
     def __init__(
         self,
@@ -103,7 +110,7 @@ class _Server:
     ) -> None:
         self._port = port
         self._names = [spec.name for spec in specs]
-        # Not the whole folder: it may hold environments with thousands of folders to watch.
+        # Do not watch the whole project: it may contain virtual environments with thousands of folders.
         watched = {str(spec.path.parent): None for spec in specs} if reload else {}
         command = [str(python), "-m", "graph_agent.local.studio.server", *watched, "--"]
         dev = ["dev", "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--no-browser"]
@@ -121,12 +128,13 @@ class _Server:
             self._child.stop()
 
     def wait(self) -> int:
-        """Until Ctrl-C; the exit status, 1 when it ended by itself: then it could not start, and has said why."""
+        """Wait until Ctrl-C and return the exit status. It is 1 if the server ended by itself: it printed why it could
+        not start."""
         assert self._child is not None
         try:
             self._child.wait()
         except KeyboardInterrupt:
-            # Stopping takes a moment and is bounded; a second Ctrl-C cuts it short.
+            # Stopping takes a bounded time. A second Ctrl-C shortens it, so it must not raise here.
             signal.signal(signal.SIGINT, _pass)
             signal.signal(signal.SIGTERM, _pass)
             return 0
@@ -144,14 +152,14 @@ def _greeting(address: str, names: list[str]) -> str:
     return (
         f"\nReady on {address}: {', '.join(names)}.\n\n"
         f"  Studio   {SITE}/studio/?baseUrl={address}\n"
-        "           a page of LangSmith's site: it needs internet and a login there, and talks to this address\n"
-        f"  API      {address}, with langgraph-sdk; needs neither\n"
+        "           a page on LangSmith's site that connects to this address; needs internet access and a login\n"
+        f"  API      {address}, for langgraph-sdk; needs neither\n"
         "  Ctrl-C   stops the server and the local workspace\n"
     )
 
 
 def _python(folder: Path) -> Path:
-    """The interpreter that has the server: this one, or that of `.venv-studio` beside `langgraph.json`."""
+    """The interpreter that has the server installed: this one, or that of `.venv-studio` beside `langgraph.json`."""
     if importlib.util.find_spec("langgraph_api"):
         return Path(sys.executable)
     for place in (folder, Path.cwd(), Path(sys.prefix).parent):
@@ -159,7 +167,7 @@ def _python(folder: Path) -> Path:
             if python.exists():
                 return python
     raise LocalWorkspaceError(
-        "LangGraph's server is not installed; it needs an environment of its own: "
+        "LangGraph's server is not installed; install it in a separate environment: "
         f"python -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/pip install 'graph-agent[studio]'"
     )
 
@@ -169,4 +177,4 @@ def _interrupt(*_: object) -> None:
 
 
 def _pass(*_: object) -> None:
-    """Not `SIG_IGN`: what keeps watch over a second Ctrl-C would not hear of it."""
+    """Ignore the signal. Not `SIG_IGN`, because the code that watches for a second Ctrl-C would not see it."""

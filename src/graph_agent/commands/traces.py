@@ -1,4 +1,4 @@
-"""`graph-agent traces`: MLflow's own pages on the local traces, with as few processes as it takes."""
+"""`graph-agent traces`: show the local traces in MLflow's web pages, with as few processes as possible."""
 
 import argparse
 import os
@@ -15,27 +15,36 @@ from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import Settings
 
 PORT = 5000
-"""MLflow's own."""
+"""MLflow's default."""
 
-OTHER_PORT = "choose another: graph-agent traces --port 5001"
+OTHER_PORT = "use another port: graph-agent traces --port 5001"
 
 END_SECONDS = "10"
-"""For an orderly end after this process has gone."""
+"""How long the server may take to shut down after this process has ended."""
 
 LIGHT = {
-    # Else it starts eight processes more, for evaluations on a server.
+    # Otherwise MLflow starts eight more processes, for evaluations on a server.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    # Warnings of its own libraries are nothing that the reader can fix.
+    # The user cannot fix the warnings of MLflow's own libraries.
     "PYTHONWARNINGS": "ignore",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+"""Environment variables that keep MLflow's server small, quiet and offline."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to serve the pages."""
-    parser.add_argument("--port", type=port_number, default=PORT, dest="traces_port", metavar="P", help="default: 5000")
+    """Add the port of the pages."""
+    # A `dest` other than "port", because `settings_from` would take that for the port of the service.
+    parser.add_argument(
+        "--port",
+        type=port_number,
+        default=PORT,
+        dest="traces_port",
+        metavar="PORT",
+        help=f"port to listen on (default: {PORT})",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,25 +53,25 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(settings: Settings, *, port: int = PORT) -> int:
-    """Serve MLflow's pages on loopback until Ctrl-C; the exit status.
+    """Serve MLflow's pages on loopback until Ctrl-C. Returns the exit status.
 
     Raises:
-        NoTraces: nothing was traced on this machine yet, or traces go elsewhere.
-        LocalWorkspaceError: the port is taken.
+        NoTraces: nothing was traced on this machine yet, or traces are stored elsewhere.
+        LocalWorkspaceError: the port is in use.
     """
     elsewhere = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if elsewhere:
         raise NoTraces(
-            "traces do not go to this machine: GRAPH_AGENT_TRACKING_URI or MLFLOW_TRACKING_URI names another place; "
-            "look there, or unset it"
+            "traces are not stored on this machine: GRAPH_AGENT_TRACKING_URI or MLFLOW_TRACKING_URI is set; "
+            "open that tracking server, or unset the variable"
         )
     store = settings.cache_dir / "traces.db"
     if not store.is_file():
         raise NoTraces(
-            f"there are no traces yet: {store} does not exist; ask something first, with GRAPH_AGENT_TRACING=on"
+            f"there are no traces yet: {store} does not exist; ask a question first, with GRAPH_AGENT_TRACING=on"
         )
     require_free_port(port, OTHER_PORT)
-    # `mlflow` makes folders for artifacts where it runs; traces have none.
+    # `mlflow server` creates folders for artifacts in its working directory. Traces have no artifacts.
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -76,7 +85,7 @@ def show(settings: Settings, *, port: int = PORT) -> int:
         ]
         command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
         command += ["--default-artifact-root", folder, "--uvicorn-opts", "--log-level warning"]
-        # As Ctrl-C, so that the server does not outlive this process.
+        # Handle SIGTERM like Ctrl-C, so that the server does not outlive this process.
         signal.signal(signal.SIGTERM, _interrupt)
         server = ChildProcess(command, environ=dict(os.environ) | LIGHT, folder=folder)
         threading.Thread(target=_announce, args=(server, port, settings.experiment), daemon=True).start()
@@ -94,7 +103,7 @@ def _announce(server: ChildProcess, port: int, experiment: str) -> None:
     while server.poll() is None and not responds(f"{address}/health"):
         time.sleep(0.2)
     if server.poll() is None:
-        print(f"\nTraces on {address}, in the experiment {experiment!r}. Ctrl-C stops.\n", file=sys.stderr)
+        print(f"\nTraces on {address}, in the experiment {experiment!r}. Press Ctrl-C to stop.\n", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:

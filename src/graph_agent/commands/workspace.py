@@ -1,4 +1,4 @@
-"""`graph-agent workspace`: the Databricks REST routes on loopback, over a local model and local indexes."""
+"""`graph-agent workspace`: serve the Databricks REST routes on loopback, with a local model and local indexes."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes no flags: the environment has its settings and credentials."""
+    """Add nothing: the settings and credentials come from the environment."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_workspace(settings: Settings) -> int:
-    """Fetch and index what is missing, then serve the Databricks REST routes on loopback until told to stop."""
+    """Download and index what is missing, then serve the Databricks REST routes on loopback until a signal stops it."""
     demand_packages()
     import uvicorn
 
@@ -48,7 +48,7 @@ def run_workspace(settings: Settings) -> int:
 
 
 def _credentials(fresh: "Credentials") -> "Credentials":
-    """Those of the environment, so that a parent process knows them; else fresh ones, shown to whoever started us."""
+    """The credentials of the environment, which a parent process chose. Without them, print fresh ones for the user."""
     client_id, secret = os.environ.get("DATABRICKS_CLIENT_ID"), os.environ.get("DATABRICKS_CLIENT_SECRET")
     if client_id and secret:
         return replace(fresh, client_id=client_id, client_secret=secret)

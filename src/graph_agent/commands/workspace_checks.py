@@ -1,4 +1,4 @@
-"""What `graph-agent doctor` looks at in a Databricks workspace: sign-in, endpoint, index, experiment, user scopes."""
+"""The checks of `graph-agent doctor` in a Databricks workspace: sign-in, endpoint, index, experiment, user scopes."""
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 BUNDLE = Path("databricks.yml")
 
 CHAT_TASKS = ("llm/v1/chat", "agent/v1/chat", "agent/v2/chat")
-"""Tasks of endpoints that answer chat completions."""
+"""Tasks of the serving endpoints that answer chat completions."""
 
 MOST_NAMED = 50
-"""Endpoints named; Databricks' own come to about thirty."""
+"""Endpoints that are named. Databricks itself provides about thirty in every workspace."""
 
 
 def databricks(settings: Settings) -> Iterator[Check]:
-    """Checks of the workspace of the environment; none where no workspace is named."""
+    """Check the workspace of the environment. Without `DATABRICKS_HOST` there are no checks."""
     host = os.environ.get("DATABRICKS_HOST")
     if host:
         signed_in = yield from _signed_in(host)
@@ -45,7 +45,7 @@ def _signed_in(host: str) -> Generator[Check, None, "WorkspaceClient | None"]:
         name = client.current_user.me().user_name
     except AgentError as error:
         yield Check(False, f"sign-in to {host}", error.message)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the SDK signs in many ways, each with its own errors; each is a check
         yield Check(
             False,
             f"sign-in to {host} ({type(error).__name__})",
@@ -58,7 +58,7 @@ def _signed_in(host: str) -> Generator[Check, None, "WorkspaceClient | None"]:
 
 
 def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
-    # Late: LangChain takes a second to import.
+    # Late: imports LangChain, which takes a second.
     from graph_agent.models.providers import ModelName
 
     try:
@@ -67,23 +67,23 @@ def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
         yield Check(False, "GRAPH_AGENT_MODEL", error.message)
         return
     if not model.on_databricks or model.on_gateway:
-        # What the AI gateway serves is no serving endpoint.
+        # Models behind the AI gateway are not serving endpoints, so there is nothing to look up.
         return
     name = model.name
     what = f"model endpoint {name}"
-    fix = f"create the serving endpoint {name}, or name another in GRAPH_AGENT_MODEL"
+    fix = f"create the serving endpoint {name}, or set GRAPH_AGENT_MODEL to another"
     grant = f"grant the app's service principal CAN_QUERY on the serving endpoint {name}"
     found = yield from _looked_up(what, lambda: client.serving_endpoints.get(name), missing=fix, denied=grant)
     if found is not None:
         ready = _is_ready(found)
-        yield Check(ready, f"{what} {'is' if ready else 'is not'} ready", "look at its state in the workspace")
+        yield Check(ready, f"{what} {'is' if ready else 'is not'} ready", "see its state in the workspace")
 
 
 def _chat_endpoints(client: "WorkspaceClient") -> Check:
-    """Which endpoints could answer: never a failed check, because an app need not be allowed to see them."""
+    """The chat endpoints of the workspace. The check never fails: an app may not have the right to list them."""
     try:
         listed = [one for one in client.serving_endpoints.list() if one.task in CHAT_TASKS and one.name]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - an answer of an unexpected shape fails one check, not all of them
         return Check(True, f"chat endpoints of the workspace cannot be listed from here ({type(error).__name__})")
     names = sorted(str(one.name) + ("" if _is_ready(one) else " (not ready)") for one in listed)
     more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
@@ -97,13 +97,13 @@ def _is_ready(endpoint: Any) -> bool:
 
 def _index(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
     what = f"index {settings.index}"
-    fix = "create the Vector Search index, or name another in GRAPH_AGENT_INDEX"
+    fix = "create the Vector Search index, or set GRAPH_AGENT_INDEX to another"
     grant = f"grant the app's service principal SELECT on {settings.index}, USE CATALOG and USE SCHEMA"
     look = client.vector_search_indexes.get_index
     found = yield from _looked_up(what, lambda: look(settings.index), missing=fix, denied=grant)
     if found is not None:
         ready = found.status is not None and bool(found.status.ready)
-        yield Check(ready, f"{what} {'is' if ready else 'is not'} ready", "wait for its first sync, or start one")
+        yield Check(ready, f"{what} {'is' if ready else 'is not'} ready", "wait for its first sync, or start a sync")
 
 
 def _experiment(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
@@ -133,8 +133,8 @@ def _looked_up(what: str, look: Callable[[], Any], *, missing: str, denied: str)
     except errors.NotFound:
         yield Check(False, f"{what} does not exist", missing)
     except errors.PermissionDenied:
-        yield Check(False, f"{what} may not be seen", denied)
-    except Exception as error:
+        yield Check(False, f"no permission to see {what}", denied)
+    except Exception as error:  # noqa: BLE001 - an answer of an unexpected shape fails one check, not all of them
         yield Check(False, f"{what} could not be looked up ({type(error).__name__})", "try again")
     return None
 
@@ -142,23 +142,21 @@ def _looked_up(what: str, look: Callable[[], Any], *, missing: str, denied: str)
 def _scopes(client: "WorkspaceClient | None") -> Iterator[Check]:
     app = os.environ.get("DATABRICKS_APP_NAME")
     if BUNDLE.is_file():
-        yield from _enough(
-            f"user scopes in {BUNDLE}", _of_bundle(), f"add it to user_api_scopes of the app in {BUNDLE}"
-        )
+        yield from _enough(f"user scopes in {BUNDLE}", _of_bundle(), f"add it to the app's user_api_scopes in {BUNDLE}")
     elif not app:
-        yield Check(False, f"user scopes: no {BUNDLE} here", "run doctor in the folder of the bundle")
+        yield Check(False, f"user scopes: there is no {BUNDLE} here", "run doctor in the folder that has it")
     if app and client is not None:
         try:
             granted = client.apps.get(app).effective_user_api_scopes or ()
-        except Exception as error:
-            # An app need not be allowed to see itself.
+        except Exception as error:  # noqa: BLE001 - an answer of an unexpected shape fails one check, not all of them
+            # The app's service principal may not have the right to see the app itself.
             yield Check(True, f"user scopes of the app {app} cannot be seen from here ({type(error).__name__})")
         else:
             yield from _enough(f"user scopes of the app {app}", granted, "add it to the app, and deploy again")
 
 
 def _of_bundle() -> frozenset[str]:
-    # Late: only this look needs it.
+    # Late: only this check needs it.
     import yaml
 
     try:

@@ -1,1 +1,1 @@
-"""Shipping the app to Databricks Apps with databricks-sdk alone; the service does not need this room."""
+"""Deployment to Databricks Apps with databricks-sdk only. The service does not need this room."""

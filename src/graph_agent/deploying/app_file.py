@@ -1,8 +1,8 @@
-"""The command and the environment the app is started with: app.yaml, and `config` of the bundle's app before it.
+"""The app's command and environment, from app.yaml and from `config` of the bundle's app.
 
-Where both say something, `config` does: its command stands in place of app.yaml's, and each of its variables in place
-of the one with the same name. Databricks says only that a deployment's variables override those of the file; so the
-deployment is given all of them, those of the file included, and it makes no difference how.
+`config` wins: its command replaces the command of app.yaml, and each of its variables replaces the variable with the
+same name. Databricks documents only that a deployment's variables override those of the file. To not depend on how
+they are merged, the deployment gets all of them, including those of the file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,35 +20,36 @@ NAMES = (FILE, "app.yml")
 IN_CONFIG = f"{BUNDLE}, config"
 
 Variable = Mapping[str, str]
-"""As the Apps API names it: `name`, and `value` or `value_from`."""
+"""A variable in the Apps API's form: `name`, and `value` or `value_from`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppFile:
-    """How the app is started. `environment` has the values the app will see; `hidden` names those known only there."""
+    """How the app is started. `environment` has the values that the app will see. `hidden` has the names of the
+    variables with values that only the platform knows."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     hidden: Sequence[str]
     deployed: Mapping[str, Any] = field(default_factory=dict)
-    """`command` and `env_vars` for the deployment to give, where the bundle has them; else the file alone does."""
+    """`command` and `env_vars` of the deployment, if the bundle has them. Otherwise app.yaml alone decides."""
 
 
 def read_app_file(folder: Path, bundle: Bundle, *, note: Note = raise_problem) -> AppFile:
-    """Read both, with every `valueFrom` looked up among the bundle's resources. `note` is given the problems of
-    single variables.
+    """Read both, and look up every `valueFrom` among the bundle's resources. `note` gets the problems of single
+    variables.
 
     Raises:
         BadBundle: one is malformed, there is no command, or a variable refers to a resource the bundle does not have.
     """
     config = _checked(bundle.config)
     written = named_file(folder)
-    # The bundle's may be all there is, as in the templates of Databricks.
+    # app.yaml may be missing if the bundle has the command, as in Databricks' own bundle templates.
     document = {} if written is None and "command" in config else read_yaml(folder / (written or FILE))
     command = config.get("command", document.get("command"))
     if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
         place = IN_CONFIG if "command" in config else written
-        raise BadBundle(f"{place}: command must be a list of texts; it is run without a shell", param="command")
+        raise BadBundle(f"{place}: command must be a list of strings, because it runs without a shell", param="command")
     ours = variables(config.get("env"), place=IN_CONFIG, reference="value_from", note=note)
     theirs = variables(document.get("env"), place=written or FILE, reference="valueFrom", note=note)
     together = list({one["name"]: one for one in [*theirs, *ours]}.values())
@@ -66,15 +67,15 @@ def read_app_file(folder: Path, bundle: Bundle, *, note: Note = raise_problem) -
 
 
 def named_file(folder: Path) -> str | None:
-    """The name of the app's file in its folder; `None` where there is none."""
+    """The name of the app's file in its folder, or `None` if there is none."""
     return next((name for name in NAMES if (folder / name).is_file()), None)
 
 
 def variables(entries: Any, *, place: str, reference: str, note: Note) -> list[Variable]:
-    """The entries of an `env` that are well-formed. `reference` is what a resource is named with there.
+    """The well-formed entries of an `env`. `reference` is the key that refers to a resource there.
 
     Raises:
-        BadBundle: it is no list.
+        BadBundle: `env` is not a list.
     """
     if not isinstance(entries or [], list):
         raise BadBundle(f"{place}: env must be a list of names with values", param="env")
@@ -85,7 +86,7 @@ def variables(entries: Any, *, place: str, reference: str, note: Note) -> list[V
             note(BadBundle(f"{place}: every entry of env needs a name", param="env"))
             continue
         if ("value" in entry) == (reference in entry) or set(entry) - {"name", "value", reference}:
-            note(BadBundle(f"{place}: {name} needs either value or {reference}, and nothing else", param=name))
+            note(BadBundle(f"{place}: {name} needs either value or {reference}, and no other field", param=name))
             continue
         key, value = ("value", _text(entry["value"])) if "value" in entry else ("value_from", str(entry[reference]))
         found.append({"name": name, key: value})
@@ -93,13 +94,13 @@ def variables(entries: Any, *, place: str, reference: str, note: Note) -> list[V
 
 
 def _text(value: Any) -> str:
-    """As YAML writes it: `true`, not Python's `True`."""
+    """The value as YAML writes it: `true`, not Python's `True`."""
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
 def _checked(config: Any) -> Mapping[str, Any]:
     if not isinstance(config, dict) or set(config) - {"command", "env"}:
-        raise BadBundle(f"{IN_CONFIG}: the app's config has command and env only", param="config")
+        raise BadBundle(f"{IN_CONFIG}: the app's config may have only command and env", param="config")
     return config
 
 
@@ -110,8 +111,8 @@ def _taken(one: Variable, bundle: Bundle, place: str, note: Note) -> str | None:
     known = ", ".join(bundle.resources) or "none"
     note(
         BadBundle(
-            f"{place}: {one['name']} takes its value from {one['value_from']!r}, which is no resource of the bundle's"
-            f" app; it has {known}",
+            f"{place}: {one['name']} takes its value from {one['value_from']!r}, which is not a resource of the"
+            f" bundle's app; the resources are: {known}",
             param=one["name"],
         )
     )
@@ -119,7 +120,7 @@ def _taken(one: Variable, bundle: Bundle, place: str, note: Note) -> str | None:
 
 
 def given_value(resource: Mapping[str, Any]) -> str | None:
-    """What `valueFrom` yields for a resource; `None` where only the platform knows it, such as a secret."""
+    """The value that `valueFrom` yields for a resource. `None` if only the platform knows it, as for a secret."""
     match resource:
         case {"serving_endpoint": {"name": str(name)}}:
             return name

@@ -1,4 +1,4 @@
-"""The end of a deployed app's log, for the person whose deployment failed; the way back replaces that log."""
+"""The end of a deployed app's log, printed when a deployment fails. It must be read first: a rollback replaces it."""
 
 import json
 import time
@@ -10,27 +10,29 @@ import httpx
 from graph_agent.deploying.error_text import last_lines
 
 ADDRESS = "/logz/batch"
-"""Answered by the platform's proxy, not by the app, also for an app that does not start: a list of entries with
-`source`, `timestamp` and `message`. `databricks apps logs` reads the same entries from `/logz/stream`."""
+"""The platform's proxy answers it, not the app, so it also works for an app that does not start. It returns a list of
+entries with `source`, `timestamp` and `message`. `databricks apps logs` reads the same entries from `/logz/stream`."""
 
 LINES = 25
+"""Lines of the log that are printed."""
+
 MOST_BYTES = 16_000_000
-"""Of an answer; a longer one is not read to its end, and so not understood."""
+"""The largest answer that is read. A longer one is cut off, and then it is not valid JSON."""
 
 SECONDS = 10.0
-"""For the whole answer."""
+"""The time limit for the whole answer."""
 
 
 def log_tail(url: str, headers: Mapping[str, str], *, name: str) -> Iterator[str]:
-    """The last lines, without secrets and without what a terminal obeys; never raises.
+    """The last lines, without secrets and control characters. Never raises.
 
-    Where the log cannot be had, the one line says how a person gets it.
+    If the log cannot be read, the only line says how to read it.
     """
     lines = last_lines(_text(url, headers), LINES)
     if not lines:
-        yield f"the app's log could not be read here; `databricks apps logs {name}` shows it, and so does {url}/logz"
+        yield f"could not read the app's log; run `databricks apps logs {name}`, or open {url}/logz"
         return
-    yield f"the end of the app's log ({url}/logz has all of it):"
+    yield f"the end of the app's log (the whole log is at {url}/logz):"
     for line in lines:
         yield f"  | {line}"
 
@@ -39,6 +41,7 @@ def _text(url: str, headers: Mapping[str, str]) -> str:
     try:
         entries = json.loads(_read(url, headers))
     except (httpx.HTTPError, ValueError, RecursionError):
+        # RecursionError: a body of thousands of nested brackets, which is possible if something else answers.
         return ""
     found = [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
     return "\n".join(str(one.get("message", "")).rstrip() for one in sorted(found, key=_when))

@@ -1,4 +1,4 @@
-"""`databricks.yml`, read as `databricks bundle deploy` reads it: one app, its resources, and where its files go."""
+"""`databricks.yml`, read as `databricks bundle deploy` reads it: one app, its resources, and its target folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,51 +17,51 @@ DEFAULT_ROOT = "/Workspace/Users/${workspace.current_user.userName}/.bundle/${bu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What one target of the bundle says about its app."""
+    """The app as one target of the bundle describes it."""
 
     target: str
     app: str
     """The app's name in the workspace."""
 
     root: str
-    """The workspace folder of this target; the sources go to `files` below it, as the Databricks CLI puts them."""
+    """The workspace folder of this target. The sources go to `files` in it, where the Databricks CLI puts them too."""
 
     source: str
-    """The app's folder below the bundle's, `.` for the bundle's own."""
+    """The app's folder relative to the bundle's folder; `.` if they are the same."""
 
     declared: Mapping[str, Any]
     """The app's fields as the Apps API names them, such as `resources` and `user_api_scopes`."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    """`command` and `env` of the app where the bundle gives them; they go before those of app.yaml."""
+    """`command` and `env` of the app, if the bundle has them. They override those of app.yaml."""
 
     permissions: Sequence[Mapping[str, str]] | None = None
-    """`None` where the bundle says nothing of them; an empty one lets nobody in."""
+    """`None` if the bundle does not mention permissions. An empty list gives nobody access."""
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    """Patterns as in .gitignore."""
+    """Patterns with the syntax of .gitignore."""
 
     host: str | None = None
-    """The workspace the bundle is for, where it says so."""
+    """The workspace that the bundle names, if it names one."""
 
     ignored: Sequence[str] = ()
-    """Kinds of resources beside apps, which only the Databricks CLI deploys."""
+    """Other kinds of resources, which only the Databricks CLI deploys."""
 
     @property
     def files(self) -> str:
-        """The workspace folder the sources are uploaded to."""
+        """The workspace folder that the sources are uploaded to."""
         return f"{self.root}/files"
 
     @property
     def source_path(self) -> str:
-        """The folder the app is deployed from."""
+        """The workspace folder that the app is deployed from."""
         below = self.source.strip("./")
         return f"{self.files}/{below}" if below else self.files
 
     @property
     def resources(self) -> Mapping[str, Mapping[str, Any]]:
-        """The app's resources by the name app.yaml uses."""
+        """The app's resources, by the name that app.yaml refers to."""
         named = [one for one in self.declared.get("resources") or () if isinstance(one, dict) and "name" in one]
         return {str(one["name"]): one for one in named}
 
@@ -90,18 +90,21 @@ def read_bundle(
     app: str | None = None,
     note: Note = raise_problem,
 ) -> Bundle:
-    """The bundle of one target. `user` is who deploys, `app` another name for the app, with a folder of its own.
+    """Read the bundle for one target. `user` is the deployer. `app` is another name for the app, which then gets
+    another folder.
 
-    `note` is given the problems with which reading can go on; a variable without a value then stands for itself.
+    `note` gets the problems that do not prevent reading the rest. A reference without a value is replaced by a
+    placeholder then.
 
     Raises:
-        BadBundle: the file is no bundle with one app, or a reference has no value; the message names it.
+        BadBundle: the file is not a bundle with one app, or a reference has no value. The message names it.
     """
     try:
         return _bundle(read_yaml(path), target=target, user=user, environ=environ, app=app, note=note)
     except (AttributeError, TypeError, KeyError, ValueError):
+        # Not every level is checked for its type while it is read. Any wrong type ends up here.
         raise BadBundle(
-            f"{path.name} does not have the shape of a bundle: a list or a text stands for a mapping"
+            f"{path.name} is not a valid bundle: it has a list or a string where a mapping is needed"
         ) from None
 
 
@@ -117,13 +120,14 @@ def _bundle(
     target = choose_target(document, target)
     document = merge(document, document.get("targets", {}).get(target) or {})
     if document.get("include"):
-        note(BadBundle(f"put everything into {FILE}: `include` is not read here", param="include"))
+        note(BadBundle(f"`include` is not supported by this command; put everything into {FILE}", param="include"))
     look_up = _look_up(document, target=target, user=user, environ=environ, note=note)
     key, fields = _only_app(document)
     fields = resolved(fields, look_up)
+    # A field that is silently skipped would leave the app different from what the bundle says.
     unknown = sorted(set(fields) - set(API_FIELDS) - set(NOT_FOR_THE_API))
     for one in unknown:
-        note(BadBundle(f"the bundle's app {key!r} has a field this cannot deploy: {one}", param=one))
+        note(BadBundle(f"the bundle's app {key!r} has a field that cannot be deployed: {one}; remove it", param=one))
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise BadBundle(f"the bundle's app {key!r} needs a name", param="name")
@@ -149,22 +153,24 @@ def _bundle(
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
+    """Read a YAML file that contains a mapping.
 
     Raises:
-        BadBundle: it is missing or is something else.
+        BadBundle: the file is missing, is not valid YAML, or contains something else.
     """
     import yaml
 
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
-        raise BadBundle(f"{path.name} cannot be read; run this in the folder that has it", param=path.name) from None
+        raise BadBundle(
+            f"{path.name} cannot be read; run this command in the folder that has it", param=path.name
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         raise BadBundle(f"{path.name} is not valid YAML" + (f", line {line + 1}" if line is not None else "")) from None
     if not isinstance(value, dict):
-        raise BadBundle(f"{path.name} must hold a mapping", param=path.name)
+        raise BadBundle(f"{path.name} must contain a mapping", param=path.name)
     return value
 
 
@@ -189,17 +195,17 @@ def _look_up(
             return known[reference]
         kind, _, name = reference.partition(".")
         if kind != "var":
-            note(BadBundle(f"{FILE} has a reference that is not known here: ${{{reference}}}", param=reference))
+            note(BadBundle(f"{FILE} has an unsupported reference: ${{{reference}}}", param=reference))
             return name
         if name not in variables:
             note(BadBundle(f"{FILE} has no variable {name!r}", param=reference))
             return name
-        # An empty variable is an unset one: workflows pass on variables that nobody set.
+        # An empty variable counts as unset: CI workflows pass on variables that nobody has set as empty strings.
         value = environ.get(f"BUNDLE_VAR_{name}") or (variables[name] or {}).get("default")
         if value is None:
-            told = str((variables[name] or {}).get("description") or "").rstrip(".")
-            # A description with a command in it says how to find a value.
-            how = f": {told}" if "`" in told else ""
+            description = str((variables[name] or {}).get("description") or "").rstrip(".")
+            # Only a description with a command in backquotes explains how to get a value.
+            how = f": {description}" if "`" in description else ""
             what = f"variable {name!r} of {FILE} has no value; set BUNDLE_VAR_{name}{how}"
             note(UnsetVariable(what, param=reference))
             value = "unset"

@@ -1,4 +1,4 @@
-"""Whether the platform would understand what the bundle declares; the SDK drops what it does not know in silence."""
+"""Checks that the Apps API understands what the bundle declares. The SDK silently drops what it does not know."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,35 +8,38 @@ from graph_agent.errors import BadBundle
 
 APP_NAME = re.compile(r"[a-z0-9-]+")
 LONGEST_NAME = 30
-"""Characters of an app's name, by the Apps API."""
+"""The Apps API's limit for the name of an app, in characters."""
 
 PRINCIPALS = ("user_name", "group_name", "service_principal_name")
 
 
 def check_declared(app: str, declared: Mapping[str, Any], permissions: Sequence[Any]) -> Iterator[BadBundle]:
-    """What of an app's name, fields and permissions is not as the Apps API takes it."""
+    """The problems of an app's name, fields and permissions that the Apps API would not accept."""
     from databricks.sdk.service.apps import App, AppPermissionLevel
 
     if not APP_NAME.fullmatch(app):
-        yield BadBundle(f"an app's name has lowercase letters, digits and hyphens only: {app!r}", param="name")
+        yield BadBundle(
+            f"the name of an app may have only lowercase letters, digits and hyphens: {app!r}", param="name"
+        )
     elif not 2 <= len(app) <= LONGEST_NAME or app.startswith("-") or app.endswith("-"):
         yield BadBundle(
-            f"an app's name has 2 to {LONGEST_NAME} characters, and a letter or digit at both ends:"
-            f" {app!r} has {len(app)}",
+            f"the name of an app must have 2 to {LONGEST_NAME} characters, and begin and end with a letter or digit:"
+            f" {app!r} has {len(app)} characters",
             param="name",
         )
     for name, value in declared.items():
+        # A round trip through the SDK's class shows what it would drop.
         try:
             understood = App.from_dict({"name": app, name: value}).as_dict()
         except (AttributeError, TypeError, KeyError):
             understood = {}
         if not contains(understood.get(name), value):
             yield BadBundle(
-                f"the Apps API does not take this {name}: {_first_lost(understood.get(name), value)}", param=name
+                f"the Apps API does not accept this {name}: {_first_lost(understood.get(name), value)}", param=name
             )
     names = [one.get("name") for one in declared.get("resources") or ()]
     if not all(names) or len(set(names)) < len(names):
-        yield BadBundle(f"every resource of the app needs a name of its own; they have {names}", param="resources")
+        yield BadBundle(f"every resource of the app needs a unique name; the names are {names}", param="resources")
     levels = [level.value for level in AppPermissionLevel]
     for one in permissions:
         if not isinstance(one, dict) or one.get("level") not in levels or sum(key in one for key in PRINCIPALS) != 1:
@@ -47,7 +50,7 @@ def check_declared(app: str, declared: Mapping[str, Any], permissions: Sequence[
 
 
 def contains(actual: Any, declared: Any) -> bool:
-    """Whether `actual` is what was declared; the platform adds fields of its own, and orders resources as it likes."""
+    """Whether `actual` has everything that was declared. The platform adds fields and reorders resources."""
     if isinstance(declared, dict):
         return isinstance(actual, dict) and all(contains(actual.get(key), value) for key, value in declared.items())
     if isinstance(declared, list):
@@ -58,12 +61,12 @@ def contains(actual: Any, declared: Any) -> bool:
                 return False
             rest.remove(match)
         return not rest
-    # Ids are numbers in some files and texts in the API.
+    # Ids are numbers in some files and strings in the API.
     return str(actual) == str(declared)
 
 
 def _first_lost(understood: Any, declared: Any) -> Any:
-    """The entry of a list that was not understood, else the whole value."""
+    """The first entry of a list that was not understood, or the whole value."""
     if isinstance(declared, list):
         return next((one for one in declared if not any(contains(known, one) for known in understood or ())), declared)
     return declared

@@ -1,4 +1,4 @@
-"""`graph-agent deploy`: look, plan, and carry the plan out."""
+"""`graph-agent deploy`: check the project and the workspace, make a plan, and carry it out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from graph_agent.deploying.permissions import compare
 from graph_agent.deploying.plan import make_plan
 from graph_agent.deploying.platform import Platform
 from graph_agent.deploying.preflight import (
+    app_state,
     check_host,
     check_resources,
     deployer_name,
     notices,
-    standing_app,
     wait_until_settled,
 )
 from graph_agent.deploying.problems import Problems
@@ -39,20 +39,21 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 Rehearse = Callable[..., float]
+"""`rehearse`, which starts the app on this machine, or a replacement for it in tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How long a deployment waits for what, in seconds."""
+    """The time limits of a deployment, in seconds."""
 
     start: float = 120
-    """For the app on this machine to be ready."""
+    """For the app on this machine to become ready."""
 
     platform: float = 1200
     """For each step of the platform."""
 
     ready: float = 120
-    """For the deployed app to be ready."""
+    """For the deployed app to become ready."""
 
     answer: float = 180
     """For the answer to the smoke test's question."""
@@ -71,14 +72,14 @@ def deploy(
     rehearse: Rehearse = rehearse,
     find: Find = Installed.here,
 ) -> int:
-    """Deploy the bundle in `folder`; the exit status, 1 when it failed after something was changed.
+    """Deploy the bundle in `folder`. Returns the exit status, which is 1 if it failed after something was changed.
 
-    `app` is another name for the app, `dry_run` stops after the plan, `force` deploys although nothing changed and
-    clears the folder of files that no deployment put there, of which copies are kept. `find` looks up how this package
-    is installed.
+    `app` is another name for the app. `dry_run` stops after the plan. `force` deploys even if nothing changed, and
+    deletes the files in the workspace folder that no deployment uploaded; it keeps copies of them. `find` looks up how
+    this package is installed.
 
     Raises:
-        DeployRefused: something must be mended first; nothing was changed.
+        DeployRefused: something must be fixed first. Nothing was changed.
         BadBundle: `databricks.yml` or `app.yaml` cannot be used.
     """
     order = _Order(folder, environ, target, app, dry_run, force, waits or Waits(), rehearse, say)
@@ -92,6 +93,7 @@ def deploy(
     except DeployRefused as unknown:
         if not dry_run:
             raise
+        # A failed sign-in is a problem only if credentials are configured. Without any, the user just has no account.
         if has_account():
             problems.note(unknown)
         run_here(here, problems, start=lambda: order.start(here), say=say)
@@ -103,7 +105,7 @@ def deploy(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What was asked for."""
+    """The arguments of `deploy`."""
 
     folder: Path
     environ: Mapping[str, str]
@@ -119,11 +121,12 @@ class _Order:
         """Start the app on this machine."""
         self.say("starting the app on this machine")
         seconds = self.rehearse(here.sources.files, here.bundle.source, here.app_file, seconds=self.waits.start)
-        self.say(f"it was ready after {seconds:.1f} s")
+        self.say(f"the app was ready after {seconds:.1f} s")
 
 
 def _deployed(order: _Order, here: LocalProject, client: "WorkspaceClient", user: str) -> int:
     say = order.say
+    # Read it again: paths in the bundle may contain the deployer's name, which is known only now.
     bundle = read_bundle(order.folder / FILE, target=order.target, user=user, environ=order.environ, app=order.app)
     check_host(client, bundle)
     for line in notices(bundle):
@@ -132,27 +135,28 @@ def _deployed(order: _Order, here: LocalProject, client: "WorkspaceClient", user
         say(line)
     platform = Platform(client, bundle.app, wait_seconds=order.waits.platform, say=say)
     remote = WorkspaceFolder(client, root=bundle.root)
-    with as_deploy_refused(f"what {bundle.app} is like now cannot be read"):
+    with as_deploy_refused(f"the current state of {bundle.app} cannot be read"):
         wait_until_settled(platform, say=say, dry_run=order.dry_run)
-        standing = standing_app(client, bundle.app)
+        before = app_state(client, bundle.app)
         manifest, listed = remote.manifest(), remote.listed()
-    for line in index_warnings(client, bundle, app=standing.app, deployer=user):
+    for line in index_warnings(client, bundle, app=before.app, deployer=user):
         say(line)
-    for line in check_user_tokens(bundle, here.app_file.environment, standing.app):
+    for line in check_user_tokens(bundle, here.app_file.environment, before.app):
         say(line)
     plan = make_plan(
         bundle,
         here.sources,
         manifest=manifest,
         listed=listed,
-        app=standing.app,
+        app=before.app,
         started=here.app_file.deployed,
-        access=compare(bundle.permissions, standing.permissions, app=standing.app, deployer=user),
+        access=compare(bundle.permissions, before.permissions, app=before.app, deployer=user),
         force=order.force,
     )
     if plan.empty:
-        say(f"nothing to deploy: {bundle.app} runs with the same files and the same configuration")
+        say(f"nothing to deploy: {bundle.app} already runs with the same files and configuration")
         return 0
+    # Before the plan is printed: an app that does not start here would not start there either.
     if plan.deploys:
         order.start(here)
     for line in plan.lines():
@@ -163,7 +167,7 @@ def _deployed(order: _Order, here: LocalProject, client: "WorkspaceClient", user
     release = Release(
         plan=plan,
         files=here.sources.files,
-        before=standing,
+        before=before,
         manifest=manifest,
         remote=remote,
         platform=platform,
@@ -178,9 +182,9 @@ def _deployed(order: _Order, here: LocalProject, client: "WorkspaceClient", user
 def _carried_out(release: Release, say: Say) -> int:
     try:
         if not release.plan.deploys:
-            with as_deploy_refused("the permissions were not set"):
+            with as_deploy_refused("the permissions could not be set"):
                 release.grant()
-            say(f"permissions of {release.plan.bundle.app} are set")
+            say(f"set the permissions of {release.plan.bundle.app}")
             return 0
         app = release.carry_out()
     except DeployFailed as error:
@@ -192,15 +196,15 @@ def _carried_out(release: Release, say: Say) -> int:
 
 def _check(client: "WorkspaceClient", url: str, waits: Waits) -> str:
     answered = run_smoke_test(url, oauth_headers(client), startup_wait_seconds=waits.ready, answer_seconds=waits.answer)
-    return f"the app answers: first word after {answered.first_word:.1f} s, all after {answered.all:.1f} s"
+    return f"the app answers: first word after {answered.first_word:.1f} s, complete after {answered.all:.1f} s"
 
 
 def _client() -> "WorkspaceClient":
     try:
         return workspace_client()
     except Exception as error:
-        # The SDK's message quotes the configuration it found.
+        # The SDK raises many kinds of errors while it signs in, and their messages quote the configuration it found.
         raise DeployRefused(
-            "no workspace could be signed in to: set DATABRICKS_HOST and run `databricks auth login`, or set"
+            "could not sign in to a workspace: set DATABRICKS_HOST and run `databricks auth login`, or set"
             " DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET of a service principal"
         ) from error

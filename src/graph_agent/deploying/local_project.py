@@ -1,4 +1,4 @@
-"""The project on this machine: all that can be told of a deployment without a workspace."""
+"""The project on this machine: every check of a deployment that does not need a workspace."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,21 +15,22 @@ from graph_agent.deploying.waiting import Say
 from graph_agent.errors import DeployRefused
 
 LANGGRAPH_JSON = "langgraph.json"
-UNCOMMITTED_SHOWN = 5
+MOST_NAMED = 5
+"""Files that a warning names. The rest are counted."""
 
 NOBODY = "YOU"
-"""In place of the deployer's name in paths, before anybody has signed in."""
+"""A placeholder for the deployer's name in paths, before anyone has signed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalProject:
-    """What was read; empty where it cannot be used, and its problems are noted."""
+    """What was read. A part that cannot be used is empty, and its problems are noted."""
 
     bundle: Bundle
     sources: Sources
     app_file: AppFile
     startable: bool
-    """Whether it would be worth while to start the app: nothing it needs for that is known to be missing."""
+    """Whether starting the app makes sense: nothing that it needs for that is known to be missing."""
 
 
 def read_project(
@@ -42,8 +43,8 @@ def read_project(
     say: Say,
     find: Find = Installed.here,
 ) -> LocalProject:
-    """Read and check all of it. What is wrong and does not end the look is noted in `problems`. `find` looks up how
-    this package is installed.
+    """Read and check the whole project. Problems that do not prevent reading the rest are noted in `problems`. `find`
+    looks up how this package is installed.
 
     Raises:
         BadBundle: `databricks.yml` cannot be read at all.
@@ -65,7 +66,9 @@ def read_project(
     for problem in [*sources.problems, *absent, *lacking]:
         problems.note(problem)
     if sources.uncommitted:
-        say(f"warning: not committed: {_some(sources.uncommitted)}; new files are not uploaded")
+        say(f"warning: uncommitted changes are deployed too: {_some(sources.uncommitted)}")
+    if sources.untracked:
+        say(f"warning: not uploaded, because git does not track them: {_some(sources.untracked)}")
     startable = bool(sources.files and app_file.command and specs and not absent)
     return LocalProject(bundle=bundle, sources=sources, app_file=app_file, startable=startable)
 
@@ -73,7 +76,9 @@ def read_project(
 def _needed(folder: Path, bundle: Bundle, sources: Sources) -> Iterator[DeployRefused]:
     for needed in filter(None, (named_file(folder / bundle.source), LANGGRAPH_JSON)):
         if (Path(bundle.source) / needed).as_posix() not in sources.files:
-            yield DeployRefused(f"{needed} is not among the files to upload; commit it, and do not exclude it")
+            yield DeployRefused(
+                f"{needed} is not among the files to upload; add it to git, and do not list it in sync.exclude"
+            )
 
 
 def _graphs(folder: Path, specs: list[GraphSpec], sources: Sources) -> Iterator[DeployRefused]:
@@ -87,12 +92,12 @@ def _graphs(folder: Path, specs: list[GraphSpec], sources: Sources) -> Iterator[
             continue
         why = "does not exist"
         if path in sources.tracked:
-            why = f"is left out by sync.exclude of {FILE}"
+            why = f"is excluded by sync.exclude of {FILE}"
         elif spec.path.is_file():
             why = f"is not tracked by git, so it is not uploaded; run `git add {path}`"
-        yield DeployRefused(f"{path}, which graph {spec.name!r} of {LANGGRAPH_JSON} is in, {why}")
+        yield DeployRefused(f"{path}, the file of graph {spec.name!r} in {LANGGRAPH_JSON}, {why}")
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - UNCOMMITTED_SHOWN
-    return ", ".join(names[:UNCOMMITTED_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,8 +1,8 @@
-"""How the app gets graph-agent itself: by its requirements.txt, with a wheel beside the sources where it needs one.
+"""How the app gets graph-agent itself: from its requirements.txt, with a wheel next to the sources if it needs one.
 
 A project that depends on graph-agent names it in `requirements.txt`. If it was installed here from a package index, the
-app can do the same. If it was installed from a checkout or a file, no index may have it: then its wheel is uploaded
-beside `requirements.txt`, and the uploaded copy of that file names the wheel in place of the requirement.
+app can install it from there too. If it was installed from a checkout or a file, an index may not have it. Then its
+wheel is uploaded next to `requirements.txt`, and the uploaded copy of that file names the wheel instead.
 """
 
 import hashlib
@@ -28,14 +28,16 @@ _STARTS_IT = re.compile(r"graph[-_]agent")
 
 
 def with_package(sources: Sources, folder: str, *, find: Find, say: Say) -> Sources:
-    """The sources, with the wheel of this package where the app needs it. `folder` is the app's below the bundle's.
+    """The sources, with the wheel of this package if the app needs it. `folder` is the app's folder relative to the
+    bundle's.
 
     Raises:
-        DeployRefused: a wheel is needed, and none can be made.
+        DeployRefused: a wheel is needed but cannot be built.
     """
     path = _in(folder, REQUIREMENTS)
     if path not in sources.files:
         return sources
+    # `surrogateescape` keeps bytes that are not UTF-8, so that they are written back unchanged.
     text = sources.files[path].content.decode("utf-8", "surrogateescape")
     if not any(_is_ours(line) for line in _logical_lines(text)):
         return sources
@@ -43,39 +45,39 @@ def with_package(sources: Sources, folder: str, *, find: Find, say: Say) -> Sour
     if installed.from_index:
         return sources
     wheel = installed.packed()
-    say(f"graph-agent {installed.version} was not installed from a package index; its wheel is uploaded: {wheel.name}")
+    say(f"graph-agent {installed.version} was not installed from a package index, so its wheel is added: {wheel.name}")
     added = [(_in(folder, wheel.name), wheel.content), (path, _naming(wheel, text))]
     return replace(sources, files=dict(sorted({**sources.files, **dict(_sources(added))}.items())))
 
 
 def missing_package(files: Mapping[str, Source], folder: str, command: Sequence[str]) -> Iterator[DeployRefused]:
-    """What keeps the app from finding graph-agent, where its command starts that."""
+    """The problems that prevent the app from finding graph-agent, if its command starts graph-agent."""
     path = _in(folder, REQUIREMENTS)
     if path not in files or not any(_STARTS_IT.search(part) for part in command):
         return
     lines = _logical_lines(files[path].content.decode("utf-8", "surrogateescape"))
     wheels = [found["path"] for found in map(_WHEEL.match, lines) if found]
     yield from (
-        DeployRefused(f"{path} names {one}, which is not among the files to upload; put it there and commit it")
+        DeployRefused(f"{path} names {one}, which is not among the files to upload; add that file to git")
         for one in wheels
         if "://" not in one and _in(folder, one) not in files
     )
     there = any(_NAMED.match(line) or _WHEEL.match(line) or line.lstrip().startswith("-") for line in lines)
-    # Of a line such as `-r more.txt` it is not known what it asks for.
+    # `there` includes lines such as `-r more.txt`: their contents are unknown, so graph-agent may be among them.
     if not there and not any(one.endswith("graph_agent/__init__.py") for one in files):
         yield DeployRefused(
-            f"{path} does not name graph-agent, which the app is started with; add the line graph-agent"
+            f"{path} does not name graph-agent, but the app's command starts it; add the line: graph-agent"
         )
 
 
 def _is_ours(line: str) -> bool:
-    """Whether it asks for this package by its name, or by the path it has on this machine."""
+    """Whether the line requires this package by name, or by a path on this machine."""
     found = _NAMED.match(line)
     return found is not None and (not found["address"] or "file:" in found["address"])
 
 
 def _naming(wheel: Wheel, text: str) -> bytes:
-    # With one hash in the file pip demands one for everything.
+    # If one line of the file has a hash, pip requires hashes for all of them.
     digest = f" --hash=sha256:{hashlib.sha256(wheel.content).hexdigest()}" if "--hash=" in text else ""
     lines = []
     for line in _logical_lines(text):
@@ -87,15 +89,15 @@ def _naming(wheel: Wheel, text: str) -> bytes:
 
 
 def _logical_lines(text: str) -> list[str]:
-    """The lines of the file. One that ends with a backslash goes on in the next, and both are one here."""
+    """The lines of the file. A line that ends with a backslash is joined with the next one, as pip reads them."""
     lines: list[str] = []
-    goes_on = False
+    continued = False
     for line in text.splitlines():
-        if goes_on:
+        if continued:
             lines[-1] += f"\n{line}"
         else:
             lines.append(line)
-        goes_on = line.endswith("\\")
+        continued = line.endswith("\\")
     return lines
 
 

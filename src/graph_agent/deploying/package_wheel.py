@@ -1,7 +1,7 @@
 """graph-agent as it is installed here, packed as a wheel.
 
-The wheel is packed from the files of the package that runs, whether it is installed from a checkout (editable) or from
-a wheel. So it needs no checkout and no build tool, and the app gets exactly the code that was started on this machine.
+The wheel is packed from the files of the running package, whether it was installed from a checkout (editable) or from a
+wheel. So it needs no checkout and no build tool, and the app gets exactly the code that was started on this machine.
 """
 
 import base64
@@ -20,14 +20,15 @@ from graph_agent.errors import DeployRefused
 PROJECT = "graph-agent"
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""The time of every file in the wheel, so that the same files make the same wheel."""
+"""The modification time of every file in the wheel, so that the same files make the same wheel. It is the earliest time
+that a ZIP file can store."""
 
 DESCRIPTION = "Wheel-Version: 1.0\nGenerator: graph-agent\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """A wheel that can be installed: its file name and its contents."""
+    """A wheel: its file name and its contents."""
 
     name: str
     content: bytes
@@ -42,24 +43,24 @@ class Installed:
 
     version: str
     from_index: bool
-    """Whether it came from a package index, where an app finds it too."""
+    """Whether it came from a package index, where an app can get it too."""
 
     described: Mapping[str, str]
-    """The texts that describe it, by their path in the folder of its metadata."""
+    """The text files of its metadata, by their path in the metadata folder."""
 
     @classmethod
     def here(cls) -> Self:
-        """What is installed here.
+        """Look up the installation on this machine.
 
         Raises:
-            DeployRefused: it runs from a folder without being installed.
+            DeployRefused: the package runs from a folder without being installed.
         """
         try:
             found = metadata.distribution(PROJECT)
         except metadata.PackageNotFoundError:
             raise DeployRefused(
-                "graph-agent runs from a folder and is not installed, so no wheel of it can be made for the app;"
-                " install it: pip install FOLDER"
+                "graph-agent runs from a folder and is not installed, so its wheel for the app cannot be built;"
+                " install it first: pip install FOLDER"
             ) from None
         licenses = [f"licenses/{name}" for name in found.metadata.get_all("License-File") or ()]
         texts = {name: found.read_text(name) for name in ("METADATA", "entry_points.txt", *licenses)}
@@ -71,10 +72,10 @@ class Installed:
         )
 
     def packed(self) -> Wheel:
-        """Its wheel.
+        """Build the wheel.
 
-        The version gets a local part made from the contents, such as `0.1.0+h0123456789ab`: pip keeps a package of the
-        same version, and an app whose environment is used again would keep the code of its first deployment.
+        The version gets a local part made from the contents, such as `0.1.0+h0123456789ab`. pip does not replace a
+        package of the same version, so an app with a reused environment would keep the code of its first deployment.
         """
         files = {f"graph_agent/{path}": content for path, content in _package_files(self.folder)}
         digest = hashlib.sha256()
@@ -93,7 +94,7 @@ class Installed:
 
 
 def _is_from_index(direct_url: str | None) -> bool:
-    """By PEP 610: an installer records where it got what came from a folder, a file or an address."""
+    """By PEP 610, an installer writes `direct_url.json` for a package that came from a folder, a file or a URL."""
     return direct_url is None or not json.loads(direct_url).get("url")
 
 
@@ -103,7 +104,7 @@ def _package_files(folder: Path) -> list[tuple[str, bytes]]:
 
 
 def _with_version(text: str, version: str) -> str:
-    """The metadata with another version. Its headers end at the first empty line; after it stands the description."""
+    """The metadata with another version. Its headers end at the first empty line, and the description follows."""
     head, gap, body = text.partition("\n\n")
     lines = [f"Version: {version}" if line.startswith("Version:") else line for line in head.splitlines()]
     return "\n".join(lines) + gap + body
@@ -115,6 +116,7 @@ def _zipped(files: Mapping[str, bytes], record: str) -> bytes:
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in {**files, record: "\n".join([*rows, f"{record},,", ""]).encode()}.items():
             entry = zipfile.ZipInfo(path, date_time=EARLIEST)
+            # The upper 16 bits are the Unix mode. 0 would be a file that nobody may read.
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)

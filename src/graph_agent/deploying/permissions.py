@@ -1,4 +1,4 @@
-"""Who may do what with the app: what the bundle declares beside what the app has."""
+"""The app's permissions: those that the bundle declares, compared with those that the app has."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,36 +10,37 @@ if TYPE_CHECKING:
     from databricks.sdk.service.apps import App, AppPermissions
 
 Permission = Mapping[str, str]
-"""As in the bundle: `level`, and one of `user_name`, `group_name` and `service_principal_name`."""
+"""A permission as in the bundle: `level`, and one of `user_name`, `group_name` and `service_principal_name`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What setting the permissions would change. It replaces all that are the app's own; inherited ones stay."""
+    """What setting the permissions would change. Setting replaces all of the app's direct permissions; inherited ones
+    stay."""
 
     declared: Sequence[Permission] | None
-    """`None` where the bundle says nothing of permissions: then those of the app are left alone."""
+    """`None` if the bundle does not mention permissions. Then the app's permissions are not changed."""
 
     added: Sequence[Permission] = ()
     removed: Sequence[Permission] = ()
     kept: Sequence[Permission] = ()
-    """Not declared, but of whoever made the app."""
+    """Not declared, but kept because they belong to the app's creator."""
 
     @property
     def differs(self) -> bool:
-        """Whether anything is to be set."""
+        """Whether anything must be set."""
         return bool(self.added or self.removed)
 
     @property
     def wanted(self) -> Sequence[Permission]:
-        """All that the app is to have."""
+        """All direct permissions that the app will have."""
         return [*(self.declared or ()), *self.kept]
 
 
 def compare(
     declared: Sequence[Permission] | None, permissions: "AppPermissions | None", *, app: "App | None", deployer: str
 ) -> Access:
-    """Compare the app's own permissions, those inherited left out, with what the bundle declares."""
+    """Compare the app's direct permissions, without inherited ones, with what the bundle declares."""
     if declared is None:
         return Access(declared=None)
     held = _held(permissions)
@@ -50,7 +51,8 @@ def compare(
     removed: list[Permission] = []
     for one in held:
         kind, who, _ = _key(one)
-        # What may be managed may be used: the platform may list both. The deployer's own is kept in any case.
+        # CAN_MANAGE includes CAN_USE, and the platform may list both for one declared CAN_MANAGE. The deployer's
+        # permission is always kept, because `Platform.grant` sends it too.
         if {_key(one), (kind, who, "CAN_MANAGE")} & wanted or who == deployer.casefold():
             continue
         (kept if who == creator.casefold() and (kind, who) not in named else removed).append(one)
@@ -60,7 +62,7 @@ def compare(
 
 
 def described(permissions: Collection[Permission]) -> str:
-    """For a person, such as `CAN_USE for users`."""
+    """Text for a person, such as `CAN_USE for users`."""
     return ", ".join(f"{one['level']} for {one[_kind(one)]}" for one in permissions) or "none"
 
 
@@ -70,7 +72,7 @@ def _kind(permission: Permission) -> str:
 
 def _key(permission: Permission) -> tuple[str, str, str]:
     kind = _kind(permission)
-    # The platform may write an address in another case than the bundle.
+    # The platform may return an email address in another case than the bundle has it.
     return kind, permission[kind].casefold(), permission["level"]
 
 

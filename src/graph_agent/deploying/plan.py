@@ -1,4 +1,4 @@
-"""What a deployment would change: the difference between what is here and what is in the workspace."""
+"""The plan of a deployment: the differences between this machine and the workspace."""
 
 import hashlib
 import json
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from databricks.sdk.service.apps import App
 
 MOST_SHOWN = 20
-"""Files of one kind named in a plan; the rest are counted."""
+"""Files of one kind that a plan names. The rest are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that will be done. `fields` are the app's fields that differ from the bundle's."""
+    """Everything that the deployment will do. `fields` are the app's fields that differ from the bundle's."""
 
     bundle: Bundle
     creates: bool
     upload: Sequence[Source]
     delete: Sequence[str]
-    strangers: Sequence[str]
-    """Files in the folder that no deployment put there; they are among `delete` only where that was forced."""
+    unmanaged: Sequence[str]
+    """Files in the folder that no deployment uploaded. They are in `delete` only with `force`."""
 
     overwrites: Sequence[str]
-    """Files to upload where the folder has one that no deployment put there."""
+    """Files to upload that replace a file that no deployment uploaded."""
 
     unchanged: int
     fields: Sequence[str]
@@ -41,21 +41,21 @@ class Plan:
     """How the app's permissions differ from the bundle's."""
 
     deploys: bool
-    """Whether the sources are deployed; not when the very same ones run already."""
+    """Whether the sources are deployed. False if the same ones already run."""
 
     starts: bool
     """Whether the app's compute is stopped."""
 
     started: Mapping[str, Any]
-    """`command` and `env_vars` that the deployment itself gives."""
+    """`command` and `env_vars` of the deployment itself."""
 
     @property
     def empty(self) -> bool:
-        """Nothing is to be done."""
+        """Whether there is nothing to do."""
         return not (self.deploys or self.access.differs)
 
     def lines(self) -> Iterator[str]:
-        """The plan for a person."""
+        """The plan as text for a person."""
         yield f"{'create' if self.creates else 'update'} app {self.bundle.app} (target {self.bundle.target})"
         yield f"  files in {self.bundle.files}"
         yield from _files("upload", [f"{one.path} ({size_of(one.size)})" for one in self.upload])
@@ -66,12 +66,12 @@ class Plan:
         if self.access.differs:
             yield f"  set permissions: {described(self.access.wanted)}"
         for one in self.access.removed:
-            yield f"  take away {described([one])}"
+            yield f"  remove permission: {described([one])}"
         if self.starts:
             yield "  start the app's compute"
         if self.started:
-            yield f"  {' and '.join(sorted(self.started))} of the bundle's config go before app.yaml"
-        yield "  deploy, then ask the app one question" if self.deploys else "  the same files run already"
+            yield f"  {' and '.join(sorted(self.started))} of the bundle's config override app.yaml"
+        yield "  deploy, then ask the app one question" if self.deploys else "  the same files already run"
 
 
 def make_plan(
@@ -85,28 +85,30 @@ def make_plan(
     started: Mapping[str, Any],
     force: bool = False,
 ) -> Plan:
-    """Compare. `listed` is what is really in the folder: a file changed or deleted there by hand is uploaded again.
+    """Compare this machine with the workspace. `listed` is the folder's real content: a file that was changed or
+    deleted there by hand is uploaded again.
 
     Raises:
-        DeployRefused: the folder has files that no deployment put there, and nobody said `force`.
+        DeployRefused: the folder has files that no deployment uploaded, and `force` is false.
     """
     upload = [one for one in sources.files.values() if not _there(one, manifest, listed)]
     gone = set(listed) - set(sources.files)
-    strangers = sorted(gone - manifest.own)
+    unmanaged = sorted(gone - manifest.own)
     delete = sorted(gone if force else gone & manifest.own)
-    if strangers and not force:
+    if unmanaged and not force:
         raise DeployRefused(
-            f"{bundle.files} has files that no deployment put there: {_some(strangers)}; move them elsewhere, name"
+            f"{bundle.files} has files that no deployment uploaded: {_some(unmanaged)}; move them elsewhere, set"
             " another root_path, or deploy with --force, which deletes them and keeps copies"
         )
     differing = [name for name, value in bundle.declared.items() if not _is(app, name, value)]
+    # A stopping app will be stopped by the time of the deployment.
     starts = app is not None and compute_state(app) in (*ASLEEP, "STOPPING")
     return Plan(
         bundle=bundle,
         creates=app is None,
         upload=upload,
         delete=delete,
-        strangers=strangers,
+        unmanaged=unmanaged,
         overwrites=[one.path for one in upload if one.path in listed and one.path not in manifest.own],
         unchanged=len(sources.files) - len(upload),
         fields=differing,
@@ -128,12 +130,12 @@ def _there(source: Source, manifest: Manifest, listed: Mapping[str, int | None])
 
 
 def digest(started: Mapping[str, Any]) -> str:
-    """What a manifest keeps of a deployment's own command and environment."""
+    """The digest of a deployment's command and environment, which the manifest stores."""
     return hashlib.sha256(json.dumps(started, sort_keys=True).encode()).hexdigest() if started else ""
 
 
 def _runs(app: "App | None", manifest: Manifest, started: Mapping[str, Any]) -> bool:
-    """Whether the deployment that was seen to work is the one that runs now, started in the same way."""
+    """Whether the deployment that passed the smoke test still runs now, with the same command and environment."""
     if manifest.started != digest(started):
         return False
     if app is None or app.active_deployment is None or manifest.deployment is None:
@@ -161,5 +163,5 @@ def _files(verb: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def size_of(size: int) -> str:
-    """Bytes, for a person."""
+    """A number of bytes as text for a person."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -1,4 +1,4 @@
-"""The app on the platform: created, changed, started, deployed, each waited for with a line of progress."""
+"""The app on the platform. It creates, changes, starts and deploys the app, and waits for each with progress lines."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from databricks.sdk.service.apps import App, AppDeployment
 
 SCOPE_SECONDS = 60
-"""For what users' tokens may do to be as the app says, after its start."""
+"""How long to wait after a start until users' tokens have the scopes that the app declares."""
 
 RESTARTED = ("user_api_scopes", "forward_user_access_token")
-"""The fields of an app that take effect when its compute is stopped and started."""
+"""The fields of an app that take effect only when its compute is stopped and started."""
 
 
 class Platform:
@@ -45,15 +45,15 @@ class Platform:
         return self._client.apps.get(self._name)
 
     def settle(self) -> None:
-        """Wait until the platform is at nothing: its compute is in no passing state, and no deployment under way.
+        """Wait until the platform has no work pending for the app: no compute transition, and no deployment.
 
         Raises:
-            DeployFailed: it still is, after the time each step has.
+            DeployFailed: work is still pending after the time limit of a step.
         """
         wait_for(lambda: pending_work(self.get()), seconds=self._seconds, say=self._say)
 
     def create(self, declared: Mapping[str, Any]) -> "App":
-        """Make the app and wait for its compute."""
+        """Create the app and wait for its compute."""
         from databricks.sdk.service.apps import App
 
         app = App.from_dict({"name": self._name, **declared})
@@ -62,10 +62,10 @@ class Platform:
         return self.get()
 
     def change(self, fields: Mapping[str, Any]) -> None:
-        """Change these fields of the app and no others; one that is `None` is cleared.
+        """Change these fields of the app and no others. A field that is `None` is cleared.
 
         Raises:
-            DeployFailed: the platform says that it did not work.
+            DeployFailed: the platform reports a failure.
         """
         from databricks.sdk.service.apps import App
 
@@ -77,24 +77,24 @@ class Platform:
             update.result(timeout=timedelta(seconds=self._seconds))
         if set(fields) & set(RESTARTED):
             self.stop()
-            self._say("users must sign in to the app again: the tokens they have keep the scopes of before")
+            self._say("users must sign in to the app again, because their current tokens keep the old scopes")
 
     def stop(self) -> None:
-        """Stop the app's compute, where it runs."""
+        """Stop the app's compute if it runs."""
         self.settle()
         if compute_state(self.get()) not in ASLEEP:
-            self._say("stopping the app's compute: only so do changed scopes take effect")
+            self._say("stopping the app's compute, because changed scopes take effect only after a restart")
             self._patiently(lambda: self._client.apps.stop(self._name))
             self.settle()
 
     def wake(self) -> None:
-        """Start the app's compute where it sleeps, and wait until the platform would take a deployment.
+        """Start the app's compute if it is stopped, and wait until the platform accepts a deployment.
 
-        A start deploys the app's last deployment again. That shows some time later only, so what comes after it may
-        be refused all the same.
+        A start deploys the app's last deployment again. That shows only some time later, so a call after this one may
+        still be refused.
 
         Raises:
-            DeployFailed: it does not start.
+            DeployFailed: the compute does not start.
         """
         self.settle()
         if compute_state(self.get()) in ASLEEP:
@@ -103,18 +103,19 @@ class Platform:
             self.settle()
         app = self.get()
         if compute_state(app) in ASLEEP:
-            said = app.compute_status.message if app.compute_status else None
-            raise DeployFailed(f"the app's compute does not start{f': {safe_line(said)}' if said else ''}")
+            message = app.compute_status.message if app.compute_status else None
+            raise DeployFailed(f"the app's compute does not start{f': {safe_line(message)}' if message else ''}")
 
     def deploy(self, deployment: "AppDeployment") -> str:
-        """Deploy when the platform is ready for it, and wait; the deployment's id.
+        """Deploy as soon as the platform accepts it, and wait. Returns the deployment's id.
 
         Raises:
-            DeployFailed: the platform says so, or does not say anything else in time.
+            DeployFailed: the deployment failed, or did not end within the time limit.
         """
         from databricks.sdk.service.apps import AppDeploymentState
 
         def once() -> str:
+            # Part of every try: after a refusal, the compute may be in another state than before.
             self.wake()
             return self._client.apps.deploy(self._name, deployment).deployment_id
 
@@ -130,7 +131,7 @@ class Platform:
                 self._say(line)
             why[:] = [polled.status.message] if polled.status and polled.status.message else []
             if state is AppDeploymentState.CANCELLED:
-                # The SDK would wait on, to the end of its time.
+                # The SDK does not treat this state as an end, and would wait until its timeout.
                 raise DeployFailed("the deployment was cancelled")
 
         with self._ending("the deployment", why):
@@ -140,7 +141,7 @@ class Platform:
         return begun
 
     def scopes_lacking(self, declared: Collection[str]) -> Collection[str]:
-        """Of these scopes, those that users' tokens still do not have after a while."""
+        """The declared scopes that users' tokens still lack after `SCOPE_SECONDS`."""
         ends, pause = time.monotonic() + min(SCOPE_SECONDS, self._seconds), FIRST_PAUSE
         while lacking := sorted(set(declared) - set(self.get().effective_user_api_scopes or ())):
             if time.monotonic() >= ends:
@@ -150,7 +151,7 @@ class Platform:
         return lacking
 
     def grant(self, permissions: Sequence[Mapping[str, str]], *, deployer: str) -> None:
-        """Set the app's permissions, and keep the deployer's own: they replace what was there."""
+        """Replace the app's permissions. The deployer keeps CAN_MANAGE."""
         from databricks.sdk.service.apps import AppAccessControlRequest, AppPermissionLevel
 
         requests = [
@@ -172,20 +173,20 @@ class Platform:
 
     @contextmanager
     def _ending(self, what: str, why: Sequence[str] = ()) -> Iterator[None]:
-        """The SDK's two bad ends of a wait, in our words and the platform's."""
+        """Turn the SDK's two errors of a wait into `DeployFailed`, with the platform's message."""
         from databricks.sdk.errors import OperationFailed
 
         try:
             yield
         except OperationFailed:
-            said = f": {safe_line(why[0])}" if why else f"; {self._name}'s logs say why"
-            raise DeployFailed(f"the platform says that {what} failed{said}") from None
+            reason = f": {safe_line(why[0])}" if why else f"; see the logs of {self._name}"
+            raise DeployFailed(f"{what} failed on the platform{reason}") from None
         except TimeoutError:
-            raise DeployFailed(f"{what} had not ended after {self._seconds:g} s") from None
+            raise DeployFailed(f"{what} did not end within {self._seconds:g} s") from None
 
 
 def repeat_deployment(deployment: "AppDeployment") -> "AppDeployment":
-    """A deployment like one that was made before."""
+    """A new deployment with the settings of an earlier one."""
     from databricks.sdk.service.apps import AppDeployment
 
     return AppDeployment(

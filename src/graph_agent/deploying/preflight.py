@@ -1,4 +1,4 @@
-"""What is looked at before anything is changed: who deploys, what the app needs, and whether both are allowed."""
+"""The checks before anything is changed: the deployer, the app's resources, and the rights to them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,67 +17,68 @@ if TYPE_CHECKING:
     from databricks.sdk.service.apps import App, AppDeployment, AppPermissions
 
 MOST_LOOKED_AT = 50
-"""Deployments among which the last that succeeded is looked for."""
+"""Deployments that are searched for the last one that succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The app as it stands in the workspace before the deployment; all are `None` where there is none."""
+class AppState:
+    """The app in the workspace before the deployment. Every field is `None` if the app does not exist."""
 
     app: "App | None"
     permissions: "AppPermissions | None"
     deployment: "AppDeployment | None" = None
-    """The one to go back to: the active one, or the last that succeeded where the app is stopped."""
+    """The deployment to roll back to: the active one, or the last that succeeded if the app is stopped."""
 
 
 def deployer_name(client: "WorkspaceClient") -> str:
-    """The deployer's user name; a service principal's is its application id.
+    """The deployer's user name. For a service principal it is the application id.
 
     Raises:
-        DeployRefused: the workspace does not answer, does not know the caller, or was given a personal access token.
+        DeployRefused: the workspace does not answer or rejects the credentials, or they are a personal access token.
     """
     from databricks.sdk.errors.base import DatabricksError
 
     try:
+        # Checked now, because only the smoke test at the end would fail with a personal access token.
         check_oauth(client)
         user = client.current_user.me().user_name
     except Unauthenticated as error:
-        raise DeployRefused(f"the app could not be asked after its deployment: {error.message}") from None
+        raise DeployRefused(f"the smoke test of the app could not sign in: {error.message}") from None
     except DatabricksError as error:
-        raise DeployRefused(f"the credentials are not accepted: {error_text(error)}") from error
+        raise DeployRefused(f"the workspace rejected the credentials: {error_text(error)}") from error
     except Exception as error:
-        # Whatever signing in meets: no network, no such host, a command that is missing.
+        # Signing in fails in many ways: no network, no such host, or a command of a credential helper is missing.
         raise DeployRefused(
             f"the workspace at {client.config.host} does not answer ({type(error).__name__})"
         ) from error
     if not user:
-        raise DeployRefused("the workspace did not say who is deploying")
+        raise DeployRefused("the workspace did not return the deployer's user name; sign in with another account")
     return user
 
 
 def check_host(client: "WorkspaceClient", bundle: Bundle) -> None:
-    """Refuse to deploy to another workspace than the bundle names.
+    """Refuse to deploy to a different workspace than the bundle names.
 
     Raises:
-        DeployRefused: it is another.
+        DeployRefused: the workspaces differ.
     """
     if bundle.host and bundle.host.rstrip("/") != (client.config.host or "").rstrip("/"):
         raise DeployRefused(f"the bundle is for {bundle.host}, but the credentials are for {client.config.host}")
 
 
 def notices(bundle: Bundle) -> Iterator[str]:
-    """What of the bundle is not done here."""
+    """The parts of the bundle that this command does not deploy."""
     if bundle.ignored:
-        yield f"warning: {', '.join(bundle.ignored)} of the bundle are not deployed by this, but by the Databricks CLI"
+        yield f"warning: this command does not deploy the bundle's {', '.join(bundle.ignored)}; use the Databricks CLI"
     if bundle.permissions is None:
-        yield "the bundle names no permissions, so those of the app are left alone"
+        yield "the bundle does not list permissions, so the app's permissions are not changed"
 
 
 def check_resources(client: "WorkspaceClient", bundle: Bundle) -> list[str]:
-    """Look every resource of the app up; a line of each, for the log.
+    """Look up every resource of the app. Returns a line about each.
 
     Raises:
-        DeployRefused: some do not exist, or the deployer may not see them; all are named.
+        DeployRefused: some do not exist, or the deployer may not see them. The message names all of them.
     """
     seen: list[str] = []
     missing: list[str] = []
@@ -86,18 +87,18 @@ def check_resources(client: "WorkspaceClient", bundle: Bundle) -> list[str]:
         fields = resource.get(kind)
         look = LOOKS.get(kind)
         if look is None or not isinstance(fields, dict):
-            seen.append(f"found {name}: {kind or 'nothing'} is not looked up")
+            seen.append(f"not checked: {name} ({kind or 'no type'})")
             continue
         wrong = _wrong(look, client, fields)
         line = f"{name}: {_described(kind, fields)}"
         (missing if wrong else seen).append(f"{line} {wrong}" if wrong else f"found {line}")
     if missing:
-        raise DeployRefused(f"the app's resources are not all there: {'; '.join(missing)}")
+        raise DeployRefused(f"the app needs resources that are not available: {'; '.join(missing)}")
     return seen
 
 
 def described(bundle: Bundle) -> Iterator[str]:
-    """A line of every resource of the app."""
+    """A line about every resource of the app."""
     for name, resource in bundle.resources.items():
         kind, fields = next(((key, one) for key, one in resource.items() if isinstance(one, dict)), ("nothing", {}))
         yield f"{name}: {_described(kind, fields)}".rstrip()
@@ -116,7 +117,7 @@ def _wrong(look: Callable[..., Any], client: "WorkspaceClient", fields: Mapping[
     except NotFound:
         return "does not exist"
     except PermissionDenied:
-        return "is not yours to see, so you cannot give it to an app"
+        return "is not visible to you, so you cannot grant it to an app"
     except KeyError as error:
         return f"has no {error.args[0]}"
     except (DatabricksError, OSError, TimeoutError) as error:
@@ -154,10 +155,10 @@ def _title(fields: Mapping[str, Any]) -> str:
 
 
 def wait_until_settled(platform: Platform, *, say: Say, dry_run: bool) -> None:
-    """Wait until the platform is at nothing with the app: a start, a stop, a deletion or somebody else's deployment.
+    """Wait until the platform has no work pending for the app: a start, a stop, a deletion or another deployment.
 
     Raises:
-        DeployRefused: it still is, after the time each step has.
+        DeployRefused: work is still pending after the time limit of a step.
     """
     from databricks.sdk.errors import NotFound, PermissionDenied
 
@@ -169,15 +170,15 @@ def wait_until_settled(platform: Platform, *, say: Say, dry_run: bool) -> None:
     except DeployFailed as error:
         raise DeployRefused(error.message) from None
     except (NotFound, PermissionDenied):
-        # There is none, or it was deleted just now; of one that may not be seen `standing_app` tells.
+        # The app does not exist, or was deleted just now. `app_state` reports one that the deployer may not see.
         return
 
 
-def standing_app(client: "WorkspaceClient", name: str) -> Standing:
+def app_state(client: "WorkspaceClient", name: str) -> AppState:
     """The app as it is now.
 
     Raises:
-        DeployRefused: it belongs to somebody else.
+        DeployRefused: the deployer may not manage it.
     """
     from databricks.sdk.errors import NotFound, PermissionDenied
 
@@ -186,15 +187,15 @@ def standing_app(client: "WorkspaceClient", name: str) -> Standing:
         permissions = client.apps.get_permissions(name)
         deployment = app.active_deployment or _last(client, name)
     except NotFound:
-        return Standing(None, None)
+        return AppState(None, None)
     except PermissionDenied:
-        raise DeployRefused(f"you may not manage the app {name!r}; its owner can give you CAN_MANAGE") from None
-    return Standing(app, permissions, deployment)
+        raise DeployRefused(f"you may not manage the app {name!r}; ask its owner for CAN_MANAGE") from None
+    return AppState(app, permissions, deployment)
 
 
 def _last(client: "WorkspaceClient", name: str) -> "AppDeployment | None":
-    """The last deployment that succeeded; stopping an app may take its active one away."""
-    # The newest come first.
+    """The last deployment that succeeded. A stopped app may have no active deployment."""
+    # The API lists the newest first.
     for one in islice(client.apps.list_deployments(name), MOST_LOOKED_AT):
         if one.status is not None and one.status.state is not None and one.status.state.value == "SUCCEEDED":
             return one

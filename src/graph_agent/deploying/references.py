@@ -1,4 +1,4 @@
-"""`${…}` references of a bundle file, replaced by their values."""
+"""Replaces the `${…}` references of a bundle file with their values."""
 
 import re
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from graph_agent.errors import BadBundle
 
 REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 DEEPEST = 8
-"""References to references; more than this is a circle."""
+"""How deep references to references may go. Deeper ones are taken for a cycle."""
 
 
 def resolved(value: Any, look_up: Callable[[str], Any], depth: int = DEEPEST) -> Any:
-    """`value` with every `${name}` in its strings replaced by `look_up(name)`, which may hold references itself.
+    """`value` with every `${name}` in its strings replaced by `look_up(name)`, which may contain references itself.
 
-    A string that is one reference and no more may stand for a list or a mapping.
+    A string that is exactly one reference may be replaced by a list or a mapping.
 
     Raises:
-        BadBundle: references go in a circle, `look_up` knows no such name, or a list stands in the midst of a text.
+        BadBundle: references form a cycle, `look_up` has no such name, or a list would be part of a longer string.
     """
     match value:
         case str():
@@ -33,14 +33,14 @@ def _text(text: str, look_up: Callable[[str], Any], depth: int) -> Any:
     if not REFERENCE.search(text):
         return text
     if depth == 0:
-        raise BadBundle(f"the references of {text!r} go in a circle", param=text)
+        raise BadBundle(f"the references of {text!r} form a cycle", param=text)
     if whole := REFERENCE.fullmatch(text):
         return resolved(look_up(whole[1].strip()), look_up, depth - 1)
 
     def inner(found: re.Match[str]) -> str:
         value = resolved(look_up(found[1].strip()), look_up, depth - 1)
         if isinstance(value, dict | list):
-            raise BadBundle(f"{found[0]} is no single value, so it cannot be part of {text!r}", param=found[1])
+            raise BadBundle(f"{found[0]} is not a single value, so it cannot be part of {text!r}", param=found[1])
         return str(value)
 
     return REFERENCE.sub(inner, text)

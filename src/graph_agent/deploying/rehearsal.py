@@ -1,4 +1,4 @@
-"""The app started on this machine, from exactly the files that would be uploaded, until it says that it is ready."""
+"""Starts the app on this machine, from exactly the files that would be uploaded, and waits until it is ready."""
 
 import os
 import signal
@@ -19,19 +19,19 @@ from graph_agent.deploying.sources import Source
 from graph_agent.errors import DeployRefused
 
 LAST_LINES = 15
-"""Lines of the app's output shown when it does not become ready."""
+"""Lines of the app's output that are shown if it does not become ready."""
 
-OURS = ("GRAPH_AGENT_", "DATABRICKS_APP_", "MLFLOW_", "PYTHONPATH")
-"""Variables of this shell that the deployed app will not have."""
+LOCAL_VARIABLES = ("GRAPH_AGENT_", "DATABRICKS_APP_", "MLFLOW_", "PYTHONPATH")
+"""Prefixes of variables of this shell that the deployed app will not have."""
 
 
 def rehearse(files: Mapping[str, Source], source: str, app: AppFile, *, seconds: float) -> float:
-    """Start the app from a copy of `files` and wait for `/ready`; the seconds it took.
+    """Start the app from a copy of `files` and wait for `/ready`. Returns the seconds it took.
 
-    It listens on loopback only. `source` is the app's folder below the bundle's.
+    The app listens on loopback only. `source` is the app's folder relative to the bundle's.
 
     Raises:
-        DeployRefused: it ended, or was not ready in time; the message ends with what it wrote last.
+        DeployRefused: it ended, or was not ready in time. The message ends with the last lines of its output.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="graph-agent-") as name:
@@ -44,15 +44,15 @@ def rehearse(files: Mapping[str, Source], source: str, app: AppFile, *, seconds:
             if _becomes_ready(child, port, began + seconds):
                 return time.monotonic() - began
             ended = child.poll()
-        what = f"it was not ready in {seconds:g} s" if ended is None else f"it ended with status {ended}"
+        what = f"it was not ready within {seconds:g} s" if ended is None else f"it ended with status {ended}"
         raise DeployRefused(f"the app does not start from the files to upload: {what}\n{_tail(folder / 'output')}")
 
 
 @contextmanager
 def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(LOCAL_VARIABLES)}
     environment = inherited | dict(app.environment) | {"DATABRICKS_APP_PORT": str(port)}
-    # With the port that Apps sets, the service would listen to the whole network.
+    # DATABRICKS_APP_PORT makes the service listen on all interfaces, so set the host too.
     environment |= {"GRAPH_AGENT_HOST": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
     with output.open("wb") as file:
         try:
@@ -65,7 +65,7 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
                 stderr=subprocess.STDOUT,
             )
         except OSError:
-            raise DeployRefused(f"the app's command does not run: {app.command[0]} was not found") from None
+            raise DeployRefused(f"the app's command cannot run: {app.command[0]} was not found") from None
         try:
             yield child
         finally:
@@ -79,12 +79,14 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
 
 
 def _command(command: Sequence[str], port: int) -> list[str]:
+    # This interpreter has the app's packages; the first `python` on the PATH may not.
     program = sys.executable if command[0] in ("python", "python3") else command[0]
-    # The one variable Databricks Apps replaces in a command.
+    # Databricks Apps replaces only this variable in a command.
     return [program, *(part.replace("$DATABRICKS_APP_PORT", str(port)) for part in command[1:])]
 
 
 def _becomes_ready(child: subprocess.Popen[bytes], port: int, ends: float) -> bool:
+    # `trust_env=False` ignores the environment's proxy, which cannot reach loopback.
     with httpx.Client(timeout=5, trust_env=False) as client:
         while child.poll() is None and time.monotonic() < ends:
             try:

@@ -1,4 +1,4 @@
-"""The smoke test: one question to the deployed app, streamed, with the token a user would bring."""
+"""The smoke test: one streamed question to the deployed app, with an OAuth token as a user has it."""
 
 import json
 import time
@@ -18,7 +18,7 @@ QUESTION = "Say in one sentence what you can do."
 
 @dataclass(frozen=True, slots=True)
 class AnswerTimes:
-    """How the app answered, in seconds."""
+    """How fast the app answered, in seconds."""
 
     first_word: float
     all: float
@@ -27,10 +27,10 @@ class AnswerTimes:
 def run_smoke_test(
     url: str, headers: Mapping[str, str], *, startup_wait_seconds: float, answer_seconds: float
 ) -> AnswerTimes:
-    """Stream one question to the app at `url`, again and again while it is still being exchanged.
+    """Stream one question to the app at `url`. Retries while the platform is still replacing the app.
 
     Raises:
-        DeployFailed: it was not there in time, refused, or its answer did not stream to `response.completed`.
+        DeployFailed: the app did not answer in time, refused, or its stream did not end with `response.completed`.
     """
     timeout = httpx.Timeout(answer_seconds, connect=10)
     ends = time.monotonic() + startup_wait_seconds
@@ -44,19 +44,20 @@ def run_smoke_test(
                         f"the deployed app did not answer within {startup_wait_seconds:g} s ({absent})"
                     ) from None
             except httpx.HTTPError as error:
-                raise DeployFailed(f"the app's answer broke off ({type(error).__name__})") from error
+                raise DeployFailed(f"the app's answer was cut off ({type(error).__name__})") from error
             time.sleep(min(2.0, startup_wait_seconds / 10))
 
 
 class _NotThere(Exception):
-    """No answer of the app, but the proxy's while the app is being exchanged, or none at all."""
+    """The app did not answer: the proxy answered while the app is being replaced, or nothing answered."""
 
 
 def _check(status: int) -> None:
+    # The proxy redirects a caller without a valid token to a sign-in page.
     if status in (301, 302, 303, 307, 401, 403):
         raise DeployFailed(
-            f"the deployed app did not accept the deployer's token (status {status}); it needs an OAuth token of this"
-            " workspace and CAN_USE"
+            f"the deployed app did not accept your token (status {status}); sign in with OAuth to this workspace, and"
+            " get CAN_USE on the app"
         )
 
 
@@ -87,7 +88,7 @@ def _stream(client: httpx.Client, ends: float) -> AnswerTimes:
 
 @contextmanager
 def _posted(client: httpx.Client, body: Mapping[str, Any]) -> Iterator[httpx.Response]:
-    # Databricks documents tokens for addresses below /api/ only.
+    # ADDRESS is below /api/, because Databricks documents token access only for those paths.
     request = client.build_request("POST", ADDRESS, json=body)
     try:
         response = client.send(request, stream=True)

@@ -1,4 +1,4 @@
-"""What is known of the sources' folder in the workspace: what was uploaded, what runs, and how to go back."""
+"""The manifest of the sources' folder in the workspace: what was uploaded, what runs, and how to roll back."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What was uploaded as one file, and when the workspace says it was changed, in its own units."""
+    """One uploaded file. `modified` is its modification time as the workspace returns it."""
 
     sha256: str
     size: int
@@ -21,41 +21,41 @@ class Entry:
 
 
 UNKNOWN = Entry("", 0)
-"""Of a file about to be touched: it is a deployment's, with whatever contents."""
+"""The entry of a file that is about to be changed: a deployment uploaded it, with unknown contents."""
 
 UNKNOWN_START = "unknown"
-"""In place of the digest of what a deployment said of command and environment."""
+"""Stands for an unknown digest of a deployment's command and environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """How the folder is brought back to the sources of `deployment`."""
+    """How to bring the folder back to the sources of `deployment`."""
 
     deployment: str
     existed: frozenset[str] = frozenset()
-    """Files whose contents of then are kept aside."""
+    """Files that have a copy of their contents at that deployment."""
 
     added: frozenset[str] = frozenset()
-    """Files that were not there then."""
+    """Files that did not exist at that deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files as they were uploaded. `deployment` was seen to work with exactly these."""
+    """The files as they were uploaded. `deployment` passed the smoke test with exactly these."""
 
     files: Mapping[str, Entry] = field(default_factory=dict)
     deployment: str | None = None
     undo: Undo | None = None
     started: str = ""
-    """A digest of what the deployment itself said of command and environment; empty where it left both to the file."""
+    """The digest of the deployment's command and environment. Empty if app.yaml alone has both."""
 
     @property
     def own(self) -> frozenset[str]:
-        """Every path that a deployment put there, or may have before it broke off."""
+        """Every path that a deployment uploaded, or may have uploaded before it broke off."""
         return frozenset(self.files) | (self.undo.existed | self.undo.added if self.undo else frozenset())
 
     def to_json(self) -> bytes:
-        """As it is stored."""
+        """The stored form."""
         files = {path: [one.sha256, one.size, one.modified] for path, one in sorted(self.files.items())}
         undo = self.undo and [self.undo.deployment, sorted(self.undo.existed), sorted(self.undo.added)]
         whole = {"version": 1, "deployment": self.deployment, "started": self.started, "undo": undo, "files": files}
@@ -63,14 +63,14 @@ class Manifest:
 
     @classmethod
     def of_json(cls, data: bytes) -> "Manifest":
-        """An unreadable manifest is an empty one: everything is uploaded again."""
+        """Parse the stored form. An unreadable manifest counts as empty, so everything is uploaded again."""
         try:
             value = json.loads(data)
             if value["version"] != 1:
                 return cls()
             files = {path: Entry(str(one[0]), int(one[1]), one[2]) for path, one in value["files"].items()}
             undo = value["undo"] and Undo(value["undo"][0], frozenset(value["undo"][1]), frozenset(value["undo"][2]))
-            # One that was written by an earlier version says nothing of it.
+            # A manifest of an earlier version has no `started`.
             return cls(files, value["deployment"], undo, str(value.get("started", "")))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return cls()

@@ -1,8 +1,8 @@
 """The target's folder in the workspace: `files` with the sources, `before` with what they replaced, the manifest, and
-`removed` with copies of what was no deployment's.
+`removed` with copies of files that no deployment uploaded.
 
-The manifest is written ahead: before a file is touched, its entry says nothing of its contents. So an upload that
-breaks off leaves no file the next deploy takes for up to date, or for somebody else's.
+The manifest is written ahead: before a file is changed, its entry is set to unknown contents. So if an upload breaks
+off, the next deployment takes no file for up to date, and no file for one that no deployment uploaded.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,15 +15,15 @@ from graph_agent.deploying.upload_manifest import Manifest
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-AT_ONCE = 8
-"""Uploads and downloads under way at a time."""
+MOST_CONCURRENT = 8
+"""Uploads and downloads at the same time."""
 
 UPLOAD_TRIES = 4
 RETRY_SECONDS = 60
-"""For one file, its waits included."""
+"""For all tries of one file, including the pauses between them."""
 
 Place = str
-"""A folder below the root."""
+"""The name of a folder in the root folder."""
 
 
 class WorkspaceFolder:
@@ -35,20 +35,20 @@ class WorkspaceFolder:
         self._manifest = f"{root}/graph-agent-manifest.json"
 
     def manifest(self) -> Manifest:
-        """The manifest; an empty one if there is none."""
+        """The manifest. Empty if the folder has none."""
         content = self._download(self._manifest)
         return Manifest() if content is None else Manifest.of_json(content)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest; its folder must be there."""
+        """Replace the manifest. The root folder must exist."""
         self._upload(self._manifest, manifest.to_json())
 
     def make_root(self) -> None:
-        """Make the folder."""
+        """Create the root folder."""
         self._client.workspace.mkdirs(self._root)
 
     def listed(self) -> dict[str, int | None]:
-        """Every source file that is really there, and when it was changed; none if there is no folder."""
+        """Every source file that really exists, with its modification time. Empty if there is no folder."""
         from databricks.sdk.errors import NotFound
         from databricks.sdk.service.workspace import ObjectType
 
@@ -57,7 +57,7 @@ class WorkspaceFolder:
             found = list(self._client.workspace.list(folder.rstrip("/"), recursive=True))
         except NotFound:
             return {}
-        # The workspace may leave `/Workspace` out of the paths it answers with.
+        # The workspace may return paths without the prefix `/Workspace`.
         prefix = len(folder.removeprefix("/Workspace"))
         return {
             (one.path or "").removeprefix("/Workspace")[prefix:]: one.modified_at
@@ -66,7 +66,7 @@ class WorkspaceFolder:
         }
 
     def contents(self, paths: Iterable[str], *, place: Place = "files") -> dict[str, bytes]:
-        """The files' contents; those that are not there are left out."""
+        """The contents of these files. Files that do not exist are left out."""
         found = self._each(lambda path: (path, self._download(self._path(place, path))), paths)
         return {path: content for path, content in found if content is not None}
 
@@ -77,9 +77,9 @@ class WorkspaceFolder:
         place: Place = "files",
         done: Callable[[str], None] = lambda path: None,
     ) -> None:
-        """Upload files, and make their folders first. `done` is told of each, from whichever thread it was."""
+        """Create the folders, then upload the files. `done` is called for each file, in the thread that uploaded it."""
         folders = {self._path(place, path).rpartition("/")[0] for path in contents}
-        # Making a folder makes those above it.
+        # `mkdirs` also creates the parent folders.
         leaves = [one for one in folders if not any(other.startswith(f"{one}/") for other in folders)]
         self._each(self._client.workspace.mkdirs, sorted(leaves))
 
@@ -90,11 +90,11 @@ class WorkspaceFolder:
         self._each(upload, contents)
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete source files; one that is gone already is no error."""
+        """Delete source files. A file that does not exist is not an error."""
         self._each(lambda path: self._delete(self._path("files", path)), paths)
 
     def forget_before(self) -> None:
-        """Delete what was kept aside."""
+        """Delete the copies of the replaced files."""
         self._delete(f"{self._root}/before", recursive=True)
 
     def _path(self, place: Place, path: str) -> str:
@@ -112,11 +112,11 @@ class WorkspaceFolder:
         from databricks.sdk.retries import retried
         from databricks.sdk.service.workspace import ImportFormat
 
-        # The SDK retries every call but uploads, for it takes a form's fields for a stream it cannot rewind.
+        # The SDK retries every call except uploads: it takes the fields of the form for a stream it cannot rewind.
         again = retried(
             timeout=timedelta(seconds=RETRY_SECONDS), is_retryable=_broken_connection, max_attempts=UPLOAD_TRIES
         )
-        # RAW: any other format turns a Python file with a notebook's first line into a notebook.
+        # RAW, because any other format turns a Python file that begins like a notebook into a notebook.
         again(self._client.workspace.upload)(path, content, format=ImportFormat.RAW, overwrite=True)
 
     def _download(self, path: str) -> bytes | None:
@@ -130,8 +130,8 @@ class WorkspaceFolder:
             return None
 
     def _each(self, act: Callable[[str], Any], paths: Iterable[str]) -> list[Any]:
-        """`act` on each path, a few at a time; the first failure is raised, and nothing more is begun after it."""
-        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="deploy")
+        """Call `act` for each path, several at the same time. The first failure is raised, and no more calls start."""
+        pool = ThreadPoolExecutor(MOST_CONCURRENT, thread_name_prefix="deploy")
         try:
             return list(pool.map(act, paths))
         finally:
@@ -139,7 +139,7 @@ class WorkspaceFolder:
 
 
 def _broken_connection(error: BaseException) -> str | None:
-    """Why to try again, as the SDK's retries ask; 429 and 503 are retried in any case."""
+    """The reason to retry, in the form that the SDK's `retried` expects. The SDK itself retries 429 and 503."""
     from requests import ConnectionError, Timeout
     from requests.exceptions import ChunkedEncodingError
 

@@ -1,1 +1,1 @@
-"""A graph as an MLflow model: what goes into it, and what it needs of the workspace."""
+"""Graphs as MLflow models: their files and packages, and the workspace resources that they need."""

@@ -1,4 +1,4 @@
-"""The file that is a logged agent (MLflow, "Models from code"): executed when the model is logged or loaded."""
+"""The model file of a logged agent (MLflow, "Models from code"). MLflow executes it to log or load the model."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Finds in loaded graphs what they use of the workspace."""
+"""Finds the workspace resources that loaded graphs use."""
 
 import logging
 import os
@@ -32,11 +32,12 @@ Answer = TypeVar("Answer")
 def resources_of(
     specs: Iterable[GraphSpec], settings: Settings, *, used: Mapping[str, Sequence[str]] | None = None
 ) -> Resources:
-    """What the loaded graphs of `specs` use, and what was named beside it (`used`, by the fields of `Resources`).
+    """The resources that the loaded graphs of `specs` use, and those in `used`, by the fields of `Resources`.
 
-    Found are the chat models, document searches, functions and MCP servers that a graph's file, or a module beside
-    it, keeps in variables of its own or in lists; with them the embedding endpoints of the indexes, and the functions
-    of schemas. Anything else is to be named: Genie spaces that are no MCP servers, Lakebase, what a node makes itself.
+    It finds the chat models, document searches, functions and MCP servers in module variables and lists of a graph's
+    file and of the modules next to it. It also finds the embedding endpoints of their indexes, and the functions of
+    their schemas. Everything else must be in `used`: Genie spaces that are not MCP servers, Lakebase instances, and
+    what a node creates itself.
     """
     found: Found = defaultdict(set)
     for kind, names in (used or {}).items():
@@ -50,6 +51,7 @@ def resources_of(
 
 def _variables(specs: Iterable[GraphSpec]) -> Iterable[Any]:
     folders = tuple(f"{spec.path.parent}{os.sep}" for spec in specs)
+    # Copies, because an import during the iteration changes the originals.
     for module in list(sys.modules.values()):
         if (getattr(module, "__file__", None) or "").startswith(folders):
             for value in list(vars(module).values()):
@@ -60,7 +62,7 @@ def _note(value: Any, settings: Settings, found: Found) -> None:
     match value:
         case DeferredChatModel():
             name = value.name or default_model(AppContext(settings))
-            # What the AI gateway serves is no serving endpoint, and needs none declared.
+            # Models behind the AI gateway are not serving endpoints, so there is nothing to declare.
             if name.startswith(PROVIDER) and not name.startswith(PROVIDER + GATEWAY):
                 found["endpoints"].add(name.removeprefix(PROVIDER))
         case IndexQuery():
@@ -76,7 +78,7 @@ def _note(value: Any, settings: Settings, found: Found) -> None:
 
 
 def _note_server(server: McpServer, found: Found) -> None:
-    # The name that Databricks' own client asks for.
+    # The last scope is the name that Databricks' own client requests.
     found["mcp_scopes"].update(server.scopes[-1:])
     last = server.place.rpartition("/")[2]
     match server.kind:
@@ -86,7 +88,7 @@ def _note_server(server: McpServer, found: Found) -> None:
         case "ai-search" | "vector-search" if server.name.count(".") == 2:
             found["indexes"].add(server.name)
         case "ai-search" | "vector-search":
-            logger.warning("name the indexes of the schema %s that the graphs search with --index", server.name)
+            logger.warning("the graphs search the schema %s; name its indexes with --index", server.name)
         case "genie" if last != "genie":
             found["genie_spaces"].add(last)
         case "external":
@@ -104,7 +106,7 @@ def _functions_of(schema: str) -> list[str]:
 
 
 def _embedding_endpoint(index: str) -> list[str]:
-    """The endpoint that turns the index's queries into vectors, where Databricks manages that."""
+    """The endpoint that embeds the index's queries. Empty if Databricks does not compute the embeddings."""
     described = _looked_up(
         f"index {index}", "--endpoint", lambda: workspace_client().vector_search_indexes.get_index(index)
     )
@@ -116,7 +118,7 @@ def _embedding_endpoint(index: str) -> list[str]:
 def _looked_up(what: str, flag: str, look: Callable[[], Answer]) -> Answer | None:
     try:
         return look()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a model can be logged without a workspace; the flag replaces the lookup
         reason = type(error).__name__
-        logger.warning("%s cannot be looked up (%s): name with %s what belongs to it", what, reason, flag)
+        logger.warning("%s cannot be looked up (%s); name what the graphs use of it with %s", what, reason, flag)
         return None

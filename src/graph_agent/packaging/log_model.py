@@ -1,4 +1,4 @@
-"""`graph-agent log-model`: the graphs as an MLflow model, for Model Serving, notebooks and batch scoring."""
+"""`graph-agent log-model`: log the graphs as an MLflow model, for Model Serving, notebooks and batch scoring."""
 
 import os
 import tempfile
@@ -36,10 +36,11 @@ OF_THE_GRAPH = frozenset(
         *("max_steps", "max_tool_calls", "max_seconds", "max_output_tokens"),
     }
 )
-"""Settings that say how a graph runs, and are recorded; the others say where a service runs, or are secret."""
+"""The settings that are recorded in the model, because they say how a graph runs. The others say where a service runs,
+or are secret."""
 
-ROWS_AT_ONCE = 16
-"""Runs at a time in one Python worker of a batch job."""
+CONCURRENT_ROWS = 16
+"""Rows that one Python worker of a batch job answers at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class LoggedModel:
 
     uri: str
     version: str | None
-    """In the registry, where it was registered."""
+    """The version in the registry. `None` if the model was not registered."""
 
     resources: Resources
 
@@ -66,21 +67,23 @@ def log_model(
     experiment_id: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> LoggedModel:
-    """Log the graphs of `settings.config` to the experiment, with what they need and the settings they run with.
+    """Log the graphs of `settings.config` to the experiment, with their files, packages and settings.
 
-    `name` is `catalog.schema.model` where the model is also registered. With `table` it is a model for
-    `mlflow.pyfunc.spark_udf`, else an agent. Models are called only where an `example` question is given. `used`
-    names resources beside those that are found in the graphs, by the fields of `Resources`. The experiment
-    is that of the id, else `settings.experiment`.
+    `name` must be `catalog.schema.model` with `register`. With `table`, the model is for `mlflow.pyfunc.spark_udf`;
+    otherwise it is an agent. Chat models are called only if there is an `example` question. `used` names resources
+    that are not found in the graphs, by the fields of `Resources`. The experiment is `experiment_id`, or else
+    `settings.experiment`.
 
     Raises:
-        ConfigurationError: and its kind; what to change, also where the tracking server or registry refuses.
+        ConfigurationError: or one of its subclasses. Something must be changed, or the tracking server or registry
+            refused the model. The message says what to change.
     """
     environ = os.environ if environ is None else environ
     if register and name.count(".") != 2:
-        raise BadSetting("--register needs --name catalog.schema.model", param="name")
+        raise BadSetting("--register needs a name with three parts: --name catalog.schema.model", param="name")
     specs = read_manifest(settings.config)
     app = AppContext(settings, environ)
+    # Load every graph first: a broken graph must not be logged, and `resources_of` reads the loaded modules.
     call(Catalog(specs, default=settings.default_graph, app=app).open)
     with app.entered():
         resources = resources_of(specs, settings, used=used)
@@ -98,7 +101,7 @@ def log_model(
             "model_config": {
                 "settings": recorded_settings(settings),
                 "graph": settings.default_graph,
-                "at_once": ROWS_AT_ONCE,
+                "at_once": CONCURRENT_ROWS,
             },
             "tags": dict(version_of(environ, settings.config.resolve().parent)),
             "registered_model_name": name if register else None,
@@ -109,15 +112,16 @@ def log_model(
             _use_experiment(settings, experiment_id, environ)
             logged = mlflow.pyfunc.log_model(**arguments)
         except (mlflow.MlflowException, OSError) as error:
+            # Not the message: it may quote a URL with credentials.
             reason = getattr(error, "error_code", type(error).__name__)
             raise ConfigurationError(
-                f"the model could not be logged ({reason}): check the tracking server, the experiment and the name"
+                f"the model could not be logged ({reason}); check the tracking server, the experiment and the name"
             ) from error
     return LoggedModel(uri=logged.model_uri, version=logged.registered_model_version, resources=resources)
 
 
 def recorded_settings(settings: Settings) -> dict[str, str]:
-    """The settings a graph runs with that are not the default, as variables."""
+    """The recorded settings that differ from the default, as environment variables."""
     default = Settings()
     changed = {one.name for one in fields(settings) if getattr(settings, one.name) != getattr(default, one.name)}
     names = {f"GRAPH_AGENT_{one.upper()}" for one in changed & OF_THE_GRAPH}

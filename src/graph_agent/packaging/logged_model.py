@@ -1,4 +1,4 @@
-"""What a logged model runs, and while it is being logged does not."""
+"""The agent of a logged model, and its stand-in while MLflow logs the model."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,27 +13,29 @@ from graph_agent.packaging.model_files import FOLDER, MANIFEST
 from graph_agent.responses_agent import GraphResponsesAgent
 from graph_agent.settings import PREFIX, Settings
 
-UNASKED: ContextVar[bool] = ContextVar("graph_agent_unasked", default=False)
-"""Whether an agent is being logged that must not run its graph."""
+UNCALLED: ContextVar[bool] = ContextVar("graph_agent_uncalled", default=False)
+"""Whether a model is being logged that must not run its graph. A variable, because MLflow executes the model file and
+passes no arguments to it."""
 
 
 @contextmanager
-def without_trial_calls(without_asking: bool) -> Iterator[None]:
-    """Within it a model is logged; MLflow's two trial calls of `predict` run the graph, or not."""
-    before = UNASKED.set(without_asking)
+def without_trial_calls(enabled: bool) -> Iterator[None]:
+    """While a model is logged, MLflow calls `predict` twice as a trial. If `enabled`, these calls do not run the
+    graph."""
+    before = UNCALLED.set(enabled)
     try:
         yield
     finally:
-        UNASKED.reset(before)
+        UNCALLED.reset(before)
 
 
 def agent_beside(file: str, *, graph: str | None, settings: Mapping[str, str]) -> GraphResponsesAgent:
-    """The agent of the logged model that `file` lies in; one that answers nothing where it is not to be asked.
+    """The agent of the logged model that contains `file`. During `without_trial_calls` it answers nothing.
 
-    `settings` are the variables it was logged with; what this process's environment says wins. They are this agent's
-    alone: another model that is loaded in the process has its own.
+    `settings` are the variables that the model was logged with. This process's environment overrides them. They apply
+    to this agent only: another model in the same process has its own settings.
     """
-    kind = UncalledAgent if UNASKED.get() else GraphResponsesAgent
+    kind = UncalledAgent if UNCALLED.get() else GraphResponsesAgent
     project = Path(file).parent / "code" / FOLDER / MANIFEST
     recorded = {name: value for name, value in settings.items() if not os.environ.get(name)}
     parsed = Settings.from_environment(recorded)
@@ -44,8 +46,8 @@ def agent_beside(file: str, *, graph: str | None, settings: Mapping[str, str]) -
 
 
 class UncalledAgent(GraphResponsesAgent):
-    """Stands for the agent while MLflow logs it and tries `predict`, which must not call a model."""
+    """Replaces the agent while MLflow logs it and tries `predict`, which must not call a model."""
 
     def predict(self, request: ResponsesAgentRequest) -> ResponsesAgentResponse:  # type: ignore[override]
-        """An empty response."""
+        """Return an empty response."""
         return ResponsesAgentResponse(output=[])

@@ -1,4 +1,4 @@
-"""The files and packages a logged model needs: this package, the graphs, and what they import."""
+"""The files and packages that a logged model needs: this package, the graphs, and what they import."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from graph_agent.redaction import secrets_of, with_hidden_values
 from graph_agent.secret_files import ALLOWING, Allowed, describe_secrets, find_secret
 
 FOLDER = "agent_project"
-"""Where the project lies in a logged model, beside this package."""
+"""The project's folder in a logged model, next to this package."""
 
 MANIFEST = "langgraph.json"
 
 LARGEST_FILE = 10_000_000
-"""Bytes; what is larger is data, and belongs into a table, a volume or an index."""
+"""The largest file of a model, in bytes. Larger files are data, which belongs in a table, a volume or an index."""
 
 NOT_CODE = shutil.ignore_patterns("__pycache__", ".*", "*.pyc", "node_modules")
 
@@ -28,19 +28,20 @@ NAME = re.compile(r"^[A-Za-z0-9._-]+")
 
 
 def stage_files(manifest: Path, target: Path, *, more: Sequence[Path] = ()) -> list[Path]:
-    """Copy this package and the project of `manifest` into `target`; what to give MLflow as `code_paths`.
+    """Copy this package and the project of `manifest` into `target`. Returns the `code_paths` for MLflow.
 
-    Of the project: the manifest, the folder of each graph, the folders its `dependencies` name, and `more`. A
-    dependency on the project's own folder (`.`) takes its Python files along, and nothing else that lies there.
+    The copy has the manifest, the folder of each graph, the folders in `dependencies`, and `more`. For a dependency on
+    the project's own folder (`.`) it has only the Python files directly in it.
 
     Raises:
         GraphNotLoaded: the manifest cannot be read.
-        ConfigurationError: a graph lies outside the manifest's folder, or a file is too large or looks like a secret.
+        ConfigurationError: a graph is outside the manifest's folder, or a file is too large or looks like a secret.
     """
     root = manifest.resolve().parent
     project = target / FOLDER
     project.mkdir(parents=True)
     shutil.copyfile(manifest, project / MANIFEST)
+    # Not `resolve()`: a link must stay a link until `_refuse_links` has seen it.
     for path in sorted({*_wanted(read_manifest(manifest), root), *(Path(os.path.abspath(one)) for one in more)}):
         _copy(path, root, project)
     _refuse_secrets(project, Allowed.of(root))
@@ -56,13 +57,13 @@ def _wanted(specs: Iterable[GraphSpec], root: Path) -> set[Path]:
 def _copy(path: Path, root: Path, project: Path) -> None:
     if not path.is_relative_to(root):
         raise ConfigurationError(
-            f"{path.name} lies outside the folder of {MANIFEST}; a model takes along what is in it: move it there"
+            f"{path.name} is outside the folder of {MANIFEST}; move it there, because a model contains only that folder"
         )
     _refuse_links(path, root)
     large = [one.name for one in _files(path) if one.stat().st_size > LARGEST_FILE]
     if large:
         raise ConfigurationError(
-            f"{', '.join(large)} is over {LARGEST_FILE // 1_000_000} MB; keep data in a table, a volume or an index"
+            f"over {LARGEST_FILE // 1_000_000} MB: {', '.join(large)}; keep data in a table, a volume or an index"
         )
     there = project / path.relative_to(root)
     if path.is_dir():
@@ -73,12 +74,12 @@ def _copy(path: Path, root: Path, project: Path) -> None:
 
 
 def _refuse_links(path: Path, root: Path) -> None:
-    """A copy has what a link leads to; outside of the project that was not meant to be taken along."""
+    """Refuse links that point out of the project: the copy would contain their targets, which nobody chose to log."""
     out = [one for one in _links(path) if not one.resolve().is_relative_to(root)]
     if out:
         raise ConfigurationError(
-            f"these links lead out of the folder of {MANIFEST}: "
-            f"{', '.join(sorted(one.relative_to(root).as_posix() for one in out))}; put the files themselves there"
+            f"these links point out of the folder of {MANIFEST}: "
+            f"{', '.join(sorted(one.relative_to(root).as_posix() for one in out))}; replace them with the files"
         )
 
 
@@ -92,15 +93,15 @@ def _links(path: Path) -> Iterator[Path]:
 
 
 def _refuse_secrets(project: Path, allowed: Allowed) -> None:
-    """Of the copy, for it holds what the model would: what links point to included, what is left out not."""
+    """Search the copy for secrets. It has exactly what the model would contain, including the targets of links."""
     with with_hidden_values(secrets_of(os.environ)):
         named = ((one.relative_to(project).as_posix(), one) for one in _files(project))
         found = sorted((name, what) for name, one in named if (what := find_secret(name, one.read_bytes(), allowed)))
     if found:
         raise ConfigurationError(
             f"these look like secrets and are not logged with a model: {describe_secrets(found)};"
-            " move them out of the folders that the model takes along, and renew those that were shared; what is none"
-            f" may be named in {ALLOWING}"
+            " move them out of the graphs' folders, and replace secrets that were shared; if one is not a secret, name"
+            f" it in {ALLOWING}"
         )
 
 
@@ -109,11 +110,11 @@ def _files(path: Path) -> Iterable[Path]:
 
 
 def requirements(manifest: Path, *, more: Sequence[str] = ()) -> list[str]:
-    """What a model's environment installs: the direct dependencies of this package, those the manifest names, and
-    `more`, each pinned to the version that is installed here.
+    """The packages of a model's environment: the direct dependencies of this package, those of the manifest, and
+    `more`. The former are pinned to the versions that are installed here.
 
     Raises:
-        ConfigurationError: this package's own list cannot be found.
+        ConfigurationError: this package is not installed, so its dependencies are unknown.
     """
     try:
         own = metadata.requires("graph-agent") or []

@@ -1,4 +1,4 @@
-"""What a model may use in the workspace, declared so that Model Serving can give it the rights to just that."""
+"""The workspace resources of a model, declared so that Model Serving gives it the rights to these and no others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -12,13 +12,13 @@ SCOPES = {
     "genie_spaces": "dashboards.genie",
     "connections": "catalog.connections",
 }
-"""The API scope a user's token needs for each kind. Source: MLflow, `UserAuthPolicy`; Databricks, "Agent
+"""The API scope that a user's token needs for each kind. Source: MLflow, `UserAuthPolicy`; Databricks, "Agent
 authentication"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Names of what graphs use, by kind."""
+    """The names of the resources that graphs use, by kind."""
 
     endpoints: frozenset[str] = field(default_factory=frozenset)
     indexes: frozenset[str] = field(default_factory=frozenset)
@@ -29,20 +29,20 @@ class Resources:
     lakebase: frozenset[str] = field(default_factory=frozenset)
 
     mcp_scopes: frozenset[str] = field(default_factory=frozenset)
-    """Scopes of the MCP servers among them."""
+    """The scopes of the MCP servers that graphs use."""
 
     def scopes(self) -> list[str]:
-        """What a user's token must be allowed, where calls act for the user."""
+        """The scopes that a user's token needs, if calls act for the user."""
         return sorted({scope for kind, scope in SCOPES.items() if getattr(self, kind)} | self.mcp_scopes)
 
     def named(self) -> Iterator[tuple[str, list[str]]]:
-        """Each kind that is used, with its names."""
+        """Each kind that has names, with its names."""
         for one in fields(self):
             if names := getattr(self, one.name):
                 yield one.name.replace("_", " "), sorted(names)
 
     def for_mlflow(self) -> list[Any]:
-        """The same as MLflow's resource objects."""
+        """The resources as MLflow's resource objects."""
         from mlflow.models import resources as kinds
 
         return [

@@ -11,16 +11,18 @@ from graph_agent.errors import AgentError
 from graph_agent.responses_agent import GraphResponsesAgent
 
 ANSWER, STATUS, ERROR = "answer", "status", "error"
-"""Columns of a scored table."""
+"""The columns of a scored table."""
 
 with warnings.catch_warnings():
-    # MLflow asks for type hints on `predict`, and would take them for the schema; the signature is given.
+    # MLflow warns about missing type hints on `predict`. With hints, it would derive the schema from them and not use
+    # the signature that `log_model` gives it.
     warnings.simplefilter("ignore")
 
     class TableModel(PythonModel):
-        """Scores a table: a column `question` in, `answer`, `status` and `error` out, row by row.
+        """Answers a table row by row: it reads the column `question`, and returns `answer`, `status` and `error`.
 
-        For `mlflow.pyfunc.spark_udf`, which hands a `ResponsesAgent` a whole batch and takes the first answer.
+        It is for `mlflow.pyfunc.spark_udf`, which would give a `ResponsesAgent` a whole batch and use only the first
+        answer.
         """
 
         def __init__(self, agent: GraphResponsesAgent, *, at_once: int) -> None:
@@ -28,7 +30,7 @@ with warnings.catch_warnings():
             self._at_once = at_once
 
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            """A row that fails says so in `error`, by its stable code, and fails no other."""
+            """Answer every row. A row that fails has a stable code in `error`, and does not affect other rows."""
             return self._scored(model_input)
 
         def _scored(self, table: Any) -> Any:
@@ -45,7 +47,7 @@ with warnings.catch_warnings():
                 response = self._agent.predict(ResponsesAgentRequest(**_asking(question)))
             except AgentError as error:
                 return "", "failed", error.code
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a graph may raise anything; one row must not fail the batch
                 return "", "failed", type(error).__name__
             return _text(response), str(response.status), ""
 
@@ -55,6 +57,6 @@ def _asking(question: str) -> dict[str, Any]:
 
 
 def _text(response: ResponsesAgentResponse) -> str:
-    """The text of the last message, which is the answer."""
+    """The text of the last message. That message is the answer."""
     said = [item.model_dump() for item in response.output if item.type == "message"]
     return "".join(part.get("text", "") for part in said[-1]["content"]) if said else ""

@@ -1,4 +1,4 @@
-"""The file that is a logged model for tables of questions; executed when the model is logged or loaded."""
+"""The model file of a logged model for tables of questions. MLflow executes it to log or load the model."""
 
 from typing import Any
 

@@ -1,9 +1,10 @@
-"""MLflow traces of runs: recorded in memory with explicit parents, exported by a thread of their own."""
+"""MLflow traces of runs. They are recorded in memory with explicit parents, and exported by a separate thread."""
 
 from graph_agent.tracing.exporter import TraceExporter
-from graph_agent.tracing.recorder import NO_SPAN, RunRecorder, record_retrieval
+from graph_agent.tracing.recorder import NO_SPAN, RunRecorder
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.replay import attach_to_active_span
+from graph_agent.tracing.retrieval import record_retrieval
 from graph_agent.tracing.tracer import RunTrace, Tracer
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The attributes MLflow reads a span's meaning from, without the secrets of the request that the run answered."""
+"""The span attributes that MLflow reads, without the secrets of the request that the run answered."""
 
 from typing import Any
 
@@ -16,51 +16,53 @@ USER = "user.id"
 TRACE_TAG = "mlflow.traceTag."
 TRACE_NAME = "mlflow.traceName"
 MOST_IDENTITY = 250
-"""Characters of a session or user; MLflow refuses the whole batch for a longer one."""
+"""The longest session or user, in characters. MLflow refuses the whole batch because of a longer one."""
 
 
 def attributes_of(record: RunRecord, span: SpanRecord) -> dict[str, str]:
-    """Names and JSON values of one span of the run."""
+    """The attributes of one span of the run: JSON by name."""
     values = {SPAN_TYPE: span.kind, INPUTS: span.inputs, OUTPUTS: span.outputs}
-    told = {name: value for name, value in values.items() if value is not None} | span.attributes
-    # Whichever thread writes it serves no request, and what this one hides came with its record.
+    known = {name: value for name, value in values.items() if value is not None} | span.attributes
+    # The exporter's thread has no request context, so the request's hidden values come with the record.
     with with_hidden_values(record.hidden):
-        return {name: to_json(value) for name, value in told.items()}
+        return {name: to_json(value) for name, value in known.items()}
 
 
 def trace_attributes(record: RunRecord) -> dict[str, str]:
-    """What the root span tells of the whole trace, where the store learns of it from spans alone; plain text."""
-    told = {
+    """The root span's attributes about the whole trace, in plain text. They are for stores that receive only spans."""
+    values = {
         SESSION: identity_of(record, record.session),
         USER: identity_of(record, record.user),
         MODEL: record.metadata.get(MODEL),
         TRACE_TAG + TRACE_NAME: name_of(record, record.root),
     }
-    return {name: value for name, value in told.items() if value} | {
+    return {name: value for name, value in values.items() if value} | {
         TRACE_TAG + name: value for name, value in tags_of(record).items()
     }
 
 
 def name_of(record: RunRecord, span: SpanRecord) -> str:
-    """What the span is called: of a tool that does not exist, whatever the model made up."""
+    """The span's name without secrets. If a model calls a tool that does not exist, the name is the model's text."""
     with with_hidden_values(record.hidden):
         return redact(span.name)
 
 
 def identity_of(record: RunRecord, value: str | None) -> str | None:
-    """A session or user, as long as MLflow takes it; a client may name a session by its secret."""
+    """A session or user, cut to the length that MLflow accepts. It is redacted, because a client may use a secret as
+    the name of a session."""
     with with_hidden_values(record.hidden):
         return redact(value)[:MOST_IDENTITY] if value else None
 
 
 def tags_of(record: RunRecord) -> dict[str, str]:
-    """The run's tags; one of them is the client's own words."""
+    """The run's tags without secrets. One of them, `client_request_id`, is text of the client."""
     with with_hidden_values(record.hidden):
         return {name: redact(value) for name, value in record.tags.items()}
 
 
 def usage_of(record: RunRecord) -> dict[str, int]:
-    """Tokens of the whole run: the root's own figure, or the sum over its model calls."""
+    """Tokens of the whole run: the count of the root span, or else the sum over its model calls."""
+    # Never both: the root's count already includes the calls.
     counted = [span.attributes[CHAT_USAGE] for span in record.spans[1:] if _counts(span)]
     if _counts(record.root):
         counted = [record.root.attributes[CHAT_USAGE]]

@@ -1,18 +1,18 @@
-"""A few calls at once, in threads that nothing waits for when the process ends."""
+"""Runs a few calls at the same time, in threads that the end of the process does not wait for."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-AT_ONCE = 4
-"""Traces on their way at once. One by one, at 60 ms a call, a process could store five in a second."""
+MOST_CONCURRENT = 4
+"""Traces that are sent at the same time. One at a time, with 60 ms a call, a process could store only five a second."""
 
 Item = TypeVar("Item")
 
 
 def run_concurrently(act: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """`act` on each, several at once. After the first failure, which is raised, none is begun."""
+    """Call `act` for each item, several at the same time. The first failure is raised, and no more calls start."""
     waiting, errors = queue.SimpleQueue[Item](), list[Exception]()
     for item in items:
         waiting.put(item)
@@ -23,11 +23,11 @@ def run_concurrently(act: Callable[[Item], None], items: Iterable[Item]) -> None
                 act(waiting.get_nowait())
         except queue.Empty:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - carried to the calling thread, which raises it
             errors.append(error)
 
-    # Daemons, unlike a pool's: the interpreter's exit does not wait for them.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, waiting.qsize()))]
+    # Daemon threads, because the interpreter waits for the threads of a pool when it exits.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(MOST_CONCURRENT, waiting.qsize()))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Hands finished runs to a trace store from a thread of its own, so that no request ever waits for one."""
+"""Writes finished runs to a trace store in a separate thread, so that a request never waits for the store."""
 
 import logging
 import os
@@ -17,25 +17,25 @@ from graph_agent.tracing.trace_store import StoreError, StoreUnavailable, TraceS
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.5
-"""How long runs are gathered into one batch: a batch costs a store little more than a single trace."""
+"""How long runs are collected into one batch. Storing a batch costs little more than storing a single trace."""
 
 MOST_AT_ONCE = 64
 """Traces in one batch."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds before the second try, and between two later ones, while a store does not answer."""
+"""Seconds before the second try, and the longest pause between later ones, while a store does not answer."""
 
 MOST_TRIES = 8
-"""Of one batch, about two minutes, before it is given up and the next one gets its turn."""
+"""Tries of one batch, which take about two minutes. Then it is dropped, so that the next batch gets its turn."""
 
 WARN_EVERY = 60.0
-"""Seconds between two warnings."""
+"""Seconds between two warnings, so that an unavailable store does not fill the log."""
 
 
 class TraceExporter:
-    """A bounded queue of finished runs and the daemon thread that empties it.
+    """A bounded queue of finished runs, and the daemon thread that empties it.
 
-    `flush` and `close` alone wait, and those for no longer than they are told. Nothing here raises.
+    Only `flush` and `close` wait, and never longer than their timeout. No method raises.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class TraceExporter:
 
     @property
     def lost(self) -> int:
-        """Traces dropped since the start: the queue was full, the store refused them, or time ran out."""
+        """Traces dropped since the start, because the queue was full, the store refused them, or time ran out."""
         return self._lost
 
     @property
     def location(self) -> str | None:
-        """The tables of Unity Catalog that traces go to, as their ids name them; `None` until the store is open, and
-        where it is another."""
+        """The tables of Unity Catalog that traces go to, as in their ids. `None` until the store is open, and for any
+        other store."""
         return self._location
 
     def start(self) -> None:
-        """Open the store ahead of the first trace; `submit` does it where this was not called."""
+        """Open the store before the first trace. Without this call, `submit` opens it."""
         with self._changed:
             self._ensure_thread()
 
     def submit(self, record: RunRecord) -> None:
-        """Queue a run for export. Never waits: with the queue full the oldest trace is dropped and counted."""
+        """Queue a run for export. Never waits. If the queue is full, the oldest trace is dropped and counted."""
         with self._changed:
             if self._closed:
                 return
@@ -92,20 +92,21 @@ class TraceExporter:
                 self._waiting.popleft()
                 self._settle(1, lost=True)
                 self._warn("the queue is full")
-            # Not at every trace: waking a thread costs the event loop more than queueing does.
+            # Not for every trace: waking the thread costs the event loop more than queueing the trace.
             if len(self._waiting) in (1, MOST_AT_ONCE):
                 self._changed.notify_all()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Whether everything submitted so far was stored or given up within the time."""
+        """Wait until every run submitted so far is stored or dropped. False if the time ran out first."""
         with self._changed:
             goal = self._goal = self._submitted
+            # Cuts short the pause before the next try, so that the flush does not wait for it.
             self._nudged = True
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._settled >= goal or self._closed, timeout_seconds)
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver what waits, for at most so long; the rest is lost, counted and logged once."""
+        """Deliver the queued runs within the time. The rest is dropped, counted and logged once."""
         self.flush(timeout_seconds)
         with self._changed:
             if self._closed:
@@ -115,18 +116,18 @@ class TraceExporter:
             self._settle(undelivered, lost=True)
             self._waiting.clear()
         if undelivered:
-            logger.warning("%d traces lost at the end: the trace store did not take them in time", undelivered)
+            logger.warning("%d traces lost at shutdown: the trace store did not accept them in time", undelivered)
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
     def _ensure_thread(self) -> None:
         if self._thread is None and not self._closed:
-            # A daemon: nothing joins it at the interpreter's exit, where a dead store would hold it for minutes.
+            # A daemon thread, because joining it when the interpreter exits could take minutes with a dead store.
             self._thread = threading.Thread(target=self._work, name="trace-exporter", daemon=True)
             self._thread.start()
 
     def _work(self) -> None:
-        # A thread begins without context: a store in a workspace is reached with the app's client.
+        # A new thread has an empty context, but a store in a workspace needs the app's client from it.
         with nullcontext() if self._app is None else self._app.entered():
             self._export()
 
@@ -134,7 +135,7 @@ class TraceExporter:
         store = self._opened()
         if store is None:
             return
-        # Of the stores only one has any.
+        # Only `UnityStore` has a location.
         self._location = getattr(store, "location", None)
         while batch := self._next_batch():
             self._deliver(store, batch)
@@ -145,13 +146,13 @@ class TraceExporter:
         while not self._closed:
             try:
                 return self._open()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise anything; tracing must go on
                 self._warn("the trace store cannot be opened", error)
             self._pause(next(pauses))
         return None
 
     def _open_store(self) -> TraceStore:
-        # Late: brings protobuf and perhaps MLflow, which this thread alone needs.
+        # Late: imports protobuf and perhaps MLflow, which only this thread needs.
         with IMPORT_LOCK:
             from graph_agent.tracing.stores import open_store
             from graph_agent.tracing.version import model_of, version_of
@@ -160,14 +161,15 @@ class TraceExporter:
         return open_store(self._uri, experiment=self._experiment, environ=self._environ)
 
     def _next_batch(self) -> list[RunRecord]:
-        """Wait for a run, then a little for its company; empty once closed."""
+        """Wait for a run, then shortly for more runs. Empty after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
-            self._changed.wait_for(self._has_company, GATHER_SECONDS)
+            self._changed.wait_for(self._is_batch_ready, GATHER_SECONDS)
             batch = [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
         return [record.of_version(self._version) for record in batch]
 
-    def _has_company(self) -> bool:
+    def _is_batch_ready(self) -> bool:
+        # A pending `flush` does not wait for more runs.
         return len(self._waiting) >= MOST_AT_ONCE or self._goal > self._settled or self._closed
 
     def _deliver(self, store: TraceStore, batch: Sequence[RunRecord]) -> None:
@@ -175,9 +177,9 @@ class TraceExporter:
             try:
                 store.write(batch)
             except StoreUnavailable as error:
-                self._warn("the trace store does not take traces", error)
+                self._warn("the trace store does not accept traces", error)
                 self._pause(pause)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, it costs this batch only
                 self._refused(store, batch, error)
                 return
             else:
@@ -188,7 +190,7 @@ class TraceExporter:
         self._settled_now(len(batch), lost=True)
 
     def _refused(self, store: TraceStore, batch: Sequence[RunRecord], error: Exception) -> None:
-        """One bad trace must not take its batch along: each is tried alone."""
+        """Try each trace of a refused batch alone, so that one bad trace does not lose the others."""
         if len(batch) == 1:
             self._settled_now(1, lost=True)
             self._warn("the trace store refused a trace", error)
@@ -203,6 +205,7 @@ class TraceExporter:
 
     def _settled_now(self, count: int, *, lost: bool = False) -> None:
         with self._changed:
+            # `close` already counted everything undelivered as lost.
             if not self._closed:
                 self._settle(count, lost=lost)
 

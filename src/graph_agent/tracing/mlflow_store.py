@@ -1,4 +1,4 @@
-"""Stores that only MLflow's client can open: databases, Databricks, older tracking servers."""
+"""Stores that need MLflow's own client: databases, Databricks, and older tracking servers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,16 +37,17 @@ from graph_agent.tracing.values import to_json
 from graph_agent.tracing.version import MODEL
 
 OF_TABLES = "4"
-"""The version of MLflow's trace schema that tables of Unity Catalog hold."""
+"""The version of MLflow's trace schema in tables of Unity Catalog."""
 
 OWN_DATABASE = "traces.db"
-"""What the service's own file of traces is called; those who look at it are its owner."""
+"""The name of the service's own file of traces. Only its owner may read it."""
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Prefixes of the tracking URIs that are databases."""
 
 
 class MlflowStore:
-    """MLflow's own client, given finished traces: no tracer provider and no active span is involved."""
+    """Stores finished traces with MLflow's own client, without a tracer provider or an active span."""
 
     def __init__(self, tracking_uri: str | None, *, experiment: str, experiment_id: str | None) -> None:
         _make_folder(tracking_uri)
@@ -61,7 +62,7 @@ class MlflowStore:
         self._takes_spans = not self._client.tracking_uri.startswith("databricks")
 
     def write(self, records: Sequence[RunRecord]) -> None:
-        """Store whole traces: in one transaction where the store is a database, else one by one."""
+        """Store whole traces: in one transaction if the store is a database, otherwise one by one."""
         try:
             if self._is_database:
                 spans = [span for record in records for span in _spans(record, of_trace=True)]
@@ -72,14 +73,15 @@ class MlflowStore:
         except MlflowException as error:
             raise _translated(error) from error
         except OSError as error:
-            # Of requests and of the Databricks SDK.
+            # The network errors of requests and of the Databricks SDK are OSErrors.
             raise StoreUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """The connections are MLflow's."""
+        """Does nothing: MLflow owns the connections."""
 
     def _log(self, record: RunRecord) -> None:
-        """As MLflow's own exporter does: spans where the store takes them, else as a file beside the trace."""
+        """Store one trace like MLflow's own exporter: the spans in the store if it accepts them, otherwise as a file
+        of the trace."""
         trace = trace_of(record, self._experiment_id)
         if self._takes_spans:
             self._takes_spans = self._log_spans(trace.data.spans)
@@ -88,7 +90,7 @@ class MlflowStore:
             self._client._upload_trace_data(stored, trace.data)
 
     def _log_spans(self, spans: list[Span]) -> bool:
-        """Whether the store keeps spans: servers before 3.4 and those on a file store do not."""
+        """Whether the store accepts spans. Servers before MLflow 3.4 and servers with a file store do not."""
         try:
             self._client.log_spans(self._experiment_id, spans)
         except NotImplementedError:
@@ -101,15 +103,15 @@ class MlflowStore:
 
 
 def trace_of(record: RunRecord, kept_in: str | Tables) -> Trace:
-    """The run as MLflow's trace, for stores that keep spans apart from what is known of the whole. It is kept in an
-    experiment, by its id, or in tables of Unity Catalog."""
+    """The run as an MLflow trace, for stores that take the spans and the data about the whole trace separately.
+    `kept_in` is the id of an experiment, or tables of Unity Catalog."""
     trace = Trace(info=_info(record, kept_in), data=TraceData(spans=_spans(record, of_trace=False, kept_in=kept_in)))
     set_request_response_preview(trace.info, trace.data)
     return trace
 
 
 def trace_as_dict(record: RunRecord, location: str | None) -> dict[str, Any]:
-    """The trace as `mlflow.entities.Trace.from_dict` reads it; `location` is that of tables it is kept in."""
+    """The trace in the form that `mlflow.entities.Trace.from_dict` reads. `location` is that of its tables, if any."""
     kept_in: str | Tables = Tables(location, "") if location else ""
     written: dict[str, Any] = trace_of(record, kept_in).to_dict()
     return written
@@ -119,7 +121,7 @@ def _make_folder(tracking_uri: str | None) -> None:
     if tracking_uri is not None and tracking_uri.startswith("sqlite:///"):
         path = Path(tracking_uri.removeprefix("sqlite:///"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One that is there already under another name may be shared on purpose.
+        # An existing file with another name may be shared on purpose, so its permissions stay as they are.
         if path.name == OWN_DATABASE or not path.exists():
             make_private(path)
 
@@ -140,7 +142,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name))
     except MlflowException:
-        # Another worker of this service was faster.
+        # Another worker of this service may have created it in the meantime.
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
@@ -183,15 +185,15 @@ def _location(kept_in: str | Tables) -> TraceLocation:
 
 
 def _spans(record: RunRecord, *, of_trace: bool, kept_in: str | Tables = "") -> list[Span]:
-    """All spans; with `of_trace` the root tells of the whole trace, for stores that know it from the spans alone."""
+    """All spans. With `of_trace`, the root has the attributes of the whole trace, for stores that get only spans."""
     trace_id = _id(record, kept_in)
-    told = trace_attributes(record)
+    more = trace_attributes(record)
     if not of_trace:
-        # Of tables the views read these of the root, though the trace is told of as well.
+        # The views on tables of Unity Catalog read these from the root span, although the trace has them too.
         names = (SESSION, USER, MODEL) if isinstance(kept_in, Tables) else (MODEL,)
-        told = {name: text for name, text in told.items() if name in names}
+        more = {name: text for name, text in more.items() if name in names}
     spans = [Span.from_dict(_fields(record, span, trace_id)) for span in record.spans]
-    spans[0] = Span.from_dict(_fields(record, record.root, trace_id, told))
+    spans[0] = Span.from_dict(_fields(record, record.root, trace_id, more))
     return spans
 
 

@@ -1,4 +1,4 @@
-"""Runs as one OpenTelemetry export request, the form MLflow servers take in at `/v1/traces`."""
+"""Encodes runs as one OpenTelemetry export request, which MLflow servers accept at `/v1/traces`."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from graph_agent.tracing.records import RunRecord, SpanRecord
 
 
 def encode(record: RunRecord) -> bytes:
-    """One run as a serialised request. Requests may be joined: protobuf reads `encode(a) + encode(b)` as both."""
+    """Encode one run as a serialized request. Requests can be concatenated: protobuf reads `encode(a) + encode(b)` as
+    one request with both."""
     resource = ResourceSpans()
     spans = resource.scope_spans.add().spans
     for span in record.spans:
@@ -23,11 +24,11 @@ def encode(record: RunRecord) -> bytes:
 
 
 def encode_all(records: Sequence[RunRecord]) -> bytes:
-    """Several runs as one request."""
+    """Encode several runs as one request."""
     parts = []
     for record in records:
         parts.append(encode(record))
-        # Hands the interpreter to the event loop, which would otherwise wait 5 ms for it.
+        # Releases the GIL to the event loop, which would otherwise wait for the switch interval of 5 ms.
         time.sleep(0)
     return b"".join(parts)
 

@@ -1,4 +1,4 @@
-"""What LangChain's callbacks tell, as parts of a span."""
+"""Converts the arguments of LangChain's callbacks to parts of a span."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,24 +15,24 @@ CHAT_USAGE = "mlflow.chat.tokenUsage"
 MODEL = "mlflow.llm.model"
 
 CHAT_FORM = {"mlflow.message.format": "openai"}
-"""By this MLflow's pages know how to show a span as a conversation: inputs and outputs are written as the chat
-completions API has them."""
+"""Makes MLflow's pages show a span as a conversation. The span's inputs and outputs have the form of the chat
+completions API."""
 
 
 def reason(error: BaseException) -> str | None:
     """Why a step ended in error: the exception's type, never its message."""
-    # Interrupts and commands for the parent graph travel as exceptions, but nothing went wrong.
+    # LangGraph raises exceptions for interrupts and for commands to the parent graph. They are not failures.
     return None if isinstance(error, GraphBubbleUp) else type(error).__name__
 
 
 def model_name(serialized: Mapping[str, Any] | None) -> str:
-    """What to call a model or retriever that was given no name."""
+    """The span name for a model or retriever without a name."""
     described = serialized or {}
     return str(described.get("name") or (described.get("id") or ["model"])[-1])
 
 
 def note_call(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapping[str, Any] | None) -> None:
-    """Keep which model was called with which tools."""
+    """Record on the span which model was called, and with which tools."""
     params = params or {}
     if span.kind == "CHAT_MODEL":
         span.attributes.update(CHAT_FORM)
@@ -43,7 +43,7 @@ def note_call(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapp
 
 
 def note_answer(span: SpanRecord, response: LLMResult) -> Any:
-    """The answer of a model call as outputs of its span; its token usage becomes an attribute."""
+    """The answer of a model call as the outputs of its span. Its token usage becomes an attribute of the span."""
     generations: list[Generation] = [one for batch in response.generations for one in batch[:1]]
     if not generations:
         return None
@@ -56,18 +56,18 @@ def note_answer(span: SpanRecord, response: LLMResult) -> Any:
 
 
 def holds(span: SpanRecord, document: Document) -> bool:
-    """Whether this very document is among the span's outputs."""
+    """Whether this document object is among the span's outputs."""
     return any(one is document for one in span.outputs or ())
 
 
 def partial_answer(written: list[str] | None) -> Any:
-    """Outputs of a model call that did not finish; `None` where it wrote no text."""
+    """The outputs of a model call that did not finish. `None` if it wrote no text."""
     text = "".join(written or ())
     return {"choices": [{"message": {"role": "assistant", "content": text}}]} if text else None
 
 
 def documents_in(output: Any) -> list[Document]:
-    """The documents a tool returned, as its artifact or its value."""
+    """The documents that a tool returned, as its artifact or as its value. Empty if it returned anything else."""
     found = getattr(output, "artifact", None) if isinstance(output, BaseMessage) else output
     if isinstance(found, list | tuple) and found and all(isinstance(one, Document) for one in found):
         return list(found)

@@ -1,4 +1,4 @@
-"""A recorded run under a span that MLflow itself opened, as `mlflow.pyfunc.ResponsesAgent` does for its methods."""
+"""Adds a recorded run to a span that MLflow opened, as `mlflow.pyfunc.ResponsesAgent` does for its methods."""
 
 import json
 from typing import Any
@@ -7,12 +7,12 @@ from graph_agent.tracing.records import RunRecord, SpanRecord
 
 
 def attach_to_active_span(record: RunRecord, span: Any) -> None:
-    """Add the run's steps below `span` (a live MLflow span, say `mlflow.get_current_active_span()`).
+    """Add the run's steps below `span`, a live MLflow span such as `mlflow.get_current_active_span()`.
 
-    The span stands for the root of the record: MLflow gives it inputs and outputs of its own. Session, user and tags
-    go to the trace where `span` is the active one.
+    The span takes the place of the record's root. MLflow sets its inputs and outputs. The trace gets the session, user
+    and tags if `span` is the active span.
     """
-    # Late: MLflow takes over four seconds of CPU to import, and callers with an active span have it already.
+    # Late: importing MLflow takes over four seconds of CPU. Callers with an active span have imported it already.
     import mlflow
 
     from graph_agent.tracing.attributes import INPUTS, OUTPUTS, SPAN_TYPE, attributes_of, identity_of, name_of, tags_of
@@ -29,6 +29,7 @@ def attach_to_active_span(record: RunRecord, span: Any) -> None:
             start_time_ns=step.start_ns,
         )
         _end(live[step.id], step, outputs=values.pop(OUTPUTS, None), attributes=values)
+    # Not `attributes_of` the root: that would overwrite the span type, inputs and outputs that MLflow set.
     span.set_attributes(record.root.attributes)
     if mlflow.get_current_active_span() is span:
         session, user = identity_of(record, record.session), identity_of(record, record.user)

@@ -1,4 +1,4 @@
-"""Where traces go: an MLflow tracking server over HTTP, or whatever store MLflow's own client opens."""
+"""Opens the trace store: an MLflow tracking server over HTTP, or any store that MLflow's own client opens."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,27 @@ from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
 
 SECONDS = 10.0
-"""Longest silence of a tracking server before a call counts as failed."""
+"""The longest time without data from a tracking server before a call fails."""
 
 FIRST_WHOLE_OTLP = (3, 17)
-"""The first server version checked to keep session, user and tags of spans that arrive over OTLP."""
+"""The first MLflow version that was checked to store the session, user and tags of spans from OTLP requests."""
 
 
 def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[str, str]) -> TraceStore:
-    """The store behind a tracking URI, with its experiment found or created. Blocks: call it off the event loop.
+    """Open the store of a tracking URI, and find or create its experiment. Blocks: do not call it on the event loop.
 
     Raises:
-        StoreUnavailable: it does not answer.
+        StoreUnavailable: the store does not answer.
     """
     if tracking_uri is not None and tracking_uri.startswith(("http://", "https://")):
         server = ServerStore(tracking_uri, environ=environ)
         if server.takes_whole_traces():
             server.use_experiment(experiment)
             return server
+        # An older server: MLflow's own client below stores whole traces there.
         server.close()
     experiment_id = environ.get("MLFLOW_EXPERIMENT_ID")
-    # Late: MLflow takes over four seconds of CPU to import, and a tracking server needs nothing of it.
+    # Late: importing MLflow takes over four seconds of CPU, and `ServerStore` does not need it.
     with IMPORT_LOCK:
         from graph_agent.tracing.mlflow_store import MlflowStore
         from graph_agent.tracing.workspace_store import open_workspace
@@ -42,7 +43,7 @@ def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[st
 
 
 class ServerStore:
-    """An MLflow tracking server: one `POST /v1/traces` per batch on a connection that is kept."""
+    """An MLflow tracking server. Each batch is one `POST /v1/traces` on a connection that stays open."""
 
     def __init__(self, url: str, *, environ: Mapping[str, str], transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(
@@ -56,7 +57,7 @@ class ServerStore:
         self._experiment_id = environ.get("MLFLOW_EXPERIMENT_ID")
 
     def takes_whole_traces(self) -> bool:
-        """Whether spans sent over OTLP become whole traces here: needs MLflow 3.17."""
+        """Whether this server makes whole traces from OTLP requests, which needs MLflow 3.17."""
         response = self._send("GET", "version")
         numbers = response.text.strip().strip('"').split(".")[:2] if response.is_success else []
         return (
@@ -69,7 +70,7 @@ class ServerStore:
             self._experiment_id = self._find_experiment(name) or self._create_experiment(name)
 
     def write(self, records: Sequence[RunRecord]) -> None:
-        """Store whole traces in one request, which the server takes or refuses as one."""
+        """Store whole traces in one request. The server accepts or refuses all of them."""
         response = self._send(
             "POST",
             "v1/traces",
@@ -94,7 +95,7 @@ class ServerStore:
     def _create_experiment(self, name: str) -> str:
         response = self._send("POST", "api/2.0/mlflow/experiments/create", json={"name": name})
         if response.status_code == 400 and (found := self._find_experiment(name)):
-            # Another worker of this service was faster.
+            # Another worker of this service created it in the meantime.
             return found
         return str(_check(response).json()["experiment_id"])
 
@@ -114,6 +115,7 @@ def _check(response: httpx.Response) -> httpx.Response:
 
 
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+    # The variables of MLflow's own client, so that one configuration works for both.
     headers = {}
     user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
     if user and password:

@@ -1,4 +1,4 @@
-"""What the exporter needs of a trace store, and the errors a store raises."""
+"""The interface of a trace store for the exporter, and the errors that a store raises."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,36 +6,36 @@ from typing import Protocol
 from graph_agent.tracing.records import RunRecord
 
 MAY_PASS = frozenset({401, 403, 408, 429, 502, 503, 504})
-"""HTTP statuses that say nothing against the traces: a credential to be renewed, a server under load. A plain 500 is
-not among them: MLflow says it of a trace that its database cannot hold."""
+"""HTTP statuses that are not about the traces themselves, such as an expired credential or an overloaded server. A
+plain 500 is not one of them: MLflow answers it for a trace that its database cannot store."""
 
 
 class StoreError(Exception):
-    """Base of what a store raises; its message is ours."""
+    """The base of the errors that a store raises. Its message is safe to log: it contains no foreign text."""
 
 
 class StoreUnavailable(StoreError):
-    """The store does not answer, or not now: what was to be written may be written later."""
+    """The store does not answer now. A later try may succeed."""
 
 
 class RecordRefused(StoreError):
-    """The store answered that it will never take this."""
+    """The store answered that it will never accept this record."""
 
 
 class AlreadyStored(RecordRefused):
-    """The store has this trace."""
+    """The store already has this trace."""
 
 
 class TraceStore(Protocol):
-    """What the exporter's thread writes to."""
+    """The store that the exporter's thread writes to."""
 
     def write(self, records: Sequence[RunRecord]) -> None:
         """Store whole traces.
 
         Raises:
-            StoreUnavailable: none was stored; try again.
-            RecordRefused: none was stored; at least one is at fault.
+            StoreUnavailable: none was stored. Try again.
+            RecordRefused: none was stored, because of at least one of them.
         """
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""

@@ -1,4 +1,4 @@
-"""Traces for the service: one per run, and an exporter per process."""
+"""Traces for an app: one per run, and one exporter for all of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from graph_agent.runs.observers import Outcome, RunInfo
 
 FAILED = {"failed": None, "cancelled": "Cancelled", "interrupted": "ApprovalsNotServed"}
-"""Ends of a run that make its trace an error, and what it says; `None` is the type of what the graph raised."""
+"""Statuses of a run that make its trace an error, and the error's text. `None` stands for the type of the exception
+that the graph raised."""
 
 
 class RunTrace:
-    """The trace of one run, as one of its observers; handed over for export when the run has ended."""
+    """An observer of one run that records its trace, and delivers the trace for export when the run has ended."""
 
     def __init__(
         self, deliver: Callable[[RunRecord], None], *, location: Callable[[], str | None] = lambda: None
     ) -> None:
-        """`deliver` gets the record in the thread where the run ends. `location` says in which tables of Unity Catalog
-        the trace is kept."""
+        """`deliver` gets the record, in the thread where the run ends. `location` returns the tables of Unity Catalog
+        that store the trace, or `None`."""
         self._deliver = deliver
         self._location = location
         self._recorder: RunRecorder | None = None
@@ -35,18 +36,18 @@ class RunTrace:
 
     @property
     def handler(self) -> RunRecorder | None:
-        """The callback handler that records the run's steps, once it has started."""
+        """The callback handler that records the run's steps. `None` before the run starts."""
         return self._recorder
 
     @property
     def trace_id(self) -> str | None:
-        """The trace's id, once the run has started; where it is kept in tables of Unity Catalog, theirs, once they are
-        known."""
+        """The trace's id, or `None` before the run starts. For tables of Unity Catalog it has their form of an id as
+        soon as the tables are known."""
         return None if self._recorder is None else id_at(self._recorder.trace_id, self._location())
 
     def whole(self) -> dict[str, Any] | None:
-        """The trace as MLflow writes it; `None` until the run has ended. The first call imports MLflow: call it off
-        the event loop."""
+        """The trace in MLflow's form, or `None` until the run has ended. The first call imports MLflow: do not call it
+        on the event loop."""
         if self._record is None:
             return None
         with IMPORT_LOCK:
@@ -54,7 +55,7 @@ class RunTrace:
         return trace_as_dict(self._record, self._location())
 
     def started(self, run: "RunInfo") -> None:
-        """The run takes its first step."""
+        """Begin the trace. Called before the run's first step."""
         invocation = run.request.invocation
         inputs: dict[str, Any] = {"messages": list(invocation.messages)}
         if invocation.custom_inputs:
@@ -67,7 +68,8 @@ class RunTrace:
         )
 
     def ended(self, outcome: "Outcome") -> None:
-        """The run is over."""
+        """Close the trace and deliver it. Called after the run's last step."""
+        # A run that was cancelled before it started has no trace.
         if self._recorder is None:
             return
         status, answer = outcome.status, {"role": "assistant", "content": outcome.answer}
@@ -77,20 +79,21 @@ class RunTrace:
             outputs={"choices": [{"message": answer}], "output": outcome.output},
             attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(outcome.usage.fields())},
         )
+        # The exporter's thread redacts the record later, and does not have this run's context.
         self._record = replace(record, hidden=current_hidden_values())
         self._deliver(self._record)
 
 
 class Tracer:
-    """Exports the traces of runs in the background."""
+    """Creates the traces of runs and exports them in the background."""
 
     def __init__(self, exporter: TraceExporter) -> None:
         self._exporter = exporter
 
     @classmethod
     def of(cls, app: AppContext) -> Self:
-        """Export to `tracking_uri` of its settings, else to `MLFLOW_TRACKING_URI` of its environment, else to a SQLite
-        file in the cache folder."""
+        """Export to `tracking_uri` of the app's settings, or to `MLFLOW_TRACKING_URI` of its environment, or else to a
+        SQLite file in the cache folder."""
         exporter = TraceExporter(
             app.settings.tracking_uri,
             app.settings.experiment,
@@ -101,24 +104,24 @@ class Tracer:
         return cls(exporter)
 
     def start(self) -> None:
-        """Open the store ahead of the first trace. Call it when the graphs are loaded: where the store is a database
-        this imports MLflow, and two threads that import the same packages at once slow each other down."""
+        """Open the store before the first trace. Call it after the graphs are loaded: for a database this imports
+        MLflow, and two threads that import the same packages slow each other down."""
         self._exporter.start()
 
     def trace(self) -> RunTrace:
-        """The trace of one run, for its list of observers."""
+        """A new trace for the list of observers of one run."""
         return RunTrace(self._exporter.submit, location=lambda: self._exporter.location)
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Whether every trace so far was stored or given up within the time."""
+        """Wait until every trace so far is stored or dropped. False if the time ran out first."""
         return self._exporter.flush(timeout_seconds)
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver what waits, for at most so long. Blocks: call it off the event loop."""
+        """Deliver the queued traces within the time. Blocks: do not call it on the event loop."""
         self._exporter.close(timeout_seconds)
 
 
 def usage_attributes(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's token counts as the attribute of its root span; none where nothing was counted."""
+    """A run's token counts as an attribute of its root span. Empty if nothing was counted."""
     counts = {name: usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
     return {CHAT_USAGE: counts} if any(counts.values()) else {}

@@ -1,6 +1,6 @@
-"""Traces in tables of Unity Catalog: the spans as one OpenTelemetry request, then what is known of each trace.
+"""Stores traces in tables of Unity Catalog: first all spans in one OpenTelemetry request, then the data of each trace.
 
-What is sent is what MLflow sends; the client and its token are the process's.
+The requests are the same as MLflow's. They use the app's shared client and its token.
 """
 
 import json
@@ -22,29 +22,29 @@ TABLE = "X-Databricks-UC-Table-Name"
 PROTOBUF = "application/x-protobuf"
 
 MOST_KEPT = 1000
-"""Traces remembered whose spans have arrived and whose rest has not."""
+"""Traces that are remembered as half stored: their spans have arrived, their other data has not."""
 
 Send = Callable[..., Any]
-"""Method, path, and what the SDK's client takes beside them; raises the store's errors."""
+"""Takes the method, the path and other arguments of the SDK's client. Raises the store's errors."""
 
 
 class UnityStore:
-    """The tables an experiment is linked to."""
+    """The tables that an experiment is linked to."""
 
     def __init__(self, send: Send, tables: Tables) -> None:
         self._send = send
         self._tables = tables
         self._sent: dict[str, None] = {}
-        """Traces whose spans have arrived, in order."""
+        """Traces with spans that have arrived, in order. A dict, because a set has no order to forget the oldest by."""
         self._stored: set[str] = set()
 
     @property
     def location(self) -> str:
-        """As it stands in the traces' ids."""
+        """The location of the tables, as in the ids of traces."""
         return self._tables.location
 
     def write(self, records: Sequence[RunRecord]) -> None:
-        """Store whole traces; what arrived is not sent again when its batch is."""
+        """Store whole traces. If the batch is tried again, the parts that have arrived are not sent again."""
         traces = {one.trace_id: trace_of(one, self._tables) for one in records if one.trace_id not in self._stored}
         fresh = [name for name in traces if name not in self._sent]
         if fresh:
@@ -62,7 +62,7 @@ class UnityStore:
         self._stored.difference_update(one.trace_id for one in records)
 
     def close(self) -> None:
-        """The connections are the shared client's."""
+        """Does nothing: the shared client owns the connections."""
 
     def _send_spans(self, traces: Sequence[Trace]) -> None:
         request = ExportTraceServiceRequest()
@@ -71,7 +71,7 @@ class UnityStore:
             scope.spans.extend(span.to_otel_proto() for span in trace.data.spans)
         headers = {"Content-Type": PROTOBUF, TABLE: self._tables.spans}
         answer = self._send("POST", SPANS, headers=headers, data=request.SerializeToString(), raw=True)
-        # Whatever it says, and in whichever form: it was taken.
+        # The body does not matter: an error status would have raised. Closing it frees the connection.
         answer["contents"].close()
 
     def _send_info(self, trace: Trace) -> None:
@@ -80,5 +80,5 @@ class UnityStore:
         try:
             self._send("POST", path, body=json.loads(message_to_json(info)))
         except AlreadyStored:
-            # An answer was lost on its way, and the SDK asked again.
+            # The first request arrived but its answer was lost, so the SDK sent it again.
             return

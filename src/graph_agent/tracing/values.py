@@ -1,7 +1,7 @@
-"""Inputs and outputs of spans as JSON, in the shapes MLflow's pages and scorers read.
+"""Converts inputs and outputs of spans to JSON, in the forms that MLflow's pages and scorers read.
 
-Only what is known to be data is written: of any other object its type alone, as its fields may hold a client, a
-context or a secret.
+Only types that are known to be data are written. Of any other object only the type is written, because its fields may
+contain a client, a context or a secret.
 """
 
 import dataclasses
@@ -19,16 +19,17 @@ from pydantic import BaseModel, SecretStr
 from graph_agent.redaction import redact, redact_json
 
 MOST_CHARACTERS = 262_144
-"""Of one value; longer ones have their long texts cut."""
+"""The longest value that is written whole, in bytes of JSON. In a longer one, long texts and lists are cut."""
 
 MOST_TEXT = 4_096
-"""Of one text in a value that is too long: images and whole files in messages."""
+"""Characters that are kept of a text in a value that is too long. Such texts are images and whole files in messages."""
 
 MOST_ENTRIES = 200
-"""Of one list in a value that is too long, the first half and the last; of one object, the first."""
+"""Entries that are kept in a value that is too long: the first and last half of these for a list, the first of an
+object."""
 
 LONGEST_SECRET = 32_768
-"""Characters behind those that are kept of a text; they are looked through too, as half a secret looks like none."""
+"""Characters after the kept ones that are also searched for secrets, because half a secret does not look like one."""
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system", "tool": "tool"}
@@ -36,11 +37,11 @@ _PRIVATE_MODULES = ("langgraph.", "langchain.", "langchain_core.")
 
 
 def to_json(value: Any) -> str:
-    """JSON of any value; never raises."""
+    """The JSON of any value. Never raises."""
     try:
         text = orjson.dumps(value, default=plain, option=_OPTIONS)
         if len(text) > MOST_CHARACTERS:
-            # First, as looking through megabytes would hold up the service for whoever waits for the interpreter.
+            # Shorten before redacting: redaction holds the GIL, and megabytes of text would block the event loop.
             text = orjson.dumps(_shortened(orjson.loads(text)), option=_OPTIONS)
         return redact_json(text.decode())
     except (TypeError, ValueError, RecursionError):
@@ -76,7 +77,7 @@ def plain(value: Any) -> Any:
 
 
 def message_fields(message: BaseMessage) -> dict[str, Any]:
-    """A message as the chat completions API writes it."""
+    """A message in the form of the chat completions API."""
     fields: dict[str, Any] = {"role": _ROLES.get(message.type, message.type), "content": message.content}
     if message.name:
         fields["name"] = message.name
@@ -95,7 +96,7 @@ def message_fields(message: BaseMessage) -> dict[str, Any]:
 
 
 def _is_machinery(value: Any) -> bool:
-    """LangGraph's runtime objects carry the run's context and configuration."""
+    """Whether it is an object of LangGraph or LangChain. Those contain the run's context and configuration."""
     return type(value).__module__.startswith(_PRIVATE_MODULES)
 
 
@@ -116,10 +117,10 @@ def _shortened(value: Any) -> Any:
 
 
 def _carefully(value: Any) -> str:
-    """For what the fast way refuses: huge integers, broken surrogates, cycles."""
+    """The slow conversion, for values that orjson refuses: huge integers, lone surrogates, cycles."""
     try:
         text = json.dumps(value, default=plain, skipkeys=True, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(f"<{type(value).__name__}>")
-    # No database takes half of a surrogate pair.
+    # Databases refuse text with half of a surrogate pair.
     return redact_json(text.encode(errors="replace").decode())

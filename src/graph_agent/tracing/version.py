@@ -1,4 +1,4 @@
-"""Which version of the code is running, in the names MLflow has for it."""
+"""The version of the code that is running, under the names that MLflow uses."""
 
 import re
 import subprocess
@@ -11,26 +11,27 @@ BRANCH = "mlflow.source.git.branch"
 DIRTY = "mlflow.source.git.dirty"
 MODEL = "mlflow.modelId"
 ACTIVE_MODEL = "MLFLOW_ACTIVE_MODEL_ID"
-"""The variable by which MLflow itself knows which of its models is running."""
+"""MLflow's own variable for the id of the logged model that is running."""
 
 VERSION = "version"
-"""The tag that holds the version as a whole."""
+"""The tag with the whole version."""
 
 FILE = "graph-agent-version.txt"
-"""Holds the version where there is no git folder; `graph-agent deploy` writes it beside the sources."""
+"""The file with the version, for a folder without git. `graph-agent deploy` uploads it with the sources."""
 
 GIT_SECONDS = 5.0
+"""The time limit of one git command. git may hang, for example on a network drive."""
 
 FORM = re.compile(r"^(?:(?P<branch>[^@\s]+)@)?(?P<commit>[0-9a-f]{7,64})(?P<dirty>-dirty)?$")
 
 
 def version_of(environ: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
-    """What to tag a trace or model with; empty where nothing is known.
+    """The version tags and metadata for a trace or model. Empty if nothing is known.
 
-    It is `GRAPH_AGENT_VERSION`, else what git says of the folder, else what `FILE` in it says.
+    The version is `GRAPH_AGENT_VERSION`, or the commit of the folder's git repository, or else the content of `FILE`.
 
-    The variable is any text; of the form `[BRANCH@]COMMIT[-dirty]` it is understood. Runs git for some milliseconds:
-    call it off the event loop.
+    The variable may be any text. Text of the form `[BRANCH@]COMMIT[-dirty]` is also split into its parts. Runs git for
+    a few milliseconds: do not call it on the event loop.
     """
     folder = folder or Path.cwd()
     given = environ.get(VARIABLE) or of_checkout(folder) or _written(folder)
@@ -44,17 +45,19 @@ def version_of(environ: Mapping[str, str], folder: Path | None = None) -> dict[s
 
 
 def model_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """The model that MLflow is told is running, as the metadata of a trace name it; empty where it is told of none."""
+    """Trace metadata with the model that `MLFLOW_ACTIVE_MODEL_ID` names. Empty if the variable is not set."""
     return {MODEL: environ[ACTIVE_MODEL]} if environ.get(ACTIVE_MODEL) else {}
 
 
 def of_checkout(folder: Path) -> str:
-    """`[BRANCH@]COMMIT[-dirty]` as git says; empty where there is no commit."""
+    """`[BRANCH@]COMMIT[-dirty]` from git. Empty if there is no commit."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return ""
     branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
+    # Untracked files do not count: they are not part of what is deployed.
     dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    # git prints `HEAD` for a detached head, which CI checkouts have.
     return f"{f'{branch}@' if branch not in ('', 'HEAD') else ''}{commit}{'-dirty' if dirty else ''}"
 
 

@@ -1,7 +1,7 @@
-"""Traces in a Databricks workspace by the app's shared client: three calls a trace, one token for all.
+"""Stores traces in a Databricks workspace with the app's shared client: three calls per trace, and one token for all.
 
-What is sent is what MLflow sends. Its own client makes seven calls a trace, as it signs in anew around each, and goes
-on trying for minutes.
+The requests are the same as MLflow's. MLflow's own client makes seven calls per trace, because it signs in again for
+each trace, and it retries for minutes.
 """
 
 import json
@@ -32,22 +32,22 @@ from graph_agent.tracing.trace_store import MAY_PASS, AlreadyStored, RecordRefus
 from graph_agent.tracing.unity_store import UnityStore
 
 MOST_BEGUN = 1000
-"""Traces remembered whose spans have not arrived."""
+"""Traces that are remembered as half stored: the workspace knows them, but their spans have not arrived."""
 
 TRACES = "/api/3.0/mlflow/traces"
 
 OF_TRACES = re.compile(rf"^dbfs:/databricks/mlflow-tracking/[^/]+/{TRACE_REQUEST_ID_PREFIX}")
-"""Folders that signed addresses are lent for; MLflow's own client finds its way to any other."""
+"""Folders that the workspace gives signed URLs for. For any other folder, MLflow's own client uploads the spans."""
 
 Call = Callable[[str, str, Any], Any]
-"""Method, path, JSON."""
+"""Takes the method, the path and the JSON of a call. Returns the JSON of the answer."""
 
 
 def open_workspace(*, experiment: str, environ: Mapping[str, str]) -> "WorkspaceStore | UnityStore":
-    """The store of an experiment: its own, or the tables of Unity Catalog that it is linked to.
+    """Open the store of an experiment: its own store, or the tables of Unity Catalog that it is linked to.
 
     Raises:
-        StoreUnavailable: the workspace does not answer, or does not know the experiment yet.
+        StoreUnavailable: the workspace does not answer, or the experiment does not exist and could not be created.
     """
     workspace = _Workspace()
     experiment_id, tags = workspace.experiment(experiment, environ.get("MLFLOW_EXPERIMENT_ID"))
@@ -56,7 +56,7 @@ def open_workspace(*, experiment: str, environ: Mapping[str, str]) -> "Workspace
 
 
 class WorkspaceStore:
-    """A workspace's tracking server, and the cloud store it lends signed addresses of."""
+    """A workspace's tracking server, and the cloud store that it gives signed URLs for."""
 
     def __init__(self, call: Call, experiment_id: str) -> None:
         self._call = call
@@ -65,12 +65,13 @@ class WorkspaceStore:
         self._stored: set[str] = set()
 
     def write(self, records: Sequence[RunRecord]) -> None:
-        """Store whole traces, several at once; a trace that arrived is not sent again when its batch is."""
+        """Store whole traces, several at the same time. If the batch is tried again, traces that have arrived are not
+        sent again."""
         run_concurrently(self._write, [one for one in records if one.trace_id not in self._stored])
         self._stored.difference_update(one.trace_id for one in records)
 
     def close(self) -> None:
-        """The connections are the shared client's."""
+        """Does nothing: the shared client owns the connections."""
 
     def _write(self, record: RunRecord) -> None:
         trace = trace_of(record, self._experiment_id)
@@ -89,7 +90,7 @@ class WorkspaceStore:
             answer = self._call("POST", TRACES, json.loads(message_to_json(request)))
             return TraceInfo.from_proto(_parsed(answer, StartTraceV3.Response()).trace.trace_info)
         except AlreadyStored:
-            # An answer was lost on its way, and the SDK asked again.
+            # The first request arrived but its answer was lost, so the SDK sent it again.
             answer = self._call("GET", f"{TRACES}/{info.trace_id}", {})
             return TraceInfo.from_proto(_parsed(answer, GetTraceInfoV3.Response()).trace.trace_info)
 
@@ -102,21 +103,21 @@ class WorkspaceStore:
             else:
                 TracingClient("databricks")._upload_trace_data(stored, data)
         except (MlflowException, OSError) as error:
-            # Its text holds the signed address. The next try asks for a new one.
+            # The error's text contains the signed URL, so it is not passed on. The next try requests a new URL.
             raise StoreUnavailable("the spans could not be uploaded") from error
 
 
 class _Workspace:
-    """The app's client, with the store's errors in place of the SDK's."""
+    """The app's client. It raises the store's errors instead of the SDK's."""
 
     def __init__(self) -> None:
         try:
             self._api: Any = workspace_client().api_client
         except WorkspaceUnavailable as error:
-            raise StoreUnavailable("the workspace cannot be reached, or refuses the credentials") from error
+            raise StoreUnavailable("the workspace cannot be reached, or rejects the credentials") from error
 
     def experiment(self, name: str, experiment_id: str | None) -> tuple[str, Mapping[str, str]]:
-        """Id and tags; one that is only named is made where there is none."""
+        """The experiment's id and tags. An experiment that is given by name is created if it does not exist."""
         if experiment_id is None:
             found = self._found("get-by-name", {"experiment_name": name})
             if found is None:
@@ -124,7 +125,7 @@ class _Workspace:
         else:
             found = self._found("get", {"experiment_id": experiment_id})
             if found is None:
-                # Storing the first trace will tell.
+                # The id may be right although the app may not read the experiment. Storing the first trace shows it.
                 return experiment_id, {}
         tags = {str(one.get("key")): str(one.get("value", "")) for one in found.get("tags") or ()}
         return str(found["experiment_id"]), tags
@@ -140,9 +141,9 @@ class _Workspace:
         try:
             return str(self.call("POST", "/api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
         except RecordRefused as error:
-            # Perhaps another worker of this service was faster; the exporter asks again.
+            # Another worker of this service may have created it in the meantime. The exporter tries again.
             raise StoreUnavailable(
-                f"experiment {name!r} cannot be created; on Databricks it is named by a path"
+                f"experiment {name!r} cannot be created; on Databricks its name must be a workspace path"
             ) from error
 
     def call(self, method: str, path: str, content: Any) -> Any:
@@ -163,11 +164,11 @@ class _Workspace:
 
 
 class _Missing(RecordRefused):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
 
 class _SignedStore(DatabricksArtifactRepository):
-    """MLflow's upload to every kind of cloud store, with the signed address asked for by the shared client."""
+    """MLflow's upload to every kind of cloud store. The shared client requests the signed URL."""
 
     def __init__(self, where: str, call: Call) -> None:
         super().__init__(where)
@@ -190,6 +191,6 @@ def _parsed(answer: Any, message: Any) -> Any:
 def _refusal(status: int | None) -> StoreError:
     if status == 404:
         return _Missing("HTTP 404")
-    # Unlike a server of one's own, a workspace means by 500 that something of its own is out of order.
+    # A workspace answers 500 for its own failures, unlike a plain MLflow server, which also does so for bad traces.
     kind = StoreUnavailable if status is None or status in MAY_PASS or status == 500 else RecordRefused
     return kind(f"HTTP {status}")
