@@ -250,8 +250,8 @@ def test_a_model_is_logged_to_a_workspace_as_the_service_principal(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--register"], "--register needs --name catalog.schema.model"),
-        (["--code", "/etc/hostname"], "hostname lies outside the folder of langgraph.json"),
+        (["--register"], "--register needs a name with three parts: --name catalog.schema.model"),
+        (["--code", "/etc/hostname"], "hostname is outside the folder of langgraph.json"),
         (["--code", "{project}/large.bin"], "large.bin is over 10 MB"),
     ],
 )
@@ -280,7 +280,7 @@ def test_a_link_that_leads_out_of_the_project_is_refused(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'store.db'}")
     monkeypatch.chdir(project)
     assert main(["log-model", "--config", "langgraph.json"]) == 2
-    assert "these links lead out of the folder of langgraph.json: graphs/link" in capsys.readouterr().err
+    assert "these links point out of the folder of langgraph.json: graphs/link" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

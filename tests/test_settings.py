@@ -89,7 +89,7 @@ def test_a_number_of_workers_that_is_none_is_refused(count: str, capsys: pytest.
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--workers", count])
     assert ended.value.code == 2
-    assert "is no number of processes; give one from 1 to 64" in capsys.readouterr().err
+    assert "is not a number of processes; use a number from 1 to 64" in capsys.readouterr().err
 
 
 def test_a_service_without_workers_is_refused() -> None:

@@ -43,7 +43,7 @@ def test_another_graphs_answer_does_not_pass_for_the_one_that_was_asked_for(
 ) -> None:
     assert main(["ask", "--app", "shop", "--graph", "typo", "What is blue?"]) == 2
     shown = capsys.readouterr()
-    assert "no graph named 'typo' is served there; g answers instead" in shown.err
+    assert "the service has no graph named 'typo'; it would answer with 'g'" in shown.err
     assert "Hello." not in shown.out
 
 

@@ -1,12 +1,13 @@
 """`graph-agent deploy` against a stand-in workspace: the calls it makes, in order, and what it leaves behind."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.databricks.shop import APP, BUNDLE, FILES, MANIFEST, READING, ROOT, Shop, refused
+from tests.databricks.shop import APP, BUNDLE, FILES, MANIFEST, READING, ROOT, Shop, git, refused
 from tests.standin.apps import ANSWERS, FAILS
 
 from graph_agent.deploying.deploy import Waits
@@ -96,7 +97,7 @@ def test_an_unchanged_redeploy_changes_nothing(shop: Shop) -> None:
     shop.deploy()
     assert shop.deploy() == 0
     assert shop.lines(writing=True) == []
-    assert shop.said[-1] == "nothing to deploy: shop-dev runs with the same files and the same configuration"
+    assert shop.said[-1] == "nothing to deploy: shop-dev already runs with the same files and configuration"
     assert len(shop.app.questions) == 1
     assert shop.deploy(force=True) == 0
     assert [path for path in shop.uploads() if path != MANIFEST] == []
@@ -146,7 +147,7 @@ def test_files_that_no_deployment_put_there_are_named_and_not_deleted(shop: Shop
         shop.deploy()
     theirs = a_teams_folder(shop)
     message = refused(shop)
-    assert f"{FILES} has files that no deployment put there: analysis, old/numbers.csv;" in message
+    assert f"{FILES} has files that no deployment uploaded: analysis, old/numbers.csv;" in message
     assert "--force" in message
     assert theirs.items() <= shop.apps.below(FILES).items()
     assert refused(shop, dry_run=True) == message
@@ -162,7 +163,7 @@ def test_force_deletes_files_of_others_and_keeps_copies(shop: Shop, before: bool
     assert shop.apps.below(FILES) == shop.rehearsed[-1]
     copies = shop.apps.below(f"{ROOT}/removed")
     assert {path.partition("/")[2]: content for path, content in copies.items()} == theirs
-    [said] = [line for line in shop.said if line.startswith("copies of what no deployment put there, 2 files: ")]
+    [said] = [line for line in shop.said if line.startswith("copied 2 files that no deployment uploaded to ")]
     assert {path.partition("/")[0] for path in copies} == {said.rpartition("/")[2]}
     assert shop.deploy() == 0
     assert shop.apps.below(f"{ROOT}/removed") == copies
@@ -187,7 +188,7 @@ def test_files_of_others_are_back_after_a_rollback_and_still_not_ours(shop: Shop
     assert shop.deploy(force=True) == 1
     assert "rolled back to deployment d1" in shop.said[-1]
     assert theirs.items() <= shop.apps.below(FILES).items()
-    assert "no deployment put there: analysis, old/numbers.csv;" in refused(shop)
+    assert "no deployment uploaded: analysis, old/numbers.csv;" in refused(shop)
 
 
 def test_what_a_first_deployment_left_when_it_broke_off_is_known_as_its_own(shop: Shop) -> None:
@@ -216,8 +217,8 @@ def test_what_a_first_deployment_left_when_it_broke_off_is_known_as_its_own(shop
         (("response.output_text.delta",), "the deployed app's answer ended without response.completed"),
         (502, "the deployed app did not answer within 2 s (status 502)"),
         (500, "the deployed app answered with status 500"),
-        (0, "the app's answer broke off (RemoteProtocolError)"),
-        (401, "did not accept the deployer's token (status 401)"),
+        (0, "the app's answer was cut off (RemoteProtocolError)"),
+        (401, "did not accept your token (status 401)"),
     ],
 )
 def test_a_failing_smoke_test_brings_the_deployment_before_back(shop: Shop, answer: Any, why: str) -> None:
@@ -279,7 +280,7 @@ def test_a_deployment_the_platform_refuses_is_rolled_back_with_its_command_and_v
         "command": ["old"],
         "env_vars": [{"name": "A", "value_from": "model"}],
     }
-    assert "the platform says that the deployment failed: pip found [2J no such package;" in shop.said[-1]
+    assert "the deployment failed on the platform: pip found [2J no such package;" in shop.said[-1]
     assert "rolled back to deployment d1: its files are restored" in shop.said[-1]
     assert len(shop.app.questions) == 1
 
@@ -290,12 +291,12 @@ def test_a_deployment_that_never_succeeds_is_waited_for_no_longer_than_told(shop
     shop.write(a_py="graph = 2\n")
     shop.apps.outcomes[:] = [outcome]
     assert shop.deploy() == 1
-    why = "had not ended after 1.5 s" if outcome == "IN_PROGRESS" else "was cancelled"
+    why = "did not end within 1.5 s" if outcome == "IN_PROGRESS" else "was cancelled"
     assert why in shop.said[-1]
     if outcome == "CANCELLED":
         assert "rolled back to deployment d1" in shop.said[-1]
         return
-    assert "deployment d2 was still under way after another 1.5 s and may yet go live" in shop.said[-1]
+    assert "deployment d2 was still in progress after another 1.5 s and may still go live" in shop.said[-1]
     assert len(shop.standing.calls("deployments$")) == 1
     # Nothing is taken from below a deployment that goes on.
     assert shop.apps.below(FILES) == shop.apps.snapshots["d2"]
@@ -320,7 +321,7 @@ def test_a_rollback_waits_for_the_deployment_that_is_under_way(shop: Shop, inter
     shop.write(a_py="graph = 2\n")
     shop.apps.outcomes[:] = ["LATE"]
     assert shop.deploy(**({"say": interrupting(shop)} if interrupted else {})) == 1
-    assert ("it was interrupted" if interrupted else "had not ended after 1.5 s") in shop.said[-1]
+    assert ("it was interrupted" if interrupted else "did not end within 1.5 s") in shop.said[-1]
     assert "waiting for deployment d2 to end" in shop.said
     assert "rolled back to deployment d1: its files and the app's configuration are restored" in shop.said[-1]
     assert shop.active() == "d3" == shop.manifest()["deployment"]
@@ -331,7 +332,7 @@ def test_a_rollback_waits_for_the_deployment_that_is_under_way(shop: Shop, inter
 def test_a_first_deployment_that_fails_says_that_there_is_nothing_to_go_back_to(shop: Shop) -> None:
     shop.app.answers[:] = [FAILS]
     assert shop.deploy() == 1
-    assert "there is no deployment before it to roll back to" in shop.said[-1]
+    assert "there is no earlier deployment to roll back to" in shop.said[-1]
     assert len(shop.standing.calls("deployments$")) == 1
     assert "shop-dev" not in shop.apps.permissions
     # It runs, but was not seen to work: the next one deploys again.
@@ -374,7 +375,7 @@ def test_an_interrupted_upload_is_healed_by_the_next_deploy(
     shop.standing.slow("workspace/import", 0, times=after)
     fault(shop)
     assert shop.deploy() == 1
-    assert "the app was not touched, and the next deploy uploads the rest" in shop.said[-1]
+    assert "the app was not changed, and the next deployment uploads the rest" in shop.said[-1]
     assert shop.standing.calls("deployments$") == []
     shop.standing.clear_faults()
 
@@ -477,7 +478,7 @@ def test_access_that_is_taken_out_of_the_bundle_is_taken_away(shop: Shop, left: 
     assert shop.deploy() == 0
     others = [{**USERS, "group_name": "analysts"}] if left else []
     assert shop.apps.permissions["shop-dev"] == [*others, MINE]
-    assert "setting permissions; taken away: CAN_USE for users" in shop.said
+    assert "setting permissions; removed: CAN_USE for users" in shop.said
     # The inherited ones of the administrators are no difference.
     assert shop.deploy() == 0
     assert shop.said[-1].startswith("nothing to deploy")
@@ -502,14 +503,14 @@ def test_a_bundle_without_permissions_leaves_those_of_the_app_alone(shop: Shop) 
     shop.deploy()
     shop.write(databricks_yml=BUNDLE.replace(f"      permissions:\n{GRANTED}", ""))
     assert shop.deploy(force=True) == 0
-    assert "the bundle names no permissions, so those of the app are left alone" in shop.said
+    assert "the bundle does not list permissions, so the app's permissions are not changed" in shop.said
     assert shop.apps.permissions["shop-dev"] == [USERS, MINE]
 
 
 def test_resources_that_are_not_there_are_all_named(shop: Shop) -> None:
     environ = {"BUNDLE_VAR_endpoint": "gone", "BUNDLE_VAR_index": "main.docs.gone", "BUNDLE_VAR_experiment": "7"}
     assert refused(shop, environ=environ) == (
-        "the app's resources are not all there: model: serving endpoint gone does not exist;"
+        "the app needs resources that are not available: model: serving endpoint gone does not exist;"
         " index: uc securable main.docs.gone does not exist; experiment: experiment 7 does not exist"
     )
 
@@ -517,7 +518,7 @@ def test_resources_that_are_not_there_are_all_named(shop: Shop) -> None:
 def test_a_file_over_10_mb_is_refused_by_name(shop: Shop) -> None:
     (shop.folder / "large.bin").write_bytes(b"x" * 10_000_001)
     shop.commit()
-    assert "no file over 10 MB: large.bin (10.0 MB)" in refused(shop)
+    assert "files over 10 MB: large.bin (10.0 MB)" in refused(shop)
 
 
 @pytest.mark.parametrize(
@@ -580,7 +581,7 @@ def test_a_link_is_not_followed_out_of_what_is_uploaded(shop: Shop, tmp_path: Pa
     (shop.folder / ".gitignore").write_text("ignored.txt\n")
     (shop.folder / "link.txt").symlink_to(targets[leads_to])
     shop.commit()
-    assert "these links lead to what is not uploaded: link.txt" in refused(shop)
+    assert "these links point to files that are not uploaded: link.txt" in refused(shop)
 
 
 def test_a_link_to_a_file_that_is_uploaded_becomes_that_file(shop: Shop) -> None:
@@ -605,7 +606,7 @@ def test_a_personal_access_token_is_refused_before_anything_is_called(
 def test_without_credentials_the_way_to_sign_in_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    assert "no workspace could be signed in to" in refused(shop)
+    assert "could not sign in to a workspace" in refused(shop)
 
 
 def test_an_app_of_somebody_else_is_refused(shop: Shop) -> None:
@@ -624,10 +625,15 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
     ("file", "old", "new", "message"),
     [
         ("databricks.yml", "${var.size}", "${var.sise}", "has no variable 'sise'"),
-        ("databricks.yml", "A shop.", "${resources.jobs.x.id}", "not known here: ${resources.jobs.x.id}"),
-        ("databricks.yml", "A shop.", "${var.loop}", "go in a circle"),
+        ("databricks.yml", "A shop.", "${resources.jobs.x.id}", "unsupported reference: ${resources.jobs.x.id}"),
+        ("databricks.yml", "A shop.", "${var.loop}", "form a cycle"),
         ("databricks.yml", "A shop.", "A: [shop", "is not valid YAML"),
-        ("databricks.yml", "description: A shop.", "config: {cmd: [x]}", "the app's config has command and env only"),
+        (
+            "databricks.yml",
+            "description: A shop.",
+            "config: {cmd: [x]}",
+            "the app's config may have only command and env",
+        ),
         ("databricks.yml", "description: A shop.", "config: {command: x y}", "config: command must be a list of texts"),
         (
             "databricks.yml",
@@ -639,21 +645,26 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
             "databricks.yml",
             "description: A shop.",
             "config: {env: [{name: A, value_from: modle}]}",
-            "databricks.yml, config: A takes its value from 'modle', which is no resource of the bundle's app",
+            "databricks.yml, config: A takes its value from 'modle', which is not a resource of the bundle's app",
         ),
-        ("databricks.yml", "A shop.", "A ${var.many}", "${var.many} is no single value"),
-        ("databricks.yml", "A shop.", "${var.round}", "go in a circle"),
+        ("databricks.yml", "A shop.", "A ${var.many}", "${var.many} is not a single value"),
+        ("databricks.yml", "A shop.", "${var.round}", "form a cycle"),
         ("databricks.yml", "bundle: {", "include: [more.yml]\nbundle: {", "`include` is not read here"),
-        ("databricks.yml", "MEDIUM", "SMALL", "does not take this compute_size: SMALL"),
-        ("databricks.yml", "CAN_QUERY", "CAN_QEURY", "does not take this resources: {'name': 'model'"),
+        ("databricks.yml", "MEDIUM", "SMALL", "does not accept this compute_size: SMALL"),
+        ("databricks.yml", "CAN_QUERY", "CAN_QEURY", "does not accept this resources: {'name': 'model'"),
         ("databricks.yml", "name: experiment, ", "", "every resource of the app needs a name"),
         ("databricks.yml", "CAN_USE", "CAN_ABUSE", "a permission needs a level (CAN_MANAGE or CAN_USE)"),
-        ("databricks.yml", "resources:\n  apps:", "resources: [x]\nx:\n  apps:", "does not have the shape of a bundle"),
-        ("databricks.yml", "name: shop-$", "name: Shop-$", "lowercase letters, digits and hyphens only: 'Shop-dev'"),
+        ("databricks.yml", "resources:\n  apps:", "resources: [x]\nx:\n  apps:", "is not a valid bundle"),
+        ("databricks.yml", "name: shop-$", "name: Shop-$", "only lowercase letters, digits and hyphens: 'Shop-dev'"),
         ("databricks.yml", "name: shop-$", "name: s" + "-o" * 13 + "-$", "has 2 to 30 characters"),
-        ("databricks.yml", "name: shop-$", "name: -shop-$", "a letter or digit at both ends"),
+        ("databricks.yml", "name: shop-$", "name: -shop-$", "begin and end with a letter or digit"),
         ("databricks.yml", "name: shop-${bundle.target}", "name: s", "'s' has 1"),
-        ("app.yaml", "valueFrom: model", "valueFrom: modle", "no resource of the bundle's app; it has model, index"),
+        (
+            "app.yaml",
+            "valueFrom: model",
+            "valueFrom: modle",
+            "not a resource of the bundle's app; the resources are: model, index",
+        ),
         ("app.yaml", "[python, -m, graph_agent, serve]", "python serve", "command must be a list of texts"),
         ("langgraph.json", "graphs", "graph", "langgraph.json"),
     ],
@@ -677,7 +688,7 @@ def test_the_workspaces_own_words_are_told_without_secrets(shop: Shop) -> None:
 @pytest.mark.parametrize("path", ["/apps/shop-dev$", "workspace/list"])
 def test_a_workspace_that_fails_before_anything_is_changed_is_an_error_of_ours(shop: Shop, path: str) -> None:
     shop.standing.fail(path, 500, times=9)
-    assert "what shop-dev is like now cannot be read: the workspace refused" in refused(shop)
+    assert "the current state of shop-dev cannot be read: the workspace refused" in refused(shop)
 
 
 def test_the_smoke_test_reads_what_the_service_really_streams(shop: Shop) -> None:
@@ -700,14 +711,14 @@ def test_an_app_that_does_not_start_here_is_not_deployed(shop: Shop) -> None:
 def test_an_app_that_is_never_ready_here_is_not_waited_for_for_ever(shop: Shop) -> None:
     shop.put("app.yaml", APP.replace("[python, -m, graph_agent, serve]", "[python, -c, 'import time; time.sleep(60)']"))
     shop.commit()
-    assert "it was not ready in 0.5 s" in refused(shop, rehearse=rehearse, waits=Waits(start=0.5))
+    assert "it was not ready within 0.5 s" in refused(shop, rehearse=rehearse, waits=Waits(start=0.5))
 
 
 def test_resources_that_only_the_cli_deploys_are_pointed_out(shop: Shop) -> None:
     shop.put("databricks.yml", BUNDLE.replace("resources:\n  apps:", "resources:\n  jobs: {j: {}}\n  apps:"))
     shop.commit()
     assert shop.deploy(dry_run=True) == 0
-    assert "warning: jobs of the bundle are not deployed by this, but by the Databricks CLI" in shop.said
+    assert "warning: this command does not deploy the bundle's jobs; use the Databricks CLI" in shop.said
 
 
 def test_a_bundle_for_another_workspace_is_refused(shop: Shop) -> None:
@@ -716,9 +727,47 @@ def test_a_bundle_for_another_workspace_is_refused(shop: Shop) -> None:
     assert "the bundle is for https://other.example, but the credentials are for http://127" in refused(shop)
 
 
-def test_what_is_not_committed_is_pointed_out(shop: Shop) -> None:
+def test_what_is_deployed_without_a_commit_and_what_is_not_deployed_are_told_apart(shop: Shop) -> None:
     shop.put("a.py", "graph = 3\n")
+    shop.put("added.py", "new = True\n")
+    git(shop.folder, "add", "added.py")
+    (shop.folder / "src/deep/b.py").unlink()
+    shop.put("notes/excluded.py", "")
+    git(shop.folder, "add", "notes/excluded.py")
     shop.put("new.py", "")
     assert shop.deploy() == 0
-    assert "warning: not committed: a.py, new.py; new files are not uploaded" in shop.said
+    assert "warning: uncommitted changes are deployed too: a.py, added.py, src/deep/b.py" in shop.said
+    assert "warning: not uploaded, because git does not track them: new.py" in shop.said
     assert shop.apps.below(FILES)["a.py"] == b"graph = 3\n"
+    assert shop.apps.below(FILES)["added.py"] == b"new = True\n"
+    assert not {"new.py", "src/deep/b.py", "notes/excluded.py"} & set(shop.apps.below(FILES))
+
+
+def test_a_commit_leaves_nothing_to_point_out(shop: Shop) -> None:
+    shop.put("a.py", "graph = 3\n")
+    shop.commit()
+    assert shop.deploy(dry_run=True) == 0
+    assert not any("uncommitted" in line or "does not track" in line for line in shop.said)
+
+
+def test_files_that_are_added_before_the_first_commit_are_reported_as_deployed(nobody: Shop) -> None:
+    shutil.rmtree(nobody.folder / ".git")
+    git(nobody.folder, "init", "--quiet")
+    git(nobody.folder, "add", "--all")
+    nobody.put("new.py", "")
+    assert nobody.deploy(dry_run=True, environ={}) == 0
+    [deployed] = [line for line in nobody.said if line.startswith("warning: uncommitted changes are deployed too: ")]
+    assert "a.py" in deployed
+    assert "warning: not uploaded, because git does not track them: new.py" in nobody.said
+
+
+def test_uncommitted_files_of_a_bundle_below_the_repository_are_named_by_their_path_in_the_bundle(
+    shop: Shop,
+) -> None:
+    shutil.rmtree(shop.folder / ".git")
+    git(shop.folder.parent, "init", "--quiet")
+    git(shop.folder.parent, "add", "--all")
+    git(shop.folder.parent, "commit", "--quiet", "--message", "all")
+    shop.put("a.py", "graph = 3\n")
+    assert shop.deploy(dry_run=True) == 0
+    assert "warning: uncommitted changes are deployed too: a.py" in shop.said

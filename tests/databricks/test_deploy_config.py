@@ -22,7 +22,7 @@ def test_command_and_variables_of_the_bundle_go_before_those_of_the_file(shop: S
         return 0.1
 
     assert shop.deploy(rehearse=rehearse) == 0
-    assert "  command and env_vars of the bundle's config go before app.yaml" in shop.said
+    assert "  command and env_vars of the bundle's config override app.yaml" in shop.said
     [deployed] = shop.standing.calls("deployments$")
     command = ["python", "-m", "graph_agent", "serve", "--log-level", "dev"]
     assert deployed.json == {

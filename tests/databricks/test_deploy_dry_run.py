@@ -11,14 +11,14 @@ def test_a_dry_run_without_an_account_does_all_that_needs_none_and_says_what_nee
     assert nobody.deploy(dry_run=True, environ={}) == 0
     listed = [line.split(" (")[0].strip() for line in nobody.said if line.startswith("  ") and line.endswith("B)")]
     assert listed == sorted(nobody.rehearsed[0]) == ["a.py", "app.yaml", "langgraph.json", "src/deep/b.py"]
-    began = nobody.said.index("what only a workspace can tell; the same command does once you are signed in:")
+    began = nobody.said.index("not checked, because it needs a workspace; sign in and run the same command again:")
     assert nobody.said[began + 2 :] == [
         "  variable 'experiment' of databricks.yml has no value; set BUNDLE_VAR_experiment",
-        "  whether it is there, and yours to give to an app: model: serving endpoint local-model",
-        "  whether it is there, and yours to give to an app: index: uc securable main.docs.project",
-        "  whether it is there, and yours to give to an app: experiment: experiment unset",
-        "  whether the app shop-dev exists and you may manage it, and what of it would change",
-        "  then: uploading, deploying, one question to the app, and its permissions",
+        "  that it exists, and that you may grant it to an app: model: serving endpoint local-model",
+        "  that it exists, and that you may grant it to an app: index: uc securable main.docs.project",
+        "  that it exists, and that you may grant it to an app: experiment: experiment unset",
+        "  that you may manage the app shop-dev if it exists, and what would change",
+        "  the upload, the deployment, one question to the app, and its permissions",
         "dry run: nothing was changed",
     ]
     assert "databricks auth login" in nobody.said[began + 1]
@@ -40,17 +40,17 @@ def test_a_dry_run_without_an_account_tells_all_problems_at_once(nobody: Shop) -
     with pytest.raises(DeployRefused) as caught:
         nobody.deploy(dry_run=True)
     told = caught.value.message.splitlines()
-    assert told[0] == "9 things must be mended first:"
+    assert told[0] == "9 problems must be fixed first:"
     for words in (
-        "lowercase letters, digits and hyphens only: 'Shop-dev'",
-        "does not take this compute_size: SMALL",
+        "only lowercase letters, digits and hyphens: 'Shop-dev'",
+        "does not accept this compute_size: SMALL",
         "a permission needs a level",
         "GRAPH_AGENT_MODEL takes its value from 'modle'",
         "app.yaml: A needs either value or valueFrom",
-        "no file over 10 MB: large.bin",
+        "files over 10 MB: large.bin",
         "these look like secrets and are not uploaded: key.pem",
-        "graphs/mine.py, which graph 'b' of langgraph.json is in, is not tracked by git, so it is not uploaded; run",
-        "c.py, which graph 'c' of langgraph.json is in, does not exist",
+        "graphs/mine.py, the file of graph 'b' in langgraph.json, is not tracked by git, so it is not uploaded; run",
+        "c.py, the file of graph 'c' in langgraph.json, does not exist",
     ):
         assert sum(words in line for line in told) == 1, words
     assert nobody.rehearsed == []
@@ -65,7 +65,7 @@ def test_a_graph_that_is_left_out_or_not_tracked_is_named(shop: Shop, dry_run: b
     shop.put("b.py", "graph = None\n")
     with pytest.raises(DeployRefused) as caught:
         shop.deploy(dry_run=dry_run)
-    assert "notes/a.py, which graph 'a' of langgraph.json is in, is left out by sync.exclude" in caught.value.message
+    assert "notes/a.py, the file of graph 'a' in langgraph.json, is excluded by sync.exclude" in caught.value.message
     assert "run `git add b.py`" in caught.value.message
     assert "graph 'c' is outside the folder of databricks.yml" in caught.value.message
     assert shop.standing.calls(sign_in=False) == [] or dry_run
@@ -87,12 +87,12 @@ def test_a_dry_run_whose_sign_in_fails_does_the_rest_all_the_same(
     with pytest.raises(DeployRefused) as caught:
         nobody.deploy(dry_run=True, environ={})
     assert len(nobody.rehearsed) == 1
-    assert "- no workspace could be signed in to: set DATABRICKS_HOST" in caught.value.message
+    assert "- could not sign in to a workspace: set DATABRICKS_HOST" in caught.value.message
     assert "- variable 'experiment' of databricks.yml has no value" in caught.value.message
 
 
 def test_without_an_account_nothing_is_deployed(nobody: Shop) -> None:
-    assert "no workspace could be signed in to" in refused(nobody)
+    assert "could not sign in to a workspace" in refused(nobody)
     assert nobody.rehearsed == []
 
 
@@ -101,5 +101,5 @@ def test_problems_here_are_told_at_once_before_anything_is_called(shop: Shop) ->
         databricks_yml=BUNDLE.replace("MEDIUM", "SMALL"), app_yaml=APP.replace("valueFrom: model", "valueFrom: x")
     )
     message = refused(shop, environ={})
-    assert message.startswith("3 things must be mended first:\n- ")
+    assert message.startswith("3 problems must be fixed first:\n- ")
     assert shop.standing.calls() == []

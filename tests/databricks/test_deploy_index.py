@@ -27,7 +27,7 @@ def test_a_deployer_who_cannot_open_the_way_to_an_index_is_told(
     shop.apps.privileges = privileges
     assert shop.deploy(dry_run=True) == 0
     assert [line.split(", so the app")[0] for line in shop.said if "MANAGE" in line] == [
-        f"warning: you do not MANAGE {one}" for one in warned
+        f"warning: you do not have MANAGE on {one}" for one in warned
     ]
     if privileges is not None:
         kinds = [one.path.split("/")[-2:] for one in shop.standing.calls("effective-permissions")]
@@ -36,13 +36,13 @@ def test_a_deployer_who_cannot_open_the_way_to_an_index_is_told(
 
 def test_the_endpoint_that_embeds_an_indexs_questions_is_a_resource_too(shop: Shop) -> None:
     assert shop.deploy(dry_run=True) == 0
-    [line] = [line for line in shop.said if "is asked through" in line]
+    [line] = [line for line in shop.said if "searches of index" in line]
     endpoint = line.split("serving endpoint ")[1].split(",")[0]
     assert f"{{name: embedding, serving_endpoint: {{name: {endpoint}, permission: CAN_QUERY}}}}" in line
     more = f"        - {{name: embedding, serving_endpoint: {{name: {endpoint}, permission: CAN_QUERY}}}}\n"
     shop.write(databricks_yml=BUNDLE.replace("      resources:\n", f"      resources:\n{more}"))
     assert shop.deploy(dry_run=True) == 0
-    assert not any("is asked through" in line for line in shop.said)
+    assert not any("searches of index" in line for line in shop.said)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_only_an_endpoint_of_ones_own_that_embeds_questions_is_named(
         index = {"name": "main.docs.project", "delta_sync_index_spec": {"embedding_vector_columns": [{"name": "v"}]}}
     shop.standing.fail("/vector-search/indexes/", 200, body=index)
     assert shop.deploy(dry_run=True) == 0
-    found = [line.split("serving endpoint ")[1].split(",")[0] for line in shop.said if "is asked through" in line]
+    found = [line.split("serving endpoint ")[1].split(",")[0] for line in shop.said if "searches of index" in line]
     assert found == named

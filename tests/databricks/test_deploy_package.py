@@ -27,7 +27,7 @@ def test_a_package_that_no_index_has_is_uploaded_as_a_wheel_which_the_requiremen
     assert uploaded["requirements.txt"].decode() == f"# Mine.\n./{wheel}\nhttpx\n"
     assert shop.rehearsed[0] == uploaded
     assert (shop.folder / "requirements.txt").read_text().startswith("# Mine.\ngraph_agent==0.1.0")
-    assert any(f"its wheel is uploaded: {wheel}" in line for line in shop.said)
+    assert any(f"its wheel is added: {wheel}" in line for line in shop.said)
     assert shop.deploy() == 0
     assert shop.said[-1].startswith("nothing to deploy")
 
@@ -117,7 +117,7 @@ def test_forms_of_the_requirement(nobody: Shop, line: str, named: str | None) ->
 
 def test_an_app_whose_requirements_lack_the_package_is_refused(shop: Shop) -> None:
     shop.write(requirements_txt="httpx\n")
-    assert "requirements.txt does not name graph-agent, which the app is started with" in refused(shop)
+    assert "requirements.txt does not name graph-agent, but the app's command starts it" in refused(shop)
     shop.write(requirements_txt="-r more.txt\n")
     assert shop.deploy() == 0
     shop.put("requirements.txt", "httpx\n")

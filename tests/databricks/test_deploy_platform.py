@@ -13,7 +13,7 @@ def test_a_stopped_app_is_deployed_only_after_what_its_start_deploys(shop: Shop,
     assert shop.deploy() == 0, shop.said
     # The start deploys d1 again, as d2. For a moment that does not show, and a deployment is refused.
     assert steps(shop) == [STARTS, DEPLOYS, DEPLOYS]
-    assert "the platform is at something else with this app; trying again" in shop.said
+    assert "the platform is busy with another operation on this app; trying again" in shop.said
     assert "waiting for deployment d2 to end" in shop.said
     assert shop.active() == "d3" == shop.manifest()["deployment"]
 

@@ -54,7 +54,7 @@ def test_the_service_starts_from_the_files_to_upload(
         monkeypatch.chdir(project)
         assert main(["deploy", "--dry-run"]) == 0
         told = capsys.readouterr().out
-        assert "it was ready after" in told
+        assert "the app was ready after" in told
         assert "dry run: nothing was changed" in told
         assert [one.line for one in standing.calls() if one.method != "GET" and "workspace" in one.path] == []
 

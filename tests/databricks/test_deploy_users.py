@@ -17,7 +17,7 @@ def test_changed_scopes_take_effect_by_stop_and_start_and_users_are_told_to_sign
     assert steps(shop) == [CHANGES, STOPS, STARTS, DEPLOYS, DEPLOYS]
     app = shop.apps.apps["shop-dev"]
     assert app["user_api_scopes"] == app["effective_user_api_scopes"] == ["model-serving", "sql"]
-    assert "users must sign in to the app again: the tokens they have keep the scopes of before" in shop.said
+    assert "users must sign in to the app again, because their current tokens keep the old scopes" in shop.said
     assert shop.active() == "d3"
 
 
@@ -47,7 +47,7 @@ def test_scopes_that_the_platform_does_not_give_are_told(shop: Shop) -> None:
     shop.write(databricks_yml=declaring("[model-serving, sql]"))
     shop.apps.withheld = {"sql"}
     assert shop.deploy() == 0
-    assert "warning: the platform says that users' tokens still lack sql" in shop.said
+    assert "warning: the platform reports that users' tokens still lack sql" in shop.said
 
 
 ACTING = f"{APP}  - {{name: GRAPH_AGENT_AUTHORIZATION, value: user}}\n"
@@ -79,13 +79,13 @@ def test_an_app_whose_users_tokens_are_not_forwarded_is_refused(shop: Shop, file
     shop.deploy()
     shop.apps.apps["shop-dev"]["forward_user_access_token"] = False
     shop.write(app_yaml=file)
-    assert "(forward_user_access_token is false): have a workspace admin switch" in refused(shop)
+    assert "(forward_user_access_token is false): ask a workspace admin to turn on" in refused(shop)
 
 
 def test_a_workspace_without_user_authorization_is_told_from_a_wrong_bundle(shop: Shop) -> None:
     shop.apps.forwarding = False
     assert shop.deploy() == 1
-    assert "user token passthrough not enabled (user authorization is switched off" in shop.said[-1]
+    assert "user token passthrough not enabled (user authorization is off" in shop.said[-1]
     assert "shop-dev" not in shop.apps.apps
 
 
@@ -94,7 +94,7 @@ def test_a_workspace_without_user_authorization_is_told_from_a_wrong_bundle(shop
     [
         ("[model-serving]", ACTING, "lack vectorsearch.vector-search-indexes:read"),
         ("['vectorsearch.vector-search-indexes:read']", ACTING, "lack serving.serving-endpoints"),
-        ("[model-serving]", APP, "which nothing uses while GRAPH_AGENT_AUTHORIZATION is app"),
+        ("[model-serving]", APP, "but they have no effect while GRAPH_AGENT_AUTHORIZATION is app"),
     ],
 )
 def test_scopes_that_do_not_fit_what_the_app_does_are_pointed_out(

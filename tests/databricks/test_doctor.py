@@ -139,7 +139,7 @@ def test_scopes_of_user_authorization_are_looked_for_in_the_bundle(
     status, said = diagnosed(capsys)
     assert status == bool(missing)
     for scope in missing:
-        assert f"databricks.yml: {scope} is missing\n     -> add it to user_api_scopes" in said
+        assert f"databricks.yml: {scope} is missing\n     -> add it to the app's user_api_scopes" in said
 
 
 def test_scopes_the_app_really_has_are_compared(

@@ -125,7 +125,7 @@ async def test_traces_arrive_once_a_fault_has_passed(
     assert len(tracked.spans) == len(tracked.uploads) == QUESTIONS
     # A trace that was taken is not sent again; but where only the answer was lost, nobody can know that.
     assert len(standing.calls(START)) <= QUESTIONS + (fault not in STORE_FAULTS)
-    assert not any("lost at the end" in line for line in warnings_in(caplog))
+    assert not any("lost at shutdown" in line for line in warnings_in(caplog))
     assert "s3cret" not in caplog.text
 
 
@@ -139,7 +139,7 @@ async def test_traces_that_never_arrive_are_counted_once_and_tell_no_secret(
     async with watched(f"always {status}") as client:
         await ask(client)
     said = warnings_in(caplog)
-    assert said[-1] == f"{QUESTIONS} traces lost at the end: the trace store did not take them in time"
+    assert said[-1] == f"{QUESTIONS} traces lost at shutdown: the trace store did not accept them in time"
     assert len(said) <= 2
     assert "dapi-planted" not in caplog.text
     assert standing.credentials.client_secret not in caplog.text
@@ -153,7 +153,7 @@ async def test_a_dead_workspace_delays_neither_answers_nor_the_stop(
         as_on_apps(monkeypatch, DATABRICKS_HOST=url, DATABRICKS_CLIENT_ID="id", DATABRICKS_CLIENT_SECRET="s3cret")
         async with watched("dead host") as client:
             await ask(client)
-    assert warnings_in(caplog)[-1].startswith(f"{QUESTIONS} traces lost at the end")
+    assert warnings_in(caplog)[-1].startswith(f"{QUESTIONS} traces lost at shutdown")
     assert "s3cret" not in caplog.text
 
 

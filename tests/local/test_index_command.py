@@ -14,7 +14,7 @@ from graph_agent.commands.cli import main
 
 def test_an_empty_path_is_refused_and_not_taken_for_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", "docs", ""]) == 2
-    assert "an empty path stands for the whole current folder; write . to index that" in capsys.readouterr().err
+    assert "a path is empty; to index the current folder, write ." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

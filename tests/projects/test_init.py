@@ -64,7 +64,7 @@ def test_a_folder_with_files_is_refused_and_stays_as_it_was(
 ) -> None:
     (tmp_path / name).write_text("mine")
     assert main(["init", str(tmp_path)]) == 2
-    assert f"is not empty: it has {name}; choose a new folder: graph-agent init FOLDER" in capsys.readouterr().err
+    assert f"is not empty: it has {name}; use a new folder: graph-agent init FOLDER" in capsys.readouterr().err
     assert files_in(tmp_path) == [name]
     assert (tmp_path / name).read_text() == "mine"
 

@@ -38,14 +38,14 @@ def port_of(url: str) -> int:
 def test_a_port_where_a_graph_agent_runs_is_in_order(serve: Callable[..., Any], told: Told) -> None:
     with serve() as service:
         port = port_of(service.url)
-        assert told("GRAPH_AGENT_PORT", port) == [f"ok   port {port}: a graph-agent runs there and is ready"]
+        assert told("GRAPH_AGENT_PORT", port) == [f"ok   port {port}: a graph-agent service runs there and is ready"]
 
 
 def test_a_port_where_a_local_workspace_runs_is_in_order(tmp_path: Path, told: Told) -> None:
     with stand_in(tmp_path / "standin") as standing:
         port = port_of(standing.url)
         said = told("GRAPH_AGENT_WORKSPACE_PORT", port)
-        assert said == [f"ok   port {port}: the local workspace of a graph-agent runs there"]
+        assert said == [f"ok   port {port}: a local workspace of graph-agent runs there"]
 
 
 @pytest.mark.parametrize("variable", ["GRAPH_AGENT_PORT", "GRAPH_AGENT_WORKSPACE_PORT"])

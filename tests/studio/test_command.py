@@ -55,7 +55,7 @@ def test_it_brings_the_local_workspace_follows_edits_and_ends_both_at_ctrl_c(fol
     with graph_agent_studio(folder, **given) as studio:
         assert "mine" in studio.logged("Ready on ")
         assert f"baseUrl={studio.url}" in studio.logged("smith.langchain.com")
-        assert "needs internet and a login" in studio.logged("LangSmith's site")
+        assert "needs internet access and a login" in studio.logged("LangSmith's site")
         assert is_open(workspace)
         assert said_by(studio.url) == "before"
         thread = httpx.post(f"{studio.url}/threads", json={}).json()["thread_id"]
@@ -182,7 +182,7 @@ def test_the_port_of_the_workspace_is_not_studio_s(folder: Path) -> None:
 def test_what_is_no_port_is_refused(command: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([command, f"--port={port}"])
-    assert f"'{port}' is no port; give a number from 1 to 65535" in capsys.readouterr().err
+    assert f"'{port}' is not a port number; use a number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_said_before_anything_starts(folder: Path) -> None:

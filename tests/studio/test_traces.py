@@ -128,7 +128,7 @@ def test_where_there_is_nothing_to_see_it_says_why(tmp_path: Path) -> None:
     assert "there are no traces yet" in refused(tmp_path)
     assert "GRAPH_AGENT_TRACING=on" in refused(tmp_path)
     elsewhere = refused(tmp_path, GRAPH_AGENT_TRACKING_URI="http://somebody:secret@there")
-    assert "traces do not go to this machine" in elsewhere
+    assert "traces are not stored on this machine" in elsewhere
     assert "secret" not in elsewhere
 
 

@@ -138,7 +138,7 @@ def test_a_stranger_s_exception_message_stays_out_of_the_log(caplog: pytest.LogC
 
     assert [record.getMessage() for record in caplog.records] == [
         "the trace store cannot be opened (OSError); 0 traces lost so far",
-        "1 traces lost at the end: the trace store did not take them in time",
+        "1 traces lost at shutdown: the trace store did not accept them in time",
     ]
 
 
@@ -183,7 +183,7 @@ def test_a_dead_or_hanging_server_delays_neither_runs_nor_stopping(
     assert not flushed
     assert time.monotonic() - began < 3
     assert exporter.lost == 200
-    assert caplog.messages[-1] == "50 traces lost at the end: the trace store did not take them in time"
+    assert caplog.messages[-1] == "50 traces lost at shutdown: the trace store did not accept them in time"
 
 
 ENDS_WITHOUT_CLOSING = """

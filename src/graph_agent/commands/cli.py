@@ -21,7 +21,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "init": Command("init", "create a new project: a graph, its test, and its deployment files"),
-    "dev": Command("dev", "run the service with a local model, and reload graphs when they change"),
+    "dev": Command("dev", "run the service with a local model; reload edited graphs"),
     "ask": Command("ask", "ask one question; starts the service if it is not running"),
     "serve": Command("serve", "run the service only, as in production"),
     "studio": Command("studio", "run LangGraph Studio's server on the same graphs"),
@@ -32,7 +32,7 @@ COMMANDS = {
     "workspace": Command("workspace", "run the local workspace only, without the service"),
     "eval": Command("eval", "score the agent and compare it with its baseline"),
     "log-model": Command("log_model", "log the graphs as an MLflow model"),
-    "deploy": Command("deploy", "deploy to Databricks Apps, and roll back if the app does not answer"),
+    "deploy": Command("deploy", "deploy to Databricks Apps; roll back if the app does not answer"),
     "doctor": Command("doctor", "check the setup and print how to fix it"),
 }
 """In the order of `--help`: first what a new user needs, last what a release needs."""
