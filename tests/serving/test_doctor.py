@@ -53,6 +53,6 @@ def test_a_port_that_something_else_holds_is_to_be_freed(told: Told, variable: s
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert told(variable, port) == [
-            f"FIX  port {port} is taken",
+            f"FIX  port {port} is in use",
             f"     -> stop what uses it, or set {variable}",
         ]

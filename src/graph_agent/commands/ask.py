@@ -64,7 +64,9 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     address, headers = _deployed(app) if app is not None else (url or f"http://127.0.0.1:{settings.port}", {})
     if app is None and settings.bearer_token:
         headers = {"Authorization": f"Bearer {settings.bearer_token}"}
+    # Longer than the service's own time limit, so that its error arrives here.
     timeout = httpx.Timeout(settings.max_seconds + settings.startup_wait_seconds, connect=5.0)
+    # Databricks Apps accepts tokens only on paths below /api/.
     path = "/api/responses" if app is not None else "/responses"
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
         if app is not None or url is not None or _ready(client, address):
@@ -128,6 +130,7 @@ def _started(log: IO[bytes]) -> Iterator[ChildProcess]:
     dev = ["graph_agent", "dev", "--no-reload", "--quiet"]
     child = ChildProcess(
         [sys.executable, "-m", "graph_agent.processes.end_with_parent", STOP_SECONDS, *dev],
+        # `_print_errors` finds errors by their level in text lines.
         environ=dict(os.environ) | {f"{PREFIX}LOG_FORMAT": "text"},
         output=log,
     )

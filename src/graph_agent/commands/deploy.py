@@ -27,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
     return deploy(
         Path.cwd(),
         environ=os.environ,
+        # Flushed, because a deployment takes minutes and its output may be a pipe, as in CI.
         say=lambda line: print(line, flush=True),
         target=options.target,
         app=options.app,

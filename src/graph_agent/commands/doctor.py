@@ -55,6 +55,7 @@ def _python(settings: Settings) -> Iterator[Check]:
 
 
 def _graphs(settings: Settings) -> Iterator[Check]:
+    # Late: imports LangGraph, which takes seconds.
     import asyncio
 
     from graph_agent.catalog.catalog import Catalog
@@ -83,6 +84,7 @@ def _port(settings: Settings) -> Iterator[Check]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # The service binds with this option too: a port in TIME_WAIT after a restart counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -80,6 +80,7 @@ def studio(settings: Settings, *, port: int = PORT, reload: bool = True, real_wo
     require_free_port(port, OTHER_PORT)
     if not real_workspace:
         settings = with_local_limits(settings, os.environ)
+    # The last one wins: the environment may allow other origins, but it may not undo QUIET.
     environment = {"CORS_ALLOW_ORIGINS": SITE} | dict(os.environ) | as_environment(settings) | QUIET
     with contextlib.ExitStack() as stack:
         # Handle SIGTERM like Ctrl-C, so that the exit stack stops both children and waits for them.

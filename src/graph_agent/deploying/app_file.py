@@ -52,6 +52,7 @@ def read_app_file(folder: Path, bundle: Bundle, *, note: Note = raise_problem) -
         raise BadBundle(f"{place}: command must be a list of strings, because it runs without a shell", param="command")
     ours = variables(config.get("env"), place=IN_CONFIG, reference="value_from", note=note)
     theirs = variables(document.get("env"), place=written or FILE, reference="valueFrom", note=note)
+    # The last entry with a name wins, so those of `config` come last.
     together = list({one["name"]: one for one in [*theirs, *ours]}.values())
     environment: dict[str, str] = {}
     hidden: list[str] = []

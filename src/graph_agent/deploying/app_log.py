@@ -62,5 +62,6 @@ def _read(url: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _when(entry: Mapping[str, Any]) -> float:
+    # An entry without a valid timestamp sorts first. The answer is not ours, so it may have any form.
     at = entry.get("timestamp")
     return float(at) if isinstance(at, int | float) else 0.0

@@ -12,6 +12,7 @@ from graph_agent.deploying.targets import choose_target, merge
 from graph_agent.errors import BadBundle, UnsetVariable
 
 FILE = "databricks.yml"
+# The default of the Databricks CLI, so that both tools use the same folder.
 DEFAULT_ROOT = "/Workspace/Users/${workspace.current_user.userName}/.bundle/${bundle.name}/${bundle.target}"
 
 
@@ -78,7 +79,10 @@ API_FIELDS = (
     "compute_min_instances",
     "compute_max_instances",
 )
+"""The app's fields that are sent to the Apps API."""
+
 NOT_FOR_THE_API = ("name", "source_code_path", "permissions", "lifecycle", "config")
+"""Valid fields of a bundle's app that the Apps API does not have. Each is handled elsewhere, or has no effect here."""
 
 
 def read_bundle(
@@ -140,6 +144,7 @@ def _bundle(
     return Bundle(
         target=target,
         app=app or name,
+        # Another app gets another folder, so that it does not overwrite the files of the first one.
         root=root if app in (None, name) else f"{root}-{app}",
         source=fields.get("source_code_path", "."),
         declared=declared,
@@ -188,6 +193,7 @@ def _look_up(
     known = {"bundle.target": target, "bundle.environment": target, "bundle.name": _name(document)}
     if user is not None:
         known["workspace.current_user.userName"] = user
+        # The Databricks CLI derives the short name in the same way.
         known["workspace.current_user.short_name"] = user.partition("@")[0].replace(".", "_")
 
     def look_up(reference: str) -> Any:

@@ -45,6 +45,7 @@ def _meaning(words: str) -> str:
 
 def safe_line(words: str) -> str:
     """A message of the platform on one line: shortened, and without secrets and control characters."""
+    # Without the final period, because our own words may follow.
     return redact(" ".join(_printable(words).split()))[:MOST_SHOWN].rstrip(". ")
 
 

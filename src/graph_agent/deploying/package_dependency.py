@@ -21,6 +21,7 @@ REQUIREMENTS = "requirements.txt"
 Find = Callable[[], Installed]
 """Looks up how graph-agent is installed here."""
 
+# By PEP 503, any run of `-`, `_` and `.` in a name means the same. The limits keep the patterns linear.
 _NAME = r"graph[-_.]{1,3}agent"
 _NAMED = re.compile(rf"\s*{_NAME}(?![\w.-])\s*(?P<extras>\[[^\]\n]*\])?\s*(?P<address>@\s*\S+)?", re.IGNORECASE)
 _WHEEL = re.compile(r"\s*(?P<path>[^\s#;\[]{0,500}graph_agent-[^\s#;\[/]{1,200}\.whl)", re.IGNORECASE)

@@ -111,6 +111,7 @@ def _with_version(text: str, version: str) -> str:
 
 
 def _zipped(files: Mapping[str, bytes], record: str) -> bytes:
+    # RECORD lists every file with its hash, and itself without one.
     rows = [f"{path},sha256={_digest(content)},{len(content)}" for path, content in files.items()]
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:

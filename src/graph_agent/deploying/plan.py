@@ -125,6 +125,7 @@ def _there(source: Source, manifest: Manifest, listed: Mapping[str, int | None])
         entry is not None
         and entry.sha256 == source.sha256
         and source.path in listed
+        # A change by hand shows in the modification time, so nothing has to be downloaded to find it.
         and entry.modified == listed[source.path]
     )
 

@@ -54,6 +54,7 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
     environment = inherited | dict(app.environment) | {"DATABRICKS_APP_PORT": str(port)}
     # DATABRICKS_APP_PORT makes the service listen on all interfaces, so set the host too.
     environment |= {"GRAPH_AGENT_HOST": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
+    # A file and not a pipe: nobody reads a pipe meanwhile, and a full one would block the app.
     with output.open("wb") as file:
         try:
             child = subprocess.Popen(
@@ -72,6 +73,7 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
                 try:
+                    # The time that Databricks Apps gives an app after SIGTERM.
                     child.wait(timeout=15)
                 except subprocess.TimeoutExpired:
                     child.kill()

@@ -66,11 +66,13 @@ def _stream(client: httpx.Client, ends: float) -> AnswerTimes:
     body = {"input": QUESTION, "stream": True}
     with _posted(client, body) as response:
         _check(response.status_code)
+        # The proxy answers these while the app is being replaced.
         if response.status_code in (502, 503, 504):
             raise _NotThere(f"status {response.status_code}")
         if response.status_code != 200:
             raise DeployFailed(f"the deployed app answered with status {response.status_code}")
         for line in read_lines(response.iter_bytes()):
+            # The client's timeout limits each read only. An app that sends a byte now and then would never end.
             if time.monotonic() > ends:
                 raise DeployFailed("the deployed app's answer took too long")
             event = _event(line)

@@ -68,6 +68,7 @@ def read_sources(folder: Path, bundle: Bundle) -> Sources:
         # git still tracks a file that was deleted without `git rm`.
         if path not in links and (folder / path).is_file():
             files[path] = _source(path, (folder / path).read_bytes())
+    # A bundle may exclude the version file like any other file.
     named = {pattern.lstrip("/") for pattern in bundle.exclude}
     if files and FILE not in named and (version := of_checkout(folder)):
         # The app has no git repository. This file tells it the commit, which its traces record.

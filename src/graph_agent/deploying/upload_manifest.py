@@ -66,6 +66,7 @@ class Manifest:
         """Parse the stored form. An unreadable manifest counts as empty, so everything is uploaded again."""
         try:
             value = json.loads(data)
+            # A later version may have another meaning. Uploading everything again is always safe.
             if value["version"] != 1:
                 return cls()
             files = {path: Entry(str(one[0]), int(one[1]), one[2]) for path, one in value["files"].items()}

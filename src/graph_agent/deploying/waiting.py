@@ -76,6 +76,7 @@ def call_when_free(call: Callable[[], Answer], *, seconds: float, say: Say) -> A
         except DatabricksError as error:
             if not any(words in str(error) for words in BUSY) or time.monotonic() >= ends:
                 raise
+        # Reported once, at the first refusal.
         if pause == FIRST_PAUSE:
             say("the platform is busy with another operation on this app; trying again")
         time.sleep(pause)

@@ -135,6 +135,7 @@ class WorkspaceFolder:
         try:
             return list(pool.map(act, paths))
         finally:
+            # Not a `with` block, which would carry out all the other calls after a failure.
             pool.shutdown(cancel_futures=True)
 
 

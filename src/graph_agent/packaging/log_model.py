@@ -94,6 +94,7 @@ def log_model(
         from graph_agent.packaging.logged_model import without_trial_calls
     with tempfile.TemporaryDirectory() as folder, without_trial_calls(example is None):
         arguments: dict[str, Any] = {
+            # The name in the experiment has no catalog and schema. Only the registered name has them.
             "name": name.rpartition(".")[2],
             "python_model": str(HERE / ("table_model.py" if table else "agent_model.py")),
             "code_paths": [str(path) for path in stage_files(settings.config, Path(folder), more=code)],

@@ -41,6 +41,7 @@ def agent_beside(file: str, *, graph: str | None, settings: Mapping[str, str]) -
     parsed = Settings.from_environment(recorded)
     given = {name: getattr(parsed, name) for name in (variable.removeprefix(PREFIX).lower() for variable in recorded)}
     if Settings.from_environment(**given).tracing == "off":
+        # MLflow traces `predict` by itself, whatever the service's setting is.
         mlflow.tracing.disable()
     return kind(config=project if project.is_file() else None, graph=graph, **given)
 

@@ -137,4 +137,5 @@ def _pinned(requirement: str) -> str:
     try:
         return f"{found[0]}=={metadata.version(found[0])}" if found else requirement
     except metadata.PackageNotFoundError:
+        # Not installed here, so there is no version to pin.
         return requirement

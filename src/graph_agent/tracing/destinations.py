@@ -36,7 +36,7 @@ class Tables:
     def of(cls, tags: Mapping[str, str], environ: Mapping[str, str]) -> Self | None:
         """The tables that an experiment with these tags is linked to. `None` if it stores its traces itself."""
         override = environ.get(VARIABLE, "")
-        # MLflow ignores a variable that is not `catalog.schema`, such as the id of an experiment.
+        # The variable may also be the id of an experiment. That says nothing about tables.
         path = override if override.count(".") == 1 else tags.get(LINK, "")
         parts = path.split(".")
         if not all(parts) or len(parts) not in (2, 3):

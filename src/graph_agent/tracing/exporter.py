@@ -185,6 +185,7 @@ class TraceExporter:
             else:
                 self._settled_now(len(batch))
                 return
+            # `close` has counted the batch as lost already.
             if self._closed:
                 return
         self._settled_now(len(batch), lost=True)

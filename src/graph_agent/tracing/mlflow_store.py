@@ -166,6 +166,7 @@ def _info(record: RunRecord, kept_in: str | Tables) -> TraceInfo:
         request_time=root.start_ns // 1_000_000,
         execution_duration=(root.end_ns - root.start_ns) // 1_000_000,
         state=TraceState.OK if root.error is None else TraceState.ERROR,
+        # 250 characters are MLflow's limit for a value of the metadata.
         trace_metadata={name: value[:250] for name, value in {**record.metadata, **metadata}.items() if value},
         tags={TraceTagKey.TRACE_NAME: name_of(record, root), **tags_of(record)},
     )

@@ -169,6 +169,7 @@ class RunRecorder(BaseCallbackHandler):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        # A copy of the list, because the caller may change its own before the export.
         said = list(messages[0]) if messages else []
         # The model's name, if it is known. The name of a class says little, above all if it wraps another model.
         called = name or (metadata or {}).get("ls_model_name") or model_name(serialized)

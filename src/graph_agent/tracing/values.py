@@ -31,6 +31,7 @@ object."""
 LONGEST_SECRET = 32_768
 """Characters after the kept ones that are also searched for secrets, because half a secret does not look like one."""
 
+# orjson passes dataclasses and subclasses to `plain`. By itself it would write all of their fields.
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system", "tool": "tool"}
 _PRIVATE_MODULES = ("langgraph.", "langchain.", "langchain_core.")
@@ -49,7 +50,7 @@ def to_json(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """What stands for an object that JSON has no form for."""
+    """The replacement of an object that JSON cannot represent."""
     match value:
         case BaseMessage():
             return message_fields(value)

@@ -63,6 +63,7 @@ def of_checkout(folder: Path) -> str:
 
 def _written(folder: Path) -> str:
     try:
+        # Cut, because anyone may write this file, and its text becomes a tag of every trace.
         return (folder / FILE).read_text(encoding="utf-8").strip()[:200]
     except (OSError, ValueError):
         return ""

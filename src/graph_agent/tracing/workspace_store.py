@@ -174,6 +174,7 @@ class _SignedStore(DatabricksArtifactRepository):
         super().__init__(where)
         self._call = call
 
+    # A private method of MLflow, because the class has no public way to use another client.
     def _call_endpoint(  # type: ignore[no-untyped-def]
         self, service, api, json_body=None, path_params: Mapping[str, str] | None = None, retry_timeout_seconds=None
     ) -> Any:
