@@ -346,7 +346,7 @@ def test_a_rollback_that_fails_too_says_so(shop: Shop) -> None:
     shop.write(a_py="graph = 2\n")
     shop.apps.outcomes[:] = ["FAILED", "FAILED"]
     assert shop.deploy() == 1
-    assert "rolling back to deployment d1 failed too" in shop.said[-1]
+    assert "the rollback to deployment d1 failed too" in shop.said[-1]
     assert shop.deploy() == 0
     assert shop.apps.snapshots[shop.active()] == shop.rehearsed[-1]
 
@@ -474,7 +474,7 @@ def test_access_that_is_taken_out_of_the_bundle_is_taken_away(shop: Shop, left: 
     assert USERS in shop.apps.permissions["shop-dev"]
     shop.write(databricks_yml=BUNDLE.replace(GRANTED, analysts))
     assert shop.deploy(dry_run=True) == 0
-    assert "  take away CAN_USE for users" in shop.said
+    assert "  remove permission: CAN_USE for users" in shop.said
     assert shop.deploy() == 0
     others = [{**USERS, "group_name": "analysts"}] if left else []
     assert shop.apps.permissions["shop-dev"] == [*others, MINE]
@@ -494,8 +494,8 @@ def test_who_made_the_app_keeps_managing_it_and_nobody_else_does(shop: Shop) -> 
     robot = {"service_principal_name": "r-1", "permission_level": "CAN_MANAGE"}
     shop.apps.permissions["shop-dev"] += [robot, {**USERS, "permission_level": "CAN_MANAGE"}]
     assert shop.deploy() == 0
-    assert "  take away CAN_MANAGE for r-1" in shop.said
-    assert "  take away CAN_MANAGE for users" in shop.said
+    assert "  remove permission: CAN_MANAGE for r-1" in shop.said
+    assert "  remove permission: CAN_MANAGE for users" in shop.said
     assert shop.apps.permissions["shop-dev"] == [USERS, owner, MINE]
 
 
@@ -634,7 +634,12 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
             "config: {cmd: [x]}",
             "the app's config may have only command and env",
         ),
-        ("databricks.yml", "description: A shop.", "config: {command: x y}", "config: command must be a list of texts"),
+        (
+            "databricks.yml",
+            "description: A shop.",
+            "config: {command: x y}",
+            "config: command must be a list of strings",
+        ),
         (
             "databricks.yml",
             "description: A shop.",
@@ -649,14 +654,14 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
         ),
         ("databricks.yml", "A shop.", "A ${var.many}", "${var.many} is not a single value"),
         ("databricks.yml", "A shop.", "${var.round}", "form a cycle"),
-        ("databricks.yml", "bundle: {", "include: [more.yml]\nbundle: {", "`include` is not read here"),
+        ("databricks.yml", "bundle: {", "include: [more.yml]\nbundle: {", "`include` is not supported by this command"),
         ("databricks.yml", "MEDIUM", "SMALL", "does not accept this compute_size: SMALL"),
         ("databricks.yml", "CAN_QUERY", "CAN_QEURY", "does not accept this resources: {'name': 'model'"),
         ("databricks.yml", "name: experiment, ", "", "every resource of the app needs a name"),
         ("databricks.yml", "CAN_USE", "CAN_ABUSE", "a permission needs a level (CAN_MANAGE or CAN_USE)"),
         ("databricks.yml", "resources:\n  apps:", "resources: [x]\nx:\n  apps:", "is not a valid bundle"),
         ("databricks.yml", "name: shop-$", "name: Shop-$", "only lowercase letters, digits and hyphens: 'Shop-dev'"),
-        ("databricks.yml", "name: shop-$", "name: s" + "-o" * 13 + "-$", "has 2 to 30 characters"),
+        ("databricks.yml", "name: shop-$", "name: s" + "-o" * 13 + "-$", "must have 2 to 30 characters"),
         ("databricks.yml", "name: shop-$", "name: -shop-$", "begin and end with a letter or digit"),
         ("databricks.yml", "name: shop-${bundle.target}", "name: s", "'s' has 1"),
         (
@@ -665,7 +670,7 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
             "valueFrom: modle",
             "not a resource of the bundle's app; the resources are: model, index",
         ),
-        ("app.yaml", "[python, -m, graph_agent, serve]", "python serve", "command must be a list of texts"),
+        ("app.yaml", "[python, -m, graph_agent, serve]", "python serve", "command must be a list of strings"),
         ("langgraph.json", "graphs", "graph", "langgraph.json"),
     ],
 )

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.catalog import Catalog
-from graph_agent.catalog.manifest import read_manifest
+from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import add_config, settings_from
-from graph_agent.errors import CannotDraw, UnknownGraph
+from graph_agent.errors import CannotDraw
 from graph_agent.settings import Settings
 
 Form = Literal["mermaid", "ascii", "png"]
@@ -70,13 +70,9 @@ async def drawing_of(config: Path, name: str, *, form: Form = "mermaid", xray: b
         UnknownGraph, GraphNotLoaded, CannotDraw: as `draw`.
     """
     specs = read_manifest(config)
-    wanted = [spec for spec in specs if spec.name == name]
-    if not wanted:
-        raise UnknownGraph(
-            f"there is no graph named {name!r}; the graphs are: {', '.join(spec.name for spec in specs)}", param="name"
-        )
+    check_graph_name(name, specs)
     # Load only this graph, so that a broken one elsewhere does not prevent the drawing.
-    catalog = Catalog(wanted)
+    catalog = Catalog([spec for spec in specs if spec.name == name])
     try:
         await catalog.open()
         shape = (await catalog.get(name)).get_graph(xray=xray)
