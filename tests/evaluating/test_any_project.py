@@ -31,6 +31,13 @@ class Shouting:
 
 model = Shouting()
 """
+REPLIES = """
+from graph_agent.testing import Usage
+
+def model(request):
+    text = request["messages"][-1]["content"]
+    return "I do not know." if text == "no" else ["You said: ", text, Usage(input=1, output=2)]
+"""
 SCORERS = """
 from graph_agent.evaluating import Record, Row
 
@@ -121,6 +128,16 @@ def test_the_dataset_is_the_only_one_or_the_one_that_suits_the_model(
     assert f"there is no dataset in {datasets}" in refused(project, capsys)
 
 
+def test_a_scripted_model_may_be_a_function_that_replies_as_in_tests(project: Path) -> None:
+    (project / "evals/scripted.py").write_text(REPLIES)
+    assert main(["--config", str(project / "langgraph.json")]) == 0
+    lines = (project / "evals/out/returns-scripted/records.jsonl").read_text().splitlines()
+    assert [turn["answer"] for line in lines if "turns" in line for turn in json.loads(line)["turns"]] == [
+        "You said: ninety days",
+        "I do not know.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -128,7 +145,8 @@ def test_the_dataset_is_the_only_one_or_the_one_that_suits_the_model(
         ("\nmodel =", "did not load: SyntaxError at scripted.py:2: invalid syntax"),
         ("import none_such", "there is no module named 'none_such'; install it"),
         ("raise RuntimeError('hunter2')", "did not load: RuntimeError at "),
-        ("model = 'gpt'", "needs a variable `model`, an object with a method `stream_chat`"),
+        ("model = 'gpt'", "needs a variable `model`: a function that returns a reply, or an object with a method"),
+        ("class model: ...", "needs a variable `model`: a function that returns a reply, or an object with a method"),
     ],
 )
 def test_a_scripted_model_that_is_wrong_is_reported_with_its_place(

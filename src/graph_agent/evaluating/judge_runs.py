@@ -40,10 +40,10 @@ def judge_model(name: str) -> Iterator[str]:
         EvalError: it is not the name of a model, or nothing answers there.
     """
     if name == LOCAL_JUDGE:
-        from graph_agent.evaluating.loopback import environment
+        from graph_agent.evaluating.process_environment import workspace_environment
         from graph_agent.evaluating.targets import Target, workspace
 
-        with workspace(Target(model="local")) as (_, variables), environment(variables):
+        with workspace(Target(model="local")) as (_, variables), workspace_environment(variables):
             yield "databricks:/local-model"
         return
     check_judge(name)

@@ -1,18 +1,20 @@
-"""A project's scripted model behind the local workspace's own routes, on a free port, over the project's documents."""
+"""Serves a project's scripted model behind the routes of the local workspace, over the project's documents."""
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.evaluating.errors import BadProjectFile, EvalError
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
-from graph_agent.evaluating.loopback import serving
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.project_files import imported
 from graph_agent.settings import Settings
+from graph_agent.testing import on_loopback
+from graph_agent.testing.completions import scripted_chunks
+from graph_agent.testing.script import Script
 
 if TYPE_CHECKING:
     from graph_agent.local.rest.chat_routes import ChatBackend
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping[str, str]]:
-    """The environment by which Databricks clients find the workspace, while it runs.
+    """Serve the workspace on a free port. Yield the variables with which Databricks clients find it.
 
     Raises:
         EvalError: the project has no scripted model, or its file does not load.
     """
     model = scripted_model(project)
-    # The packages of the local workspace are an extra that the service does without.
+    # Imported here because the packages of the local workspace are an optional extra.
     from graph_agent.local.index.index import Index
     from graph_agent.local.preparation import project_documents
     from graph_agent.local.rest.access import Credentials
@@ -39,7 +41,7 @@ def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping
     ):
         index.sync(project_documents(project.root))
         app = create_workspace(model, {settings.index: index}, embedder=embedder, credentials=credentials)
-        with serving(app) as url:
+        with on_loopback(app) as url:
             yield {
                 "DATABRICKS_HOST": url,
                 "DATABRICKS_CLIENT_ID": credentials.client_id,
@@ -49,7 +51,11 @@ def scripted_workspace(project: Project, settings: Settings) -> Iterator[Mapping
 
 
 def scripted_model(project: Project) -> "ChatBackend":
-    """The `model` of the project's `evals/scripted.py`. Its `stream_chat` answers chat completions requests.
+    """Return the `model` of the project's `evals/scripted.py` as a chat backend.
+
+    `model` is a function or an object. A function gets the body of a chat completions request and returns a reply in
+    the terms of `graph_agent.testing`: a text, a `Call`, or a list of these. An object has a method `stream_chat` that
+    yields the chunks of a chat completion.
 
     Raises:
         EvalError: there is no such file.
@@ -62,7 +68,24 @@ def scripted_model(project: Project) -> "ChatBackend":
             " with --model"
         )
     model: Any = getattr(imported(path, root=project.root), "model", None)
-    if not callable(getattr(model, "stream_chat", None)):
-        raise BadProjectFile(f"{path} needs a variable `model`, an object with a method `stream_chat`")
-    backend: ChatBackend = model
-    return backend
+    if callable(getattr(model, "stream_chat", None)):
+        backend: ChatBackend = model
+        return backend
+    # A class is callable too, but here it is a model that someone forgot to instantiate.
+    if callable(model) and not isinstance(model, type):
+        return _Replies(Script([model]))
+    raise BadProjectFile(
+        f"{path} needs a variable `model`: a function that returns a reply, or an object with a method `stream_chat`"
+    )
+
+
+class _Replies:
+    """A chat backend whose replies come from a function of the project."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """See `ChatBackend`."""
+        async for chunk in scripted_chunks(self._script, body):
+            yield chunk

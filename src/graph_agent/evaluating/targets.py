@@ -12,12 +12,13 @@ import httpx
 
 from graph_agent.errors import AgentError
 from graph_agent.evaluating.errors import AgentUnreachable
-from graph_agent.evaluating.loopback import environment, serving
+from graph_agent.evaluating.process_environment import workspace_environment
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
 from graph_agent.evaluating.tracking import tracking_uri
 from graph_agent.lazy import IMPORT_LOCK
-from graph_agent.settings import PREFIX, Settings, as_environment
+from graph_agent.settings import PREFIX, Settings
+from graph_agent.testing import on_loopback
 
 SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
 START_SECONDS = 120
@@ -80,7 +81,7 @@ class Target:
         files |= {path for name in ("documents", "docs", "graphs") for path in (root / name).rglob("*.*")}
         here = Path(__file__).parent
         files |= {path for path in here.parent.rglob("*.py") if here not in path.parents}
-        # Of this package only what asks: how answers are judged and shown changes no answer.
+        # Of this package only the modules that ask. Scoring and reporting do not change an answer.
         files |= {here / name for name in ("runner.py", "answer_stream.py")}
         digest = hashlib.sha256()
         for path in sorted(path.resolve() for path in files if path.suffix in (".py", ".md", ".json")):
@@ -116,15 +117,10 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
     else:
         with (
             workspace(target) as (settings, variables),
-            environment({**variables, **_for_graphs(settings)}),
+            workspace_environment(variables),
             _service(settings, port) as url,
         ):
             yield Agent(url=url, headers=_bearer(settings), graph=target.asked)
-
-
-def _for_graphs(settings: Settings) -> dict[str, str]:
-    """The settings as variables, without the list of graphs: other evaluations in this process have their own."""
-    return {name: value for name, value in as_environment(settings).items() if name != f"{PREFIX}CONFIG"}
 
 
 @contextmanager
@@ -161,7 +157,7 @@ def _service(settings: Settings, port: int) -> Iterator[str]:
     from graph_agent.serving.app import create_app
 
     failures: list[AgentError] = []
-    with serving(create_app(settings, on_failed_start=failures.append), port=port) as url:
+    with on_loopback(create_app(settings, on_failed_start=failures.append), port=port) as url:
         ends = time.monotonic() + START_SECONDS
         with httpx.Client(base_url=url, timeout=5.0, trust_env=False, headers=_bearer(settings)) as client:
             while not _ready(client):
