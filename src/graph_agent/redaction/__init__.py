@@ -1,7 +1,7 @@
-"""Secrets out of text: known kinds by their form, known values by what they are. Imports nothing of ours.
+"""Removes secrets from text: known kinds by their format, known values by comparison. Imports no other room.
 
-It is the second line of defence, for what strangers say: a tool's result, a user's paste, a library's log line. The
-first is that nothing of ours puts a secret there.
+This is the second line of defense, for text from outside: a tool's result, a user's paste, a library's log line. The
+first line is that this package never puts a secret there.
 """
 
 from graph_agent.redaction.async_redaction import redact_async, redact_value_async, with_redacted

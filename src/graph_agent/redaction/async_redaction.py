@@ -1,6 +1,6 @@
-"""Redaction of megabytes on an event loop: a few milliseconds at a time, and others' work between.
+"""Redacts megabytes on an event loop, a few milliseconds at a time, so that other tasks can run in between.
 
-A thread would not help: a regular expression holds the interpreter for as long as it runs.
+A thread would not help: a regular expression holds the interpreter lock for as long as it runs.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from graph_agent.redaction.values import redacting_value
 
 
 async def redact_async(text: str) -> str:
-    """As `redact`; others work meanwhile where the text is long."""
+    """Do the same as `redact`. For a long text, other tasks run in between."""
     return redact(text) if len(text) <= AT_ONCE else await _driven(redacting(text))
 
 
 async def redact_value_async(value: Any) -> Any:
-    """As `redact_value`; others work meanwhile where the value is great."""
+    """Do the same as `redact_value`. For a large value, other tasks run in between."""
     return await _driven(redacting_value(value))
 
 
 @contextmanager
 def with_redacted(shown: Mapping[str, str]) -> Iterator[None]:
-    """Within it `redact` knows what may be shown of these long texts, and looks through none of them again."""
+    """Tell `redact` the redacted form of these long texts, so that it does not scan them again inside the block."""
     before = AHEAD.set(shown)
     try:
         yield
@@ -39,4 +39,5 @@ async def _driven(steps: Steps[T]) -> T:
         except StopIteration as end:
             value: T = end.value
             return value
+        # Gives every other task that is ready one turn.
         await asyncio.sleep(0)

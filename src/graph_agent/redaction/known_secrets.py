@@ -1,4 +1,4 @@
-"""Secrets known by their value: the process's own, and those of the request at hand."""
+"""Secrets that are known by their value: those of the process, and those of the current request."""
 
 import json
 import re
@@ -8,43 +8,44 @@ from contextvars import ContextVar
 from urllib.parse import quote
 
 SHORTEST = 8
-"""Characters of a value below which it is too likely to be an ordinary word."""
+"""Least characters of a value. A shorter one is too likely to be an ordinary word."""
 
 LEAST_BEGUN = 3
-"""Characters of a value's beginning that a text may end with before it is suspicious."""
+"""Characters of a value that must be there before a stream holds text back because of it."""
 
 NAMES = ("_TOKEN", "_SECRET", "_PASSWORD", "_API_KEY", "_SECRET_KEY", "_SECRET_ACCESS_KEY")
-"""How the names of variables that hold secrets end."""
+"""Endings of the names of environment variables that hold secrets."""
 
 _WORD = re.compile(r"[A-Za-z_-]{0,15}")
-"""What stands in such variables where nobody asks for a secret: `postgres`, `not-needed`. Answers hold it too."""
+"""Values of such variables where no secret is required: `postgres`, `not-needed`. Answers contain these words too."""
 
 
 FEW = 12
-"""Different beginnings up to which looking for each is faster than looking at every place."""
+"""Most different beginnings for which one search each is faster than a lookup at every offset."""
 
 
 class KnownSecrets:
-    """Values to look for; also as they are written in JSON and in addresses."""
+    """Values to search for, also in the forms that JSON and URLs give them."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self.values: tuple[str, ...] = ()
-        """The longest first: one may begin with another."""
+        """The longest first, because one value may begin with another."""
         self.beginnings: tuple[str, ...] = ()
-        """Their first `LEAST_BEGUN` characters, where those are few."""
+        """Their first `LEAST_BEGUN` characters. Empty if there are more than `FEW` of these."""
         self.many = False
-        """Whether they are too many to look for each: `begins_in` tells then."""
+        """Whether there are more beginnings than `FEW`. Use `begins_in` then."""
         self._by_beginning: dict[str, list[str]] = {}
         self._longest = 0
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
-        """Look for these too; those shorter than `SHORTEST` are left out."""
+        """Search for these values too. Values shorter than `SHORTEST` are ignored."""
         self._take({form for value in values if len(value) >= SHORTEST for form in _forms(value)})
 
     def _take(self, forms: set[str]) -> None:
         if not forms.difference(self.values):
             return
+        # New objects take the place of the old ones, because another thread may be reading these.
         self.values = tuple(sorted(forms.union(self.values), key=len, reverse=True))
         by_beginning: dict[str, list[str]] = {}
         for value in self.values:
@@ -56,22 +57,22 @@ class KnownSecrets:
 
     @classmethod
     def together(cls, known: "Iterable[KnownSecrets | None]") -> "KnownSecrets | None":
-        """All the values of several, or nothing."""
+        """Combine the values of several; `None` if there are no values."""
         several = [one for one in known if one is not None and one.values]
         if len(several) < 2:
             return several[0] if several else None
         whole = cls()
-        # Their forms are there already.
+        # `_take` and not `add`: these values are the finished forms.
         whole._take({value for one in several for value in one.values})
         return whole
 
     def begins_in(self, text: str) -> bool:
-        """Whether the first characters of a value stand somewhere in the text, however many values there are."""
+        """Return whether the first characters of a value occur in the text. The time does not depend on `values`."""
         places = range(len(text) - LEAST_BEGUN + 1)
         return any(text[start : start + LEAST_BEGUN] in self._by_beginning for start in places)
 
     def begun(self, text: str) -> int:
-        """Where the text's end begins a value; the text's length where it begins none."""
+        """Return the offset from which the end of the text may be the start of a value; the text's length if none."""
         earliest, first = len(text), max(0, len(text) - self._longest)
         for beginning, values in self._by_beginning.items():
             start = text.find(beginning, first, earliest + LEAST_BEGUN - 1)
@@ -83,19 +84,19 @@ class KnownSecrets:
 
 
 HIDDEN_VALUES = KnownSecrets()
-"""The process's own; `create_app` fills it from the environment."""
+"""The secrets of the process. `create_app` fills it from the environment and the settings."""
 
 _HERE: ContextVar[KnownSecrets | None] = ContextVar("graph_agent_hidden", default=None)
 
 
 def current_hidden_values() -> KnownSecrets | None:
-    """The values of the request at hand; for handing over to a thread with `with_hidden_values`."""
+    """Return the values of the current request, to pass to another thread for `with_hidden_values`."""
     return _HERE.get()
 
 
 @contextmanager
 def with_hidden_values(values: KnownSecrets | Iterable[str] | None) -> Iterator[None]:
-    """Within it these values are redacted as well; tasks and copied contexts that begin in it keep them."""
+    """Redact these values too inside the block. Tasks and copied contexts that start inside keep them."""
     more = values if isinstance(values, KnownSecrets) or values is None else KnownSecrets(values)
     before = _HERE.set(KnownSecrets.together([_HERE.get(), more]))
     try:
@@ -105,15 +106,16 @@ def with_hidden_values(values: KnownSecrets | Iterable[str] | None) -> Iterator[
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
-    """The values of variables whose names say that they hold secrets; not ordinary words of under 16 characters."""
+    """Return the values of variables that are named as secrets. Ordinary words below 16 characters are left out."""
     named = [value for name, value in environ.items() if name.upper().endswith(NAMES)]
     return [value for value in named if len(value) >= SHORTEST and not _WORD.fullmatch(value)]
 
 
 def _goes_on(values: Iterable[str], text: str, start: int) -> bool:
-    """Whether one of the values begins with the text's end from `start` on."""
+    """Return whether one of the values starts with the text from `start` to its end."""
     length, last = len(text) - start, text[-1]
-    # The last character first: of a value that repeats itself, each of its parts may be the beginning.
+    # The last character is compared first. In a value that repeats itself, many offsets look like its beginning, and
+    # a comparison of the whole at each of them would be quadratic.
     return any(value[length - 1] == last and value.startswith(text[start:]) for value in values if len(value) >= length)
 
 

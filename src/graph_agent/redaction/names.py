@@ -1,10 +1,10 @@
-"""Names under which a secret stands, whatever it looks like: `password`, `clientSecret`, `X-Api-Key`."""
+"""Names whose value is a secret whatever it looks like: `password`, `clientSecret`, `X-Api-Key`."""
 
 import re
 from functools import lru_cache
 
 LONGEST = 128
-"""Characters of a name; of a longer one the last count."""
+"""Characters of a name that are checked. Of a longer name, only the last ones are."""
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 SENSITIVE = (
@@ -19,15 +19,19 @@ _IN_JSON = re.compile(rf'(?i)["_.\s-]{SENSITIVE.replace("_?", "[_-]?")}\\{{0,7}}
 
 @lru_cache(maxsize=1024)
 def is_sensitive(name: str) -> bool:
-    """Whether a text under this name goes whole."""
+    """Return whether a text under this name is replaced as a whole."""
+    # Headers, environment variables and camel case become one form, so that one pattern covers all of them.
     words = _HUMP.sub("_", name[-LONGEST:]).lower().replace("-", "_")
     return _NAME.search(words) is not None
 
 
 def has_sensitive(json_text: str) -> bool:
-    """Whether a JSON text may have such a name; it may also say so of a text that only holds one."""
+    """Return whether a JSON text may have such a name. It may also be true for a text that only mentions one.
+
+    This is a cheap check before parsing. `is_sensitive` decides for each name.
+    """
     return _IN_JSON.search(json_text) is not None or any(word in json_text for word in _HUMPED)
 
 
 _HUMPED = ("Password", "Secret", "Token", "Key", "Credential", "Passphrase")
-"""How the last word of a name in camel case begins."""
+"""Last words of sensitive names in camel case. `_IN_JSON` does not find these, because no separator precedes them."""

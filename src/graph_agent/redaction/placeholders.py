@@ -1,26 +1,26 @@
-"""What stands where a secret would and is none: `your_password_here`, `YOUR_ACCESS_TOKEN`, `xxxx`."""
+"""Recognizes placeholders, which stand in for a secret: `your_password_here`, `YOUR_ACCESS_TOKEN`, `xxxx`."""
 
 import re
 
 SHORTEST = 4
-"""Characters of a placeholder; a shorter one hides nothing worth reading."""
+"""Least characters of a placeholder. A shorter value is not worth keeping readable."""
 
 LONGEST = 80
-"""Characters of a placeholder; a longer value is none."""
+"""Most characters of a placeholder. The bound also limits the work in `_words_of`."""
 
 MOST_DIGITS = 5
-"""Digits in a row that a placeholder may end with, where one of its words says that it is one."""
+"""Most digits in a row that a placeholder may have, if one of its words marks it as a placeholder."""
 
 MASKS = frozenset("x*.•#_-…")
 EXAMPLE = "EXAMPLE"
-"""How the keys in AWS's own documentation end."""
+"""The ending of the keys in the documentation of AWS."""
 
 _SAYING = """
     your my insert replace enter put paste add change changeme here placeholder example sample dummy fake redacted
     hidden masked todo fixme tbd foo bar baz goes xxx xxxx
 """
 SAYING = frozenset(_SAYING.split())
-"""Words that say that they stand for something else."""
+"""Words that mark a value as a placeholder."""
 
 _NAMING = """
     the a an of for with in to from this that me it is and or new old some own real actual valid secret secrets
@@ -30,7 +30,7 @@ _NAMING = """
     openai anthropic azure aws google github gitlab slack databricks huggingface hf hugging face proj live test ant svc
 """
 NAMING = frozenset(_NAMING.split())
-"""Words for a secret and for whose it is."""
+"""Words that describe a secret or its owner. A placeholder may be made of these, but they do not mark one."""
 
 _IN_BRACKETS = re.compile(r"<[^<>]*>|\$?\{[^{}]*\}|\{\{[^{}]*\}\}")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|[^A-Za-z\d]")
@@ -40,12 +40,13 @@ _VARIABLE = re.compile(r"\A[A-Z]{2,}+(?:_[A-Z]{2,}+)++\Z")
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether the value stands for a secret: masked, the name of a variable, or words that say so."""
+    """Return whether the value only stands in for a secret: a mask, a variable's name, or words that say so."""
     if not SHORTEST <= len(value) <= LONGEST:
         return False
     if _IN_BRACKETS.fullmatch(value):
         return True
     if head := _HEAD.match(value):
+        # `sk-your-key-here`: the vendor's prefix is kept in examples.
         value = value[head.end() :]
     return _is_masked(value) or _VARIABLE.match(value) is not None or value.endswith(EXAMPLE) or _is_said(value)
 
@@ -73,12 +74,13 @@ def _is_said(value: str) -> bool:
 
 
 def _words_of(text: str) -> bool | None:
-    """Whether one of the words that the text is written of says that it is a placeholder; `None` where it is others."""
+    """Return whether a word of the text marks a placeholder; `None` if the text has other words than the known ones."""
     if text in SAYING:
         return True
     if text in NAMING:
         return False
-    # Written as one: `mypassword`, `YOURTOKEN`.
+    # Words without a separator, such as `mypassword` and `YOURTOKEN`. `reached` has each offset that a sequence of
+    # known words ends at, and whether one of them marks a placeholder. No known word is longer than 11 characters.
     reached: dict[int, bool] = {0: False}
     for end in range(3, len(text) + 1):
         for start in range(max(0, end - 11), end - 1):

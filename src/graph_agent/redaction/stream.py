@@ -1,4 +1,4 @@
-"""Text that comes piece by piece, without its secrets: a piece waits only while it may be the beginning of one."""
+"""Redacts text that arrives in pieces. A piece is held back only while it may be the beginning of a secret."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,44 +8,47 @@ from graph_agent.redaction.known_secrets import HIDDEN_VALUES, KnownSecrets, cur
 from graph_agent.redaction.text import AT_ONCE, Span, found, lowered, replaced
 
 CONTEXT = 160
-"""Characters behind the present that decide about it: `password: `, or a scheme and a user."""
+"""Characters before a piece that decide about it, such as `password: `, or the scheme and user of a URL."""
 
 MOST_HELD = 16_384
-"""Characters held back at most; a JWT with many groups has 4,000. Of a longer secret what follows is left out as long
-as it may belong to it; what only may have become one goes out as it stands."""
+"""Most characters that are held back. A JWT with many groups has 4,000.
+
+If a secret is longer, its marker is sent and what may still belong to it is dropped. Text that only might have become a
+secret is sent as it is.
+"""
 
 _NEAR = 12
-"""Characters before a piece in which a hint may have begun."""
+"""Characters before a piece in which a hint may have started."""
 
 _NAME = 48
-"""Characters before an equals sign or a colon in which the name of a value stands."""
+"""Characters before an equals sign or a colon that are searched for a name."""
 
 _SOON = 8
-"""Characters between a name and its value: spaces and quotes."""
+"""Most characters between a name and its value: spaces and quotes."""
 
 RUNS: Mapping[str, Sequence[re.Pattern[str]]] = {
     marker: [kind.run for kind in KINDS if kind.marker == marker] for marker in {kind.marker for kind in KINDS}
 }
-"""What a secret that a marker stands for may go on with."""
+"""By marker, the characters with which such a secret may continue."""
 
 ALWAYS = 1 << 62
 
 _SMALL = 256
-"""Characters that may be held and looked at anew with each piece."""
+"""Characters that may be held back and scanned again with each piece."""
 
 
 def portions(text: str) -> Sequence[str]:
-    """The text in portions that a `Redactor` looks through in a few milliseconds each: nearly always one."""
+    """Split the text into portions that a `Redactor` scans in a few milliseconds each. Nearly always it is one."""
     if len(text) <= AT_ONCE:
         return (text,)
     return [text[start : start + AT_ONCE] for start in range(0, len(text), AT_ONCE)]
 
 
 class Redactor:
-    """One text under way: `feed` gives what may be shown of it now, `flush` the rest.
+    """Redacts one text as it arrives. `feed` returns what may be shown now, and `flush` returns the rest.
 
-    Where a secret's kind shows by fixed first letters such as `dapi`, and they came in an earlier piece, those letters
-    were shown; of known values at most the first two characters.
+    If the fixed prefix of a secret, such as `dapi`, arrived in an earlier piece, that prefix was shown. Of a known
+    value, at most the first two characters are.
     """
 
     __slots__ = ("_before", "_held", "_here", "_looked", "_wary", "_within")
@@ -53,24 +56,25 @@ class Redactor:
     def __init__(self) -> None:
         self._here: KnownSecrets | None = current_hidden_values()
         self._before = ""
-        """The end of what was shown."""
+        """The end of the text that was shown."""
         self._held = ""
         self._wary = 0
-        """Characters for which the value of a name just shown may yet begin."""
+        """Characters within which the value of a name that was just shown may still start."""
         self._looked = 0
-        """How much was held when it was last looked at."""
+        """How many characters were held back when they were last scanned."""
         self._within: Sequence[re.Pattern[str]] = ()
-        """What may go on of a secret whose marker was shown before its end."""
+        """Patterns for the rest of a secret whose marker was shown before its end."""
 
     def feed(self, piece: str) -> str:
-        """What may be shown now: nearly always the piece itself."""
+        """Take a piece and return what may be shown now. Nearly always it is the piece itself."""
+        # The fast path. Most pieces of an answer contain no hint, and every token of every answer passes here.
         if not self._held and self._wary <= 0 and not self._hinted(piece):
             self._before = (self._before + piece)[-CONTEXT:]
             return piece
         return self._carefully(piece)
 
     def flush(self) -> str:
-        """What was held back, and begin anew."""
+        """Return what was held back, and start again for another text."""
         text, start = self._before + self._held, len(self._before)
         shown = replaced(text, found(text, self._here), start=start) if self._held else ""
         self._before = self._held = ""
@@ -103,7 +107,7 @@ class Redactor:
             piece = self._beyond(piece)
         self._wary -= len(piece)
         self._held += piece
-        # Looking at a growing text at every piece would be quadratic.
+        # Scanning a growing text at every piece would be quadratic, so it must grow by an eighth first.
         if _SMALL < len(self._held) < min(self._looked * 9 // 8, MOST_HELD):
             return ""
         text, start = self._before + self._held, len(self._before)
@@ -111,7 +115,7 @@ class Redactor:
         full = len(self._held) >= MOST_HELD
         end = len(text) if full else max(start, self._pending(text, spans))
         shown = replaced(text, spans, start=start, end=end)
-        # As it was shown: of a secret that is told already no part is told again.
+        # The context is the redacted text. Otherwise the end of a secret that was replaced could be found again.
         self._before, self._held = (self._before + shown)[-CONTEXT:], text[end:]
         self._looked = len(self._held)
         if full and spans and spans[-1][1] == end and (runs := RUNS.get(spans[-1][2])):
@@ -119,14 +123,14 @@ class Redactor:
         return shown
 
     def _beyond(self, piece: str) -> str:
-        """The piece without what goes on of a secret."""
+        """Return the piece without the rest of a secret."""
         rest = piece[max(match.end() for run in self._within if (match := run.match(piece))) :]
         if rest:
             self._within, self._wary = (), 0
         return rest
 
     def _pending(self, text: str, spans: list[Span]) -> int:
-        """From where on the text may be the beginning of a secret, or one that goes on."""
+        """Return the offset from which the text may be an incomplete secret."""
         place = min(known.begun(text) for known in (HIDDEN_VALUES, self._here or HIDDEN_VALUES))
         lower, backwards = lowered(text), text[: -MOST_HELD - 1 : -1]
         for kind in KINDS:
@@ -139,16 +143,16 @@ class Redactor:
         return place
 
     def _begun(self, kind: Kind, hint: str, text: str, lower: str, backwards: str) -> int:
-        """From where on the text may be a secret of this kind; its length where it is none."""
+        """Return the offset from which the text may be a secret of this kind; the text's length if none."""
         run = kind.run.match(backwards)
-        # What stands before the characters of a secret is short: nothing earlier can reach to the end.
+        # The context before a secret is short, so a hint that is further back cannot reach the end of the text.
         position = lower.find(hint, max(0, len(text) - (run.end() if run else 0) - CONTEXT))
         while position >= 0:
             match = kind.begun.match(text, position)
             if match and match.end() == len(text):
                 if match.start("secret") < len(text):
                     return match.start("secret")
-                # What stands before a secret is there, and nothing of it yet.
+                # The context is there, and the secret itself has not started.
                 self._wary = _SOON
             position = lower.find(hint, position + 1)
         return len(text)

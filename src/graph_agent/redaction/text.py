@@ -1,4 +1,4 @@
-"""Whole texts without their secrets, at once or a part of the work at a time."""
+"""Redacts whole texts, in one go or in steps."""
 
 import re
 import string
@@ -15,32 +15,32 @@ from graph_agent.redaction.placeholders import is_placeholder
 KNOWN_MARKER = "[redacted known secret]"
 
 AT_ONCE = 65_536
-"""Characters that are looked through without a pause."""
+"""Characters that are scanned without a pause: a few milliseconds."""
 
 TRIED_AT_ONCE = 500
-"""Places that are looked at without a pause."""
+"""Offsets that are checked without a pause."""
 
 LEAST_PAYLOAD = 256
-"""Characters; nobody's key is as long, so that none hides behind `;base64,`."""
+"""Least characters of base64 that is skipped as an image or a file. Keys are shorter, so `;base64,` cannot hide one."""
 
 _BASE64 = ";base64,"
 PAYLOAD = re.compile(r"[A-Za-z0-9+/=_-]*+")
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 Span = tuple[int, int, str]
-"""Start, end, and what to put there."""
+"""Start, end, and the replacement."""
 
 T = TypeVar("T")
 
 AHEAD: ContextVar[Mapping[str, str]] = ContextVar("graph_agent_redacted_ahead", default=MappingProxyType({}))
-"""Long texts that were looked through already, in pauses, and what may be shown of them."""
+"""Long texts that were redacted already in steps, with their redacted form."""
 
 Steps = Generator[None, None, T]
-"""Work that pauses now and then, so that whoever drives it can let others work; its value comes at the end."""
+"""Work that yields every few milliseconds, so that the caller can let other tasks run. It returns its value."""
 
 
 def finished(steps: Steps[T]) -> T:
-    """The value of work that nobody else waits for."""
+    """Run the steps without a pause and return their value."""
     while True:
         try:
             next(steps)
@@ -50,7 +50,7 @@ def finished(steps: Steps[T]) -> T:
 
 
 def redact(text: str) -> str:
-    """The text with every secret replaced by a marker that says its kind; time is linear in the text's length."""
+    """Replace every secret by a marker that names its kind. The time is linear in the length of the text."""
     if len(text) > AT_ONCE:
         return finished(redacting(text))
     spans = found(text, current_hidden_values())
@@ -58,12 +58,13 @@ def redact(text: str) -> str:
 
 
 def redacting(text: str) -> Steps[str]:
-    """The same as `redact` in steps of a few milliseconds."""
+    """Do the same as `redact` in steps of a few milliseconds."""
     if len(text) <= AT_ONCE:
         return redact(text)
     if (ready := AHEAD.get().get(text)) is not None:
         return ready
-    # Each list in order, as they are found: sorting hundreds of thousands at once would take long.
+    # Spans come in sorted runs, one for each hint. Merging the runs can pause in between; one sort of hundreds of
+    # thousands of spans could not.
     lists: list[list[Span]] = [[]]
     for one in _found(text, current_hidden_values()):
         if one is None:
@@ -82,7 +83,7 @@ def redacting(text: str) -> Steps[str]:
 
 
 def found(text: str, here: KnownSecrets | None) -> list[Span]:
-    """Every secret in the text, in order; where two overlap, both as one."""
+    """Return every secret in the text, in order. Overlapping secrets are joined."""
     spans = [one for one in _found(text, here) if one is not None]
     if len(spans) > 1:
         spans.sort()
@@ -91,7 +92,7 @@ def found(text: str, here: KnownSecrets | None) -> list[Span]:
 
 
 def _found(text: str, here: KnownSecrets | None) -> Iterator[Span | None]:
-    """The secrets; `None` now and then, where whoever waits may let others work."""
+    """Yield the secrets, and `None` every few milliseconds, where the caller may pause."""
     yield from _known(text, here)
     for start, end in _readable(text):
         yield None
@@ -112,7 +113,7 @@ def _found(text: str, here: KnownSecrets | None) -> Iterator[Span | None]:
 
 
 def _known(text: str, here: KnownSecrets | None) -> Iterator[Span | None]:
-    """Where known values stand. A plain search for each: they are few, and that is faster than one pattern."""
+    """Find known values. They are few, and one plain search for each is faster than one pattern for all."""
     big, tried = len(text) > AT_ONCE, 0
     for known in (HIDDEN_VALUES, here):
         for value in known.values if known is not None else ():
@@ -128,7 +129,10 @@ def _known(text: str, here: KnownSecrets | None) -> Iterator[Span | None]:
 
 
 def lowered(text: str) -> str:
-    """In lower case, every letter at its place: a few are longer in lower case, and then only ASCII is lowered."""
+    """Lower the case without moving any letter.
+
+    A few letters, such as a dotted capital I, become longer in lower case. Then only ASCII letters are lowered.
+    """
     lower = text.lower()
     return lower if len(lower) == len(text) else text.translate(_LOWER)
 
@@ -144,8 +148,10 @@ def _lowering(text: str) -> Generator[None, None, str]:
 
 
 def _of_kind(kind: Kind, hint: str, text: str, lower: str, start: int) -> Iterator[Span | None]:
-    """Secrets of a part of the text, `lower`, that begins at `start`. Tried only where the hint stands: a plain search
-    is many times faster than a pattern's."""
+    """Find secrets of one kind in a part of the text. `lower` is that part in lower case, which begins at `start`.
+
+    The pattern is only tried where the hint occurs, because a plain search is many times faster than a pattern's.
+    """
     end, tried = start + len(lower), 0
     place = lower.find(hint)
     while place >= 0:
@@ -154,6 +160,7 @@ def _of_kind(kind: Kind, hint: str, text: str, lower: str, start: int) -> Iterat
             match = None
         if match:
             first, last = match.span("secret")
+            # The match is cut at `AT_ONCE` characters. A longer secret goes on in steps.
             while start + place + AT_ONCE <= last < end and (more := kind.run.match(text, last, last + AT_ONCE)):
                 yield None
                 if more.end() == last:
@@ -167,7 +174,7 @@ def _of_kind(kind: Kind, hint: str, text: str, lower: str, start: int) -> Iterat
 
 
 def _readable(text: str) -> Iterator[tuple[int, int]]:
-    """The parts of a text between images and files in base64, which hold anything by chance."""
+    """Yield the parts of a text between images and files in base64, in which a match would be chance."""
     done, place = 0, text.find(_BASE64)
     while place >= 0:
         start = place + len(_BASE64)
@@ -196,7 +203,7 @@ def _joined(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def replaced(text: str, spans: list[Span], *, start: int = 0, end: int | None = None) -> str:
-    """The part of the text from `start` to `end` with the spans that touch it replaced."""
+    """Return the text from `start` to `end`, with the spans that overlap it replaced."""
     end = len(text) if end is None else end
     pieces, done = [], start
     for first, last, marker in spans:

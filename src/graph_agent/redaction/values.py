@@ -1,4 +1,4 @@
-"""JSON-like values, and the objects that become some, without their secrets."""
+"""Redacts JSON-like values, and objects that can be converted to them."""
 
 import dataclasses
 import json
@@ -27,10 +27,10 @@ from graph_agent.redaction.text import (
 BY_NAME = "[redacted secret]"
 
 DEEPEST = 100
-"""Levels of nesting that are looked into; what lies deeper is told by its type. Writers of JSON go no deeper."""
+"""Most levels of nesting. A deeper value is replaced by the name of its type. JSON writers do not go deeper either."""
 
 PER_VALUE = 100
-"""Characters that a value counts for beside its own: it costs as much."""
+"""Extra characters that each value counts for in `_Effort`, because handling it takes as long as scanning these."""
 
 _CONTENT_KEYS = frozenset({"file_data", "image_url", "file_url"})
 _AN_ADDRESS = re.compile(r"\A(?:data:\S++\Z|https?://[^\s/?#@]++(?:[/?#]\S*+)?\Z)")
@@ -38,21 +38,21 @@ _PLAIN = (int, float, type(None))
 
 
 def redact_value(value: Any) -> Any:
-    """The value with its texts redacted: of mappings, lists, sets, tuples, dataclasses, models, paths, enums, bytes.
+    """Redact the texts in mappings, lists, sets, tuples, dataclasses, Pydantic models, paths, enums and bytes.
 
-    The text under a name such as `password` goes whole, whatever it looks like. An object that holds a secret is
-    returned as what JSON would say of it, any other as it is.
+    A text under a name such as `password` is replaced as a whole, whatever it looks like. An object that contains a
+    secret is returned in its JSON form. Any other object is returned unchanged.
     """
     return finished(redacting_value(value))
 
 
 def redacting_value(value: Any) -> Steps[Any]:
-    """The same as `redact_value` in steps of a few milliseconds."""
+    """Do the same as `redact_value` in steps of a few milliseconds."""
     return _walked(value, _Effort(), DEEPEST)
 
 
 def redact_json(text: str) -> str:
-    """A JSON text with what `redact_value` takes out of the value that it is."""
+    """Redact a JSON text as `redact_value` redacts its value."""
     if has_sensitive(text):
         try:
             value = json.loads(text)
@@ -65,12 +65,12 @@ def redact_json(text: str) -> str:
 
 
 class Redacted(dict[Any, Any]):
-    """A mapping that was looked through already."""
+    """A mapping that was redacted already."""
 
 
 @dataclass(slots=True)
 class _Effort:
-    """What was done since the last pause, in characters."""
+    """The work since the last pause, in characters."""
 
     spent: int = 0
 
@@ -105,11 +105,12 @@ def _walked(value: Any, effort: _Effort, levels: int) -> Steps[Any]:
 
 
 def _like(value: Any, shown: list[Any]) -> Any:
-    """Of the same type, where that takes them."""
+    """Return the values as the type of `value`, if its constructor takes them."""
     plain = next(kind for kind in (tuple, frozenset, set) if isinstance(value, kind))
     try:
         return plain(shown)
     except TypeError:
+        # A redacted member of a set may be a list or a mapping, which a set cannot contain.
         return shown
 
 
@@ -117,7 +118,7 @@ def _members(value: Mapping[Any, Any], effort: _Effort, levels: int) -> Steps[di
     shown: dict[Any, Any] = {}
     for name, one in value.items():
         key = yield from _key(name, effort, levels)
-        # Two secrets have one marker; neither of their values may be lost.
+        # Two secret keys get the same marker, and neither value may be lost.
         while key in shown:
             key = f"{key}+"
         shown[key] = yield from _under(name, one, effort, levels - 1)
@@ -148,13 +149,16 @@ def _under(name: Any, value: Any, effort: _Effort, levels: int) -> Steps[Any]:
 
 
 def _told_by_name(name: str, text: str) -> bool:
-    """Whether name and text together are what is taken for a secret in a text, as in `token: "…"`."""
+    """Return whether name and text together would be a secret in running text, as in `token: "…"`."""
     before = f'{name}: "'
     return any(start == len(before) for start, _, _ in found(f'{before}{text}"', None))
 
 
 def _content(value: Any, effort: _Effort, levels: int) -> Steps[Any]:
-    """An image or a file by its content or address: with a part replaced it is another one, or none."""
+    """Redact an image or a file, given by its content or its address.
+
+    Only known values are replaced. A pattern may match base64 by chance, and the replacement would break the file.
+    """
     if isinstance(value, str):
         payload = len(value) >= LEAST_PAYLOAD and PAYLOAD.fullmatch(value)
         if payload or _AN_ADDRESS.match(value):
@@ -173,7 +177,7 @@ def _without_known(text: str) -> str:
 
 
 def _object(value: Any, effort: _Effort, levels: int) -> Steps[Any]:
-    """An object as it is, unless what JSON would say of it holds a secret."""
+    """Return the object unchanged, unless its JSON form contains a secret."""
     said = _said_of(value)
     if said is None:
         return value
@@ -192,7 +196,7 @@ def _said_of(value: Any) -> Any:
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
     try:
-        # Pydantic's models, and whoever else writes itself so.
+        # Pydantic models, and other classes with the same method.
         return value.model_dump() if hasattr(value, "model_dump") and not isinstance(value, type) else None
-    except Exception:
+    except Exception:  # noqa: BLE001 - the method is third-party code, and redaction must never fail a run
         return None

@@ -1,6 +1,6 @@
-"""How the keys begin that vendors issue: by these letters they are known wherever they stand.
+"""Prefixes of the keys that vendors issue. A key with such a prefix is recognized in any context.
 
-Sources: the vendors' pages on their token formats; compared with the rules of a public scanner of secrets.
+Sources: the vendors' pages on their token formats, compared with the rules of a public secret scanner.
 """
 
 WITH_UNDERSCORE = tuple(
@@ -87,4 +87,4 @@ WITH_DOT = tuple(
     """.strip().splitlines()
 )
 ALONE = ("ATATT3", "ABSK")
-"""Of Atlassian, and of Amazon Bedrock."""
+"""Prefixes without a separator: of Atlassian, and of Amazon Bedrock."""
