@@ -203,13 +203,13 @@ async def test_an_exhausted_script_says_what_was_asked_and_how_many_replies_it_h
         await model.bind_tools([temperature]).ainvoke("And in Rome?")
     assert raised.value.message == (
         "the script has 2 replies, and the model was called 3 times; the last call asked: human message "
-        "'And in Rome?', the last of 1; tools bound: temperature. Add a reply, or pass `each_turn=True` if the script "
-        "starts again with each user message"
+        "'And in Rome?', the last of 1; tools bound: temperature. Add a reply, or pass `each_turn=True` to "
+        "restart the script with each user message"
     )
 
 
 async def test_a_wrong_script_is_told() -> None:
     with pytest.raises(BadScript, match="at least one reply"):
         ScriptedChatModel()
-    with pytest.raises(BadScript, match="a reply holds a int; its pieces are texts, Call"):
+    with pytest.raises(BadScript, match="a reply contains a int; use texts, Call"):
         await ScriptedChatModel(["Hi ", 3]).ainvoke("?")

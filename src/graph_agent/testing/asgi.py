@@ -1,7 +1,7 @@
-"""An ASGI app driven in process, as a server would: its lifespan, and exchanges that stream in both directions.
+"""Drives an ASGI app in process as a server would: its lifespan, and exchanges that stream in both directions.
 
-httpx's own `ASGITransport` runs the app to its end before it returns the response; with this one the client reads
-what the app sends while the app runs, and can leave.
+The `ASGITransport` of httpx runs the app to its end before it returns the response. With this transport the client
+reads while the app runs, and can disconnect.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ import httpx
 from starlette.types import ASGIApp, Message
 
 WAITING_MOST = 16
-"""Pieces of a body that wait for a slow reader before the app is held back, as a socket's buffers do."""
+"""Body pieces that are buffered for a slow reader before `send` blocks, as it does when a socket's buffers are full."""
 
 LEAVING_SECONDS = 10.0
-"""How long an app may work on after its client has left, before it is cancelled."""
+"""How long an app may continue after its client disconnected, before it is cancelled."""
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
-"""As uvicorn says: from 2.4 on an app may expect that sending fails once the client has left."""
+"""The version that uvicorn announces. From 2.4 on, an app may expect `send` to fail after the client disconnected."""
 
 
 class Lifespan:
-    """The app's lifespan, in a task of its own, so that it is entered and left by the same task."""
+    """Runs the app's lifespan in a separate task, so that the same task enters and leaves its context managers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.state: dict[str, Any] = {}
@@ -33,10 +33,10 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Start the app. An app without a lifespan is started already.
+        """Start the app. An app without a lifespan needs no start.
 
         Raises:
-            RuntimeError: the app says that its start failed; what the app itself raised is the cause.
+            RuntimeError: the app reported that its startup failed. The cause is the app's own exception.
         """
         self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         await self._ask("startup")
@@ -45,7 +45,7 @@ class Lifespan:
         """Stop the app.
 
         Raises:
-            RuntimeError: the app says that stopping it failed.
+            RuntimeError: the app reported that its shutdown failed.
         """
         task, self._task = self._task, None
         if task is None:
@@ -70,7 +70,7 @@ class Lifespan:
         answer = asyncio.ensure_future(self._answers.get())
         await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            # It raised or returned without a word, which means that it knows no lifespan.
+            # The app raised or returned without an answer. By the ASGI specification it does not support lifespans.
             answer.cancel()
             await asyncio.gather(answer, self._task, return_exceptions=True)
         elif answer.result()["type"] == f"lifespan.{phase}.failed":
@@ -79,10 +79,10 @@ class Lifespan:
 
 
 class StreamingTransport(httpx.AsyncBaseTransport):
-    """For `httpx.AsyncClient(transport=…)`: each request runs the app in a task, and its response streams.
+    """A transport for `httpx.AsyncClient(transport=…)`. Each request runs the app in a task, and its response streams.
 
-    Closing a response early is what closing a socket is: the app receives `http.disconnect`. What the app raises
-    before its response is complete is raised to the client. `state` is the lifespan's.
+    Closing a response early has the effect of closing a socket: the app receives `http.disconnect`. An exception that
+    the app raises before its response is complete is raised to the client. `state` is the state of the lifespan.
     """
 
     def __init__(self, app: ASGIApp, *, state: dict[str, Any] | None = None) -> None:
@@ -90,7 +90,7 @@ class StreamingTransport(httpx.AsyncBaseTransport):
         self._state = {} if state is None else state
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response, as soon as the app has begun it."""
+        """Return the response as soon as the app has started it."""
         exchange = _Exchange(request)
         exchange.run(self._app, self._state)
         try:
@@ -102,7 +102,7 @@ class StreamingTransport(httpx.AsyncBaseTransport):
 
 
 class _Exchange(httpx.AsyncByteStream):
-    """One request and its response; iterated, it is the response's body."""
+    """One request and its response. Iterating over it yields the response's body."""
 
     def __init__(self, request: httpx.Request) -> None:
         self._request = request
@@ -115,16 +115,17 @@ class _Exchange(httpx.AsyncByteStream):
 
     def run(self, app: ASGIApp, state: dict[str, Any]) -> None:
         scope = _scope(self._request) | {"state": dict(state)}
-        # No context variable of the test reaches the app, as behind a socket.
+        # An empty context: context variables of the test do not reach an app behind a socket either.
         self._task = asyncio.create_task(_call(app, scope, self._receive, self._send), context=contextvars.Context())
 
     async def next(self) -> Message:
-        """What the app sends next."""
+        """Return the next message of the app."""
         message = asyncio.ensure_future(self._out.get())
         await asyncio.wait([message, self._task], return_when=asyncio.FIRST_COMPLETED)
         if message.done():
             return message.result()
         message.cancel()
+        # The app may have sent its last message and returned while both were being waited for.
         if not self._out.empty():
             return self._out.get_nowait()
         self._task.result()
@@ -142,11 +143,11 @@ class _Exchange(httpx.AsyncByteStream):
         await self.leave()
 
     async def leave(self) -> None:
-        """The client closes its connection, and waits until the app has noticed."""
+        """Disconnect the client, and wait until the app has noticed."""
         self._over.set()
         ends = asyncio.get_running_loop().time() + LEAVING_SECONDS
         while not self._task.done() and asyncio.get_running_loop().time() < ends:
-            # An app that is held back by a full queue goes on, as writing to a closed socket does.
+            # Unblocks an app that waits for a full queue. Writing to a closed socket does not block either.
             while not self._out.empty():
                 self._out.get_nowait()
             await asyncio.wait([self._task], timeout=0.01)
@@ -154,7 +155,7 @@ class _Exchange(httpx.AsyncByteStream):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _receive(self) -> Message:
-        # Starlette may wait for the body and for the client's leaving at the same time.
+        # Starlette may wait for the body and for the disconnect at the same time, in two tasks.
         async with self._receiving:
             if not self._sent and not self._over.is_set():
                 try:

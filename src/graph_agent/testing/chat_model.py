@@ -1,4 +1,4 @@
-"""`ScriptedChatModel`: a LangChain chat model that says what a test wrote, and records what it was asked."""
+"""`ScriptedChatModel`: a LangChain chat model that gives scripted replies and records its requests."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from graph_agent.testing.errors import BadScript
 from graph_agent.testing.script import Blocks, Call, Finish, Reasoning, Script, Usage, Wait, shown
 
 USAGE = Usage(input=7, output=3)
-"""What a reply reports that holds no `Usage`."""
+"""The usage that is reported for a reply without a `Usage`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +26,10 @@ class ModelRequest:
 
     messages: list[BaseMessage]
     tools: list[dict[str, Any]]
-    """The bound tools, as OpenAI describes functions."""
+    """The bound tools in OpenAI's format."""
 
     options: Mapping[str, Any]
-    """Whatever else was bound or passed: `tool_choice`, `response_format`, `stop`."""
+    """Everything else that was bound or passed, such as `tool_choice`, `response_format` and `stop`."""
 
     @property
     def tool_names(self) -> list[str]:
@@ -43,7 +43,7 @@ class ModelRequest:
 
 
 class ScriptedChatModel(BaseChatModel):
-    """Says its replies in order, one for each call.
+    """A chat model that gives its replies in order, one for each call.
 
         ScriptedChatModel("Hello.")
         ScriptedChatModel(Call("search", {"query": "port"}), ["It ", "is ", "8000."])
@@ -51,15 +51,16 @@ class ScriptedChatModel(BaseChatModel):
 
     A reply is a piece or a list of pieces. A piece is a text (one chunk), `Call`, `Reasoning`, `Blocks`, `Usage`,
     `Finish`, `Wait`, an `AIMessage` or `AIMessageChunk`, a Pydantic object (the call that `with_structured_output`
-    expects), or an exception, which is raised. A function in place of a reply gets the messages and returns a reply.
+    expects), or an exception, which is raised. A function can take the place of a reply: it gets the messages and
+    returns a reply.
 
-    `each_turn=True` starts the script again with each user message and repeats its last reply: for a graph that is
-    asked more than once. `usage` is reported with each reply that holds no `Usage`; `None` reports nothing.
-    LangChain's own fields work as ever: `disable_streaming=True` is an endpoint that does not stream.
+    `each_turn=True` restarts the script with each user message and repeats its last reply. Use it for a graph that gets
+    several requests. `usage` is reported with each reply that has no `Usage`. With `None`, nothing is reported. The
+    fields of LangChain work as usual: `disable_streaming=True` stands for an endpoint that does not stream.
 
     Raises:
-        ScriptExhausted: when it is called more often than the script has replies.
-        BadScript: the script is empty, or holds something that is not a piece.
+        ScriptExhausted: it was called more often than the script has replies.
+        BadScript: the script is empty, or contains something that is not a piece.
     """
 
     usage: Usage | None = USAGE
@@ -72,7 +73,7 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def requests(self) -> list[ModelRequest]:
-        """The calls of this model so far, oldest first."""
+        """The requests to this model so far, oldest first."""
         return self._requests
 
     @property
@@ -82,7 +83,7 @@ class ScriptedChatModel(BaseChatModel):
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with these tools, which it records as OpenAI describes functions."""
+        """Bind tools. The model records them in OpenAI's format."""
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **choice, **kwargs)
 
@@ -144,7 +145,7 @@ def _reports_usage(piece: Any) -> bool:
 
 
 def _numbered(reply: Sequence[Any], messages: Sequence[BaseMessage]) -> Iterator[Any]:
-    """The pieces, where each call is a chunk or several, with its place in the reply and its id."""
+    """Yield the pieces, with each call converted to chunks that have an index and an id."""
     made = sum(len(message.tool_calls) for message in messages if isinstance(message, AIMessage))
     place = 0
     for piece in reply:
@@ -183,14 +184,14 @@ def _chunk(piece: Any) -> ChatGenerationChunk:
         case AIMessage():
             message = AIMessageChunk(**piece.model_dump(exclude={"type"}))
         case BaseException():
-            # The traceback of an earlier call would keep its frames.
+            # The same exception object may be raised by many calls. Its old traceback would keep their frames alive.
             raise piece.with_traceback(None)
         case type():
             raise piece
         case _:
             raise BadScript(
-                f"a reply holds a {type(piece).__name__}; its pieces are texts, Call, Reasoning, Blocks, Usage, "
-                "Finish, Wait, messages of LangChain and exceptions"
+                f"a reply contains a {type(piece).__name__}; use texts, Call, Reasoning, Blocks, Usage, Finish, Wait, "
+                "LangChain messages and exceptions"
             )
     return ChatGenerationChunk(message=message)
 
@@ -207,12 +208,12 @@ def _usage(usage: Usage) -> UsageMetadata:
 
 
 def _whole(chunks: list[ChatGenerationChunk]) -> ChatResult:
-    """The reply of an endpoint that does not stream."""
+    """Merge the chunks into the reply of an endpoint that does not stream."""
     whole: Any = (
         sum((chunk.message for chunk in chunks[1:]), chunks[0].message) if chunks else AIMessageChunk(content="")
     )
     message = AIMessage(
-        # LangChain keeps the empty text of a chunk in a list of blocks.
+        # When LangChain adds a text chunk to a list of blocks, an empty text becomes a block.
         content=[block for block in whole.content if block] if isinstance(whole.content, list) else whole.content,
         id=whole.id,
         name=whole.name,

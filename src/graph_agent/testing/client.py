@@ -1,4 +1,4 @@
-"""Clients of an agent's ASGI app, in process: responses whole and streamed, with events as they are sent."""
+"""Clients that call an agent's ASGI app in process, with and without streaming."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,22 +16,22 @@ from graph_agent.testing.errors import RequestRefused, StreamCut
 BASE_URL = "http://localhost"
 ADDRESS = "/responses"
 READ_SECONDS = 60.0
-"""Longest wait for the next piece of an answer."""
+"""The longest wait for the next piece of a response."""
 
 Body = str | Mapping[str, Any]
-"""A request: the question alone, or the fields of the Responses API."""
+"""A request: only the question, or the fields of the Responses API."""
 
 
 class AgentClient:
-    """A client of an ASGI app that runs in the test's own event loop, its lifespan entered.
+    """A client of an ASGI app. The app and its lifespan run in the event loop of the test.
 
         async with AgentClient(create_app(settings)) as client:
             response = await client.ask("Which port?")
             async for event in client.stream("Which port?"):
                 ...
 
-    `http` is an `httpx.AsyncClient` of the app for everything else; its responses stream too. `headers` go with
-    every request. Leaving the block ends open streams and stops the app.
+    `http` is an `httpx.AsyncClient` of the app for all other requests. Its responses stream too. `headers` are sent
+    with every request. Leaving the block closes open streams and stops the app.
     """
 
     def __init__(self, app: ASGIApp, *, headers: Mapping[str, str] | None = None) -> None:
@@ -55,10 +55,10 @@ class AgentClient:
         await self._lifespan.shutdown()
 
     async def ask(self, body: Body, *, path: str = ADDRESS, **options: Any) -> dict[str, Any]:
-        """One response, whole. `options` are those of `httpx.AsyncClient.post`, such as `headers`.
+        """Return one complete response. `options` are those of `httpx.AsyncClient.post`, such as `headers`.
 
         Raises:
-            RequestRefused: the status is an error.
+            RequestRefused: the service answered with an error status.
         """
         answer = await self.post(path, json=_fields(body), **options)
         if answer.is_error:
@@ -67,34 +67,34 @@ class AgentClient:
         return response
 
     def stream(self, body: Body, *, path: str = ADDRESS, **options: Any) -> "EventStream":
-        """The events of one response, as they are sent. The request is sent when the first event is asked for."""
+        """Return the events of one response as a stream. Reading the first event sends the request."""
         request = self.http.build_request("POST", path, json={**_fields(body), "stream": True}, **options)
         stream = EventStream(self.http, request, self._streams)
         self._streams.add(stream)
         return stream
 
     async def post(self, path: str, **options: Any) -> httpx.Response:
-        """As `httpx.AsyncClient.post`."""
+        """Call `httpx.AsyncClient.post`."""
         return await self.http.post(path, **options)
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
-        """As `httpx.AsyncClient.get`."""
+        """Call `httpx.AsyncClient.get`."""
         return await self.http.get(path, **options)
 
 
 class EventStream:
-    """The events of one response, each a mapping; iterate over it, and close it to leave early.
+    """The events of one response, each a mapping. Iterate over it, and close it to disconnect early.
 
-    `async with` closes it at the end of the block; the client closes those that are still open.
+    `async with` closes it at the end of the block. The client closes streams that are still open when it stops.
 
     Raises:
-        RequestRefused: the service answers with an error status; when the first event is asked for.
-        StreamCut: the stream ends without `[DONE]`.
+        RequestRefused: the service answered with an error status. Reading the first event raises it.
+        StreamCut: the stream ended without `[DONE]`.
     """
 
     def __init__(self, http: httpx.AsyncClient, request: httpx.Request, open_streams: "set[EventStream]") -> None:
         self.headers: Mapping[str, str] = {}
-        """Of the response, once its first event has come."""
+        """The headers of the response. They are empty until the first event has arrived."""
         self._http = http
         self._request = request
         self._open_streams = open_streams
@@ -114,7 +114,7 @@ class EventStream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Leave: the service sees that its client has closed the connection."""
+        """Disconnect. The service sees that its client closed the connection."""
         self._open_streams.discard(self)
         await self._events.aclose()  # type: ignore[attr-defined]
         if self._response is not None:
@@ -138,7 +138,7 @@ class EventStream:
 
 
 class SyncAgentClient:
-    """`AgentClient` for tests that are not asynchronous: the app runs in an event loop in another thread.
+    """`AgentClient` for synchronous tests. The app runs in an event loop in another thread.
 
     with SyncAgentClient(create_app(settings)) as client:
         for event in client.stream("Which port?"):
@@ -165,7 +165,7 @@ class SyncAgentClient:
         self._stack.__exit__(*raised)
 
     def ask(self, body: Body, *, path: str = ADDRESS, **options: Any) -> dict[str, Any]:
-        """As `AgentClient.ask`."""
+        """Call `AgentClient.ask`."""
 
         async def ask() -> dict[str, Any]:
             return await self._client.ask(body, path=path, **options)
@@ -173,7 +173,7 @@ class SyncAgentClient:
         return self._portal.call(ask)
 
     def stream(self, body: Body, *, path: str = ADDRESS, **options: Any) -> Iterator[dict[str, Any]]:
-        """The events, as they are sent. Closing the iterator leaves."""
+        """Yield the events as they are sent. Closing the iterator disconnects."""
 
         async def begin() -> EventStream:
             return self._client.stream(body, path=path, **options)
@@ -190,7 +190,7 @@ class SyncAgentClient:
             self._portal.call(stream.aclose)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        """As `httpx.Client.post`."""
+        """Call `httpx.Client.post`."""
 
         async def post() -> httpx.Response:
             return await self._client.post(path, **options)
@@ -198,7 +198,7 @@ class SyncAgentClient:
         return self._portal.call(post)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """As `httpx.Client.get`."""
+        """Call `httpx.Client.get`."""
 
         async def get() -> httpx.Response:
             return await self._client.get(path, **options)
@@ -206,7 +206,7 @@ class SyncAgentClient:
         return self._portal.call(get)
 
     async def _made(self) -> AgentClient:
-        # In the loop that uses it, to which its queues belong.
+        # Runs in the loop that uses the client, because asyncio queues belong to one loop.
         return AgentClient(self._app, headers=self._headers)
 
 

@@ -1,4 +1,4 @@
-"""The replies of a script as an endpoint of Databricks sends them: chat completions, whole and streamed."""
+"""Converts the replies of a script to the chat completions of a Databricks endpoint, whole and streamed."""
 
 import asyncio
 import time
@@ -13,20 +13,20 @@ from graph_agent.testing.errors import BadScript
 from graph_agent.testing.script import Blocks, Call, Finish, Reasoning, Script, Usage, Wait, shown
 
 USAGE = Usage(input=11, output=7)
-"""What a reply reports that holds no `Usage`."""
+"""The usage that is reported for a reply without a `Usage`."""
 
 Json = dict[str, Any]
 
 
 async def scripted_chunks(script: Script, body: Mapping[str, Any]) -> AsyncIterator[Json]:
-    """The chunks of the next reply, as they are due; usage and finish reason last.
+    """Yield the chunks of the next reply. The last one has the usage and the finish reason.
 
-    A mapping among the pieces is a chunk as it is, for an endpoint with ways of its own; such a reply says itself
-    how it ends.
+    A mapping among the pieces is sent unchanged as a chunk, to imitate an endpoint with unusual chunks. A reply with
+    such a chunk must contain its own usage and finish reason.
 
     Raises:
-        ScriptError: there is no reply left, or it holds something that is not a piece.
-        Exception: one that is a piece of the reply.
+        ScriptError: no reply is left, or the reply contains something that is not a piece.
+        Exception: the exceptions among the pieces of the reply.
     """
     messages = body["messages"]
     reply = script.reply(body, said=_said(messages), describe=lambda: _described(body))
@@ -56,9 +56,9 @@ async def scripted_chunks(script: Script, body: Mapping[str, Any]) -> AsyncItera
 
 
 class ScriptedCompletion:
-    """An ASGI response: one chat completion, whole or as server-sent events. It ends when the client leaves.
+    """An ASGI response with one chat completion, whole or as server-sent events. It stops when the client disconnects.
 
-    The request's body has been read.
+    The body of the request must have been read, because this response waits for `http.disconnect`.
     """
 
     def __init__(self, script: Script, body: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ class ScriptedCompletion:
             whole = self._head | completion([chunk async for chunk in self._chunks])
             await _send_json(send, orjson.dumps(whole))
             return
-        # What fails before the first chunk can still be answered with a status.
+        # An error before the first chunk can still become a status, so the headers must wait for that chunk.
         first = await anext(self._chunks)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         await self._write(first, send)
@@ -97,7 +97,7 @@ class ScriptedCompletion:
 
 
 def completion(chunks: Sequence[Json]) -> Json:
-    """A whole completion out of its chunks."""
+    """Merge chunks into a whole completion."""
     text: list[str] = []
     blocks: list[Any] = []
     calls: dict[int, Json] = {}
@@ -145,7 +145,7 @@ def _content(piece: Any) -> Json:
         case BaseException() | type():
             raise piece
     raise BadScript(
-        f"a reply holds a {type(piece).__name__}; its pieces are texts, Call, Reasoning, Blocks, Usage, Finish, Wait, "
+        f"a reply contains a {type(piece).__name__}; use texts, Call, Reasoning, Blocks, Usage, Finish, Wait, "
         "exceptions, and mappings that are chunks of a chat completion"
     )
 
@@ -175,7 +175,7 @@ def _usage(usage: Usage) -> Json:
 
 
 def _join(calls: dict[int, Json], piece: Mapping[str, Any]) -> None:
-    """A call's id and name come once, its arguments in pieces."""
+    """Add a piece to its call. The id and the name arrive once, and the arguments in several pieces."""
     function = piece.get("function") or {}
     empty = {"id": piece.get("id"), "type": "function", "function": {"name": "", "arguments": ""}}
     joined = calls.setdefault(piece.get("index", 0), empty)["function"]

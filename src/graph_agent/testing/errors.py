@@ -1,4 +1,4 @@
-"""What a test is told when its script or its request is wrong."""
+"""Errors for tests whose script or request is wrong."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from graph_agent.errors import RunError
 
 
 class ScriptError(RunError):
-    """The script of a test double is wrong. A run that meets it fails with this message, also on the wire."""
+    """The script of a test double is wrong. The run fails with this message, and the client receives it too."""
 
     code = "script_error"
 
@@ -19,15 +19,15 @@ class ScriptExhausted(ScriptError):
 
 
 class BadScript(ScriptError):
-    """A script holds something that is not a reply, or that this call cannot wait for."""
+    """A script contains something that is not a reply, or a `Wait` that this kind of call cannot wait for."""
 
     code = "bad_script"
 
 
 class RequestRefused(Exception):
-    """The service answered a request with an error status in place of a response.
+    """The service answered a request with an error status instead of a response.
 
-    `status` is the HTTP status, `body` the parsed JSON body, or its text where it is not JSON.
+    `status` is the HTTP status. `body` is the parsed JSON body, or its text if it is not JSON.
     """
 
     def __init__(self, status: int, body: Any) -> None:

@@ -1,4 +1,4 @@
-"""An ASGI app on a free port of this machine, while a block runs."""
+"""Serves an ASGI app on the loopback interface while a block runs."""
 
 import threading
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ STOP_SECONDS = 15
 
 @contextmanager
 def on_loopback(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
-    """The URL of the app, which a thread serves until the block ends. It takes a free port unless one is named."""
+    """Serve the app in a thread until the block ends, and yield its URL. `port=0` takes a free port."""
     listener = listening_socket("127.0.0.1", port)
-    # Graphs need the threads that graph-agent's own server gives their nodes.
+    # Our server gives synchronous nodes their own threads. Other apps have no such nodes.
     ours = hasattr(getattr(app, "state", None), "nodes")
     server = (Server if ours else uvicorn.Server)(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -28,6 +28,6 @@ def on_loopback(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
         server.should_exit = True
         thread.join(STOP_SECONDS)
         listener.close()
-        # Our own server leaves its loop to the end of the process; here the process goes on.
+        # Our server leaves its event loop open because the process normally ends. Here the process continues.
         if isinstance(server, Server) and not thread.is_alive():
             server.loop.close()

@@ -1,4 +1,4 @@
-"""Vector Search and Unity Catalog routes over a few passages: an index whose hits are those that share words."""
+"""Vector Search and Unity Catalog routes over a few passages. A search finds the passages that share words with it."""
 
 import json
 import re
@@ -19,9 +19,9 @@ Row = Mapping[str, Any]
 class PassageRoutes:
     """Indexes by their three-level names, each a sequence of passages.
 
-    A passage is its text, or a row with `text` and any other columns. Missing columns are filled: `chunk_id`,
-    `doc_uri` and `title`. An index answers with every row that shares a word with the query, the best first, obeys
-    filters for equality, and answers a query without a text with its rows in their order.
+    A passage is a text, or a row with `text` and any other columns. Missing columns `chunk_id`, `doc_uri` and
+    `title` are filled. A search returns every row that shares a word with the query, the best first. It supports
+    filters for equality. A query without a text returns all rows in their order.
     """
 
     def __init__(self, indexes: Mapping[str, Sequence[str | Row]]) -> None:
@@ -51,7 +51,7 @@ class PassageRoutes:
                     "pipeline_type": "TRIGGERED",
                     "embedding_source_columns": [source],
                 },
-                # A service principal's queries go to this URL in place of the workspace's own.
+                # The SDK sends the queries of a service principal to this URL instead of the workspace's.
                 "status": {"index_url": str(request.url), "ready": True, "detailed_state": "ONLINE"},
             }
         )
@@ -87,12 +87,12 @@ class PassageRoutes:
 
 
 def missing(what: str) -> Response:
-    """404 as Databricks words it."""
+    """Return a 404 in the words of Databricks."""
     return refused(404, f"{what} does not exist.", code="RESOURCE_DOES_NOT_EXIST")
 
 
 def refused(status: int, message: str, *, code: str = "BAD_REQUEST") -> Response:
-    """An error as Databricks words it."""
+    """Return an error in the format of Databricks."""
     return JSONResponse({"error_code": code, "message": message}, status)
 
 

@@ -1,4 +1,4 @@
-"""A server that records every request, and fails, stalls or hangs up when a test says so."""
+"""Records the requests to a server, and makes it fail, stall or hang up when a test asks for it."""
 
 import asyncio
 import json
@@ -36,11 +36,11 @@ class Recorded:
     headers: Mapping[str, str]
     body: bytes
     at: float
-    """Seconds, of `time.monotonic()`."""
+    """When it arrived, in seconds of `time.monotonic()`."""
 
     @property
     def token(self) -> str:
-        """The bearer token, or nothing."""
+        """The bearer token; empty if there is none."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token if scheme.lower() == "bearer" else ""
 
@@ -51,13 +51,13 @@ class Recorded:
 
     @property
     def line(self) -> str:
-        """Method and path, to assert what was called in order."""
+        """Method and path, for assertions about the order of calls."""
         return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True)
 class Stall:
-    """Requests that are not answered: `asked` is set when one arrives, `left` when its client has gone."""
+    """Requests that get no answer. `asked` is set when one arrives, and `left` when its client has disconnected."""
 
     asked: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
@@ -65,7 +65,7 @@ class Stall:
 
 @dataclass
 class _Fault:
-    """What happens to requests that match, `times` times."""
+    """What happens to the next `times` requests that match."""
 
     method: str
     path: re.Pattern[str]
@@ -74,10 +74,10 @@ class _Fault:
 
 
 class Recording:
-    """What a recording server has seen, and what it does to requests.
+    """The requests that a server received, and the faults that it is to show.
 
-    Each fault is for the next `times` requests whose path matches a regular expression (`re.search`), and whose method
-    is `method` where that is given.
+    Each fault applies to the next `times` requests whose path matches a regular expression (`re.search`), and whose
+    method is `method` if one is given.
     """
 
     def __init__(self) -> None:
@@ -85,11 +85,11 @@ class Recording:
         self._faults: list[_Fault] = []
 
     def calls(self, path: str = "", *, sign_in: bool = False) -> list[Recorded]:
-        """Requests so far whose path matches; signing in and discovery are left out unless asked for."""
+        """Return the requests so far whose path matches. `sign_in` includes sign-in and discovery."""
         return [one for one in self.requests if re.search(path, one.path) and (sign_in or not SIGN_IN.search(one.path))]
 
     def forget(self) -> None:
-        """Start the record again."""
+        """Clear the recorded requests."""
         self.requests.clear()
 
     def fail(
@@ -102,10 +102,11 @@ class Recording:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
     ) -> None:
-        """Answer with `status` and an error body as Databricks words it, or with `body`."""
-        told = json.dumps(body or {"error_code": ERROR_CODES.get(status, "ERROR"), "message": "told to"}).encode()
-        about = {"content-type": "application/json", "content-length": str(len(told)), **(headers or {})}
-        self.reply(path, told, status=status, headers=about, times=times, method=method)
+        """Answer with `status` and an error body in the format of Databricks, or with `body`."""
+        answer = body or {"error_code": ERROR_CODES.get(status, "ERROR"), "message": "a test asked for this error"}
+        content = json.dumps(answer).encode()
+        described = {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
+        self.reply(path, content, status=status, headers=described, times=times, method=method)
 
     def reply(
         self,
@@ -116,13 +117,14 @@ class Recording:
         times: int = 1,
         method: str = "",
     ) -> None:
-        """Answer with these bytes, each piece in a write of its own."""
+        """Answer with these bytes. Each piece is written separately."""
 
         async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
             raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
             await send({"type": "http.response.start", "status": status, "headers": raw})
             for piece in pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # Lets the server write the piece before the next one is sent.
                 await asyncio.sleep(0)
             await send({"type": "http.response.body"})
 
@@ -138,7 +140,7 @@ class Recording:
         self._add(path, method, times, act)
 
     def stall(self, path: str, *, times: int = 1, method: str = "") -> Stall:
-        """Do not answer until the client leaves."""
+        """Do not answer until the client disconnects."""
         stall = Stall()
 
         async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,7 +153,7 @@ class Recording:
         return stall
 
     def hang_up(self, path: str, *, after: int = 1, times: int = 1, method: str = "") -> None:
-        """Break the connection off after so many pieces of the answer's body."""
+        """Break the connection after so many pieces of the response body."""
 
         async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
             pieces = 0
@@ -162,7 +164,7 @@ class Recording:
                     pieces += 1
                     if pieces > after:
                         raise _HangUp
-                    # Never the last piece: the answer stays incomplete.
+                    # Never marked as the last piece, so that the response stays incomplete.
                     message = {**message, "more_body": True}
                 await send(message)
 
@@ -178,7 +180,7 @@ class Recording:
         self._faults.clear()
 
     def recorded(self, app: ASGIApp) -> ASGIApp:
-        """The app with this record around it: it reads each request whole, and applies the first fault that matches."""
+        """Wrap the app. The wrapper reads and records each request, and applies the first fault that matches."""
 
         async def recording(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -204,7 +206,7 @@ class Recording:
 
 
 class _HangUp(Exception):
-    """The connection ends here."""
+    """Ends the connection."""
 
 
 def _request(scope: Scope, body: bytes) -> Recorded:

@@ -1,4 +1,4 @@
-"""What a scripted model says: replies, made of pieces, in the words of the test that wrote them."""
+"""Scripts for models: replies that are made of pieces."""
 
 import asyncio
 import json
@@ -9,17 +9,18 @@ from typing import Any
 from graph_agent.testing.errors import BadScript, ScriptExhausted
 
 MOST_SHOWN = 200
-"""Characters of a message that an error quotes."""
+"""Most characters of a message that an error quotes."""
 
 POLL_SECONDS = 0.005
+"""How often `Wait` checks a `threading.Event` from an event loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A tool call.
 
-    `args` is a mapping, or a JSON text that may be broken on purpose, or a sequence of texts that are streamed one
-    chunk each. Without an `id` the calls of a conversation are `call_1`, `call_2` and so on.
+    `args` is a mapping, a JSON text that may be invalid on purpose, or a sequence of texts that are streamed as one
+    chunk each. Without an `id`, the calls of a conversation are named `call_1`, `call_2` and so on.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Call:
 
     @property
     def chunks(self) -> list[str]:
-        """The arguments as JSON text, in the chunks they are streamed in."""
+        """The arguments as JSON text, one text for each streamed chunk."""
         if isinstance(self.args, str):
             return [self.args]
         return [json.dumps(self.args)] if isinstance(self.args, Mapping) else list(self.args) or [""]
@@ -43,9 +44,9 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A chunk whose content is a list of blocks, as some providers send it: `Blocks({"type": "text", "text": "Hi"})`.
+    """A chunk whose content is a list of blocks, as some providers send it.
 
-    Each block is a mapping.
+    Each block is a mapping: `Blocks({"type": "text", "text": "Hi"})`.
     """
 
     blocks: tuple[Mapping[str, Any], ...]
@@ -56,7 +57,7 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that the endpoint reports. `cached` are some of the `input` tokens, `reasoning` some of the `output`."""
+    """Tokens that the endpoint reports. `input` includes the `cached` tokens, and `output` the `reasoning` tokens."""
 
     input: int
     output: int
@@ -66,7 +67,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How the endpoint says that the reply ended: `Finish("length")`, or another provider's fields by name."""
+    """The finish reason that the endpoint reports: `Finish("length")`, or the fields of another provider by name."""
 
     metadata: Mapping[str, Any]
 
@@ -77,10 +78,10 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A pause until an event is set: an `asyncio.Event` of the model's own loop, or a `threading.Event` of any thread.
+    """A pause until an event is set: an `asyncio.Event` of the model's event loop, or a `threading.Event`.
 
-    Without an event it lasts until the call is cancelled. `reached` is set when the pause begins, so that a test can
-    wait for the model instead of sleeping.
+    Without an event the pause lasts until the call is cancelled. `reached` is set when the pause starts, so that a test
+    can wait for the model instead of sleeping.
     """
 
     until: Any = None
@@ -94,7 +95,7 @@ class Wait:
         elif asyncio.iscoroutinefunction(self.until.wait):
             await self.until.wait()
         else:
-            # A thread that waits for a `threading.Event` could not be cancelled with the call.
+            # Polled, because a thread that waits for the event could not be cancelled together with the call.
             while not self.until.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -102,11 +103,11 @@ class Wait:
         """Wait in the calling thread.
 
         Raises:
-            BadScript: nothing that a thread can wait for.
+            BadScript: a thread cannot wait for this event.
         """
         self._begin()
         if self.until is None or asyncio.iscoroutinefunction(self.until.wait):
-            raise BadScript("a synchronous call can wait for a `threading.Event` only: pass one to `Wait`")
+            raise BadScript("a synchronous call can only wait for a `threading.Event`: pass one to `Wait`")
         self.until.wait()
 
     def _begin(self) -> None:
@@ -117,9 +118,9 @@ class Wait:
 class Script:
     """Replies in order, one for each call of the model.
 
-    With `each_turn` the script starts again with each user message, and its last reply is repeated; which reply is
-    next depends only on the conversation, so that many conversations can use the model at the same time. A function
-    in place of a reply makes the reply from the request; a script of one function alone is asked for every reply.
+    With `each_turn` the script restarts with each user message, and its last reply is repeated. The next reply then
+    depends only on the conversation, so many conversations can use the model at the same time. A function in place of a
+    reply computes the reply from the request. A script of one function calls it for every reply.
     """
 
     def __init__(self, replies: Sequence[Any], *, each_turn: bool = False) -> None:
@@ -130,10 +131,9 @@ class Script:
         self._calls = 0
 
     def reply(self, request: Any, *, said: int, describe: Callable[[], str]) -> list[Any]:
-        """The pieces of the next reply.
+        """Return the pieces of the next reply.
 
-        `said` is how often the model has spoken since the last user message. `describe` says for an error what the
-        model was asked.
+        `said` is the number of replies since the last user message. `describe` describes the request for an error.
 
         Raises:
             ScriptExhausted: there is no reply left.
@@ -144,14 +144,14 @@ class Script:
             raise ScriptExhausted(
                 f"the script has {_count(len(self._replies), 'reply', 'replies')}, and the model was called "
                 f"{_count(self._calls, 'time', 'times')}; the last call asked: {describe()}. Add a reply, or pass "
-                "`each_turn=True` if the script starts again with each user message"
+                "`each_turn=True` to restart the script with each user message"
             )
         reply = self._replies[place]
         return _pieces(reply(request) if _is_function(reply) else reply)
 
 
 def shown(text: str) -> str:
-    """A text as errors quote it."""
+    """Return a text as errors quote it."""
     return repr(text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…")
 
 
@@ -160,7 +160,7 @@ def _pieces(reply: Any) -> list[Any]:
 
 
 def _is_function(reply: Any) -> bool:
-    # Exception classes are pieces that are raised.
+    # Exception classes are callable too, but they are pieces that are raised.
     return callable(reply) and not isinstance(reply, type)
 
 

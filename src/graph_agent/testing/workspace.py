@@ -1,4 +1,4 @@
-"""`FakeWorkspace`: the Databricks REST calls that agents make, answered by a script, on loopback."""
+"""`FakeWorkspace`: answers the Databricks REST calls of agents from a script, on the loopback interface."""
 
 import hashlib
 import os
@@ -25,27 +25,27 @@ from graph_agent.testing.recording import SIGN_IN, Recording
 from graph_agent.testing.script import Script
 
 DIMENSION = 64
-"""Numbers of an embedding."""
+"""The length of an embedding."""
 
 USER = "me@example.com"
 TOKEN_SECONDS = 3600
 
 
 class FakeWorkspace(Recording):
-    """A Databricks workspace on a free port, while the block runs. Real clients talk to it over a real socket.
+    """A Databricks workspace on a free port while the block runs. Real clients talk to it over a real socket.
 
         with FakeWorkspace("It is 8000. [1]", indexes={"main.docs.project": ["The port is 8000."]}) as workspace:
             for name, value in workspace.environment().items():
                 monkeypatch.setenv(name, value)
 
-    Every name of a serving endpoint is one: what asks it for a chat completion, streamed or not, gets the next reply
-    of the script, and what sends texts gets embeddings. Replies are those of `ScriptedChatModel`; a function gets the
-    request's body, and a mapping among the pieces is a chunk of a chat completion as it is. Indexes map three-level
-    names to passages: texts, or rows with `text` and other columns. `users` maps tokens to the people who hold them;
-    `more` are Starlette routes that go before the workspace's own.
+    A serving endpoint exists under every name. A request for a chat completion, streamed or not, gets the next reply of
+    the script, and a request with texts gets embeddings. Replies are those of `ScriptedChatModel`, except that a
+    function gets the request's body, and a mapping among the pieces is sent unchanged as a chunk of a chat completion.
+    `indexes` maps three-level names to passages: texts, or rows with `text` and other columns. `users` maps tokens to
+    the names of their owners. `more` are Starlette routes that take precedence over those of the workspace.
 
-    It keeps the requests that arrive, and fails, stalls or hangs up on the next ones when it is told to; see
-    `Recording`. A script that is exhausted or wrong is answered with status 400 and the error's message.
+    It records the requests, and can fail, stall or hang up on the next ones: see `Recording`. If the script is
+    exhausted or wrong, the answer has status 400 and the error's message.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class FakeWorkspace(Recording):
     ) -> None:
         super().__init__()
         self.url = ""
-        """Where it is, once the block has begun."""
+        """The address of the workspace. It is empty before the block starts."""
         self.token = secrets.token_urlsafe(32)
-        """A personal access token of the workspace's own user."""
+        """A personal access token of the workspace's user."""
         self.client_id, self.client_secret = secrets.token_hex(16), secrets.token_urlsafe(32)
         """The service principal that agents run as."""
         self._script = Script(replies or ("Hello.",), each_turn=each_turn or not replies)
@@ -78,12 +78,12 @@ class FakeWorkspace(Recording):
 
     @property
     def chats(self) -> list[Mapping[str, Any]]:
-        """The bodies of the chat completions asked for so far, oldest first."""
+        """The bodies of the chat completions requests so far, oldest first."""
         sent = [one.json for one in self.calls(r"^/serving-endpoints/")]
         return [body for body in sent if "messages" in body]
 
     def environment(self) -> dict[str, str]:
-        """The variables by which clients find it as its service principal, as Databricks Apps sets them."""
+        """Return the variables that Databricks Apps sets for clients: the address and a service principal."""
         return {
             "DATABRICKS_HOST": self.url,
             "DATABRICKS_CLIENT_ID": self.client_id,
@@ -154,7 +154,7 @@ class FakeWorkspace(Recording):
 
 
 def embedding(text: str) -> list[float]:
-    """A vector of `DIMENSION` numbers: counts of the text's words, so that texts that share words are near."""
+    """Return a vector of `DIMENSION` word counts, so that texts that share words are near each other."""
     vector = [0.0] * DIMENSION
     for word in text.lower().split():
         vector[hashlib.sha256(word.encode()).digest()[0] % DIMENSION] += 1.0
@@ -163,7 +163,7 @@ def embedding(text: str) -> list[float]:
 
 
 class _KnownTokens:
-    """401 for requests without a token that is known, but for the way to get one."""
+    """Answers 401 to requests without a known token, except to those that sign in."""
 
     def __init__(self, app: ASGIApp, *, tokens: Mapping[str, str]) -> None:
         self._app = app
