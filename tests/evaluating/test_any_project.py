@@ -87,7 +87,7 @@ def test_it_runs_over_the_scripted_model_and_makes_a_baseline_in_the_project(
     config = ["--config", str(project / "langgraph.json")]
 
     assert main(config) == 0
-    assert f"This makes one of these answers: graph-agent eval baseline {' '.join(config)}" in capsys.readouterr().out
+    assert f"To make one from these answers, run: graph-agent eval baseline {' '.join(config)}" in capsys.readouterr().out
     assert main(["baseline", *config]) == 0
 
     baseline = json.loads((project / "evals/baselines/returns-scripted.json").read_text())
@@ -97,7 +97,7 @@ def test_it_runs_over_the_scripted_model_and_makes_a_baseline_in_the_project(
 
     (project / "evals/scripted.py").write_text(SCRIPT.replace("text = said(", "text = str.lower("))
     assert main([*config, "--fresh"]) == 1
-    assert "The gate is shut: loud." in capsys.readouterr().out
+    assert "The gate failed: loud." in capsys.readouterr().out
 
 
 def test_without_a_scripted_model_it_is_the_configured_one_or_else_the_local_one(
@@ -163,7 +163,7 @@ def test_a_scripted_model_that_is_wrong_is_reported_with_its_place(
     [
         ("1 / 0", "evals/scorers.py:1"),
         ("scorers = [len]", "needs a dictionary `scorers` of functions by name"),
-        ("scorers = {'facts': len}", "there is a scorer named 'facts' already"),
+        ("scorers = {'facts': len}", "'facts' is the name of a built-in scorer"),
     ],
 )
 def test_scorers_that_are_wrong_are_reported_before_anything_is_asked(

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.evaluating.test_scorers import answered, asked
 
-from graph_agent.evaluating.baseline import Baseline, Noise, made, read_baseline
+from graph_agent.evaluating.baseline import Baseline, Noise, make_baseline, read_baseline
 from graph_agent.evaluating.bootstrap import lower_bound, upper_bound
 from graph_agent.evaluating.errors import BadBaseline
 from graph_agent.evaluating.gate import Verdict, compare
@@ -36,7 +36,7 @@ def figures(values: Columns, n: int) -> dict[str, float | None]:
 
 
 def baseline(values: Columns, noise: Noise = "exact") -> Baseline:
-    return made(scores(values), noise=noise, before=None)
+    return make_baseline(scores(values), noise=noise, before=None)
 
 
 def verdict(now: Columns, before: Columns, noise: Noise = "exact") -> Verdict:
@@ -148,7 +148,7 @@ def test_a_scorer_that_raises_is_an_error_of_its_row_and_shuts_the_gate() -> Non
 
     now = scored([asked()], [answered()], {"broken": broken}, run=RUN)
     assert now.rows["one"].errors == {"broken": "KeyError"}
-    found = compare(now, made(scored([asked()], [answered()], {}, run=RUN), noise="exact", before=None))
+    found = compare(now, make_baseline(scored([asked()], [answered()], {}, run=RUN), noise="exact", before=None))
     assert kinds(found) == {("scorer broken", "scorer")}
 
 
@@ -204,7 +204,7 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_new_baseline_keeps_the_limits_of_the_old_one() -> None:
     strict = baseline(GOOD)
-    worse = made(scores(GOOD | {"no_leak": [0.0] * 10}), noise="exact", before=strict)
+    worse = make_baseline(scores(GOOD | {"no_leak": [0.0] * 10}), noise="exact", before=strict)
     assert worse.metrics["no_leak"].value == 0
     assert worse.metrics["no_leak"].floor == 1
     assert kinds(compare(scores(GOOD | {"no_leak": [0.0] * 10}), worse)) == {("no_leak", "floor")}
@@ -223,11 +223,11 @@ def test_reports_name_what_failed() -> None:
     now, before = scores(GOOD | {"facts_covered": [0.0] * 10}), baseline(GOOD)
     found = compare(now, before)
     assert "FAIL facts_covered" in terminal(now, found, before)
-    assert "The gate is shut: facts_covered." in terminal(now, found, before)
+    assert "The gate failed: facts_covered." in terminal(now, found, before)
     text = markdown(now, found, before)
     assert "| FAIL | facts_covered | 0.000 | 1.000 | >= 0.750 | 10 |" in text
     assert "| kind | even | odd |" in text
-    assert "The gate is open." in markdown(scores(GOOD), compare(scores(GOOD), before), before)
+    assert "The gate passed." in markdown(scores(GOOD), compare(scores(GOOD), before), before)
 
 
 def test_junit_has_a_case_for_each_metric_and_failures_where_the_gate_is_shut() -> None:

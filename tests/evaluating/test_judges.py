@@ -139,7 +139,7 @@ def test_an_answer_that_a_judge_dislikes_is_named_and_shuts_the_gate(
     assert status == 1
     assert scores["rows"]["smoke-port"]["values"]["judge_relevance"] == 0.0
     assert "judge_relevance" in scores["gate"]["regressed"]["smoke-port"]
-    assert "The gate is shut: judge_row_guidelines" in capsys.readouterr().out
+    assert "The gate failed: judge_row_guidelines" in capsys.readouterr().out
 
 
 def test_a_judge_that_fails_on_a_row_is_stated_and_not_in_the_mean(failing: tuple[int, dict[str, Any], Path]) -> None:
@@ -153,7 +153,7 @@ def test_a_judge_that_fails_on_a_row_is_stated_and_not_in_the_mean(failing: tupl
     assert scores["metrics"]["judge_relevance"]["value"] == 1.0
     named = {failure["metric"]: failure for failure in scores["gate"]["failures"]}
     assert "smoke-keepalive" in named["scorer judge_relevance"]["rows"]
-    assert "has no value any more for 2 rows" in named["judge_relevance"]["message"]
+    assert "no longer has a value for 2 rows" in named["judge_relevance"]["message"]
     page = (folder / "report.html").read_text()
     assert "judge_relevance: MlflowException BAD_REQUEST" in page
     assert "I would rather not" not in (folder / "scores.json").read_text() + page
@@ -189,7 +189,7 @@ def test_without_its_trace_a_row_is_judged_by_its_answer_and_says_what_could_not
     port, added = scores.rows["smoke-port"], scores.rows["smoke-add"]
     assert (port.values["judge_relevance"], port.values["judge_groundedness"]) == (1.0, None)
     assert port.errors == dict.fromkeys(
-        ("judge_groundedness", "judge_retrieval_relevance"), "its trace could not be read, or holds no passages"
+        ("judge_groundedness", "judge_retrieval_relevance"), "its trace could not be read, or has no passages"
     )
     assert (added.errors, added.values["judge_relevance"]) == ({}, 1.0)
 

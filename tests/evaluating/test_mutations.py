@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from evals.mutations import MUTATIONS
 
-from graph_agent.evaluating.baseline import made
+from graph_agent.evaluating.baseline import make_baseline
 from graph_agent.evaluating.command import main
 from graph_agent.evaluating.evaluation import Evaluation, evaluate
 from graph_agent.evaluating.files import rewrite_baseline, write
@@ -72,7 +72,7 @@ def test_a_mutant_that_changes_nothing_else_fails_in_nothing_else(agent: Agent, 
 def test_mutations_fail_with_noise_and_few_rows_too(agent: Agent, tmp_path: Path, mutation: str) -> None:
     # As over a real model: a baseline with intervals, and a sample of its rows.
     whole = evaluated(agent, tmp_path / "whole")
-    noisy = made(whole.scores, noise="interval", before=None)
+    noisy = make_baseline(whole.scores, noise="interval", before=None)
     broken = evaluated(agent, tmp_path / "broken", mutation)
     found = compare(broken.scores, noisy, sample=True)
     assert MUTATIONS[mutation] & set(found.failed_metrics)
@@ -106,7 +106,7 @@ def test_the_same_rows_come_of_an_agent_that_is_served_elsewhere(agent: Agent, t
 def test_the_baseline_of_a_sample_is_refused(agent: Agent, tmp_path: Path) -> None:
     target = Target(model="scripted", url=agent.url)
     plan = Plan(target=target, dataset=SMOKE, out=tmp_path, count=3, baseline=tmp_path / "b.json")
-    with pytest.raises(Exception, match="leave --rows and --half out"):
+    with pytest.raises(Exception, match="omit --rows and --half"):
         rewrite_baseline(evaluate(plan, agent, Silent()))
     assert not (tmp_path / "b.json").exists()
 
@@ -125,7 +125,7 @@ def test_a_first_evaluation_ends_well_and_says_the_whole_command_that_makes_its_
 
     assert main(flags) == 0
     said = capsys.readouterr().out
-    command = re.search(r"This makes one of these answers: graph-agent eval (.*)$", said, re.M)
+    command = re.search(r"To make one from these answers, run: graph-agent eval (.*)$", said, re.M)
     assert command is not None, said
     assert f"'{dataset}'" in command[1]
     (report,) = tmp_path.glob("my_shop-*/report.html")
@@ -134,7 +134,7 @@ def test_a_first_evaluation_ends_well_and_says_the_whole_command_that_makes_its_
     assert main(shlex.split(command[1])) == 0
     assert baseline.exists()
     assert main(flags) == 0
-    assert "The gate is open." in capsys.readouterr().out
+    assert "The gate passed." in capsys.readouterr().out
 
 
 def test_the_command_for_a_baseline_can_be_copied_and_shows_no_password(tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ def test_the_command_ends_with_0_when_the_gate_is_open_and_1_when_it_is_shut(
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     assert main(at(agent, tmp_path)) == 0
-    assert "The gate is open." in capsys.readouterr().out
+    assert "The gate passed." in capsys.readouterr().out
     assert main([*at(agent, tmp_path), "--mutation", "empty-answers"]) == 1
-    assert "The gate is shut: facts_covered" in capsys.readouterr().out
+    assert "The gate failed: facts_covered" in capsys.readouterr().out
     summary = (tmp_path / "summary.md").read_text()
-    assert summary.index("The gate is open.") < summary.index("The gate is shut: facts_covered")
+    assert summary.index("The gate passed.") < summary.index("The gate failed: facts_covered")
 
 
 def test_time_that_is_used_up_shuts_the_gate_until_a_rerun_has_gone_on(
@@ -216,8 +216,8 @@ def test_a_baseline_takes_the_answers_of_the_last_evaluation_and_asks_only_what_
         return capsys.readouterr().err.splitlines()[0]
 
     assert said("run", 2) == "asking 2 rows"
-    assert said("baseline", 2) == "asking 2 rows, 2 of them done before"
-    assert said("baseline", 3) == "asking 3 rows, 2 of them done before"
+    assert said("baseline", 2) == "asking 2 rows, 2 of them already done"
+    assert said("baseline", 3) == "asking 3 rows, 2 of them already done"
     assert said("run", 3) == "asking 3 rows"
     assert said("baseline", 3, "--fresh") == "asking 3 rows"
     # What the page shows is the comparison with the baseline before.

@@ -147,14 +147,14 @@ def test_a_metric_stands_beside_its_baseline_and_interval_and_by_tag() -> None:
     assert "facts_covered is 0.750" not in page.text
     assert "0.30 to 0.95" in page.text
     assert "0.75 of 1, baseline 1" in page.text
-    assert "The gate is shut." in page.text
+    assert "The gate failed." in page.text
     assert "Whole answer: p50 2.00 s" in page.text
     assert page.text.count("1.000 of 1") == 3
 
 
 def test_without_errors_and_changes_all_rows_are_closed() -> None:
     page = shown({"a": {"facts_covered": 1.0}}, {"a": {"facts_covered": 1.0}}, errors=None)
-    assert "The gate is open." in page.text
+    assert "The gate passed." in page.text
     # Its answer failed, and so it is not among the others.
     assert "Rows with errors (1)" in page.text
     assert "failed: Which port? Which port?" in page.text
@@ -180,7 +180,7 @@ def test_failing_rows_are_marked_and_open_without_a_baseline_too() -> None:
 def test_a_bar_without_a_ceiling_is_no_verdict() -> None:
     values = {"a": {"facts_covered": 1.0, "seconds": 2.0}}
     bars = [one for one in shown(values, values).all("rect") if "fill" in str(one.get("class"))]
-    # Seconds are not in the baseline, which shuts the gate: no reason to paint two of four bars as too slow.
+    # Seconds are not in the baseline, which fails the gate: no reason to paint two of four bars as too slow.
     assert {"fill plain"} == {str(one["class"]) for one in bars if one["width"] == "220.0"} - {"fill"}
     kept = {"a": {"facts_covered": 1.0}}
     assert not [one for one in shown(kept, kept).all("rect") if one.get("class") == "fill plain"]

@@ -47,13 +47,13 @@ def test_a_row_holds_what_its_line_says() -> None:
         ("{", "not JSON"),
         ([1], "the row must be an object"),
         (row(question="x"), "question is not a field"),
-        (row(id=" "), "id must be a text"),
+        (row(id=" "), "id must be a non-empty string"),
         (row(inputs={"input": []}), r"inputs\.input must be a list"),
         (row(inputs={"input": "Which port?"}), r"inputs\.input must be a list"),
         (row(inputs={"input": [{"role": "user"}]}), r"inputs\.input\[0\] must have role"),
         (row(expectations={"fact": []}), r"expectations\.fact is not a field"),
-        (row(expectations={"facts": []}), r"expectations\.facts must be a list that is not empty"),
-        (row(expectations={"facts": [["a", ""]]}), r"expectations\.facts\[0\]\[1\] must be a text"),
+        (row(expectations={"facts": []}), r"expectations\.facts must be a non-empty list"),
+        (row(expectations={"facts": [["a", ""]]}), r"expectations\.facts\[0\]\[1\] must be a non-empty string"),
         (row(expectations={"documents": [[]]}), r"expectations\.documents\[0\] must name"),
         (row(expectations={"tool_calls": [{"args": {}}]}), r"expectations\.tool_calls\[0\]\.args is not a field"),
         (row(expectations={"must_decline": "yes"}), r"expectations\.must_decline must be true or false"),
@@ -73,7 +73,7 @@ def test_a_wrong_row_is_named_by_file_line_and_field(tmp_path: Path, wrong: Any,
 
 
 def test_two_rows_may_not_have_one_id(tmp_path: Path) -> None:
-    with pytest.raises(BadDataset, match=r"set\.jsonl:2: the id 'one' is also that of line 1"):
+    with pytest.raises(BadDataset, match=r"set\.jsonl:2: line 1 already has the id 'one'"):
         read_rows(written(tmp_path / "set.jsonl", row(), row()))
 
 

@@ -81,7 +81,7 @@ def test_a_trace_becomes_a_row_that_eval_judges(
     assert main(["baseline", *at]) == 0
     assert main(at) == 0
     said = capsys.readouterr().out
-    assert "The gate is open." in said
+    assert "The gate passed." in said
     assert json.loads(baseline.read_text())["metrics"]["tool_calls_f1"]["value"] == 1
 
     # A second time it is there already.

@@ -261,7 +261,7 @@ def test_a_record_that_was_cut_within_a_character_is_asked_again(tmp_path: Path)
 def test_a_password_in_an_address_is_not_shown(tmp_path: Path) -> None:
     with dead_host() as url, pytest.raises(AgentUnreachable) as raised:
         asked(rows(1), Agent(url=url.replace("//", "//bob:hunter2@")), tmp_path)
-    assert raised.value.message == f"nothing answers at {url}; see that the service runs there"
+    assert raised.value.message == f"nothing answers at {url}; check that the service runs there"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "nowhere"])

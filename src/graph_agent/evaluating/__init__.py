@@ -1,7 +1,7 @@
-"""Judges a served agent: asks every row of a dataset, scores the answers, and compares them with a baseline.
+"""Evaluates a served agent: asks every row of a dataset, scores the answers, and compares them with a baseline.
 
-`graph-agent eval` runs it in any project; `docs/evals.md` describes it. What is exported here is for the scorers that a
-project brings in its `evals/scorers.py`, and for scripts that make datasets. Nothing below this package imports it.
+`graph-agent eval` runs it in any project. `docs/evals.md` describes it. The names exported here are for the scorers in
+a project's `evals/scorers.py`, and for scripts that generate datasets.
 """
 
 from graph_agent.evaluating.errors import BadDataset

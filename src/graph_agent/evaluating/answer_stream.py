@@ -1,4 +1,4 @@
-"""Turns one streamed answer into a `Turn`. It does no I/O, and takes the time of each line from its caller."""
+"""Converts one streamed answer to a `Turn`. It does no I/O, and gets the time of each line from its caller."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _ITEM_EVENTS = re.compile(r"response\.(?:output_text|content_part|function_call_
 
 
 class Listener:
-    """Takes every line of a stream with `feed`, then `end`. `turn` holds the answer, `turn.problems` what was wrong."""
+    """Reads a stream: call `feed` for every line, then `end`. `turn.problems` lists what was wrong with the stream."""
 
     def __init__(self, question: str) -> None:
         self.turn = Turn(question=question)
@@ -24,7 +24,7 @@ class Listener:
         self._over = False
 
     def feed(self, line: str, *, seconds: float) -> None:
-        """Take one line of the body, which arrived `seconds` after the request was sent."""
+        """Read one line of the body, which arrived `seconds` after the request was sent."""
         if not line or line.startswith(":"):
             return None
         if not line.startswith("data: "):
@@ -47,7 +47,7 @@ class Listener:
             return self._problem(f"an event that cannot be read ({type(error).__name__}): {line[6:46]!r}")
 
     def end(self, *, seconds: float) -> Turn:
-        """Take the end of the stream; return the turn."""
+        """Finish the stream and return the turn."""
         self.turn.seconds = seconds
         if not self._terminal:
             self._problem("no terminal event")
@@ -129,18 +129,19 @@ class Listener:
             elif item["type"] == "function_call_output" and item["call_id"] not in called:
                 self._problem(f"a result of {item['call_id']}, which was not called before it")
             elif item["type"] == "message" and item.get("phase") != "commentary":
-                # Only the end of the stream shows which message was the answer.
+                # Read here and not from the deltas: only the final output marks which messages were commentary.
                 turn.answer += text_of(item)
                 notes = [note for part in item["content"] for note in part.get("annotations") or []]
                 turn.cited += [note["url"] for note in notes if note.get("type") == "url_citation"]
 
     def _problem(self, what: str) -> None:
+        # A broken stream can have a problem in every event, and the first ones say enough.
         if len(self.turn.problems) < 20:
             self.turn.problems.append(what)
 
 
 def text_of(item: Mapping[str, Any]) -> str:
-    """A message's text."""
+    """Return a message's text."""
     return "".join(part.get("text", "") for part in item["content"])
 
 

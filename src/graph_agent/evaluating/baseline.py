@@ -1,4 +1,4 @@
-"""The committed baseline: how good the agent was at the last review, and how far each metric may fall."""
+"""The committed baseline: the metrics of the agent at the last review, and how far each of them may fall."""
 
 import json
 from collections.abc import Mapping
@@ -15,37 +15,37 @@ Noise = Literal["exact", "interval"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """What the value of one metric was, and what it may become."""
+    """The value of one metric, and its limits."""
 
     value: float
     n: int
     floor: float | None = None
     ceiling: float | None = None
     max_drop: float | None = None
-    """None where drops do not count: times and tokens have a ceiling instead."""
+    """None if drops do not count. Times and tokens have a ceiling instead."""
 
     def json(self) -> dict[str, float | int]:
-        """The fields that are set."""
+        """Return the fields that are set."""
         named = {name: getattr(self, name) for name in ("value", "n", "floor", "ceiling", "max_drop")}
         return {name: one for name, one in named.items() if one is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A baseline file."""
+    """The content of a baseline file."""
 
     dataset: str
     model: str
     graph: str | None
     noise: Noise
-    """`exact`: the same answers every time, so any drop is one. `interval`: a drop must be larger than chance."""
+    """`exact`: answers are the same every time, so any drop counts. `interval`: a drop must be larger than chance."""
 
     metrics: Mapping[str, Limit]
     rows: Mapping[str, Mapping[str, Any]]
-    """For each row its `digest` and its `values`, without times and tokens."""
+    """The `digest` and the `values` of each row, without times and tokens."""
 
     def text(self) -> str:
-        """The text of the file. Each metric and each row has a line, so that a person can review the diff."""
+        """Return the text of the file. Each metric and each row has a separate line, so that a diff can be reviewed."""
         head = {"dataset": self.dataset, "model": self.model, "graph": self.graph, "noise": self.noise}
         metrics = {name: limit.json() for name, limit in self.metrics.items()}
         parts = [f'"{name}": {json.dumps(value)}' for name, value in head.items()]
@@ -54,13 +54,13 @@ class Baseline:
 
 
 def baseline_name(dataset: Path, model: str, graph: str | None, judge: str | None = None) -> str:
-    """The file name of a dataset's baseline: there is one for each model, graph and judge."""
+    """Return the file name of a dataset's baseline. There is one for each model, graph and judge."""
     parts = [dataset.stem, *([graph] if graph else []), model, *([f"by {judge}"] if judge else [])]
     return "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts) + ".json"
 
 
 def read_baseline(path: Path) -> Baseline:
-    """A baseline file.
+    """Read a baseline file.
 
     Raises:
         BadBaseline: there is no such file, or it is not a baseline.
@@ -76,8 +76,8 @@ def read_baseline(path: Path) -> Baseline:
         ) from None
 
 
-def made(scores: Scores, *, noise: Noise, before: Baseline | None) -> Baseline:
-    """The baseline that these scores pass. It keeps the limits of `before`, which a person may have set."""
+def make_baseline(scores: Scores, *, noise: Noise, before: Baseline | None) -> Baseline:
+    """Make a baseline that these scores pass. It keeps the limits of `before`, because a person may have set them."""
     limits = {}
     for name, (value, count) in scores.metrics().items():
         known = before.metrics.get(name) if before else None
@@ -95,7 +95,8 @@ def made(scores: Scores, *, noise: Noise, before: Baseline | None) -> Baseline:
 def _limit(spec: Metric, value: float, count: int, noise: Noise, known: Limit | None) -> Limit:
     if spec.better == "lower":
         factor, least = (10.0, 20.0) if noise == "exact" else (3.0, 10.0)
-        # The scripted model repeats passages, whose length changes with the documents.
+        # Ceilings are generous, because times depend on the machine. The scripted model repeats passages, so its tokens
+        # change with the documents.
         usual = max(least, factor * value) if spec.unit == "s" else (3.0 if noise == "exact" else 1.5) * value
         return Limit(value=value, n=count, ceiling=known.ceiling if known else round(usual, 2))
     if known:
@@ -110,7 +111,7 @@ def _kept(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 UNSTEADY = frozenset({"first_token_seconds", "seconds", "input_tokens", "output_tokens"})
-"""Figures that vary from run to run: they have a ceiling over all rows, and are not compared row by row."""
+"""Figures that vary from run to run. They have a ceiling over all rows, and are not compared row by row."""
 
 
 def _lines(table: Mapping[str, Any]) -> str:

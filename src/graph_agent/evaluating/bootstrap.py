@@ -8,29 +8,29 @@ CONFIDENCE = 0.95
 
 
 def lower_bound(drops: Sequence[float]) -> float:
-    """The one-sided lower bound of the mean drop.
+    """Return the one-sided lower bound of the mean drop.
 
-    A row without a drop is added first. Without it, a drop in a single row would seem certain.
+    One row without a drop is added first. Without it, a drop in a single row would look certain.
     """
     return _means([*drops, 0.0])[int((1 - CONFIDENCE) * RESAMPLES)]
 
 
 def upper_bound(values: Sequence[float]) -> float:
-    """The one-sided upper bound of the mean of values from 0 to 1. A row with the value 1 is added first."""
+    """Return the one-sided upper bound of the mean of values from 0 to 1. One row with the value 1 is added first."""
     return _means([*values, 1.0])[int(CONFIDENCE * RESAMPLES)]
 
 
 def _means(values: Sequence[float]) -> list[float]:
-    # Seeded, because the same records must give the same verdict.
+    # Seeded, so that the same records always give the same verdict.
     draw = random.Random(2611)
     count = len(values)
     return sorted(sum(draw.choices(values, k=count)) / count for _ in range(RESAMPLES))
 
 
 def share_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % confidence interval of the mean of values from 0 to 1, by Wilson's score.
+    """Return the 95% confidence interval of the mean of values from 0 to 1 by Wilson's score. Used for charts.
 
-    For charts. It needs no random draw, and errs on the wide side for values between 0 and 1.
+    It needs no random numbers. For values between 0 and 1 it is wider than necessary.
     """
     count, mean, z = len(values), sum(values) / len(values), 1.96
     spread = z * (mean * (1 - mean) / count + z * z / (4 * count * count)) ** 0.5

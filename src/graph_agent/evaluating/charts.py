@@ -1,4 +1,4 @@
-"""The charts of the HTML report: inline SVG that takes its colors from the page's style."""
+"""The charts of the HTML report: inline SVG that gets its colors from the style of the page."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ def bar(
     failed: bool = False,
     judged: bool = True,
 ) -> Html:
-    """One value from 0 to `most` as a bar, with a tick for the baseline, a dashed tick for the limit and a line for the
-    interval.
+    """Draw one value from 0 to `most` as a bar.
 
-    A value with `judged=False` is neither good nor bad, because it has no limit. Its bar is gray.
+    A tick marks the baseline, a dashed tick the limit, and a line the interval. A value with `judged=False` is neither
+    good nor bad, because it has no limit. Its bar is gray.
     """
     kind = "fill plain" if not judged else "fill bad" if failed else "fill"
     label = "no value" if value is None else f"{value:.3g} of {most:.3g}" if judged else f"{value:.3g}"
@@ -43,7 +43,7 @@ def bar(
 
 
 def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], *, unit: str) -> Html:
-    """The distribution of values that are at least 0, with a line at each mark."""
+    """Draw the distribution of values that are at least 0, with a line at each mark."""
     most = max([*values, *(value for _, value in marks)], default=0.0) or 1.0
     counts = [0] * BINS
     for value in values:

@@ -1,4 +1,4 @@
-"""`graph-agent eval`: judge a project's agent against its committed baseline. See docs/evals.md."""
+"""`graph-agent eval`: compares a project's agent with its committed baseline. See docs/evals.md."""
 
 import argparse
 import os
@@ -29,8 +29,8 @@ from graph_agent.settings import Settings
 def main(arguments: Sequence[str]) -> int:
     """Run one command of the evaluation.
 
-    The exit status is 0 when the gate is open or there is no baseline yet, 1 when the gate is shut, and 2 when nothing
-    could be judged.
+    The exit status is 0 if the gate passed or there is no baseline yet, 1 if the gate failed, and 2 if nothing could be
+    evaluated.
     """
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["run", *arguments]
@@ -49,16 +49,16 @@ def main(arguments: Sequence[str]) -> int:
 def run_and_leave(arguments: Sequence[str]) -> NoReturn:
     """Run one command and end the process with its exit status.
 
-    Threads of the service and of native libraries would keep the interpreter open otherwise, after an error too.
+    Otherwise the threads of the service and of native libraries would keep the process running, also after an error.
     """
-    # Otherwise MLflow configures logging while it is imported, in whichever thread imports it first.
+    # MLflow would configure logging during its import, in the thread that happens to import it first.
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     status = 2
     try:
         status = main(arguments)
     except SystemExit as ended:
         status = int(ended.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - `exit_now` below skips the interpreter's own report of the error
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -66,7 +66,7 @@ def run_and_leave(arguments: Sequence[str]) -> NoReturn:
 
 
 def evaluated(plan: Plan) -> Evaluation:
-    """Ask, score, have the plan's judge look if it has one, and compare."""
+    """Ask, score, judge if the plan has a judge, and compare."""
     if plan.judge is not None:
         check_judge(plan.judge)
     # A wrong choice or a wrong dataset is reported before a model is loaded.
@@ -78,7 +78,7 @@ def evaluated(plan: Plan) -> Evaluation:
             check_served(agent)
         evaluation = evaluate(plan, agent, progress())
         if plan.judge is not None:
-            # If a judge or MLflow fails below, the answers and their scores are kept.
+            # Written now, so that the answers and their scores are kept if a judge or MLflow fails below.
             write(evaluation)
         evaluation = with_conversations(evaluation, agent)
     return with_judges(evaluation)
@@ -94,9 +94,9 @@ def _run(options: argparse.Namespace) -> int:
     print(f"written to {_shown(folder)}; open {_shown(folder / PAGE)}")
     _add_to_github_summary(folder)
     if evaluation.scores.missing:
-        print("the time is used up; run it again to continue", file=sys.stderr)
+        print("the time limit was reached; run it again to continue", file=sys.stderr)
     if evaluation.verdict is None:
-        # A first evaluation cannot fall behind anything, but one that judged nothing is not a first evaluation.
+        # Without a baseline nothing can get worse. But an evaluation that could not become a baseline has failed.
         return 1 if evaluation.unfit else 0
     return 0 if evaluation.verdict.passed else 1
 
@@ -104,9 +104,9 @@ def _run(options: argparse.Namespace) -> int:
 def _baseline(options: argparse.Namespace) -> int:
     evaluation = evaluated(plan_of(options))
     folder = write(evaluation)
-    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, "This one is the first."))
-    print(f"written to {_shown(folder)}; {_shown(folder / PAGE)} compares with the baseline before")
-    print(f"rewritten: {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
+    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, "This is the first baseline."))
+    print(f"written to {_shown(folder)}; {_shown(folder / PAGE)} compares with the previous baseline")
+    print(f"baseline written to {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
     return 0
 
 
@@ -129,7 +129,7 @@ RUNS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _add_to_github_summary(folder: Path) -> None:
-    """GitHub shows what is appended to this file on the run's page."""
+    """Append the Markdown report to the file that GitHub Actions shows on the page of the run."""
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write((folder / MARKDOWN).read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 ConfigurationError
 └── EvalError
     ├── BadDataset         names file, line and field
-    ├── BadProjectFile     the project's own scorers or scripted model do not load
+    ├── BadProjectFile     the project's scorers or scripted model do not load
     ├── BadRecords         a file of records or scores cannot be read
     ├── BadBaseline        there is no baseline, or it cannot be read or written
     └── AgentUnreachable   the agent does not answer
@@ -13,7 +13,7 @@ from graph_agent.errors import ConfigurationError
 
 
 class EvalError(ConfigurationError):
-    """An evaluation cannot begin or cannot go on."""
+    """An evaluation cannot start or cannot continue."""
 
     code = "eval_error"
 
@@ -23,7 +23,7 @@ class BadDataset(EvalError):
 
 
 class BadProjectFile(EvalError):
-    """A Python file that the project brings for its evaluations does not load, or lacks what is expected of it."""
+    """A Python file that a project has for its evaluations does not load, or does not define what it must."""
 
 
 class BadRecords(EvalError):
@@ -35,4 +35,4 @@ class BadBaseline(EvalError):
 
 
 class AgentUnreachable(EvalError):
-    """The agent does not answer at all, or refuses the credentials."""
+    """The agent does not answer, or rejects the credentials."""

@@ -1,4 +1,4 @@
-"""One evaluation from end to end: ask, score, have judges look, and compare with the baseline."""
+"""Runs one evaluation from end to end: ask, score, judge, and compare with the baseline."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -39,29 +39,29 @@ class Evaluation:
             return f"{len(scores.missing)} rows were not asked"
         if failed := sorted({scorer for row in scores.rows.values() for scorer in row.errors}):
             return f"scorers failed: {', '.join(failed)}"
-        # A service that is down would be compared with itself from now on.
+        # Otherwise a service that was down would be the standard for later evaluations.
         if dead := [record.id for record in self.records if record.last.status in ("none", "refused")]:
             return f"{len(dead)} rows got no response: {', '.join(dead[:5])}; see the report; --fresh asks them again"
         return ""
 
     @property
     def no_baseline(self) -> str:
-        """What reports say in place of a verdict where there is no baseline."""
+        """The text that reports show instead of a verdict if there is no baseline."""
         if self.unfit:
             return f"There is no baseline yet, and these answers cannot become one: {self.unfit}."
         rows = "all rows" if self.plan.sample else "these answers"
-        return f"There is no baseline to compare with yet. This makes one of {rows}: {self.plan.to_baseline}"
+        return f"There is no baseline to compare with yet. To make one from {rows}, run: {self.plan.to_baseline}"
 
 
 def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
-    """Ask the agent every row of the plan, score the answers, and compare. Blocks; writes nothing but records.
+    """Ask the agent every row of the plan, score the answers, and compare. This blocks, and only writes records.
 
     Raises:
         BadDataset: a line of the dataset is not a row.
-        AgentUnreachable: nothing answers.
+        AgentUnreachable: nothing answers at the agent's address.
     """
     rows = plan.rows()
-    # Taken before the rows are asked: files that are edited meanwhile are not what was asked.
+    # Taken before the rows are asked. The subject has a digest of the project's files, which may be edited meanwhile.
     subject = plan.subject()
     file = RecordsFile(plan.folder / "records.jsonl", subject, reuse=plan.reuse)
     records = asyncio.run(ask_all(rows, agent, file, limits=plan.limits, progress=progress))
@@ -69,9 +69,9 @@ def evaluate(plan: Plan, agent: Agent, progress: Progress) -> Evaluation:
 
 
 def score(plan: Plan, rows: Sequence[Row], records: Sequence[Record], subject: Mapping[str, Any]) -> Evaluation:
-    """Score the records of a `subject`, and compare with the baseline where there is one."""
+    """Score the records of a `subject`, and compare with the baseline if there is one."""
     config = plan.target.project.config
-    # An agent elsewhere may be of another project, and be evaluated from a folder without graphs.
+    # A remote agent may belong to another project, and the current folder may have no graphs.
     prompts = prompts_of(config, plan.target.graph) if plan.target.here or config.is_file() else []
     run = dict(subject) | {
         "dataset_digest": dataset_digest(rows),
@@ -84,8 +84,7 @@ def score(plan: Plan, rows: Sequence[Row], records: Sequence[Record], subject: M
 def compared(plan: Plan, rows: Sequence[Row], records: Sequence[Record], scores: Scores) -> Evaluation:
     """Compare scores with the baseline.
 
-    Where the judge has no baseline yet, the one without judges is taken. It lacks the judge's metrics, which then count
-    as new ones.
+    If the judge has no baseline yet, the baseline without a judge is used. The judge's metrics then count as new.
     """
     own = plan.baseline is not None or plan.baseline_path.exists()
     path = plan.baseline_path if own else plan.baseline_without_judge
@@ -100,13 +99,14 @@ def compared(plan: Plan, rows: Sequence[Row], records: Sequence[Record], scores:
 
 
 def with_conversations(evaluation: Evaluation, agent: Agent) -> Evaluation:
-    """Have the judge's model talk with the agent, while the agent is served.
+    """Simulate conversations between the judge's model and the agent. The agent must still be running.
 
     Raises:
         EvalError: the judge or MLflow cannot be reached.
     """
     plan = evaluation.plan
     if plan.conversations and plan.judge:
+        # Imported here because it needs MLflow, which takes seconds to import.
         from graph_agent.evaluating.simulated_users import simulate
 
         held = simulate(
@@ -118,11 +118,12 @@ def with_conversations(evaluation: Evaluation, agent: Agent) -> Evaluation:
 
 
 def with_judges(evaluation: Evaluation) -> Evaluation:
-    """Have the plan's judge look at the answers too, and compare again.
+    """Let the plan's judge score the answers too, and compare again.
 
     Raises:
         EvalError: the judge or MLflow cannot be reached.
     """
+    # Imported here because it needs MLflow, which takes seconds to import.
     from graph_agent.evaluating.judge_runs import judge_rows
 
     plan, scores = evaluation.plan, evaluation.scores

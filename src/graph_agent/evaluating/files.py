@@ -1,10 +1,10 @@
-"""Writes what came of an evaluation: scores and reports beside the records, and the baseline."""
+"""Writes the results of an evaluation: scores and reports in the folder of the records, and the baseline."""
 
 import json
 from pathlib import Path
 from typing import Literal
 
-from graph_agent.evaluating.baseline import made
+from graph_agent.evaluating.baseline import make_baseline
 from graph_agent.evaluating.errors import BadBaseline
 from graph_agent.evaluating.evaluation import Evaluation
 from graph_agent.evaluating.junit import junit
@@ -17,7 +17,7 @@ MARKDOWN = "report.md"
 
 
 def write(evaluation: Evaluation) -> Path:
-    """Write scores, Markdown, the HTML page and JUnit beside the records; return the folder."""
+    """Write scores, Markdown, the HTML page and JUnit to the folder of the records, and return it."""
     folder, scores, verdict = evaluation.plan.folder, evaluation.scores, evaluation.verdict
     baseline, no_baseline = evaluation.baseline, evaluation.no_baseline
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write(evaluation: Evaluation) -> Path:
     (folder / MARKDOWN).write_text(markdown(scores, verdict, baseline, no_baseline), encoding="utf-8")
     html = page(scores, verdict, baseline, rows=evaluation.rows, records=evaluation.records, no_baseline=no_baseline)
     (folder / PAGE).write_text(html, encoding="utf-8")
-    # Without a baseline there is no verdict, and nobody should mistake an earlier one for it.
+    # Without a baseline there is no verdict. An old file would look like one.
     (folder / "junit.xml").unlink(missing_ok=True)
     if verdict is not None:
         (folder / "junit.xml").write_text(junit(scores, verdict), encoding="utf-8")
@@ -38,15 +38,14 @@ def rewrite_baseline(evaluation: Evaluation) -> Path:
     """Make these scores the baseline.
 
     Raises:
-        BadBaseline: only a sample was asked, rows are missing or got no response, or a scorer failed. What was not
-            judged cannot be a baseline.
+        BadBaseline: only a sample was asked, rows are missing or got no response, or a scorer failed.
     """
     scores, path = evaluation.scores, evaluation.plan.baseline_path
-    sample = "only a sample was asked; leave --rows and --half out" if evaluation.plan.sample else ""
+    sample = "only a sample was asked; omit --rows and --half" if evaluation.plan.sample else ""
     if reason := sample or evaluation.unfit:
-        raise BadBaseline(f"the baseline was not rewritten: {reason}")
+        raise BadBaseline(f"the baseline was not written: {reason}")
     exact = evaluation.plan.target.model == SCRIPTED and evaluation.plan.judge is None
     noise: Literal["exact", "interval"] = "exact" if exact else "interval"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(made(scores, noise=noise, before=evaluation.baseline).text(), encoding="utf-8")
+    path.write_text(make_baseline(scores, noise=noise, before=evaluation.baseline).text(), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""The gate compares scores with the committed baseline, and names every metric that fails."""
+"""The gate: compares scores with the committed baseline, and names every metric that fails."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,14 +10,14 @@ from graph_agent.evaluating.metrics import metric
 from graph_agent.evaluating.scores import Scores
 
 ROUNDING = 1e-3
-"""Differences up to this are not counted, because a baseline's values are rounded."""
+"""Differences up to this do not count, because the values of a baseline are rounded."""
 
 Kind = Literal["rows", "scorer", "missing", "new", "floor", "ceiling", "drop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One reason why the gate is shut."""
+    """One reason why the gate failed."""
 
     metric: str
     """The metric, or `rows`, or `scorer NAME`."""
@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """What the gate says."""
+    """The result of the gate."""
 
     failures: list[Failure] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate is open."""
+        """Whether the gate passed."""
         return not self.failures
 
     @property
@@ -55,12 +55,12 @@ class Verdict:
         return list(dict.fromkeys(failure.metric for failure in self.failures))
 
     def json(self) -> dict[str, Any]:
-        """The verdict as `scores.json` holds it."""
+        """Return the verdict as it is stored in `scores.json`."""
         return {"passed": self.passed, **asdict(self)}
 
 
 def compare(scores: Scores, baseline: Baseline, *, sample: bool = False) -> Verdict:
-    """Compare scores with a baseline. For a `sample`, the baseline's other rows are left out."""
+    """Compare scores with a baseline. For a `sample`, the other rows of the baseline do not count."""
     verdict = Verdict()
     verdict.failures += _rows(scores, baseline, sample)
     verdict.failures += [*_scorers(scores), *_conversations(scores)]
@@ -100,7 +100,7 @@ def _rows(scores: Scores, baseline: Baseline, sample: bool) -> Iterator[Failure]
             [name for name in baseline.rows if name not in known],
         )
     yield from failure(
-        "were changed since the baseline; graph-agent eval baseline judges them again",
+        "were changed since the baseline; graph-agent eval baseline scores them again",
         [n for n, row in scores.rows.items() if n in baseline.rows and row.digest != baseline.rows[n]["digest"]],
     )
 
@@ -116,13 +116,13 @@ def _scorers(scores: Scores) -> Iterator[Failure]:
 
 
 def _conversations(scores: Scores) -> Iterator[Failure]:
-    """No two conversations are alike, so their figures do not count. A conversation that failed does."""
+    """Report conversations that failed. No two conversations are alike, so their figures do not count."""
     if failed := [f"{one['row']} ({', '.join(one['errors'])})" for one in scores.conversations if one["errors"]]:
         yield Failure(metric="conversations", kind="scorer", message=f"failed: {_few(failed)}")
 
 
 def _over(baseline: Baseline, same: Sequence[str], sample: bool) -> dict[str, float]:
-    """The baseline's metrics: over all its rows, or over these rows alone if they are a sample."""
+    """Return the metrics of the baseline: over all its rows, or only over the rows of a sample."""
     if not sample:
         return {name: limit.value for name, limit in baseline.metrics.items()}
     found = {}
@@ -147,19 +147,19 @@ def _metric(
         for one in same
         if figure in baseline.rows[one]["values"]
     ]
-    # A row is not missing a figure if a judge notes why it does not apply.
+    # A figure is not missing if a judge noted why it does not apply to the row.
     gone = [one for one, now, _ in pairs if now is None and figure not in scores.rows[one].notes]
     if figure in UNSTEADY and limit.n == len(baseline.rows):
         gone += [one for one, row in scores.rows.items() if row.values.get(figure) is None]
     if gone:
-        message = f"has no value any more for {len(gone)} rows: {_few(gone)}"
+        message = f"no longer has a value for {len(gone)} rows: {_few(gone)}"
         yield Failure(metric=name, kind="missing", message=message, rows=tuple(gone))
     values = [v for row in scores.rows.values() if (v := row.values.get(figure)) is not None]
-    # Over few rows, chance alone may bring a value below a floor that was set for all rows.
+    # In a small sample, chance alone may bring the value below a floor that was set for all rows.
     judged_value = upper_bound(values) if sample and baseline.noise == "interval" else value
     if limit.floor is not None and judged_value < limit.floor - ROUNDING:
         yield Failure(metric=name, kind="floor", message=f"is {value:.3f}, below its floor of {limit.floor:g}")
-    # The ceiling was set for all rows. A sample has other times and tokens, and its p95 may be its slowest row.
+    # The ceiling was set for all rows. The p95 of a small sample may simply be its slowest row.
     if limit.ceiling is not None and not sample and value > limit.ceiling:
         yield Failure(metric=name, kind="ceiling", message=f"is {value:.3g}, above its ceiling of {limit.ceiling:g}")
     drops = {one: before - now for one, now, before in pairs if now is not None}
@@ -172,7 +172,7 @@ def _drop(name: str, allowed: float, drops: Mapping[str, float], baseline: Basel
     certain = mean if baseline.noise == "exact" else lower_bound(list(drops.values()))
     if mean > 0 and certain > allowed + ROUNDING:
         worse = sorted((one for one, drop in drops.items() if drop > ROUNDING), key=lambda one: -drops[one])
-        sure = "" if baseline.noise == "exact" else f" (at least {certain:.3f} with 95 % confidence)"
+        sure = "" if baseline.noise == "exact" else f" (at least {certain:.3f} with 95% confidence)"
         message = f"fell by {mean:.3f}{sure} over {len(drops)} rows; {allowed:g} is allowed. Worse: {_few(worse)}"
         yield Failure(metric=name, kind="drop", message=message, rows=tuple(worse))
 

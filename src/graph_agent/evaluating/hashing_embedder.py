@@ -1,4 +1,4 @@
-"""Embeddings without a model: texts that share words are near each other. They are the same on every machine."""
+"""Embeddings without a model, the same on every machine. Texts that share words are near each other."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ class HashingEmbedder:
     name = "hashing-1024"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One unit vector per text."""
+        """Return one unit vector for each text."""
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in _WORD.findall(text.lower()):

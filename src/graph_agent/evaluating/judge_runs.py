@@ -1,4 +1,4 @@
-"""Asks MLflow's judges about answers that were given already, and keeps what they find in MLflow."""
+"""Asks MLflow's judges about recorded answers, and stores their verdicts in MLflow."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from graph_agent.evaluating.errors import EvalError
-from graph_agent.evaluating.judges import Judge, Judged, expectations_of, figure, judges, named
+from graph_agent.evaluating.judges import Judge, Judged, error_name, expectations_of, figure, judges
 from graph_agent.evaluating.records import Record
 from graph_agent.evaluating.rows import Row, dataset_digest
 from graph_agent.evaluating.scores import Scores
@@ -20,10 +20,10 @@ LOCAL_JUDGE = "local"
 
 
 def check_judge(name: str) -> None:
-    """Check that a judge can be asked, before an hour is spent on answers for it.
+    """Check that a judge can be reached, before an hour is spent on answers for it.
 
     Raises:
-        EvalError: it is not the name of a model, or nothing answers there.
+        EvalError: the name is not that of a model, or nothing answers there.
     """
     provider, colon, model = name.partition(":/")
     if name != LOCAL_JUDGE and not (provider and colon and model.strip("/")):
@@ -34,10 +34,10 @@ def check_judge(name: str) -> None:
 
 @contextmanager
 def judge_model(name: str) -> Iterator[str]:
-    """The judge's name as MLflow takes it, while it can be asked. `local` is the local model in its own workspace.
+    """Yield the judge's name in MLflow's format. For `local`, the local model is served while the block runs.
 
     Raises:
-        EvalError: it is not the name of a model, or nothing answers there.
+        EvalError: the name is not that of a model, or nothing answers there.
     """
     if name == LOCAL_JUDGE:
         from graph_agent.evaluating.process_environment import workspace_environment
@@ -53,7 +53,7 @@ def judge_model(name: str) -> Iterator[str]:
 def judge_rows(
     rows: Sequence[Row], records: Sequence[Record], scores: Scores, *, judge: str, settings: Settings
 ) -> None:
-    """Add to the scores what every judge finds about each record, and make a run in MLflow with traces and dataset.
+    """Add the verdicts of all judges to the scores, and create a run in MLflow with the traces and the dataset.
 
     Raises:
         EvalError: the judge or MLflow cannot be reached.
@@ -92,7 +92,7 @@ def add(scores: Scores, found: Mapping[str, Judged]) -> None:
 def _judging(
     judge: Judge, model: str, rows: Mapping[str, Row], records: Mapping[str, Record], found: Mapping[str, Judged]
 ) -> Any:
-    """A scorer for MLflow that asks the judge about the rows it is for, and keeps the result in `found`."""
+    """Return a scorer for MLflow that asks the judge about the rows that it applies to. Results go to `found`."""
     from mlflow.entities import Feedback
     from mlflow.genai.scorers import scorer
 
@@ -114,14 +114,14 @@ def _judging(
             into.values[judge.name] = figure(feedbacks, judge.part)
             return feedbacks
         except Exception as error:
-            into.values[judge.name], into.errors[judge.name] = None, named(error)
+            into.values[judge.name], into.errors[judge.name] = None, error_name(error)
             raise
 
     return run
 
 
 def _figures(scores: Scores) -> Any:
-    """A scorer for MLflow that adds the scorers' figures to the traces as assessments."""
+    """Return a scorer for MLflow that adds the figures of our scorers to the traces as assessments."""
     from mlflow.entities import Feedback
     from mlflow.genai.scorers import scorer
 
@@ -134,7 +134,7 @@ def _figures(scores: Scores) -> Any:
 
 
 def _data(row: Row, record: Record, traces: Mapping[str, Any]) -> dict[str, Any]:
-    """One row as MLflow takes it: the conversation of the last request, the answer, and its trace."""
+    """Return one row in MLflow's format: the conversation of the last request, the answer, and its trace."""
     conversation = [dict(item) for item in row.input]
     for before, turn in zip(record.turns, record.turns[1:], strict=False):
         conversation.append({"role": "assistant", "content": before.answer})
@@ -146,7 +146,7 @@ def _data(row: Row, record: Record, traces: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _trace(inputs: Any, answer: str) -> Any:
-    """A trace of what came over the wire. Assessments need a trace, and the agent's own could not be read."""
+    """Create a trace of the recorded answer. Assessments need a trace, and the agent's own could not be read."""
     import mlflow
 
     with mlflow.start_span(name="record", span_type="AGENT") as span:
@@ -156,12 +156,12 @@ def _trace(inputs: Any, answer: str) -> Any:
 
 
 def asked_of(row: Row) -> dict[str, Any]:
-    """Everything that the row asks. MLflow's datasets distinguish rows by it."""
+    """Return everything that the row asks. MLflow's datasets distinguish rows by it."""
     return {"input": list(row.input), **({"turns": list(row.turns)} if row.turns else {})}
 
 
 def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: str) -> str:
-    """The dataset in MLflow, by name, with these rows and as an input of the run; else why there is none."""
+    """Store the rows as a dataset in MLflow and link it to the run. Return its name, or why it was not stored."""
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
     from mlflow.genai.datasets import create_dataset, search_datasets
@@ -176,18 +176,19 @@ def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: st
         dataset = known[0] if known else create_dataset(name=name, experiment_id=[experiment])
         dataset.merge_records(records)
         MlflowClient().log_inputs(run_id, datasets=[DatasetInput(dataset=dataset._to_mlflow_entity())])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - not every store has datasets, and the verdicts matter more than this one
         return f"not registered ({type(error).__name__})"
     return str(dataset.name)
 
 
 def judge_environment(judge: str) -> dict[str, str]:
-    """The environment variables that MLflow reads when it asks a judge."""
+    """Return the environment variables that MLflow reads when it asks a judge."""
+    # The local model answers one request at a time.
     usual = "1" if judge == LOCAL_JUDGE else "4"
     workers = ("MLFLOW_GENAI_EVAL_MAX_WORKERS", "MLFLOW_GENAI_EVAL_MAX_SCORER_WORKERS")
     found = {name: os.environ.get(name, usual) for name in workers}
     if judge.startswith("openai:") and "OPENAI_API_KEY" not in os.environ:
-        # MLflow refuses to work without a key, and a server of your own may not need one.
+        # MLflow requires a key, and the user's own server may not need one.
         found["OPENAI_API_KEY"] = "none"
     return found
 
@@ -196,11 +197,11 @@ def _reachable() -> None:
     base = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
     if base is None:
         if "OPENAI_API_KEY" not in os.environ:
-            raise EvalError("the judge needs OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own")
+            raise EvalError("the judge needs OPENAI_API_KEY, or OPENAI_BASE_URL for your own server; set one of them")
         return
     here = httpx.URL(base).host in ("127.0.0.1", "localhost", "::1")
     try:
-        # Any answer will do. Without this check each judge would retry for minutes.
+        # Any answer is fine. Without this check, each judge would retry for minutes.
         httpx.get(f"{base.rstrip('/')}/models", timeout=10, trust_env=not here)
     except httpx.HTTPError as error:
         raise EvalError(

@@ -1,4 +1,4 @@
-"""MLflow's judges: which rows each of them judges, and what its verdict means as a figure from 0 to 1."""
+"""MLflow's judges: which rows each of them judges, and how its verdict becomes a figure from 0 to 1."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ STANDARDS = (
     "The response is in the language of the question.",
     "The response says that it does not know rather than guess.",
 )
-"""Guidelines for every answer. A row may have more of its own."""
+"""Guidelines for every answer. A row may add more."""
 
 NO_PASSAGES = "nothing was retrieved"
 YES_NO = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-NO_SPAN = "its trace could not be read, or holds no passages"
+NO_SPAN = "its trace could not be read, or has no passages"
 NO_ANSWER = "there is no answer"
 DECLINED = "The documents do not answer this question."
 
@@ -23,23 +23,23 @@ Verdicts = Callable[..., Any]
 
 
 class NoVerdict(Exception):
-    """A judge did not answer with a verdict, or could not be asked. The message is this package's own."""
+    """A judge gave no verdict, or could not be asked. The message contains no text of the judge."""
 
 
 @dataclass(slots=True)
 class Judged:
-    """What the judges found about one row."""
+    """The verdicts of the judges about one row."""
 
     values: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    """Judges that failed on it. They shut the gate."""
+    """Judges that failed on the row. They make the gate fail."""
 
     notes: dict[str, str] = field(default_factory=dict)
-    """Why a judge was not asked about it, by the judge's name."""
+    """Why a judge was not asked about the row, by the judge's name."""
 
 
 Unasked = tuple[float | None, str]
-"""The figure of a row that a judge is not asked about, and the reason."""
+"""The figure of a row that a judge is not asked about, and the reason why."""
 
 
 def _always(row: Row, record: Record, passages: bool) -> Unasked | None:
@@ -52,25 +52,25 @@ class Judge:
 
     name: str
     made: Callable[[str], Verdicts]
-    """Makes MLflow's judge from the name of a model."""
+    """Creates MLflow's judge from the name of a model."""
 
     takes: tuple[str, ...]
-    """The names of the arguments that it is called with."""
+    """The names of the arguments that the judge takes."""
 
     asked: Callable[[Row, Record, bool], Unasked | None] = _always
     """Returns None if the judge should be asked. The flag says whether the trace holds passages."""
 
     unanswered: float | None = 0.0
-    """The figure of a row without an answer. What an answer lacks counts as 0."""
+    """The figure of a row without an answer."""
 
     part: str = ""
-    """If the judge gives several feedbacks, the end of the name of those that count."""
+    """If the judge gives several feedbacks, the suffix in the names of those that count."""
 
     def skips(self, row: Row, record: Record, *, passages: bool) -> Unasked | None:
-        """The figure and the reason if the judge is not asked about this row; None if it is.
+        """Return the figure and the reason if the judge is not asked about this row; None if it is.
 
         Raises:
-            NoVerdict: it should be asked and cannot.
+            NoVerdict: the judge should be asked, but cannot.
         """
         unasked = self.asked(row, record, passages)
         if unasked is None and not record.last.answer.strip() and not self.part:
@@ -79,9 +79,10 @@ class Judge:
 
 
 def judges() -> Sequence[Judge]:
-    """All judges. Imports MLflow."""
+    """Return all judges. This imports MLflow."""
     from mlflow.genai import scorers
 
+    # MLflow's type hints do not declare these classes.
     built_in: Any = scorers
 
     said = ("inputs", "outputs")
@@ -113,14 +114,14 @@ def judges() -> Sequence[Judge]:
 
 
 def facts_of(row: Row) -> list[str]:
-    """What the answer must say, as sentences for a judge. MLflow takes facts or a whole answer, never both."""
+    """Return what the answer must say as sentences for a judge. MLflow takes facts or a whole answer, never both."""
     if row.expectations.must_decline:
         return [DECLINED]
     return [" or ".join(group) for group in row.expectations.facts or ()]
 
 
 def expectations_of(row: Row) -> dict[str, Any]:
-    """The row's expectations under MLflow's names, without those that only scorers use."""
+    """Return the row's expectations under MLflow's names, without those that only scorers use."""
     wanted = row.expectations
     given = {
         "row": row.id,
@@ -132,10 +133,10 @@ def expectations_of(row: Row) -> dict[str, Any]:
 
 
 def figure(feedbacks: Sequence[Any], part: str = "", words: Mapping[str, float] = YES_NO) -> float:
-    """The mean of the feedbacks on an answer, or on its retrievals.
+    """Return the mean of the feedbacks on an answer or on its retrievals.
 
     Raises:
-        NoVerdict: one of them failed or is not a verdict. The others would not stand for the whole answer.
+        NoVerdict: a feedback failed or is not a verdict. A mean of the others would not represent the whole answer.
     """
     counted = [one for one in feedbacks if not part or str(one.name).endswith(part)]
     for one in feedbacks:
@@ -159,14 +160,14 @@ def _retrieved(row: Row, record: Record, passages: bool) -> Unasked | None:
     if passages:
         return None
     if record.last.retrieved:
-        # An error that a person must look into: passages cannot be judged without their texts.
+        # Passages were retrieved, but cannot be judged without their texts. A person must find out why.
         raise NoVerdict(NO_SPAN)
-    # An answer that needed documents and retrieved none is grounded in nothing, which counts as 0.
+    # An answer that needed documents and retrieved none is not grounded, which counts as 0.
     return (0.0 if row.expectations.documents else None), NO_PASSAGES
 
 
-def named(error: BaseException) -> str:
-    """What went wrong, as MLflow's code or in this package's words. MLflow keeps the whole message with the trace."""
+def error_name(error: BaseException) -> str:
+    """Return the error's type and MLflow's code, without its message. MLflow stores the message with the trace."""
     if isinstance(error, NoVerdict):
         return str(error)
     code = getattr(error, "error_code", None)

@@ -1,4 +1,4 @@
-"""The verdict as JUnit XML. Each metric and each scorer that raised is a test case, and the rows are one."""
+"""The verdict as JUnit XML. Each metric and each failed scorer is a test case, and all rows together are one."""
 
 from xml.etree import ElementTree
 
@@ -8,7 +8,7 @@ from graph_agent.evaluating.scores import Scores
 
 
 def junit(scores: Scores, verdict: Verdict) -> str:
-    """The text of the file."""
+    """Return the text of the file."""
     names = list(dict.fromkeys(["rows", *verdict.checked, *verdict.failed_metrics]))
     suite = ElementTree.Element(
         "testsuite",

@@ -1,4 +1,4 @@
-"""HTML that is escaped by construction: only `element` makes elements, and every other text stays text."""
+"""HTML that is escaped by construction: only `element` creates elements, and every other text is escaped."""
 
 from html import escape
 
@@ -6,13 +6,13 @@ Attribute = str | float | None
 
 
 class Html(str):
-    """Finished markup. It is not escaped again."""
+    """Markup. It is not escaped again."""
 
     __slots__ = ()
 
 
 def element(tag: str, *children: str, **attributes: Attribute) -> Html:
-    """`<tag attributes>children</tag>`. `class_` stands for `class`, `_` for `-`. None leaves an attribute out."""
+    """Return `<tag attributes>children</tag>`. `class_` means `class`, and `_` means `-`. None omits an attribute."""
     given = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{_text(str(value))}"'
         for name, value in attributes.items()
@@ -22,10 +22,10 @@ def element(tag: str, *children: str, **attributes: Attribute) -> Html:
 
 
 def joined(*children: str) -> Html:
-    """The children one after the other. Texts are escaped."""
+    """Join the children. Texts are escaped."""
     return Html("".join(child if isinstance(child, Html) else _text(child) for child in children))
 
 
 def _text(value: str) -> str:
-    # An answer may hold half a surrogate pair, which cannot be written as UTF-8.
+    # An answer may contain half a surrogate pair, which cannot be encoded as UTF-8. HTML does not allow NUL.
     return escape(value.encode("utf-8", "replace").decode("utf-8")).replace("\0", "\ufffd")

@@ -1,4 +1,4 @@
-"""The metrics of an evaluation: how each sums up the figures of the rows, and how far it may fall by default."""
+"""The metrics of an evaluation: how each aggregates the figures of the rows, and how far it may fall by default."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -8,20 +8,20 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric: the figures of one name, of every row that has it, as one number."""
+    """One metric: the figures of one name over all rows that have it, as one number."""
 
     figure: str
     summed: Callable[[Sequence[float]], float] = statistics.fmean
     better: Literal["higher", "lower"] = "higher"
     unit: str = ""
     never_worse: bool = False
-    """Something that the code guarantees whatever the model says. The floor is the value it had."""
+    """The code guarantees it whatever the model says. The floor is the value that it had."""
 
     steady: bool = False
-    """Something that a model or a network breaks now and then, and a fault of the service always."""
+    """A model or a network rarely breaks it, but a bug in the service always does. The floor is close to the value."""
 
     ranking: bool = False
-    """It depends on the order of passages, which any edit of a document may change a little."""
+    """It depends on the order of passages, which any edit of a document may change. A small drop is allowed."""
 
 
 def _p(share: float) -> Callable[[Sequence[float]], float]:
@@ -56,12 +56,12 @@ METRICS: Mapping[str, Metric] = {
 
 
 def metric(name: str) -> Metric:
-    """The metric of a name. One that is not listed, such as a judge's, is the mean of the figures of that name."""
+    """Return the metric of a name. A metric that is not listed, such as a judge's, is the mean of its figures."""
     return METRICS.get(name) or Metric(figure=name)
 
 
 def measured(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[float, int]]:
-    """Value and number of rows of every metric that at least one row has."""
+    """Return value and number of rows of every metric that at least one row has."""
     named = {name for one in figures for name in one}
     listed = {spec.figure for spec in METRICS.values()}
     names = [*METRICS, *sorted(named - listed)]

@@ -1,4 +1,4 @@
-"""Checks of what the command line chose, made before a model is loaded."""
+"""Checks the choices of the command line before a model is loaded."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,10 +15,10 @@ INFO_SECONDS = 10.0
 
 
 def check_target(target: Target) -> None:
-    """Check the model and the graph of a target. For an agent elsewhere, `check_served` checks the graph.
+    """Check the model and the graph of a target. For a remote agent, `check_served` checks the graph.
 
     Raises:
-        EvalError: there is no such graph or model; the message names the ones there are.
+        EvalError: there is no such graph or model. The message lists the existing ones.
         GraphNotLoaded: there is no list of graphs.
     """
     if not target.here:
@@ -41,17 +41,17 @@ def check_target(target: Target) -> None:
 
 
 def check_served(agent: Agent) -> None:
-    """Check that an agent elsewhere has the graph, if it tells its graphs.
+    """Check that a remote agent has the graph, if the agent lists its graphs.
 
     Raises:
-        EvalError: it has other graphs.
+        EvalError: the agent does not have this graph.
     """
     try:
         answer = httpx.get(f"{agent.url}/agent/info", headers=dict(agent.headers), timeout=INFO_SECONDS)
         graphs = answer.json()["graphs"]
         names = [one if isinstance(one, str) else str(one["name"]) for one in graphs]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        # Another kind of service. If the graph is missing there, the first row will show it.
+        # Another kind of service. If it does not have the graph, the first row will fail.
         return
     _check_graph(agent.graph, names)
 
@@ -72,10 +72,10 @@ def _check_mutation(mutation: str, project: Project) -> None:
 
 
 def check_dataset(dataset: Path, folder: Path) -> None:
-    """Check that the file exists. `folder` holds the datasets that have names.
+    """Check that the file exists. `folder` contains the datasets that can be given by name.
 
     Raises:
-        BadDataset: it does not exist; the message names the datasets there are.
+        BadDataset: it does not exist. The message lists the existing datasets.
     """
     if not dataset.is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.jsonl"))) or "none yet"

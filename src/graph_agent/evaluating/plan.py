@@ -1,4 +1,4 @@
-"""What one evaluation is to do: which target, rows, limits and judge, and where its baseline and reports lie."""
+"""The plan of one evaluation: its target, rows, limits and judge, and the paths of its baseline and reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,38 +16,38 @@ from graph_agent.evaluating.targets import LOCAL, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to evaluate."""
+    """What to evaluate, and how."""
 
     target: Target
     dataset: Path
     count: int | None = None
-    """How many rows to ask; all of them if not given."""
+    """How many rows to ask. The default is all of them."""
 
     half: Literal["tuning", "held_out"] | None = None
     limits: Limits = field(default_factory=Limits)
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
-    """The project's own scorers, beside the built-in ones."""
+    """The project's scorers, in addition to the built-in ones."""
 
     judge: str | None = None
-    """A model that judges what no scorer can, as MLflow names it, or `local`."""
+    """A model that judges what scorers cannot, as MLflow names it, or `local`."""
 
     conversations: int = 0
     """How many conversations to simulate with the judge's model."""
 
     baseline: Path | None = None
-    """Another baseline than the dataset's own."""
+    """A baseline to use instead of the default one of the dataset."""
 
     declines_with: tuple[str, ...] = ()
-    """Wordings with which the graph declines, beside those of each row and the usual ones."""
+    """Phrases with which the graph declines, in addition to those of each row and the usual ones."""
 
     to_baseline: str = "graph-agent eval baseline"
-    """The command that makes the baseline of this plan."""
+    """The command that writes the baseline of this plan."""
 
     reuse: Reuse = "stopped"
-    """Which answers of an earlier evaluation to take where nothing has changed since."""
+    """Which answers of an earlier evaluation to use again if nothing has changed since."""
 
     out: Path | None = None
-    """Where records and reports go; the project's `evals/out` if not given."""
+    """The folder for records and reports. The default is the project's `evals/out`."""
 
     @property
     def sample(self) -> bool:
@@ -55,7 +55,7 @@ class Plan:
         return self.count is not None or self.half is not None
 
     def rows(self) -> list[Row]:
-        """The rows of the dataset to ask.
+        """Read the rows of the dataset to ask.
 
         Raises:
             BadDataset: a line of the dataset is not a row, or there are no rows.
@@ -67,8 +67,8 @@ class Plan:
     def baseline_path(self) -> Path:
         """The baseline to compare with and to write.
 
-        A mutant is judged by the baseline of the graph it was made of. Each judge has a baseline of its own, because
-        judges differ in strictness.
+        A mutant is compared with the baseline of the graph that it was made from. Each judge has a separate baseline,
+        because judges differ in strictness.
         """
         return self.baseline or self._baseline(self.judge)
 
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where records, scores and reports go. Those of a sample lie beside those of all rows."""
+        """The folder for records, scores and reports. A sample has a different folder than all rows."""
         target = self.target
         parts = [
             self.dataset.stem,
@@ -98,7 +98,7 @@ class Plan:
         return (self.out or target.project.out) / name
 
     def subject(self) -> dict[str, Any]:
-        """What the records are about. Records about another subject are not taken."""
+        """Return what the records are about. Records of a different subject are not used again."""
         return {
             "dataset": self.dataset.stem,
             "model": self.target.model,
@@ -109,10 +109,10 @@ class Plan:
 
 
 def usual_limits(model: str, at_once: int | None, seconds: float | None) -> Limits:
-    """The limits that suit a model.
+    """Return the limits that suit a model.
 
-    The local model gets one row at a time: two take as long, slow each other down, and may be answered differently.
-    Beside other work it can read a prompt for minutes before its first byte.
+    The local model gets one row at a time. Two rows at a time take as long in total, and may get different answers. On
+    a busy machine the model can take minutes to read a prompt before its first byte.
     """
     at_once = at_once or (1 if model == LOCAL else 4)
     return Limits(at_once=at_once, seconds=seconds, silence=900.0 if model == LOCAL else 300.0)

@@ -1,4 +1,4 @@
-"""Shows how many rows are done: a bar in a terminal, a line now and then elsewhere."""
+"""Shows how many rows are done: as a bar in a terminal, and as lines in a log."""
 
 import sys
 from importlib.util import find_spec
@@ -8,16 +8,16 @@ from graph_agent.evaluating.records import Record
 
 
 class Progress(Protocol):
-    """Is told each row that is done."""
+    """Receives each row that is done."""
 
     def begin(self, *, total: int, done: int) -> None:
-        """Begin. `total` is the number of rows, `done` how many of them an earlier evaluation asked."""
+        """Start. `total` is the number of rows, and `done` the number that an earlier evaluation asked."""
 
     def row(self, record: Record) -> None:
-        """One more row is done."""
+        """Count one more row as done."""
 
     def end(self) -> None:
-        """No more rows will come."""
+        """Stop. No more rows follow."""
 
 
 class Silent:
@@ -34,7 +34,7 @@ class Silent:
 
 
 class Lines:
-    """A line after every tenth of the rows, for logs."""
+    """Prints a line after every tenth of the rows, for logs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -43,7 +43,7 @@ class Lines:
     def begin(self, *, total: int, done: int) -> None:
         """See `Progress`."""
         self._total, self._done = total, done
-        resumed = f", {done} of them done before" if done else ""
+        resumed = f", {done} of them already done" if done else ""
         print(f"asking {total} rows{resumed}", file=self._out, flush=True)
 
     def row(self, record: Record) -> None:
@@ -58,7 +58,7 @@ class Lines:
 
 
 class Bar:
-    """A bar with the remaining time. It needs the package `rich`."""
+    """Shows a bar with the remaining time. It needs the package `rich`."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -88,5 +88,5 @@ class Bar:
 
 
 def progress() -> Progress:
-    """A bar if standard error is a terminal and `rich` is installed; lines otherwise."""
+    """Return a bar if standard error is a terminal and `rich` is installed, else lines."""
     return Bar() if sys.stderr.isatty() and find_spec("rich") else Lines(sys.stderr)

@@ -1,21 +1,21 @@
-"""Where a project keeps what its evaluations need: in a folder `evals` beside its `langgraph.json`."""
+"""The paths of a project's evaluations: a folder `evals` next to its `langgraph.json`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from graph_agent.evaluating.errors import BadDataset
-from graph_agent.evaluating.project_files import found
+from graph_agent.evaluating.project_files import module_path
 
 SMOKE = "smoke"
-"""The dataset for the scripted model, by convention: small, and every row is known to be answered right."""
+"""By convention, the dataset for the scripted model. It is small, and every row is known to get a right answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """The folders and files of one project, by convention. None of them has to exist."""
+    """The folders and files of one project by convention. None of them has to exist."""
 
     config: Path = Path("langgraph.json")
-    """The list of graphs. The project is the folder that holds it."""
+    """The list of graphs. Its folder is the project."""
 
     @property
     def root(self) -> Path:
@@ -24,7 +24,7 @@ class Project:
 
     @property
     def evals(self) -> Path:
-        """The folder of everything below."""
+        """The folder that contains everything below."""
         return self.root / "evals"
 
     @property
@@ -50,21 +50,21 @@ class Project:
     @property
     def script(self) -> Path | None:
         """`scripted.py` or the package `scripted`: a model that follows rules. None if there is neither."""
-        return found(self.evals, "scripted")
+        return module_path(self.evals, "scripted")
 
     @property
     def scorers(self) -> Path | None:
         """`scorers.py` or the package `scorers`: the project's own scorers. None if there is neither."""
-        return found(self.evals, "scorers")
+        return module_path(self.evals, "scorers")
 
     def dataset(self, name: str | None, *, scripted: bool) -> Path:
-        """The file of a dataset, by its name or path. It may not exist.
+        """Return the file of a dataset by its name or path. The file may not exist.
 
-        Without a name it is `smoke` for the scripted model and the other dataset for real models; where there is only
-        one dataset, it is that one.
+        Without a name, it is `smoke` for the scripted model and the other dataset for real models. If there is only one
+        dataset, it is used for both.
 
         Raises:
-            BadDataset: no name is given, and there is no dataset, or several could be meant.
+            BadDataset: no name is given, and there is no dataset or there are several candidates.
         """
         if name:
             return Path(name) if name.endswith(".jsonl") else self.datasets / f"{name}.jsonl"

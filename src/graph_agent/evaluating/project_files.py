@@ -1,4 +1,4 @@
-"""Python files that a project may bring for its evaluations, imported by their path."""
+"""Imports the Python files of a project's evaluations by their path."""
 
 import importlib.util
 import sys
@@ -10,20 +10,20 @@ from graph_agent.evaluating.errors import BadProjectFile
 from graph_agent.foreign_errors import describe_error
 
 
-def found(folder: Path, name: str) -> Path | None:
-    """`NAME.py` or the package `NAME` in `folder`; None if there is neither."""
+def module_path(folder: Path, name: str) -> Path | None:
+    """Return the path of `NAME.py` or of the package `NAME` in `folder`; None if there is neither."""
     files = (folder / f"{name}.py", folder / name / "__init__.py")
     return next((path for path in files if path.is_file()), None)
 
 
-def imported(path: Path, *, root: Path) -> ModuleType:
-    """The module, executed. It may import from the project's folder `root`; a package finds its own modules relatively.
+def import_file(path: Path, *, root: Path) -> ModuleType:
+    """Import the module at `path`. It may import from the project's folder `root`. A package uses relative imports.
 
     Raises:
-        BadProjectFile: it raised an exception; the message names its type and place.
+        BadProjectFile: the module raised an exception. The message names its type and place.
     """
     package = path.name == "__init__.py"
-    # A name of its own: `evals` may also be a package that is installed.
+    # A unique name, because an installed package may also be called `evals`.
     name = f"graph_agent_project_{path.parent.name if package else path.stem}"
     spec = importlib.util.spec_from_file_location(
         name, path, submodule_search_locations=[str(path.parent)] if package else None
@@ -33,18 +33,18 @@ def imported(path: Path, *, root: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     if (folder := str(root.resolve())) not in sys.path:
         sys.path.append(folder)
-    # Registered before it is executed: a package's modules look it up, and dataclasses look their module up.
+    # Registered before it runs: the modules of a package look up their parent, and dataclasses look up their module.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except AgentError:
         raise
     except SyntaxError as error:
-        # The compiler's own words, without the line that it quotes.
+        # The compiler's message without the source line that it quotes, which may contain a secret.
         place = f"{Path(error.filename or path).name}:{error.lineno}"
         raise BadProjectFile(f"{path} did not load: SyntaxError at {place}: {error.msg}") from error
     except ModuleNotFoundError as error:
         raise BadProjectFile(f"{path} did not load: there is no module named {error.name!r}; install it") from error
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the module is the project's code and may raise anything
         raise BadProjectFile(f"{path} did not load: {describe_error(error, own=path.parent)}") from error
     return module

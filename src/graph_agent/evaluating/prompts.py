@@ -1,4 +1,4 @@
-"""The prompts of a graph, which no answer may repeat. They are read from the graph's file without running it."""
+"""Finds the prompts of a graph, which no answer may repeat. It reads the graph's file without running it."""
 
 import ast
 import re
@@ -10,14 +10,14 @@ from graph_agent.nodes import answerability
 
 _FIELD = re.compile(r"\{\w+\}")
 _PROMPT_ARGUMENT = re.compile("prompt|instruction|system|role|content|message|template")
-"""Arguments by these names take prompts. A text passed by another name, such as `no_answer_text`, is for the reader."""
+"""Names of arguments that take prompts. A text for another argument, such as `no_answer_text`, is for the reader."""
 
 SHORTEST = 60
-"""Characters. Shorter texts are names, descriptions, and answers for the reader."""
+"""Least characters of a prompt. Shorter texts are names, descriptions, and answers for the reader."""
 
 
 def prompts_of(config: Path, graph: str | None) -> list[str]:
-    """The prompts in the file of a graph, and those of the package's own nodes.
+    """Return the prompts in the file of a graph, and those of this package's nodes.
 
     Raises:
         GraphNotLoaded: there is no such list of graphs.
@@ -29,7 +29,7 @@ def prompts_of(config: Path, graph: str | None) -> list[str]:
 
 
 def texts_of(source: str) -> list[str]:
-    """Long texts that a module assigns to names, without those that it uses only as answers for the reader."""
+    """Return the long texts that a module assigns to names, except those that are only answers for the reader."""
     module = ast.parse(source)
     nodes = list(ast.walk(module))
     used = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
@@ -41,7 +41,7 @@ def texts_of(source: str) -> list[str]:
     found = []
     for name, text in _assigned(module):
         arguments = [argument for one, argument in passed if one == name]
-        # A text that is also used in another way may be part of a prompt.
+        # A text that has any other use may be part of a prompt.
         for_the_reader = arguments and len(arguments) == used.count(name) and not any(map(_is_prompt, arguments))
         if len(text) >= SHORTEST and not for_the_reader:
             found.append(text)

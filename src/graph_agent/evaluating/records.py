@@ -1,4 +1,4 @@
-"""What came over the wire for each row, one JSON line a row. An evaluation that was stopped continues from the file."""
+"""Records of what the agent sent for each row, as JSON lines. A stopped evaluation continues from this file."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ FINISHED = {"finished": True}
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """One request and its answer. Seconds count from the moment the request was sent, by the runner's own clock."""
+    """One request and its answer. Seconds count from the moment the request was sent, by the clock of the runner."""
 
     question: str
     answer: str = ""
     status: str = "none"
-    """`completed`, `incomplete` or `failed` as the response says; `refused` for an error status; `none` if the stream
-    ended without a response."""
+    """The status of the response: `completed`, `incomplete` or `failed`. `refused` stands for an HTTP error status, and
+    `none` for a stream that ended without a response."""
 
     error: Json | None = None
     """`code` and `message`, from the stream or from a refused request."""
@@ -47,12 +47,12 @@ class Turn:
     trace_id: str | None = None
     response_id: str | None = None
     problems: list[str] = field(default_factory=list)
-    """Rules of the wire format that the stream broke."""
+    """Violations of the wire format in the stream."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """One row, asked."""
+    """The turns of one row that was asked."""
 
     id: str
     digest: str
@@ -67,28 +67,29 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """The time of all turns together."""
+        """The total time of all turns."""
         return sum(turn.seconds for turn in self.turns)
 
     def json(self) -> dict[str, Any]:
-        """The record as the file holds it."""
+        """Return the record as it is stored in the file."""
         return asdict(self)
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """A record from what `json` returned."""
+        """Create a record from the value that `json` returned."""
+        # Fields of another version of this package are ignored.
         known = {one.name for one in fields(Turn)}
         if not isinstance(value, dict) or not isinstance(value.get("turns"), list) or not value["turns"]:
-            raise BadRecords("a line is not a record; delete the file to begin again")
+            raise BadRecords("a line is not a record; delete the file to start again")
         turns = [Turn(**{key: part for key, part in turn.items() if key in known}) for turn in value["turns"]]
         return cls(id=value["id"], digest=value["digest"], turns=turns)
 
 
 class RecordsFile:
-    """A file of records, one line a row. The first line holds the subject; the last one says that every row was asked.
+    """A file of records, one line for each row. The first line is the subject. The last line marks a complete file.
 
-    `reuse` says which records of an earlier evaluation of the same subject to take: `stopped` takes those of one that
-    was stopped, `finished` those of a finished one too, and `none` takes none.
+    `reuse` says which records of an earlier evaluation of the same subject are used again: `stopped` uses those of an
+    evaluation that was stopped, `finished` also those of a finished one, and `none` uses none.
     """
 
     def __init__(self, path: Path, subject: Json, *, reuse: Reuse = "stopped") -> None:
@@ -97,7 +98,7 @@ class RecordsFile:
         self._reuse = reuse
 
     def begin(self) -> dict[str, Record]:
-        """The records of an earlier evaluation to continue from, by row. Without any, the file is started again."""
+        """Return the records of an earlier evaluation to continue from, by row. Without any, start a new file."""
         found = self._earlier()
         if found is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,15 +107,15 @@ class RecordsFile:
         return found
 
     def append(self, record: Record) -> None:
-        """Write one more record."""
+        """Append one record."""
         self._write(record.json())
 
     def finish(self) -> None:
-        """Mark the file as complete. The next evaluation starts again."""
+        """Mark the file as complete, so that the next evaluation starts again."""
         self._write(FINISHED)
 
     def _write(self, value: Json) -> None:
-        # An answer may hold half a surrogate pair. It cannot be encoded, but its escape is JSON too.
+        # An answer may contain half a surrogate pair. It cannot be encoded as UTF-8, but its escape is valid JSON.
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_line(value))
 
@@ -128,27 +129,27 @@ class RecordsFile:
             return None
         lines = [line for line in lines if line != FINISHED]
         records = [Record.of(line) for line in lines[1:]]
-        # This drops a line that was only half written when the evaluation was stopped.
+        # Writes the file again without a last line that was incomplete because the evaluation was stopped.
         self.path.write_text("".join(map(_line, lines)), encoding="utf-8", errors="backslashreplace")
         return {record.id: record for record in records}
 
 
 def read_records(path: Path) -> tuple[Json, list[Record]]:
-    """The subject and the records of a file.
+    """Read the subject and the records of a file.
 
     Raises:
-        BadRecords: the file cannot be read, or does not hold records.
+        BadRecords: the file cannot be read, or does not contain records.
     """
     try:
         lines = _parsed(path)
         subject = lines[0]["subject"]
     except (OSError, IndexError, KeyError, TypeError) as error:
-        raise BadRecords(f"{path} holds no records ({type(error).__name__}); run graph-agent eval first") from None
+        raise BadRecords(f"{path} has no records ({type(error).__name__}); run graph-agent eval first") from None
     return subject, [Record.of(line) for line in lines[1:] if line != FINISHED]
 
 
 def _parsed(path: Path) -> list[Any]:
-    # Read as bytes: an answer may hold the line separators of Unicode, and the last line may end within a character.
+    # Read as bytes: an answer may contain Unicode line separators, and the last line may end inside a character.
     lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     values = []
     for number, line in enumerate(lines, 1):
@@ -157,7 +158,7 @@ def _parsed(path: Path) -> list[Any]:
         except ValueError:
             if number == len(lines):
                 break
-            raise BadRecords(f"{path}:{number} is not JSON; delete the file to begin again") from None
+            raise BadRecords(f"{path}:{number} is not JSON; delete the file to start again") from None
     return values
 
 

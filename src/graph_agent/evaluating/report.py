@@ -1,4 +1,4 @@
-"""Scores and verdict for people: a table for the terminal, and the same table as Markdown for a CI summary."""
+"""Shows scores and verdict as a table: for the terminal, and as Markdown for a CI summary."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ from graph_agent.evaluating.metrics import metric
 from graph_agent.evaluating.scores import Scores, means
 
 MOST_ROWS = 20
-
+"""Rows that a line lists. The others are only counted."""
 
 NO_BASELINE = "There is no baseline to compare with; graph-agent eval baseline writes it."
 
 
 def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
-    """A table of metrics, the rows that changed, and the verdict. Without a verdict it ends with `no_baseline`."""
+    """Return the metrics, the rows that changed, and the verdict. Without a verdict, the last line is `no_baseline`."""
     lines = [headline(scores), ""]
     lines += [
         f"{mark:4} {name:25} {value:>10} {before:>10}  {limit:12} {rows:>5}"
@@ -23,12 +23,12 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
             *table(scores, verdict, baseline),
         ]
     ]
-    lines += ["", *talked(scores), *told(verdict, no_baseline)]
+    lines += ["", *conversation_lines(scores), *verdict_lines(verdict, no_baseline)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
-    """The same as Markdown, with the metrics of each tag."""
+    """Return the same as Markdown, with the metrics of each tag."""
     lines = [
         f"## Evaluation: {headline(scores)}",
         "",
@@ -36,14 +36,15 @@ def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
         "|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
-    lines += ["", *(f"- {_escaped(line)}" for line in (*talked(scores), *told(verdict, no_baseline)))]
+    said = (*conversation_lines(scores), *verdict_lines(verdict, no_baseline))
+    lines += ["", *(f"- {_escaped(line)}" for line in said)]
     for tag, values in scores.tagged().items():
         lines += ["", *_breakdown(scores, tag, values)]
     return "\n".join(lines) + "\n"
 
 
 def headline(scores: Scores) -> str:
-    """What was judged, in one line."""
+    """Return what was evaluated, in one line."""
     run = scores.run
     graph = f", graph {run['graph']}" if run["graph"] else ""
     return f"{run['dataset']} with {run['model']} ({run['place']}{graph}), {len(scores.rows)} rows"
@@ -52,7 +53,7 @@ def headline(scores: Scores) -> str:
 def table(
     scores: Scores, verdict: Verdict | None, baseline: Baseline | None
 ) -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Mark, name, value, baseline, limit and rows of each metric, also of one that only the baseline has."""
+    """Yield mark, name, value, baseline, limit and rows of each metric, also of metrics that only the baseline has."""
     found = scores.metrics()
     failed = verdict.failed_metrics if verdict else []
     names = [*found, *(name for name in (baseline.metrics if baseline else {}) if name not in found)]
@@ -63,8 +64,8 @@ def table(
         yield mark, name, number(name, value), number(name, before), _limit(name, baseline), str(count)
 
 
-def talked(scores: Scores) -> Iterator[str]:
-    """Lines about the simulated conversations, if there are any."""
+def conversation_lines(scores: Scores) -> Iterator[str]:
+    """Yield lines about the simulated conversations, if there are any."""
     if scores.conversations:
         said = [f"{name} {value:.3f} of {count}" for name, (value, count) in means(scores.conversations).items()]
         yield f"{len(scores.conversations)} simulated conversations: {', '.join(said) or 'none of them was judged'}"
@@ -73,8 +74,8 @@ def talked(scores: Scores) -> Iterator[str]:
             yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
 
 
-def told(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
-    """Lines about the verdict."""
+def verdict_lines(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
+    """Yield lines about the verdict."""
     if verdict is None:
         yield no_baseline
         return
@@ -86,7 +87,7 @@ def told(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[st
             more = f" and {len(moved) - MOST_ROWS} more" if len(moved) > MOST_ROWS else ""
             yield f"{word}: {'; '.join(rows)}{more}"
     failed = ", ".join(verdict.failed_metrics)
-    yield f"The gate is shut: {failed}." if failed else "The gate is open."
+    yield f"The gate failed: {failed}." if failed else "The gate passed."
 
 
 def _breakdown(scores: Scores, tag: str, values: dict[str, list[str]]) -> Iterator[str]:
@@ -109,7 +110,7 @@ def _limit(name: str, baseline: Baseline | None) -> str:
 
 
 def number(name: str, value: float | None) -> str:
-    """A metric's value in its unit; empty if there is no value."""
+    """Format a metric's value in its unit; empty if there is no value."""
     if value is None:
         return ""
     unit = metric(name).unit

@@ -1,4 +1,4 @@
-"""The report as one HTML page, in light and dark, without scripts or other files. Markup in a row is shown as text."""
+"""The report as one HTML page, light and dark, without scripts or other files. Markup in a row is shown as text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ from graph_agent.evaluating.markup import Html, element, joined
 from graph_agent.evaluating.metrics import METRICS, metric
 from graph_agent.evaluating.records import Record
 from graph_agent.evaluating.report import NO_BASELINE, headline, number, table
-from graph_agent.evaluating.report_rows import listed, talked
+from graph_agent.evaluating.report_rows import listed, listed_conversations
 from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scores import Scores
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_TAG_VALUES = 12
-"""A tag with more values than this distinguishes rows, not kinds of rows. It is left out."""
+"""A tag with more values than this identifies single rows, not kinds of rows. It is left out."""
 
-# A second line of defense: even if markup of an answer got into the page, it could not load or run anything.
+# A second line of defense: if markup from an answer got into the page, it could not load or run anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 HEAD = (
     '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -36,7 +36,7 @@ def page(
     records: Sequence[Record],
     no_baseline: str = NO_BASELINE,
 ) -> str:
-    """The whole page. Without a verdict it shows `no_baseline`."""
+    """Return the whole page. Without a verdict it shows `no_baseline`."""
     title = f"Evaluation: {headline(scores)}"
     body = joined(
         element("h1", title),
@@ -46,19 +46,19 @@ def page(
         element(
             "p",
             "Bar: value. Solid tick: baseline over the same rows. Dashed tick: floor or ceiling. "
-            "Thin line: 95 % interval of the mean. Bars of seconds and tokens are shares of their ceiling. Without a "
+            "Thin line: 95% interval of the mean. Bars of seconds and tokens are shares of their ceiling. Without a "
             "ceiling they only show the value, and are gray.",
             class_="note",
         ),
         _metrics(scores, verdict, baseline),
         element("h2", "Time"),
-        element("p", "For each row, by the runner's own clock. Solid ticks: p50 and p95.", class_="note"),
+        element("p", "For each row, by the clock of the runner. Solid ticks: p50 and p95.", class_="note"),
         _times(scores),
         *_tags(scores),
         *listed(
             scores, verdict, baseline, rows={row.id: row for row in rows}, records={one.id: one for one in records}
         ),
-        *talked(scores.conversations),
+        *listed_conversations(scores.conversations),
     )
     head = joined(Html(HEAD), element("title", title), element("style", Html(STYLE.read_text(encoding="utf-8"))))
     return f'<!doctype html>\n<html lang="en">{element("head", head)}{element("body", body)}</html>\n'
@@ -66,7 +66,7 @@ def page(
 
 def _of(scores: Scores) -> str:
     run = scores.run
-    said = [f"Began {run['began']}", f"version {run['version']}", f"dataset {run['dataset_digest']}"]
+    said = [f"Started {run['began']}", f"version {run['version']}", f"dataset {run['dataset_digest']}"]
     said += ["a sample of the rows"] if run["sample"] else []
     said += [f"judged by {run['judge']}", f"MLflow run {run['mlflow_run']}"] if "judge" in run else []
     return ", ".join(said)
@@ -77,10 +77,10 @@ def _verdict(verdict: Verdict | None, no_baseline: str) -> Html:
         return element("div", no_baseline, class_="verdict")
     if verdict.passed:
         said = f"{len(verdict.checked)} metrics were compared with the baseline."
-        return element("div", element("span", "The gate is open.", class_="good"), " ", said, class_="verdict open")
+        return element("div", element("span", "The gate passed.", class_="good"), " ", said, class_="verdict open")
     reasons = [element("li", element("code", one.metric), " ", one.message) for one in verdict.failures]
     return element(
-        "div", element("span", "The gate is shut.", class_="bad"), element("ul", *reasons), class_="verdict shut"
+        "div", element("span", "The gate failed.", class_="bad"), element("ul", *reasons), class_="verdict shut"
     )
 
 
@@ -95,7 +95,7 @@ def _metrics(scores: Scores, verdict: Verdict | None, baseline: Baseline | None)
         cells = [element("td", shown), element("td", element("code", name)), element("td", plot)]
         lines.append(element("tr", *cells, *(_right(cell) for cell in (value, then, between, limit, count))))
     titles = [element("th", text) for text in ("", "Metric", "")]
-    titles += [element("th", text, class_="number") for text in ("Value", "Baseline", "95 % interval", "Limit", "Rows")]
+    titles += [element("th", text, class_="number") for text in ("Value", "Baseline", "95% interval", "Limit", "Rows")]
     return _scrolling(element("table", element("tr", *titles), *lines))
 
 
@@ -107,7 +107,7 @@ def _plot(
     baseline: Baseline | None,
     failed: bool,
 ) -> tuple[Html, str]:
-    """The bar of a metric, and its interval in words if it has one."""
+    """Return the bar of a metric, and its interval in words if it has one."""
     limits = baseline.metrics.get(name) if baseline else None
     if metric(name).unit:
         ceiling = limits.ceiling if limits else None

@@ -15,8 +15,7 @@ from graph_agent.evaluating.scores import RowScore, Scores
 
 WHOLE, NOTHING = 1 - 1e-9, 1e-9
 RELEVANCE = "judge_retrieval_relevance"
-"""The share of passages that a judge calls relevant. It is rarely 1, because a search returns more than the relevant
-passages."""
+"""The share of passages that a judge calls relevant. It is rarely 1, because a search always returns a fixed number."""
 
 
 def listed(
@@ -27,10 +26,10 @@ def listed(
     rows: Mapping[str, Row],
     records: Mapping[str, Record],
 ) -> Iterator[Html]:
-    """Headings and rows, in groups: regressed, fixed, with errors, failing an expectation, and all others.
+    """Yield headings and rows in groups: regressed, fixed, with errors, failing an expectation, and all others.
 
-    Regressed and failing rows and those with errors are shown open. What a row fails stands beside its question in
-    every group.
+    Regressed rows, failing rows and rows with errors are expanded. In every group, the figures that a row fails are
+    shown next to its question.
     """
     regressed, fixed = (verdict.regressed, verdict.fixed) if verdict else ({}, {})
     failed = {name for name, row in scores.rows.items() if row.errors or _failure(records.get(name))}
@@ -62,8 +61,8 @@ def listed(
             yield element("ul", *(element("li", element("code", name)) for name in names))
 
 
-def talked(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
-    """Simulated conversations, each with its figures and errors."""
+def listed_conversations(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
+    """Yield the simulated conversations, each with its figures and errors."""
     if conversations:
         yield element("h2", f"Simulated conversations ({len(conversations)})")
     for one in conversations:
@@ -82,7 +81,7 @@ def talked(conversations: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
 
 
 def failing(score: RowScore) -> list[str]:
-    """The figures in which a row fails: those below 1, and of ranks and of relevance those that are 0."""
+    """Return the figures in which a row fails: those below 1. Ranking and relevance only fail at 0."""
     shares = {name: value for name, value in score.values.items() if value is not None and name not in UNSTEADY}
     gradual = {name for name in shares if metric(name).ranking or name == RELEVANCE}
     return [name for name, value in shares.items() if value < (NOTHING if name in gradual else WHOLE)]
@@ -111,7 +110,7 @@ def _row(
 def _parts(
     score: RowScore, row: Row | None, record: Record | None, before: Mapping[str, float]
 ) -> list[tuple[str, str]]:
-    """Terms and what stands beside them; those without anything to say are left out."""
+    """Return pairs of a term and its content. Pairs without content are left out."""
     last = record.last if record else Turn(question="")
     tags = ", ".join(f"{tag}: {value}" for tag, value in score.tags.items())
     earlier = record.turns[:-1] if record else []

@@ -1,4 +1,4 @@
-"""Reads a dataset: JSON lines to rows. Whatever is wrong is refused with file, line and field."""
+"""Reads a dataset: JSON lines to rows. Every error names the file, the line and the field."""
 
 import json
 from collections.abc import Iterator, Mapping, Set
@@ -14,10 +14,10 @@ EXPECTATIONS = frozenset(
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Every row of a JSONL file.
+    """Read every row of a JSONL file.
 
     Raises:
-        BadDataset: there is no such file, or a line of it is not a row; the message names line and field.
+        BadDataset: there is no such file, or a line of it is not a row. The message names the line and the field.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -26,28 +26,28 @@ def read_rows(path: Path) -> list[Row]:
     rows: list[Row] = []
     seen: dict[str, int] = {}
     asked: dict[str, str] = {}
-    # Not `splitlines`, because a text may hold the line separators of Unicode.
+    # Not `splitlines`, because a text may contain Unicode line separators.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         row = read_row(line, f"{path}:{number}")
         if row.id in seen:
-            raise BadDataset(f"{path}:{number}: the id {row.id!r} is also that of line {seen[row.id]}", param="id")
+            raise BadDataset(f"{path}:{number}: line {seen[row.id]} already has the id {row.id!r}", param="id")
         if (same := asked.get(row.asks)) is not None:
-            # A question in both halves would be set aside in neither, and MLflow's datasets hold each question once.
+            # A question in both halves would not be held out, and MLflow's datasets store each question once.
             raise BadDataset(f"{path}:{number}: {row.id!r} asks the same as {same!r}", param="inputs")
         seen[row.id], asked[row.asks] = number, row.id
         rows.append(row)
     if not rows:
-        raise BadDataset(f"{path} holds no rows")
+        raise BadDataset(f"{path} has no rows; write one JSON object on each line")
     return rows
 
 
 def read_row(line: str, where: str) -> Row:
-    """One line as a row. `where` begins the message of an error.
+    """Parse one line as a row. Error messages start with `where`.
 
     Raises:
-        BadDataset: it is not a row; the message names the field.
+        BadDataset: the line is not a row. The message names the field.
     """
     try:
         given = json.loads(line)
@@ -81,7 +81,7 @@ def read_row(line: str, where: str) -> Row:
 
 
 class _Reader:
-    """Checks values as it reads them. `where` begins every message."""
+    """Checks values while reading them. Every error message starts with `where`."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -101,18 +101,18 @@ class _Reader:
 
     def text(self, value: Any, name: str) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise self._wrong(name, "must be a text that is not empty")
+            raise self._wrong(name, "must be a non-empty string")
         return value
 
     def texts(self, value: Any, name: str) -> Iterator[str]:
         if not isinstance(value, list):
-            raise self._wrong(name, "must be a list of texts")
+            raise self._wrong(name, "must be a list of strings")
         for place, one in enumerate(value):
             yield self.text(one, f"{name}[{place}]")
 
     def items(self, value: Any, name: str) -> Iterator[Mapping[str, Any]]:
         if not isinstance(value, list) or not value:
-            raise self._wrong(name, "must be a list of Responses items, such as a user's message")
+            raise self._wrong(name, "must be a non-empty list of Responses items, such as a user's message")
         for place, one in enumerate(value):
             if not isinstance(one, dict) or not ({"role", "content"} <= set(one) or isinstance(one.get("type"), str)):
                 raise self._wrong(f"{name}[{place}]", "must have role and content, or a type")
@@ -123,7 +123,7 @@ class _Reader:
             return None
         name, value = f"expectations.{field_name}", expected[field_name]
         if not isinstance(value, list) or not value:
-            raise self._wrong(name, "must be a list that is not empty; leave it out to expect nothing")
+            raise self._wrong(name, "must be a non-empty list; leave it out to expect nothing")
         return tuple(self._group(one, f"{name}[{place}]") for place, one in enumerate(value))
 
     def _group(self, value: Any, name: str) -> Group:

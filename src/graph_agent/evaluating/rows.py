@@ -1,4 +1,4 @@
-"""The rows of a dataset: what is asked, and what is expected of the answer. `docs/evals.md` has the format."""
+"""The rows of a dataset: what to ask, and what to expect of the answer. `docs/evals.md` describes the format."""
 
 import hashlib
 import json
@@ -21,36 +21,36 @@ class ExpectedCall:
 
     name: str
     arguments: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """The values of each argument that are right."""
+    """The accepted values of each argument."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """What is expected of the last answer. Only what is given is judged."""
+    """What is expected of the last answer. Only the fields that are given are scored."""
 
     facts: tuple[Group, ...] | None = None
-    """Facts that must be in the answer, each in one of its wordings."""
+    """Facts that the answer must contain, each in one of its wordings."""
 
     documents: tuple[Group, ...] | None = None
     """Documents that must be retrieved, each under one of its addresses."""
 
     tool_calls: tuple[ExpectedCall, ...] | None = None
-    """The tool calls that must be made, in any order, and no others. Empty: no call may be made."""
+    """The tool calls that must be made in any order, and no others. If it is empty, no call may be made."""
 
     must_decline: bool | None = None
-    """Whether the answer must say that the documents do not answer the question. False: it must not say so."""
+    """Whether the answer must say that the documents do not answer the question. If false, it must not say so."""
 
     declines_with: tuple[str, ...] = ()
-    """Wordings that count as declining, beside the usual English ones."""
+    """Phrases that count as declining, in addition to the usual English ones."""
 
     guidelines: tuple[str, ...] = ()
-    """Sentences for judges, which the answer must follow."""
+    """Guidelines that the answer must follow, for judges."""
 
     forbidden: tuple[str, ...] = ()
     """Texts that no answer of the row may contain."""
 
     custom: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever the project's own scorers expect."""
+    """Values for the project's own scorers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,65 +59,66 @@ class Row:
 
     id: str
     input: tuple[Mapping[str, Any], ...]
-    """The items of the first request, as the Responses API takes them."""
+    """The items of the first request, in the format of the Responses API."""
 
     turns: tuple[str, ...] = ()
-    """What the user says after the first answer, one text for each turn. Each request resends the history."""
+    """The user's messages after the first answer, one for each turn. Each request resends the history."""
 
     expectations: Expectations
     tags: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
-    """A digest of the whole line. It shows that a row has changed since it was judged."""
+    """A digest of the whole line. It shows whether a row has changed since it was scored."""
 
     @property
     def asks(self) -> str:
-        """A digest of the questions, which is the same for rows that ask the same and expect something else."""
+        """A digest of the questions. Rows that ask the same have the same digest, whatever they expect."""
         return digest_of([self.input, self.turns])
 
     @property
     def questions(self) -> tuple[str, ...]:
-        """What the user said in each turn."""
+        """The user's message in each turn."""
         return (_text(self.input[-1]), *self.turns)
 
     @property
     def question(self) -> str:
-        """What the user said last."""
+        """The user's last message."""
         return self.questions[-1]
 
     def declining_with(self, wordings: tuple[str, ...]) -> Self:
-        """The same row, for which these wordings count as declining too."""
+        """Return a copy of the row for which these phrases count as declining too."""
         known = replace(self.expectations, declines_with=(*self.expectations.declines_with, *wordings))
         return replace(self, expectations=known)
 
 
 def digest_of(value: Any) -> str:
-    """A short digest of a JSON value, whatever the order of its keys."""
+    """Return a short digest of a JSON value. It does not depend on the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def dataset_digest(rows: Sequence[Row]) -> str:
-    """A digest of all rows, whatever their order."""
+    """Return a digest of all rows. It does not depend on their order."""
     return digest_of(sorted([row.id, row.digest] for row in rows))
 
 
 def chosen(
     rows: Sequence[Row], *, count: int | None = None, half: Literal["tuning", "held_out"] | None = None
 ) -> list[Row]:
-    """The rows of one half, and of these `count` rows: always the same ones, with more of rare kinds than their share.
+    """Choose `count` rows of one half. It always chooses the same rows, and more of rare kinds than their share.
 
     Raises:
         BadDataset: there is no row of that half.
     """
     rows = [row for row in rows if half is None or row.tags.get("half") == half]
     if not rows:
-        raise BadDataset(f"no row of the dataset has the tag half={half}; leave --half out", param="half")
+        raise BadDataset(f"no row of the dataset has the tag half={half}; omit --half", param="half")
     if count is None or count >= len(rows):
         return rows
     kinds: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest()):
         kinds.setdefault(row.tags.get("kind", ""), []).append(row)
-    # By the square root of their number. By their plain share, rare kinds would have too few rows to show anything.
+    # Kinds get rows by the square root of their size. By their plain share, rare kinds would have too few rows to be
+    # meaningful. Sorting by a hash of the id makes the choice independent of the order in the file.
     places = {
         row.id: (place / math.sqrt(len(members)), kind)
         for kind, members in sorted(kinds.items())

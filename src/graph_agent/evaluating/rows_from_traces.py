@@ -1,4 +1,4 @@
-"""`graph-agent eval add TRACE_ID` makes a row of a stored trace and of what should have been answered."""
+"""`graph-agent eval add TRACE_ID`: makes a row from a stored trace and from what the answer should have been."""
 
 import argparse
 import json
@@ -18,10 +18,10 @@ from graph_agent.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command. In a terminal it asks if no expectation is given."""
+    """Add the arguments of the command. In a terminal, the command asks for expectations if none are given."""
     parser.add_argument("trace", metavar="TRACE_ID")
     parser.add_argument("--dataset", metavar="NAME", help="a dataset of evals/datasets, or a JSONL file")
-    parser.add_argument("--id", help="the row's id (default: made of the trace's id)")
+    parser.add_argument("--id", help="the row's id (default: based on the trace's id)")
     parser.add_argument("--fact", action="append", metavar="A|B", help="a fact the answer must contain; A or B")
     parser.add_argument("--document", action="append", metavar="A|B", help="a document that must be retrieved; A or B")
     parser.add_argument(
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     """Append the row, and print the next step. Return the exit status.
 
     Raises:
-        EvalError: there is no such trace, it holds no conversation, or no expectation is given.
-        BadDataset: the dataset cannot be read, or has the row or its conversation already.
+        EvalError: there is no such trace, it has no conversation, or no expectation is given.
+        BadDataset: the dataset cannot be read, or already has the row or its conversation.
     """
     settings = Settings.from_environment()
     dataset = Project(config=settings.config).dataset(options.dataset, scripted=False)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
-    """Append the row to the file, after the same checks as on reading. The file may be new.
+    """Check the row in the same way as `read_rows`, and append it to the file. The file may be new.
 
     Raises:
         BadDataset: it is not a row, its id is taken, or another row asks the same.
@@ -75,7 +75,7 @@ def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
     new = read_row(line, f"the row of {row['id']}")
     known = read_rows(dataset) if dataset.exists() else []
     if new.id in {one.id for one in known}:
-        raise BadDataset(f"{dataset} has a row {new.id!r} already; choose another with --id", param="id")
+        raise BadDataset(f"{dataset} already has a row {new.id!r}; choose another id with --id", param="id")
     if same := next((one.id for one in known if one.asks == new.asks), None):
         raise BadDataset(f"row {same!r} of {dataset} asks the same; change its expectations", param="inputs")
     before = dataset.read_text(encoding="utf-8") if dataset.exists() else ""
@@ -85,10 +85,10 @@ def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
 
 
 def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
-    """`input`, the conversation as Responses items, and `answer`, from the place where the service writes traces.
+    """Read a trace from where the service writes traces. `input` is the conversation as Responses items.
 
     Raises:
-        EvalError: there is no such trace, or it holds no conversation.
+        EvalError: there is no such trace, or it has no conversation.
     """
     with IMPORT_LOCK:
         from mlflow import MlflowClient
@@ -97,17 +97,18 @@ def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
         trace = MlflowClient(tracking_uri=tracking_uri(settings)).get_trace(trace_id)
     except MlflowException as error:
         raise EvalError(
-            f"there is no trace {trace_id!r} ({error.error_code}); see where GRAPH_AGENT_TRACKING_URI points"
+            f"there is no trace {trace_id!r} ({error.error_code}); check where GRAPH_AGENT_TRACKING_URI points"
         ) from None
     root = next((span for span in trace.data.spans if span.parent_id is None), None)
     items = conversation(root.inputs if root else None)
     if not items:
-        raise EvalError(f"the trace {trace_id!r} holds no conversation; give the trace of a run of a graph")
+        raise EvalError(f"the trace {trace_id!r} has no conversation; give the trace of a run of a graph")
+    # A dataset is committed to a repository, and a user may have pasted a secret.
     return {"input": redact_value(items), "answer": answer_of(root.outputs if root else None)}
 
 
 def conversation(inputs: Any) -> list[dict[str, Any]]:
-    """What was sent, as Responses items. The trace is the service's own, or that of a `ResponsesAgent`."""
+    """Return the request as Responses items. The trace comes from the service or from a `ResponsesAgent`."""
     match inputs:
         case {"messages": list(messages)}:
             return [item for message in messages for item in items_of(message)]
@@ -117,7 +118,7 @@ def conversation(inputs: Any) -> list[dict[str, Any]]:
 
 
 def items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A chat message as Responses items: its text, its tool calls, or a tool's result."""
+    """Convert a chat message to Responses items: its text, its tool calls, or a tool's result."""
     role, content = message.get("role"), message.get("content")
     if role == "tool":
         return [{"type": "function_call_output", "call_id": message["tool_call_id"], "output": _text(content)}]
@@ -129,7 +130,7 @@ def items_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def answer_of(outputs: Any) -> str:
-    """What was answered. It is shown to the person who says what should have been answered."""
+    """Return the answer, to show it to the person who enters the expectations."""
     match outputs:
         case {"choices": [{"message": {"content": str(text)}}, *_]}:
             return text
@@ -137,7 +138,7 @@ def answer_of(outputs: Any) -> str:
 
 
 def expected(options: argparse.Namespace) -> dict[str, Any]:
-    """The expectations in the flags."""
+    """Return the expectations that the flags give."""
     found: dict[str, Any] = {}
     if options.fact:
         found["facts"] = [_alternatives(one) for one in options.fact]
@@ -154,7 +155,7 @@ def expected(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def asked_for(ask: Callable[[str], str]) -> dict[str, Any]:
-    """The expectations that a person types."""
+    """Ask a person for the expectations."""
     if ask("must it decline, because the documents do not answer this? [y/N] ").strip().lower().startswith("y"):
         return {"must_decline": True}
     found: dict[str, Any] = {}
@@ -165,7 +166,7 @@ def asked_for(ask: Callable[[str], str]) -> dict[str, Any]:
 
 
 def kind_of(expectations: Mapping[str, Any]) -> str:
-    """The tag `kind`, by which reports and samples group rows."""
+    """Return the tag `kind`, by which reports and samples group rows."""
     if expectations.get("must_decline"):
         return "unanswerable"
     return "tools" if "tool_calls" in expectations else "docs"

@@ -1,4 +1,4 @@
-"""Asks the served agent every row over HTTP, several rows at a time, and keeps a record of each."""
+"""Asks the agent every row over HTTP, several rows at a time, and records each answer."""
 
 import asyncio
 import re
@@ -21,32 +21,32 @@ _SIGNED_IN = re.compile(r"//[^/@]*@")
 TRACE_HEADER = "x-mlflow-return-trace-id"
 BUSY = (429, 503)
 TRIES = 5
-"""How often a request is sent that is refused because the service is busy. Such a refusal is not an answer to judge."""
+"""How often a request is sent while the service answers that it is busy. Such an answer must not be scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """A served agent."""
+    """A running agent."""
 
     url: str
     path: str = "/responses"
     headers: Mapping[str, str] = field(default_factory=dict)
     graph: str | None = None
-    """The graph to ask; the default one if not given."""
+    """The graph to ask. `None` means the service's default graph."""
 
     @property
     def shown(self) -> str:
-        """The address without the user and password that it may contain."""
+        """The address without its user and password."""
         return _SIGNED_IN.sub("//", self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many rows are asked, and how long."""
+    """How many rows are asked at the same time, and for how long."""
 
     at_once: int = 4
     seconds: float | None = None
-    """No row is begun after so many seconds. Rows that were begun are finished."""
+    """No row is started after so many seconds. Rows that were started are finished."""
 
     silence: float = 300.0
     """Seconds without a byte after which a request counts as failed."""
@@ -55,17 +55,18 @@ class Limits:
 async def ask_all(
     rows: Sequence[Row], agent: Agent, file: RecordsFile, *, limits: Limits, progress: Progress
 ) -> list[Record]:
-    """Ask every row, and return the records in the order of `rows`. Rows that the file already holds are not asked.
+    """Ask every row, and return the records in the order of `rows`. Rows that are already in the file are not asked.
 
-    There are fewer records than rows if the time was used up. The same call then continues from there.
+    If the time limit was reached, there are fewer records than rows. The same call then continues from there.
 
     Raises:
-        AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
+        AgentUnreachable: nothing answers at the agent's address, or the agent rejects the credentials.
     """
     wanted = {row.id: row.digest for row in rows}
     done = {name: record for name, record in file.begin().items() if wanted.get(name) == record.digest}
     ends = None if limits.seconds is None else time.monotonic() + limits.seconds
     progress.begin(total=len(rows), done=len(done))
+    # One iterator for all workers: each takes the next row that no other worker has taken.
     waiting = iter([row for row in rows if row.id not in done])
     async with _client(agent, limits) as client:
 
@@ -83,6 +84,7 @@ async def ask_all(
                 for _ in range(limits.at_once):
                     group.create_task(work())
         except* AgentUnreachable as unreachable:
+            # Every worker meets the same error. One is enough for the person who reads it.
             raise unreachable.exceptions[0] from None
         finally:
             progress.end()
@@ -92,13 +94,13 @@ async def ask_all(
 
 
 async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
-    """Ask one row: its turns one after the other, each with the whole conversation so far."""
+    """Ask one row: its turns in order, each with the whole conversation so far."""
     record = Record(id=row.id, digest=row.digest)
     conversation: list[Mapping[str, Any]] = list(row.input)
     record.turns.append(await _turn(client, agent, conversation, row.questions[0]))
     for said in row.turns:
         if record.last.status != "completed":
-            # The later turns refer to an answer that does not exist.
+            # Later turns would refer to an answer that does not exist.
             break
         conversation += [*record.last.items, {"role": "user", "content": said}]
         record.turns.append(await _turn(client, agent, conversation, said))
@@ -106,10 +108,10 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
 
 
 async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limits: Limits) -> Turn:
-    """Ask for the answer to one conversation, whose last item is the user's message.
+    """Ask for the answer to one conversation. Its last item is the user's message.
 
     Raises:
-        AgentUnreachable: nothing answers at the agent's address, or it refuses the credentials.
+        AgentUnreachable: nothing answers at the agent's address, or the agent rejects the credentials.
     """
     async with _client(agent, limits) as client:
         return await _turn(client, agent, conversation, str(conversation[-1].get("content", "")))
@@ -131,7 +133,7 @@ async def _turn(
                 async for line in read_lines_async(response.aiter_bytes()):
                     listener.feed(line, seconds=time.perf_counter() - began)
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            raise AgentUnreachable(f"nothing answers at {agent.shown}; see that the service runs there") from None
+            raise AgentUnreachable(f"nothing answers at {agent.shown}; check that the service runs there") from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             raise AgentUnreachable(f"{agent.shown!r} is not an address; give --url as http://host:port") from None
         except httpx.HTTPError as error:
@@ -141,6 +143,7 @@ async def _turn(
 
 
 async def _refused(response: httpx.Response, listener: Listener, began: float, agent: Agent) -> Turn:
+    # Databricks Apps redirects a request without valid credentials to a login page.
     if response.status_code in (301, 302, 303, 307, 401, 403):
         raise AgentUnreachable(
             f"the agent does not accept the credentials (status {response.status_code}); "
@@ -156,7 +159,7 @@ async def _refused(response: httpx.Response, listener: Listener, began: float, a
         error = response.json()["error"]
         turn.error = {"code": error["code"], "message": error["message"]}
     except (ValueError, KeyError, TypeError):
-        turn.error = {"code": f"http_{response.status_code}", "message": "the service did not give a reason"}
+        turn.error = {"code": f"http_{response.status_code}", "message": "the service gave no reason"}
     turn.status = "refused"
     return turn
 
@@ -170,7 +173,7 @@ def _pause(response: httpx.Response, attempt: int) -> float:
 async def _client(agent: Agent, limits: Limits) -> AsyncIterator[httpx.AsyncClient]:
     timeout = httpx.Timeout(limits.silence, connect=10)
     headers = {TRACE_HEADER: "true", **agent.headers}
-    # The environment's proxy is for other machines only.
+    # A proxy of the environment must not be used for this machine.
     here = httpx.URL(agent.url).host in ("127.0.0.1", "localhost", "::1")
     async with httpx.AsyncClient(base_url=agent.url, headers=headers, timeout=timeout, trust_env=not here) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The scores of an evaluation: every figure of every row, and the metrics over all rows and over each tag's values."""
+"""The scores of an evaluation: the figures of every row, and the metrics over all rows and over each value of a tag."""
 
 import json
 import math
@@ -24,17 +24,17 @@ class RowScore:
     tags: Mapping[str, str]
     values: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    """Scorers and judges that failed, with the type of the exception. Such a row shuts the gate."""
+    """Scorers and judges that failed, with the type of the exception. Such a row makes the gate fail."""
 
     notes: dict[str, str] = field(default_factory=dict)
-    """Figures that no judge was asked for, with the reason."""
+    """Figures for which no judge was asked, with the reason."""
 
     trace_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
 class Scores:
-    """What an evaluation found. `json` is the content of `scores.json`, which `docs/evals.md` describes."""
+    """The scores of one evaluation. `json` is the content of `scores.json`, which `docs/evals.md` describes."""
 
     run: dict[str, Any]
     rows: dict[str, RowScore]
@@ -45,14 +45,14 @@ class Scores:
     """Records whose row is not in the dataset."""
 
     conversations: list[dict[str, Any]] = field(default_factory=list)
-    """Simulated conversations: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. Only errors shut the gate."""
+    """Simulated conversations: `goal`, `row`, `turns`, `values`, `errors`, `trace_ids`. Only errors fail the gate."""
 
     def metrics(self, ids: Sequence[str] | None = None) -> dict[str, tuple[float, int]]:
-        """Value and number of rows of each metric, over all rows or over the rows `ids`."""
+        """Return value and number of rows of each metric, over all rows or over the rows `ids`."""
         return measured([row.values for name, row in self.rows.items() if ids is None or name in ids])
 
     def tagged(self) -> dict[str, dict[str, list[str]]]:
-        """The ids of the rows, by tag and value."""
+        """Return the ids of the rows by tag and value."""
         found: dict[str, dict[str, list[str]]] = {}
         for name, row in self.rows.items():
             for tag, value in row.tags.items():
@@ -60,7 +60,7 @@ class Scores:
         return found
 
     def json(self) -> dict[str, Any]:
-        """The scores as `scores.json` holds them, without the gate."""
+        """Return the scores as they are stored in `scores.json`, without the gate."""
         return {
             "version": VERSION,
             "run": self.run,
@@ -82,7 +82,7 @@ class Scores:
 def scored(
     rows: Sequence[Row], records: Sequence[Record], scorers: Mapping[str, Scorer], *, run: Mapping[str, Any]
 ) -> Scores:
-    """Run every scorer on every record. A scorer that raises is an error of its row; the row is never left out."""
+    """Run every scorer on every record. A scorer that raises is an error of its row. The row is never left out."""
     known = {row.id: row for row in rows}
     judged = {record.id: _row(known[record.id], record, scorers) for record in records if record.id in known}
     return Scores(
@@ -94,7 +94,7 @@ def scored(
 
 
 def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
-    """Mean of each figure, and the number of conversations that have it."""
+    """Return the mean of each figure, and the number of conversations that have it."""
     found: dict[str, list[float]] = {}
     for one in conversations:
         for name, value in one["values"].items():
@@ -103,10 +103,10 @@ def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, 
 
 
 def read_scores(path: Path) -> Scores:
-    """Scores from a file that holds what `Scores.json` returned.
+    """Read the scores from a file with the value that `Scores.json` returned.
 
     Raises:
-        BadRecords: the file cannot be read, or does not hold scores.
+        BadRecords: the file cannot be read, or does not contain scores.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -119,7 +119,7 @@ def read_scores(path: Path) -> Scores:
             conversations=value["conversations"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRecords(f"{path} does not hold scores ({type(error).__name__}); run graph-agent eval first") from None
+        raise BadRecords(f"{path} has no scores ({type(error).__name__}); run graph-agent eval first") from None
 
 
 def _row(row: Row, record: Record, scorers: Mapping[str, Scorer]) -> RowScore:
@@ -128,17 +128,17 @@ def _row(row: Row, record: Record, scorers: Mapping[str, Scorer]) -> RowScore:
     for name, scorer in scorers.items():
         try:
             score.values.update(_checked(scorer(row, record), score.values))
-        except Exception as error:  # A scorer may be the project's own.
+        except Exception as error:  # noqa: BLE001 - a scorer may be the project's code and raise anything
             score.errors[name] = type(error).__name__
     return score
 
 
 class BadFigure(ValueError):
-    """A scorer gave something that is not a figure, or a figure that another scorer gave already."""
+    """A scorer returned something that is not a figure, or a figure that another scorer already returned."""
 
 
 def _checked(figures: Any, known: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The figures of a scorer as numbers; a boolean counts as 1 or 0."""
+    """Return the figures of a scorer as numbers. A boolean counts as 1 or 0."""
     found: dict[str, float | None] = {}
     for name, value in figures.items():
         if not isinstance(name, str) or name in known:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.evaluating.errors import BadProjectFile, EvalError
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
 from graph_agent.evaluating.project import Project
-from graph_agent.evaluating.project_files import imported
+from graph_agent.evaluating.project_files import import_file
 from graph_agent.settings import Settings
 from graph_agent.testing import on_loopback
 from graph_agent.testing.completions import scripted_chunks
@@ -67,7 +67,7 @@ def scripted_model(project: Project) -> "ChatBackend":
             "this project has no scripted model; write evals/scripted.py with a variable `model`, or choose a model"
             " with --model"
         )
-    model: Any = getattr(imported(path, root=project.root), "model", None)
+    model: Any = getattr(import_file(path, root=project.root), "model", None)
     if callable(getattr(model, "stream_chat", None)):
         backend: ChatBackend = model
         return backend

@@ -1,4 +1,4 @@
-"""Simulates conversations: the judge's model plays the user, and judges look at the whole conversation."""
+"""Simulates conversations: the judge's model plays the user, and judges rate the whole conversation."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from graph_agent.evaluating.errors import EvalError
 from graph_agent.evaluating.judge_runs import LOCAL_JUDGE, check_judge, judge_environment, judge_model
-from graph_agent.evaluating.judges import YES_NO, figure, named
+from graph_agent.evaluating.judges import YES_NO, error_name, figure
 from graph_agent.evaluating.rows import Row, chosen
 from graph_agent.evaluating.runner import Agent, Limits, ask_once
 from graph_agent.evaluating.targets import LOCAL, Target
@@ -17,7 +17,7 @@ from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.settings import Settings
 
 TURNS = 3
-"""Most turns of the user. A conversation ends earlier when its goal is reached."""
+"""The most turns of the user. A conversation ends earlier if its goal is reached."""
 
 GOAL = "mlflow.simulation.goal"
 CALM = {"none": 1.0, "resolved": 0.5, "unresolved": 0.0}
@@ -25,11 +25,11 @@ CALM = {"none": 1.0, "resolved": 0.5, "unresolved": 0.0}
 
 @dataclass(slots=True)
 class Conversation:
-    """One conversation, and what the judges found about it."""
+    """One conversation, and the verdicts of the judges."""
 
     goal: str
     row: str
-    """The row from whose question the goal is made."""
+    """The id of the row whose question is the goal."""
 
     turns: list[dict[str, str]] = field(default_factory=list)
     """`question` and `answer` of each turn."""
@@ -43,13 +43,13 @@ class Conversation:
 def simulate(
     rows: Sequence[Row], agent: Agent, *, count: int, judge: str, target: Target, limits: Limits
 ) -> list[Conversation]:
-    """Hold `count` conversations with the served agent.
+    """Hold `count` conversations with the running agent.
 
-    A conversation that breaks off and a judge that fails are errors of the conversation.
+    If a conversation breaks off or a judge fails, this is an error of that conversation.
 
     Raises:
-        EvalError: the judge or MLflow cannot be reached, or the agent's workspace hides the judge's.
-        AgentUnreachable: nothing answers.
+        EvalError: the judge or MLflow cannot be reached, or the agent and the judge need different workspaces.
+        AgentUnreachable: nothing answers at the agent's address.
     """
     answerable = [row for row in rows if row.expectations.facts and not row.expectations.must_decline]
     # MLflow cuts a goal at 250 characters.
@@ -66,7 +66,7 @@ def simulate(
             from mlflow.genai.simulators.simulator import SimulatedUserAgent
 
         class User(SimulatedUserAgent):
-            """MLflow only logs what goes wrong in a conversation. Here it is an error of the conversation."""
+            """Records what goes wrong in a conversation. MLflow itself only logs it."""
 
             def generate_message(self, context: Any) -> Any:
                 with _failing(conversations[context.goal], "simulator"):
@@ -85,10 +85,9 @@ def simulate(
                     predict_fn=_answering(agent, limits, conversations),
                     scorers=list(_judges(model, conversations)),
                 )
-            except Exception as error:
-                # MLflow raises this if it held no conversation at all.
+            except Exception as error:  # noqa: BLE001 - MLflow raises plain `Exception`, here if it held no conversation
                 for one in conversations.values():
-                    one.errors.setdefault("simulator", named(error))
+                    one.errors.setdefault("simulator", error_name(error))
     for one in conversations.values():
         if not one.turns:
             one.errors.setdefault("simulator", "the user said nothing")
@@ -99,12 +98,17 @@ def simulate(
 
 @contextmanager
 def _judge_beside(target: Target, judge: str) -> Iterator[str]:
-    """The judge's model while the agent is served. An agent in this process may have a workspace of its own."""
+    """Yield the judge's model while the agent is running. An agent in this process may have its own workspace."""
+    # With the local model as agent and as judge, both use the workspace that is already running.
     if judge == LOCAL_JUDGE and target.here and target.model == LOCAL:
         yield "databricks:/local-model"
         return
     if target.here and (judge == LOCAL_JUDGE or judge.startswith("databricks:")) and ":" not in target.model:
-        raise EvalError("the agent's workspace hides the judge's; simulate with --judge openai:/model, or with --url")
+        # Both read the workspace from the environment of this process, which can only name one.
+        raise EvalError(
+            "the agent and this judge need different workspaces; use --judge openai:/model, or serve the agent"
+            " elsewhere and use --url"
+        )
     check_judge(judge)
     with judge_model(judge) as model:
         yield model
@@ -115,7 +119,7 @@ def _failing(conversation: Conversation, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        conversation.errors[what] = named(error)
+        conversation.errors[what] = error_name(error)
         raise
 
 
@@ -154,7 +158,7 @@ def _judges(model: str, conversations: Mapping[str, Conversation]) -> Iterator[A
                 into.values[f"conversation_{name}"] = figure([said], words=words)
                 return said
             except Exception as error:
-                into.errors[f"conversation_{name}"] = named(error)
+                into.errors[f"conversation_{name}"] = error_name(error)
                 raise
 
         return run

@@ -1,4 +1,4 @@
-"""The agent to judge: the project's own, served in this process with some model, or one that runs elsewhere."""
+"""The agent to evaluate: the project's own, served in this process with some model, or a remote one."""
 
 import hashlib
 import os
@@ -23,12 +23,12 @@ from graph_agent.testing import on_loopback
 SCRIPTED, LOCAL, ELSEWHERE = "scripted", "local", "elsewhere"
 START_SECONDS = 120
 DECISIVE = ("index", "local_model", "min_score", "max_steps", "max_tool_calls", "max_seconds", "max_output_tokens")
-"""Settings that answers depend on, beside the model."""
+"""Settings that answers depend on, in addition to the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The agent to judge, as the command line names it."""
+    """The agent to evaluate, as the command line names it."""
 
     project: Project = field(default_factory=Project)
 
@@ -36,22 +36,22 @@ class Target:
     """`scripted`, `local`, or a model such as `databricks:my-llm`. With `url` or `app` it only names the baseline."""
 
     graph: str | None = None
-    """A graph of `manifest`; the first one if not given."""
+    """A graph of `manifest`. The default is the first one."""
 
     mutation: str | None = None
-    """A graph of the project's mutants, judged in place of the graph it was made of."""
+    """A graph of the project's mutants, evaluated in place of the graph that it was made from."""
 
     url: str | None = None
     app: str | None = None
     config: Path | None = None
-    """Another list of graphs than the project's own."""
+    """A list of graphs to use instead of the project's."""
 
     traced: bool = False
-    """Whether traces are needed with the scripted model too."""
+    """Whether to write traces with the scripted model too."""
 
     @property
     def manifest(self) -> Path:
-        """The list of graphs to serve: for a mutation, that of the project's mutants."""
+        """The list of graphs to serve. For a mutation, it is the list of the project's mutants."""
         return self.config or (self.project.mutants if self.mutation else self.project.config)
 
     @property
@@ -66,11 +66,11 @@ class Target:
 
     @property
     def place(self) -> str:
-        """Where the agent is, for the records. Credentials in its address are left out."""
+        """Where the agent runs, for the records. Credentials in its address are left out."""
         return (self.url and _bare(self.url)) or (f"app {self.app}" if self.app else "in process")
 
     def version(self) -> str:
-        """A digest of everything in the project that answers may depend on. For an agent elsewhere it is the place."""
+        """Return a digest of everything in the project that answers may depend on; `place` for a remote agent."""
         if not self.here:
             return self.place
         root, own = self.manifest.resolve().parent, self.project.root.resolve()
@@ -93,11 +93,11 @@ class Target:
 
 @contextmanager
 def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
-    """The agent, ready to be asked until the block ends.
+    """Start the agent if it runs here, and yield it once it is ready. It stops when the block ends.
 
     Raises:
         AgentUnreachable: it did not become ready in time.
-        AgentError: the local workspace or the graphs did not start; the message says why.
+        AgentError: the local workspace or the graphs did not start. The message says why.
     """
     if target.app is not None:
         from graph_agent.databricks.apps import app_url, oauth_headers
@@ -125,23 +125,23 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
 
 @contextmanager
 def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
-    """The settings of the service, and the `DATABRICKS_*` variables with which it finds its model."""
+    """Yield the settings of the service, and the `DATABRICKS_*` variables with which its clients find the model."""
     settings = Settings.from_environment(None, config=target.manifest)
     settings = replace(settings, tracking_uri=tracking_uri(settings))
     if target.model == SCRIPTED:
         from graph_agent.evaluating.scripted import scripted_workspace
 
-        # Off unless asked for, because importing MLflow takes longer than all rows.
+        # Off by default, because importing MLflow takes longer than asking all rows.
         traced = target.traced or os.environ.get(f"{PREFIX}TRACING") == "on"
         settings = replace(settings, model="databricks:local-model", tracing="on" if traced else "off")
-        # The documents are the project's, also for its mutants.
+        # Mutants use the documents of the project too.
         with scripted_workspace(target.project, settings) as variables:
             yield settings, variables
     elif target.model == LOCAL:
         from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 
         settings = replace(with_local_limits(settings, os.environ), model="databricks:local-model")
-        # It indexes the documents beside the list of graphs, so that list must be the project's, also for its mutants.
+        # It indexes the documents in the folder of `config`. For mutants this must be the project's folder too.
         with LocalWorkspace(replace(settings, config=target.project.config)) as workspace:
             found: dict[str, str] = {}
             workspace.enter(found)
@@ -166,7 +166,7 @@ def _service(settings: Settings, port: int) -> Iterator[str]:
                 if time.monotonic() > ends:
                     raise AgentUnreachable(f"the graphs did not load within {START_SECONDS} s; see the log above")
                 time.sleep(0.1)
-        # Otherwise the first rows would wait for this import, and their times would include it.
+        # Done before the first row. Otherwise the first rows would wait for this import, and their times include it.
         with IMPORT_LOCK:
             import databricks_langchain  # noqa: F401
         yield url
@@ -180,7 +180,7 @@ def _ready(client: httpx.Client) -> bool:
 
 
 def is_address(url: str) -> bool:
-    """Whether it is an HTTP address with a host."""
+    """Return whether `url` is an HTTP address with a host."""
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL:
@@ -189,7 +189,7 @@ def is_address(url: str) -> bool:
 
 
 def _bare(url: str) -> str:
-    """The address without user, password and query."""
+    """Return the address without user, password and query."""
     address = httpx.URL(url)
     return str(address.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
 

@@ -1,4 +1,4 @@
-"""Where traces are stored, and MLflow pointed at that place while judges work."""
+"""Finds where traces are stored, and points MLflow there while judges work."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.settings import Settings
 
 QUIET = {
-    # Empty, because MLflow would look up a judge's price on a web site, three times in each process.
+    # Empty, because MLflow would otherwise look up a judge's price on a website, three times in each process.
     "MLFLOW_MODEL_CATALOG_URI": "",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -21,17 +21,19 @@ TRACE_SECONDS = 20.0
 
 
 def tracking_uri(settings: Settings) -> str:
-    """Where the service writes traces: as configured, else the cache folder, where `graph-agent traces` looks."""
+    """Return where the service writes traces: the configured URI, else the file that `graph-agent traces` shows."""
     named = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return named or f"sqlite:///{settings.cache_dir.resolve()}/traces.db"
 
 
 @contextmanager
 def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
-    """Point MLflow at the place of the traces and at the service's experiment, whose id this yields. Then restore it.
+    """Point MLflow at the traces and at the experiment of the service, and yield the id of the experiment.
+
+    MLflow and the environment are restored at the end.
 
     Raises:
-        EvalError: the place does not answer.
+        EvalError: the store of the traces does not answer.
     """
     uri = tracking_uri(settings)
     if uri.startswith("sqlite:///"):
@@ -49,7 +51,7 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
                 yield _experiment(settings)
             except MlflowException as error:
                 raise EvalError(
-                    f"MLflow could not store the evaluation ({error.error_code}); see GRAPH_AGENT_TRACKING_URI"
+                    f"MLflow could not store the evaluation ({error.error_code}); check GRAPH_AGENT_TRACKING_URI"
                 ) from error
             finally:
                 mlflow.flush_trace_async_logging()
@@ -62,10 +64,9 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
 def _without_autologging() -> Iterator[None]:
     """Stop MLflow's evaluation from patching every model library that it finds.
 
-    It patches while it holds the lock of its import hooks, and imports other modules meanwhile. If another thread is
-    importing at that moment, as the exporter of traces does, that thread holds Python's import lock and waits for the
-    lock of the hooks. Both threads are stuck then. MLflow's own switch, `mlflow.autolog(disable=True)`, has the same
-    fault.
+    MLflow patches while it holds the lock of its import hooks, and imports other modules in the process. If another
+    thread imports at that moment, as the trace exporter does, that thread holds Python's import lock and waits for the
+    lock of the hooks. This is a deadlock. MLflow's own switch, `mlflow.autolog(disable=True)`, has the same problem.
     """
     with IMPORT_LOCK:
         from mlflow.ml_package_versions import FLAVOR_TO_MODULE_NAME
@@ -83,7 +84,7 @@ def _without_autologging() -> Iterator[None]:
 
 
 def traces_of(ids: Sequence[str]) -> dict[str, Any]:
-    """The traces by id. Those that are not stored yet are waited for, `TRACE_SECONDS` at most."""
+    """Return the traces by id. Wait for traces that are not stored yet, `TRACE_SECONDS` at most."""
     with IMPORT_LOCK:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -95,6 +96,7 @@ def traces_of(ids: Sequence[str]) -> dict[str, Any]:
                 found[name] = client.get_trace(name)
                 waiting.remove(name)
             except MlflowException:
+                # Not stored yet: the service exports traces in the background.
                 pass
         if time.monotonic() > ends:
             break

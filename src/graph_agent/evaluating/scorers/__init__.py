@@ -1,7 +1,7 @@
 """Scorers: functions from a row and its record to named figures, without a judge and without I/O.
 
-A figure is `None` if the row does not ask for it. It is never `None` because of the answer: what an answer lacks counts
-as 0. Figures from 0 to 1 are better when higher; seconds and tokens are better when lower.
+A figure is `None` if the row does not ask for it. It is never `None` because of the answer: what is missing in an
+answer counts as 0. Figures from 0 to 1 are better when higher. Seconds and tokens are better when lower.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ Scorer = Callable[[Row, Record], Figures]
 
 
 def scorers(prompts: Sequence[str] = ()) -> dict[str, Scorer]:
-    """The built-in scorers by name. `prompts` are texts that no answer may repeat."""
+    """Return the built-in scorers by name. `prompts` are texts that no answer may repeat."""
     return {
         "facts": facts,
         "declines": declines,

@@ -1,4 +1,4 @@
-"""What the answer says: the facts, or that the documents do not answer the question."""
+"""Scores what the answer says: the facts, or that the documents do not answer the question."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ DECLINED = re.compile(
 )
 AND_YET = re.compile(r"\b(?:but|however)\b", re.I)
 LONGEST_DECLINE = 200
-"""Characters. A longer answer does answer, even if it also says that something is not known."""
+"""Most characters of an answer that declines. A longer one does answer, even if it says that something is not known."""
 
 _PASSAGE = re.compile(r"\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
 _NOT_IN_A_NUMBER = re.compile(r"(?<!\d)(?<!\d[.,])")
@@ -24,7 +24,7 @@ _NUMBER_ENDS = re.compile(r"(?!\d|,\d|\.(?!0+(?!\d))\d)")
 _WORD_BEGINS, _WORD_ENDS = re.compile(r"(?<!\w)"), re.compile(r"(?!\w)")
 _ANYWHERE = re.compile("")
 SHORT_WORD = 3
-"""Letters. A word this short is part of many other words."""
+"""Most letters of a word that must match as a whole word, because it is part of many other words."""
 
 
 def facts(row: Row, record: Record) -> Mapping[str, float | None]:
@@ -40,10 +40,10 @@ def facts(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def stands_in(fact: str, text: str) -> bool:
-    """Whether a text contains the fact. 300 does not contain 30, and "notice" does not contain "no". Longer
-    words may be parts of others.
+    """Return whether a text contains the fact. "300" does not contain 30, and "notice" does not contain "no".
 
-    A whole number may have zeros behind a decimal point. A decimal number may have more digits.
+    Longer words may be parts of other words. A whole number may be followed by a decimal point and zeros. A decimal
+    number may have more digits.
     """
     fact, text = " ".join(fact.lower().split()), " ".join(text.lower().split())
     before = after = _ANYWHERE
@@ -74,10 +74,10 @@ def declines(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def declined(text: str, wordings: Sequence[str] = ()) -> bool:
-    """Whether the answer declines: it says that the documents do not answer the question, and nothing else.
+    """Return whether the answer declines: it says that the documents do not answer the question, and nothing else.
 
-    It says so in the usual English or in one of `wordings`, in any case. Beside the wording it is short, and no "but"
-    or "however" follows.
+    It uses the usual English phrases or one of `wordings`, in any case. Apart from the phrase the answer is short, and
+    no "but" or "however" follows.
     """
     text = _plain(text)
     for wording in map(_plain, wordings):
@@ -93,10 +93,10 @@ def _is_all(text: str, end: int, longest: int) -> bool:
 
 
 def _plain(text: str) -> str:
-    """The text in lower case, with plain apostrophes and single blanks."""
+    """Return the text in lower case, with plain apostrophes and single spaces."""
     return " ".join(text.replace("\u2019", "'").casefold().split())
 
 
 def is_answered(row: Row, record: Record) -> bool:
-    """Whether the conversation reached its last turn."""
+    """Return whether the conversation reached its last turn."""
     return len(record.turns) == 1 + len(row.turns)

@@ -11,13 +11,13 @@ from graph_agent.evaluating.scorers.pairing import best_pairs
 HANDOFF = "transfer_to_"
 
 NAME_SHARE = 0.5
-"""The worth of a call of the right tool whose expected arguments are all wrong."""
+"""The credit for a call of the right tool if all expected arguments are wrong."""
 
 
 def tool_calls(row: Row, record: Record) -> Mapping[str, float | None]:
     """`tool_calls_f1`: the harmonic mean of precision and recall of the calls.
 
-    `tool_arguments`: the share of the expected arguments that a call of their tool had right.
+    `tool_arguments`: the share of the expected arguments that a call of the right tool passed correctly.
     """
     wanted = row.expectations.tool_calls
     if wanted is None:
@@ -32,20 +32,20 @@ def tool_calls(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def _own(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The calls without a supervisor's handoffs, unless the row expects handoffs."""
+    """Return the calls without the handoffs of a supervisor, unless the row expects handoffs."""
     if any(one.name.startswith(HANDOFF) for one in wanted):
         return list(made)
     return [call for call in made if not call["name"].startswith(HANDOFF)]
 
 
 def _matched(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The worth of each pair of an expected call and a call. No call counts twice."""
+    """Return the credit for each pair of an expected call and an actual call. No call counts twice."""
     table = [[worth(one, call) for call in made] for one in wanted]
     return [table[i][j] for i, j in best_pairs(table)]
 
 
 def worth(wanted: ExpectedCall, made: Mapping[str, Any]) -> float:
-    """1 for the right tool with every expected argument right, less for wrong arguments, 0 for another tool."""
+    """Return the credit: 1 if the tool and all expected arguments are right, less for wrong arguments, else 0."""
     if not is_tool(made["name"], wanted.name):
         return 0.0
     if not wanted.arguments:
@@ -59,7 +59,7 @@ def _best(wanted: ExpectedCall, name: str, values: Sequence[Any], made: Sequence
 
 
 def is_tool(name: str, wanted: str) -> bool:
-    """Whether it is the tool's name. A server may put its own name before it, as in `main__tools__calculator`."""
+    """Return whether `name` is the tool. A server may add a prefix with its own name: `main__tools__calculator`."""
     return name == wanted or name.endswith(f"__{wanted}")
 
 
@@ -69,12 +69,13 @@ def _argument(call: Mapping[str, Any], name: str) -> Any:
 
 
 def fits(given: Any, values: Sequence[Any]) -> bool:
-    """Whether the argument is one of the values. Numbers compare as numbers, texts without case and white space."""
+    """Return whether the argument is one of the values. Texts are compared without case and white space."""
     return any(given is one if None in (given, one) else _same(given, one) for one in values)
 
 
 def _same(given: Any, wanted: Any) -> bool:
     try:
+        # A model may write a number as a text, or an integer with a decimal point.
         return abs(float(given) - float(wanted)) < 1e-6
     except (TypeError, ValueError, OverflowError):
         return "".join(str(given).split()).lower() == "".join(str(wanted).split()).lower()

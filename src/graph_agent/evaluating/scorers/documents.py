@@ -10,7 +10,7 @@ from graph_agent.evaluating.scorers.answers import is_answered
 from graph_agent.evaluating.scorers.pairing import best_pairs
 
 BEST = 5
-"""How many passages count, from the first."""
+"""How many passages count, starting with the first."""
 
 _MARKER = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _DIGITS = re.compile(r"\d+")
@@ -20,8 +20,8 @@ _LISTED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 def retrieval(row: Row, record: Record) -> Mapping[str, float | None]:
     """`recall_at_5`, `mrr` and `ndcg_at_5` of the expected documents among the retrieved passages, in rank order.
 
-    A passage belongs to a document if its address without the anchor is one of the document's alternatives. For nDCG
-    the first passage of each document gains 1, and every other passage of it gains nothing.
+    A passage belongs to a document if its address without the anchor is one of the document's alternatives. For nDCG,
+    the first passage of each document has a gain of 1, and the other passages of that document have none.
     """
     wanted = row.expectations.documents
     if wanted is None:
@@ -38,7 +38,7 @@ def retrieval(row: Row, record: Record) -> Mapping[str, float | None]:
 
 
 def citations(row: Row, record: Record) -> Mapping[str, float | None]:
-    """`citations_valid`: the share of citations, by address and by number, of retrieved passages; 1 without citations.
+    """`citations_valid`: the share of citations that name a retrieved passage; 1 if there are no citations.
 
     `citation_recall`: the share of the expected documents that the answer cites.
     """
@@ -53,7 +53,7 @@ def _validity(record: Record) -> float:
     numbers: set[str] = set()
     right = total = 0
     for turn in record.turns:
-        # An answer may cite what an earlier turn of the conversation found.
+        # Accumulated over the turns, because an answer may cite what an earlier turn found.
         known |= {str(source["doc_uri"]) for source in turn.retrieved}
         numbers |= {number for call in turn.calls for number in _LISTED.findall(str(call["output"]))}
         written = [number for group in _MARKER.findall(turn.answer) for number in _DIGITS.findall(group)]
@@ -63,16 +63,16 @@ def _validity(record: Record) -> float:
 
 
 def _first_ranks(wanted: Sequence[Group], files: Sequence[str]) -> list[int]:
-    """The first rank of each document that was found, from 1. No rank counts for two documents."""
+    """Return the first rank of each document that was found, from 1. No rank counts for two documents."""
     table = [[gain(rank) if file in group else 0.0 for rank, file in enumerate(files, 1)] for group in wanted]
     return [place + 1 for _, place in best_pairs(table)]
 
 
 def gain(rank: int) -> float:
-    """The worth of a document at this rank, as in nDCG."""
+    """Return the discounted gain of a document at this rank, as in nDCG."""
     return 1 / math.log2(rank + 1)
 
 
 def file_of(address: str) -> str:
-    """The address without the section."""
+    """Return the address without the section."""
     return address.split("#")[0]

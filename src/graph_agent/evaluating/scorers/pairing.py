@@ -1,4 +1,4 @@
-"""Finds the best pairs of what was expected and what was found."""
+"""Finds the best pairs of expected and actual values."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -7,8 +7,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def best_pairs(worth: Sequence[Sequence[float]]) -> Pairs:
-    """The pairs (i, j) with the largest sum of `worth[i][j]`. No i or j is in two pairs, and every pair is worth more
-    than 0."""
+    """Return the pairs (i, j) with the largest sum of `worth[i][j]`.
+
+    No i or j is in two pairs, and every pair is worth more than 0. The search is exhaustive: rows expect few values.
+    """
 
     @cache
     def best(i: int, taken: frozenset[int]) -> tuple[float, Pairs]:

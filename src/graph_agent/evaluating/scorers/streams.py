@@ -1,4 +1,4 @@
-"""Whether there was an answer, in a form that clients can read."""
+"""Checks that there was an answer, and that clients can read it."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from graph_agent.evaluating.scorers.answers import is_answered
 
 
 def streams(row: Row, record: Record) -> Mapping[str, float | None]:
-    """`no_error`: every turn completed. `well_formed`: events in order, ids that match, an answer that is not empty."""
+    """`no_error`: every turn completed. `well_formed`: events are in order, ids match, and no answer is empty."""
     completed = is_answered(row, record) and all(turn.status == "completed" and not turn.error for turn in record.turns)
     formed = all(not turn.problems and turn.answer.strip() for turn in record.turns)
     return {"no_error": float(completed), "well_formed": float(formed)}
