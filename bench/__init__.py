@@ -1,1 +1,1 @@
-"""What serving a graph costs: one scripted graph, several servers, ratios from one run."""
+"""Measures the overhead of serving a graph: one scripted graph, several servers, and ratios from the same run."""

@@ -1,6 +1,6 @@
-"""`python -m bench`: serve one scripted graph in several servers and compare what that costs.
+"""`python -m bench`: serves one scripted graph with several servers and compares their overhead.
 
-Exit status 0 whatever the figures are: they are figures, not tests. 1 if a row broke.
+The exit status is 0 whatever the figures are, because they are figures and not tests. It is 1 if a row failed.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from bench.tracking import start_tracking
 
 
 def main() -> int:
-    """The exit status."""
+    """Run the benchmark and return the exit status."""
     options = _options()
     plan = QUICK if options.quick else FULL
+    # Every other row is compared with the floor, so it always runs.
     rows = [row for row in ROWS if row.name in options.rows or row.name == FLOOR]
+    # Taken before anything starts. A busy machine makes the figures worthless.
     load = os.getloadavg()[0]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -33,7 +35,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except ServerBroken as broken:
-        print(f"the tracking server broke: {broken}", file=sys.stderr)
+        print(f"the tracking server failed: {broken}", file=sys.stderr)
         return 1
     print(report(results, plan, load=load))
     return int(any(result.broken for result in results))
@@ -41,9 +43,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     names = [row.name for row in ROWS]
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Compare what serving one graph costs.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Compare the overhead of servers.")
     parser.add_argument("--quick", action="store_true", help="fewer, shorter rounds")
-    parser.add_argument("--rows", default=names, type=_names, metavar="A,B", help=f"of: {', '.join(names)}")
+    parser.add_argument("--rows", default=names, type=_names, metavar="A,B", help=f"one or more of: {', '.join(names)}")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""A load client that costs little: HTTP/1.1 over plain sockets, frames are counted and never parsed."""
+"""A load client with little overhead: HTTP/1.1 over plain sockets. It counts frames and never parses them."""
 
 import asyncio
 import itertools
@@ -8,31 +8,31 @@ from dataclasses import dataclass
 
 BODY = json.dumps({"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}).encode()
 TOKENS = 200
-"""Tokens of a whole stream, as `bench.scripted` writes them; that module is too heavy to import here."""
+"""Tokens of a complete stream, as in `bench.scripted`. That module is too heavy to import in the client."""
 
 STREAM_SECONDS = 60.0
-"""Longest wait for one stream."""
+"""The longest wait for one stream."""
 
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class StreamBroken(Exception):
-    """A server answered with something that is not a whole stream."""
+    """A server answered with something that is not a complete stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to post, and what a token looks like there."""
+    """The address for requests, and how the server marks a token."""
 
     port: int
     path: str
     token: bytes
-    """Bytes that stand once in each token's frame and in no other."""
+    """Bytes that occur once in the frame of each token, and in no other frame."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """What one stream brought; times in seconds since the request was written."""
+    """The measurements of one stream. Times are seconds since the request was written."""
 
     frames: int = 0
     tokens: int = 0
@@ -42,7 +42,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What many streams at once brought."""
+    """The measurements of many concurrent streams."""
 
     streams: int
     frames: int
@@ -51,7 +51,10 @@ class Load:
 
 
 class _Connection(asyncio.Protocol):
-    """One kept-alive connection, one stream at a time."""
+    """One keep-alive connection with one stream at a time.
+
+    A bare protocol has less overhead than asyncio's streams, and the client shares the CPU with the servers.
+    """
 
     def __init__(self, token: bytes) -> None:
         self._token = token
@@ -66,14 +69,14 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail("the connection was closed within a stream")
+        self._fail("the connection was closed during a stream")
 
     def data_received(self, data: bytes) -> None:
         rest = self._rest + data
         if not self._stream.frames and not rest.startswith(b"HTTP/1.1 200"[: len(rest)]):
             self._fail(f"not a stream: {rest[:300]!r}")
             return
-        # Frames may be cut anywhere; what follows the last whole one waits for its end.
+        # A frame may be split anywhere. The part after the last complete frame waits for the next data.
         cut = rest.rfind(b"\n\n") + 2
         if cut > 1:
             self._count(rest[:cut])
@@ -86,7 +89,7 @@ class _Connection(asyncio.Protocol):
         """Send the request and read its stream to the end.
 
         Raises:
-            StreamBroken: another status than 200, a token too few, or too late.
+            StreamBroken: the status is not 200, tokens are missing, or the stream takes too long.
         """
         assert self._transport is not None
         self._rest, self._stream = b"", Stream()
@@ -135,7 +138,7 @@ async def _connect(target: Target) -> _Connection:
 
 
 async def singly(target: Target, *, streams: int) -> list[Stream]:
-    """Streams one after the other on one connection."""
+    """Run streams one after the other on one connection."""
     connection = await _connect(target)
     try:
         return [await connection.run(_request(target)) for _ in range(streams)]
@@ -144,7 +147,7 @@ async def singly(target: Target, *, streams: int) -> list[Stream]:
 
 
 async def at_once(target: Target, *, streams: int, seconds: float, least: int = 1) -> Load:
-    """Keep `streams` of them open for `seconds`, and until each connection has had `least`; every stream ends whole."""
+    """Keep `streams` streams open for `seconds`, and until each connection has had `least`. No stream is cut off."""
     connections = [await _connect(target) for _ in range(streams)]
     started = time.perf_counter()
     done: list[Stream] = []

@@ -1,4 +1,4 @@
-"""The rows against each other: interleaved in rounds, as a shared machine is never equally fast for long."""
+"""Measures the rows interleaved in rounds, because the speed of a shared machine changes over time."""
 
 import asyncio
 import sys
@@ -12,17 +12,17 @@ from bench.rows import Row
 from bench.tracking import Tracking
 
 TOTAL_SECONDS = 270.0
-"""No round is begun that would end later than this, going by the longest so far."""
+"""No round is started that would end later than this, judging by the longest round so far."""
 
 SETTLE_SECONDS = 15.0
-"""Longest wait for a server to come to rest."""
+"""The longest wait for a server to become idle."""
 
 EXPORT_SECONDS = 0.8
-"""Rest that means all traces are delivered: exporters gather for half a second before they send."""
+"""Idle time after which all traces are delivered. Exporters collect traces for half a second before they send."""
 
 
 class Contest:
-    """Every row started, visited in rounds, and weighed at the end."""
+    """Starts every row, measures all of them in rounds, and measures their memory at the end."""
 
     def __init__(self, plan: Plan, running: Servers, tracking: Tracking | None, *, began: float) -> None:
         self._plan = plan
@@ -33,17 +33,17 @@ class Contest:
         self._began = began
 
     def say(self, words: str) -> None:
-        """Progress, apart from the figures."""
+        """Print progress to standard error, apart from the figures."""
         print(f"[{time.perf_counter() - self._began:4.0f} s] {words}", file=sys.stderr, flush=True)
 
     def run(self, rows: Sequence[Row]) -> list[Result]:
-        """The rows' figures; a row that breaks says why and is left out of what follows."""
+        """Return the figures of the rows. A row that fails has the reason, and is not measured any further."""
         results = [self._started(row) for row in rows]
         longest = 0.0
         for number in range(1, self._plan.rounds + 1):
             began = time.perf_counter()
             if number > 1 and began - self._began + longest > TOTAL_SECONDS:
-                self.say(f"time is up after {number - 1} rounds")
+                self.say(f"stopped after {number - 1} rounds, because the time is limited")
                 break
             for result in results:
                 if result.broken is None:
@@ -59,7 +59,7 @@ class Contest:
         try:
             self._start(result)
         except (ServerBroken, StreamBroken, OSError) as error:
-            self._breaks(result, error)
+            self._record_failure(result, error)
         else:
             answers, ready = result.answers_seconds, result.ready_seconds
             self.say(f"{row.label}: the port answers after {answers:.1f} s, ready after {ready:.1f} s")
@@ -90,12 +90,12 @@ class Contest:
     def _visit(self, result: Result, when: str) -> None:
         server = self._hosts[result.row.name]
         try:
-            # The first stream of a connection pays for the connection.
+            # One more than needed: the first stream of a connection includes the connection, and is not counted.
             singles = asyncio.run(singly(_target(result.row, server), streams=self._plan.singles + 1))
             self._settle(server)
             load, cpu = self._loaded(result.row, server)
         except (ServerBroken, StreamBroken, OSError) as error:
-            self._breaks(result, error)
+            self._record_failure(result, error)
             return
         result.streams += len(singles) + load.streams
         result.visits.append(visit_of(singles[1:], load, cpu))
@@ -108,7 +108,7 @@ class Contest:
         return load, cpu_seconds(server.pid) - before
 
     def _settle(self, server: Server, *, quiet_seconds: float = 0.2) -> None:
-        """Wait until nothing works any more: what one row left to do must not slow the next."""
+        """Wait until the server is idle. Remaining work of one row must not slow down the next."""
         server.check()
         pids = [server.pid] if self._tracking is None else [server.pid, self._tracking.server.pid]
         used = sum(map(cpu_seconds, pids))
@@ -126,10 +126,10 @@ class Contest:
             if self._tracking is not None and name in self._experiments:
                 result.traces = self._arrived(self._experiments[name], result.streams)
                 if not result.traces:
-                    # Without them the row was not measured doing what it is there for.
-                    raise ServerBroken(f"no trace arrived; {self._hosts[name].last_words()}")
+                    # Without traces, the row did not do the work that it is meant to measure.
+                    raise ServerBroken(f"no trace arrived; {self._hosts[name].last_output()}")
         except (ServerBroken, OSError) as error:
-            self._breaks(result, error)
+            self._record_failure(result, error)
 
     def _arrived(self, experiment: str, expected: int) -> int:
         assert self._tracking is not None
@@ -138,9 +138,9 @@ class Contest:
             time.sleep(0.5)
         return count
 
-    def _breaks(self, result: Result, error: Exception) -> None:
+    def _record_failure(self, result: Result, error: Exception) -> None:
         result.broken = f"{type(error).__name__}: {error}"
-        self.say(f"{result.row.label} broke: {result.broken}")
+        self.say(f"{result.row.label} failed: {result.broken}")
 
 
 def _target(row: Row, server: Server) -> Target:

@@ -1,4 +1,4 @@
-"""What was measured, and what is compared: medians over rounds, each round against its own floor."""
+"""The measurements and how they are compared: medians over rounds, each round against the floor of the same round."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -14,16 +14,16 @@ class Plan:
 
     rounds: int
     singles: int
-    """Streams one by one per visit, for the first event."""
+    """Sequential streams of each visit, for the time of the first event."""
 
     streams: int = 32
-    """Streams at once."""
+    """Concurrent streams."""
 
     seconds: float
-    """How long they are kept open per visit."""
+    """How long the concurrent streams run in each visit."""
 
     least: int
-    """Streams per connection, however slow: with one alone, a server could leave all its exporting for afterwards."""
+    """The least streams of each connection. With only one, a server could export its traces after the measurement."""
 
 
 FULL = Plan(rounds=6, singles=15, seconds=1.5, least=3)
@@ -35,33 +35,33 @@ class Visit:
     """One row in one round."""
 
     first_event_ms: float
-    """From the request written to the first frame, one stream at a time; median of the visit."""
+    """From writing the request to the first frame, with one stream at a time. The median of the visit."""
 
     first_token_ms: float
     tokens_per_second: float
-    """Of all streams at once, at the client."""
+    """Of all concurrent streams, counted by the client."""
 
     frames_per_second: float
     cpu_us_per_token: float
-    """CPU time of the server's processes, delivery of traces included."""
+    """CPU time of the server's processes, including the delivery of traces."""
 
 
 @dataclass(slots=True)
 class Result:
-    """One row over the whole bench."""
+    """One row over the whole benchmark."""
 
     row: Row
     answers_seconds: float = 0.0
     """From start until the port answers."""
 
     ready_seconds: float = 0.0
-    """From start until the first stream has come to its end."""
+    """From start until the end of the first stream."""
 
     memory_mb: float = 0.0
     """After the last round."""
 
     streams: int = 0
-    """Every stream asked for, warming up included."""
+    """The number of all streams, including those for warming up."""
 
     traces: int | None = None
     """Traces that reached the tracking server."""
@@ -72,7 +72,7 @@ class Result:
 
 
 def visit_of(singles: Sequence[Stream], load: Load, cpu_seconds: float) -> Visit:
-    """The figures of one visit."""
+    """Return the figures of one visit."""
     return Visit(
         first_event_ms=statistics.median(stream.first_frame for stream in singles) * 1e3,
         first_token_ms=statistics.median(stream.first_token for stream in singles) * 1e3,
@@ -86,20 +86,20 @@ Figure = Callable[[Visit], float]
 
 
 def median(result: Result, figure: Figure) -> float:
-    """A figure's median over the rounds."""
+    """Return the median of a figure over the rounds."""
     return statistics.median(map(figure, result.visits))
 
 
 def ratio(result: Result, other: Result, figure: Figure) -> float:
-    """Median over rounds of a figure divided by the other row's in the same round."""
+    """Divide a figure by that of the other row in the same round, and return the median over the rounds."""
     return statistics.median(figure(a) / figure(b) for a, b in zip(result.visits, other.visits, strict=False))
 
 
 def excess(result: Result, other: Result, figure: Figure) -> float:
-    """Median over rounds of a figure minus the other row's in the same round."""
+    """Subtract the figure of the other row in the same round, and return the median over the rounds."""
     return statistics.median(figure(a) - figure(b) for a, b in zip(result.visits, other.visits, strict=False))
 
 
 def tokens(visit: Visit) -> float:
-    """The main figure."""
+    """Return the main figure."""
     return visit.tokens_per_second

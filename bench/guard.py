@@ -1,7 +1,7 @@
-"""Clears up after a bench that has ended, however it ended: even when it is killed, its end of the pipe closes.
+"""Cleans up after a benchmark has ended, even if it was killed: the pipe to this process closes in any case.
 
-Reads process group numbers from standard input, one a line. At the end of input it kills every group named and removes
-the folder that is its argument.
+It reads process group ids from standard input, one on each line. At the end of the input it kills these groups and
+removes the folder that is its argument.
 """
 
 import os
@@ -12,9 +12,9 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """Wait for the end of input, then clear up."""
+    """Wait for the end of the input, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A Ctrl-C reaches the whole foreground group; the guard must outlive it.
+        # Ctrl-C reaches the whole foreground process group, and the guard must survive it.
         signal.signal(number, signal.SIG_IGN)
     groups = [int(line) for line in sys.stdin]
     for group in groups:

@@ -1,4 +1,4 @@
-"""Servers as subprocesses: started, waited for, weighed, and ended with the bench."""
+"""Runs servers as subprocesses: starts them, measures their memory and CPU time, and ends them with the benchmark."""
 
 import math
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
 FOREIGN = ("GRAPH_AGENT_", "MLFLOW_", "DATABRICKS_", "LANGCHAIN_", "LANGSMITH_", "LANGGRAPH_", "OTEL_")
-"""Variables of the caller's shell that would change what a server does."""
+"""Prefixes of variables of the caller's shell that would change the behavior of a server."""
 
 PROC = Path("/proc")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -36,52 +36,52 @@ class Server:
     port: int
     log: Path
     started: float
-    """`time.perf_counter()` when its process was created."""
+    """`time.perf_counter()` at the creation of the process."""
 
     @property
     def pid(self) -> int:
-        """Process id, also of its process group."""
+        """The id of the process and of its process group."""
         return self.process.pid
 
     def wait_until_it_answers(self, *, seconds: float) -> float:
-        """Seconds from start until the port answers HTTP, with whatever status.
+        """Return the seconds from start until the port answers HTTP with any status.
 
         Raises:
-            ServerBroken: it ended, or took longer than `seconds`.
+            ServerBroken: the server ended, or took longer than `seconds`.
         """
         while time.perf_counter() - self.started < seconds:
             if answers(self.port):
                 return time.perf_counter() - self.started
             self.check()
             time.sleep(0.005)
-        raise ServerBroken(f"no answer within {seconds:.0f} s; {self.last_words()}")
+        raise ServerBroken(f"no answer within {seconds:.0f} s; {self.last_output()}")
 
     def check(self) -> None:
-        """Make sure that it still runs.
+        """Check that the server is still running.
 
         Raises:
             ServerBroken: it has ended.
         """
         if self.process.poll() is not None:
-            raise ServerBroken(f"ended with exit code {self.process.returncode}; {self.last_words()}")
+            raise ServerBroken(f"ended with exit code {self.process.returncode}; {self.last_output()}")
 
-    def last_words(self) -> str:
-        """The end of its output."""
+    def last_output(self) -> str:
+        """Return the end of its output."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return "its last words: " + " | ".join(lines[-3:]) if lines else "it said nothing"
+        return "its last output: " + " | ".join(lines[-3:]) if lines else "it printed nothing"
 
 
 class Servers:
-    """Starts servers, each in a process group of its own."""
+    """Starts servers, each in a separate process group."""
 
     def __init__(self, guard: subprocess.Popen[bytes], folder: Path) -> None:
         self._guard = guard
         self.folder = folder
-        """Theirs for anything they write; removed at the end."""
+        """The folder for all files of the servers. It is removed at the end."""
         self._running: list[Server] = []
 
     def start(self, name: str, arguments: Sequence[str], *, port: int, environ: Mapping[str, str]) -> Server:
-        """Start `python ARGUMENTS` in the bench's own folder, with nothing of the shell's settings."""
+        """Start `python ARGUMENTS` in the folder of the benchmark, without the settings of the shell."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
         path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
         log = self.folder / f"{name}.log"
@@ -104,7 +104,7 @@ class Servers:
         return server
 
     def stop(self) -> None:
-        """Ask all to end; the guard sees to those that do not."""
+        """Ask all servers to end. The guard kills those that do not."""
         for server in self._running:
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
@@ -115,7 +115,7 @@ class Servers:
 
 @contextmanager
 def servers() -> Iterator[Servers]:
-    """Servers that outlive neither the block nor this process."""
+    """Yield a starter of servers. The servers end with the block, and also if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     guard = subprocess.Popen([sys.executable, str(ROOT / "bench" / "guard.py"), str(folder)], stdin=subprocess.PIPE)
     running = Servers(guard, folder)
@@ -129,14 +129,14 @@ def servers() -> Iterator[Servers]:
 
 
 def free_port() -> int:
-    """A port of loopback that was free just now."""
+    """Return a port of the loopback interface that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:
-    """Whether `GET /health` gets any HTTP answer within a second."""
+    """Return whether `GET /health` gets any HTTP answer within a second."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -146,17 +146,20 @@ def answers(port: int) -> bool:
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of the process and its descendants, shared pages counted in each; NaN where there is no /proc."""
+    """Return the resident memory of the process and its descendants, in MB; NaN if there is no /proc.
+
+    Shared pages count in each process.
+    """
     if not PROC.is_dir():
         return math.nan
     return sum(int(_read(one, "statm").split()[1]) for one in _tree(pid)) * PAGE_BYTES / 1e6
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time the process and its descendants have used, user and system; NaN where there is no /proc."""
+    """Return the user and system CPU time of the process and its descendants, in seconds; NaN if there is no /proc."""
     if not PROC.is_dir():
         return math.nan
-    # Behind the name, which may hold blanks, `utime` and `stime` are fields 11 and 12; see proc(5).
+    # After the name, which may contain spaces, `utime` and `stime` are fields 11 and 12; see proc(5).
     fields = [_read(one, "stat").rpartition(")")[2].split() for one in _tree(pid)]
     return sum(int(one[11]) + int(one[12]) for one in fields) / TICKS_PER_SECOND
 

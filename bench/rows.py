@@ -1,4 +1,4 @@
-"""The rows of the table: which servers, how each is started, and how its tokens look."""
+"""The rows of the table: the servers, how each is started, and how it marks tokens."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ class Row:
     name: str
     label: str
     arguments: tuple[str, ...]
-    """Behind `python`; `--port PORT` is added."""
+    """The arguments of `python`. `--port PORT` is added."""
 
     path: str
-    """Where it takes requests."""
+    """The path for requests."""
 
     token: bytes
-    """What stands once in each token's frame."""
+    """Bytes that occur once in the frame of each token."""
 
     environ: Mapping[str, str] = field(default_factory=dict)
     traces: bool = False
-    """Whether it exports to the tracking server."""
+    """Whether it exports traces to the tracking server."""
 
 
 DELTA = b'{"delta":'
@@ -48,7 +48,7 @@ ROWS = (
         token=DELTA,
     ),
     Row(
-        # AgentServer records a span per request with or without autolog.
+        # AgentServer records one span for each request, with or without autolog.
         name="agentserver",
         label="MLflow AgentServer, autolog off",
         arguments=("-m", "bench.servers.agent_server"),

@@ -1,6 +1,6 @@
-"""The graph every server of the bench hosts: planner -> tools -> planner, on a model that follows a script.
+"""The graph that every server of the benchmark hosts: planner -> tools -> planner, with a scripted model.
 
-It imports LangGraph only, so that a server pays for its own imports and no other's.
+It only imports LangGraph, so that each server is measured with its own imports.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 TOKENS = 200
-"""Tokens of the answer, a stream part each."""
+"""Tokens of the answer. Each is one part of the stream."""
 
 
 class ScriptedModel(BaseChatModel):
-    """Asks for one tool call; once it sees the result, writes `TOKENS` tokens, without delay."""
+    """Requests one tool call. After its result, it writes `TOKENS` tokens without delay."""
 
     @property
     def _llm_type(self) -> str:
@@ -47,8 +47,8 @@ class ScriptedModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         for message in _chunks(messages):
-            # A turn of the event loop per token, as tokens read from a socket take: without it all of them would be
-            # written before the first could be sent.
+            # One turn of the event loop for each token, as when tokens are read from a socket. Without it, all tokens
+            # would be written before the first one could be sent.
             await asyncio.sleep(0)
             yield ChatGenerationChunk(message=message)
 
@@ -68,7 +68,7 @@ def _usage(read: int, written: int) -> UsageMetadata:
 
 @tool
 async def look_up(word: str) -> str:
-    """Look a word up."""
+    """Look up a word."""
     return f"{word}: a long seat."
 
 

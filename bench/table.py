@@ -1,4 +1,4 @@
-"""The figures as text."""
+"""Formats the figures as text."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +26,10 @@ HEADS = (
 
 
 def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
-    """The table and the goals. `load` is the machine's load average before the bench began."""
+    """Return the table and the goals. `load` is the machine's load average before the benchmark started."""
     measured = {result.row.name: result for result in results if result.visits and result.broken is None}
     if FLOOR not in measured:
-        return "no figures: the floor itself broke"
+        return "no figures: the floor itself failed"
     rounds = len(measured[FLOOR].visits)
     head = (
         f"One tool call, then 200 tokens, no delay. Token events/s: {plan.streams} streams at once, "
@@ -42,7 +42,7 @@ def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
 
 
 def table(results: Sequence[Result], floor: Result) -> str:
-    """One aligned row per server."""
+    """Return one aligned line for each server."""
     lines = [[head[0] for head in HEADS], [head[1] for head in HEADS]]
     lines += [_cells(result, floor) for result in results if result.broken is None]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
@@ -79,7 +79,7 @@ def _cells(result: Result, floor: Result) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One thing this project promises of its own speed."""
+    """A speed that this project promises, and whether it was met."""
 
     says: str
     found: float
@@ -91,7 +91,7 @@ class Goal:
 
 
 def goals(results: Mapping[str, Result]) -> list[Goal]:
-    """The goals whose rows have figures."""
+    """Return the goals whose rows have figures."""
     return [*_speed(results), *_promptness(results)]
 
 

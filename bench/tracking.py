@@ -1,4 +1,4 @@
-"""One MLflow tracking server, in a process of its own, that all traces go to."""
+"""One MLflow tracking server in a separate process. It receives all traces."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from typing import Any
 from bench.processes import Server, Servers, free_port
 
 START_SECONDS = 120.0
-"""Making the database alone takes MLflow many seconds."""
+"""MLflow takes many seconds just to create its database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Tracking:
         return f"http://127.0.0.1:{self.server.port}"
 
     def new_experiment(self, name: str) -> str:
-        """The id of a fresh experiment."""
+        """Create an experiment and return its id."""
         return str(self._post("/api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
 
     def count(self, experiment: str) -> int:
-        """Traces that have arrived in an experiment."""
+        """Return the number of traces in an experiment."""
         total, page = 0, ""
         while True:
             location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
@@ -53,7 +53,7 @@ class Tracking:
 
 
 def start_tracking(servers: Servers) -> Tracking:
-    """Start it on a SQLite file, without job workers (they hold gigabytes), and wait until it answers.
+    """Start the server on a SQLite file and wait until it answers. Job workers are off, as they take gigabytes.
 
     Raises:
         ServerBroken: it did not start.

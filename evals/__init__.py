@@ -1,1 +1,1 @@
-"""What `graph-agent eval` judges this project by: datasets, baselines, a scripted model, and broken graphs."""
+"""The evaluation of this project: datasets, baselines, a scripted model, and broken graphs for `graph-agent eval`."""

@@ -1,4 +1,4 @@
-"""The mutations and the metrics that must notice each: proof that the gate judges."""
+"""The mutations and the metrics that must detect each of them. They prove that the gate works."""
 
 from collections.abc import Mapping
 
@@ -10,5 +10,5 @@ MUTATIONS: Mapping[str, frozenset[str]] = {
     "empty-answers": frozenset({"well_formed", "facts_covered", "answered_when_must"}),
     "leaking-planner": frozenset({"no_leak"}),
 }
-"""Graph of `evals/mutants/langgraph.json` -> metrics. All of them must fail when the scripted model plays; over a real
-model the first one named in `docs/evals.md` must."""
+"""Graph of `evals/mutants/langgraph.json` -> metrics. All of them must fail with the scripted model. With a real model,
+only the first one that `docs/evals.md` names must fail."""

@@ -1,6 +1,6 @@
-"""MLflow's AgentServer with a plain adapter: MLflow's own converters and event builders over `graph.astream`.
+"""MLflow's AgentServer with a simple adapter: `graph.astream` with the converters and event builders of MLflow.
 
-Without `BENCH_AUTOLOG` it still records one AGENT span per request, as AgentServer always does.
+Without `BENCH_AUTOLOG` it still records one AGENT span for each request, as AgentServer always does.
 """
 
 import os
@@ -24,7 +24,7 @@ from bench.servers import serve
 
 @stream()
 async def answer(request: ResponsesAgentRequest) -> AsyncGenerator[ResponsesAgentStreamEvent, None]:
-    """Tokens as `output_text.delta`, each returned message as `output_item.done`."""
+    """Yield tokens as `output_text.delta`, and each returned message as `output_item.done`."""
     messages = to_chat_completions_input([item.model_dump() for item in request.input])
     run: Any = graph.astream({"messages": messages}, stream_mode=["messages", "updates"])
     async for mode, data in run:

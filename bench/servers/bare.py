@@ -1,4 +1,4 @@
-"""Starlette alone: as many frames as the floor sends, from a loop. What HTTP and SSE cost without a graph."""
+"""Only Starlette: a loop sends as many frames as the floor. This is the overhead of HTTP and SSE without a graph."""
 
 from collections.abc import AsyncIterator
 

@@ -1,8 +1,8 @@
-"""The floor: the least a careful person writes to stream a LangGraph graph over HTTP, and nothing more.
+"""The floor: the least code that a careful developer would write to stream a LangGraph graph over HTTP.
 
-One `astream` loop in the modes a chat needs: `messages` for tokens, `updates` for tool calls and their results,
-`subgraphs=True` so that nested graphs stream too. One small frame per token, call and result, written with orjson.
-No checks of the request, no ids, no item or response events, no limits, no cancelling, no errors, no traces.
+It is one `astream` loop with the modes that a chat needs: `messages` for tokens, `updates` for tool calls and their
+results, and `subgraphs=True` so that nested graphs stream too. It sends one small frame for each token, call and
+result, written with orjson. It has no validation, ids, item or response events, limits, cancellation, errors or traces.
 """
 
 from collections.abc import AsyncIterator

@@ -1,1 +1,1 @@
-"""The flagship, broken on purpose: what the gate must notice."""
+"""Copies of the flagship graph that are broken on purpose. The gate must detect each of them."""

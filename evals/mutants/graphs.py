@@ -1,4 +1,4 @@
-"""Each graph here is `graphs/assistant.py` with one node exchanged for a broken one; the rest is the flagship's own."""
+"""Each graph here is `graphs/assistant.py` with one broken node. All other nodes are those of the flagship."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ flagship = _flagship()
 
 
 def _with(node: str, work: Any) -> Graph:
-    """The flagship with another `node`."""
+    """Return the flagship with a different `node`."""
     original: StateGraph[Any, Any, Any, Any] = flagship.builder
     mutant: StateGraph[Any, Any, Any, Any] = StateGraph(original.state_schema, context_schema=original.context_schema)
     for name, spec in original.nodes.items():
@@ -45,13 +45,13 @@ def _with(node: str, work: Any) -> Graph:
 
 
 def _planner_that(changes: Callable[[AIMessage], AIMessage]) -> Graph:
-    """The flagship whose planner's messages are changed before anybody sees them."""
+    """Return the flagship with a planner whose messages are changed before they are shown."""
     planner = flagship.builder.nodes["planner"].runnable
 
     async def plan(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
-        # What is streamed could not be taken back.
+        # Without streaming: text that was already streamed could not be changed.
         quiet: RunnableConfig = {**config, "tags": [*config.get("tags", []), "nostream"]}
-        # The planner's model finds its config in the context, not in what its node is called with.
+        # The planner's model reads its config from the context and not from the arguments of the node.
         with set_config_context(quiet) as context:
             update: dict[str, Any] = await asyncio.create_task(planner.ainvoke(state, quiet), context=context)
         return update | {"messages": [changes(message) for message in update["messages"]]}
@@ -60,7 +60,7 @@ def _planner_that(changes: Callable[[AIMessage], AIMessage]) -> Graph:
 
 
 class _WrongSearch:
-    """Searches for something else than what was asked for."""
+    """Searches for something different from the query."""
 
     SUBJECTS = ("licence of the weights", "nest_asyncio in notebooks", "Slack keys and private keys", "fork a process")
 
@@ -97,7 +97,7 @@ def _swap(message: AIMessage) -> AIMessage:
 
 
 def _swapped(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Units the other way round; of other tools the single argument made another one."""
+    """Swap the units. For other tools, change the single argument."""
     match arguments:
         case {"from_unit": origin, "to_unit": target}:
             return arguments | {"from_unit": target, "to_unit": origin}

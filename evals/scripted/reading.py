@@ -1,4 +1,4 @@
-"""What the scripted model understands of a question and of passages: words and numbers, nothing more."""
+"""What the scripted model understands of questions and passages: words and numbers, and nothing else."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n{2,}|\n(?=[|\-#])")
 _EXPRESSION = re.compile(r"[(\d][\d\s().,]*+(?P<more>(?:[-+*/^%]\s*+[(\d][\d\s().,]*+)*+)")
-"""Numbers, and operators if there are any: `more` says so."""
+"""A number, or an arithmetic expression if `more` is not empty."""
 _NUMBER = r"(?<!\d)(\d++(?:\.\d++)?)"
 _UNITS = re.compile(rf"{_NUMBER} (?:degrees )?([a-z/]+) (?:in|to|into) (?:degrees )?([a-z/]+)")
 _HOW_MANY = re.compile(rf"how many ([a-z]+) (?:are|is) {_NUMBER} ([a-z]+)")
@@ -35,30 +35,30 @@ ZONES = {
 }
 
 Wish = tuple[str, dict[str, Any]]
-"""A parameter that tells the tool wanted, and its arguments."""
+"""The name of a parameter, by which the tool is found, and the arguments of the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One passage of a tool's result, as the retriever lists it."""
+    """One passage in the result of a search."""
 
     number: str
     text: str
 
 
 def stems(text: str) -> frozenset[str]:
-    """The words that mean something, without their endings."""
+    """Return the meaningful words, cut to their first five letters."""
     return frozenset(word[:5] for word in _WORD.findall(text.lower().replace("_", " ")) if word not in STOP)
 
 
 def passages(text: str) -> list[Passage]:
-    """What a search's result lists."""
+    """Return the passages in the result of a search."""
     pieces = _NUMBERED.split(text)
     return [Passage(number, text.strip()) for number, text in zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
 def support(question: str, found: Sequence[Passage]) -> float:
-    """The largest share of the question's words that one passage holds, 0 to 1; 1 for a question of no words."""
+    """Return the largest share of the question's words in one passage, from 0 to 1; 1 if the question has no words."""
     wanted = stems(question)
     if not wanted:
         return 1.0
@@ -66,7 +66,7 @@ def support(question: str, found: Sequence[Passage]) -> float:
 
 
 def quoted(question: str, found: Sequence[Passage]) -> str:
-    """The sentence that has most of the question's words, with its neighbours, and the number of its passage."""
+    """Return the sentence with most of the question's words, its neighbors, and the number of its passage."""
     wanted = stems(question)
     best, text = (-1.0, 0.0), ""
     for rank, passage in enumerate(found, 1):
@@ -81,7 +81,7 @@ def quoted(question: str, found: Sequence[Passage]) -> str:
 
 
 def wish(question: str) -> Wish | None:
-    """The tool a question asks for, or none."""
+    """Return the tool call that a question asks for, if it asks for one."""
     text = question.lower()
     return _units(text) or _time(text) or _arithmetic(text)
 

@@ -1,15 +1,15 @@
-"""A model that follows rules: it plays the planner of the project's graphs, and knows only what it is shown.
+"""A model that follows rules: it replaces the model of the project's planners, and only knows the request.
 
-It calls a tool where the question has numbers, units or times, and searches otherwise. It answers with the sentence of
-the passages that has most of the question's words, and with the result of a tool as it is. So a retriever that finds
-the wrong documents, or a tool called wrongly, makes its answers wrong, as it would with a real model.
+It calls a tool if the question has numbers, units or times, and searches otherwise. Then it answers with the sentence
+of the passages that has most words of the question, or with the unchanged result of a tool. So a retriever that finds
+the wrong documents, or a wrong tool call, makes its answers wrong, as it would with a real model.
 """
 
-import asyncio
-import json
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from graph_agent.testing import Call, Usage
 
 from .reading import passages, quoted, stems, support, wish
 
@@ -17,24 +17,13 @@ CHECK = re.compile(r"^Passages:\n(?P<passages>.*)\n\nQuestion: (?P<question>.*?)
 _GOES_ON = re.compile(r"(?:and|but|then)\b")
 _A_WORD = re.compile(r"\S+\s*")
 ENOUGH = 0.6
-"""Share of a question's words that a passage must hold for the model to say that it answers the question."""
+"""The share of a question's words that a passage must contain for the model to say that it answers the question."""
 
-Chunk = dict[str, Any]
-
-
-class ScriptedModel:
-    """The chat endpoint of the scripted workspace; answers many at once, each the same every time."""
-
-    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
-        """See `ChatBackend`."""
-        for chunk in reply(body):
-            yield chunk
-            # One write per chunk, as over a real network.
-            await asyncio.sleep(0)
+Reply = list[str | Call | Usage]
 
 
-def reply(body: Mapping[str, Any]) -> list[Chunk]:
-    """The chunks of the answer to a chat completions request."""
+def reply(body: Mapping[str, Any]) -> Reply:
+    """Return the reply to a chat completions request. The same request always gets the same reply."""
     messages = body["messages"]
     question = _text(next(message for message in reversed(messages) if message["role"] == "user"))
     prompt_words = sum(len(_text(message).split()) for message in messages)
@@ -50,7 +39,7 @@ def reply(body: Mapping[str, Any]) -> list[Chunk]:
 
 
 def in_context(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The question; with the one before it, where it says too little alone."""
+    """Return the question, together with the previous one if it has too few words to be understood alone."""
     asked = [_text(message) for message in messages if message["role"] == "user"]
     question = asked[-1]
     short = len(stems(question)) <= 3 or _GOES_ON.match(question.lower())
@@ -58,7 +47,7 @@ def in_context(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _chosen(functions: Sequence[Mapping[str, Any]], question: str, whole: str) -> tuple[str, dict[str, Any]] | None:
-    """The function that has the parameter wanted: a tool for numbers, else a search, else somebody to hand over to."""
+    """Choose a function by its parameters: a tool for numbers, else a search, else a handoff to another agent."""
     wanted = wish(question)
     if wanted and (name := _with(functions, wanted[0])):
         return name, wanted[1]
@@ -82,7 +71,7 @@ def _answer(question: str, results: Sequence[str]) -> str:
 
 
 def _results(messages: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tools said since the last question, oldest first."""
+    """Return the tool results since the last question, oldest first."""
     results: list[str] = []
     for message in reversed(messages):
         if message["role"] == "user":
@@ -99,23 +88,12 @@ def _text(message: Mapping[str, Any]) -> str:
     return content or ""
 
 
-def says(text: str, prompt_words: int) -> list[Chunk]:
-    """The chunks of a text, word by word."""
+def says(text: str, prompt_words: int) -> Reply:
+    """Reply with a text, word by word."""
     words = _A_WORD.findall(text)
-    spoken = [_delta(content=word) for word in words]
-    return [_delta(role="assistant", content=""), *spoken, _delta("stop") | _usage(prompt_words, len(words))]
+    return [*words, Usage(prompt_words, len(words))]
 
 
-def calls(name: str, arguments: Mapping[str, Any], prompt_words: int, *, place: int) -> list[Chunk]:
-    """The chunks of one tool call, its id another one at each place of a conversation."""
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    piece = {"index": 0, "id": f"call_{place}_{name}", "type": "function", "function": function}
-    return [_delta(tool_calls=[piece]), _delta("tool_calls") | _usage(prompt_words, len(arguments))]
-
-
-def _delta(finish_reason: str | None = None, **content: Any) -> Chunk:
-    return {"choices": [{"index": 0, "delta": content, "finish_reason": finish_reason}]}
-
-
-def _usage(prompt: int, completion: int) -> Chunk:
-    return {"usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}}
+def calls(name: str, arguments: Mapping[str, Any], prompt_words: int, *, place: int) -> Reply:
+    """Reply with one tool call. Its id depends on its place in the conversation, so that no id occurs twice."""
+    return [Call(name, arguments, id=f"call_{place}_{name}"), Usage(prompt_words, len(arguments))]

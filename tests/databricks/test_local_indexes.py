@@ -7,12 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 from databricks.ai_search.async_utils import aclose_all_clients
-from evals.scripted.rules import ScriptedModel
+from evals.scripted.rules import reply
 
 from graph_agent.databricks.clients import Actor
 from graph_agent.databricks.vector_search import DocumentSearch
 from graph_agent.errors import IndexUnavailable, LocalWorkspaceError, RetrievalFailed
 from graph_agent.evaluating.hashing_embedder import HashingEmbedder
+from graph_agent.evaluating.scripted import ScriptedReplies
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.local import preparation
 from graph_agent.local.index.index import Index
@@ -63,7 +64,7 @@ def workspace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     preparation.index_documentation(settings, embedder)
     indexes = LocalIndexes(settings.cache_dir, embedder, project=preparation.project(settings))
     app = create_workspace(
-        ScriptedModel(), indexes, embedder=embedder, credentials=credentials, users={"user-ada": "ada"}
+        ScriptedReplies(reply), indexes, embedder=embedder, credentials=credentials, users={"user-ada": "ada"}
     )
     with on_loopback(app) as url:
         monkeypatch.setenv("DATABRICKS_HOST", url)

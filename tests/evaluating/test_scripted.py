@@ -1,6 +1,5 @@
 """The scripted model answers from what it is shown, so that a broken agent shows in its answers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from evals.scripted.rules import in_context, reply
 from graph_agent.evaluating.prompts import prompts_of, texts_of
 from graph_agent.evaluating.targets import Target
 from graph_agent.nodes.answerability import REQUEST
+from graph_agent.testing import Call
 
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"properties": {parameter: {}}}}}
@@ -20,14 +20,14 @@ PASSAGES = "[1] Settings\n\nThe port is 8000. Dark mode is blue.\n\n[2] Budgets\
 
 
 def said(*messages: dict[str, Any], tools: Any = TOOLS) -> str:
-    chunks = reply({"messages": [{"role": "system", "content": "You answer."}, *messages], "tools": tools})
-    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    pieces = reply({"messages": [{"role": "system", "content": "You answer."}, *messages], "tools": tools})
+    return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
-def called(question: str) -> tuple[str, dict[str, Any]]:
-    chunks = reply({"messages": [{"role": "user", "content": question}], "tools": TOOLS})
-    function = chunks[0]["choices"][0]["delta"]["tool_calls"][0]["function"]
-    return function["name"], json.loads(function["arguments"])
+def called(question: str) -> tuple[str, Any]:
+    [call, _] = reply({"messages": [{"role": "user", "content": question}], "tools": TOOLS})
+    assert isinstance(call, Call)
+    return call.name, call.args
 
 
 def user(text: str) -> dict[str, Any]:

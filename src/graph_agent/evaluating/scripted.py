@@ -1,8 +1,9 @@
 """Serves a project's scripted model behind the routes of the local workspace, over the project's documents."""
 
+import asyncio
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,19 +74,21 @@ def scripted_model(project: Project) -> "ChatBackend":
         return backend
     # A class is callable too, but here it is a model that someone forgot to instantiate.
     if callable(model) and not isinstance(model, type):
-        return _Replies(Script([model]))
+        return ScriptedReplies(model)
     raise BadProjectFile(
         f"{path} needs a variable `model`: a function that returns a reply, or an object with a method `stream_chat`"
     )
 
 
-class _Replies:
-    """A chat backend whose replies come from a function of the project."""
+class ScriptedReplies:
+    """A chat backend. A function computes each reply from the body of the request."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    def __init__(self, function: Callable[[Mapping[str, Any]], Any]) -> None:
+        self._script = Script([function])
 
     async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """See `ChatBackend`."""
         async for chunk in scripted_chunks(self._script, body):
             yield chunk
+            # One write for each chunk, as over a real network.
+            await asyncio.sleep(0)
