@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings and fixtures for all tests."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The machine is shared: how long an example takes says nothing about the code.
+# Test machines are shared, so the time that an example takes does not depend on the code alone.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared-machine")
 
@@ -28,17 +28,17 @@ LONGEST = (
     "test_process.py",
     "test_wheel.py",
 )
-"""Files that take long, each in one process: begun first, so that none is left alone at the end."""
+"""Files that take long. Each runs in one process and starts first, so that none is left alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; the others in their order."""
+    """Sort the longest files first, and keep the order of the others."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 MLFLOW_WRITES = ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI")
-"""Variables that `mlflow.set_experiment` and `mlflow.set_tracking_uri` write; another test must not find them."""
+"""Variables that `mlflow.set_experiment` and `mlflow.set_tracking_uri` write. Other tests must not see them."""
 
 
 def _restored() -> Iterator[None]:
@@ -53,11 +53,11 @@ def _restored() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def mlflow_variables_of_a_test() -> Iterator[None]:
-    """As they were, after each test."""
+    """Restore the variables after each test."""
     yield from _restored()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def mlflow_variables_of_a_module() -> Iterator[None]:
-    """As they were, after the fixtures of each module."""
+    """Restore the variables after the fixtures of each module."""
     yield from _restored()

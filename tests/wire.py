@@ -1,4 +1,4 @@
-"""What clients see, told so that two runs compare equal: ids by order of appearance, no times."""
+"""Normalizes what clients receive, so that two runs compare equal: ids by order of appearance, and no times."""
 
 import json
 import re
@@ -14,14 +14,14 @@ TIMES = ("created_at", "completed_at")
 
 
 class Ids:
-    """Names ids `msg-1`, `msg-2` and so on as they appear."""
+    """Renames ids to `msg-1`, `msg-2` and so on, in the order in which they appear."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._counts: dict[str, int] = {}
 
     def told(self, value: Any) -> Any:
-        """The value with every id renamed, and times at 0."""
+        """Return the value with every id renamed and all times set to 0."""
         match value:
             case str() if match := ID.match(value):
                 return self._name(value, match[1])
@@ -39,24 +39,24 @@ class Ids:
 
 
 def told(value: Any) -> Any:
-    """One value, or one run's events, with ids and times made equal."""
+    """Return a value, or the events of one run, with normalized ids and times."""
     return Ids().told(value)
 
 
 def frames(body: str) -> list[Any]:
-    """The `data:` frames of an SSE body in order; `[DONE]` as that string, comments left out."""
+    """Return the `data:` frames of an SSE body in order. `[DONE]` is a string, and comments are left out."""
     return [data for _, data in named_frames(body)]
 
 
 def named_frames(body: str) -> list[tuple[str | None, Any]]:
-    """The same, each with the name that its `event:` line gives it."""
+    """Return the frames with the names in their `event:` lines."""
     parts = [FRAME.fullmatch(part) for part in body.split("\n\n") if part and not part.startswith(":")]
     assert all(parts), body
     return [(part[1], part[2] if part[2] == "[DONE]" else json.loads(part[2])) for part in parts if part]
 
 
 def gist(events: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A stream in short: what opened, what was said on which item, what closed and how."""
+    """Summarize a stream: which items opened, the text of each item, and how each item closed."""
     return [line for line in map(_line, events) if line]
 
 
@@ -96,7 +96,7 @@ def _closed(item: Mapping[str, Any]) -> str:
 
 
 def phases(response: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """The messages of a response and the phase of each."""
+    """Return the messages of a response, each with its phase."""
     return [
         ("".join(part["text"] for part in item["content"]), item.get("phase"))
         for item in response["output"]

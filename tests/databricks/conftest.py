@@ -1,4 +1,4 @@
-"""What the tests against a Databricks stand-in share: a bare environment, and a stand-in as Apps would name it."""
+"""Fixtures for tests with a Databricks stand-in: a bare environment, and variables as Databricks Apps sets them."""
 
 import gc
 import os
@@ -13,14 +13,14 @@ from tests.standin.server import StandIn, stand_in
 __all__ = ["nobody", "shop"]
 
 USERS = tuple(f"user{number:02}" for number in range(20))
-"""Names known to the stand-in `standing`; their tokens are `user-NAME`."""
+"""Users of the stand-in `standing`. Their tokens are `user-NAME`."""
 
 PREFIXES = ("DATABRICKS_", "GRAPH_AGENT_", "MLFLOW_")
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable and no file of the machine says who we are."""
+    """Remove all variables and files of the machine that identify a user or a workspace."""
     for name in [name for name in os.environ if name.startswith(PREFIXES)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "no-such-configuration"))
@@ -28,7 +28,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    """A stand-in, named in the environment as Databricks Apps names the workspace: the app's service principal."""
+    """A stand-in. The environment names it and the app's service principal as Databricks Apps does."""
     with stand_in(tmp_path / "workspace", users=USERS) as running:
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
@@ -37,8 +37,8 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandI
 
 @pytest.fixture
 async def closed_clients() -> AsyncIterator[None]:
-    """Closes the HTTP clients that models leave open as long as the process lives, in the test's own event loop."""
-    # A collection in between would take clients away unclosed, which warns.
+    """Close the HTTP clients that models keep open until the process ends, in the event loop of the test."""
+    # A garbage collection in between would destroy clients that are not closed, which causes a warning.
     gc.disable()
     yield
     gc.enable()

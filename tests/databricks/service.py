@@ -1,4 +1,4 @@
-"""This service in the test's own event loop, so that a test can watch it; as on Databricks Apps."""
+"""Runs the service in the event loop of the test, so that a test can watch it, as on Databricks Apps."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -18,8 +18,10 @@ GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 @asynccontextmanager
 async def service_here(environ: Mapping[str, str] | None = None, **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service while it runs, its graphs loaded. Settings and platform are those of `environ`, else of
-    the process's environment."""
+    """Run the service, load its graphs, and yield a client.
+
+    Settings and platform come from `environ`, or else from the environment of the process.
+    """
     settings = Settings.from_environment(environ, **{"config": GRAPHS, "tracing": "off"} | overrides)
     listener = listening_socket("127.0.0.1", 0)
     app = create_app(settings, environ=environ)
@@ -38,7 +40,7 @@ async def service_here(environ: Mapping[str, str] | None = None, **overrides: An
 
 
 def forwarded(user: str) -> dict[str, str]:
-    """The headers the Apps proxy sets for a user, with user authorization on."""
+    """Return the headers that the proxy of Apps sets for a user if user authorization is on."""
     return {
         "x-forwarded-user": user,
         "x-forwarded-email": f"{user}@example.com",
@@ -47,6 +49,6 @@ def forwarded(user: str) -> dict[str, str]:
 
 
 def text_of(answer: httpx.Response) -> str:
-    """What a whole response says."""
+    """Return the text of a complete response."""
     output = answer.json()["output"]
     return " ".join(part["text"] for item in output if item["type"] == "message" for part in item["content"])

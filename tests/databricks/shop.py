@@ -1,4 +1,4 @@
-"""A project that is deployed to a stand-in workspace, and what its tests share."""
+"""A project that is deployed to a stand-in workspace, for several test modules."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ STEPS = ("start", "stop", "deployments", "update")
 
 @dataclass
 class Shop:
-    """A project folder, the workspace it is deployed to, and the app as it is deployed there."""
+    """A project folder, the workspace that it is deployed to, and the deployed app."""
 
     folder: Path
     standing: StandIn
@@ -87,7 +87,7 @@ class Shop:
     rehearsed: list[dict[str, bytes]] = field(default_factory=list)
 
     def write(self, **files: str) -> None:
-        """Change files, by names with `__` for `/` and `_` before the ending, and commit."""
+        """Change files and commit. In their names, `__` stands for `/`, and `_` for the dot before the extension."""
         for name, text in files.items():
             self.put(name.replace("__", "/").replace("_", "."), text)
         self.commit()
@@ -101,7 +101,7 @@ class Shop:
         git(self.folder, "commit", "--quiet", "--allow-empty", "--message", "change")
 
     def deploy(self, **options: Any) -> int:
-        """Deploy with everything but the start on this machine real; the record begins anew."""
+        """Deploy, and clear the record before. Everything is real except the rehearsal on this machine."""
         self.standing.forget()
         self.said.clear()
         waits = Waits(platform=1.5, ready=2, answer=5)
@@ -116,18 +116,18 @@ class Shop:
         )
 
     def lines(self, *, writing: bool = False) -> list[str]:
-        """What was called; `writing` leaves out what only reads."""
+        """Return the requests. `writing` leaves out those that only read."""
         return [one.line for one in self.standing.calls() if not writing or one.method != "GET"]
 
     def uploads(self) -> list[str]:
-        """The paths that were uploaded, in order."""
+        """Return the paths of the uploads in order."""
         return [part(one.body, "path") for one in self.standing.calls("workspace/import")]
 
     def manifest(self) -> Any:
         return json.loads(self.apps.files[MANIFEST][0])
 
     def active(self) -> str:
-        """The running deployment."""
+        """Return the id of the running deployment."""
         return str(self.apps.apps["shop-dev"]["active_deployment"]["deployment_id"])
 
 
@@ -168,7 +168,7 @@ STARTS, STOPS, DEPLOYS, CHANGES = (f"POST /api/2.0/apps/shop-dev/{one}" for one 
 
 
 def steps(shop: Shop) -> list[str]:
-    """What was asked of the app itself, in order."""
+    """Return the requests that change the app, in order."""
     return [line for line in shop.lines(writing=True) if "/api/2.0/apps" in line]
 
 
@@ -181,7 +181,7 @@ def refused(shop: Shop, kind: type[AgentError] = DeployRefused, **options: Any) 
 
 @pytest.fixture
 def nobody(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """The project of somebody without an account."""
+    """The project of a person without an account."""
     for name in shop.standing.environment():
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")

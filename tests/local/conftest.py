@@ -1,4 +1,4 @@
-"""Small real things the tests of `graph_agent.local` stand on: an embedder without files, a workspace on a socket."""
+"""Fixtures for `graph_agent.local`: an embedder without files, and apps on a socket."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ from graph_agent.testing import on_loopback
 
 
 class HashingEmbedder:
-    """Texts that share words have a positive cosine; no files, no network, the same everywhere."""
+    """Texts that share words have a positive cosine. It needs no files and no network, and is the same everywhere."""
 
     dimension = 256
 
@@ -37,7 +37,7 @@ class HashingEmbedder:
 
 @asynccontextmanager
 async def served_here(app: ASGIApp) -> AsyncIterator[str]:
-    """The app's URL while it runs in this event loop, for tests that watch what the app does."""
+    """Run the app in this event loop and yield its URL, for tests that watch the app."""
     listener = listening_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -67,5 +67,5 @@ def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
 
 @pytest.fixture
 def serve_here() -> Callable[[ASGIApp], AbstractAsyncContextManager[str]]:
-    """`async with serve_here(app) as url:` runs the app in the test's own event loop."""
+    """`async with serve_here(app) as url:` runs the app in the event loop of the test."""
     return served_here

@@ -1,4 +1,4 @@
-"""Documents made in tests, and the chunks they become."""
+"""Creates documents for tests, and cuts them into chunks."""
 
 import zlib
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def chunk_texts(name: str, data: str | bytes) -> list[str]:
 
 
 def text_of(name: str, data: str | bytes) -> str:
-    """All the text of a document's chunks."""
+    """Return the text of all chunks of a document."""
     return "\n\n".join(chunk_texts(name, data))
 
 
 def page_with(writer: pypdf.PdfWriter, lines: Sequence[bytes]) -> pypdf.PageObject:
-    """A page with these lines, each a PDF string's inside."""
+    """Add a page with these lines. Each is the content of a PDF string."""
     page = writer.add_blank_page(width=300, height=300)
     font = DictionaryObject({NameObject(key): NameObject(value) for key, value in PDF_FONT.items()})
     page[NameObject("/Resources")] = DictionaryObject(
@@ -53,7 +53,7 @@ def damage(page: pypdf.PageObject) -> None:
 
 
 def pdf(*pages: str, title: str = "Handbook") -> bytes:
-    """A PDF of one line a page."""
+    """Return a PDF with one line on each page."""
     writer = pypdf.PdfWriter()
     for text in pages:
         page_with(writer, text.encode("cp1252").split(b"\n"))

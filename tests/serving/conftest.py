@@ -41,7 +41,7 @@ class Service:
         return httpx.AsyncClient(base_url=self.url, timeout=10, **options)
 
     def tasks(self) -> set[str]:
-        """Names of the tasks under way in its event loop."""
+        """The names of the running tasks in its event loop."""
         return {task.get_coro().__qualname__ for task in asyncio.all_tasks(self.loop)}  # type: ignore[union-attr]
 
 
@@ -56,18 +56,18 @@ class _Log(logging.Handler):
 
 @contextmanager
 def serving(environ: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Service]:
-    """This service in a thread, until the block ends."""
+    """Run the service in a thread until the block ends."""
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "max_seconds": 8.0}
     app = create_app(Settings(**values | settings), environ=environ or {})
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log = _Log()
     listening = listening_socket("127.0.0.1", 0)
-    # Inherited by every connection: a slow reader is felt after kilobytes, not megabytes.
+    # Every connection inherits this. A slow reader then blocks the server after kilobytes and not megabytes.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
 
     def run() -> None:
         server.run([listening])
-        # Sessions of tool servers outlive the runs; elsewhere the process ends them.
+        # Sessions of tool servers outlive the runs. Normally they end with the process.
         server.loop.run_until_complete(_end_all())
         server.loop.run_until_complete(server.loop.shutdown_default_executor())
         server.loop.close()
@@ -79,7 +79,7 @@ def serving(environ: Mapping[str, str] | None = None, **settings: Any) -> Iterat
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         token = {"authorization": f"Bearer {settings['bearer_token']}"} if "bearer_token" in settings else {}
         with httpx.Client(base_url=url, timeout=30, headers=token) as client:
-            # Waits for the graphs to be loaded.
+            # This request waits until the graphs are loaded.
             client.get("/agent/info").raise_for_status()
         yield Service(url, server.loop, log.lines)
     finally:
@@ -98,20 +98,20 @@ async def _end_all() -> None:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """One service for the tests of a module."""
+    """One service for all tests of a module."""
     with serving() as running:
         yield running
 
 
 @pytest.fixture
 def serve() -> Callable[..., Any]:
-    """A service with settings of its own: `with serve(max_runs=1) as service`."""
+    """Start a service with other settings: `with serve(max_runs=1) as service`."""
     return serving
 
 
 @dataclass
 class Upstream:
-    """A model's endpoint: says what the test tells it to, and knows when its caller has gone."""
+    """A model endpoint that sends what a test passes to it, and notices when its caller disconnects."""
 
     url: str = ""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,19 +120,19 @@ class Upstream:
     _connections: dict[asyncio.StreamWriter, asyncio.Event] = field(default_factory=dict)
 
     def say(self, word: str) -> None:
-        """One line of plain text."""
+        """Send one line of plain text."""
         self._words.put_nowait(f"{word}\n".encode())
 
     def send(self, data: bytes) -> None:
-        """Bytes as they are."""
+        """Send bytes unchanged."""
         self._words.put_nowait(data)
 
     def end(self) -> None:
-        """The answer is complete."""
+        """Complete the answer."""
         self._words.put_nowait(None)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, to its end."""
+        """Handle one connection to its end."""
         over = self._connections[writer] = asyncio.Event()
         try:
             await self._answer(reader, writer)
@@ -149,7 +149,7 @@ class Upstream:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if head.startswith(b"GET "):
-            # A Databricks client asks a workspace for its configuration first.
+            # A Databricks client first asks a workspace for its configuration.
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         kind = b"text/event-stream" if b"/serving-endpoints/" in head else b"text/plain"
@@ -174,7 +174,7 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream_server() -> AsyncIterator[Upstream]:
-    """An `Upstream` on a free port."""
+    """Run an `Upstream` on a free port."""
     upstream = Upstream()
     server = await asyncio.start_server(upstream.handle, "127.0.0.1", 0)
     upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -187,26 +187,26 @@ async def upstream_server() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    """A model's endpoint in the test's own event loop."""
+    """A model endpoint in the event loop of the test."""
     async with upstream_server() as running:
         yield running
 
 
 @pytest.fixture
 async def upstreams() -> AsyncIterator[Callable[[], Any]]:
-    """As many of them as a test asks for."""
+    """Starts any number of model endpoints."""
     async with AsyncExitStack() as stack:
         yield lambda: stack.enter_async_context(upstream_server())
 
 
 def run_head(length: object, *, address: str = "/responses") -> bytes:
-    """The head of a request with a body of that length."""
+    """Return the head of a request with a body of that length."""
     lines = [f"POST {address} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
 
 
 async def ask(service: Service, upstream: Upstream, *, address: str = "/responses", **fields: Any) -> Any:
-    """A connection with a run of the `upstream` graph under way, its model asked."""
+    """Open a connection, start a run of the `upstream` graph, and wait until its model is called."""
     where = urlsplit(service.url)
     inputs = {"upstream": upstream.url} | fields.pop("custom_inputs", {})
     request = httpx.Request(
@@ -219,12 +219,12 @@ async def ask(service: Service, upstream: Upstream, *, address: str = "/response
 
 
 async def leave(writer: asyncio.StreamWriter) -> None:
-    """The caller goes."""
+    """Disconnect."""
     writer.close()
     await writer.wait_closed()
 
 
 async def settled(service: Service, before: set[str]) -> None:
-    """Waits until the service has no more tasks than before."""
-    while service.tasks() - before:  # noqa: ASYNC110 - another loop's tasks tell nobody when they end
+    """Wait until the service has no more tasks than before."""
+    while service.tasks() - before:  # noqa: ASYNC110 - tasks of another loop cannot be awaited here
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The workspace folder, the Apps API and a deployed app, for a stand-in workspace."""
+"""The workspace folder, the Apps API and a deployed app of a stand-in workspace."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 TICKS = count(1_700_000_000_000)
-"""Each write has a later time than the one before, as the workspace's clock has."""
+"""Each write gets a later time than the previous one, as in a real workspace."""
 
 
 def error(status: int, code: str, message: str = "told to") -> JSONResponse:
@@ -22,17 +22,17 @@ def error(status: int, code: str, message: str = "told to") -> JSONResponse:
 
 @dataclass
 class Apps:
-    """What the workspace holds. `outcomes` are the states of the next deployments; SUCCEEDED when none is left.
+    """The content of the workspace. `outcomes` are the states of the next deployments. The default is SUCCEEDED.
 
-    An outcome IN_PROGRESS stays for ever; LATE becomes SUCCEEDED after the app was looked at `looks` times.
+    The outcome IN_PROGRESS never changes. LATE becomes SUCCEEDED after the app was polled `looks` times.
 
-    As the platform does: an app that starts deploys its last deployment anew, which shows only some looks later; one
-    that stops has no active deployment; only one operation is under way at a time; what a user's token may do
-    changes with the next start.
+    This imitates the platform. An app that starts repeats its last deployment, which is only visible some polls later.
+    A stopped app has no active deployment. Only one operation runs at a time. The scopes of users' tokens change with
+    the next start.
     """
 
     url: str = "http://127.0.0.1:9"
-    """Where every app is deployed."""
+    """The address of every deployed app."""
 
     files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
@@ -41,42 +41,42 @@ class Apps:
     outcomes: list[str] = field(default_factory=list)
     deployments: dict[str, dict[str, Any]] = field(default_factory=dict)
     snapshots: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    """The files each deployment was made from."""
+    """The files of each deployment."""
 
     short_paths: bool = False
-    """Whether a listing leaves `/Workspace` out of its paths."""
+    """Whether the paths of a listing do not start with `/Workspace`."""
 
     looks: int = 3
 
     clock: bool = True
-    """Whether a listing says when files were changed."""
+    """Whether a listing has the times of changes."""
 
     to_come: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """What the next looks at an app find changed, one look each; a value of `None` is taken away."""
+    """The changes that the next polls of an app see, one mapping for each poll. `None` removes a value."""
 
     of_a_start: Sequence[Mapping[str, Any]] | None = None
-    """The same of an app that is started; `None` for what a start does as a rule."""
+    """The changes after a start. `None` means the usual changes."""
 
     why: str = "m"
-    """What a deployment says that failed."""
+    """The message of a failed deployment."""
 
     refusals: list[str] = field(default_factory=list)
-    """What the next calls that change an app are refused with."""
+    """The messages with which the next calls that change an app are refused."""
 
     forwarding: bool = True
-    """Whether the workspace lets apps have their users' tokens."""
+    """Whether the workspace forwards the tokens of users to apps."""
 
     privileges: dict[str, dict[str, list[str]]] | None = None
-    """Who holds what of which catalog or schema, by its name; `None` where nobody may see it."""
+    """The privileges on each catalog or schema, by its name. `None` if they are not visible."""
 
     withheld: set[str] = field(default_factory=set)
-    """Scopes that users' tokens do not get, whatever the app says."""
+    """Scopes that users' tokens never get."""
 
     _starting: set[str] = field(default_factory=set)
-    """Apps whose start has not deployed them yet."""
+    """Apps that are starting and are not deployed yet."""
 
     def routes(self) -> list[Route]:
-        """All of it, for `stand_in(more=…)`."""
+        """Return all routes for `stand_in(more=…)`."""
         app = "/api/2.0/apps/{name}"
         return [
             Route("/api/2.0/workspace/mkdirs", self._mkdirs, methods=["POST"]),
@@ -98,7 +98,7 @@ class Apps:
         ]
 
     def below(self, folder: str) -> dict[str, bytes]:
-        """The files of a folder by their path in it."""
+        """Return the files of a folder by their path inside it."""
         prefix = f"{folder}/"
         return {path[len(prefix) :]: one[0] for path, one in self.files.items() if path.startswith(prefix)}
 
@@ -208,7 +208,7 @@ class Apps:
             masked = body["update_mask"].split(",")
             if unknown := set(masked) - CHANGEABLE:
                 return error(400, "INVALID_PARAMETER_VALUE", f"Invalid update mask: {', '.join(sorted(unknown))}.")
-            # What is masked and not sent is cleared; what is not masked stays.
+            # Fields that are in the mask and not in the body are cleared. Other fields do not change.
             self._change(name, {one: body["app"].get(one) for one in masked})
         return JSONResponse({"status": {"state": "SUCCEEDED"}})
 
@@ -232,7 +232,7 @@ class Apps:
             self.deployments[again] = {**last, "deployment_id": again, "status": under_way}
             self.snapshots[again] = self.snapshots.get(last["deployment_id"], {})
             pending = {**self.deployments[again], "outcome": "of the start"}
-            # For one look the app seems to be done.
+            # On the platform too, the app looks ready for one poll before its deployment shows.
             coming += [active, {"pending_deployment": pending}, {}, {"live": again}]
             self._starting.add(name)
         self.to_come[name] = coming if self.of_a_start is None else list(self.of_a_start)
@@ -249,11 +249,11 @@ class Apps:
         return JSONResponse(app)
 
     def stop(self, name: str) -> None:
-        """As if somebody had stopped the app, long ago."""
+        """Stop the app, as if it had been stopped long ago."""
         self._change(name, {"compute_status": {"state": "STOPPED"}, "active_deployment": None})
 
     def _last(self, name: str) -> dict[str, Any] | None:
-        """The app's last deployment that succeeded."""
+        """Return the app's last successful deployment."""
         of = [one for one in self.deployments.values() if one["app"] == name]
         done = [one for one in of if one["status"]["state"] == "SUCCEEDED"]
         return done[-1] if done else None
@@ -338,7 +338,7 @@ CHANGEABLE = {
     *("description", "budget_policy_id", "usage_policy_id", "resources", "user_api_scopes", "compute_size"),
     *("compute_min_instances", "compute_max_instances", "telemetry_export_destinations"),
 }
-"""What an update mask may name, as a workspace of 2026 said."""
+"""Fields that an update mask may contain, according to a workspace of 2026."""
 
 
 def parent(path: str) -> str:
@@ -346,7 +346,7 @@ def parent(path: str) -> str:
 
 
 def multipart(content_type: str, body: bytes) -> dict[str, bytes]:
-    """The parts of a form by their names."""
+    """Return the parts of a form by their names."""
     found = {}
     boundary = b"--" + re.search(r"boundary=([^;]+)", content_type)[1].strip('"').encode()  # type: ignore[index]
     for piece in body.split(boundary)[1:-1]:
@@ -359,10 +359,10 @@ def multipart(content_type: str, body: bytes) -> dict[str, bytes]:
 
 @dataclass
 class DeployedApp:
-    """An app as its proxy shows it; `tokens` are what it was called with. Only below `prefix` do tokens count.
+    """A deployed app behind its proxy. `tokens` are the tokens of the requests. They only count below `prefix`.
 
-    `answers` are taken in turn, the last for ever. An answer is a list of event types to stream, a status, or 0 for a
-    connection that is cut.
+    `answers` are used in order, and the last one is repeated. An answer is a list of event types to stream, a status,
+    or 0 to cut the connection.
     """
 
     answers: list[Sequence[str] | int]
@@ -370,7 +370,7 @@ class DeployedApp:
     questions: list[Any] = field(default_factory=list)
     prefix: str = "/api/"
     log: Any = None
-    """What the proxy answers for the app's log; `None` where it has none."""
+    """The proxy's answer for the app's log. `None` if there is no log."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -383,7 +383,7 @@ class DeployedApp:
         if request.url.path == "/logz/batch" and self.log is not None:
             return JSONResponse(self.log)
         if not request.url.path.startswith(self.prefix):
-            # Where a person is sent to sign in, with a browser.
+            # The proxy redirects browsers to a login page.
             return PlainTextResponse("", 302, {"location": "/login"})
         self.questions.append(await request.json())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -396,7 +396,7 @@ class DeployedApp:
 
 
 async def cut(scope: Scope, receive: Receive, send: Send) -> None:
-    """An answer that begins and never ends."""
+    """Send an answer that starts and never ends."""
     headers = [(b"content-type", b"text/event-stream"), (b"content-length", b"999")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True})

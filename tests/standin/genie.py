@@ -1,4 +1,4 @@
-"""A Genie space of the stand-in: it thinks for a number of looks, and then answers."""
+"""A Genie space of the stand-in. It answers after a number of polls."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ GENIE = f"/api/2.0/genie/spaces/{SPACE}"
 
 
 def text(content: str) -> dict[str, Any]:
-    """An attachment of text."""
+    """Return an attachment with text."""
     return {"attachment_id": "t", "text": {"content": content}}
 
 
 def query(sql: str, attachment: str = "q") -> dict[str, Any]:
-    """An attachment with a query."""
+    """Return an attachment with a query."""
     return {"attachment_id": attachment, "query": {"query": sql}}
 
 
@@ -28,7 +28,7 @@ def genie_routes(
     table: dict[str, Any] | None = None,
     error: str | None = None,
 ) -> list[Route]:
-    """The space's routes: after `looks` looks the message is complete, or has failed with `error`."""
+    """Return the routes of the space. After `looks` polls, the message is complete, or has failed with `error`."""
     seen: dict[str, int] = {}
 
     async def start(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""A judge behind the chat completions of OpenAI: says yes, but for what it is told to say otherwise or to fail at."""
+"""A judge with OpenAI's chat completions. It answers yes, except where a test sets another verdict or a failure."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ REFUSED, GARBLED = "refused", "garbled"
 
 
 class StubJudge:
-    """`says` maps a text of the request to the verdict, `REFUSED` (status 400) or `GARBLED` (no JSON)."""
+    """`says` maps a text in the request to a verdict, `REFUSED` (status 400) or `GARBLED` (not JSON)."""
 
     def __init__(self, **says: str) -> None:
         self.says = dict(says)
@@ -45,7 +45,7 @@ class StubJudge:
 
     @contextmanager
     def served(self) -> Iterator[str]:
-        """Its base URL, as `OPENAI_BASE_URL` takes it."""
+        """Serve the judge and yield its base URL for `OPENAI_BASE_URL`."""
         routes = [
             Route("/v1/chat/completions", self.answer, methods=["POST"]),
             Route("/v1/models", lambda request: JSONResponse({"data": []})),

@@ -1,4 +1,4 @@
-"""MCP servers of the stand-in, beside the workspace's own at `/api/2.0/mcp/functions/main/tools`."""
+"""MCP servers of the stand-in, in addition to that of the workspace at `/api/2.0/mcp/functions/main/tools`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.local.rest.functions import PATH, FunctionServer
 
 FUNCTIONS = "^" + PATH + "$"
-"""Pattern of the workspace's own, for `calls` and faults."""
+"""The pattern of the workspace's MCP server, for `calls` and faults."""
 
 
 @tool
@@ -37,12 +37,12 @@ find_customer = RemoteTool(
 
 
 def mcp_route(path: str, tools: Sequence[BaseTool] = (forecast,), *, stateless: bool = True) -> Route:
-    """A server of those tools at that path. One that is not `stateless` keeps sessions, and can forget them."""
+    """A server with these tools. If it is not `stateless`, it has sessions, and can forget them."""
     return FunctionServer(tools, path=path, prefix="", stateless=stateless).route()
 
 
 def odd_route(path: str, answers: Mapping[str, Callable[[], Any]]) -> Route:
-    """A server whose tools, without arguments, answer what those functions give, in whatever shape."""
+    """A server whose tools take no arguments and return the results of these functions, in any shape."""
     server: Server[Any] = Server("odd")
 
     @server.list_tools()  # type: ignore[no-untyped-call, untyped-decorator]
@@ -59,9 +59,9 @@ def odd_route(path: str, answers: Mapping[str, Callable[[], Any]]) -> Route:
 def raw_route(
     path: str, listing: Callable[[Any], Response], *, opening: Callable[[Any], Response | None] = lambda id: None
 ) -> Route:
-    """A server that opens sessions, and answers `tools/list` with whatever `listing` makes of the request's id.
+    """A server that opens sessions. `listing` creates the answer to `tools/list` from the id of the request.
 
-    So it does `initialize` with what `opening` makes, unless that is nothing.
+    `opening` does the same for `initialize`. If it returns None, the usual answer is sent.
     """
 
     async def answer(request: Request) -> Response:
@@ -82,7 +82,7 @@ def raw_route(
 
 
 class Waiting:
-    """A server with the tool `wait`, whose calls of `{"end": false}` have no end; it keeps what becomes of them."""
+    """A server with the tool `wait`. Calls with `{"end": false}` never end. It records what happens to the calls."""
 
     def __init__(self, *, streams: bool) -> None:
         self.streams = streams
@@ -92,7 +92,7 @@ class Waiting:
         self.called_off: list[Any] = []
 
     def route(self, path: str) -> Route:
-        """At that path."""
+        """Return the route for a path."""
         return Route(path, self._answer, methods=["POST"])
 
     async def _answer(self, request: Request) -> Response:

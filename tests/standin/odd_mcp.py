@@ -1,4 +1,4 @@
-"""An MCP server whose every answer a test decides, and which remembers what it was asked."""
+"""An MCP server that records its requests. A test can set every answer."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 Answer = Callable[[Mapping[str, Any]], Response | Mapping[str, Any] | None]
-"""Of a message: a whole response, a result, or nothing for the usual one."""
+"""Gets a message and returns a complete response, a result, or None for the usual one."""
 
 FORECAST = {"name": "forecast", "inputSchema": {"type": "object"}}
 
 
 @dataclass
 class OddServer:
-    """Keeps sessions by number. `answers` are tried first, by method; `looks` answer GETs in turn."""
+    """Numbers its sessions. `answers` are used first, by method. `looks` answer GET requests in order."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
     looks: list[Response] = field(default_factory=list)
@@ -26,11 +26,11 @@ class OddServer:
     sessions: int = 0
 
     def methods(self) -> list[str]:
-        """What it was asked, notifications and goodbyes left out."""
+        """Return the methods of the requests, without notifications and DELETE."""
         return [method for method, _ in self.asked if "/" in method or method in ("initialize", "GET")]
 
     def route(self, path: str) -> Route:
-        """At that path."""
+        """Return the route for a path."""
         return Route(path, self._answer, methods=["POST", "GET", "DELETE"])
 
     async def _answer(self, request: Request) -> Response:
@@ -47,7 +47,7 @@ class OddServer:
         return self.result(body, made if made is not None else self._usual(body))
 
     def result(self, body: Mapping[str, Any], result: Mapping[str, Any]) -> Response:
-        """That result as the answer; of `initialize`, with a session."""
+        """Return the answer with this result. The answer to `initialize` has a session id."""
         headers = {"mcp-session-id": f"s{self.sessions}"} if body["method"] == "initialize" else {}
         return JSONResponse({"jsonrpc": "2.0", "id": body["id"], "result": result}, headers=headers)
 
@@ -65,21 +65,21 @@ class OddServer:
 
 
 def said(text: str) -> dict[str, Any]:
-    """The result of a call."""
+    """Return the result of a call."""
     return {"content": [{"type": "text", "text": text}]}
 
 
 def refusal(body: Mapping[str, Any], code: int, message: str, *, status: int = 200) -> Response:
-    """An error in the protocol's words."""
+    """Return an error of the protocol."""
     error = {"code": code, "message": message}
     return JSONResponse({"jsonrpc": "2.0", "id": body.get("id"), "error": error}, status)
 
 
 def events(*found: str, status: int = 200) -> Response:
-    """A stream of these lines that then ends."""
+    """Return a stream with these events."""
     return Response("".join(f"{one}\n\n" for one in found), status, media_type="text/event-stream")
 
 
 def answer_event(id: Any, result: Mapping[str, Any]) -> str:
-    """The event with the answer to that request."""
+    """Return the event with the answer to a request."""
     return "data: " + json.dumps({"jsonrpc": "2.0", "id": id, "result": result})

@@ -1,7 +1,7 @@
-"""A Databricks workspace on loopback that records every request and can be told to fail.
+"""A Databricks workspace on the loopback interface that records every request, and can be made to fail.
 
-It is the project's own local workspace, with a scripted model and a small index, and with more routes where a test
-brings them. The real client libraries talk to it over real sockets.
+It is the local workspace of this project with a scripted model, a small index, and further routes of a test. The real
+client libraries talk to it over real sockets.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ class StandIn(Recording):
         self.model = model
 
     def user(self, name: str) -> str:
-        """The token of a user; tokens are `user-NAME`."""
+        """Return the token of a user: `user-NAME`."""
         return f"user-{name}"
 
     def environment(self) -> dict[str, str]:
-        """The variables Databricks Apps sets for its service principal; no token."""
+        """Return the variables that Databricks Apps sets for its service principal, without a token."""
         return {
             "DATABRICKS_HOST": self.url,
             "DATABRICKS_CLIENT_ID": self.credentials.client_id,
@@ -53,12 +53,12 @@ class StandIn(Recording):
 
 
 def delta(finish_reason: str | None = None, **content: Any) -> dict[str, Any]:
-    """One chunk of a chat completion."""
+    """Return one chunk of a chat completion."""
     return {"choices": [{"index": 0, "delta": content, "finish_reason": finish_reason}]}
 
 
 def says(*words: str) -> list[dict[str, Any]]:
-    """The chunks of an answer, usage on the last."""
+    """Return the chunks of an answer. The last one has the usage."""
     return [
         delta(role="assistant", content=""),
         *(delta(content=word) for word in words),
@@ -67,7 +67,7 @@ def says(*words: str) -> list[dict[str, Any]]:
 
 
 def calls(name: str, **arguments: Any) -> list[dict[str, Any]]:
-    """The chunks of one tool call."""
+    """Return the chunks of one tool call."""
     function = {"name": name, "arguments": json.dumps(arguments)}
     piece = {"index": 0, "id": f"call_{name}", "type": "function", "function": function}
     return [delta(tool_calls=[piece]), delta("tool_calls") | {"usage": USAGE}]
@@ -78,9 +78,9 @@ Script = Callable[[Mapping[str, Any]], Sequence[dict[str, Any]]]
 
 @dataclass
 class ScriptedModel:
-    """The chat endpoint: what it says is decided by `script` from the request's body, so that many may ask at once.
+    """The chat endpoint. `script` computes the chunks from the request's body, so that requests can overlap.
 
-    A pause in seconds (a number among the chunks) is waited for.
+    A number among the chunks is a pause in seconds.
     """
 
     script: Callable[[Mapping[str, Any]], Sequence[Any]] = lambda body: says("It ", "is ", "blue.")
@@ -94,12 +94,12 @@ class ScriptedModel:
                 await asyncio.sleep(chunk)
             else:
                 yield chunk
-                # One write per chunk, as over a real network.
+                # One write for each chunk, as over a real network.
                 await asyncio.sleep(0)
 
 
 def results_in(body: Mapping[str, Any]) -> int:
-    """How many tool results the model has been shown since the last question."""
+    """Return the number of tool results since the last question."""
     count = 0
     for message in reversed(body["messages"]):
         if message["role"] == "user":
@@ -118,9 +118,10 @@ def stand_in(
     token: str | None = None,
     index_name: str = INDEX,
 ) -> Iterator[StandIn]:
-    """A stand-in on a free port until the block ends, with one index.
+    """Run a stand-in with one index on a free port until the block ends.
 
-    `users` are names whose `user-NAME` tokens are known, `token` is one that is taken beside those it mints."""
+    The tokens `user-NAME` of all `users` are known. `token` is accepted in addition to the tokens that it issues.
+    """
     credentials, model = Credentials.generate(), model or ScriptedModel()
     credentials = replace(credentials, token=token or credentials.token)
     documents = folder / "documents"
@@ -146,7 +147,7 @@ def stand_in(
 
 @contextmanager
 def dead_host() -> Iterator[str]:
-    """The URL of a port where nothing listens, and nothing else can begin to."""
+    """Yield the URL of a port where nothing listens, and that no other process can take."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Unity Catalog functions and a SQL warehouse of the stand-in: metadata, and statements that end as a test says."""
+"""Unity Catalog functions and a SQL warehouse of the stand-in: metadata, and statements whose results a test sets."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,12 +12,12 @@ STATEMENTS = "/api/2.0/sql/statements"
 
 
 def parameter(name: str, kind: str, text: str | None = None, **more: Any) -> dict[str, Any]:
-    """One parameter of a function, as Unity Catalog describes it."""
+    """Return a parameter of a function in the format of Unity Catalog."""
     return {"name": name, "type_name": kind, "type_text": text or kind.lower(), "position": 0, **more}
 
 
 def function(name: str, *parameters: dict[str, Any], returns: str = "STRING", comment: str = "") -> dict[str, Any]:
-    """A function, as Unity Catalog describes it."""
+    """Return a function in the format of Unity Catalog."""
     catalog, schema, short = name.split(".")
     placed = [{**one, "position": number} for number, one in enumerate(parameters)]
     return {
@@ -32,7 +32,7 @@ def function(name: str, *parameters: dict[str, Any], returns: str = "STRING", co
 
 
 def rows(columns: list[str], *values: list[str | None], truncated: bool = False) -> dict[str, Any]:
-    """A statement that succeeded with those rows."""
+    """Return a statement that succeeded with these rows."""
     described = [{"name": name, "type_name": "STRING", "position": at} for at, name in enumerate(columns)]
     return {
         "statement_id": "s1",
@@ -46,7 +46,7 @@ RUNNING = {"statement_id": "s1", "status": {"state": "RUNNING"}}
 
 
 def failed(message: str) -> dict[str, Any]:
-    """A statement that failed with that message."""
+    """Return a statement that failed with this message."""
     error = {"error_code": "BAD_REQUEST", "message": message}
     return {"statement_id": "s1", "status": {"state": "FAILED", "error": error}}
 
@@ -56,7 +56,7 @@ def sql_routes(
     run: Callable[[Mapping[str, Any]], dict[str, Any]],
     later: Callable[[], dict[str, Any]] = lambda: RUNNING,
 ) -> list[Route]:
-    """`run` answers a statement's body; `later` answers each look at one that was running."""
+    """Return the routes. `run` answers a new statement, and `later` answers each poll of a running one."""
     known = {one["full_name"]: one for one in functions}
 
     async def read(request: Request) -> Response:

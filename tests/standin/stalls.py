@@ -1,4 +1,4 @@
-"""How long an event loop was blocked, told apart from a machine that was busy."""
+"""Measures how long an event loop was blocked, apart from the time in which the machine was busy."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 class Stalls:
-    """The worst so far, seconds."""
+    """The longest block so far, in seconds."""
 
     def __init__(self) -> None:
         self.worst = 0.0
@@ -23,9 +23,8 @@ class Stalls:
 async def stalls() -> AsyncIterator[Stalls]:
     """Measure the running loop until the block ends.
 
-    A loop that is late counts as blocked only for the time in which a thread beside it kept its own ticks, less the
-    time it waited for a processor: when the machine, or a holder of the interpreter's lock, held up everybody, the loop
-    is not to blame.
+    A late loop only counts as blocked for the time in which another thread ticked on time, minus the time for which
+    the loop waited for a processor. If the machine or a holder of the interpreter lock delayed both, the loop did not block.
     """
     found, ended = Stalls(), threading.Event()
     beside: list[float] = []
@@ -33,7 +32,7 @@ async def stalls() -> AsyncIterator[Stalls]:
     thread.start()
     watch = asyncio.create_task(_watch(found, beside))
     try:
-        # Until both tick.
+        # Both must tick before the measurement starts.
         await asyncio.sleep(3 * TICK)
         yield found
         await asyncio.sleep(3 * TICK)
@@ -56,12 +55,12 @@ async def _watch(found: Stalls, beside: list[float]) -> None:
         if now - last > 3 * TICK:
             found.worst = max(found.worst, _alone(last, now, beside) - (queued_now - queued))
         last, queued = now, queued_now
-        # What lies behind is never asked for again.
+        # Older ticks are never needed again.
         del beside[:-500]
 
 
 def _queued() -> float:
-    """Seconds this thread could run and waited for a processor (Linux, `proc(5)`); 0 where nobody counts them."""
+    """Return the seconds for which this thread was ready and waited for a processor (`proc(5)`); 0 if unknown."""
     try:
         return int(SCHEDULED.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -69,7 +68,7 @@ def _queued() -> float:
 
 
 def _alone(begin: float, end: float, beside: list[float]) -> float:
-    """Seconds of the window in which the other thread ticked on time."""
+    """Return the seconds of the window in which the other thread ticked on time."""
     ticks = [begin, *(tick for tick in beside if begin < tick < end), end]
     gaps = [after - before for before, after in itertools.pairwise(ticks)]
     return sum(gap for gap in gaps[1:-1] if gap < 3 * TICK)

@@ -1,4 +1,4 @@
-"""MLflow tracking in a workspace: an experiment, traces, and the store their spans are uploaded to."""
+"""MLflow tracking in a workspace: an experiment, traces, and the store for their spans."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ MODEL = "m-0123456789abcdef0123456789abcdef"
 
 @dataclass
 class Tracking:
-    """What was stored. `routes` go to the stand-in."""
+    """Everything that was stored. Pass `routes` to the stand-in."""
 
     traces: dict[str, Any] = field(default_factory=dict)
     """Trace infos by id."""
@@ -32,20 +32,20 @@ class Tracking:
     """Headers of each upload to the store."""
 
     model: dict[str, Any] = field(default_factory=dict)
-    """The model that was logged."""
+    """The logged model."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    """What was uploaded to the workspace, by path."""
+    """The files that were uploaded to the workspace, by path."""
 
     tags: dict[str, str] = field(default_factory=dict)
-    """The experiment's; a tag links it to tables of Unity Catalog."""
+    """The tags of the experiment. One of them links it to tables of Unity Catalog."""
 
     tables: dict[str, list[bytes]] = field(default_factory=dict)
-    """The OpenTelemetry requests that arrived, by the table they are for."""
+    """The OpenTelemetry requests, by the table that they are for."""
 
     store_url: str = ""
     down: int = 0
-    """How many uploads the store will refuse."""
+    """How many of the next uploads the store refuses."""
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -82,7 +82,7 @@ class Tracking:
 
     async def _otel(self, request: Request) -> Response:
         self.tables.setdefault(request.headers["x-databricks-uc-table-name"], []).append(await request.body())
-        # As OpenTelemetry answers: a message without fields.
+        # OpenTelemetry's answer is a message without fields.
         return Response(b"", media_type="application/x-protobuf")
 
     async def _info(self, request: Request) -> Response:
@@ -125,7 +125,7 @@ class Tracking:
 
 @contextmanager
 def tracking() -> Iterator[Tracking]:
-    """Tracking with its store, which runs at an address of its own until the block ends."""
+    """Run tracking with its store, which has a separate address, until the block ends."""
     kept = Tracking()
     store = Starlette(routes=[Route("/{trace}", kept._upload, methods=["PUT"])])
     with on_loopback(store) as url:
