@@ -24,7 +24,8 @@ async def stalls() -> AsyncIterator[Stalls]:
     """Measure the running loop until the block ends.
 
     A late loop only counts as blocked for the time in which another thread ticked on time, minus the time for which
-    the loop waited for a processor. If the machine or a holder of the interpreter lock delayed both, the loop did not block.
+    the loop waited for a processor. If the machine or a holder of the interpreter lock delayed both, the loop did not
+    block.
     """
     found, ended = Stalls(), threading.Event()
     beside: list[float] = []

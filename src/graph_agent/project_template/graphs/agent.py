@@ -1,9 +1,9 @@
-"""The agent: it looks questions up in the documents, looks orders up with a tool, and cites what it read.
+"""The agent: it searches the documents, looks up orders with a tool, and cites its sources.
 
     planner ──► retriever ──► planner ──► end
        └──────► tools ──────────┘
 
-It answers nothing from memory: every turn begins with a search, and where nothing answers the question it says so.
+It never answers from memory: every turn starts with a search. If nothing answers the question, it says so.
 """
 
 from langchain_core.tools import tool
@@ -33,14 +33,14 @@ ORDERS = {"A1001": "sent on 3 May", "A1002": "being packed"}
 
 @tool
 async def order_status(order: str) -> str:
-    """Where an order is, by its number, such as A1001."""
-    # If this raises, the agent answers TOOL_FAILED. It then never claims that there is no such order.
+    """Look up where an order is, by its number, such as A1001."""
+    # If this raises, the agent answers TOOL_FAILED, and never claims that there is no such order.
     return ORDERS.get(order.strip().upper(), f"There is no order {order}.")
 
 
-# Without `index` it searches the one that GRAPH_AGENT_INDEX names; `graph-agent dev` makes that of documents/.
+# Without `index` it searches the index in GRAPH_AGENT_INDEX. `graph-agent dev` builds that index from documents/.
 documents = DocumentSearch(name="search_docs", description="Search the documents.", example="topic")
-# Without a name it asks the model that GRAPH_AGENT_MODEL names; in `graph-agent dev` that is the local model.
+# Without a name it uses the model in GRAPH_AGENT_MODEL. In `graph-agent dev` this is the local model.
 model = chat_model(temperature=0)
 tools = [order_status]
 
@@ -51,7 +51,7 @@ builder.add_node(
         model=model,
         tools=[documents.schema, *tools],
         prompt=PROMPT,
-        # The documents are searched in every turn, whether the model asks for it or not.
+        # The documents are searched in every turn, even if the model does not request it.
         require_tool_first=documents.name,
         no_answer_text=NOTHING_FOUND,
         tool_failed=TOOL_FAILED,
@@ -65,5 +65,5 @@ builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.nam
 builder.add_edge("retriever", "planner")
 builder.add_edge("tools", "planner")
 
-# No checkpointer here: LangGraph Studio and the service each attach their own.
+# Without a checkpointer, because LangGraph Studio and the service each attach their own.
 graph = builder.compile()

@@ -1,4 +1,4 @@
-"""The agent, asked over HTTP as any client asks it. A script plays the model, so no model is needed."""
+"""Asks the agent over HTTP, as a client does. A script replaces the model, so no model is needed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ INDEX = "main.docs.project"
 
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch, *replies: Any) -> Iterator[SyncAgentClient]:
-    """A client of the agent, whose model gives these replies in order."""
+    """Yield a client of the agent. The model gives these replies in order."""
     documents = [path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("documents/*.md"))]
     settings = Settings(config=PROJECT / "langgraph.json", index=INDEX, tracing="off")
     with FakeWorkspace(*replies, indexes={INDEX: documents}) as workspace:
@@ -42,6 +42,6 @@ def test_it_answers_from_the_documents_and_looks_orders_up(monkeypatch: pytest.M
 
 
 def text_of(response: dict[str, Any]) -> str:
-    """The text of the response's last message."""
+    """Return the text of the last message in the response."""
     [*_, message] = [item for item in response["output"] if item["type"] == "message"]
     return "".join(part["text"] for part in message["content"])
