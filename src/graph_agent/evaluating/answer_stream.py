@@ -25,6 +25,7 @@ class Listener:
 
     def feed(self, line: str, *, seconds: float) -> None:
         """Read one line of the body, which arrived `seconds` after the request was sent."""
+        # Lines with a colon are comments, which keep a quiet connection open.
         if not line or line.startswith(":"):
             return None
         if not line.startswith("data: "):
@@ -38,6 +39,7 @@ class Listener:
             event = json.loads(line.removeprefix("data: "))
         except ValueError:
             return self._problem("a frame that is not JSON")
+        # The frame with the trace, which the runner's header asks for. It is not an event and has no number.
         if isinstance(event, dict) and "trace_id" in event and "type" not in event:
             self.turn.trace_id = event["trace_id"]
             return None
@@ -71,6 +73,7 @@ class Listener:
         elif _ITEM_EVENTS.match(kind) and event.get("item_id") not in self._open:
             self._problem(f"{kind} for an item that is not open")
         if kind == "response.output_text.delta":
+            # An empty delta shows nothing to a reader, so it is not the first token.
             if self.turn.first_token_seconds is None and event["delta"]:
                 self.turn.first_token_seconds = seconds
             self._deltas[event["item_id"]] = self._deltas.get(event["item_id"], "") + event["delta"]
@@ -83,6 +86,7 @@ class Listener:
         item_id = event["item"].get("id")
         if item_id in self._open or item_id in self._done:
             self._problem(f"item {item_id} was opened twice")
+        # Indexes count items in the order in which they open.
         if event.get("output_index") != len(self._open) + len(self._done):
             self._problem(f"item {item_id} has output_index {event.get('output_index')}")
         self._open[item_id] = event.get("output_index", -1)
@@ -104,6 +108,7 @@ class Listener:
         turn.response_id = response.get("id")
         turn.items = list(response["output"])
         turn.usage = response.get("usage") or {}
+        # The `error` event came first and has the same content.
         turn.error = turn.error or response.get("error")
         turn.retrieved = list((response.get("custom_outputs") or {}).get("sources") or [])
         if self._open:

@@ -44,6 +44,7 @@ def bar(
 
 def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], *, unit: str) -> Html:
     """Draw the distribution of values that are at least 0, with a line at each mark."""
+    # `or 1.0`: if all values are 0, the scale must not be 0.
     most = max([*values, *(value for _, value in marks)], default=0.0) or 1.0
     counts = [0] * BINS
     for value in values:

@@ -44,6 +44,7 @@ def rewrite_baseline(evaluation: Evaluation) -> Path:
     sample = "only a sample was asked; omit --rows and --half" if evaluation.plan.sample else ""
     if reason := sample or evaluation.unfit:
         raise BadBaseline(f"the baseline was not written: {reason}")
+    # Only the scripted model always gives the same answers, and a judge is never that consistent.
     exact = evaluation.plan.target.model == SCRIPTED and evaluation.plan.judge is None
     noise: Literal["exact", "interval"] = "exact" if exact else "interval"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -149,6 +149,7 @@ def _metric(
     ]
     # A figure is not missing if a judge noted why it does not apply to the row.
     gone = [one for one, now, _ in pairs if now is None and figure not in scores.rows[one].notes]
+    # A baseline has no values of these figures for single rows. If all its rows had one, all rows must have one now.
     if figure in UNSTEADY and limit.n == len(baseline.rows):
         gone += [one for one, row in scores.rows.items() if row.values.get(figure) is None]
     if gone:

@@ -77,6 +77,7 @@ def judge_rows(
             failed = [name for row in scores.rows.values() for name in row.errors]
             mlflow.log_metrics({f"{name}_errors": failed.count(name) for name in set(failed)})
             scores.run["mlflow_run"], scores.run["judge"] = run.info.run_id, model
+            # Last, because a store without datasets must not cost the verdicts above.
             scores.run["mlflow_dataset"] = _registered(rows, scores, experiment, run.info.run_id)
 
 
@@ -140,6 +141,7 @@ def _data(row: Row, record: Record, traces: Mapping[str, Any]) -> dict[str, Any]
         conversation.append({"role": "assistant", "content": before.answer})
         conversation.append({"role": "user", "content": turn.question})
     inputs, answer = {"input": conversation}, record.last.answer
+    # The agent's own trace has the passages, which some judges need.
     trace = traces.get(record.last.trace_id or "") or _trace(inputs, answer)
     tags = {"row": row.id, **row.tags}
     return {"inputs": inputs, "outputs": answer, "expectations": expectations_of(row), "trace": trace, "tags": tags}

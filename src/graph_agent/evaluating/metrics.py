@@ -27,6 +27,7 @@ class Metric:
 def _p(share: float) -> Callable[[Sequence[float]], float]:
     def percentile(values: Sequence[float]) -> float:
         ordered = sorted(values)
+        # The nearest rank, and no interpolation: the result is the time of an actual row.
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     return percentile

@@ -31,6 +31,7 @@ def import_file(path: Path, *, root: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Appended and not prepended: a file of the project must not replace an installed module of the same name.
     if (folder := str(root.resolve())) not in sys.path:
         sys.path.append(folder)
     # Registered before it runs: the modules of a package look up their parent, and dataclasses look up their module.

@@ -13,6 +13,7 @@ from graph_agent.evaluating.records import Record, Turn
 from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scores import RowScore, Scores
 
+# A share that was computed from floats may miss 1 or 0 by a rounding error.
 WHOLE, NOTHING = 1 - 1e-9, 1e-9
 RELEVANCE = "judge_retrieval_relevance"
 """The share of passages that a judge calls relevant. It is rarely 1, because a search always returns a fixed number."""

@@ -94,6 +94,7 @@ class _Reader:
 
     def object(self, value: Any, name: str, known: Set[str]) -> Mapping[str, Any]:
         given = self.free(value, name or "the row")
+        # A misspelled field would otherwise be an expectation that is never checked.
         if unknown := sorted(set(given) - known):
             place = f"{name}.{unknown[0]}" if name else unknown[0]
             raise self._wrong(place, f"is not a field; the fields are {', '.join(sorted(known))}")
@@ -152,6 +153,7 @@ class _Reader:
 
     def flag(self, expected: Mapping[str, Any], field_name: str) -> bool | None:
         value = expected.get(field_name)
+        # Only true and false: Python would also accept 1 and 0 as booleans.
         if value is not None and not isinstance(value, bool):
             raise self._wrong(f"expectations.{field_name}", "must be true or false")
         return value

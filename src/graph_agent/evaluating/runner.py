@@ -102,6 +102,7 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
         if record.last.status != "completed":
             # Later turns would refer to an answer that does not exist.
             break
+        # The service keeps no conversation, so each request contains all earlier turns with their tool calls.
         conversation += [*record.last.items, {"role": "user", "content": said}]
         record.turns.append(await _turn(client, agent, conversation, said))
     return record
@@ -120,6 +121,7 @@ async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limi
 async def _turn(
     client: httpx.AsyncClient, agent: Agent, conversation: Sequence[Mapping[str, Any]], question: str
 ) -> Turn:
+    # Always streamed, to measure the first token and to check the events. `model` selects the graph.
     body = {"input": list(conversation), "stream": True, **({"model": agent.graph} if agent.graph else {})}
     for attempt in range(TRIES):
         listener, began = Listener(question), time.perf_counter()
@@ -137,6 +139,7 @@ async def _turn(
         except (httpx.UnsupportedProtocol, httpx.InvalidURL):
             raise AgentUnreachable(f"{agent.shown!r} is not an address; give --url as http://host:port") from None
         except httpx.HTTPError as error:
+            # A broken stream is a result of this row and must not end the evaluation.
             listener.turn.error = {"code": "stream_broken", "message": type(error).__name__}
         break
     return listener.end(seconds=time.perf_counter() - began)
@@ -165,6 +168,7 @@ async def _refused(response: httpx.Response, listener: Listener, began: float, a
 
 
 def _pause(response: httpx.Response, attempt: int) -> float:
+    # The header may also be a date. Our service sends seconds, and for other services the fallback is good enough.
     named = response.headers.get("retry-after", "")
     return float(named) if named.isdigit() else float(2**attempt)
 

@@ -52,7 +52,8 @@ def simulate(
         AgentUnreachable: nothing answers at the agent's address.
     """
     answerable = [row for row in rows if row.expectations.facts and not row.expectations.must_decline]
-    # MLflow cuts a goal at 250 characters.
+    # MLflow cuts a goal at 250 characters. The goal is the key by which a conversation is found again, so it must stay
+    # whole.
     goals = {f"Find out: {row.question}"[:200]: row for row in chosen(answerable, count=count)}
     conversations = {goal: Conversation(goal=goal, row=row.id) for goal, row in goals.items()}
     if not conversations:
@@ -88,6 +89,7 @@ def simulate(
             except Exception as error:  # noqa: BLE001 - MLflow raises plain `Exception`, here if it held no conversation
                 for one in conversations.values():
                     one.errors.setdefault("simulator", error_name(error))
+    # MLflow reports success even if a conversation has no turns or no verdict.
     for one in conversations.values():
         if not one.turns:
             one.errors.setdefault("simulator", "the user said nothing")

@@ -39,6 +39,7 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
     if uri.startswith("sqlite:///"):
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
     before = dict(os.environ)
+    # Set before the import, because MLflow starts its telemetry while it is imported.
     os.environ.update({**QUIET, **more})
     with IMPORT_LOCK:
         import mlflow
@@ -50,10 +51,12 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
             try:
                 yield _experiment(settings)
             except MlflowException as error:
+                # MLflow's message may quote the URI with its credentials.
                 raise EvalError(
                     f"MLflow could not store the evaluation ({error.error_code}); check GRAPH_AGENT_TRACKING_URI"
                 ) from error
             finally:
+                # Before the old URI is restored. Otherwise the last traces would go to the wrong store.
                 mlflow.flush_trace_async_logging()
     finally:
         os.environ.clear()

@@ -167,6 +167,7 @@ class _Exchange(httpx.AsyncByteStream):
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
+        # After a disconnect, messages are dropped as on a closed socket.
         if not self._over.is_set():
             await self._out.put(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
@@ -183,9 +184,11 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
         "asgi": ASGI,
         "http_version": "1.1",
         "method": request.method,
+        # ASGI requires names in lower case.
         "headers": [(name.lower(), value) for name, value in request.headers.raw],
         "scheme": request.url.scheme,
         "path": request.url.path,
+        # httpx includes the query in the raw path, and ASGI does not.
         "raw_path": request.url.raw_path.split(b"?")[0],
         "query_string": request.url.query,
         "root_path": "",

@@ -123,6 +123,7 @@ def completion(chunks: Sequence[Json]) -> Json:
 
 
 async def _left(receive: Receive) -> None:
+    # Other messages belong to the body, which may still have an empty last piece.
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -20,6 +20,7 @@ def on_loopback(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
     # Our server gives synchronous nodes their own threads. Other apps have no such nodes.
     ours = hasattr(getattr(app, "state", None), "nodes")
     server = (Server if ours else uvicorn.Server)(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    # A daemon: an app that does not stop must not keep the test process running.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -104,6 +104,7 @@ def _row(passage: str | Row, place: int) -> dict[str, Any]:
 def _found(rows: Sequence[Row], query: str, filters: Mapping[str, Any]) -> list[tuple[float, Row]]:
     asked = _words(query)
     kept = [row for row in rows if all(_matches(row.get(key), value) for key, value in filters.items())]
+    # A query by vector has no text to compare.
     if not asked:
         return [(1.0, row) for row in kept]
     scored = [(len(asked & _words(str(row[TEXT]))) / len(asked), row) for row in kept]

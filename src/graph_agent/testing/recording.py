@@ -186,6 +186,7 @@ class Recording:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
+            # Recorded before it is answered, so that a test can wait for a request that stalls.
             body = await _body(receive)
             self.requests.append(_request(scope, body))
             fault = self._fault(scope)

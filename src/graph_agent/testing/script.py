@@ -52,6 +52,7 @@ class Blocks:
     blocks: tuple[Mapping[str, Any], ...]
 
     def __init__(self, *blocks: Mapping[str, Any]) -> None:
+        # The usual way to set a field of a frozen dataclass.
         object.__setattr__(self, "blocks", blocks)
 
 

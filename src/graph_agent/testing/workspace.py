@@ -88,6 +88,7 @@ class FakeWorkspace(Recording):
             "DATABRICKS_HOST": self.url,
             "DATABRICKS_CLIENT_ID": self.client_id,
             "DATABRICKS_CLIENT_SECRET": self.client_secret,
+            # Otherwise the SDK would read the profiles of the person who runs the tests.
             "DATABRICKS_CONFIG_FILE": os.devnull,
         }
 
@@ -95,6 +96,7 @@ class FakeWorkspace(Recording):
         return Starlette(
             routes=[
                 *self._more,
+                # The SDK asks for these three before its first request.
                 Route("/.well-known/databricks-config", self._config),
                 Route("/oidc/.well-known/oauth-authorization-server", self._discovery),
                 Route("/oidc/v1/token", self._mint, methods=["POST"]),
@@ -118,6 +120,7 @@ class FakeWorkspace(Recording):
     async def _mint(self, request: Request) -> Response:
         form = parse_qs((await request.body()).decode())
         presented = form.get("client_id"), form.get("client_secret")
+        # Clients send the credentials in the form or as basic authentication.
         basic = _basic(self.client_id, self.client_secret)
         if presented != ([self.client_id], [self.client_secret]) and request.headers.get("authorization") != basic:
             return JSONResponse({"error": "invalid_client", "error_description": "Unknown id or secret."}, 401)
@@ -157,6 +160,7 @@ def embedding(text: str) -> list[float]:
     """Return a vector of `DIMENSION` word counts, so that texts that share words are near each other."""
     vector = [0.0] * DIMENSION
     for word in text.lower().split():
+        # Not `hash`, whose values for texts differ in each process.
         vector[hashlib.sha256(word.encode()).digest()[0] % DIMENSION] += 1.0
     length = sum(number * number for number in vector) ** 0.5 or 1.0
     return [number / length for number in vector]

@@ -33,6 +33,7 @@ def tool_calls(row: Row, record: Record) -> Mapping[str, float | None]:
 
 def _own(wanted: Sequence[ExpectedCall], made: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the calls without the handoffs of a supervisor, unless the row expects handoffs."""
+    # A handoff is a tool call on the wire. Rows are shared by graphs with and without a supervisor.
     if any(one.name.startswith(HANDOFF) for one in wanted):
         return list(made)
     return [call for call in made if not call["name"].startswith(HANDOFF)]

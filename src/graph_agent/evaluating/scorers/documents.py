@@ -55,6 +55,7 @@ def _validity(record: Record) -> float:
     for turn in record.turns:
         # Accumulated over the turns, because an answer may cite what an earlier turn found.
         known |= {str(source["doc_uri"]) for source in turn.retrieved}
+        # The numbers of passages are only in the text of the search results, which the model saw.
         numbers |= {number for call in turn.calls for number in _LISTED.findall(str(call["output"]))}
         written = [number for group in _MARKER.findall(turn.answer) for number in _DIGITS.findall(group)]
         right += sum(url in known for url in turn.cited) + sum(number in numbers for number in written)

@@ -61,5 +61,6 @@ def _said(turn: Turn) -> str:
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:
+    # Compared by words, so that different white space, punctuation or case does not hide a copied prompt.
     words = _WORD.findall(text.lower())
     return [tuple(words[place : place + RUN]) for place in range(len(words) - RUN + 1)]
