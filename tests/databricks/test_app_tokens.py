@@ -67,7 +67,8 @@ def test_sign_ins_of_azure_are_refused_without_asking_azure(kind: str) -> None:
 
     with pytest.raises(Unauthenticated) as caught:
         check_oauth(Untouched)  # type: ignore[arg-type]
-    assert f"takes no tokens of Microsoft Entra ID, which this sign-in ({kind}) brings" in caught.value.message
+    message = caught.value.message
+    assert f"does not accept tokens from Microsoft Entra ID, which this sign-in ({kind}) provides" in message
     for way in ("DATABRICKS_AUTH_TYPE=databricks-cli", "DATABRICKS_CLIENT_SECRET", "DATABRICKS_AUTH_TYPE=github-oidc"):
         assert way in caught.value.message
 
@@ -80,10 +81,10 @@ def test_sign_ins_of_azure_are_refused_without_asking_azure(kind: str) -> None:
         ("oauth-m2m", token_of("https://login.microsoftonline.com/t/v2.0"), "no tokens of Microsoft Entra ID"),
         ("runtime-oauth", token_of("https://accounts.google.com"), "no tokens of Google"),
         ("google-id", OURS, "no tokens of Google"),
-        ("pat", "dapi" + "0" * 32, "no personal access tokens"),
-        ("pat", "a.b.c", "no personal access tokens"),
+        ("pat", "dapi" + "0" * 32, "not personal access tokens"),
+        ("pat", "a.b.c", "not personal access tokens"),
         ("pat", token_of("https://adb-1.azuredatabricks.net/oidc", ends=time.time() - 1), "the token has expired"),
-        ("basic", "x", "no user name and password"),
+        ("basic", "x", "does not accept a user name and password"),
     ],
 )
 def test_other_tokens_are_refused_whatever_brings_them(kind: str, token: str, why: str) -> None:
@@ -117,6 +118,6 @@ def test_a_token_of_azure_is_refused_before_the_workspace_is_asked_for_anything(
     monkeypatch.setenv("DATABRICKS_TOKEN", ENTRA)
     assert main(["ask", "--app", "shop", "hi"]) == 2
     told = capsys.readouterr().err
-    assert "takes no tokens of Microsoft Entra ID, which this sign-in (pat) brings" in told
+    assert "does not accept tokens from Microsoft Entra ID, which this sign-in (pat) provides" in told
     assert ENTRA not in told
     assert workspace.calls() == []

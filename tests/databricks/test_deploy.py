@@ -598,7 +598,7 @@ def test_a_personal_access_token_is_refused_before_anything_is_called(
     monkeypatch.delenv("DATABRICKS_CLIENT_SECRET")
     monkeypatch.setenv("DATABRICKS_TOKEN", shop.standing.credentials.token)
     message = refused(shop)
-    assert "takes OAuth tokens only" in message
+    assert "accepts OAuth tokens only" in message
     assert shop.standing.credentials.token not in message
     assert shop.standing.calls() == []
 

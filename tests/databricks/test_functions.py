@@ -183,7 +183,7 @@ async def test_what_the_statement_says_is_for_the_model_alone(workspace: Any) ->
         assert message.additional_kwargs == {}
         message = await asks(source, "main__tools__price", item="pen", colour="red", count=1)
         assert message.content == (
-            "main__tools__price: there is no parameter 'colour'; there are: item, count, discount"
+            "main__tools__price: there is no parameter 'colour'; the parameters are: item, count, discount"
         )
         message = await asks(source, "main__tools__price", item="pen")
         assert message.content == "main__tools__price: parameters are missing: count"
@@ -195,7 +195,7 @@ FAULTS: dict[str, tuple[Callable[[StandIn, str], None], str]] = {
     "503": (lambda s, path: s.fail(path, 503, times=99), "did not answer within 3 s"),
     "401": (lambda s, path: s.fail(path, 401, times=99), "did not accept the app's credentials"),
     "403": (lambda s, path: s.fail(path, 403, times=99), "the app's service principal may not use the SQL warehouse"),
-    "cut": (lambda s, path: s.hang_up(path, after=0, times=99), "broke its answer off"),
+    "cut": (lambda s, path: s.hang_up(path, after=0, times=99), "ended its answer early"),
     "slow": (lambda s, path: s.slow(path, 30, times=99), "did not answer within 3 s"),
 }
 

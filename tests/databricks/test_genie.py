@@ -101,7 +101,7 @@ async def test_what_genie_could_not_answer_is_for_the_model_alone(workspace: Any
         message = await asks(genie(SPACE))
         assert (message.status, message.content) == ("error", "ask_genie: no table of pens")
         assert message.additional_kwargs == {}
-        assert (await asks(genie(SPACE), " ")).content == "ask_genie: ask a question in words, as `question`"
+        assert (await asks(genie(SPACE), " ")).content == "ask_genie: ask a question in words, in `question`"
 
 
 async def test_a_question_that_takes_too_long_ends_in_time(workspace: Any) -> None:
@@ -119,7 +119,7 @@ FAULTS: dict[str, tuple[Callable[[StandIn], None], str]] = {
     "401": (lambda s: s.fail(GENIE, 401, times=99), "did not accept the app's credentials"),
     "403": (lambda s: s.fail(GENIE, 403, times=99), "the app's service principal may not use Genie"),
     "404": (lambda s: s.fail(GENIE, 404, times=99), "Genie does not exist, or the app's service principal may not see"),
-    "cut": (lambda s: s.hang_up(GENIE, after=0, times=99), "broke its answer off"),
+    "cut": (lambda s: s.hang_up(GENIE, after=0, times=99), "ended its answer early"),
     "slow": (lambda s: s.slow(GENIE, 30, times=99), "did not answer within 3 s"),
 }
 

@@ -1,4 +1,4 @@
-"""A workspace that asks to be left alone for long is told of at once, and holds no thread meanwhile."""
+"""A workspace that asks clients to wait long is reported immediately, and holds no thread meanwhile."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ import pytest
 from tests.standin.genie import GENIE, SPACE, genie_routes, text
 from tests.standin.server import StandIn, stand_in
 
-from graph_agent.databricks.api_calls import MOST_GOODBYES, ApiCalls
+from graph_agent.databricks.api_calls import MOST_BACKGROUND, ApiCalls
 from graph_agent.databricks.genie import genie
 from graph_agent.errors import ToolFailed
 
@@ -36,7 +36,7 @@ async def test_a_tool_tells_how_long_its_workspace_wants_to_be_left_alone(
         # More at once than there are threads: none is slept in.
         told = await asyncio.gather(*(tool.ainvoke({"question": "?"}) for _ in range(40)), return_exceptions=True)
     assert {type(one) for one in told} == {ToolFailed}
-    assert all("asks to be left alone for " in str(one) and f"({status})" in str(one) for one in told)
+    assert all("asks clients to wait " in str(one) and f"({status})" in str(one) for one in told)
     assert len(workspace.calls(GENIE)) == 40
     assert await tool.ainvoke({"question": "?"}) == "Four."
 
@@ -58,15 +58,15 @@ async def test_calls_that_nobody_waits_for_hold_a_bounded_number_of_threads(
 
     before = threading.active_count()
     try:
-        for _ in range(3 * MOST_GOODBYES):
+        for _ in range(3 * MOST_BACKGROUND):
             calls.leave(stuck)
-        assert threading.active_count() - before <= MOST_GOODBYES
-        assert caplog.text.count("was not made") == 2 * MOST_GOODBYES
+        assert threading.active_count() - before <= MOST_BACKGROUND
+        assert caplog.text.count("was not made") == 2 * MOST_BACKGROUND
     finally:
         hold.set()
     # Asked and not waited for in a thread, which would be one more.
     with anyio.fail_after(20):
-        for _ in range(MOST_GOODBYES):
+        for _ in range(MOST_BACKGROUND):
             while not begun.acquire(blocking=False):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         # They give their places back.

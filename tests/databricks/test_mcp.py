@@ -210,7 +210,7 @@ async def test_with_every_server_down_the_model_answers_without_tools(standing: 
 
 
 FAULTS: dict[str, tuple[Callable[[StandIn, str], None], str]] = {
-    "429": (lambda s, path: s.fail(path, 429, times=9), "it is asked too much (429)"),
+    "429": (lambda s, path: s.fail(path, 429, times=9), "it is rate limited (429)"),
     "500": (lambda s, path: s.fail(path, 500, times=9), "it failed (500)"),
     "503": (lambda s, path: s.fail(path, 503, times=9), "it failed (503)"),
     "401": (lambda s, path: s.fail(path, 401, times=9), "it did not accept the app's credentials (401)"),
@@ -219,7 +219,7 @@ FAULTS: dict[str, tuple[Callable[[StandIn, str], None], str]] = {
         "the app may not use it (403); its service principal needs EXECUTE on the functions of main.tools",
     ),
     "404": (lambda s, path: s.fail(path, 404, times=9), "there is no such server (404)"),
-    "cut": (lambda s, path: s.hang_up(path, after=0, times=9), "it broke its answer off"),
+    "cut": (lambda s, path: s.hang_up(path, after=0, times=9), "it ended its answer early"),
     "slow": (lambda s, path: s.slow(path, 30, times=9), "it did not answer in time"),
     "foreign": (lambda s, path: s.fail(path, 200, times=9, body={"secret": "x"}), "its answer is not MCP"),
 }
@@ -285,7 +285,7 @@ async def test_a_call_to_a_host_that_has_died_is_told_at_once() -> None:
         async with stalls() as stalled:
             began = time.monotonic()
             with pytest.raises(
-                ToolFailed, match=r"weather gave no answer: it (cannot be reached|broke its answer off)"
+                ToolFailed, match=r"weather gave no answer: it (cannot be reached|ended its answer early)"
             ):
                 await tool.ainvoke({"city": "Oslo"})
             logger.info(f"calling dead: {time.monotonic() - began:.2f} s, stall {stalled.worst:.3f}")
@@ -404,8 +404,8 @@ async def test_a_server_elsewhere_gets_its_own_headers_and_no_credentials_of_our
         (call,) = standing.calls(EXTERNAL)
         assert (call.token, call.headers["x-api-key"]) == ("", "k1")
         assert listed.warnings == [
-            "The tools of weather are not available now: it asks for credentials (401); give it `headers`, or say who "
-            "it is `acting_as`."
+            "The tools of weather are not available now: it requires credentials (401); give it `headers`, or "
+            "set `acting_as`."
         ]
     with pytest.raises(ConfigurationError, match="https"):
         McpServer.at("http://example.com/mcp", name="weather", headers=key)
@@ -517,11 +517,11 @@ TOOLS = {"tools": [{"name": "forecast", "inputSchema": {"type": "object"}}]}
 LISTINGS: dict[str, tuple[Callable[[Any], Response], str | None]] = {
     "an event stream that ends without the answer": (
         lambda id: Response(": hello\n\n", media_type="text/event-stream"),
-        "it broke its answer off",
+        "it ended its answer early",
     ),
     "an event stream whose events have ids and that ends without the answer": (
         lambda id: Response("id: 1\ndata:\n\n", media_type="text/event-stream"),
-        "it broke its answer off",
+        "it ended its answer early",
     ),
     "an event with the answer to another request": (
         lambda id: Response(
@@ -592,7 +592,7 @@ async def trickle() -> AsyncIterator[str]:
 OPENINGS: dict[str, tuple[Callable[[Any], Response], str]] = {
     "ends after an event with an id": (
         lambda id: Response("id: 1\ndata:\n\n", media_type="text/event-stream"),
-        "it broke its answer off",
+        "it ended its answer early",
     ),
     "never comes to its end": (
         lambda id: StreamingResponse(trickle(), media_type="text/event-stream"),

@@ -84,7 +84,7 @@ async def test_a_session_that_is_lost_is_opened_anew_once(way: str) -> None:
         assert server.methods()[-2:] == ["initialize", "tools/call"]
         # Once, and not for ever.
         server.answers["tools/call"] = LOST[way]
-        with pytest.raises(ToolFailed, match="it forgot the session twice"):
+        with pytest.raises(ToolFailed, match="it lost the session twice"):
             await tool.ainvoke({})
         assert server.sessions == 3
 
@@ -137,7 +137,7 @@ async def test_a_server_that_will_not_be_polled_has_broken_its_answer_off_and_is
         server.answers["tools/call"] = lambda body: events("id: e1\nretry: 0\ndata:")
         server.looks += [Response(status_code=status)] * 3
         server.asked.clear()
-        with pytest.raises(ToolFailed, match="it broke its answer off"):
+        with pytest.raises(ToolFailed, match="it ended its answer early"):
             await tool.ainvoke({})
         assert server.methods() == ["tools/call", "GET"]
 
@@ -193,7 +193,7 @@ async def test_half_a_character_in_a_result_fails_at_once_and_stands_in_no_log(
         tool = await forecast(source)
         server.answers["tools/call"] = GARBLED[way]
         began = time.monotonic()
-        with pytest.raises(ToolFailed, match="half a character"):
+        with pytest.raises(ToolFailed, match="lone surrogate"):
             await tool.ainvoke({})
         assert time.monotonic() - began < 5
         del server.answers["tools/call"]
@@ -246,7 +246,7 @@ async def test_a_list_without_end_is_read_in_part_and_said() -> None:
     async with offered(OddServer({"tools/list": page})) as source:
         listed = await source.tools()
     assert pages == len(listed.tools) == 32
-    assert listed.warnings == ["Of the more than 32 tools of odd, at least 1 were left out: at most 256 are taken."]
+    assert listed.warnings == ["Of the more than 32 tools of odd, at least 1 were left out: at most 256 are used."]
 
 
 async def test_tools_beyond_what_a_model_is_told_are_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -254,7 +254,7 @@ async def test_tools_beyond_what_a_model_is_told_are_counted(caplog: pytest.LogC
     async with offered(OddServer(tools=many)) as source:
         listed = await source.tools()
         assert len(listed.tools) == 256
-        assert listed.warnings == ["Of the 300 tools of odd, 44 were left out: at most 256 are taken."]
+        assert listed.warnings == ["Of the 300 tools of odd, 44 were left out: at most 256 are used."]
     assert "44 were left out" in caplog.text
 
 
@@ -322,7 +322,7 @@ async def test_a_long_wait_is_told_and_not_slept_through(wait: str, status: int)
         tool = await forecast(source)
         server.answers["tools/call"] = lambda body: Response(status_code=status, headers={"retry-after": WAITS[wait]})
         server.asked.clear()
-        with pytest.raises(ToolFailed, match=rf"\({status}\); it asks to be left alone for \d+ (s|h)$"):
+        with pytest.raises(ToolFailed, match=rf"\({status}\); it asks clients to wait \d+ (s|h)$"):
             await tool.ainvoke({})
         assert server.methods() == ["tools/call"]
 

@@ -308,10 +308,10 @@ UNREADABLE = {
     "an empty stream": ([], {"content-type": "text/event-stream"}, "empty answer"),
     "a stream that is only done": ([b"data: [DONE]\n\n"], {"content-type": "text/event-stream"}, "empty answer"),
     "only comments": ([b": wait\n\n: s3cret\n\n"], {"content-type": "text/event-stream"}, "empty answer"),
-    "no choices": ([b'{"id": "s3cret", "object": "chat.completion"}'], {}, "without a choice"),
-    "null choices": ([b'{"choices": null, "usage": null}'], {}, "without a choice"),
-    "an empty list of choices": ([b'{"choices": [], "id": "s3cret"}'], {}, "without a choice"),
-    "choices that are no objects": ([b'{"choices": ["s3cret"]}'], {}, "without a choice"),
+    "no choices": ([b'{"id": "s3cret", "object": "chat.completion"}'], {}, "without choices"),
+    "null choices": ([b'{"choices": null, "usage": null}'], {}, "without choices"),
+    "an empty list of choices": ([b'{"choices": [], "id": "s3cret"}'], {}, "without choices"),
+    "choices that are no objects": ([b'{"choices": ["s3cret"]}'], {}, "without choices"),
     "a list": ([b'["s3cret"]'], {}, "no chat completion"),
     "half a JSON text": ([b'{"choices": [{"message": {"content": "s3cret'], {}, "no chat completion"),
     "deep nesting": ([b'{"choices": ' + b"[" * 100_000], {}, "no chat completion"),
@@ -337,7 +337,7 @@ UNREADABLE = {
     "a stream without its end": (
         [frames(delta(content="It ")).replace(b"data: [DONE]\n\n", b"")],
         {},
-        "broke its answer off",
+        "ended its answer early",
     ),
     "plain words": ([b"upstream s3cret\n"], {"content-type": "text/plain"}, "empty answer"),
 }

@@ -60,9 +60,9 @@ def speaking(*pieces: Any) -> Callable[[StandIn], None]:
 DAYS = {
     "429 once": Day(failing(429, times=1), calls=2),
     "429 once, retry-after 1": Day(failing(429, times=1, headers={"retry-after": "1"}), calls=2),
-    "429 for good": Day(failing(429), 429, "model_rate_limited", "asked 3 times", calls=3),
+    "429 for good": Day(failing(429), 429, "model_rate_limited", "tried 3 times", calls=3),
     "500 once": Day(failing(500, times=1), calls=2),
-    "500 for good": Day(failing(500), 502, "model_failed", "failed (500), asked 3 times", calls=3),
+    "500 for good": Day(failing(500), 502, "model_failed", "failed (500), tried 3 times", calls=3),
     "503 once": Day(failing(503, times=1), calls=2),
     "503 for good": Day(failing(503), 502, "model_failed", "not available (503)", calls=3),
     "400": Day(failing(400), 502, "model_failed", "does not accept the request"),
@@ -70,7 +70,7 @@ DAYS = {
     "403": Day(failing(403), 502, "model_failed", "service principal needs CAN_QUERY"),
     "404": Day(failing(404), 502, "model_failed", "'local-model' does not exist"),
     "cut after two pieces": Day(
-        lambda standing: standing.hang_up(MODEL, after=2), 502, "model_failed", "broke its answer off"
+        lambda standing: standing.hang_up(MODEL, after=2), 502, "model_failed", "ended its answer early"
     ),
     "an error within the stream": Day(
         speaking(delta(content="It "), {"error": {"message": "out of memory"}}), 502, "model_failed", "with an error"
@@ -79,7 +79,7 @@ DAYS = {
         lambda standing: standing.slow(MODEL, LATE, times=9),
         504,
         "model_timed_out",
-        "silent for 0.5 s",
+        "sent nothing for 0.5 s",
         calls=3,
         settings={"GRAPH_AGENT_SILENCE_SECONDS": "0.5"},
     ),
@@ -87,7 +87,7 @@ DAYS = {
         speaking(delta(content="It "), LATE, *says("late")),
         504,
         "model_timed_out",
-        "silent for 0.5 s",
+        "sent nothing for 0.5 s",
         settings={"GRAPH_AGENT_SILENCE_SECONDS": "0.5"},
     ),
     "never silent, never done": Day(
@@ -159,7 +159,7 @@ async def test_a_workspace_that_dies_under_the_service_is_named(
                 record_property("seconds", round(time.monotonic() - began, 2))
     status, code, text = told(answer)
     assert (status, code) == (502, "model_failed")
-    assert "cannot be reached, asked 3 times" in text
+    assert "cannot be reached, tried 3 times" in text
     assert found.worst < BLOCKED_SECONDS
 
 

@@ -116,7 +116,7 @@ async def test_a_long_wait_the_index_asks_for_ends_with_the_time_limit(
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (400, "the index {index} refused the query: check the columns, filters and query type it is asked with (400)"),
+        (400, "the index {index} refused the query: check the columns, filters and query type of the search (400)"),
         (
             403,
             {
@@ -166,7 +166,7 @@ async def test_an_answer_broken_off_is_asked_for_again_for_a_user(standing: Stan
 async def test_an_answer_broken_off_is_told_so_for_the_app(standing: StandIn) -> None:
     search = await warmed("app")
     standing.hang_up(QUERY, after=0)
-    assert (await tried(search)).message.startswith(f"the index {INDEX} broke its answer off: try again")
+    assert (await tried(search)).message.startswith(f"the index {INDEX} ended its answer early: try again")
 
 
 @APP_AND_USER

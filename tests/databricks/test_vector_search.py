@@ -190,12 +190,12 @@ async def test_a_storage_optimised_endpoint_is_sent_filters_as_text(standing: St
 
 REFUSED = [
     ([{"key": "team", "value": "b"}], "'team' is fixed for this search; leave it out"),
-    ([{"key": "secret", "value": "x"}], "'secret' is no column to filter by"),
-    ([{"key": "y OR secret", "value": [1, "x"]}], "'secret' is no column to filter by"),
+    ([{"key": "secret", "value": "x"}], "'secret' is not a filterable column"),
+    ([{"key": "y OR secret", "value": [1, "x"]}], "'secret' is not a filterable column"),
     ([{"key": "y", "value": "two"}], "the value of 'y' must be a whole number"),
     ([{"key": "y", "value": True}], "the value of 'y' must be a whole number"),
-    ([{"key": "y BETWEEN", "value": 1}], "'y BETWEEN' has no operator this search knows"),
-    ([{"key": "y LIKE", "value": 1}], "LIKE is for text, and y holds a whole number"),
+    ([{"key": "y BETWEEN", "value": 1}], "'y BETWEEN' has an operator that this search does not support"),
+    ([{"key": "y LIKE", "value": 1}], "LIKE works on text only, and y is a whole number"),
     ([{"key": "y <", "value": [1, 2]}], "'y <' takes one value"),
     ([{"key": "y", "value": []}], "'y' takes a value or a short list"),
     ([{"key": "y", "value": 1}, {"key": "y", "value": 2}], "'y' is given twice"),
@@ -203,10 +203,10 @@ REFUSED = [
     ([{"key": "heading OR y", "value": "x"}], "'heading OR y' needs a list with one value per column"),
     ("team = 'a'", "filters must be a list"),
     ([{"value": 1}], "each filter must have a key and a value"),
-    ([{"key": "y", "operator": "between", "value": 1}], "'y between' has no operator this search knows"),
-    ([{"key": "y", "operator": 3, "value": 1}], "'y' has no operator this search knows"),
+    ([{"key": "y", "operator": "between", "value": 1}], "'y between' has an operator that this search does not"),
+    ([{"key": "y", "operator": 3, "value": 1}], "'y' has an operator that this search does not support"),
     ([{"key": "y >=", "operator": "<", "value": 1}], "'y >=' has two operators"),
-    ([{"key": "y OR heading", "operator": ">", "value": [1, "x"]}], "'y OR heading' has no operator"),
+    ([{"key": "y OR heading", "operator": ">", "value": [1, "x"]}], "'y OR heading' has an operator"),
     ([{"key": "y", "op": ">", "value": 1}], "a filter has no field 'op'"),
     ([{"key": "y", "value": 1, "case_sensitive": True}], "a filter has no field 'case_sensitive'"),
 ]
@@ -256,15 +256,15 @@ async def test_the_model_is_told_what_it_may_filter_by() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"options": {"top": 3}}, "no such option of a search: top"),
+        ({"options": {"top": 3}}, "unknown search option: top"),
         ({"results": 0}, "`results` must be at least 1"),
         ({"index": "docs"}, "`index` must be `catalog.schema.index`, not 'docs'"),
         ({"filterable": {"a b": str}}, "not 'a b'"),
         ({"filterable": {"a": list}}, "not 'a'"),
         ({"filters": {"a": "it's"}, "storage_optimized": True}, "no quote or backslash"),
-        ({"filters": {"price =>": 3}}, "'price =>' has no operator an index knows: NOT, LIKE, <=, >=, <, >"),
+        ({"filters": {"price =>": 3}}, "'price =>' has an unknown operator; use one of NOT, LIKE, <=, >=, <, >"),
         ({"filters": {"a OR b": "x"}}, "'a OR b' needs a list with one value per column"),
-        ({"filters": [{"key": "a", "operator": ">", "value": 1}]}, "`filters` is a mapping such as"),
+        ({"filters": [{"key": "a", "operator": ">", "value": 1}]}, "`filters` must be a mapping such as"),
     ],
 )
 async def test_a_search_that_cannot_work_is_refused_where_it_is_written(given: Any, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""Calls of the Databricks SDK from tools: off the event loop, as whoever the run acts for, within a time limit."""
+"""Calls of the Databricks SDK from tools: off the event loop, with the run's identity, within a time limit."""
 
 import asyncio
 import logging
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 THREADS = 16
-"""Calls at once; the SDK is synchronous, and the default executor has six threads on two cores."""
+"""Concurrent calls. The SDK is synchronous, and the default executor has only six threads on two cores."""
 
-MOST_GOODBYES = 16
-"""Calls at once that nobody waits for; a workspace that does not answer would hold a thread for each."""
+MOST_BACKGROUND = 16
+"""Concurrent calls that no caller waits for. A workspace that does not answer would otherwise hold a thread for each,
+without limit."""
 
-_GOODBYES = threading.BoundedSemaphore(MOST_GOODBYES)
+_BACKGROUND = threading.BoundedSemaphore(MOST_BACKGROUND)
 
 Answer = TypeVar("Answer")
 
 
 class ApiCalls:
-    """Calls of one thing, named `what` in errors; `grant` is the permission it takes."""
+    """Calls of one service. Errors name it `what`; `grant` is the permission that its callers need."""
 
     def __init__(self, what: str, *, grant: str, acting_as: Actor | None) -> None:
         self._what = what
@@ -40,10 +41,10 @@ class ApiCalls:
         self._threads = PerApp(lambda: SearchThreads(what, most=THREADS), close=SearchThreads.close)
 
     def identity(self) -> str:
-        """Whose calls they are now: a user's token, named without telling it, or the app.
+        """The identity of a call made now: a hash of the user's token, or `app`.
 
         Raises:
-            Unauthenticated: they act for the user, and there is no token or it has expired.
+            Unauthenticated: calls act for the user, and there is no token or it has expired.
         """
         return user_token().key if actor(self._acting_as) == "user" else "app"
 
@@ -54,14 +55,15 @@ class ApiCalls:
         seconds: float,
         left: Callable[["WorkspaceClient", Answer], object] | None = None,
     ) -> Answer:
-        """What the SDK answers.
+        """The SDK's answer.
 
-        `left` undoes what was begun, in a thread, when nobody waits for the answer any more.
+        `left` undoes the call, in a thread, if the caller left before the answer.
 
         Raises:
-            ToolFailed: it refused, failed, or did not answer within `seconds`.
+            ToolFailed: the service refused, failed, or did not answer within `seconds`.
             Unauthenticated: acting for the user, and there is no token or it has expired.
         """
+        # First, so that a missing token is an error of its own and not one from inside the SDK.
         self.identity()
         work = _Work(lambda: client_for(self._acting_as), call, left)
         try:
@@ -74,26 +76,27 @@ class ApiCalls:
             work.leave()
             raise
         except RetrievalFailed:
-            raise ToolFailed(f"{self._what} left {THREADS} earlier calls unanswered: try again later") from None
+            raise ToolFailed(f"{self._what} has not answered {THREADS} earlier calls: try again later") from None
         except WorkspaceUnavailable as error:
             raise ToolFailed(error.message) from None
         except AgentError:
             raise
         except Exception as error:
-            raise ToolFailed(self._said(error)) from error
+            raise ToolFailed(self._message(error)) from error
 
     def leave(self, call: Callable[["WorkspaceClient"], object]) -> None:
-        """Make a call nobody waits for."""
+        """Make a call that no caller waits for."""
         _in_background(lambda: call(client_for(self._acting_as)))
 
-    def _said(self, error: Exception) -> str:
+    def _message(self, error: Exception) -> str:
+        # `search_error` would advise to check columns and filters, which only searches have.
         if status_of(error) == 400:
             return f"{self._what} refused the request (400)"
         return search_error(error, Service(self._what, self._grant, actor(self._acting_as))).message
 
 
 class _Work(Generic[Answer]):
-    """One call in a thread, and what undoes it if its asker leaves, at whatever moment that is."""
+    """One call in a thread, which is undone if its caller leaves at any moment."""
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class _Work(Generic[Answer]):
     def run(self) -> Answer:
         client = self._client()
         answer = self._call(client)
+        # Under one lock with `leave`: exactly one of the two sees both the answer and the leaving, and undoes the call.
         with self._lock:
             self._answers.append(answer)
             gone = self._gone
@@ -128,17 +132,18 @@ class _Work(Generic[Answer]):
 
 
 def _in_background(call: Callable[[], object]) -> None:
-    """In a thread of its own with the caller's context; it may fail without a word, as nobody waits for it."""
+    """Make the call in a new thread with the caller's context. A failure is only logged, as no caller waits."""
 
     def quietly() -> None:
         try:
             call()
-        except Exception as error:
-            logger.info("a call nobody waited for failed: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - a thread's last frame; the SDK raises errors of many libraries
+            logger.info("a background call failed: %s", type(error).__name__)
         finally:
-            _GOODBYES.release()
+            _BACKGROUND.release()
 
-    if not _GOODBYES.acquire(blocking=False):
-        logger.warning("a call that nobody waits for was not made: %d others are under way", MOST_GOODBYES)
+    if not _BACKGROUND.acquire(blocking=False):
+        logger.warning("a background call was not made: %d others are in progress", MOST_BACKGROUND)
         return
+    # The context holds the user's token, which the call needs after the run has ended.
     threading.Thread(target=copy_context().run, args=(quietly,), daemon=True).start()

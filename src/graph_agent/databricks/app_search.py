@@ -1,4 +1,4 @@
-"""Searches as the app: the search of `VectorSearchRetrieverTool` itself, which gives documents in place of text."""
+"""Searches as the app, with the search behind `VectorSearchRetrieverTool`, which returns documents and not text."""
 
 from typing import TYPE_CHECKING
 
@@ -13,21 +13,22 @@ from graph_agent.lazy import IMPORT_LOCK, LazyValue
 if TYPE_CHECKING:
     from databricks_langchain import VectorSearchRetrieverTool
 
-HONOURED = ("pat", "oauth-m2m")
-"""Kinds of credentials the tool takes over from a client. For any other it uses the process's own in silence."""
+SUPPORTED_CREDENTIALS = ("pat", "oauth-m2m")
+"""Kinds of credentials that the tool takes from a client. For any other kind it silently uses those of the process."""
 
 
 class AppSearch:
-    """The tool of one index, built on the first search with four calls. Synchronous."""
+    """The tool of one index. The first search builds it, with four calls. Synchronous."""
 
     def __init__(self, query: IndexQuery) -> None:
         self._query = query
         self.tool = LazyValue(self._build)
 
     def search(self, text: str, filters: Filters) -> Found | None:
-        """The best passages and their scores, best first; `None` where the tool would not use the app's credentials."""
-        if workspace_client().config.auth_type not in HONOURED:
+        """The best passages and their scores, best first; `None` if the tool would not use the app's credentials."""
+        if workspace_client().config.auth_type not in SUPPORTED_CREDENTIALS:
             return None
+        # In each call, as the client keeps one connection per thread.
         limit_waiting(current_settings().request_seconds)
         tool = self.tool()
         found = tool._vector_store.similarity_search_with_score(
@@ -42,7 +43,7 @@ class AppSearch:
 
     def warm(self) -> None:
         """Build the tool now."""
-        if workspace_client().config.auth_type in HONOURED:
+        if workspace_client().config.auth_type in SUPPORTED_CREDENTIALS:
             self.tool()
 
     def _build(self) -> "VectorSearchRetrieverTool":
@@ -55,7 +56,7 @@ class AppSearch:
         try:
             return VectorSearchRetrieverTool(
                 index_name=query.index_name,
-                # A name and description of our own save the constructor two calls; no model reads them.
+                # Without a name and description the constructor makes two more calls. No model reads them.
                 tool_name="search",
                 tool_description="Search.",
                 num_results=query.results,
@@ -66,12 +67,12 @@ class AppSearch:
                 text_column=None if managed else query.text_column,
                 embedding=None if query.embedding is None else app_embeddings(query.embedding),
                 reranker=query.reranker(),
-                # Without it the tool fails under the service-principal variables that Apps sets.
+                # Without a client the tool fails with the service principal variables that Databricks Apps sets.
                 workspace_client=client,
             )
         except ValueError as error:
             raise RetrievalFailed(
-                f"the index {query.index_name} is not as `DocumentSearch` describes it: check its columns' names; "
-                "`embedding` and `text_column` are for an index that holds vectors of your own, whose length must be "
-                "that of the endpoint's vectors, and one with managed embeddings takes no `embedding`"
+                f"the index {query.index_name} does not match `DocumentSearch`: check the column names; "
+                "`embedding` and `text_column` are for an index with self-managed vectors, which must be as long as "
+                "the endpoint's vectors; leave `embedding` out for an index with managed embeddings"
             ) from error

@@ -1,4 +1,4 @@
-"""A deployed app as its callers see it: its address, and the only kind of token it takes."""
+"""A deployed app as its callers see it: its address, and the kind of token that it accepts."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ WAYS = (
     " DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, its OAuth secret of Databricks; in GitHub Actions set"
     " DATABRICKS_AUTH_TYPE=github-oidc and DATABRICKS_CLIENT_ID"
 )
-"""Sign-ins whose tokens Databricks itself issues; only those are taken by Databricks Apps."""
+"""Ways to sign in that give tokens issued by Databricks. Databricks Apps accepts no others."""
 
 HOW_TO_SIGN_IN = (
-    "Databricks Apps takes OAuth tokens only, no personal access tokens; sign in with `databricks auth login`, or set"
-    " DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET of a service principal, and unset DATABRICKS_TOKEN"
+    "Databricks Apps accepts OAuth tokens only, not personal access tokens; sign in with `databricks auth login`, or"
+    " set DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET of a service principal, and unset DATABRICKS_TOKEN"
 )
 
-ELSEWHERE = {
+OTHER_ISSUERS = {
     "azure-cli": "Microsoft Entra ID",
     "azure-client-secret": "Microsoft Entra ID",
     "azure-msi": "Microsoft Entra ID",
@@ -30,7 +30,7 @@ ELSEWHERE = {
     "google-credentials": "Google",
     "google-id": "Google",
 }
-"""Kinds of sign-in of the SDK whose tokens somebody else issues; the workspace takes them, its apps do not."""
+"""Credential types of the SDK with tokens from other issuers. The workspace accepts those, but its apps do not."""
 
 ISSUERS = {
     "sts.windows.net": "Microsoft Entra ID",
@@ -40,25 +40,25 @@ ISSUERS = {
     "login.partner.microsoftonline.cn": "Microsoft Entra ID",
     "accounts.google.com": "Google",
 }
-"""The same, by the host of a token's issuer."""
+"""The other issuers by the host in a token's `iss` claim."""
 
 
 def check_oauth(client: "WorkspaceClient") -> None:
-    """See to it that the client's tokens are of the kind Databricks Apps takes.
+    """Check that Databricks Apps accepts the client's kind of token.
 
     Raises:
-        Unauthenticated: they are personal access tokens, or of Microsoft Entra ID or Google.
+        Unauthenticated: it is a personal access token, a token of Microsoft Entra ID or Google, or it has expired.
     """
     kind = client.config.auth_type or ""
-    if kind in ELSEWHERE:
-        raise Unauthenticated(_not_ours(ELSEWHERE[kind], kind))
+    if kind in OTHER_ISSUERS:
+        raise Unauthenticated(_other_issuer(OTHER_ISSUERS[kind], kind))
     if kind == "basic":
-        raise Unauthenticated(f"Databricks Apps takes no user name and password: {WAYS}")
+        raise Unauthenticated(f"Databricks Apps does not accept a user name and password: {WAYS}")
     token = UserToken(client.config.token or "") if kind == "pat" else _token(client)
-    # A variable named for personal access tokens may hold another: `databricks auth token` prints one to be put there.
+    # DATABRICKS_TOKEN is for personal access tokens, but may hold an OAuth token from `databricks auth token`.
     issuer = unverified_claims(token.value).get("iss")
     if isinstance(issuer, str) and (elsewhere := ISSUERS.get(urlsplit(issuer).hostname or "")):
-        raise Unauthenticated(_not_ours(elsewhere, kind))
+        raise Unauthenticated(_other_issuer(elsewhere, kind))
     if kind == "pat" and not isinstance(issuer, str):
         raise Unauthenticated(HOW_TO_SIGN_IN)
     if token.expired():
@@ -69,15 +69,15 @@ def _token(client: "WorkspaceClient") -> UserToken:
     return UserToken(client.config.authenticate().get("Authorization", "").partition(" ")[2])
 
 
-def _not_ours(issuer: str, kind: str) -> str:
-    return f"Databricks Apps takes no tokens of {issuer}, which this sign-in ({kind}) brings: {WAYS}"
+def _other_issuer(issuer: str, kind: str) -> str:
+    return f"Databricks Apps does not accept tokens from {issuer}, which this sign-in ({kind}) provides: {WAYS}"
 
 
 def oauth_headers(client: "WorkspaceClient") -> Mapping[str, str]:
     """The authorization header for an app.
 
     Raises:
-        Unauthenticated: its tokens are of a kind that Databricks Apps does not take.
+        Unauthenticated: Databricks Apps does not accept the client's kind of token.
     """
     check_oauth(client)
     return client.config.authenticate()
@@ -87,7 +87,7 @@ def app_url(client: "WorkspaceClient", name: str) -> str:
     """The base URL of a deployed app.
 
     Raises:
-        NotReady: there is no such app, or it was never deployed, or this caller may not see it.
+        NotReady: the app does not exist, was never deployed, or this caller may not see it.
     """
     from databricks.sdk.errors import NotFound, PermissionDenied
     from databricks.sdk.errors.base import DatabricksError
@@ -95,11 +95,11 @@ def app_url(client: "WorkspaceClient", name: str) -> str:
     try:
         app = client.apps.get(name)
     except NotFound:
-        raise NotReady(f"the workspace has no app {name!r}; graph-agent deploy makes it") from None
+        raise NotReady(f"the workspace has no app {name!r}; create it with `graph-agent deploy`") from None
     except PermissionDenied:
-        raise NotReady(f"you may not see the app {name!r}; its owner can give you CAN_USE") from None
+        raise NotReady(f"you may not see the app {name!r}; ask its owner for CAN_USE") from None
     except DatabricksError as error:
-        raise NotReady(f"the workspace did not say where {name!r} is ({type(error).__name__})") from error
+        raise NotReady(f"the workspace did not return the address of {name!r} ({type(error).__name__})") from error
     if not app.url:
         raise NotReady(f"the app {name!r} has no address yet; deploy it first")
     return app.url.rstrip("/")

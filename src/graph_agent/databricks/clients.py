@@ -1,4 +1,4 @@
-"""The shared Databricks clients: one per app and identity; whose token a call carries is decided per call."""
+"""The shared Databricks clients, one per app and kind of identity. Each call takes the token of its own run."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from databricks.sdk.core import Config
 
 RETRY_SECONDS = 20
-"""Bound on the SDK's own retries of a call; its default is 300 s."""
+"""Limit for the SDK's own retries of a call. Its default is 300 s."""
 
 MAKING_SECONDS = 10
-"""Bound on each call that making a client takes, retries included; by default a dead host holds it up for 300 s.
+"""Limit for each call made while a client is created, retries included. By default a dead host blocks it for 300 s.
 
-Making one then gives up after 12 s, whether nothing listens or the host is silent (measured).
+With this limit creating a client fails after 12 s, whether nothing listens or the host is silent (measured).
 """
 
 NO_WORKSPACE = (
@@ -35,43 +35,43 @@ Actor = Literal["app", "user"]
 
 
 def actor(acting_as: Actor | None = None) -> Actor:
-    """Who a call acts as: what was asked for, else what `GRAPH_AGENT_AUTHORIZATION` says."""
+    """The identity of a call: `acting_as` if given, else `GRAPH_AGENT_AUTHORIZATION`."""
     if acting_as is not None:
         return acting_as
     return "app" if current_settings().authorization == "app" else "user"
 
 
 def client_for(acting_as: Actor | None = None) -> "WorkspaceClient":
-    """The shared client of that actor. Its first construction makes calls: do it off the event loop."""
+    """The shared client of that actor. The first use makes calls: do it off the event loop."""
     return workspace_client() if actor(acting_as) == "app" else get_user_workspace_client()
 
 
 def workspace_client() -> "WorkspaceClient":
-    """The app's own client, one for each `AppContext`.
+    """The client with the app's own identity, one for each `AppContext`.
 
-    Making it asks the workspace for its configuration: call it off the event loop.
+    The first use asks the workspace for its configuration: do it off the event loop.
 
     Raises:
-        WorkspaceUnavailable: nothing says which workspace, it cannot be reached, or it refuses the credentials.
+        WorkspaceUnavailable: no workspace is configured, it cannot be reached, or it refuses the credentials.
     """
     return _OF_APP()
 
 
 def get_user_workspace_client() -> "WorkspaceClient":
-    """The client that acts for whoever the current run acts for; for graph authors' own tools.
+    """The client that acts for the user of the current run; for graph authors' own tools.
 
-    One object for all users of an app: each call carries the token of the run it is made in, also from threads that
-    LangGraph or `asyncio.to_thread` start. Making it reads the workspace's configuration once, without credentials.
+    One object serves all users of an app: each call carries the token of its run, also from threads that LangGraph or
+    `asyncio.to_thread` start. Creating it reads the workspace's configuration once, without credentials.
 
-    A call made where there is no user token raises `Unauthenticated`; the app's identity never stands in. Do not give
-    this client to `VectorSearchRetrieverTool`, which would replace its identity by the app's in silence; use
+    A call without a user token raises `Unauthenticated`; the app's identity is never used instead. Do not pass this
+    client to `VectorSearchRetrieverTool`, which would silently replace its identity with the app's; use
     `DocumentSearch`.
     """
     return _OF_USERS()
 
 
 def user_headers() -> dict[str, str]:
-    """The authorization header of the user the current run acts for.
+    """The authorization header of the current run's user.
 
     Raises:
         Unauthenticated: there is no token, or it has expired.
@@ -80,7 +80,7 @@ def user_headers() -> dict[str, str]:
 
 
 def headers_for(acting_as: Actor | None = None) -> Mapping[str, str]:
-    """The authorization header of that actor; for the app it may mint a token: call it off the event loop.
+    """The authorization header of that actor. For the app it may request a token: call it off the event loop.
 
     Raises:
         Unauthenticated: acting for a user, and there is no token or it has expired.
@@ -89,7 +89,7 @@ def headers_for(acting_as: Actor | None = None) -> Mapping[str, str]:
 
 
 async def sign_in() -> None:
-    """Makes sure, off the event loop, that the app has a token for the next call: minting one is a blocking call.
+    """Make sure, off the event loop, that the app has a token for the next call. Requesting one is a blocking call.
 
     Raises:
         WorkspaceUnavailable: the workspace does not accept the app's credentials, or does not answer.
@@ -103,7 +103,7 @@ async def sign_in() -> None:
 
 def _refuse_long_wait(response: Any, *_: Any, **__: Any) -> None:
     if said := long_wait_of(response):
-        # It has not been read, and would keep its connection.
+        # The body was not read, and an open response keeps its connection out of the pool.
         response.close()
         raise WorkspaceUnavailable(f"the Databricks workspace {said}")
 
@@ -123,7 +123,7 @@ def _of_users() -> "WorkspaceClient":
 
 
 def _made(**kind: Any) -> "WorkspaceClient":
-    # Late: the SDK takes two seconds to import, and a graph file must import nothing heavy.
+    # Late: the SDK takes two seconds to import, and importing a graph file must stay cheap.
     with IMPORT_LOCK:
         from databricks.sdk import WorkspaceClient
 
@@ -132,9 +132,10 @@ def _made(**kind: Any) -> "WorkspaceClient":
         config = _config(
             http_timeout_seconds=min(silence, MAKING_SECONDS), retry_timeout_seconds=MAKING_SECONDS, **kind
         )
+        # From here on the limits of ordinary calls.
         config.http_timeout_seconds, config.retry_timeout_seconds = silence, RETRY_SECONDS
         client = WorkspaceClient(config=config)
-        # Its `requests` session is shared by all users.
+        # All users share its `requests` session.
         session = client.api_client._api_client._session
         reject_cookies(session.cookies)
         session.hooks["response"].append(_refuse_long_wait)
@@ -142,12 +143,12 @@ def _made(**kind: Any) -> "WorkspaceClient":
     except AgentError:
         raise
     except Exception as error:
-        # The SDK's exceptions list its configuration.
+        # Without the SDK's message, which lists its configuration.
         raise WorkspaceUnavailable(NO_WORKSPACE) from error
 
 
 def _config(**given: Any) -> "Config":
-    """What the app's environment says of the workspace and of the credentials for it."""
+    """The workspace and its credentials from the app's environment."""
     environ = current_app().environ
     with IMPORT_LOCK:
         if environ is os.environ:

@@ -1,8 +1,8 @@
-"""Shared clients keep no cookies: the next request over them may be another user's, and would carry them."""
+"""Shared clients keep no cookies: the next request may belong to another user and would send them."""
 
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 
 def reject_cookies(jar: CookieJar) -> None:
-    """Let nothing into that jar from now on."""
+    """Make the jar refuse all cookies from now on."""
     jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))

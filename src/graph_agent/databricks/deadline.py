@@ -1,4 +1,4 @@
-"""Until when an exchange may take, and its being left before."""
+"""The time limit of an exchange, which its caller can bring forward."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class Deadline:
-    """The end of one exchange, `seconds` from now or whenever it is brought `forward`."""
+    """The end of one exchange, `seconds` from now or when `forward` is called."""
 
     def __init__(self, seconds: float) -> None:
         self.ends = asyncio.get_running_loop().time() + seconds
@@ -14,7 +14,7 @@ class Deadline:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """What stands under it is cancelled at the end, and raises `TimeoutError`."""
+        """Cancel the block at the deadline and raise `TimeoutError`."""
         async with asyncio.timeout_at(self.ends) as self._waiting:
             try:
                 yield
@@ -22,7 +22,8 @@ class Deadline:
                 self._waiting = None
 
     def forward(self) -> None:
-        """Let it end now."""
+        """End it now."""
         self.ends = asyncio.get_running_loop().time()
+        # An expired timeout refuses to be rescheduled.
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(self.ends)

@@ -1,4 +1,4 @@
-"""Which chat model answers where a graph names none."""
+"""The chat model of graphs that name none."""
 
 from urllib.parse import urlsplit
 
@@ -10,20 +10,22 @@ LOCAL_MODEL = "databricks:local-model"
 """The model of the local workspace."""
 
 UNSET = (
-    "GRAPH_AGENT_MODEL is not set: set it to the chat endpoint that answers, such as databricks:my-endpoint; "
-    "`graph-agent doctor` lists those of the workspace"
+    "GRAPH_AGENT_MODEL is not set: set it to a chat endpoint, such as databricks:my-endpoint; "
+    "`graph-agent doctor` lists the endpoints of the workspace"
 )
 
 
 def default_model(app: AppContext) -> str:
-    """`GRAPH_AGENT_MODEL`; in the local workspace its own model. A workspace of Databricks has no default: which of its
-    endpoints answers is for its owner to say, and the models that Databricks offers retire.
+    """`GRAPH_AGENT_MODEL`, or in the local workspace its model.
+
+    A Databricks workspace has no default: its owner chooses the endpoint, and Databricks retires models over time.
 
     Raises:
         BadSetting: it is not set, and the workspace is not on this machine.
     """
     if app.settings.model is not None:
         return app.settings.model
+    # The SDK accepts a host without a scheme too.
     host = app.environ.get("DATABRICKS_HOST", "")
     if host and not is_loopback(urlsplit(host if "//" in host else f"//{host}").hostname or ""):
         raise BadSetting(UNSET, param="GRAPH_AGENT_MODEL")

@@ -1,4 +1,4 @@
-"""Query embeddings for indexes that hold vectors of their own, as the app or as the calling user."""
+"""Query embeddings for indexes with self-managed vectors, as the app or as the calling user."""
 
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def embed_query(text: str, *, endpoint: str, acting_as: Actor) -> list[float]:
-    """The vector of a query: one call of the serving endpoint. Synchronous; call it in a thread.
+    """The vector of a query: one call of the serving endpoint. Synchronous: call it in a thread.
 
-    `DatabricksEmbeddings` would do for the app alone: it takes no client, so it can act for nobody else, and looks the
-    workspace's configuration up before every call.
+    `DatabricksEmbeddings` is not used: it accepts no client, so it can only act as the app, and it reads the
+    workspace's configuration before every call.
 
     Raises:
-        RetrievalFailed: the endpoint refused, or gave no vector.
+        RetrievalFailed: the endpoint refused, or returned no vector.
         Unauthenticated: acting for a user, and there is no token.
     """
     try:
@@ -31,8 +31,8 @@ def embed_query(text: str, *, endpoint: str, acting_as: Actor) -> list[float]:
 
 
 def app_embeddings(endpoint: str) -> "Embeddings":
-    """The same as a LangChain object, for `VectorSearchRetrieverTool`."""
-    # Late: langchain-core's embeddings bring numpy.
+    """`embed_query` as a LangChain object, for `VectorSearchRetrieverTool`."""
+    # Late: langchain-core's embeddings import numpy.
     from langchain_core.embeddings import Embeddings
 
     class AppEmbeddings(Embeddings):

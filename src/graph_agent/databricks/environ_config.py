@@ -1,19 +1,19 @@
-"""The SDK's configuration read from a given environment. Imports the SDK: seconds."""
+"""The SDK's configuration, read from a given environment. Importing this module takes seconds."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from databricks.sdk.core import Config
 
-# Now: the SDK collects them from the class that is asked first, and a subclass has none of its own.
+# At import: the SDK collects the attributes from the first class that asks, and a subclass declares none itself.
 ATTRIBUTES = list(Config.attributes())
 
 
 class EnvironConfig(Config):
-    """`Config` that takes nothing from the process's environment but what credentials of the machine need.
+    """A `Config` that reads the given environment and not that of the process.
 
-    Those are the kinds that read their variables themselves: notebooks, Model Serving, and tokens of OpenID Connect
-    that the environment holds.
+    Exceptions are the credentials that read the process's variables themselves: notebooks, Model Serving, and OpenID
+    Connect tokens of the machine.
     """
 
     def __init__(self, environ: Mapping[str, str], **given: Any) -> None:
@@ -21,7 +21,7 @@ class EnvironConfig(Config):
         super().__init__(**given)
 
     def _load_from_env(self) -> None:
-        # The one place where the SDK reads these variables; it has no public way to be given them.
+        # The only place where the SDK reads these variables. It has no public way to pass them in.
         for one in ATTRIBUTES:
             if not one.env or one.name in self._inner:
                 continue

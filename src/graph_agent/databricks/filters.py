@@ -1,7 +1,7 @@
-"""Filters of a search: those its author fixed, and those its model chose among declared columns.
+"""Filters of a search: those that its author fixed, and those that the model chose among declared columns.
 
-A filter is `{"column": value}`, as Vector Search has it: a list means one of, and the key may carry an operator:
-`NOT`, `<`, `<=`, `>`, `>=`, `LIKE`, or `a OR b` with one value each. Several keys hold together.
+A filter is `{"column": value}`, as in Vector Search. A list of values means any of them. The key may carry an operator:
+`NOT`, `<`, `<=`, `>`, `>=`, `LIKE`, or `a OR b` with one value for each column. All keys must match.
 """
 
 import json
@@ -26,7 +26,7 @@ SPELLINGS: Mapping[str, str] = {
     **dict.fromkeys(("CONTAINS", "ILIKE"), "LIKE"),
     **{"LT": "<", "LTE": "<=", "=<": "<=", "GT": ">", "GTE": ">=", "=>": ">="},
 }
-"""What models write for an operator, in capitals; the index knows the meaning on the right."""
+"""Operators as models write them, in capitals, and the operator of the index that each one means."""
 
 MOST_CONDITIONS = 16
 MOST_VALUES = 64
@@ -39,35 +39,37 @@ _KINDS: Mapping[type, str] = {str: "text", int: "whole number", float: "number",
 
 @dataclass(frozen=True, slots=True)
 class FilterRules:
-    """What a model may filter by, and what holds whatever it chooses."""
+    """What a model may filter by, and the filters that always apply."""
 
     columns: Mapping[str, type]
     """Declared columns and the type of their values: `str`, `int`, `float` or `bool`."""
 
     fixed: Filters
-    """A mapping, or the text a storage-optimised endpoint takes."""
+    """A mapping, or the text that a storage-optimized endpoint accepts."""
 
     as_text: bool
-    """Whether the endpoint takes a text."""
+    """Whether the endpoint accepts filters as text."""
 
     def __post_init__(self) -> None:
         if isinstance(self.fixed, str) and self.fixed and not self.as_text:
             raise ConfigurationError(
-                "`filters` as text is for storage-optimised endpoints: set `storage_optimized=True`"
+                "`filters` as text is for storage-optimized endpoints: set `storage_optimized=True`"
             )
         if not isinstance(self.fixed, str | Mapping):
-            raise ConfigurationError("`filters` is a mapping such as {'price >=': 3}, or a text")
+            raise ConfigurationError("`filters` must be a mapping such as {'price >=': 3}, or a string")
         for key, value in self.fixed.items() if isinstance(self.fixed, Mapping) else ():
             _check_fixed(key, value)
         for name, kind in self.columns.items():
             if not _NAME.fullmatch(name) or kind not in _KINDS:
-                raise ConfigurationError(f"`filterable` maps column names to str, int, float or bool; not {name!r}")
+                raise ConfigurationError(
+                    f"`filterable` must map column names to str, int, float or bool; check {name!r}"
+                )
 
     def combined(self, chosen: Any) -> Filters:
-        """The fixed filters, and what the model chose: both hold, so the model can only narrow.
+        """The fixed filters and the model's. Both apply, so the model can only narrow the search.
 
         Raises:
-            ToolException: what the model chose cannot be used; says what can. For the model to read.
+            ToolException: the model's filters cannot be used. The message tells the model what it may use.
         """
         checked = dict(self._checked(chosen)) if chosen else {}
         if isinstance(self.fixed, str):
@@ -75,10 +77,11 @@ class FilterRules:
             return " AND ".join(f"({part})" for part in parts)
         if self.as_text:
             return sql_filter({**checked, **self.fixed})
+        # The fixed ones last: they win, though `_checked` has refused a key that is in both.
         return {**checked, **self.fixed}
 
     def allowed(self) -> str:
-        """What a model may choose, in words."""
+        """What a model may filter by, as text for the model."""
         if not self.columns:
             return "This search takes no filters: call it with a query alone."
         names = ", ".join(f"{name} ({_KINDS[kind]})" for name, kind in self.columns.items())
@@ -89,7 +92,7 @@ class FilterRules:
         )
 
     def schema(self) -> dict[str, Any]:
-        """The argument as a chat model is told of it; no `anyOf`, which Databricks' endpoints do not take."""
+        """The JSON schema of the argument. Without `anyOf`, which Databricks endpoints do not accept."""
         item = {
             "type": "object",
             "properties": {
@@ -103,7 +106,7 @@ class FilterRules:
 
     def _checked(self, chosen: Any) -> Iterator[tuple[str, Any]]:
         if not self.columns:
-            raise self._refused("filters are not served")
+            raise self._refused("filters are not supported")
         seen = set()
         for given, value in self._items(chosen):
             key = self._spelled(given)
@@ -119,7 +122,7 @@ class FilterRules:
         if isinstance(chosen, str):
             chosen = _parsed(chosen)
         if isinstance(chosen, Mapping):
-            # Also a lone filter, and the form the index itself takes.
+            # Models also write a single filter, or the form of the index itself.
             lone = "key" in chosen and "value" in chosen
             chosen = [chosen] if lone else [{"key": k, "value": v} for k, v in chosen.items()]
         if not isinstance(chosen, list) or len(chosen) > MOST_CONDITIONS:
@@ -127,7 +130,10 @@ class FilterRules:
         return [self._item(one) for one in chosen]
 
     def _item(self, one: Any) -> tuple[str, Any]:
-        """Its key, with the operator where that stands apart; nothing of a filter is left out in silence."""
+        """The key, including an operator in its own field, and the value.
+
+        An unknown field is refused: a filter that is silently ignored would give wrong results.
+        """
         if not isinstance(one, Mapping) or not isinstance(one.get("key"), str) or "value" not in one:
             raise self._refused("each filter must have a key and a value")
         if unknown := sorted(str(name)[:32] for name in one if name not in ("key", "value", "operator")):
@@ -136,21 +142,21 @@ class FilterRules:
         if operator is None:
             return key, one["value"]
         if not isinstance(operator, str) or " OR " in key:
-            raise self._refused(f"{key!r} has no operator this search knows")
+            raise self._refused(f"{key!r} has an operator that this search does not support")
         column, _, own = " ".join(key.split()).partition(" ")
         if own and SPELLINGS.get(own.upper()) != SPELLINGS.get(" ".join(operator.split()).upper()):
             raise self._refused(f"{key!r} has two operators")
         return f"{column} {operator}", one["value"]
 
     def _spelled(self, key: str) -> str:
-        """The key as the index takes it."""
+        """The key with the index's own spelling of the operator."""
         key = " ".join(key.split())
         if " OR " in key:
             return key
         column, _, operator = key.partition(" ")
         known = SPELLINGS.get(operator.upper())
         if known is None:
-            raise self._refused(f"{key[:64]!r} has no operator this search knows")
+            raise self._refused(f"{key[:64]!r} has an operator that this search does not support")
         return f"{column} {known}".rstrip()
 
     def _check(self, key: str, value: Any) -> None:
@@ -164,7 +170,7 @@ class FilterRules:
         column, _, operator = key.partition(" ")
         kind = self._kind(column)
         if operator == "LIKE" and kind is not str:
-            raise self._refused(f"LIKE is for text, and {column} holds a {_KINDS[kind]}")
+            raise self._refused(f"LIKE works on text only, and {column} is a {_KINDS[kind]}")
         several = isinstance(value, list)
         if several and (operator in COMPARISONS or not 0 < len(value) <= MOST_VALUES):
             raise self._refused(
@@ -175,10 +181,11 @@ class FilterRules:
 
     def _kind(self, column: str) -> type:
         if column not in self.columns:
-            raise self._refused(f"{column[:64]!r} is no column to filter by")
+            raise self._refused(f"{column[:64]!r} is not a filterable column")
         return self.columns[column]
 
     def _check_value(self, key: str, kind: type, value: Any) -> None:
+        # In Python a bool is an int too, which an index does not accept for a number.
         fits = isinstance(value, int | float if kind is float else kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
             raise self._refused(f"the value of {key!r} must be a {_KINDS[kind]}")
@@ -199,13 +206,15 @@ def _parsed(text: str) -> Any:
 
 
 def _check_fixed(key: Any, value: Any) -> None:
-    """An author's filter whose operator no index knows would be refused at every search."""
+    """Check an author's filter now, as the index would refuse a wrong operator in every search."""
     if not isinstance(key, str):
-        raise ConfigurationError(f"`filters` maps columns to values; not {key!r}")
+        raise ConfigurationError(f"`filters` must map column names to values; {key!r} is not a column name")
     columns = key.split(" OR ")
     if len(columns) > 1 and not (isinstance(value, list | tuple) and len(value) == len(columns)):
         raise ConfigurationError(f"the filter {key!r} needs a list with one value per column")
     for one in columns:
         operator = one.strip().partition(" ")[2].strip()
         if operator.upper() not in OPERATORS:
-            raise ConfigurationError(f"the filter {key!r} has no operator an index knows: {', '.join(OPERATORS[1:])}")
+            raise ConfigurationError(
+                f"the filter {key!r} has an unknown operator; use one of {', '.join(OPERATORS[1:])}"
+            )

@@ -1,6 +1,6 @@
-"""A Unity Catalog function as a model's tool and as a SQL statement. Pure: metadata and arguments in, values out.
+"""A Unity Catalog function as a model's tool and as a SQL statement. No I/O: metadata and arguments in, values out.
 
-Values never become part of the statement: they travel as its named parameters.
+Values are never part of the statement's text. They are sent as named parameters.
 """
 
 import json
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from databricks.sdk.service.sql import StatementParameterListItem, StatementResponse
 
 MOST_ROWS = 100
-"""Of a table function's result; the statement is run with this limit."""
+"""Rows of a table function's result. The statement runs with this limit."""
+
+# Type names of the catalog that SQL spells differently.
 
 _SQL: Mapping[str, str] = {"LONG": "BIGINT", "SHORT": "SMALLINT", "BYTE": "TINYINT", "CHAR": "STRING"}
 _JSON: Mapping[str, dict[str, Any]] = {
@@ -34,7 +36,7 @@ _TYPE = re.compile(r"[\w<>,:() ]+")
 
 
 def schema(function: "FunctionInfo") -> dict[str, Any]:
-    """The JSON schema of its arguments; those with a default are optional."""
+    """The JSON schema of the arguments. Those with a default are optional."""
     properties, required = {}, []
     for parameter in parameters(function):
         kind = _kind(parameter)
@@ -48,16 +50,16 @@ def schema(function: "FunctionInfo") -> dict[str, Any]:
 
 
 def statement(function: "FunctionInfo", arguments: Mapping[str, Any]) -> tuple[str, list["StatementParameterListItem"]]:
-    """The statement that calls it and its parameters.
+    """The statement that calls the function, and the statement's parameters.
 
     Raises:
-        ToolException: the arguments do not fit; for the model.
+        ToolException: the arguments do not match the function's parameters; for the model.
     """
     from databricks.sdk.service.sql import StatementParameterListItem
 
     known = {parameter.name: parameter for parameter in parameters(function)}
-    if strange := sorted(set(arguments) - set(known)):
-        raise ToolException(f"there is no parameter {strange[0]!r}; there are: {', '.join(known) or 'none'}")
+    if unknown := sorted(set(arguments) - set(known)):
+        raise ToolException(f"there is no parameter {unknown[0]!r}; the parameters are: {', '.join(known) or 'none'}")
     if missing := [name for name in schema(function)["required"] if name not in arguments]:
         raise ToolException(f"parameters are missing: {', '.join(missing)}")
     given, values = [], []
@@ -70,7 +72,7 @@ def statement(function: "FunctionInfo", arguments: Mapping[str, Any]) -> tuple[s
 
 
 def result(function: "FunctionInfo", response: "StatementResponse") -> Result:
-    """A scalar as it is; rows as JSON with the names of their columns."""
+    """A scalar as text, or rows as JSON with their column names."""
     rows = (response.result.data_array if response.result else None) or []
     if not _is_table(function):
         value = rows[0][0] if rows and rows[0] else None
@@ -79,7 +81,7 @@ def result(function: "FunctionInfo", response: "StatementResponse") -> Result:
 
 
 def table(response: "StatementResponse", rows: Sequence[Sequence[Any]]) -> Result:
-    """Rows as compact JSON."""
+    """Rows as compact JSON, and the same as structured content."""
     manifest = response.manifest
     columns = [column.name for column in (manifest.schema.columns or [])] if manifest and manifest.schema else []
     whole = {"columns": columns, "rows": [list(row) for row in rows[:MOST_ROWS]]}
@@ -89,13 +91,13 @@ def table(response: "StatementResponse", rows: Sequence[Sequence[Any]]) -> Resul
 
 
 def parameters(function: "FunctionInfo") -> list["FunctionParameterInfo"]:
-    """Its parameters, in order."""
+    """The function's parameters in order."""
     given = function.input_params.parameters if function.input_params else None
     return sorted(given or [], key=lambda parameter: parameter.position)
 
 
 def quote_identifier(*parts: str) -> str:
-    """An identifier, whatever is in it."""
+    """A quoted identifier, with any characters in its parts."""
     return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
 
@@ -104,8 +106,9 @@ def _is_table(function: "FunctionInfo") -> bool:
 
 
 def _passed(parameter: "FunctionParameterInfo", marker: str) -> tuple[str, str]:
-    """The expression a value is passed by, and the SQL type it is sent as: nested types cannot be sent."""
+    """The SQL expression for a value, and the type it is sent as."""
     kind = _kind(parameter)
+    # The API takes no nested types, intervals, variants or bytes as parameters, so SQL converts them from text.
     if kind in ("ARRAY", "MAP", "STRUCT"):
         return f"from_json({marker}, '{_type_text(parameter)}')", "STRING"
     if kind == "INTERVAL":
@@ -121,14 +124,14 @@ def _passed(parameter: "FunctionParameterInfo", marker: str) -> tuple[str, str]:
 
 
 def _kind(parameter: "FunctionParameterInfo") -> str:
-    # The SDK reads a type it does not know as none.
+    # The SDK returns `None` for a type that it does not know.
     return parameter.type_name.value if parameter.type_name else "STRING"
 
 
 def _type_text(parameter: "FunctionParameterInfo") -> str:
-    """Its type as the catalog writes it, which is the one text of another's in a statement: checked."""
+    """The type as the catalog spells it. It is the only foreign text inside a statement, so it is checked."""
     if not _TYPE.fullmatch(parameter.type_text):
-        raise ToolFailed(f"the type of its parameter {parameter.name} cannot be passed; use a simpler one")
+        raise ToolFailed(f"the type of the parameter {parameter.name} is not supported; use a simpler type")
     return parameter.type_text
 
 

@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
-"""For reading what a function takes; a turn waits for it."""
+"""Limit for reading a function's parameters. A turn waits for it."""
 
 PAUSE_SECONDS = 30.0
-"""How long a function that could not be read is left alone."""
+"""Time until a function that could not be read is tried again."""
 
 WAIT_SECONDS = 5
-"""How long the warehouse holds the request open for a quick statement; the service takes 5 to 50."""
+"""How long the warehouse holds the request open for a quick statement. The service accepts 5 to 50."""
 
 MOST_PAUSES = 1024
-"""Remembered at once: a function and a user make one."""
+"""Failures remembered at the same time, one per function and user."""
 
 
 def uc_functions(*names: str, warehouse: str | None = None, acting_as: Actor | None = None) -> "Functions":
-    """A tool source of the functions named `catalog.schema.function`. Making it does no work.
+    """A tool source of the functions named `catalog.schema.function`. Creating it makes no call.
 
-    `warehouse` is the id of the SQL warehouse that runs them; `None` takes `DATABRICKS_WAREHOUSE_ID`. What a function
-    takes is read once, by whoever uses it first; the permission to run it is checked at every call.
+    `warehouse` is the id of the SQL warehouse that runs them; `None` takes `DATABRICKS_WAREHOUSE_ID`. The first use
+    reads a function's parameters, once for all users. Databricks checks the permission to run it in every call.
 
     Raises:
-        ConfigurationError: a name is not of that form.
+        ConfigurationError: a name does not have that form.
     """
     for name in names:
         if len(parts := name.split(".")) != 3 or not all(parts):
@@ -56,15 +56,15 @@ def uc_functions(*names: str, warehouse: str | None = None, acting_as: Actor | N
 
 @dataclass
 class _Known:
-    """What is known of the functions of one workspace."""
+    """The functions of one workspace that were read, and those that could not be read."""
 
     tools: dict[str, RemoteTool] = field(default_factory=dict)
     pauses: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
-    """Until when a function is left alone for whoever could not read it, and the warning meanwhile."""
+    """By function and identity: when to try again, and the warning until then."""
 
 
 class Functions:
-    """See `functions`."""
+    """See `uc_functions`."""
 
     def __init__(self, names: tuple[str, ...], *, warehouse: str | None, acting_as: Actor | None) -> None:
         self._names = names
@@ -77,19 +77,19 @@ class Functions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The functions, as `catalog.schema.function`."""
+        """The names of the functions, as `catalog.schema.function`."""
         return self._names
 
     @property
     def warehouse(self) -> str | None:
-        """The id of the warehouse that was named for them."""
+        """The id of the warehouse that was given for them."""
         return self._warehouse
 
     async def tools(self) -> ListedTools:
-        """The functions that can be read, and a warning for each other.
+        """The functions that can be read, and a warning for each of the others.
 
         Raises:
-            Unauthenticated: they are used on the user's behalf, and there is no token or it has expired.
+            Unauthenticated: they act for the user, and there is no token or it has expired.
         """
         key, known = self._reads.identity(), self._known()
         read = (self._read(name, key, known) for name in self._names)
@@ -97,7 +97,7 @@ class Functions:
         return ListedTools([known.tools[name] for name in self._names if name in known.tools], warnings)
 
     async def _read(self, name: str, key: str, known: _Known) -> str | None:
-        """Make its tool, unless that is done; why that cannot be."""
+        """Create the function's tool unless it exists. Returns a warning if the function cannot be read."""
         if name in known.tools:
             return None
         until, warning = known.pauses.get((name, key), (0.0, ""))
@@ -109,6 +109,7 @@ class Functions:
         except ToolFailed as failure:
             warning = f"The function {name} is not available now: {failure.message}."
             logger.warning("the function %s is not available: %s", name, failure.message)
+            # Clearing all is enough: each entry only saves a repeated failure.
             if len(known.pauses) >= MOST_PAUSES:
                 known.pauses.clear()
             known.pauses[name, key] = (time.monotonic() + PAUSE_SECONDS, warning)
@@ -116,26 +117,26 @@ class Functions:
         from graph_agent.databricks.function_sql import schema
 
         known.tools[name] = RemoteTool(
-            # Chat endpoints take 64 characters; the end tells functions of one schema apart.
+            # Chat endpoints accept 64 characters. The last 64, as functions of one schema begin alike.
             name="".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in name.replace(".", "__"))[-64:],
             description=function.comment or f"The function {name}.",
             args_schema=schema(function),
-            ask=self._asks(function),
+            ask=self._caller(function),
         )
         return None
 
-    def _asks(self, function: "FunctionInfo") -> Callable[[dict[str, Any]], Awaitable[Result]]:
+    def _caller(self, function: "FunctionInfo") -> Callable[[dict[str, Any]], Awaitable[Result]]:
         async def ask(arguments: dict[str, Any]) -> Result:
             return await self._run(function, arguments)
 
         return ask
 
     async def _run(self, function: "FunctionInfo", arguments: dict[str, Any]) -> Result:
-        """The result.
+        """The result of the function.
 
         Raises:
             ToolFailed: the warehouse refused, failed or took too long.
-            ToolException: the arguments do not fit, or the statement failed; for the model alone.
+            ToolException: the arguments do not match, or the statement failed; for the model only.
         """
         from databricks.sdk.service.sql import StatementState
 
@@ -145,11 +146,11 @@ class Functions:
         state = response.status.state if response.status else None
         if state == StatementState.SUCCEEDED:
             return result(function, response)
-        said = response.status.error if response.status else None
-        raise ToolException(shorten((said.message if said else None) or f"the statement ended as {state}", 500))
+        error = response.status.error if response.status else None
+        raise ToolException(shorten((error.message if error else None) or f"the statement ended as {state}", 500))
 
     async def _executed(self, function: "FunctionInfo", arguments: dict[str, Any]) -> "StatementResponse":
-        """The statement's last state. It is cancelled when nobody waits for it any more."""
+        """The statement's final state. The statement is cancelled if its caller leaves or the time is up."""
         from databricks.sdk.service.sql import ExecuteStatementRequestOnWaitTimeout, StatementState
 
         from graph_agent.databricks.function_sql import MOST_ROWS, statement
@@ -181,6 +182,7 @@ class Functions:
                     seconds=max(ends - time.monotonic(), 0.1),
                 )
         except (ToolFailed, asyncio.CancelledError):
+            # A statement that nobody waits for would still run, and cost money.
             self._runs.leave(lambda client: client.statement_execution.cancel_execution(identifier))
             raise
         return response
@@ -189,7 +191,7 @@ class Functions:
         warehouse = self._warehouse or client.config.warehouse_id
         if not warehouse:
             raise ConfigurationError(
-                "no SQL warehouse: give `functions` its `warehouse`, or set DATABRICKS_WAREHOUSE_ID"
+                "no SQL warehouse: pass `warehouse` to `uc_functions`, or set DATABRICKS_WAREHOUSE_ID"
             )
         return str(warehouse)
 

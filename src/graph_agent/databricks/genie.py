@@ -1,9 +1,9 @@
-"""A Genie space as a tool: it is asked a question in words, and gives text, the SQL it wrote and that query's rows.
+"""A Genie space as a tool: it takes a question in words, and returns text, the SQL it wrote and that query's rows.
 
     sales = genie("01ef...", name="ask_sales", description="Questions about sales figures.")
 
-Genie of databricks-ai-bridge is not used: it sleeps in the thread that calls it, opens spans of MLflow's own, and
-returns its errors as answers.
+The Genie client of databricks-ai-bridge is not used: it sleeps in the calling thread, opens MLflow spans itself, and
+returns errors as answers.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from databricks.sdk.service.dashboards import GenieAttachment, GenieMessage, GenieStartConversationResponse
 
 SECONDS = 55.0
-"""For one question; the tools node gives up after 60."""
+"""Limit for one question. Below the 60 s of the tools node, so that the error names Genie."""
 
-SLOWEST = 3.0
-"""Seconds between two looks at a question under way; the first come sooner."""
+SLOWEST_POLL = 3.0
+"""Longest time in seconds between two polls of a question. The first polls come sooner."""
 
 QUESTION = {
     "type": "object",
@@ -48,10 +48,10 @@ def genie(
     acting_as: Actor | None = None,
     seconds: float = SECONDS,
 ) -> RemoteTool:
-    """The tool of the space with that id. Making it does no work; each question begins a conversation of its own.
+    """The tool of the space with that id. Creating it makes no call. Each question starts a new conversation.
 
-    It raises `ToolFailed` when Genie cannot be asked or takes longer than `seconds`, and `Unauthenticated` when it
-    acts for the user and there is no token.
+    It raises `ToolFailed` if Genie cannot be reached or takes longer than `seconds`, and `Unauthenticated` if it acts
+    for the user and there is no token.
     """
     asked = _Space(space, acting_as=acting_as, seconds=seconds)
     return RemoteTool(name=name, description=description, args_schema=QUESTION, ask=asked.answer)
@@ -66,7 +66,7 @@ class _Space:
     async def answer(self, arguments: dict[str, Any]) -> Result:
         question = arguments.get("question")
         if not isinstance(question, str) or not question.strip():
-            raise ToolException("ask a question in words, as `question`")
+            raise ToolException("ask a question in words, in `question`")
         ends = time.monotonic() + self._seconds
         message = await self._finished(question, ends)
         parts = [text.text.content for text in _texts(message.attachments or []) if text.text and text.text.content]
@@ -83,7 +83,7 @@ class _Space:
         return begun
 
     async def _finished(self, question: str, ends: float) -> "GenieMessage":
-        """The message once Genie is done with it.
+        """The message once Genie has finished it.
 
         Raises:
             ToolException: Genie could not answer; for the model.
@@ -99,10 +99,11 @@ class _Space:
                 case "COMPLETED":
                     return message
                 case "FAILED" | "CANCELLED" | "QUERY_RESULT_EXPIRED" as status:
-                    said = message.error.error if message.error else None
-                    raise ToolException(shorten(said or f"Genie ended the question as {status}", 500))
+                    error = message.error.error if message.error else None
+                    raise ToolException(shorten(error or f"Genie ended the question as {status}", 500))
+            # Genie has no way to wait for an answer in one request.
             await asyncio.sleep(min(pause, self._left(ends)))
-            pause = min(pause * 1.5, SLOWEST)
+            pause = min(pause * 1.5, SLOWEST_POLL)
 
     async def _rows(self, message: "GenieMessage", attachment: str, ends: float) -> Result:
         from graph_agent.databricks.function_sql import table
@@ -115,7 +116,7 @@ class _Space:
         )
         response = answer.statement_response
         if response is None:
-            return "The query gave no result.", None
+            return "The query returned no result.", None
         return table(response, (response.result.data_array if response.result else None) or [])
 
     def _left(self, ends: float) -> float:
@@ -130,7 +131,7 @@ def _last_query(attachments: Sequence["GenieAttachment"]) -> "GenieAttachment | 
 
 
 def _texts(attachments: Sequence["GenieAttachment"]) -> list["GenieAttachment"]:
-    """The texts of the answer: those between a first query and a last one speak of an attempt Genie gave up."""
+    """The texts of the answer. Those between the first and the last query describe an attempt that Genie abandoned."""
     queries = [number for number, one in enumerate(attachments) if one.query]
-    given_up = range(queries[0] + 1, queries[-1]) if queries else range(0)
-    return [one for number, one in enumerate(attachments) if one.text and number not in given_up]
+    abandoned = range(queries[0] + 1, queries[-1]) if queries else range(0)
+    return [one for number, one in enumerate(attachments) if one.text and number not in abandoned]

@@ -1,5 +1,7 @@
-"""What the index and embedding clients raise, as errors that say what to change. Their own texts are never quoted:
-they hold request and response bodies."""
+"""Exceptions of the index and embedding clients as errors that say what to change.
+
+The clients' own messages are never quoted, as they contain request and response bodies.
+"""
 
 import json
 import re
@@ -9,14 +11,14 @@ from graph_agent.databricks.clients import Actor
 from graph_agent.errors import RetrievalFailed, Unauthenticated
 
 LOCAL_INDEXES = re.compile(r"There are: [\w., -]{1,5000}\. To make one: graph-agent index --name [\w.-]{1,300} PATH")
-"""What the local workspace says of an index it has not: of names and blanks alone, so it may be passed on."""
+"""The local workspace's message for a missing index. It consists of names and spaces only, so it may be shown."""
 
 BUSY = frozenset({429, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What was called, the grant it takes, and as whom."""
+    """The service that was called, the grant it needs, and the identity it was called with."""
 
     what: str
     grant: str
@@ -24,29 +26,30 @@ class Service:
 
     @property
     def who(self) -> str:
-        """As a sentence names them."""
+        """The identity as an error message names it."""
         return "the calling user" if self.acting_as == "user" else "the app's service principal"
 
 
 def search_error(error: Exception, called: Service) -> RetrievalFailed | Unauthenticated:
-    """The typed error for whatever a client raised; a user's token that is not accepted is the user's to renew."""
+    """The typed error for an exception of a client. A rejected user token is an error that the user can fix."""
     if called.acting_as == "user" and status_of(error) == 401:
         return Unauthenticated(f"{called.what} did not accept the user's token: sign in again and repeat the request")
     return RetrievalFailed(_message(error, called))
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status behind an exception of the index client or of the SDK; none where nothing answered."""
+    """The HTTP status behind an exception of the index client or the SDK; `None` without a response."""
     from databricks.sdk import errors as sdk
     from databricks.sdk.errors.base import DatabricksError
     from requests.exceptions import RetryError
 
     if isinstance(error, RetryError):
-        # The client gave up on 429, 503 or 504, and no longer says which.
+        # The client gave up after 429, 503 or 504, and its exception does not say which.
         return 503
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return status
+    # The SDK's exceptions have types in place of statuses. The base class is last, as it matches all of them.
     kinds = {
         sdk.BadRequest: 400,
         sdk.Unauthenticated: 401,
@@ -63,7 +66,7 @@ def _message(error: Exception, called: Service) -> str:
     what, who = called.what, called.who
     match status_of(error):
         case 400:
-            return f"{what} refused the query: check the columns, filters and query type it is asked with (400)"
+            return f"{what} refused the query: check the columns, filters and query type of the search (400)"
         case 401:
             return f"{what} did not accept the app's credentials: check DATABRICKS_CLIENT_ID and its secret (401)"
         case 403 if called.acting_as == "user":
@@ -92,9 +95,9 @@ def _unanswered(error: Exception, what: str) -> str:
     import requests
 
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, httpx.RemoteProtocolError, httpx.ReadError)):
-        return f"{what} broke its answer off: try again ({type(error).__name__})"
+        return f"{what} ended its answer early: try again ({type(error).__name__})"
     if isinstance(error, (requests.exceptions.ConnectionError, httpx.TransportError, ConnectionError, TimeoutError)):
         return f"{what} cannot be reached: check DATABRICKS_HOST and the network ({type(error).__name__})"
     if isinstance(error, (json.JSONDecodeError, LookupError, AttributeError)):
-        return f"{what} gave an answer that cannot be read: try again ({type(error).__name__})"
-    return f"{what} could not be asked ({type(error).__name__})"
+        return f"{what} returned an answer that cannot be read: try again ({type(error).__name__})"
+    return f"{what} could not be called ({type(error).__name__})"

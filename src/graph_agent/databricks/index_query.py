@@ -1,4 +1,4 @@
-"""Which index is asked, and what of it is read: what searches as the app and as a user have in common."""
+"""Which index a search queries and which columns it reads: the common part of searches as the app and as a user."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,37 +26,37 @@ class IndexQuery:
     """Passages per search."""
 
     query_type: Literal["ANN", "HYBRID"] = "HYBRID"
-    """By meaning, or by meaning and words."""
+    """`ANN` searches by meaning, `HYBRID` by meaning and words."""
 
     text_column: str = "text"
-    """The passage. As the app, an index with managed embeddings names it itself."""
+    """The column with the passage. Searches as the app ignore it for an index with managed embeddings."""
 
     chunk_id: str = "chunk_id"
-    """The primary key: which passage it is."""
+    """The primary key, which identifies the passage."""
 
     doc_uri: str | None = "doc_uri"
-    """The column that says where the passage is from; `None` where there is none."""
+    """The column with the source of the passage; `None` if there is none."""
 
     title: str | None = "title"
-    """The column a person reads as the passage's name; `None` where there is none."""
+    """The column with a readable name of the passage; `None` if there is none."""
 
     columns: Sequence[str] = ()
-    """More columns to read, into the documents' metadata."""
+    """Additional columns to read into the documents' metadata."""
 
     embedding: str | None = None
-    """The serving endpoint that embeds queries, for an index that holds vectors of your own; `None` where Databricks
-    computes the embeddings."""
+    """The serving endpoint that embeds queries, for an index with self-managed vectors; `None` if Databricks computes
+    the embeddings."""
 
     rerank: Sequence[str] = ()
-    """Columns the Databricks reranker reads to order the results anew; empty for no reranking."""
+    """Columns that the Databricks reranker reads to reorder the results; empty for no reranking."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
-    """More of the query: `score_threshold`, `query_columns`, `sort_columns`."""
+    """Further parameters of the query: `score_threshold`, `query_columns`, `sort_columns`."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.options) - set(OPTIONS)):
             raise ConfigurationError(
-                f"no such option of a search: {', '.join(unknown)}; there are {', '.join(OPTIONS)}"
+                f"unknown search option: {', '.join(unknown)}; the options are {', '.join(OPTIONS)}"
             )
         if self.results < 1:
             raise ConfigurationError("`results` must be at least 1")
@@ -70,13 +70,13 @@ class IndexQuery:
 
     @property
     def read(self) -> list[str]:
-        """Every column the query asks for."""
+        """All columns that the query reads."""
         wanted = (self.chunk_id, self.text_column, self.doc_uri, self.title, *self.columns)
         return list(dict.fromkeys(name for name in wanted if name))
 
     @property
     def asks_with_words(self) -> bool:
-        """Whether the index is sent the query's text; one with vectors of its own needs it for hybrid search only."""
+        """Whether the query's text is sent to the index. With self-managed vectors only hybrid search needs it."""
         return self.embedding is None or self.query_type == "HYBRID"
 
     def reranker(self) -> Any:
@@ -88,7 +88,7 @@ class IndexQuery:
         return DatabricksReranker(columns_to_rerank=list(self.rerank))
 
     def titled(self, found: Sequence[tuple[Document, Any]]) -> Found:
-        """The passages with their title under `title`, whatever its column is called."""
+        """The passages with their title under `title`, independent of the column's name."""
         for document, _ in found:
             if self.title in document.metadata:
                 document.metadata["title"] = document.metadata.pop(self.title)

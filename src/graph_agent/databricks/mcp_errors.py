@@ -1,22 +1,19 @@
-"""Why an MCP server gave no answer, in words that say what to change and quote nobody."""
+"""Why an MCP server gave no answer, in words that say what to change and quote no text of the server."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from graph_agent.databricks.clients import actor
+from graph_agent.databricks.mcp_failure import ExchangeFailed
 from graph_agent.databricks.mcp_servers import McpServer
 from graph_agent.databricks.retry_after import duration_text
 
-if TYPE_CHECKING:
-    from graph_agent.databricks.mcp_exchange import ExchangeFailed
 
-
-def explain_failure(failure: "ExchangeFailed", server: McpServer) -> str:
-    """Why there was no answer, and what to change, without a word of the server's own."""
+def explain_failure(failure: ExchangeFailed, server: McpServer) -> str:
+    """Why there was no answer and what to change, without any text from the server."""
     acts = server.acting_as if server.acting_as == "nobody" else actor(server.acting_as)
     match failure.reason, failure.status:
         case "refused", 401 if acts == "nobody":
-            return "it asks for credentials (401); give it `headers`, or say who it is `acting_as`"
+            return "it requires credentials (401); give it `headers`, or set `acting_as`"
         case "refused", 401 if acts == "user":
             return f"it did not accept the user's token (401); it may have expired{_or_scope(server)}"
         case "refused", 401:
@@ -28,7 +25,7 @@ def explain_failure(failure: "ExchangeFailed", server: McpServer) -> str:
         case "refused", 404:
             return "there is no such server (404)"
         case "refused", 429:
-            return f"it is asked too much (429){_wait(failure)}"
+            return f"it is rate limited (429){_wait(failure)}"
         case "refused", int(status):
             return f"it failed ({status}){_wait(failure)}" if status >= 500 else f"it refused ({status})"
         case reason, _:
@@ -36,18 +33,18 @@ def explain_failure(failure: "ExchangeFailed", server: McpServer) -> str:
 
 
 REASONS: Mapping[str, str] = {
-    "forgotten": "it forgot the session twice",
+    "forgotten": "it lost the session twice",
     "unreachable": "it cannot be reached",
     "slow": "it did not answer in time",
-    "cut": "it broke its answer off",
-    "garbled": "its answer holds half a character, which no text can",
+    "cut": "it ended its answer early",
+    "garbled": "its answer contains a lone surrogate, which is not valid text",
     "large": "its answer is too large",
-    "credentials": "no credentials for it could be had",
+    "credentials": "its credentials could not be obtained",
 }
 
 
-def _wait(failure: "ExchangeFailed") -> str:
-    return "" if failure.wait is None else f"; it asks to be left alone for {duration_text(failure.wait)}"
+def _wait(failure: ExchangeFailed) -> str:
+    return "" if failure.wait is None else f"; it asks clients to wait {duration_text(failure.wait)}"
 
 
 def _and_scope(server: McpServer) -> str:

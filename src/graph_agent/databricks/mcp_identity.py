@@ -1,4 +1,4 @@
-"""As whom an MCP server is called: whose session a request belongs to, and the headers of that session."""
+"""Which identity an MCP server is called with: the key of its sessions, and the headers of a session's requests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -12,10 +12,10 @@ from graph_agent.threads import run_in_call_thread
 
 
 def identity(server: McpServer) -> str:
-    """Whose session and list it is: a user's token, named without telling it, or the one identity of everybody else.
+    """The key of the session and the list of tools: a hash of the user's token, `app`, or `nobody`.
 
     Raises:
-        Unauthenticated: it acts for the user, and there is no token or it has expired.
+        Unauthenticated: the server acts for the user, and there is no token or it has expired.
     """
     if server.acting_as == "nobody":
         return "nobody"
@@ -23,8 +23,8 @@ def identity(server: McpServer) -> str:
 
 
 def session_headers(server: McpServer, key: str) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    """The headers of a session's requests, for as long as it lives."""
-    # The session has a context of its own, and knows neither the run that opened it nor the run's app.
+    """A function that returns the headers for each request of a session."""
+    # A session's task has its own context, without the run that opened it and without the run's app.
     app = current_app()
     credentials = _credentials(server, key)
 
@@ -39,9 +39,9 @@ def _credentials(server: McpServer, key: str) -> Callable[[], Awaitable[Mapping[
     if server.acting_as == "nobody":
         return _none
     if key == "app":
-        # In a thread: the app's token may have to be minted.
+        # In a thread, as getting a new token for the app is a blocking call.
         return partial(run_in_call_thread, headers_for, "app")
-    # The session is this token's, and no other's can be sent in it.
+    # Read now: the session belongs to this token, and no later user's token may be sent in it.
     token = user_token()
 
     async def of_user() -> Mapping[str, str]:

@@ -1,5 +1,5 @@
-"""JSON-RPC messages as the SDK will read them, looked at first: what it cannot read it logs, with a traceback, and
-tells nobody."""
+"""JSON-RPC messages, checked before the SDK reads them. A message that the SDK cannot read it logs with a traceback,
+and its caller waits without an answer."""
 
 import json
 import re
@@ -9,14 +9,16 @@ from typing import Any, Literal
 from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
 
 LOST_CODES = (-32001, -32000, -32002, -32600, -32602, -32603)
-"""Error codes under which servers say that they do not know a session; the first is what most use."""
+"""Error codes with which servers report an unknown session. Most use the first."""
+
+# The protocol defines no code for it, and the other codes have other meanings too, so the text decides.
 
 _SESSION = re.compile(r"\bsession\b", re.IGNORECASE)
 _LOST = re.compile(r"\b(?:not found|unknown|expired|invalid|no valid|terminated|does not exist|lost|missing)\b", re.I)
 
 
 class AnswerUnreadable(Exception):
-    """It is no message to this request, or holds half a character."""
+    """The body is not a message that answers this request, or it contains a lone surrogate."""
 
     def __init__(self, reason: Literal["foreign", "garbled"]) -> None:
         super().__init__(reason)
@@ -32,28 +34,29 @@ class Message:
 
     id: RequestId
     answers: bool
-    """Whether it is the answer, and not a request of the server's own."""
+    """Whether it is the answer, and not a request from the server."""
 
     error: ErrorData | None = None
 
 
 def read_answer(body: bytes, request_id: Any, *, of_anyone: bool = False) -> Message:
-    """The answer to that request; `of_anyone` takes an answer to whichever.
+    """The answer to that request; with `of_anyone`, the answer to any request.
 
     Raises:
-        AnswerUnreadable: it is none.
+        AnswerUnreadable: the body is not such an answer.
     """
     message = _read(body)
+    # Compared as text, as a numeric id may come back as a string.
     if message is None or not message.answers or not (of_anyone or str(message.id) == str(request_id)):
         raise AnswerUnreadable("foreign")
     return message
 
 
 def read_event(data: bytes, request_id: Any) -> Message | None:
-    """The message of an event; nothing for progress and logs, which nobody reads, and for an event without data.
+    """The message of an event. `None` for progress and log notifications, which are not used, and for an empty event.
 
     Raises:
-        AnswerUnreadable: it is none.
+        AnswerUnreadable: the data is not a message.
     """
     if not data.strip():
         return None
@@ -64,15 +67,16 @@ def read_event(data: bytes, request_id: Any) -> Message | None:
 
 
 def session_is_lost(error: ErrorData | None) -> bool:
-    """Whether a protocol error says that the server does not know the session (any more): the call was not made."""
+    """Whether a protocol error says that the server does not know the session. The call was then not carried out."""
     if error is None or error.code not in LOST_CODES:
         return False
+    # Bounded, as the patterns search the whole text.
     said = error.message[:500]
     return _SESSION.search(said) is not None and _LOST.search(said) is not None
 
 
 def whole_characters(value: Any) -> bool:
-    """Whether a JSON value holds no half of a character (a lone surrogate), which no UTF-8 can carry."""
+    """Whether a JSON value has no lone surrogate (half of a character), which UTF-8 cannot encode."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -81,16 +85,17 @@ def whole_characters(value: Any) -> bool:
 
 
 def _read(body: bytes) -> Message | None:
-    """The message; nothing for one that asks for no answer, in whatever shape.
+    """The message; `None` for a notification, which needs no answer, of any shape.
 
     Raises:
-        AnswerUnreadable: it is none.
+        AnswerUnreadable: the body is not a message.
     """
     try:
         root = JSONRPCMessage.model_validate_json(body).root
     except ValueError:
         _explain(body)
         return None
+    # In an event each line break would start a new `data:` field. JSON strings escape theirs.
     line = body.replace(b"\r", b" ").replace(b"\n", b" ")
     match root:
         case JSONRPCResponse():
@@ -103,7 +108,7 @@ def _read(body: bytes) -> Message | None:
 
 
 def _explain(body: bytes) -> None:
-    """Why the SDK cannot read it, unless it need not."""
+    """Raise the reason why the SDK cannot read a body, unless it is a notification, which it may ignore."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError):

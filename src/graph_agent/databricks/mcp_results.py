@@ -1,4 +1,4 @@
-"""What the tools of MCP servers answer, as texts a model can read."""
+"""Results of MCP tools as text that a model can read."""
 
 import json
 
@@ -8,8 +8,12 @@ from graph_agent.databricks.remote_tool import Result, shorten
 
 
 def read_result(result: types.CallToolResult) -> Result:
-    """Its text, and its structured content. Pictures and files are named: a model would get their bytes as text."""
+    """The text of a result, and its structured content.
+
+    Images and files are only named, as a model would get their bytes as text.
+    """
     text = "\n".join(part for part in map(_text, result.content) if part)
+    # Servers should repeat structured content as text; some do not.
     if not text and result.structuredContent is not None:
         text = json.dumps(result.structuredContent, ensure_ascii=False)
     return shorten(text or "The tool gave no text."), result.structuredContent

@@ -1,4 +1,4 @@
-"""MCP servers as a graph declares them: where each is, whose permissions its calls use, and what those must be."""
+"""MCP servers as a graph declares them: their address, whose permissions calls use, and which permissions those are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Kind = Literal["functions", "ai-search", "vector-search", "genie", "sql", "exter
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 WORKSPACE_KINDS = ("functions", "ai-search", "vector-search", "genie", "sql")
-"""Servers whose tools keep the names the workspace gives them."""
+"""Servers whose tools keep the names that the workspace gives them."""
 
 SCOPES: Mapping[str, tuple[str, ...]] = {
     "functions": ("unity-catalog", "mcp.functions"),
@@ -24,8 +24,8 @@ SCOPES: Mapping[str, tuple[str, ...]] = {
     "sql": ("sql",),
     "external": ("mcp.external",),
 }
-"""User scopes that make a user's token good for a server, as the documentation names them now, then the older name
-that Databricks' own client asks for; which of them a workspace takes, only the workspace tells.
+"""User scopes that allow a user's token to use a server: the name in the documentation first, then the older name that
+Databricks' own client requests. Which of the two a workspace accepts is not documented.
 
 Source: https://docs.databricks.com/aws/en/agents/mcp/managed-mcp
 """
@@ -33,33 +33,33 @@ Source: https://docs.databricks.com/aws/en/agents/mcp/managed-mcp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpServer:
-    """One server, made by `functions`, `ai_search`, `vector_search`, `genie`, `sql`, `external` or `at`; that is no
-    work."""
+    """One server. Create it with `functions`, `ai_search`, `vector_search`, `genie`, `sql`, `external` or `at`, none
+    of which makes a call."""
 
     name: str
-    """What warnings and logs call it; tools of `external` and `at` servers are told to the model as `NAME__TOOL`."""
+    """The name in warnings and logs. The model sees tools of `external` and `at` servers as `NAME__TOOL`."""
 
     kind: Kind
     """Decides which permission and scope an error names."""
 
     place: str
-    """A path of the workspace, or for `at` a whole URL."""
+    """A path in the workspace, or for `at` a complete URL."""
 
     acting_as: Actor | Literal["nobody"] | None = None
-    """Whose permissions calls use: `None` is what `GRAPH_AGENT_AUTHORIZATION` says; `nobody` sends no credentials of
-    Databricks."""
+    """Whose permissions calls use. `None` takes `GRAPH_AGENT_AUTHORIZATION`; `nobody` sends no Databricks
+    credentials."""
 
     headers: Headers = field(default_factory=dict, repr=False)
-    """More headers, or a function that gives them at each request, off the event loop."""
+    """Additional headers, or a function that returns them. It is called for each request, off the event loop."""
 
     @classmethod
     def functions(cls, name: str, *, acting_as: Actor | None = None) -> Self:
-        """Unity Catalog functions of a schema, `catalog.schema`, or one of them, `catalog.schema.function`."""
+        """The Unity Catalog functions of a schema, `catalog.schema`, or one function, `catalog.schema.function`."""
         return cls._managed("functions", name, "catalog.schema", acting_as)
 
     @classmethod
     def ai_search(cls, name: str, *, acting_as: Actor | None = None) -> Self:
-        """AI Search indexes of a schema, `catalog.schema`, or one of them, `catalog.schema.index`."""
+        """The AI Search indexes of a schema, `catalog.schema`, or one index, `catalog.schema.index`."""
         return cls._managed("ai-search", name, "catalog.schema", acting_as)
 
     @classmethod
@@ -69,19 +69,19 @@ class McpServer:
 
     @classmethod
     def genie(cls, space: str | None = None, *, acting_as: Actor | None = None) -> Self:
-        """A Genie space, by its id; without one, Genie over all that the caller may see."""
+        """A Genie space by its id; without an id, Genie over all data that the caller may see."""
         if space is None:
             return cls(name="genie", kind="genie", place=_path("genie"), acting_as=acting_as)
         return cls(name=f"genie {space}", kind="genie", place=_path("genie", space), acting_as=acting_as)
 
     @classmethod
     def sql(cls, *, acting_as: Actor | None = None) -> Self:
-        """SQL statements on what the caller may read and write: a model that has it can change data."""
+        """SQL statements on all data that the caller may read and write. A model with this server can change data."""
         return cls(name="sql", kind="sql", place=_path("sql"), acting_as=acting_as)
 
     @classmethod
     def external(cls, connection: str, *, acting_as: Actor | None = None) -> Self:
-        """A server elsewhere, reached through a Unity Catalog connection that keeps its credentials."""
+        """A server outside the workspace, reached through a Unity Catalog connection that holds its credentials."""
         return cls(name=connection, kind="external", place=_path("external", connection), acting_as=acting_as)
 
     @classmethod
@@ -93,17 +93,17 @@ class McpServer:
         headers: Headers | None = None,
         acting_as: Actor | Literal["nobody"] | None = "nobody",
     ) -> Self:
-        """A server at a URL, anywhere. It gets credentials of Databricks only when `acting_as` says whose.
+        """A server at any URL. It gets Databricks credentials only if `acting_as` names an identity.
 
         Raises:
-            ConfigurationError: no HTTP URL, or one that would carry credentials unencrypted off this machine.
+            ConfigurationError: it is not an HTTP URL, or it would send credentials unencrypted off this machine.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(f"the MCP server {name} must be at an http:// or https:// URL")
         secret = acting_as != "nobody" or bool(headers)
         if secret and parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ConfigurationError(f"the MCP server {name} must be at an https:// URL, as it is sent credentials")
+            raise ConfigurationError(f"the MCP server {name} gets credentials, so its URL must begin with https://")
         return cls(name=name, kind="custom", place=url, acting_as=acting_as, headers=headers or {})
 
     @classmethod
@@ -114,22 +114,22 @@ class McpServer:
         return cls(name=name, kind=kind, place=_path(kind, *parts), acting_as=acting_as)
 
     async def extra_headers(self) -> Mapping[str, str]:
-        """`headers`, asked for where they are a function."""
+        """`headers`, or the result of calling them if they are a function."""
         return await run_in_call_thread(self.headers) if callable(self.headers) else self.headers
 
     def tool_name(self, remote: str) -> str:
-        """What the model calls a tool of it: chat endpoints take 64 characters of letters, digits, `_` and `-`."""
+        """The name of a tool for the model. Chat endpoints accept 64 characters: letters, digits, `_` and `-`."""
         full = self.full_name(remote)
-        # The end tells tools of one schema apart.
+        # The last 64, as the beginning is the same for all tools of a schema.
         return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in full)[-64:]
 
     def full_name(self, remote: str) -> str:
-        """The same before it is cut and respelled."""
+        """The name before it is shortened and its characters are replaced."""
         return remote if self.kind in WORKSPACE_KINDS else f"{self.name}__{remote}"
 
     @property
     def permission(self) -> str:
-        """What its caller must hold."""
+        """The permission that its caller needs."""
         match self.kind:
             case "functions":
                 return f"EXECUTE on the functions of {self.name}"
@@ -146,7 +146,7 @@ class McpServer:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The user scopes, any of which makes a user's token good for it; see `SCOPES`."""
+        """The user scopes, any one of which allows a user's token to use it; see `SCOPES`."""
         return SCOPES.get(self.kind, ())
 
 

@@ -1,4 +1,4 @@
-"""Open sessions with MCP servers: one for each server and identity, kept for the next call."""
+"""Open sessions with MCP servers: one per server and identity, kept for the next call."""
 
 import asyncio
 import logging
@@ -14,20 +14,21 @@ from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
 
 from graph_agent.databricks.cookies import reject_cookies
-from graph_agent.databricks.mcp_exchange import FAILED, Exchange, ExchangeFailed, PerRequest
+from graph_agent.databricks.mcp_exchange import Exchange, PerRequest
+from graph_agent.databricks.mcp_failure import FAILED, ExchangeFailed
 from graph_agent.threads import run_in_call_thread
 
 MOST_TOOLS = 256
-"""Of one server; a model chooses badly among far fewer."""
+"""Tools of one server. A model already chooses badly among far fewer."""
 
 MOST_PAGES = 32
-"""Of one list of tools."""
+"""Pages of one list of tools, as a faulty server may never end its list."""
 
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 class _Page(types.PaginatedResult):
-    """A page of the list whose tools are not looked at yet: one that cannot be read must not cost the others."""
+    """A page of the list with its tools still unparsed, so that one invalid tool does not make the others fail."""
 
     tools: list[Any]
 
@@ -37,24 +38,24 @@ Answer = TypeVar("Answer", _Page, types.CallToolResult)
 
 @dataclass(frozen=True, slots=True)
 class ListedTools:
-    """What a server lists."""
+    """The list of a server."""
 
     tools: Sequence[types.Tool]
     unreadable: int = 0
-    """How many entries are no tools."""
+    """Entries that are not valid tools."""
 
     beyond: int = 0
-    """How many more it listed than are taken."""
+    """Listed tools beyond `MOST_TOOLS`, which are not used."""
 
     endless: bool = False
-    """Whether its list went on after the last page that was read."""
+    """Whether the list continued after the last page that was read."""
 
     def __iter__(self) -> Iterator[types.Tool]:
         return iter(self.tools)
 
 
 class Session:
-    """One open session, entered and left in a task of its own: the scopes it is made of must not cross tasks."""
+    """One open session. A separate task enters and leaves it, as the SDK's cancel scopes must not cross tasks."""
 
     def __init__(self, url: str, http: httpx.AsyncClient, headers: Headers, *, seconds: float) -> None:
         self._url = url
@@ -63,7 +64,7 @@ class Session:
         self._end = asyncio.Event()
         self._opened: asyncio.Future[ClientSession] = asyncio.get_running_loop().create_future()
         self._asking = 0
-        # A context of its own: the run that happens to open it, with its caller's token, must not live in it for long.
+        # An empty context: a session outlives the run that opened it and must not keep that run's token.
         self._task = asyncio.create_task(self._hold(), context=Context())
 
     @property
@@ -75,7 +76,7 @@ class Session:
         return self._asking > 0
 
     async def tools(self, *, seconds: float) -> "ListedTools":
-        """The tools of the server, at most `MOST_TOOLS`, and how many there are beside them."""
+        """The tools of the server, at most `MOST_TOOLS`, and how many more there are."""
         found: dict[str, types.Tool] = {}
         cursor, seen, unreadable = None, set[str](), 0
         for _ in range(MOST_PAGES):
@@ -89,7 +90,7 @@ class Session:
                     found.setdefault(tool.name, tool)
             cursor = answer.nextCursor
             if not cursor or cursor in seen:
-                # A cursor that was given before leads in a circle.
+                # A cursor seen before would lead in a circle.
                 cursor = None
                 break
             seen.add(cursor)
@@ -97,29 +98,30 @@ class Session:
         return ListedTools(tools, unreadable=unreadable, beyond=beyond, endless=cursor is not None)
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
-        """One request, and no more: the SDK's own `call_tool` lists the tools again to check the result's schema."""
+        """Call a tool with exactly one request. The SDK's `call_tool` also lists the tools to check the result."""
         params = types.CallToolRequestParams(name=name, arguments=dict(arguments))
         request = types.ClientRequest(types.CallToolRequest(params=params))
         return await self._ask(request, types.CallToolResult, seconds=self._seconds)
 
     def end(self) -> None:
-        """Let its task leave it."""
+        """Ask its task to close it."""
         self._end.set()
 
     async def ended(self) -> None:
-        """Once its task has left it."""
+        """Wait until its task has closed it."""
         await asyncio.wait([self._task])
 
     async def _ask(self, request: types.ClientRequest, kind: type[Answer], *, seconds: float) -> Answer:
-        """The answer, or what became of it.
+        """The answer to a request.
 
         Raises:
-            ExchangeFailed: there is none.
-            McpError: the server refused the request in the protocol's own words.
+            ExchangeFailed: there is no answer.
+            McpError: the server refused the request with an error of the protocol.
         """
         asked = asyncio.create_task(self._asked(request, kind))
         self._asking += 1
         try:
+            # The session's task too: if it ends first, the SDK never answers this request.
             await asyncio.wait([asked, self._task], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 return asked.result()
@@ -129,15 +131,16 @@ class Session:
             asked.cancel()
 
     async def _asked(self, request: types.ClientRequest, kind: type[Answer]) -> Answer:
+        # Shielded: a caller that leaves must not cancel the future that all other callers wait for.
         session = await asyncio.shield(self._opened)
         try:
-            # The id that `send_request` is about to give: it tells nobody which one it was.
+            # The id that `send_request` is about to use. It returns it to nobody.
             with self._exchange.expected(session._request_id):
                 return await session.send_request(request, kind)
         except McpError as error:
             raise _failure(error) or error from None
         except ValueError as error:
-            # The answer is JSON-RPC, but not what was asked for; pydantic's error quotes it.
+            # The answer is JSON-RPC, but not of the requested type. Pydantic's error quotes it, so it is not shown.
             raise ExchangeFailed("foreign") from error
 
     async def _hold(self) -> None:
@@ -147,27 +150,28 @@ class Session:
                 streamable_http_client(self._url, http_client=client) as (read, write, _),
                 ClientSession(read, write) as session,
             ):
-                # A session that never opens would be waited for by every call from now on.
+                # Without a limit, every later call would wait for a session that never opens.
                 async with asyncio.timeout(self._seconds):
                     await session.initialize()
                 self._opened.set_result(session)
                 await self._end.wait()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the SDK raises groups of any error; all is kept
             self._fail(_reason(error))
         finally:
+            # Does nothing where the session has opened or already failed.
             self._fail(ExchangeFailed("cut"))
 
     def _fail(self, failure: ExchangeFailed) -> None:
         if not self._opened.done():
             self._opened.set_exception(failure)
-            # Whoever waited may have left.
+            # Mark the exception as retrieved: asyncio logs it otherwise if all callers have left.
             self._opened.exception()
 
 
 class Sessions:
-    """The sessions of one event loop, over one pool of connections, until they are idle for `idle_seconds`."""
+    """The sessions of one event loop over one connection pool. Each ends after it was idle for `idle_seconds`."""
 
     def __init__(self, *, most: int, idle_seconds: float, seconds: float) -> None:
         self._most = most
@@ -177,17 +181,17 @@ class Sessions:
         self._http: httpx.AsyncClient | None = None
         self._lock = asyncio.Lock()
         self._keeper = asyncio.create_task(self._keep(), context=Context())
-        # It logs the ids of sessions, which are half of what it takes to use one. Set for the whole process, as loggers
-        # are, unless the process has chosen a level itself.
+        # The library logs session ids, which are half of the credentials for a session. The level applies to the whole
+        # process, as loggers do, unless the process has already set one.
         library = logging.getLogger("mcp.client.streamable_http")
         if library.level == logging.NOTSET:
             library.setLevel(logging.WARNING)
 
     async def get(self, key: tuple[str, str], url: str, headers: Headers) -> Session:
-        """The open session of that key, or a new one."""
+        """The open session for that key, or a new one."""
         async with self._lock:
             if self._http is None:
-                # In a thread: reading the certificates takes 50 ms.
+                # In a thread: loading the certificates takes 50 ms.
                 self._http = await run_in_call_thread(_http_client, self._seconds)
         session, _ = self._open.get(key, (None, 0.0))
         if session is None or not session.alive:
@@ -198,29 +202,31 @@ class Sessions:
         return session
 
     def _end(self, keys: list[tuple[str, str]]) -> None:
-        """Those of them in which no call is under way."""
+        """End those of them that have no call in progress."""
         for key in keys:
             if not self._open[key][0].busy:
                 self._open.pop(key)[0].end()
 
     async def close(self) -> None:
-        """End them all."""
+        """End all sessions."""
         self._keeper.cancel()
         await asyncio.wait([self._keeper])
 
     async def _keep(self) -> None:
-        """Ends idle sessions, and all of them with the loop."""
+        """End idle sessions, and all sessions when the loop ends."""
         try:
             while True:
+                # A quarter: a session ends at most 25 % later than `idle_seconds`.
                 await asyncio.sleep(self._idle / 4)
                 limit = time.monotonic() - self._idle
                 self._end([key for key, (_, used) in self._open.items() if used < limit])
         finally:
-            left = [session for session, _ in self._open.values()]
+            remaining = [session for session, _ in self._open.values()]
             self._open.clear()
-            for session in left:
+            for session in remaining:
                 session.end()
-            await asyncio.gather(*(session.ended() for session in left))
+            await asyncio.gather(*(session.ended() for session in remaining))
+            # After the sessions, as each ends with a request over this pool.
             if self._http is not None:
                 await self._http.aclose()
 
@@ -240,15 +246,15 @@ def _http_client(seconds: float) -> httpx.AsyncClient:
 
 
 def _failure(error: McpError) -> ExchangeFailed | None:
-    """What the exchange reported by way of the protocol."""
+    """The failure that `Exchange` reported as an error of the protocol, if it is one."""
     if error.error.code != FAILED or not isinstance(error.error.data, dict):
         return None
-    told = error.error.data
-    return ExchangeFailed(error.error.message, status=told.get("status"), wait=told.get("wait"))  # type: ignore[arg-type]
+    data = error.error.data
+    return ExchangeFailed(error.error.message, status=data.get("status"), wait=data.get("wait"))  # type: ignore[arg-type]
 
 
 def _reason(error: BaseException) -> ExchangeFailed:
-    """The failure within what the task groups of the SDK raise together."""
+    """The failure inside the exception groups that the SDK's task groups raise."""
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     if isinstance(error, McpError):

@@ -1,4 +1,4 @@
-"""The tools an MCP server lists, as LangChain's, under names that chat endpoints take and in schemas they take."""
+"""The tools of an MCP server as LangChain tools, with names and schemas that chat endpoints accept."""
 
 import hashlib
 from collections import Counter
@@ -15,31 +15,33 @@ from graph_agent.databricks.mcp_sessions import MOST_TOOLS, ListedTools
 from graph_agent.databricks.remote_tool import RemoteTool, Result
 
 LONGEST_NAME = 64
-"""Characters of a tool's name that chat endpoints take."""
+"""Characters of a tool's name that chat endpoints accept."""
 
 MOST_DESCRIPTION = 4096
-"""Characters of a tool's description; a longer one would fill the model's window at every turn."""
+"""Characters of a tool's description. A longer one would fill the model's context window in every turn."""
 
 Ask = Callable[[dict[str, Any]], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class UsableTools:
-    """The tools of an offer that can be used, and a warning where some cannot."""
+    """The tools of a list that can be used, and a warning if some cannot."""
 
     tools: Sequence[RemoteTool]
     warning: str | None
 
 
-def usable_tools(server: McpServer, offer: ListedTools, asks: Callable[[str], Ask]) -> UsableTools:
-    """The usable tools of an offer. Takes milliseconds for each tool: call it in a thread."""
-    made = [_made(server, tool, asks) for tool in offer]
+def usable_tools(server: McpServer, listed: ListedTools, caller: Callable[[str], Ask]) -> UsableTools:
+    """The usable tools of a list. Takes milliseconds for each tool: call it in a thread."""
+    made = [_tool(server, tool, caller) for tool in listed]
     usable = [tool for tool in made if tool is not None]
-    return UsableTools(usable, " ".join(_left_out(server, offer, len(made) - len(usable) + offer.unreadable)) or None)
+    unusable = len(made) - len(usable) + listed.unreadable
+    return UsableTools(usable, " ".join(_warnings(server, listed, unusable)) or None)
 
 
 def with_distinct_names(tools: Sequence[RemoteTool]) -> list[RemoteTool]:
-    """The tools, those that were cut or respelled to one and the same name with a mark of their own at its end."""
+    """The tools, with a hash at the end of each name that several of them got when names were shortened."""
+    # A set: two entries for the same tool do not make its name ambiguous.
     names = Counter(name for name, _ in {(tool.name, tool.full_name) for tool in tools})
     if all(count == 1 for count in names.values()):
         return list(tools)
@@ -51,8 +53,8 @@ def _marked(tool: RemoteTool) -> str:
     return f"{tool.name[-(LONGEST_NAME - 9) :]}_{mark}"
 
 
-def _made(server: McpServer, tool: types.Tool, asks: Callable[[str], Ask]) -> RemoteTool | None:
-    """The tool; nothing where a chat endpoint would refuse it, and with it every other."""
+def _tool(server: McpServer, tool: types.Tool, caller: Callable[[str], Ask]) -> RemoteTool | None:
+    """The tool; `None` if a chat endpoint would refuse it, as that would make all other tools fail too."""
     try:
         schema = {"type": "object", "properties": {}} | tool.inputSchema
         schema.pop("$schema", None)
@@ -64,23 +66,23 @@ def _made(server: McpServer, tool: types.Tool, asks: Callable[[str], Ask]) -> Re
             full_name=server.full_name(tool.name),
             description=(tool.description or tool.title or tool.name)[:MOST_DESCRIPTION],
             args_schema=schema,
-            ask=asks(tool.name),
+            ask=caller(tool.name),
         )
-        # As the planner will: it resolves references, and fails over one that leads nowhere.
+        # The same conversion as in the planner: it resolves references and fails on a dangling one.
         convert_to_openai_tool(made)
     except (ValueError, TypeError, LookupError, AttributeError, SchemaError, RecursionError):
         return None
     return made
 
 
-def _left_out(server: McpServer, offer: ListedTools, unusable: int) -> Iterator[str]:
+def _warnings(server: McpServer, listed: ListedTools, unusable: int) -> Iterator[str]:
     if unusable:
         count = f"{unusable} tools" if unusable > 1 else "One tool"
         were = "were" if unusable > 1 else "was"
         yield f"{count} of {server.name} {were} left out: the schema cannot be used."
-    if offer.beyond or offer.endless:
-        known = len(offer.tools) + offer.beyond
-        listed = f"more than {known}" if offer.endless else str(known)
-        rest = f"at least {max(offer.beyond, 1)}" if offer.endless else str(offer.beyond)
+    if listed.beyond or listed.endless:
+        known = len(listed.tools) + listed.beyond
+        total = f"more than {known}" if listed.endless else str(known)
+        rest = f"at least {max(listed.beyond, 1)}" if listed.endless else str(listed.beyond)
         were = "was" if rest == "1" else "were"
-        yield f"Of the {listed} tools of {server.name}, {rest} {were} left out: at most {MOST_TOOLS} are taken."
+        yield f"Of the {total} tools of {server.name}, {rest} {were} left out: at most {MOST_TOOLS} are used."

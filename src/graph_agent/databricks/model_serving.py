@@ -1,10 +1,10 @@
-"""Who is calling in Model Serving, where no proxy sets headers."""
+"""The calling user in Model Serving, where no proxy sets headers."""
 
 from graph_agent.identity.user_token import UserToken
 
 
 def serving_user_token() -> UserToken | None:
-    """The calling user's token of the request under way; `None` outside Model Serving, or where it was not enabled.
+    """The calling user's token for the current request; `None` outside Model Serving, or where it is not enabled.
 
     Source: databricks-sdk, `ModelServingUserCredentials`.
     """

@@ -1,4 +1,4 @@
-"""A LangChain tool whose work is done elsewhere, and the bound on what it may tell a model."""
+"""A LangChain tool that a server runs, and the limit on what it returns to a model."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,18 +7,18 @@ from langchain_core.tools import BaseTool
 from pydantic import SkipValidation
 
 MOST_CHARACTERS = 20_000
-"""Of one result: about five thousand tokens, which many windows hold a few times. The rest is left out, and said so."""
+"""Of one result: about 5,000 tokens, so that many context windows hold several. The text says how much was left out."""
 
 Result = tuple[str, Any]
-"""The text for the model, and beside it the structured content, or nothing."""
+"""The text for the model, and the structured content or `None`."""
 
 
 class RemoteTool(BaseTool):
-    """A tool of a server. Its arguments are checked there, as the schema is the server's."""
+    """A tool that a server runs. The server also checks the arguments, as the schema is the server's."""
 
     response_format: Any = "content_and_artifact"
     full_name: str = ""
-    """What its server calls it, where `name` had to be cut or respelled."""
+    """Its name on the server, if `name` had to be shortened or changed."""
 
     ask: SkipValidation[Callable[[dict[str, Any]], Awaitable[Result]]]
 
@@ -30,7 +30,7 @@ class RemoteTool(BaseTool):
 
 
 def shorten(text: str, most: int = MOST_CHARACTERS) -> str:
-    """At most so many characters, and how many were left out."""
+    """The first `most` characters, and a note of how many were left out."""
     if len(text) <= most:
         return text
     return f"{text[:most]}\n[{len(text) - most} more characters were left out]"

@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone, and when that is too long to sleep through."""
+"""How long a server asks clients to wait, and when that is too long to wait for."""
 
 import math
 from collections.abc import Mapping
@@ -7,15 +7,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 LONGEST_WAIT = 10.0
-"""Seconds that are waited for the caller, who is told of a longer wait at once: a person sits there."""
+"""Longest wait in seconds. The caller gets an error for a longer one immediately, as a person is waiting."""
 
 
 NOT_IMPLEMENTED = 501
-"""A status that is not worth repeating: no server learns between two requests."""
+"""A status for which a retry is pointless, as the server does not support the request."""
 
 
 def retry_after(headers: Mapping[str, Any]) -> float | None:
-    """The seconds of a `Retry-After`, which gives a number or a date; `None` where there is none that can be read.
+    """The seconds of a `Retry-After` header, which holds a number or a date; `None` without a readable one.
 
     Source: RFC 9110, section 10.2.3.
     """
@@ -28,24 +28,24 @@ def retry_after(headers: Mapping[str, Any]) -> float | None:
 
 
 def too_long(headers: Mapping[str, Any], *, longest: float = LONGEST_WAIT) -> float | None:
-    """The seconds asked for, where they are more than `longest`."""
+    """The requested seconds if they are more than `longest`, else `None`."""
     seconds = retry_after(headers)
     return seconds if seconds is not None and seconds > longest else None
 
 
 def long_wait_of(response: Any) -> str | None:
-    """What to tell of a refusal (429 or 503) that asks for a long wait; `None` for every other response of `requests`.
+    """The message for a 429 or 503 that asks for a long wait; `None` for every other response of `requests`.
 
-    The SDK would sleep through it in a thread, and ask again at once where it is a date.
+    The SDK would sleep for that time in a thread. Where the header holds a date, it would retry immediately.
     """
     wait = too_long(response.headers) if response.status_code in (429, 503) else None
     if wait is None:
         return None
-    return f"asks to be left alone for {duration_text(wait)} ({response.status_code}): try again then"
+    return f"asks clients to wait {duration_text(wait)} ({response.status_code}): try again then"
 
 
 def duration_text(seconds: float) -> str:
-    """`45 s`, `3 min`, `2 h`, never less than it is."""
+    """`45 s`, `3 min` or `2 h`, rounded up."""
     if seconds < 120:
         return f"{math.ceil(seconds)} s"
     return f"{math.ceil(seconds / 60)} min" if seconds < 7200 else f"{math.ceil(seconds / 3600)} h"
@@ -56,6 +56,7 @@ def _until(text: str) -> float | None:
         then = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
+    # A date with `-0000` has no time zone and means UTC.
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)
     return max((then - datetime.now(UTC)).total_seconds(), 0.0)

@@ -1,4 +1,4 @@
-"""Threads for the index client, which is synchronous and waits for ever: few of them, and none is lost for good."""
+"""Threads for the index client, which is synchronous and has no time limit: few, and none is lost forever."""
 
 import asyncio
 import os
@@ -16,17 +16,17 @@ from graph_agent.lazy import IMPORT_LOCK
 T = TypeVar("T")
 
 THREADS = 8
-"""Threads of one search; the default executor has six on two cores, and everybody's work waits in it."""
+"""Threads of one search. The default executor has only six on two cores, and all other work waits there too."""
 
 LONGEST_RETRY = 20.0
-"""Seconds to wait before a retry, whatever a `Retry-After` asks for."""
+"""Longest wait in seconds before a retry, even if `Retry-After` asks for more."""
 
 
 class SearchThreads:
-    """Up to `most` daemon threads that run the calls of one search, in the context of whoever asked.
+    """Up to `most` daemon threads that run the calls of one search, each in its caller's context.
 
-    A call whose caller has left keeps its thread until the client gives up, which `limit_waiting` sees to. When all
-    threads are held that way, further calls are refused at once in place of waiting behind them.
+    A call keeps its thread after its caller has left, until the client gives up; `limit_waiting` makes it give up. When
+    all threads are held this way, further calls fail immediately and do not wait.
     """
 
     def __init__(self, name: str, *, most: int = THREADS) -> None:
@@ -38,14 +38,14 @@ class SearchThreads:
         self._left = 0
 
     async def run(self, call: Callable[..., T], *arguments: Any) -> T:
-        """What `call` returns. Cancelled, it leaves a call that has begun to its thread, and one that waits undone.
+        """The result of `call`. On cancellation a started call runs on in its thread, and a queued one is dropped.
 
         Raises:
-            RetrievalFailed: all threads are held by calls that were given up.
+            RetrievalFailed: all threads are held by calls whose callers have left.
         """
         if self._left >= self._most:
             raise RetrievalFailed(
-                f"{self._left} earlier searches of {self._name} still wait for an index that does not answer; "
+                f"{self._left} earlier searches of {self._name} are still waiting for an index that does not answer; "
                 "try again later, and check the state of the Vector Search endpoint"
             )
         future: Future[T] = Future()
@@ -54,13 +54,14 @@ class SearchThreads:
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
+            # False: the call has started, and a thread cannot be stopped.
             if not future.cancel():
                 self._count_left(1)
                 future.add_done_callback(lambda _: self._count_left(-1))
             raise
 
     def close(self) -> None:
-        """Let its threads end, each when its call has returned. A later call starts new ones."""
+        """End the threads, each after its current call. A later call starts new ones."""
         with self._lock:
             threads, self._threads = self._threads, 0
         for _ in range(threads):
@@ -76,7 +77,7 @@ class SearchThreads:
                 return
             self._threads += 1
             name = f"search-{self._name}-{self._threads}"
-        # Daemons: the interpreter's exit waits for the threads of an executor.
+        # Daemon threads, as the interpreter waits at exit for those of an executor.
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
@@ -94,22 +95,22 @@ class SearchThreads:
 def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
     try:
         result = call()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the caller gets it, as from the executors of the standard library
         future.set_exception(error)
     else:
         future.set_result(result)
 
 
 def limit_waiting(seconds: float) -> None:
-    """Give this thread's connection to the index a time limit per attempt; the client has none and takes none.
+    """Give this thread's connection to the index a time limit per attempt. The client has none and accepts none.
 
-    The client keeps one `requests` session per thread, and tries four times. With the limit, a thread that an index
-    left waiting returns after at most four times `seconds` and three waits of up to 20 s.
+    The client keeps one `requests` session per thread and makes up to four attempts. With the limit, a thread returns
+    after at most four times `seconds` and three waits of up to 20 s.
     """
     with IMPORT_LOCK:
         from databricks.ai_search import utils  # type: ignore[import-untyped]
 
-    # The order of the arguments is part of the cache's key.
+    # The client's cached function: the order of the arguments is part of the cache's key.
     session = utils._cached_get_request_session(
         total_retries=3,
         backoff_factor=1,
@@ -124,7 +125,7 @@ def limit_waiting(seconds: float) -> None:
 
 @cache
 def _limited() -> type[Any]:
-    # Late, as the SDK that brings them.
+    # Late, like the SDK that installs these packages.
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
@@ -136,7 +137,7 @@ def _limited() -> type[Any]:
     class Limited(HTTPAdapter):
         def __init__(self, seconds: float) -> None:
             self._seconds = seconds
-            # As the client's own.
+            # The same as the client's own adapter.
             retries = Retries(total=3, backoff_factor=1, backoff_jitter=0.2, status_forcelist=[429, 503, 504])
             super().__init__(max_retries=retries)
 

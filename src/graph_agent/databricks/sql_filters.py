@@ -1,4 +1,4 @@
-"""Filters as the text that storage-optimised endpoints take, like the condition of a SQL query."""
+"""Filters as the text that storage-optimized endpoints accept, like the condition of a SQL query."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from graph_agent.errors import ConfigurationError
 
 
 def sql_filter(filters: Mapping[str, Any]) -> str:
-    """The mapping of a standard endpoint as a text; nothing for nothing.
+    """The filters of a standard endpoint as text; empty for no filters.
 
     Raises:
-        ConfigurationError: a text holds a quote or a backslash, for which there is no documented way.
+        ConfigurationError: a value has a quote or a backslash, for which Databricks documents no escape.
     """
     return " AND ".join(f"({_condition(key, value)})" for key, value in filters.items())
 
@@ -37,10 +37,13 @@ def _listed(values: Any) -> str:
 
 
 def _literal(value: Any) -> str:
+    # Before int, as in Python a bool is an int.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
     if "'" in str(value) or "\\" in str(value):
-        raise ConfigurationError("a filter's text may hold no quote or backslash on a storage-optimised endpoint")
+        raise ConfigurationError(
+            "on a storage-optimized endpoint a filter's text must not contain a quote or a backslash"
+        )
     return f"'{value}'"

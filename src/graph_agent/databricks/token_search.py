@@ -1,6 +1,6 @@
-"""Searches with a given token: the asynchronous index client, which asks the index and nobody else.
+"""Searches with a given token, over the asynchronous index client, which sends one request to the index only.
 
-`VectorSearchRetrieverTool` cannot act for a user: it replaces credentials it does not know by the process's own.
+`VectorSearchRetrieverTool` cannot act for a user: it replaces credentials that it does not know with the process's own.
 """
 
 import threading
@@ -24,10 +24,10 @@ _MAKING = threading.Lock()
 
 
 def prepare(loop: AbstractEventLoop) -> None:
-    """Import the client, and make its connections for a loop. Takes seconds the first time: call it in a thread.
+    """Import the client and create its connection pool for a loop. Takes seconds the first time: call it in a thread.
 
-    Left alone, the client makes them on the loop, which reading the certificates blocks for 50 to 150 ms; and it keeps
-    them by the loop's `id`, which a later loop may get.
+    By itself the client creates the pool on the loop, where loading the certificates blocks for 50 to 150 ms. It also
+    keeps pools by the loop's `id`, which a later loop may reuse.
     """
     with _MAKING:
         made = _CONNECTIONS.get(loop)
@@ -42,8 +42,10 @@ def _connected(key: int) -> "httpx.AsyncClient":
         import_module("databricks_ai_bridge.utils.vector_search")
         import_module("databricks.ai_search.async_index")
         from databricks.ai_search import async_utils  # type: ignore[import-untyped]
+    # No limit here: the search that uses it sets one.
     made = httpx.AsyncClient(timeout=None)
     reject_cookies(made.cookies.jar)
+    # The client's own registry of pools; it has no public way to pass one in.
     async_utils._clients[key] = made
     return made
 
@@ -53,13 +55,13 @@ async def search_with_token(
 ) -> Found:
     """The best passages and their scores, best first: one request with `token`, over the loop's shared connections.
 
-    The client waits for ever: give it a time limit. Cancelling it closes its request.
+    The client has no time limit: the caller sets one. Cancelling it closes the request.
     """
     from databricks.ai_search.async_index import AsyncAISearchIndex  # type: ignore[import-untyped]
 
     index = AsyncAISearchIndex(
         workspace_url=host,
-        # Left out: a user's token is for the workspace's own address.
+        # Empty: a user's token is only valid at the workspace's own address.
         index_url="",
         name=query.index_name,
         endpoint_name="",
@@ -74,7 +76,7 @@ async def search_with_token(
         num_results=query.results,
         query_type=query.query_type,
         reranker=query.reranker(),
-        # Otherwise it prints a notice with every query.
+        # Otherwise the client prints a notice with every query.
         disable_notice=True,
         **query.options,
     )
@@ -82,7 +84,7 @@ async def search_with_token(
 
 
 def documents_of(page: dict[str, Any], query: IndexQuery) -> list[tuple[Document, float]]:
-    """The rows of an answer as the tool would give them."""
+    """The rows of an answer as documents, in the form that the tool returns."""
     from databricks_ai_bridge.utils.vector_search import (  # type: ignore[import-untyped]
         RetrieverSchema,
         parse_vector_search_response,

@@ -9,20 +9,21 @@ SCOPES: Mapping[str, Sequence[str]] = {
         *("vectorsearch.vector-search-indexes", "vector-search", "ai-search", "mcp.vectorsearch"),
     ),
 }
-"""What a user's token must be allowed for a graph that asks a model and an index; each with its other names, as
-workspaces differ in the names they take."""
+"""The scopes that a user's token needs for a graph with a model and an index. Each has other names too, as workspaces
+differ in the names that they accept."""
 
 
 def declared_scopes(document: Any) -> frozenset[str]:
-    """`user_api_scopes` of the apps of a bundle, those of its targets included."""
+    """`user_api_scopes` of all apps of a bundle, its targets included."""
     if not isinstance(document, dict):
         return frozenset()
+    # In YAML any of these keys may be present with an empty value, which reads as `None`.
     layers = [document, *(document.get("targets") or {}).values()]
     apps = [app for layer in layers for app in (((layer or {}).get("resources") or {}).get("apps") or {}).values()]
     return frozenset(scope for app in apps for scope in (app or {}).get("user_api_scopes") or ())
 
 
 def lacking_scopes(given: Iterable[str]) -> Sequence[str]:
-    """Of what a model and an index need, what is not among `given` under any of its names."""
+    """The scopes that a model and an index need and that are not in `given` under any of their names."""
     names = set(given)
     return [scope for scope, others in SCOPES.items() if not names & {scope, *others}]

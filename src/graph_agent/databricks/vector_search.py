@@ -1,4 +1,4 @@
-"""Documents out of Vector Search: an index as the planner's tool, searched as the app or as the calling user."""
+"""Documents from Vector Search: an index as the planner's tool, searched as the app or as the calling user."""
 
 import asyncio
 from collections.abc import Mapping
@@ -26,34 +26,34 @@ class DocumentSearch(IndexQuery):
     """A Vector Search index as the planner's tool. Makes no call until the first search.
 
     As the app it uses the search of `VectorSearchRetrieverTool`, built on the first search, in at most eight threads.
-    For a user it sends one request with that user's token, from the first search on.
+    For a user each search is one request with that user's token.
     """
 
     name: str = "search_docs"
     description: str = "Search the documents. Returns the passages that fit the query best."
     example: str = "how to install it"
-    """A query as a model should write it; small models need one."""
+    """A query as a model should write it. Small models need an example."""
 
     filters: Filters = field(default_factory=dict)
-    """Hold for every search; a model cannot widen them. A mapping, or text on a storage-optimised endpoint."""
+    """Apply to every search; a model cannot widen them. A mapping, or text for a storage-optimized endpoint."""
 
     filterable: Mapping[str, type] = field(default_factory=dict)
     """Columns the model may filter by, and the type of their values: `str`, `int`, `float` or `bool`."""
 
     storage_optimized: bool = False
-    """Whether the endpoint is of that kind: it takes filters as text."""
+    """Whether the endpoint is storage-optimized. Such an endpoint accepts filters as text."""
 
     acting_as: Actor | None = None
     """`"app"` or `"user"`; `None` takes `GRAPH_AGENT_AUTHORIZATION`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Before the first search: a fixed filter that cannot be sent is the author's mistake.
+        # Now and not in the first search, as a fixed filter that cannot be sent is the author's mistake.
         self._rules.combined(None)
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The tool as a chat model is told of it."""
+        """The tool's definition for a chat model."""
         query = {"type": "string", "description": "what to look for", "maxLength": 200, "examples": [self.example]}
         properties = {"query": query, "filters": self._rules.schema()} if self.filterable else {"query": query}
         return {
@@ -71,27 +71,28 @@ class DocumentSearch(IndexQuery):
         `filters` are the model's: a list of `{"key", "value"}` over the `filterable` columns.
 
         Raises:
-            ToolException: the model's filters cannot be used; says what can.
+            ToolException: the model's filters cannot be used. The message says which can.
             RetrievalFailed: the index refused, cannot be reached, or took over `GRAPH_AGENT_REQUEST_SECONDS` in all.
             WorkspaceUnavailable: the workspace cannot be reached, or does not accept the app's credentials.
-            Unauthenticated: acting for a user, and there is no token; the app never stands in.
+            Unauthenticated: acting for a user, and there is no token. The app's identity is never used instead.
         """
         combined = self._rules.combined(filters)
         acting_as = actor(self.acting_as)
+        # Before any thread or request, so that a missing token fails first.
         token = user_token().value if acting_as == "user" else None
         least = current_settings().min_score
         try:
             async with asyncio.timeout(current_settings().request_seconds):
                 found = await self._found(query, combined, acting_as, token)
         except Exception as error:
-            raise self._told(error, acting_as, filtered=bool(filters)) from error
+            raise self._error(error, acting_as, filtered=bool(filters)) from error
         return [(document, score) for document, score in found if score >= least]
 
     async def warm(self) -> None:
-        """Do what the first search would otherwise wait for: imports, and as the app the calls that read the index.
+        """Do the work that delays the first search: imports, and as the app the calls that read the index.
 
         Raises:
-            RetrievalFailed, WorkspaceUnavailable: as for a search; the next search tries again.
+            RetrievalFailed, WorkspaceUnavailable: as for a search. The next search tries again.
         """
         acting_as = actor(self.acting_as)
         try:
@@ -100,13 +101,14 @@ class DocumentSearch(IndexQuery):
                 if acting_as == "app":
                     await self._threads().run(self._app().warm)
         except Exception as error:
-            raise self._told(error, acting_as, filtered=False) from error
+            raise self._error(error, acting_as, filtered=False) from error
 
     async def _found(self, text: str, filters: Filters, acting_as: Actor, token: str | None) -> Found:
         if token is None:
             found = await self._threads().run(self._app().search, text, filters)
             if found is not None:
                 return found
+            # The tool does not support the app's kind of credentials: search with the app's token.
             token = await self._threads().run(_app_token)
         host = await self._threads().run(_prepared, asyncio.get_running_loop())
         vector = None
@@ -114,10 +116,11 @@ class DocumentSearch(IndexQuery):
             vector = await self._threads().run(_embedded, text, self.embedding, acting_as)
         return await search_with_token(token, self, text, filters, host=host, vector=vector)
 
-    def _told(self, error: Exception, acting_as: Actor, *, filtered: bool) -> Exception:
-        """What a search raises for what it met."""
+    def _error(self, error: Exception, acting_as: Actor, *, filtered: bool) -> Exception:
+        """The exception that a search raises for `error`."""
         if isinstance(error, AgentError | ToolException):
             return error
+        # With the model's filters a 400 is most likely their fault, and the model can correct them.
         if filtered and status_of(error) == 400:
             return ToolException(f"the index refused these filters. {self._rules.allowed()}")
         what = f"the index {self.index_name}"
@@ -144,7 +147,7 @@ def _app_token() -> str:
 
 
 def _prepared(loop: asyncio.AbstractEventLoop) -> str:
-    """The workspace's address, with the client ready for the loop."""
+    """Prepare the client for the loop, and return the workspace's address."""
     prepare(loop)
     return str(workspace_client().config.host)
 

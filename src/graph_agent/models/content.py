@@ -1,7 +1,7 @@
-"""The `content` of a chat completion: a text, or a list of parts as Databricks' endpoints send it.
+"""The `content` of a chat completion: a string, or a list of parts as Databricks endpoints send it.
 
-Claude, GPT-OSS and Gemini answer with `[{"type": "reasoning", "summary": [...]}, {"type": "text", ...}]`. Here that
-becomes LangChain's blocks, and on the way back to the endpoint the parts it takes: it refuses fields it does not know.
+Claude, GPT-OSS and Gemini answer with `[{"type": "reasoning", "summary": [...]}, {"type": "text", ...}]`. This module
+converts that to LangChain's blocks, and back to the parts that an endpoint accepts: it refuses unknown fields.
 
 Source: https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models
 """
@@ -17,9 +17,9 @@ THOUGHTS = ("reasoning", "thinking", "redacted_thinking")
 
 
 class ContentReader:
-    """Reads the contents of one answer, piece by piece.
+    """Reads the content of one answer piece by piece.
 
-    Each part of the reasoning has an `index` of its own, by which LangChain adds its pieces up.
+    Each part of the reasoning gets its own `index`, by which LangChain merges the pieces of a block.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class ContentReader:
         """The type of the block that the next piece may continue."""
 
     def read(self, content: Any) -> list[Block]:
-        """The blocks of this piece: texts as they are, reasoning and the rest as objects."""
+        """The blocks of this piece: text as strings, reasoning and everything else as objects."""
         if isinstance(content, str):
             self._open = None
             return [content] if content else []
@@ -53,7 +53,7 @@ class ContentReader:
                 self._open = None
                 yield dict(part)
             case _:
-                # A number, or an object in no known form: what the endpoint meant is for the reader to judge.
+                # A number, or an object of unknown form: shown as it is, as dropping it could lose part of the answer.
                 self._open = None
                 yield json.dumps(part, ensure_ascii=False)
 
@@ -62,7 +62,7 @@ class ContentReader:
             self._open = None
         block: dict[str, Any] = {"type": "reasoning", "reasoning": text, "index": self._index_of("reasoning")}
         if extras:
-            # What signs a thought ends it.
+            # A signature covers the whole thought, so nothing may be added to its block.
             self._open = None
             block["extras"] = dict(extras)
         return block
@@ -75,10 +75,11 @@ class ContentReader:
 
 
 def joined(blocks: Sequence[Block]) -> str | list[Block]:
-    """The content of a whole message: a text where there is nothing else, as most code that reads it expects."""
+    """The content of a whole message: a string if it is all text, as most code that reads messages expects."""
     merged: list[Block] = []
     for block in blocks:
         if isinstance(block, dict):
+            # An index is for merging chunks only.
             merged.append({key: value for key, value in block.items() if key != "index"})
         elif merged and isinstance(merged[-1], str):
             merged[-1] += block
@@ -90,9 +91,9 @@ def joined(blocks: Sequence[Block]) -> str | list[Block]:
 
 
 def content_to_resend(content: str | Sequence[Any], *, signed: bool) -> str | list[dict[str, Any]]:
-    """An assistant's content as an endpoint takes it back: its text, and the thoughts it `signed` itself, unchanged.
+    """An assistant's content in the form that an endpoint accepts: text, and unchanged the thoughts it `signed` itself.
 
-    An unsigned thought, or another model's, would be refused; so would a text's annotations.
+    The endpoint would refuse an unsigned thought, a thought of another model, and annotations of a text.
     """
     if isinstance(content, str):
         return content
@@ -114,7 +115,7 @@ def content_to_resend(content: str | Sequence[Any], *, signed: bool) -> str | li
 
 
 def _thoughts(part: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each thought of a part, and what its endpoint signed it with."""
+    """Each thought of a part, and its signature from the endpoint."""
     summary = part.get("summary", part.get("content"))
     if not isinstance(summary, list):
         summary = [{**part, "text": next((part[key] for key in _TEXTS if isinstance(part.get(key), str)), "")}]

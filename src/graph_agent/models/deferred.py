@@ -30,33 +30,32 @@ T = TypeVar("T")
 def chat_model(
     name: str | None = None, *, acting_as: Literal["app", "user"] | None = None, **parameters: Any
 ) -> BaseChatModel:
-    """The chat model `provider:name`, `GRAPH_AGENT_MODEL` if none is named. Makes no call and no import yet.
+    """The chat model `provider:name`, or `GRAPH_AGENT_MODEL` without a name. Makes no call and no import yet.
 
-    `databricks:NAME` is a serving endpoint (`ChatDatabricks`); any other provider string is LangChain's
-    (`openai:…`, `anthropic:…`, `ollama:…`) and works where its package is installed. `parameters` go to the model,
-    such as `temperature=0`.
+    `databricks:NAME` is a serving endpoint (`ChatDatabricks`). Any other provider is one of LangChain's (`openai:…`,
+    `anthropic:…`, `ollama:…`) and needs its package installed. `parameters` go to the model, such as `temperature=0`.
 
-    `acting_as` is whose permissions an endpoint is called with; unset, `GRAPH_AGENT_AUTHORIZATION` says. One object
-    serves all users. Settings are those of the app that a run belongs to, and each app connects for itself. A call
-    takes at most `GRAPH_AGENT_MODEL_SECONDS`, retries included, and raises `ModelFailed` and its kinds, or
-    `Unauthenticated` where it acts for a user and there is no token.
+    `acting_as` says whose permissions a call of an endpoint uses; by default `GRAPH_AGENT_AUTHORIZATION`. One object
+    serves all users. Settings are those of the run's app, and each app has its own connections. A call takes at most
+    `GRAPH_AGENT_MODEL_SECONDS`, retries included. It raises `ModelFailed` or a subclass, or `Unauthenticated` if it
+    acts for a user and there is no token.
     """
     return DeferredChatModel(name=name, acting_as=acting_as, parameters=parameters)
 
 
 class DeferredChatModel(BaseChatModel):
-    """A chat model that is made when it is first called: importing a graph file costs nothing.
+    """A chat model that connects in its first call, so that importing a graph file is cheap.
 
-    The first call makes it in a thread, as that imports for seconds and may call the workspace.
+    The first call creates the real model in a thread, as that takes seconds of imports and may call the workspace.
     """
 
     acting_as: Literal["app", "user"] | None = None
-    # Not shown: callbacks are told a model's repr, and a parameter may be a key.
+    # Hidden from the repr, which callbacks receive: a parameter may be a key.
     parameters: Mapping[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
     _model: PerApp[BaseChatModel] = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
-        """Nothing is made yet."""
+        """Prepare the real model of each app without creating it."""
         super().model_post_init(context)
         self._model = PerApp(lambda: connect_model(self._chosen, self.parameters, self.acting_as), close=disconnect)
 
@@ -69,27 +68,27 @@ class DeferredChatModel(BaseChatModel):
         return ModelName.parse(self.name or default_model(current_app()))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        # What a span of the call is named by.
+        # Traces name the call's span by these.
         params = super()._get_ls_params(stop, **kwargs)
         try:
             chosen = self._chosen
         except AgentError:
-            # Told when it is called.
+            # The call itself raises the same error.
             return params
         return {**params, "ls_provider": chosen.provider, "ls_model_name": chosen.name}
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Tools in the common JSON form; the real model translates them to its own when it is called."""
+        """Bind tools in the common JSON form. The call translates them to the real model's form."""
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **choice, **kwargs)
 
     async def warm(self) -> None:
-        """Do what the first call would otherwise wait for: seconds of imports, and the client.
+        """Do the work that delays the first call: seconds of imports, and creating the client.
 
         Raises:
-            BadSetting, WorkspaceUnavailable: as the first call; the next one tries again.
+            BadSetting, WorkspaceUnavailable: as in the first call. The next call tries again.
         """
         await run_in_call_thread(self._model)
 
@@ -100,7 +99,7 @@ class DeferredChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        # `run_manager` stays here: tokens are reported once, for this model's run and not for one inside it.
+        # `run_manager` is not passed on: tokens are reported once, for this model's run and not for the inner model.
         asked, usage = self._asked(), UsageDeltas()
         ends = _from_now(asked.total_seconds)
         silent = True
@@ -109,9 +108,9 @@ class DeferredChatModel(BaseChatModel):
             async with aclosing(stream_chunks(model, messages, stop, kwargs)) as chunks:
                 while (chunk := await _until(ends, anext(chunks, None), asked)) is not None:
                     silent = False
-                    told = usage.taken_from(chunk)
-                    if told is not None:
-                        yield told
+                    passed_on = usage.taken_from(chunk)
+                    if passed_on is not None:
+                        yield passed_on
         except AgentError:
             raise
         except Exception as error:
@@ -143,7 +142,7 @@ class DeferredChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        # A thread cannot be stopped: here each try is bounded, not the call.
+        # A thread cannot be stopped, so the limit is on each try and not on the call.
         asked = self._asked()
         try:
             if asked.acting_as == "user":
@@ -161,7 +160,7 @@ class DeferredChatModel(BaseChatModel):
             if self.acting_as is not None:
                 raise BadSetting(f"model {str(chosen)!r} is not on Databricks: leave acting_as out", param="acting_as")
             return ModelCall(name=f"model {str(chosen)!r}", acting_as="key", total_seconds=total)
-        # A graph's author may have set either to whatever the client takes.
+        # A graph's author may have set either to any value that the client accepts, such as an `httpx.Timeout`.
         retries = self.parameters.get("max_retries", RETRIES)
         silence = self.parameters.get("timeout", current_settings().silence_seconds)
         return ModelCall(
@@ -176,7 +175,7 @@ class DeferredChatModel(BaseChatModel):
         databricks = self._chosen.on_databricks
         acting_as = actor(self.acting_as)
         if databricks and acting_as == "user":
-            # Before anything: the endpoint's client would take our exception for a bad connection, and retry.
+            # First: inside the endpoint's client our exception would look like a bad connection, and it would retry.
             user_token()
         model = self._model() if self._model.ready else await run_in_call_thread(self._model)
         if databricks and acting_as == "app":
@@ -187,9 +186,10 @@ class DeferredChatModel(BaseChatModel):
 async def stream_chunks(
     model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
 ) -> AsyncGenerator[ChatGenerationChunk, None]:
-    """Another model's chunks without a run of its own; one whole chunk from a model that cannot stream."""
+    """The chunks of a model, without starting a run for it; a single chunk from a model that cannot stream."""
     kwargs = _translated(model, kwargs)
     kind = type(model)
+    # LangChain's own test for streaming: one of the two methods is overridden.
     if kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
         result = await model._agenerate(messages, stop=stop, **kwargs)
         whole = result.generations[0].message
@@ -207,19 +207,21 @@ def _from_now(seconds: float) -> float:
 
 
 async def _until(ends: float, waited_for: Awaitable[T], asked: ModelCall) -> T:
-    # Around each wait and not around the stream: in between, time is the reader's, and so would be the exception.
+    # Around each wait and not around the whole stream: between chunks the consumer's code runs, and the time limit
+    # would raise there.
     limit = asyncio.timeout_at(ends)
     try:
         async with limit:
             return await waited_for
     except TimeoutError:
+        # A `TimeoutError` of the client itself is another error.
         if limit.expired():
             raise asked.took_too_long() from None
         raise
 
 
 def _translated(model: BaseChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """`tools` as this provider wants them."""
+    """The arguments with `tools` in the provider's own form."""
     tools = kwargs.get("tools")
     if not tools or isinstance(model, DeferredChatModel):
         return kwargs

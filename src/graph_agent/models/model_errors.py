@@ -1,7 +1,7 @@
-"""What model clients raise, as errors that say what to change.
+"""Exceptions of model clients as errors that say what to change.
 
-Read from status codes and from httpx, as the clients of most providers have both; none of them is imported here.
-Their texts are never quoted: they hold requests, answers and keys.
+They are recognized by status codes and httpx exceptions, which the clients of most providers share. No client is
+imported here. Messages of the clients are never quoted, as they contain requests, answers and keys.
 """
 
 import math
@@ -14,14 +14,14 @@ import httpx
 from graph_agent.databricks.retry_after import NOT_IMPLEMENTED, duration_text, too_long
 from graph_agent.errors import AgentError, ModelFailed, ModelRateLimited, ModelTimedOut, Unauthenticated
 
-EMPTY = "gave an empty answer: look at its logs, and try again"
-REFUSED = "the workspace does not accept the user's token: sign in again, or fetch a new token, and repeat the request"
+EMPTY = "returned an empty answer: check its logs, and try again"
+REFUSED = "the workspace does not accept the user's token: sign in again, or get a new token, and repeat the request"
 
 
 class InvalidModelAnswer(Exception):
-    """A model's server answered, and not with a completion; `problem` completes a sentence that begins with its name.
+    """A model's server answered, but not with a completion. `problem` completes a sentence that begins with its name.
 
-    `status_code` is the HTTP status that an error in its answer names, if any.
+    `status_code` is the HTTP status that an error in the answer names, if any.
     """
 
     def __init__(self, problem: str, *, status: int | None = None) -> None:
@@ -32,33 +32,34 @@ class InvalidModelAnswer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """Which model was called, as whom, and how patiently."""
+    """Which model is called, with which identity, and within which limits."""
 
     name: str
-    """As a message names it: `model endpoint 'my-llm'`."""
+    """The model in error messages: `model endpoint 'my-llm'`."""
 
     acting_as: Literal["app", "user", "key"]
-    """Whose permissions: the app's or the user's on Databricks, or a key of another provider's."""
+    """Whose permissions it uses: the app's or the user's on Databricks, or a key for another provider."""
 
     total_seconds: float
-    """Longest time of the whole call."""
+    """Limit for the whole call."""
 
     tries: int | None = None
-    """Attempts at a call, the first included, where that is known."""
+    """Attempts, the first included, if known."""
 
     silence_seconds: float | None = None
-    """Longest wait for the next piece of the answer, where that is known."""
+    """Longest wait for the next piece of the answer, if known."""
 
     def took_too_long(self) -> ModelTimedOut:
-        """The error of a call that was given up because of its total time."""
+        """The error for a call that exceeded its total time."""
         return ModelTimedOut(
-            f"{self.name} had not finished within {self.total_seconds:g} s: "
+            f"{self.name} did not finish within {self.total_seconds:g} s: "
             "ask for less, or raise GRAPH_AGENT_MODEL_SECONDS"
         )
 
 
 def model_error(error: Exception, asked: ModelCall) -> AgentError:
-    """The typed error for whatever a model's client raised."""
+    """The typed error for an exception of a model's client."""
+    # The whole chain, as clients wrap exceptions of httpx, and those of our own hooks.
     chain = list(_chain(error))
     ours = next((one for one in chain if isinstance(one, AgentError)), None)
     if ours is not None:
@@ -78,31 +79,31 @@ def _status_error(status: int, asked: ModelCall, tries: str, wait: float | None)
         case 400 | 422:
             return ModelFailed(
                 f"{name} does not accept the request ({status}): the conversation may be too long for it, or it may "
-                "not take one of the parameters or tools"
+                "not support one of the parameters or tools"
             )
         case 401 if asked.acting_as == "user":
-            # A token that is not a JWT does not say when it ends: the endpoint is the first to know.
+            # A token that is not a JWT does not say when it expires, so the endpoint is the first to notice.
             return Unauthenticated(REFUSED)
         case 401 | 403:
             return ModelFailed(f"{name} refused the call ({status}): {_permission(status, asked)}")
         case 404:
             return ModelFailed(f"{name} does not exist (404): check the name, {_where(asked)}")
         case 413:
-            return ModelFailed(f"the conversation is too large for {name} (413): begin a new one")
+            return ModelFailed(f"the conversation is too large for {name} (413): start a new one")
         case 429:
-            limited = ModelRateLimited(f"{name} is rate limited (429){tries}: {later}, or have its rate limit raised")
+            limited = ModelRateLimited(f"{name} is rate limited (429){tries}: {later}, or raise its rate limit")
             limited.retry_after = None if wait is None else math.ceil(wait)
             return limited
         case 408 | 504:
-            return ModelTimedOut(f"{name} gave up on the request ({status}){tries}: try again, or ask for less")
+            return ModelTimedOut(f"{name} timed out ({status}){tries}: try again, or ask for less")
         case 502 | 503 if wait is not None:
             return ModelFailed(f"{name} is not available ({status}): {later}; it may be starting or updating")
         case 502 | 503:
             return ModelFailed(
-                f"{name} is not available ({status}){tries}: it may be starting or updating; look at its state"
+                f"{name} is not available ({status}){tries}: it may be starting or updating; check its state"
             )
         case _:
-            return ModelFailed(f"{name} failed ({status}){tries}: look at its logs")
+            return ModelFailed(f"{name} failed ({status}){tries}: check its logs")
 
 
 def _transport_error(chain: list[BaseException], asked: ModelCall) -> ModelFailed:
@@ -114,23 +115,23 @@ def _transport_error(chain: list[BaseException], asked: ModelCall) -> ModelFaile
             return ModelFailed(f"{name} cannot be reached{_tries(asked)}: check {_host(asked)} and the network")
         if isinstance(one, httpx.TimeoutException | TimeoutError):
             silence = "too long" if asked.silence_seconds is None else f"{asked.silence_seconds:g} s"
-            return ModelTimedOut(f"{name} was silent for {silence}: try again, or raise GRAPH_AGENT_SILENCE_SECONDS")
+            return ModelTimedOut(f"{name} sent nothing for {silence}: try again, or raise GRAPH_AGENT_SILENCE_SECONDS")
         if isinstance(one, httpx.TransportError | ConnectionError):
-            return ModelFailed(f"{name} broke its answer off: try again")
+            return ModelFailed(f"{name} ended its answer early: try again")
     kind = type(chain[0])
     if kind.__name__ == "APIError" and kind.__module__.partition(".")[0] == "openai":
-        # An error frame within the stream.
-        return ModelFailed(f"{name} ended its answer with an error: look at its logs, and try again")
-    return ModelFailed(f"{name} could not be asked ({kind.__name__}); the service's log has the place")
+        # The client raises its base class for an error frame in a stream.
+        return ModelFailed(f"{name} ended its answer with an error: check its logs, and try again")
+    return ModelFailed(f"{name} could not be called ({kind.__name__}); see the service's log for the place")
 
 
 def _permission(status: int, asked: ModelCall) -> str:
     if asked.acting_as == "key":
-        return "check the key it is asked with"
+        return "check its API key"
     if asked.acting_as == "user":
         return (
             "the calling user needs CAN_QUERY on it, and the app the user scope model-serving; "
-            "if both are given, the user's token has expired: sign in again"
+            "if both are in place, the user's token has expired: sign in again"
         )
     if status == 401:
         return "the app's credentials are not accepted; check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
@@ -146,7 +147,7 @@ def _host(asked: ModelCall) -> str:
 
 
 def _tries(asked: ModelCall) -> str:
-    return "" if asked.tries is None else f", asked {asked.tries} times" if asked.tries > 1 else ", asked once"
+    return "" if asked.tries is None else f", tried {asked.tries} times" if asked.tries > 1 else ", tried once"
 
 
 def _wait(error: BaseException) -> float | None:
@@ -162,6 +163,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    # Causes and contexts can form a cycle.
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:

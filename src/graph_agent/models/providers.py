@@ -1,4 +1,4 @@
-"""Making the real chat model behind `provider:name`: seconds of imports, and calls to the workspace."""
+"""Creates the real chat model behind `provider:name`. This takes seconds of imports, and calls to the workspace."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -14,10 +14,10 @@ from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.models.long_waits import forbid_long_retries, forbid_long_retries_async
 
 RETRIES = 2
-"""Of one call to a serving endpoint, on 408, 409, 429, 5xx and where no connection was made; 0.5 to 8 s apart."""
+"""Retries of a call to a serving endpoint, on 408, 409, 429, 5xx and connection errors; 0.5 to 8 s apart."""
 
 GATEWAY = "system.ai."
-"""How the names begin of models that only the AI gateway serves."""
+"""Prefix of the names of models that only the AI gateway serves."""
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a connection to a serving endpoint."""
@@ -32,17 +32,17 @@ class Closable(Protocol):
 
 
 class ModelName(NamedTuple):
-    """`provider:name`, taken apart."""
+    """The two parts of `provider:name`."""
 
     provider: str
     name: str
 
     @classmethod
     def parse(cls, text: str) -> "ModelName":
-        """Take it apart. A name alone is a serving endpoint's, as `valueFrom` of an app.yaml gives it.
+        """Parse it. A name without a provider is a serving endpoint, as `valueFrom` in an app.yaml provides it.
 
         Raises:
-            BadSetting: it is not of that form.
+            BadSetting: the text does not have that form.
         """
         provider, colon, name = text.partition(":")
         if not colon:
@@ -53,7 +53,7 @@ class ModelName(NamedTuple):
 
     @property
     def on_databricks(self) -> bool:
-        """Whether it is a serving endpoint of the workspace, or a model of its AI gateway."""
+        """Whether it is a serving endpoint of the workspace or a model of its AI gateway."""
         return self.provider == "databricks"
 
     @property
@@ -77,7 +77,7 @@ def connect_model(model: ModelName, parameters: Mapping[str, Any], acting_as: Ac
     except AgentError:
         raise
     except Exception as error:
-        # A stranger's text may quote the parameters, and with them a key.
+        # Without the library's message, which may quote the parameters, and with them a key.
         kind = type(error).__name__
         raise BadSetting(
             f"model {str(model)!r} cannot be set up ({kind}): check its name, its parameters and its key", param="model"
@@ -85,7 +85,7 @@ def connect_model(model: ModelName, parameters: Mapping[str, Any], acting_as: Ac
 
 
 async def disconnect(model: BaseChatModel) -> None:
-    """Close the connections of a model that `connect_model` made, where its class can: few of LangChain's can."""
+    """Close the connections of a model from `connect_model`, if its class supports it. Few of LangChain's do."""
     if isinstance(model, Closable):
         await model.aclose()
 
@@ -107,10 +107,11 @@ def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
         }
     )
     if isinstance(served.timeout, int | float):
-        # Its field takes a number only, for connecting too; its clients take httpx's own.
+        # The field's type allows only a number, which would apply to connecting too. The clients accept httpx's type.
         connect = min(served.timeout, CONNECT_SECONDS)
         served.timeout = httpx.Timeout(served.timeout, connect=connect)
-    # Now: the first use makes a TLS context, 45 to 70 ms of CPU (measured), and that would be on the event loop.
+    # Create both clients now: the first use creates a TLS context, which takes 45 to 70 ms of CPU (measured) and would
+    # run on the event loop.
     for client in (served.async_client, served.client):
         reject_cookies(client._client.cookies.jar)
     served.async_client._client.event_hooks["response"].append(forbid_long_retries_async)
@@ -126,7 +127,7 @@ def _of_langchain(model: ModelName, parameters: Mapping[str, Any]) -> BaseChatMo
     try:
         made: BaseChatModel = init_chat_model(str(model), **parameters)
     except (ImportError, AttributeError) as error:
-        # LangChain's community package is where it looks last, and not where the provider's model is any more.
+        # LangChain looks in its community package last, where the provider's model no longer is.
         wanted = (name for name in _missing(error) if not name.startswith("langchain_community"))
         package = next(wanted, f"langchain_{model.provider}").partition(".")[0].replace("_", "-")
         raise BadSetting(
@@ -136,7 +137,7 @@ def _of_langchain(model: ModelName, parameters: Mapping[str, Any]) -> BaseChatMo
 
 
 def _missing(error: BaseException | None) -> Iterator[str]:
-    """Names of modules that were not found."""
+    """Names of the modules that were not found, along the chain of exceptions."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

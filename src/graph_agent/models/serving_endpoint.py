@@ -1,7 +1,9 @@
-"""`ChatDatabricks`, with answers read by us: its own conversion writes lists of content into a JSON text, leaves out
-calls without an index, and trips over whatever is not as OpenAI sends it.
+"""`ChatDatabricks` with its answers read by this package.
 
-Imports databricks-langchain: seconds. Import it where a model is made.
+Its own conversion turns lists of content into JSON text, drops calls without an index, and fails on any answer that
+differs from OpenAI's.
+
+Imports databricks-langchain, which takes seconds: import this module where a model is created.
 """
 
 from collections.abc import AsyncIterator
@@ -15,10 +17,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
+from graph_agent.models.completion_faults import TOO_LARGE
 from graph_agent.models.completions import (
     ENDPOINT,
     EXTRAS,
-    TOO_LARGE,
     CompletionReader,
     kind_of_body,
     read_completion,
@@ -29,14 +31,14 @@ from graph_agent.models.model_errors import InvalidModelAnswer
 from graph_agent.sse_events import MOST_BYTES, EventReader, EventTooLarge
 
 CANNOT_STREAM = (400, 405, 406, 415, 422, 501)
-"""Statuses of endpoints that do not stream; what they say then names streaming."""
+"""Statuses with which endpoints refuse to stream. Their message then mentions streaming."""
 
 
 class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
-    """A chat endpoint that may answer in any of the shapes seen in the wild; see `completions`.
+    """A chat endpoint that may answer in any of the forms that endpoints use; see `completions`.
 
-    Only what the service calls is read anew: `_astream`, `_agenerate` and `_generate`. Responses endpoints
-    (`use_responses_api`) keep the library's conversion, which leaves their lists of content as they are.
+    It overrides only what the service calls: `_astream`, `_agenerate` and `_generate`. Responses endpoints
+    (`use_responses_api`) keep the library's conversion, which does not change their lists of content.
     """
 
     _streams: bool = PrivateAttr(default=True)
@@ -44,11 +46,11 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """One answer, piece by piece; in one piece from an endpoint that cannot stream.
+        """One answer, piece by piece, or in one piece from an endpoint that cannot stream.
 
         Raises:
-            InvalidModelAnswer: it holds no completion, or an error.
-            openai.OpenAIError, httpx.HTTPError: as the client has it.
+            InvalidModelAnswer: the answer is an error or not a completion.
+            openai.OpenAIError, httpx.HTTPError: as the client raises them.
         """
         if self.use_responses_api:
             chunks: Any = super()._astream(messages, stop, **kwargs)
@@ -63,7 +65,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        """One whole answer. Raises as `_astream`."""
+        """One complete answer. Raises the same as `_astream`."""
         if self.use_responses_api:
             result: ChatResult = await super()._agenerate(messages, stop, **kwargs)
             return result
@@ -74,7 +76,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        """One whole answer, in the calling thread. Raises as `_astream`."""
+        """One complete answer, in the calling thread. Raises the same as `_astream`."""
         if self.use_responses_api:
             result: ChatResult = super()._generate(messages, stop, **kwargs)
             return result
@@ -99,7 +101,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
             if not _cannot_stream(error):
                 raise
         async for chunk in self._in_one_piece(messages, stop, kwargs):
-            # From now on it is asked so at once.
+            # Only after a success: later calls skip the attempt to stream.
             self._streams = False
             yield chunk
 
@@ -111,7 +113,7 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
     ) -> dict[str, Any]:
-        """The request, with what the endpoint wants to see again of its earlier answers, and nothing else of them."""
+        """The request, with those parts of earlier answers that the endpoint expects back, and no others."""
         kwargs = {key: value for key, value in kwargs.items() if key not in ("stream", "stream_usage")}
         request: dict[str, Any] = self._prepare_inputs(list(map(self._known, messages)), stop, stream=stream, **kwargs)
         for message, sent in zip(messages, request["messages"], strict=True):
@@ -128,9 +130,10 @@ class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
 
 
 async def _chunks(response: httpx.Response, endpoint: str) -> AsyncIterator[ChatGenerationChunk]:
-    """The pieces of a body: of a stream, or the one of a whole answer where a stream was asked for."""
+    """The chunks of a body: of a stream, or of a complete answer from an endpoint that ignored `stream`."""
     reader, events = CompletionReader(endpoint), EventReader()
     pieces = response.aiter_bytes()
+    # The first character tells which of the two it is; the content type does not, as some endpoints send a wrong one.
     first = await anext(pieces, b"")
     while not first.strip() and (more := await anext(pieces, b"")):
         first += more
@@ -163,5 +166,5 @@ async def _rest(first: bytes, pieces: AsyncIterator[bytes]) -> bytes:
 
 
 def _cannot_stream(error: openai.APIStatusError) -> bool:
-    # The word is all that tells this from a request the endpoint does not like otherwise.
+    # Only the word tells this apart from any other refused request.
     return error.status_code in CANNOT_STREAM and "stream" in error.response.text.lower()

@@ -1,1 +1,1 @@
-"""What graphs are made of; knows nothing of HTTP."""
+"""The building blocks of graphs, independent of HTTP."""

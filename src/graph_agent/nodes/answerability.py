@@ -1,10 +1,11 @@
-"""Whether passages answer a question: asked of the model apart from the answer, as a small one never declines."""
+"""Whether passages answer a question. The model decides it in a separate call, as a small model never declines."""
 
 from collections.abc import Sequence
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+# These prompts are measured with small models: `make eval` shows the effect of a changed word.
 ROLE = "You check whether documentation answers a question."
 
 BEFORE = """The conversation before the question, which may say what it is about:
@@ -17,29 +18,29 @@ Question: {question}
 Some questions cannot be answered from these passages. Do they state the answer to this one? Reply no or yes."""
 
 MOST_EARLIER = 6
-"""Messages of the conversation that are told, the last ones."""
+"""How many of the last messages of the conversation the model sees."""
 
 LONGEST_EARLIER = 300
-"""Characters of each: enough to know what it is about."""
+"""Characters of each: enough to show the topic."""
 
 
 async def is_answerable(
     question: str, passages: str, *, model: BaseChatModel, earlier: Sequence[BaseMessage] = ()
 ) -> bool:
-    """Whether `model` says that the passages state the answer; anything but a clear no counts as yes.
+    """Whether `model` says that the passages contain the answer. Anything but a clear no counts as yes.
 
-    `earlier` is the conversation before the question: "And how long?" says nothing without it. The call is tagged
-    `nostream`: its word is nobody's answer.
+    `earlier` is the conversation before the question, without which "And how long?" has no meaning. The call is tagged
+    `nostream`, as its output is not part of the answer.
     """
-    conversation = "\n".join(_told(earlier))
+    conversation = "\n".join(_lines(earlier))
     role = f"{ROLE}\n\n{BEFORE.format(conversation=conversation)}" if conversation else ROLE
     request = REQUEST.format(passages=passages, question=question)
-    said = await model.ainvoke([SystemMessage(role), HumanMessage(request)], {"tags": ["nostream"]}, max_tokens=4)
-    return not said.text.strip().lower().startswith("no")
+    reply = await model.ainvoke([SystemMessage(role), HumanMessage(request)], {"tags": ["nostream"]}, max_tokens=4)
+    return not reply.text.strip().lower().startswith("no")
 
 
-def _told(earlier: Sequence[BaseMessage]) -> list[str]:
-    """What people and models said, one line each; results of tools would fill the window."""
+def _lines(earlier: Sequence[BaseMessage]) -> list[str]:
+    """Messages of users and models, one line each. Tool results are left out, as they would fill the context window."""
     lines = [
         f"{'User' if isinstance(one, HumanMessage) else 'Assistant'}: {_short(text)}"
         for one in earlier

@@ -23,18 +23,18 @@ _UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,16})?$")
 _WORD = re.compile(r"[A-Za-z0-9_]{3,}")
 
 SUPPORT = 0.5
-"""Share of an answer's words a passage must hold to be cited for an answer that cites nothing itself."""
+"""Share of an answer's words that a passage must contain to be cited for an answer without citations."""
 
 
 class MarkerFilter:
-    """Drops markers of passages that do not exist from streamed text; holds back only what may become a marker."""
+    """Removes markers of passages that do not exist from streamed text. Delays only text that may become a marker."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = frozenset(numbers)
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """What can be shown now."""
+        """The text that can be shown now."""
         text = self._held + text
         match = _UNFINISHED.search(text)
         cut = match.start() if match else len(text)
@@ -42,7 +42,7 @@ class MarkerFilter:
         return self._checked(text[:cut])
 
     def finish(self) -> str:
-        """What was still held back."""
+        """The text that was still held back."""
         rest, self._held = self._held, ""
         return self._checked(rest)
 
@@ -56,7 +56,7 @@ class MarkerFilter:
 
 
 class CheckedCitations(BaseChatModel):
-    """A chat model whose streamed text never cites a passage outside `numbers`."""
+    """A chat model that never streams a citation of a passage outside `numbers`."""
 
     model: BaseChatModel
     numbers: tuple[int, ...]
@@ -69,7 +69,7 @@ class CheckedCitations(BaseChatModel):
         return self.model._get_ls_params(stop, **kwargs)
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """As the model inside binds them."""
+        """Bind tools in the form of the inner model."""
         bound: Any = self.model.bind_tools(tools, **kwargs)
         return self.bind(**bound.kwargs)
 
@@ -114,14 +114,14 @@ class CheckedCitations(BaseChatModel):
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One passage cited at one place; offsets are in characters."""
+    """One passage cited at one place. Offsets are in characters."""
 
     source: Source
     start: int
     end: int
 
     def annotation(self) -> dict[str, Any]:
-        """As LangChain writes a citation."""
+        """The citation in LangChain's form."""
         return {
             "type": "citation",
             "url": self.source.doc_uri,
@@ -132,9 +132,10 @@ class Citation:
 
 
 def citations_in(text: str, sources: Sequence[Source]) -> list[Citation]:
-    """What `text` cites: a passage for every marker.
+    """The citations in `text`, one for each number in a marker.
 
-    An answer without any marker is credited to the passage that holds most of its words, at its end.
+    An answer without markers gets one citation at its end, of the passage with most of its words. Small models often
+    answer from a passage without citing it.
     """
     by_number = {source.number: source for source in sources}
     found = [
@@ -157,16 +158,16 @@ def citation_annotations(text: str, sources: Sequence[Source]) -> list[dict[str,
 
 
 def without_markers(passage: str) -> str:
-    """The passage with what reads like a citation, such as `[2]`, in round brackets.
+    """The passage with everything that looks like a citation, such as `[2]`, in round brackets.
 
-    A passage is data: in a list of passages a line of it that begins with `[2]` would be read as passage 2. An index
-    such as `a[2]` stays.
+    Otherwise the model would read a line of the passage that begins with `[2]` as passage 2. An index such as `a[2]`
+    does not change.
     """
     return _LIKE_A_MARKER.sub(r"(\1)", passage)
 
 
 def support(text: str, source: Source) -> float:
-    """The share of the text's words that stand in the passage, 0 to 1."""
+    """The share of the text's words that occur in the passage, 0 to 1."""
     words = _words(text)
     return len(words & _words(f"{source.title} {source.text}")) / len(words) if words else 0.0
 

@@ -1,4 +1,4 @@
-"""Work of one node done at once, none of which goes on after the node has ended."""
+"""Concurrent work in one node. None of it continues after the node has ended."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -7,21 +7,21 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 LEAVE_SECONDS = 5.0
-"""For the others to end once one has failed: the caller is not to wait for one that heeds no cancelling."""
+"""Time for the others to end after one has failed. The caller must not wait for one that ignores its cancellation."""
 
 
 async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Their results, in their order.
+    """The results in the order of `works`.
 
-    The first to raise ends it with its exception; the others are cancelled, which `asyncio.gather` does not do, and
-    have ended by then.
+    The first exception is raised after the others were cancelled and have ended. `asyncio.gather` lets them run on. A
+    `TaskGroup` would raise an exception group, and wait without a limit.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
         return await asyncio.gather(*tasks)
     finally:
-        left = [task for task in tasks if not task.done()]
-        for task in left:
+        running = [task for task in tasks if not task.done()]
+        for task in running:
             task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=LEAVE_SECONDS)
+        if running:
+            await asyncio.wait(running, timeout=LEAVE_SECONDS)

@@ -1,7 +1,7 @@
-"""Hand-offs: the tools by which a supervisor passes a turn to an agent, and how they are read back.
+"""Hand-offs: the tools with which a supervisor passes a turn to an agent, and how to read them from the messages.
 
-A hand-off whose call has a result at once is *final*: the agent answers the caller itself. Any other is answered by
-its agent's answer, and the supervisor goes on.
+A hand-off whose call gets a result immediately is *final*: the agent answers the caller itself. For any other, the
+agent's answer is the result, and the supervisor continues.
 """
 
 import re
@@ -14,34 +14,34 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from graph_agent.errors import ConfigurationError
 
 PREFIX = "transfer_to_"
-"""What names of hand-off tools begin with, as in `langgraph-supervisor`."""
+"""Prefix of the names of hand-off tools, as in `langgraph-supervisor`."""
 
 REFUSED = "graph_agent_refused"
-"""Key in a result's `additional_kwargs`: the supervisor called what is no agent."""
+"""Key in a result's `additional_kwargs`: the supervisor called something that is not an agent."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,50}")
-"""Model endpoints take tool names of at most 64 such characters."""
+"""With the prefix at most 64 characters, the limit of model endpoints for the names of tools."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handoff:
-    """A tool that passes the turn to the agent `to`, the name of its node.
+    """A tool that passes the turn to the agent `to`, which is the name of its node.
 
     Raises:
-        ConfigurationError: no tool can be named after that node.
+        ConfigurationError: the node's name cannot be part of a tool's name.
     """
 
     to: str
     description: str
-    """What the agent is for."""
+    """The purpose of the agent."""
 
     example: str
-    """A task as a model should write it; small models need one."""
+    """A task as a model should write it. Small models need an example."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.to):
             raise ConfigurationError(
-                f"the agent {self.to!r} cannot be handed to: name its node with at most 50 letters, digits, _ or -"
+                f"{self.to!r} cannot be the target of a hand-off: name its node with at most 50 letters, digits, _ or -"
             )
 
     @property
@@ -51,7 +51,7 @@ class Handoff:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The tool as a chat model is told of it."""
+        """The tool's definition for a chat model."""
         task = {"type": "string", "description": "what it should do", "maxLength": 300, "examples": [self.example]}
         hand_back = {"type": "boolean", "description": "true if another must go on with its answer"}
         return {
@@ -69,27 +69,28 @@ class Handoff:
 
 
 def is_handoff(name: str) -> bool:
-    """Whether a tool of that name passes the turn on."""
+    """Whether the tool with that name is a hand-off."""
     return name.startswith(PREFIX)
 
 
 def target_of(call: Any) -> str:
-    """The agent a hand-off passes the turn to."""
+    """The agent that a hand-off passes the turn to."""
     return str(call["name"]).removeprefix(PREFIX)
 
 
 def expects_answer(call: Any) -> bool:
-    """Whether the supervisor goes on after this hand-off."""
+    """Whether the supervisor continues after this hand-off."""
+    # As text: small models write booleans as strings.
     return str(call["args"].get("hand_back", "")).lower() == "true"
 
 
 def turn_of(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What came after the last question."""
+    """The messages after the last question."""
     return list(messages[_question_at(messages) + 1 :])
 
 
 def before_turn(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What came before the last question."""
+    """The messages before the last question."""
     return list(messages[: max(_question_at(messages), 0)])
 
 
@@ -100,27 +101,27 @@ def question_of(messages: Sequence[BaseMessage]) -> BaseMessage | None:
 
 
 def rounds_of(messages: Sequence[BaseMessage]) -> list[list[Any]]:
-    """The hand-offs of this turn, those the supervisor asked for at once together."""
-    said = (message for message in turn_of(messages) if isinstance(message, AIMessage))
-    rounds = ([call for call in message.tool_calls if is_handoff(call["name"])] for message in said)
+    """The hand-offs of this turn, grouped by the message that requested them."""
+    replies = (message for message in turn_of(messages) if isinstance(message, AIMessage))
+    rounds = ([call for call in message.tool_calls if is_handoff(call["name"])] for message in replies)
     return [one for one in rounds if one]
 
 
 def refused_of(messages: Sequence[BaseMessage]) -> set[str]:
-    """Ids of this turn's calls of the supervisor that no agent is behind."""
+    """The ids of the supervisor's calls in this turn that named no agent."""
     results = (message for message in turn_of(messages) if isinstance(message, ToolMessage))
     return {result.tool_call_id for result in results if REFUSED in result.additional_kwargs}
 
 
 def call_count_of(messages: Sequence[BaseMessage]) -> int:
-    """How often the supervisor called anything in this turn, agents or not. What agents call is not counted."""
+    """How many messages of this turn hold calls of the supervisor, to agents or not. Calls of agents do not count."""
     refused = refused_of(messages)
-    said = (message for message in turn_of(messages) if isinstance(message, AIMessage))
-    return sum(any(is_handoff(call["name"]) or call["id"] in refused for call in one.tool_calls) for one in said)
+    replies = (message for message in turn_of(messages) if isinstance(message, AIMessage))
+    return sum(any(is_handoff(call["name"]) or call["id"] in refused for call in one.tool_calls) for one in replies)
 
 
 def results_of(messages: Sequence[BaseMessage]) -> dict[str, ToolMessage]:
-    """Results of this turn's hand-offs by the id of the call."""
+    """The results of this turn's hand-offs by call id."""
     return {
         message.tool_call_id: message
         for message in turn_of(messages)
@@ -131,9 +132,9 @@ def results_of(messages: Sequence[BaseMessage]) -> dict[str, ToolMessage]:
 def only_calls(
     messages: Sequence[BaseMessage], keep: Callable[[str], bool], *, ids: Collection[str] = ()
 ) -> list[BaseMessage]:
-    """The conversation with no tool calls but those of `ids` and those whose name is to be kept, each with its result.
+    """The conversation with only those tool calls that are in `ids` or whose name passes `keep`, and their results.
 
-    An agent shown calls of tools it does not have would call them too.
+    An agent that sees calls of tools it does not have would make such calls too.
     """
     shown: list[BaseMessage] = []
     dropped: set[str | None] = set()
@@ -142,7 +143,7 @@ def only_calls(
             kept = [call for call in message.tool_calls if call["id"] in ids or keep(call["name"])]
             dropped |= {call["id"] for call in message.tool_calls if call not in kept}
             if len(kept) < len(message.tool_calls):
-                # Some models repeat calls in the content's blocks: the text alone is kept.
+                # Only the text of the content, as some models repeat the calls in its blocks.
                 message = AIMessage(message.text, tool_calls=kept, id=message.id)
             if not kept and not message.text:
                 continue

@@ -1,4 +1,4 @@
-"""Retrievers that are not a Vector Search index: any LangChain retriever, and documents with other column names."""
+"""Retrievers other than a Vector Search index: any LangChain retriever, and documents with other column names."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from graph_agent.tracing import NO_SPAN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Where a retriever's documents say what a citation needs: names of keys in their metadata."""
+    """The keys in a retriever's metadata that hold what a citation needs."""
 
     text: str | None = None
-    """The passage; `None` where it is the document's content, as LangChain has it."""
+    """The passage; `None` if it is the document's content, as usual in LangChain."""
 
     doc_uri: str = "doc_uri"
-    """Where the document is."""
+    """The address of the document."""
 
     chunk_id: str = "chunk_id"
-    """Which passage of it; the document's `id` stands in."""
+    """The id of the passage. Without it the document's `id` is used."""
 
     title: str = "title"
-    """What a person sees as the link's text."""
+    """The text of the link that a person sees."""
 
     def read(self, document: Document) -> Document:
-        """The document with its passage as content and the names every span, judge and citation knows."""
+        """The document with its passage as content, and with the key names that spans, judges and citations use."""
         metadata = dict(document.metadata)
         text = document.page_content if self.text is None else str(metadata.pop(self.text, document.page_content))
         for name in ("doc_uri", "chunk_id", "title"):
@@ -43,32 +43,33 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrieverSearch:
-    """A LangChain retriever as the planner's tool, like `DocumentSearch` for an index."""
+    """A LangChain retriever as the planner's tool, as `DocumentSearch` is for an index."""
 
     retriever: BaseRetriever
     name: str = "search_docs"
     description: str = "Search the documents. Returns the passages that fit the query best."
     columns: Columns = Columns()
     seconds: float = 60.0
-    """Longest time of one search."""
+    """Limit for one search."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The tool as a chat model is told of it."""
+        """The tool's definition for a chat model."""
         query = {"type": "string", "description": "what to look for"}
         parameters = {"type": "object", "properties": {"query": query}, "required": ["query"]}
         function = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
 
     async def search(self, query: str) -> Sequence[tuple[Document, float | None]]:
-        """The passages and their scores, where the metadata holds one as `score`.
+        """The passages and their scores, if the metadata has a `score`.
 
         Raises:
-            RetrievalFailed: the retriever raised, or took over `seconds`. Other errors of this package pass.
+            RetrievalFailed: the retriever raised, or took over `seconds`. Errors of this package pass unchanged.
         """
         try:
             async with asyncio.timeout(self.seconds):
-                # Its models are traced and counted; its documents are recorded by the node, under the names above.
+                # No span for the retriever itself: the node records its documents with the key names above. Models
+                # that it calls are still traced and counted.
                 documents = await self.retriever.ainvoke(query, {"metadata": {NO_SPAN: True}})
         except AgentError:
             raise

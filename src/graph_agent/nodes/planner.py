@@ -1,6 +1,6 @@
 """The planner: the model decides whether to retrieve, to use tools, or to answer."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -12,15 +12,14 @@ from langchain_core.runnables import RunnableConfig
 from graph_agent.contract import AgentState, ListedTools, Source
 from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
+from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import available_tools
 from graph_agent.tool_call_policy import with_unique_ids
 
-Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
-
 MOST_QUERY = 1_000
-"""Characters of a question that is searched for as it stands."""
+"""Characters of a question that becomes a search query unchanged."""
 
 
 def make_planner(
@@ -33,22 +32,22 @@ def make_planner(
     tool_failed: str | None = None,
     answerability_model: BaseChatModel | None = None,
 ) -> Node:
-    """A node that asks `model` what to do next, with `tools` to choose from.
+    """A node that asks `model` for the next step, with `tools` to choose from.
 
-    Its last message is the answer: citations in it are checked against `state["sources"]`, become annotations, and
-    `custom_outputs["sources"]` lists what was retrieved. With `require_tool_first`, the first move of a turn is a tool
-    call: a small model would rather answer from memory. With the name of a search as `require_tool_first` that search
-    is part of the first move always, in the user's own words where the model did not ask for it, and nothing the model
-    says before it is shown: what can be looked up is never answered from memory.
+    Its last message is the answer. Citations in it are checked against `state["sources"]` and become annotations, and
+    `custom_outputs["sources"]` lists the retrieved passages.
 
-    With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer that is
-    that sentence cites nothing. With `answerability_model` too, that model is first asked whether the passages answer
-    the question at all; see `is_answerable`. With `tool_failed`, a turn in which a tool of `make_tools` failed by a
-    fault of its own is answered with that sentence: told of the fault, a small model says all the same that something
-    was not found.
+    With `require_tool_first`, the first step of a turn is a tool call, as small models tend to answer from memory. If
+    `require_tool_first` is the name of a search, that search is always part of the first step. If the model does not
+    call it, the query is the user's own words. Nothing that the model says before the search is shown.
 
-    Tool sources among `tools` are asked at each move what they have. What they miss is told to the model, and stands
-    in `custom_outputs["warnings"]` beside the answer.
+    With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer equal to it
+    has no citations. With `answerability_model`, that model first decides whether the passages answer the question; see
+    `is_answerable`. With `tool_failed`, a turn is answered with that sentence if a tool of `make_tools` failed through
+    no fault of its arguments: a small model that reads of the failure would still say that nothing was found.
+
+    Tool sources among `tools` are asked for their tools in each step. The model sees their warnings, and
+    `custom_outputs["warnings"]` has them beside the answer.
     """
 
     async def plan(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
@@ -60,22 +59,22 @@ def make_planner(
             return answer_update(AIMessage(no_answer_text), sources, cites=False)
         usable = await available_tools(tools)
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
-        # A required choice among no tools is refused by model endpoints.
-        looks = bool(require_tool_first and usable.tools and not results)
-        choice = {"tool_choice": "required"} if looks else {}
+        # Model endpoints refuse a required choice without tools.
+        required = bool(require_tool_first and usable.tools and not results)
+        choice = {"tool_choice": "required"} if required else {}
         asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
         request = [SystemMessage(_with_warnings(prompt, usable)), *state["messages"]]
-        if looks and isinstance(require_tool_first, str):
-            # A model need not heed `required`, and what is streamed cannot be taken back.
-            said = with_search(
+        if required and isinstance(require_tool_first, str):
+            # Not streamed: a model may ignore `required`, and streamed text cannot be withdrawn.
+            reply = with_search(
                 await asked.ainvoke(request, {"tags": ["nostream"]}), require_tool_first, state["messages"]
             )
         else:
-            said = await asked.ainvoke(request)
-        if said.tool_calls:
-            return {"messages": [with_unique_ids(said, state["messages"], config)]}
-        answer = answer_update(said, sources, cites=said.text.strip() != no_answer_text)
-        # Those of an earlier turn of the conversation must not outlive it.
+            reply = await asked.ainvoke(request)
+        if reply.tool_calls:
+            return {"messages": [with_unique_ids(reply, state["messages"], config)]}
+        answer = answer_update(reply, sources, cites=reply.text.strip() != no_answer_text)
+        # An empty list too, as it replaces the warnings of an earlier turn.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
             answer["custom_outputs"]["warnings"] = list(usable.warnings)
         return answer
@@ -83,38 +82,42 @@ def make_planner(
     return plan
 
 
-def with_search(said: AIMessage, search: str, messages: Sequence[BaseMessage]) -> AIMessage:
-    """The message `said` with a call of `search` among its calls: for the user's own words, where it has none."""
+def with_search(reply: AIMessage, search: str, messages: Sequence[BaseMessage]) -> AIMessage:
+    """The message `reply` with a call of `search`. If it has none, the user's own words are the query."""
     question = next((one.text for one in reversed(messages) if isinstance(one, HumanMessage)), "").strip()
-    if not question or any(call["name"] == search for call in said.tool_calls):
-        return said
-    looked = tool_call(name=search, args={"query": question[:MOST_QUERY]}, id=f"call_{uuid4().hex}")
-    # Text of a message that called nothing is an answer from memory.
-    content = said.content if said.tool_calls else ""
-    return said.model_copy(update={"content": content, "tool_calls": [*said.tool_calls, looked]})
+    if not question or any(call["name"] == search for call in reply.tool_calls):
+        return reply
+    added = tool_call(name=search, args={"query": question[:MOST_QUERY]}, id=f"call_{uuid4().hex}")
+    # The text of a message without calls is an answer from memory, so it is dropped.
+    content = reply.content if reply.tool_calls else ""
+    return reply.model_copy(update={"content": content, "tool_calls": [*reply.tool_calls, added]})
 
 
 def _with_warnings(prompt: str, usable: ListedTools) -> str:
     return "\n\n".join([prompt, *usable.warnings])
 
 
-async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], check: BaseChatModel | None) -> bool:
-    """False when searches were all that was done, and they found nothing that answers the question."""
+async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], model: BaseChatModel | None) -> bool:
+    """False if the turn only had searches, and they found nothing that answers the question."""
     if all(result.content == EMPTY_SEARCH for result in results):
         return False
+    # The results of other tools are not passages, and may answer the question alone.
     searched = all(PASSAGES in result.additional_kwargs for result in results)
-    if check is None or not searched:
+    if model is None or not searched:
         return True
     passages = "\n\n".join(str(result.content) for result in results)
     messages = state["messages"]
     asked = max(place for place, message in enumerate(messages) if isinstance(message, HumanMessage))
-    return await is_answerable(messages[asked].text, passages, model=check, earlier=messages[:asked])
+    return await is_answerable(messages[asked].text, passages, model=model, earlier=messages[:asked])
 
 
 def requested_nodes(
     retrieval: str,
 ) -> Callable[[AgentState], list[Literal["retriever", "tools", "__end__"]]]:
-    """A router: where the planner's calls go, both at once if it asked for both; the end if it asked for none."""
+    """A router to the nodes for the planner's calls, to both of them if it made both kinds, or to the end.
+
+    `retrieval` is the name of the search tool.
+    """
 
     def next_nodes(state: AgentState) -> list[Literal["retriever", "tools", "__end__"]]:
         names = {call["name"] for call in requested_calls(state["messages"])}
@@ -135,7 +138,7 @@ def requested_calls(messages: Sequence[BaseMessage]) -> list[Any]:
 
 
 def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
-    """What tools and searches gave since the last question."""
+    """The results of tools and searches since the last question."""
     results: list[ToolMessage] = []
     for message in reversed(messages):
         if isinstance(message, HumanMessage):
@@ -145,9 +148,9 @@ def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
     return results
 
 
-def answer_update(said: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
-    """The update of a node whose message `said` is the answer: annotations for what it cites, and the sources."""
-    text = said.text
+def answer_update(reply: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
+    """The update of a node whose message `reply` is the answer: annotations for its citations, and the sources."""
+    text = reply.text
     citations = citations_in(text, sources) if cites else []
     annotations = [citation.annotation() for citation in citations]
     cited = {citation.source.number for citation in citations}
@@ -164,5 +167,5 @@ def answer_update(said: AIMessage, sources: Sequence[Source], *, cites: bool) ->
     ]
     if annotations:
         block = {"type": "text", "text": text, "annotations": annotations}
-        said = said.model_copy(update={"content": [block]})
-    return {"messages": [said], "custom_outputs": {"sources": listed}}
+        reply = reply.model_copy(update={"content": [block]})
+    return {"messages": [reply], "custom_outputs": {"sources": listed}}

@@ -1,4 +1,4 @@
-"""What tools and indexes return, without secrets, before it enters a graph's state and so its checkpoints."""
+"""Removes secrets from results of tools and indexes before they enter a graph's state, and so its checkpoints."""
 
 from typing import Any
 
@@ -9,8 +9,10 @@ from graph_agent.redaction import redact_async, redact_value_async
 
 
 async def without_secrets(message: ToolMessage) -> ToolMessage:
-    """The message itself where it holds none, else one with markers in their place, its artifact included. Others work
-    meanwhile where it is long."""
+    """The message with markers in place of secrets, its artifact included, or the message itself if it has none.
+
+    A long message does not block the event loop.
+    """
     changed = {
         "content": await redact_value_async(message.content),
         "artifact": await _artifact(message.artifact),
@@ -21,12 +23,12 @@ async def without_secrets(message: ToolMessage) -> ToolMessage:
 
 
 def _differs(value: Any, before: Any) -> bool:
-    # Identity first: a table for an artifact does not compare to a truth.
+    # Identity first: comparing two data frames, which may be artifacts, gives a data frame and not a bool.
     return value is not before and bool(value != before)
 
 
 async def document_without_secrets(document: Document) -> Document:
-    """The document itself where it holds none."""
+    """The document with markers in place of secrets, or the document itself if it has none."""
     text, metadata = await redact_async(document.page_content), await redact_value_async(document.metadata)
     if text == document.page_content and metadata == document.metadata:
         return document
@@ -39,6 +41,7 @@ async def _artifact(value: Any) -> Any:
             return await document_without_secrets(value)
         case list():
             return [await _artifact(one) for one in value]
+        # Not a named tuple, whose constructor takes other arguments.
         case tuple() if type(value) is tuple:
             return tuple([await _artifact(one) for one in value])
     return await redact_value_async(value)

@@ -1,7 +1,7 @@
-"""How the retriever tells the planner what it found."""
+"""How the retriever reports to the planner what it found."""
 
 EMPTY_SEARCH = "No passage fits this query."
-"""The text of a tool message whose search found nothing."""
+"""The text of a tool message for a search that found nothing."""
 
 PASSAGES = "graph_agent_passages"
-"""Key in a tool message's `additional_kwargs`: how many passages its text lists."""
+"""Key in a tool message's `additional_kwargs`: the number of passages in its text."""

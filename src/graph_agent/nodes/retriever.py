@@ -1,10 +1,10 @@
-"""The retriever: runs the searches the planner asked for, all at once, and keeps what they found."""
+"""The retriever: runs the planner's searches concurrently, and keeps what they find."""
 
 import itertools
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
@@ -20,6 +20,7 @@ from graph_agent.links import safe_link
 from graph_agent.nodes.citations import without_markers
 from graph_agent.nodes.concurrency import gather_or_cancel
 from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
+from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.result_redaction import document_without_secrets
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
@@ -34,11 +35,10 @@ _NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
 
 
 Found = Sequence[tuple[Document, float | None]]
-Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 
 class Search(Protocol):
-    """An index behind a tool's name; `RetrieverSearch` is one, and `databricks.vector_search.DocumentSearch`."""
+    """An index as a tool, such as `RetrieverSearch` and `databricks.vector_search.DocumentSearch`."""
 
     @property
     def name(self) -> str:
@@ -49,19 +49,19 @@ class Search(Protocol):
 
         Raises:
             RetrievalFailed: the search failed.
-            ToolException: the model's arguments cannot be used; the text is for the model.
+            ToolException: the model's arguments cannot be used. The message is for the model.
         """
 
 
 @runtime_checkable
 class FilteredSearch(Protocol):
-    """A search whose model may filter."""
+    """A search that lets the model filter."""
 
     filterable: Any
-    """What it may filter by; empty for nothing."""
+    """What the model may filter by; empty if nothing."""
 
     async def search(self, query: str, filters: Any = None) -> Found:
-        """As `Search`, with the filters the model wrote."""
+        """As in `Search`, with the model's filters."""
 
 
 def make_retriever(
@@ -71,12 +71,12 @@ def make_retriever(
     columns: Columns | None = None,
     min_score: float = 0.0,
 ) -> Node:
-    """A node that runs the planner's calls of `search` and puts the passages into the state, numbered for citing.
+    """A node that runs the planner's calls of `search` and adds the passages to the state, numbered for citations.
 
-    `search` may be any LangChain retriever, which then answers the calls of `name`. `columns` says what its documents
-    call their passage, address, id and title, so that spans and citations hold them. Passages below `min_score` are
-    dropped. A search that fails becomes a tool message, and so does one whose arguments cannot be used; when all fail
-    the run ends with `RetrievalFailed`, as an answer would be invented.
+    `search` may be any LangChain retriever, which then answers the calls of `name`. `columns` names the metadata keys
+    for passage, address, id and title, which spans and citations need. Passages with a score below `min_score` are
+    dropped. A failed search becomes a tool message, and so does a call with unusable arguments. If all searches fail,
+    the run ends with `RetrievalFailed`, as the model would invent an answer.
     """
     known = columns or Columns()
     if isinstance(search, BaseRetriever):
@@ -90,11 +90,12 @@ def make_retriever(
         if failures and len(failures) == len(results):
             raise failures[0]
         sources = list(state.get("sources") or [])
-        before = len(sources)
-        free = _free({source.number for source in sources}.union(_numbers(state["messages"])))
+        known_before = len(sources)
+        free = _free_numbers({source.number for source in sources}.union(_numbers(state["messages"])))
         messages = []
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
+                # A call that was refused on purpose is not a failure of the search.
                 if not isinstance(result, NotRun):
                     logger.warning("search %s failed: %s", searched.name, describe_error(result))
                 messages.append(_failed(call, searched.name, result))
@@ -105,7 +106,8 @@ def make_retriever(
             messages.append(
                 ToolMessage(_listing(shown), tool_call_id=call["id"], name=searched.name, additional_kwargs=marks)
             )
-        return {"messages": messages, "sources": sources[before:]}
+        # Only the new ones, as the state's reducer appends them.
+        return {"messages": messages, "sources": sources[known_before:]}
 
     return retrieve
 
@@ -115,6 +117,7 @@ async def _search(
 ) -> Found | RetrievalFailed | ToolException:
     if why := refusal_of(call, config):
         return NotRun(why)
+    # Some models write `filter`, in the singular.
     arguments: Mapping[str, Any] = call["args"]
     query, filters = str(arguments.get("query") or ""), arguments.get("filters") or arguments.get("filter")
     started = time.time_ns()
@@ -146,19 +149,19 @@ async def _found(search: Search, query: str, filters: Any) -> Found:
         raise ToolException("the call needs a query: words to look for.")
     if not filters:
         return await search.search(query)
-    # Never left out in silence: the model would take what it gets for filtered.
+    # Refused and not ignored: the model would believe that the results are filtered.
     if not isinstance(search, FilteredSearch):
         raise ToolException("this search takes no filters: call it with a query alone.")
     return await search.search(query, filters)
 
 
-def _free(taken: Set[int]) -> Iterator[int]:
-    """Numbers for passages, the smallest first: one great number somewhere must not make all later ones great."""
+def _free_numbers(taken: Set[int]) -> Iterator[int]:
+    """Unused numbers for passages, the smallest first. So one large number in the history does not make all large."""
     return (number for number in itertools.count(1) if number not in taken)
 
 
 def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Source]:
-    """Append what is new to `sources`, numbered from `free`; a passage found before keeps its number."""
+    """Append the new passages to `sources`, with numbers from `free`. A passage found before keeps its number."""
     by_chunk = {source.chunk_id: source for source in sources}
     shown = []
     for document, score in found:
@@ -185,7 +188,7 @@ def _listing(shown: Sequence[Source]) -> str:
 
 
 def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
-    """Numbers that earlier turns used: a resent history must not make `[1]` mean two passages."""
+    """The numbers that earlier turns used. In a history that the client resends, `[1]` must not mean two passages."""
     return [
         int(number)
         for message in messages

@@ -1,6 +1,6 @@
-"""The supervisor: the model decides which agent takes the turn, or puts together what several have answered."""
+"""The supervisor: the model decides which agent takes the turn, or combines the answers of several."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -23,19 +23,18 @@ from graph_agent.nodes.handoff import (
     rounds_of,
     target_of,
 )
+from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import answer_update, requested_calls
 from graph_agent.tool_call_policy import with_unique_ids
-
-Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
 
 SUPERVISOR = "supervisor"
 """The name of the supervisor's node."""
 
 ROUNDS = 3
-"""How often a supervisor may hand off in one turn, attempts to hand to nobody included; then it must answer."""
+"""How often a supervisor may hand off in one turn, calls of unknown agents included. Then it must answer."""
 
 FAILURE = "graph_agent_failure"
-"""Key in a hand-off result's `additional_kwargs`: the code of the error its agent ended with."""
+"""Key in a hand-off result's `additional_kwargs`: the code of the agent's error."""
 
 
 def make_supervisor(
@@ -46,15 +45,15 @@ def make_supervisor(
     require_tool_first: bool = False,
     rounds: int = ROUNDS,
 ) -> Node:
-    """A node that asks `model` which of `agents` takes the turn; its node must be named `supervisor`.
+    """A node that asks `model` which of `agents` takes the turn. The node must be named `supervisor`.
 
-    One agent alone answers the caller itself, without a second model call. Several at once, or one that is to hand
-    back, tell the supervisor their answers, and it goes on; after `rounds` hand-offs of a turn it must answer. With
-    `require_tool_first`, its first move is a hand-off: a small model would rather answer from memory. Where all agents
-    it asked at once failed, the run ends with the error of the first.
+    A single agent answers the caller itself, without a second model call. Several agents at the same time, or one that
+    must hand back, return their answers to the supervisor, which continues. After `rounds` hand-offs in a turn it must
+    answer. With `require_tool_first`, its first step is a hand-off, as small models tend to answer from memory. If all
+    agents of a round failed, the run ends with the error of the first.
 
     Raises, when run:
-        GraphFailed: it was to answer, but the model called again, and no agent has said anything.
+        GraphFailed: it had to answer, but the model called a tool again, and no agent has answered.
     """
     by_name = {agent.name: agent for agent in agents}
     tools = [agent.schema for agent in agents]
@@ -69,23 +68,23 @@ def make_supervisor(
         last = call_count_of(messages) >= rounds
         choice = "none" if last else "required" if require_tool_first and not done else None
         asked = checked.bind_tools(tools, **({"tool_choice": choice} if choice else {}))
-        # With what it called in vain: unaware of the refusal it would call the same again.
+        # Refused calls stay visible, as the model would otherwise repeat them.
         shown = only_calls(messages, is_handoff, ids=refused_of(messages))
-        said = await asked.ainvoke([SystemMessage(prompt), *shown])
-        said = with_unique_ids(said, messages, config)
-        if last and said.tool_calls:
-            # An endpoint that heeds no `none`: what the agents said is the answer then.
-            said = AIMessage(said.text or _told(messages), id=said.id)
-            if not said.text.strip():
+        reply = await asked.ainvoke([SystemMessage(prompt), *shown])
+        reply = with_unique_ids(reply, messages, config)
+        if last and reply.tool_calls:
+            # The endpoint ignored `none`. The agents' answers become the answer.
+            reply = AIMessage(reply.text or _answers_of_agents(messages), id=reply.id)
+            if not reply.text.strip():
                 raise GraphFailed(
                     f"the supervisor's model neither answered nor called one of {', '.join(by_name)} in {rounds} "
                     "attempts: use a model that calls the tools it is given"
                 )
-        update = answer_update(said, sources, cites=True)
-        if said.tool_calls:
-            update = {"messages": [said, *_results_at_once(said, by_name)], "custom_outputs": {}}
+        update = answer_update(reply, sources, cites=True)
+        if reply.tool_calls:
+            update = {"messages": [reply, *_immediate_results(reply, by_name)], "custom_outputs": {}}
         if not done and (state.get("custom_outputs") or {}).get("warnings"):
-            # Those of an earlier turn of the conversation must not outlive it; agents add their own.
+            # Clears the warnings of an earlier turn. The agents of this turn add theirs.
             update["custom_outputs"]["warnings"] = []
         return update
 
@@ -93,34 +92,33 @@ def make_supervisor(
 
 
 def route_handoffs(state: AgentState) -> list[str]:
-    """The router behind the supervisor: the agents it handed off to, all at once; the end if it answered."""
+    """The router after the supervisor: to all agents it handed off to, or to the end if it answered."""
     calls = requested_calls([message for message in state["messages"] if isinstance(message, AIMessage)])
     if not calls:
         return [END]
     refused = {one.tool_call_id for one in results_of(state["messages"]).values() if one.status == "error"}
     targets = [target_of(call) for call in calls if is_handoff(call["name"]) and call["id"] not in refused]
+    # Without targets all calls were refused: the supervisor tries again.
     return list(dict.fromkeys(targets)) or [SUPERVISOR]
 
 
 def hand_back(state: AgentState) -> str:
-    """The router behind each agent: the supervisor if it waits for the answer, else the end."""
+    """The router after each agent: to the supervisor if it waits for the answer, else to the end."""
     last = state["messages"][-1]
     return SUPERVISOR if isinstance(last, ToolMessage) and is_handoff(last.name or "") else END
 
 
-def _results_at_once(said: AIMessage, by_name: dict[str, Handoff]) -> list[ToolMessage]:
-    """Results of calls that no agent will answer: those of no agent there is, and a final hand-off."""
-    known = [call for call in said.tool_calls if call["name"] in by_name]
+def _immediate_results(reply: AIMessage, by_name: dict[str, Handoff]) -> list[ToolMessage]:
+    """The results of calls that no agent will answer: calls of unknown agents, and a final hand-off."""
+    known = [call for call in reply.tool_calls if call["name"] in by_name]
     final = len({call["name"] for call in known}) == 1 and not any(map(expects_answer, known))
     results = []
-    for call in said.tool_calls:
+    for call in reply.tool_calls:
         if call not in known:
-            there_are = f"There is no agent behind {call['name']!r}; call one of {', '.join(by_name)}."
+            text = f"There is no agent behind {call['name']!r}; call one of {', '.join(by_name)}."
             marks = {PUBLIC_ERROR: True, REFUSED: True}
             results.append(
-                ToolMessage(
-                    there_are, name=call["name"], tool_call_id=call["id"], status="error", additional_kwargs=marks
-                )
+                ToolMessage(text, name=call["name"], tool_call_id=call["id"], status="error", additional_kwargs=marks)
             )
         elif final:
             results.append(
@@ -130,7 +128,7 @@ def _results_at_once(said: AIMessage, by_name: dict[str, Handoff]) -> list[ToolM
 
 
 def _failure_of_all(messages: Sequence[BaseMessage], calls: Sequence[Any]) -> RunError | None:
-    """The first agent's error, if every one that was asked failed: an answer would be invented."""
+    """The first agent's error if all agents failed, as the model would invent an answer."""
     results = results_of(messages)
     asked = [results[call["id"]] for call in calls if call["id"] in results]
     codes = [result.additional_kwargs.get(FAILURE) for result in asked]
@@ -140,13 +138,13 @@ def _failure_of_all(messages: Sequence[BaseMessage], calls: Sequence[Any]) -> Ru
 
 
 def _kinds_of(base: type[RunError]) -> dict[str, type[RunError]]:
-    """Every kind below it by its code; of kinds that share one, the most general."""
+    """All subclasses by their code. Of classes that share a code, the most general."""
     below: dict[str, type[RunError]] = {}
     for kind in base.__subclasses__():
         below |= {**_kinds_of(kind), kind.code: kind} | below
     return below
 
 
-def _told(messages: Sequence[BaseMessage]) -> str:
-    """What the agents of this turn answered."""
+def _answers_of_agents(messages: Sequence[BaseMessage]) -> str:
+    """The answers of this turn's agents."""
     return "\n\n".join(str(result.content) for result in results_of(messages).values() if result.status != "error")

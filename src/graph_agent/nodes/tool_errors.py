@@ -1,4 +1,4 @@
-"""What a failed call means, in words: a model sees no status, and would take an error for an answer."""
+"""The meaning of a failed call as text. A model does not see the status, and would take an error for an answer."""
 
 from typing import Any
 
@@ -9,27 +9,27 @@ from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.foreign_errors import is_argument_error
 from graph_agent.redaction import redact
 
-# Only what is to be said: a small model repeats what it is told not to say.
+# Only what the model should say: a small model repeats what it is told not to say.
 FAULT = (
     "This is a technical fault of the tool and not a result. Tell the user that this could not be looked up or done "
     "because of a technical fault."
 )
 
 TOOL_FAULT = "graph_agent_tool_fault"
-"""Key in a tool message's `additional_kwargs`: the tool itself failed, and neither its arguments nor what it found."""
+"""Key in a tool message's `additional_kwargs`: the tool itself failed, and its arguments were not the reason."""
 
 MISTAKE = "This is a mistake in the call and not a result: correct the arguments and call it again."
 
 
 def tool_fault(error: Exception) -> str:
-    """What a model is told of a tool that raised, for `ToolNode(tools, handle_tool_errors=tool_fault)` of LangGraph.
+    """The text for the model when a tool raised, for LangGraph's `ToolNode(tools, handle_tool_errors=tool_fault)`.
 
-    It is what `make_tools` tells: of a `ToolException` what it says, of any other its type alone.
+    It is the same as in `make_tools`: the message of a `ToolException`, and only the type of any other exception.
 
     Raises:
-        RequestError: `error` is one, such as a missing sign-in: no answer can be given without.
+        RequestError: `error` is one, such as a missing sign-in, without which no answer is possible.
     """
-    # LangGraph wraps what a tool raises as `ValidationError`, whichever of the two it is.
+    # LangGraph wraps a `ValidationError`, whether it is of the arguments or raised inside the tool.
     raised = error.source if isinstance(error, ToolInvocationError) else error
     if isinstance(raised, RequestError):
         raise raised
@@ -43,8 +43,10 @@ def tool_fault(error: Exception) -> str:
 
 
 def wrong_arguments(error: Any) -> str:
-    """Which arguments a pydantic error names, and why where that is the schema's word: a validator of the tool's own
-    may quote anything."""
+    """The arguments that a pydantic error names, with the schema's reason.
+
+    The message of a validator that the tool defines is left out, as it may quote anything.
+    """
     return ", ".join(
         (".".join(map(str, one["loc"])) or "arguments")
         + ("" if one["type"] in ("value_error", "assertion_error") else f" ({one['msg']})")

@@ -1,4 +1,4 @@
-"""Tools that are asked for at each turn: a source may have others for each user, and none while its server is down."""
+"""Tools that are listed in each turn: each user may have other tools, and none while its server is down."""
 
 import logging
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 async def available_tools(tools: Sequence[Any]) -> ListedTools:
-    """`tools` with every source among them replaced by what it has now, all sources asked at once.
+    """`tools` with every source replaced by its current tools. All sources are asked concurrently.
 
-    A tool whose name is taken already is left out with a warning, as a model could not tell the two apart.
+    A tool with a name that is already taken is left out with a warning, as a model cannot distinguish the two.
     """
     sources = [tool for tool in tools if isinstance(tool, ToolSource)]
     found = [tool for tool in tools if not isinstance(tool, ToolSource)]
@@ -35,7 +35,7 @@ async def available_tools(tools: Sequence[Any]) -> ListedTools:
 
 
 def tool_name_of(tool: Any) -> str:
-    """The name a model calls it by: of a LangChain tool, a function, or an OpenAI schema."""
+    """The name of a LangChain tool, a function, or an OpenAI schema, as a model calls it."""
     if isinstance(tool, BaseTool):
         return tool.name
     if isinstance(tool, dict):
@@ -48,7 +48,6 @@ async def _ask(source: ToolSource) -> ListedTools:
         return await source.tools()
     except AgentError:
         raise
-    except Exception as error:
-        # A source of a graph author's own: its turn goes on without it too.
+    except Exception as error:  # noqa: BLE001 - a source may be a graph author's code; the turn continues without it
         logger.warning("tools could not be listed: %s of %s", type(error).__name__, type(source).__name__)
         return ListedTools(warnings=[f"Some tools are not available now ({type(error).__name__})."])

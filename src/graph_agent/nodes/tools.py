@@ -1,8 +1,8 @@
-"""The tools node: runs the tool calls the planner asked for, all at once."""
+"""The tools node: runs the planner's tool calls concurrently."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import ToolMessage
@@ -13,6 +13,7 @@ from graph_agent.contract import PUBLIC_ERROR, AgentState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.foreign_errors import is_argument_error
 from graph_agent.nodes.concurrency import gather_or_cancel
+from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.result_redaction import without_secrets
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE, TOOL_FAULT, wrong_arguments
@@ -22,18 +23,20 @@ from graph_agent.tool_call_policy import NotRun
 
 logger = logging.getLogger(__name__)
 
-Node = Callable[[AgentState, RunnableConfig], Awaitable[dict[str, Any]]]
-
 
 def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = (), seconds: float = 60.0) -> Node:
     """A node that runs the planner's calls of `tools`, each for at most `seconds`.
 
-    A failing tool becomes a tool message with `status="error"` that the planner can act on: it says that this is a
-    fault and no result, as models do not see the status, and answer from what they read. `skip` are names another node
-    takes care of. What a tool raises as `ToolException` is meant for the model and told to it; of any other exception
-    only the type is, as its message may hold a secret. Secrets in a result are replaced by markers before it enters the
-    state: neither the model nor a checkpoint has them. Tool sources among `tools` are asked for a tool that is not
-    among the others. A tool that needs the user's token where there is none ends the run with `Unauthenticated`.
+    `skip` names tools that another node handles. Tool sources among `tools` are asked only for tools that are not among
+    the others.
+
+    A failed tool becomes a tool message with `status="error"`. Its text says that this is a fault and not a result, as
+    models do not see the status. The model sees the message of a `ToolException`, which is meant for it, and only the
+    type of any other exception, whose message may contain a secret. A tool that needs the user's token when there is
+    none ends the run with `Unauthenticated`.
+
+    Markers replace secrets in a result before it enters the state, so that neither the model nor a checkpoint gets
+    them.
     """
     own = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
 
@@ -60,7 +63,7 @@ async def _use(
         async with asyncio.timeout(seconds) as limit:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
     except RequestError:
-        # The caller has to mend it: signing in, mostly. No answer can be given without.
+        # The caller has to fix it, mostly by signing in. Without that no answer is possible.
         raise
     except NotRun as error:
         return _error(call, error.message)
@@ -68,7 +71,8 @@ async def _use(
         return _error(call, f"{tool.name}: {error.message}", FAULT)
     except ToolException as error:
         return _error(call, f"{tool.name}: {error}", public=False)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a tool is third-party code, and its failure is a result for the model
+        # Not `except TimeoutError`: the tool may raise one itself, or replace ours.
         if limit.expired():
             logger.warning("tool %s did not finish within %g s", tool.name, seconds)
             return _error(call, f"{tool.name} did not finish within {seconds:g} s.", FAULT)
@@ -82,9 +86,9 @@ async def _use(
 
 
 def _error(call: Any, text: str, meaning: str = "", *, public: bool = True) -> ToolMessage:
-    """A failed call's result: for the model with what it means, for the caller `text` alone, where that is public."""
+    """The result of a failed call. The model gets `text` with its `meaning`, the caller only `text` if it is public."""
     marks: dict[str, Any] = {PUBLIC_ERROR: redact(text)} if public else {}
     if meaning == FAULT:
         marks[TOOL_FAULT] = True
-    told = redact(f"{text}\n{meaning}".rstrip())
-    return ToolMessage(told, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks)
+    content = redact(f"{text}\n{meaning}".rstrip())
+    return ToolMessage(content, tool_call_id=call["id"], name=call["name"], status="error", additional_kwargs=marks)
