@@ -1,4 +1,4 @@
-"""The flagship: answers from your documents, with tools where they help, and cites what it read.
+"""The complete example: answers from your documents, uses tools where they help, and cites its sources.
 
     planner ──► retriever ──► planner ──► end
        └──────► tools ──────────┘
@@ -44,7 +44,7 @@ builder.add_node(
         model=model,
         tools=[documents.schema, *tools],
         prompt=PROMPT,
-        # For small models: a large one decides well by itself, and then greets without a search.
+        # For small models. A large model decides well without it, and can then greet without a search.
         require_tool_first=True,
         no_answer_text=NOTHING_FOUND,
         answerability_model=model,

@@ -1,4 +1,4 @@
-"""The smallest graph: copy this file, give it a name in `langgraph.json`, and it is served."""
+"""The smallest graph. Copy this file, add it to `langgraph.json`, and graph-agent serves it."""
 
 from typing import Any
 

@@ -1,10 +1,9 @@
-"""A starter with a search and a tool: copy it, name your index and write your tools.
+"""A starter with a search and a tool. Copy it, name your index, and write your tools.
 
     planner ──► retriever ──► planner ──► end
        └──────► tools ──────────┘
 
-It never answers from memory what it should look up: every turn begins with a search, and where nothing answers the
-question it says so.
+It never answers from memory: every turn begins with a search, and if nothing answers the question, it says so.
 """
 
 from langchain_core.tools import tool
@@ -34,11 +33,11 @@ ORDERS = {"A1001": "sent on 3 May", "A1002": "being packed"}
 @tool
 async def order_status(order: str) -> str:
     """Where an order is, by its number, such as A1001."""
-    # Ask your own system here. Where it raises, TOOL_FAILED is the answer, and never "there is no such order".
+    # Call your own system here. If it raises, TOOL_FAILED is the answer, and never "there is no such order".
     return ORDERS.get(order.strip().upper(), f"There is no order {order}.")
 
 
-# `graph-agent index --name main.shop.policies PATH` makes an index; without `index` it is that of GRAPH_AGENT_INDEX.
+# `graph-agent index --name main.shop.policies PATH` creates an index. Without `index=`, GRAPH_AGENT_INDEX is searched.
 documents = DocumentSearch(name="search_docs", description="Search the documents.", example="topic")
 model = chat_model(temperature=0)
 tools = [order_status]
@@ -50,7 +49,7 @@ builder.add_node(
         model=model,
         tools=[documents.schema, *tools],
         prompt=PROMPT,
-        # Searched in every turn, whether the model asks for it or not.
+        # Searched in every turn, even if the model does not call it.
         require_tool_first=documents.name,
         no_answer_text=NOTHING_FOUND,
         tool_failed=TOOL_FAILED,

@@ -1,10 +1,10 @@
-"""A supervisor and two agents: one answers from the documents, one works with functions.
+"""A supervisor and two agents. One answers from the documents, the other uses functions.
 
     supervisor ──► documents ──┐
        ▲  └──────► data ───────┼──► end
        └───────────────────────┘
 
-One agent alone answers the caller itself. Where several are needed, the supervisor puts their answers together.
+A single agent answers the caller itself. If several are needed, the supervisor combines their answers.
 """
 
 from langgraph.graph import END, START, StateGraph
@@ -38,7 +38,7 @@ DATA = """Work out what is asked with your tools, never in your head, and repeat
 
 model = chat_model(temperature=0)
 search = DocumentSearch(name="search_docs", description="Search the documentation of graph-agent.", example="topic")
-# Unity Catalog functions; the local workspace has some. LangChain tools may stand here as well.
+# Unity Catalog functions; the local workspace has some too. LangChain tools work here as well.
 tools = [McpTools([McpServer.functions("main.tools")])]
 
 agents = [
@@ -61,14 +61,14 @@ documents.add_node(
         model=model,
         tools=[search.schema],
         prompt=DOCUMENTS,
-        # Here and below for small models, as in `assistant.py`.
+        # For small models, here and below; see `assistant.py`.
         require_tool_first=True,
         no_answer_text="The documents do not answer this.",
         answerability_model=model,
     ),
 )
 documents.add_node("retriever", make_retriever(search))
-# It has no other tools: a model that calls one all the same is told so.
+# There are no other tools. This node answers a model that calls one anyway.
 documents.add_node("tools", make_tools([], skip=[search.name]))
 documents.add_edge(START, "planner")
 documents.add_conditional_edges("planner", requested_nodes(retrieval=search.name), ["retriever", "tools", END])

@@ -1,4 +1,4 @@
-"""A stand-in for a model serving endpoint that answers at once, so that a demonstration measures the rest."""
+"""A fake model serving endpoint that answers immediately, so that the demonstration measures everything else."""
 
 import json
 import threading
@@ -8,14 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 REFUSED = "refuse this"
-"""A question with these words is answered 400."""
+"""A question with these words gets status 400."""
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
 
 
 @contextmanager
 def demo_endpoint() -> Iterator[dict[str, str]]:
-    """The variables that make Databricks clients talk to it, while the block lasts."""
+    """Run the endpoint during the block. Yields the environment variables that point Databricks clients to it."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -29,7 +29,7 @@ class _Endpoint(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: Any) -> None:
-        """One line a request would be a thousand lines."""
+        """Log nothing, as the demonstration sends a thousand requests."""
 
     def do_GET(self) -> None:
         self._answer(404, {"error_code": "ENDPOINT_NOT_FOUND", "message": "not in this demonstration"})

@@ -153,21 +153,21 @@ async def test_an_index_that_never_answers_costs_a_set_time_and_closes_a_users_r
     await aclose_all_clients()
     ours = DocumentSearch(index=SILENT, acting_as="user")
     await ours.warm()
-    assert await asyncio.to_thread(silence.left.wait, 5)
+    assert await asyncio.to_thread(silence.left.wait, 30)
     silence.left.clear()
     limit(monkeypatch, 0.5)
-    with anyio.fail_after(5), pytest.raises(RetrievalFailed, match=r"did not answer within 0\.5 s"):
+    with anyio.fail_after(30), pytest.raises(RetrievalFailed, match=r"did not answer within 0\.5 s"):
         await as_user(ours)
-    assert await asyncio.to_thread(silence.left.wait, 5)
+    assert await asyncio.to_thread(silence.left.wait, 30)
 
 
 async def test_leaving_a_search_closes_a_users_request(standing: StandIn, silence: Silence) -> None:
     leaving = asyncio.create_task(as_user(DocumentSearch(index=SILENT, acting_as="user")))
-    assert await asyncio.to_thread(silence.asked.wait, 10)
+    assert await asyncio.to_thread(silence.asked.wait, 30)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    assert await asyncio.to_thread(silence.left.wait, 5)
+    assert await asyncio.to_thread(silence.left.wait, 30)
 
 
 async def test_threads_an_index_holds_are_few_and_come_back(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,8 @@ async def test_threads_an_index_holds_are_few_and_come_back(standing: StandIn, m
     }
     started = time.monotonic()
     assert (await failure()).startswith("8 earlier searches of held are still waiting for an index")
-    assert time.monotonic() - started < 0.2
+    # Far below the limit of 2 s that a search which waits would take.
+    assert time.monotonic() - started < 1
     assert sum(thread.name.startswith("search-held-") for thread in threading.enumerate()) == 8
     with anyio.fail_after(30):
         while "earlier searches" in await failure():  # noqa: ASYNC110
