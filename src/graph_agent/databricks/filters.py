@@ -120,6 +120,7 @@ class FilterRules:
 
     def _items(self, chosen: Any) -> list[tuple[str, Any]]:
         if isinstance(chosen, str):
+            # Some models write arguments that are lists as JSON text.
             chosen = _parsed(chosen)
         if isinstance(chosen, Mapping):
             # Models also write a single filter, or the form of the index itself.
@@ -151,6 +152,7 @@ class FilterRules:
     def _spelled(self, key: str) -> str:
         """The key with the index's own spelling of the operator."""
         key = " ".join(key.split())
+        # Operators cannot be combined with several columns.
         if " OR " in key:
             return key
         column, _, operator = key.partition(" ")

@@ -66,6 +66,7 @@ class IndexQuery:
     @property
     def index_name(self) -> str:
         """The index's full name."""
+        # At each use, as one object serves several apps.
         return self.index or current_settings().index
 
     @property
@@ -83,6 +84,7 @@ class IndexQuery:
         """The client's reranker object, or `None`."""
         if not self.rerank:
             return None
+        # Late: importing the client takes seconds.
         from databricks.ai_search.reranker import DatabricksReranker  # type: ignore[import-untyped]
 
         return DatabricksReranker(columns_to_rerank=list(self.rerank))

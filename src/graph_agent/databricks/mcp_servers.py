@@ -151,4 +151,5 @@ class McpServer:
 
 
 def _path(*parts: str) -> str:
+    # A name may contain any character, a slash too.
     return "/api/2.0/mcp/" + "/".join(quote(part, safe="") for part in parts)

@@ -19,6 +19,7 @@ def retry_after(headers: Mapping[str, Any]) -> float | None:
 
     Source: RFC 9110, section 10.2.3.
     """
+    # Both spellings: a plain mapping is case-sensitive, unlike the headers of httpx and requests.
     text = str(headers.get("retry-after") or headers.get("Retry-After") or "").strip()
     try:
         seconds = float(text)

@@ -68,6 +68,7 @@ def model_error(error: Exception, asked: ModelCall) -> AgentError:
     if status is None:
         return _transport_error(chain, asked)
     wait = next((seconds for one in chain if (seconds := _wait(one)) is not None), None)
+    # None of these was retried, so the message names no number of tries.
     once = status == NOT_IMPLEMENTED or wait is not None or any(isinstance(one, InvalidModelAnswer) for one in chain)
     return _status_error(status, asked, "" if once else _tries(asked), wait)
 

@@ -135,6 +135,7 @@ async def _chunks(response: httpx.Response, endpoint: str) -> AsyncIterator[Chat
     pieces = response.aiter_bytes()
     # The first character tells which of the two it is; the content type does not, as some endpoints send a wrong one.
     first = await anext(pieces, b"")
+    # Blank lines may come first.
     while not first.strip() and (more := await anext(pieces, b"")):
         first += more
     if kind_of_body(first) != "stream":

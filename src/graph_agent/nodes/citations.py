@@ -19,6 +19,7 @@ from graph_agent.models import stream_chunks
 MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+")
 _LIKE_A_MARKER = re.compile(r"(?<![\w\])])\[(\s{0,4}\d{1,6}(?:\s{0,4},\s{0,4}\d{1,6}){0,20}\s{0,4})\]")
+# At most 16 characters are held back, so that a bracket which is never closed does not stop the stream.
 _UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,16})?$")
 _WORD = re.compile(r"[A-Za-z0-9_]{3,}")
 
@@ -70,6 +71,7 @@ class CheckedCitations(BaseChatModel):
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind tools in the form of the inner model."""
+        # Bound to this model, as binding them to the inner one would bypass the filter.
         bound: Any = self.model.bind_tools(tools, **kwargs)
         return self.bind(**bound.kwargs)
 
@@ -90,6 +92,7 @@ class CheckedCitations(BaseChatModel):
                     message=chunk.message.model_copy(update={"content": shown}), generation_info=chunk.generation_info
                 )
             yield chunk
+        # With the id of the last chunk, as the text belongs to the same message.
         if last is not None and (rest := markers.finish()):
             yield ChatGenerationChunk(message=AIMessageChunk(content=rest, id=last.message.id))
 
@@ -138,6 +141,7 @@ def citations_in(text: str, sources: Sequence[Source]) -> list[Citation]:
     answer from a passage without citing it.
     """
     by_number = {source.number: source for source in sources}
+    # A citation begins at the bracket; the marker may include a space before it.
     found = [
         Citation(by_number[int(number)], match.start() + match[0].index("["), match.end())
         for match in MARKER.finditer(text)

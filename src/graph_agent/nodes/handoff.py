@@ -91,6 +91,7 @@ def turn_of(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 def before_turn(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The messages before the last question."""
+    # Without a question all messages belong to the turn.
     return list(messages[: max(_question_at(messages), 0)])
 
 

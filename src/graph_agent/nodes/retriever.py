@@ -127,6 +127,7 @@ async def _search(
             for document, score in await _found(search, query, filters)
         ]
     except (RetrievalFailed, ToolException) as error:
+        # The trace shows failed searches too.
         record_retrieval(
             config,
             query=query,
@@ -165,6 +166,7 @@ def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Sour
     by_chunk = {source.chunk_id: source for source in sources}
     shown = []
     for document, score in found:
+        # Without any id the beginning of the text identifies the passage.
         chunk_id = str(document.metadata.get("chunk_id") or document.id or document.page_content[:80])
         source = by_chunk.get(chunk_id)
         if source is None:
