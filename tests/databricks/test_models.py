@@ -67,7 +67,7 @@ async def test_an_openai_model_streams_with_a_key_of_its_own(standing: StandIn) 
     (call,) = standing.calls()
     assert (call.path, call.token) == ("/serving-endpoints/chat/completions", standing.user(USERS[0]))
     standing.fail("/chat/completions", 401)
-    with pytest.raises(ModelFailed, match="check the key it is asked with"):
+    with pytest.raises(ModelFailed, match="check its API key"):
         await model.ainvoke("What colour?")
 
 

@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable
 from graph_agent.contract import Source
 from graph_agent.models import stream_chunks
 
+# Every repetition is bounded or of one class of characters, so that matching stays linear in the text.
 MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+")
 _LIKE_A_MARKER = re.compile(r"(?<![\w\])])\[(\s{0,4}\d{1,6}(?:\s{0,4},\s{0,4}\d{1,6}){0,20}\s{0,4})\]")
