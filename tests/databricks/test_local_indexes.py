@@ -140,7 +140,7 @@ async def test_a_name_that_is_none_is_told_with_those_there_are_and_the_command(
 async def test_a_name_that_is_a_path_reaches_no_file(workspace: str, settings: Settings) -> None:
     with pytest.raises(KeyError):
         indexes_of(settings)["../indexes/main.docs.project"]
-    with pytest.raises(LocalWorkspaceError, match="no index name"):
+    with pytest.raises(LocalWorkspaceError, match="not an index name"):
         index_file(settings.cache_dir, "../main.docs.project", preparation.project(settings))
 
 
@@ -202,7 +202,9 @@ async def test_documents_of_ones_own_among_the_projects_are_told_of_and_stay(
 ) -> None:
     index(settings, shop, DOCUMENTATION_INDEX)
     preparation.index_documentation(settings, HashingEmbedder())
-    assert "main.docs.project holds 1 other documents" in " ".join(capsys.readouterr().err.split())
+    assert "main.docs.project contains 1 documents that are not the project's" in " ".join(
+        capsys.readouterr().err.split()
+    )
     with Index.open(
         index_file(settings.cache_dir, DOCUMENTATION_INDEX, preparation.project(settings)), HashingEmbedder()
     ) as held:

@@ -1,6 +1,5 @@
 """Creates documents for tests, and cuts them into chunks."""
 
-import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -44,12 +43,12 @@ def page_with(writer: pypdf.PdfWriter, lines: Sequence[bytes]) -> pypdf.PageObje
     return page
 
 
-def damage(page: pypdf.PageObject) -> None:
-    """Give a page contents that end in the middle."""
+def damage(writer: pypdf.PdfWriter, page: pypdf.PageObject) -> None:
+    """Give a page contents that cannot be decoded."""
     content = StreamObject()
-    content._data = zlib.compress(b"BT (lost) Tj ET" * 500)[:40]
-    content[NameObject("/Filter")] = NameObject("/FlateDecode")
-    page[NameObject("/Contents")] = content
+    content._data = b"lost"
+    content[NameObject("/Filter")] = NameObject("/Unknown")
+    page[NameObject("/Contents")] = writer._add_object(content)
 
 
 def pdf(*pages: str, title: str = "Handbook") -> bytes:

@@ -93,7 +93,7 @@ def test_what_is_noted_on_a_document_comes_from_there() -> None:
     writer = pypdf.PdfWriter()
     for line in (b"lion", b"tiger"):
         page_with(writer, [line])
-    damage(writer.pages[0])
+    damage(writer, writer.pages[0])
     with DocumentReader() as reader:
         assert reader.read(source("a.pdf"), written(writer)).note == "damaged and not fully read: page 1"
 

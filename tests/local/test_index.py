@@ -134,7 +134,7 @@ def test_a_document_that_is_indexed_in_part_is_noted(folder: Path, index: Index)
     writer = pypdf.PdfWriter()
     for line in (b"Lions sleep.", b"Tigers swim."):
         page_with(writer, [line])
-    damage(writer.pages[1])
+    damage(writer, writer.pages[1])
     (folder / "cats.pdf").write_bytes(written(writer))
     made = index.sync([folder])
     assert (made.added, made.unreadable) == (("docs/cats.pdf",), ())

@@ -114,7 +114,7 @@ def test_pages_that_give_nothing_are_noted() -> None:
     for at in range(9):
         page_with(writer, [b"zebra"] if at else [])
     for at in (2, 3, 6):
-        damage(writer.pages[at])
+        damage(writer, writer.pages[at])
     note = "damaged and not fully read: pages 3-4, 7; without text (blank, scanned or damaged): page 1"
     assert document("a.pdf", written(writer)).note == note
     assert document("a.pdf", pdf("lion", "zebra")).note == ""
@@ -126,7 +126,7 @@ def test_a_page_is_noted_where_its_text_is_lost_and_its_form_is_not() -> None:
     page[NameObject("/Annots")] = ArrayObject(
         [field(**{"/T": TextStringObject("Name"), "/V": TextStringObject("Ann")})]
     )
-    damage(page)
+    damage(writer, page)
     found = document("a.pdf", written(writer))
     assert [chunk.text for chunk in found.chunks] == ["a > page 1\n\n- Name: Ann"]
     assert found.note == "damaged and not fully read: page 1"
