@@ -4,7 +4,6 @@ The real MCP client over real sockets; the server's answers are the test's.
 """
 
 import asyncio
-import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -201,7 +200,8 @@ async def test_half_a_character_in_a_result_fails_at_once_and_stands_in_no_log(
         assert await tool.ainvoke({}) == "It rains."
         assert server.sessions == 1
     assert "Traceback" not in caplog.text
-    assert caplog.text.count("half") == 1
+    assert caplog.text.count("lone surrogate") == 1
+    assert "half" not in caplog.text
 
 
 async def test_a_deeply_nested_result_fails_at_once_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -376,30 +376,24 @@ async def test_managed_servers_are_asked_where_the_workspace_has_them(standing: 
 
 
 async def test_a_burst_of_lists_does_not_hold_the_loop() -> None:
-    """Schemas are checked in a thread, so the loop runs on while they are. On the loop it would stand most of the time.
-
-    The longest pause is compared with the whole time, which grows alike on a slow machine.
-    """
+    """Schemas are checked in a thread: a tick beside them comes on time."""
     many = [{**FORECAST, "name": f"tool{number}", "inputSchema": WIDE} for number in range(100)]
     async with offered(OddServer(tools=many)) as source:
         await source.tools()
-        ticks = []
+        ticks = 0
 
         async def tick() -> None:
+            nonlocal ticks
             while True:
-                ticks.append(time.monotonic())
                 await asyncio.sleep(0)
+                ticks += 1
 
         other = McpTools([*source.servers])
-        began = time.monotonic()
         beside = asyncio.create_task(tick())
         assert len((await other.tools()).tools) == 100
-        ended = time.monotonic()
         beside.cancel()
         await other.close()
-    pauses = [after - before for before, after in itertools.pairwise([began, *ticks, ended])]
-    print(f"longest pause {max(pauses):.3f} s of {ended - began:.3f} s")  # noqa: T201
-    assert max(pauses) < (ended - began) / 3
+    assert ticks > 100
 
 
 WIDE = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(50)}}
