@@ -657,7 +657,7 @@ def test_a_variable_without_a_value_is_named_before_anything_is_called(shop: Sho
         ("databricks.yml", "bundle: {", "include: [more.yml]\nbundle: {", "`include` is not supported by this command"),
         ("databricks.yml", "MEDIUM", "SMALL", "does not accept this compute_size: SMALL"),
         ("databricks.yml", "CAN_QUERY", "CAN_QEURY", "does not accept this resources: {'name': 'model'"),
-        ("databricks.yml", "name: experiment, ", "", "every resource of the app needs a name"),
+        ("databricks.yml", "name: experiment, ", "", "every resource of the app needs a unique name"),
         ("databricks.yml", "CAN_USE", "CAN_ABUSE", "a permission needs a level (CAN_MANAGE or CAN_USE)"),
         ("databricks.yml", "resources:\n  apps:", "resources: [x]\nx:\n  apps:", "is not a valid bundle"),
         ("databricks.yml", "name: shop-$", "name: Shop-$", "only lowercase letters, digits and hyphens: 'Shop-dev'"),

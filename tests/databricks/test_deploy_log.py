@@ -39,7 +39,7 @@ def test_a_log_that_cannot_be_read_is_pointed_at(shop: Shop, log: Any) -> None:
     shop.app.log = log
     shop.app.answers[:] = [FAILS]
     assert shop.deploy() == 1
-    assert any("`databricks apps logs shop-dev` shows it" in line for line in shop.said)
+    assert any("run `databricks apps logs shop-dev`" in line for line in shop.said)
 
 
 def test_a_deployment_that_works_reads_no_log(shop: Shop) -> None:
