@@ -112,7 +112,7 @@ def test_nothing_is_said_but_where_the_pages_are_also_at_ctrl_c(tmp_path: Path) 
         try:
             wait_for(f"http://127.0.0.1:{port}/health")
             ends = time.monotonic() + 30
-            while "Ctrl-C stops" not in log.read_text():
+            while "Ctrl-C to stop" not in log.read_text():
                 assert time.monotonic() < ends
                 time.sleep(0.05)
             os.killpg(traces.pid, signal.SIGINT)
