@@ -252,7 +252,7 @@ def test_a_model_is_logged_to_a_workspace_as_the_service_principal(
     [
         (["--register"], "--register needs a name with three parts: --name catalog.schema.model"),
         (["--code", "/etc/hostname"], "hostname is outside the folder of langgraph.json"),
-        (["--code", "{project}/large.bin"], "large.bin is over 10 MB"),
+        (["--code", "{project}/large.bin"], "over 10 MB: large.bin"),
     ],
 )
 def test_what_cannot_be_logged_is_refused_with_what_to_change(

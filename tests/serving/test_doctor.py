@@ -54,5 +54,5 @@ def test_a_port_that_something_else_holds_is_to_be_freed(told: Told, variable: s
         port = other.getsockname()[1]
         assert told(variable, port) == [
             f"FIX  port {port} is in use",
-            f"     -> stop what uses it, or set {variable}",
+            f"     -> stop the program that uses it, or set {variable}",
         ]
