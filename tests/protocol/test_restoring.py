@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from tests.protocol.test_translator import CALL, DIALECTS, Part, returns, token
@@ -20,6 +20,7 @@ from tests.serving.test_recorded_streams import RECORDED, recorded
 from graph_agent.errors import GraphFailed
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import ITEMS_DISCARDED, Event, Item, ResponseHead, Usage
+from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.translator import Translator
 
 SECRET = "dapi" + "0123456789abcdef" * 2
@@ -103,6 +104,11 @@ SCENARIOS: dict[str, list[Step]] = {
         results(ToolMessage(f"token {SECRET}", tool_call_id=SECRET, id="t1"), inputs=({"key": SECRET},)),
         spoken(AIMessage(f"The key is {SECRET}.", id="m2"), "The key ", f"is {SECRET}", "."),
     ],
+    "half of a character": [
+        spoken(AIMessage("A \ud83d.", id="m1", tool_calls=[call("1", where="\ud83d")]), "A \ud83d.", thought="\ud83d?"),
+        results(ToolMessage("seen \ud83d", tool_call_id="1", id="t1"), inputs=({"where": "\ud83d"},)),
+        spoken(AIMessage("The \ud83d.", id="m2"), "The ", "\ud83d."),
+    ],
     # No message of the checkpoint repeats such a text, so a log that ends with it cannot show that its node had ended.
     "a failed tool, and a text that its node rewrites": [
         silent(AIMessage("", id="m1", tool_calls=[CALL])),
@@ -119,6 +125,8 @@ SCENARIOS: dict[str, list[Step]] = {
         silent(AIMessage("Third.", id="m3")),
     ],
 }  # fmt: skip
+FOUND = SCENARIOS["an agent with a tool"]
+ANOTHER = results(ToolMessage("seen before", tool_call_id="call_1", id="t0"))
 REWRITTEN = "a failed tool, and a text that its node rewrites"
 SCENARIO = pytest.mark.parametrize("name", SCENARIOS)
 EXACT = pytest.mark.parametrize("name", [name for name in SCENARIOS if name != REWRITTEN])
@@ -151,7 +159,7 @@ def run(translator: Translator, steps: Sequence[list[Part]]) -> tuple[list[Event
     events, counts = [], []
 
     def keep(some: Iterable[Event]) -> None:
-        events.extend(json.loads(json.dumps(one)) for one in some)
+        events.extend(json.loads(encode(one)) for one in some)
 
     keep(translator.start())
     counts.append(len(events))
@@ -252,18 +260,41 @@ def test_between_two_steps_a_run_goes_on_with_exactly_the_events_that_were_missi
 
 
 @settings(deadline=None)
-@given(data=st.data())
-def test_a_run_may_die_again_and_again(data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(SCENARIOS)))
-    dialect = data.draw(st.sampled_from([INVOCATIONS, RESPONSES, OPENAI]))
+@given(
+    name=st.sampled_from(sorted(SCENARIOS)),
+    dialect=st.sampled_from([INVOCATIONS, RESPONSES, OPENAI]),
+    deaths=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5)), min_size=1, max_size=4),
+)
+# The second death is between the result that stands in for a tool's and the event that discards it.
+@example(name=REWRITTEN, dialect=RESPONSES, deaths=[(6, 0), (8, 2)])
+@example(name=REWRITTEN, dialect=OPENAI, deaths=[(6, 1), (8, 2)])
+@example(name="parallel calls that share an id", dialect=OPENAI, deaths=[(18, 2), (20, 2)])
+# The first call is discarded; the second call of its id is told before the third death.
+@example(name="the same call twice, under one id", dialect=RESPONSES, deaths=[(3, 0), (11, 1), (17, 0)])
+def test_a_run_may_die_again_and_again(name: str, dialect: Dialect, deaths: list[tuple[int, int]]) -> None:
+    """Each death leaves so many events of the log, and a checkpoint after so many steps."""
     whole, counts = uncut(name, dialect)
     log, step = whole, 0
-    for attempt in range(2, data.draw(st.integers(3, 5))):
-        log = log[: data.draw(st.integers(0, len(log) - 1))]
-        step = data.draw(st.integers(step, len(counts) - 1))
+    for attempt, (events, steps) in enumerate(deaths, start=2):
+        log = log[: min(events, len(log) - 1)]
+        step = min(max(steps, step), len(counts) - 1)
         log = gone_on(log, name, step, dialect, str(attempt))
     check(log)
     assert lasting(log[-1]["response"]["output"]) == lasting(whole[-1]["response"]["output"])
+
+
+@DIALECTS
+def test_the_result_in_the_checkpoint_counts_where_the_log_has_one_of_another_attempt(dialect: Dialect) -> None:
+    name = "an agent with a tool"
+    first, counts = run(Translator(**options(dialect)), parts_of([FOUND[0], ANOTHER, FOUND[2]], (), "0"))
+    whole, _ = uncut(name, dialect)
+    for step in (2, 3):
+        for place in range(counts[step]):
+            log = gone_on(first[:place], name, step, dialect)
+            check(log)
+            # Where the log has a later message, the result follows it.
+            output = [sorted(map(json.dumps, lasting(one[-1]["response"]["output"]))) for one in (log, whole)]
+            assert output[0] == output[1], (step, place)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECORDED.glob("*.jsonl")))

@@ -14,6 +14,11 @@ from graph_agent.protocol.events import TERMINAL, Event, Item, Status
 RESUMED = "the run was resumed before this tool returned"
 """The result of a call that is discarded: for clients, a call without a result is an unfinished turn."""
 
+NEVER_RETURNED = "the run ended before this tool returned"
+"""The result of a call that still waits when the run ends."""
+
+_SUBSTITUTES = (RESUMED, NEVER_RETURNED)
+
 
 @dataclass(slots=True)
 class _Part:
@@ -47,7 +52,13 @@ class LoggedItem:
 
     @property
     def whole(self) -> bool:
-        """Whether all of it was sent. A message or a call that was broken off is closed, but not whole."""
+        """Whether all of it was sent.
+
+        A message or a call that was broken off is closed, but not whole. Neither is a result that this service wrote in
+        place of the tool's: the process may die before the event that discards it, or before the terminal event.
+        """
+        if self.item.get("output") in _SUBSTITUTES or self.item.get("error") in _SUBSTITUTES:
+            return False
         return self.done and self.item.get("status") not in ("incomplete", "in_progress")
 
     def add(self, event: Event) -> None:
@@ -126,6 +137,8 @@ class LoggedResponse:
     """By `output_index`, in the order opened; without those that were discarded already."""
     taken: int = 0
     """How many items were opened; the next one has this index."""
+    call_ids: set[str] = field(default_factory=set)
+    """The ids of all calls, of those that were discarded too: no other call gets such an id."""
     response: Mapping[str, Any] = field(default_factory=dict)
     """The response object of the last event that has one."""
     sent: set[str] = field(default_factory=set)
@@ -166,6 +179,8 @@ class LoggedResponse:
             index = event["output_index"]
             self.items[index] = LoggedItem(index, event["item"])
             self.taken = max(self.taken, index + 1)
+            if call_id := event["item"].get("call_id"):
+                self.call_ids.add(call_id)
         elif event.get("output_index") in self.items:
             self.items[event["output_index"]].add(event)
 

@@ -4,6 +4,9 @@ The log and the checkpoint are written independently, so either may be ahead of 
 checkpoint decides: a node that is not in the checkpoint runs again and produces its output again. So an item is valid
 if it is complete and the checkpoint has its message. An item that was sent before a valid item is valid too, because
 its node had ended: that keeps commentary which no message repeats. Every other item is discarded.
+
+A tool's result is valid only if the checkpoint has the same text for its call. Another text comes from an attempt that
+died before its checkpoint, or a node edited the message since: the result in the checkpoint counts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +21,7 @@ from graph_agent.protocol.events import Event, new_id
 from graph_agent.protocol.logged_response import RESUMED, LoggedItem, LoggedResponse
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import RequestedCall, arguments_of
+from graph_agent.protocol.surrogates import join_surrogates
 from graph_agent.protocol.tool_results import public_text
 from graph_agent.protocol.visible_content import visible_content_of
 from graph_agent.redaction import redact
@@ -46,13 +50,17 @@ class ResumedItems:
         self._begun_of: dict[int, AIMessage] = {}
         self._answers = {one.item["call_id"] for one in logged.items.values() if one.kind == "function_call_output"}
         self._requests: list[_Request] = []
+        self._other_results: set[int] = set()
+        """Indexes of results whose calls may have another text in the checkpoint."""
         for message in self.messages:
             self._match(message)
         calls = [one.item.index for one in self._requests if one.item is not None]
         matched = [*self.message_of, *self._begun_of, *calls]
         last = max(matched, default=-1)
-        self.items = [one for one in logged.items.values() if one.whole and one.index <= last]
-        self.discarded = [one for one in logged.items.values() if not one.whole or one.index > last]
+        outdated = self._other_results.intersection(one.index for one in self._free)
+        stands = {one.index for one in logged.items.values() if one.whole and one.index <= last} - outdated
+        self.items = [one for one in logged.items.values() if one.index in stands]
+        self.discarded = [one for one in logged.items.values() if one.index not in stands]
 
     def asked(self) -> Iterator[tuple[LoggedItem, RequestedCall]]:
         """The valid calls, each with the request of the model."""
@@ -102,9 +110,9 @@ class ResumedItems:
         if isinstance(message, ToolMessage):
             self._match_result(message)
         elif isinstance(message, AIMessage):
-            if thought := _bare(redact(reasoning_of(message))):
+            if thought := _bare(redact(join_surrogates(reasoning_of(message)))):
                 self._take(message, "reasoning", lambda one: _bare(one.shown) == thought)
-            said = redact(visible_content_of(message).whole).strip()
+            said = redact(join_surrogates(visible_content_of(message).whole)).strip()
             if said and not self._take(message, "message", lambda one: one.shown.strip() == said):
                 self._begin(message, said)
             for call in message.tool_calls:
@@ -136,12 +144,14 @@ class ResumedItems:
             one for one in self._requests if not one.answered and (one.call["id"] or "") == message.tool_call_id
         ]
         results = [pair for one in requests for pair in self._results_of(one)]
-        texts = {one.call["name"]: public_text(message, redact(one.call["name"])) for one in requests}
-        # Parallel calls may share an id. The result with the same text is the right one.
-        results.sort(key=lambda pair: texts[pair[0].call["name"]] != _output_of(pair[1]))
-        if not results:
+        # Parallel calls may share an id: the result that says the same is the right one.
+        same = next((pair for pair in results if _output_of(pair[1]) == _text_for(pair[0], message)), None)
+        if same is None:
+            self._other_results.update(item.index for _, item in results)
+            if len(requests) == 1:
+                requests[0].answered = True
             return
-        request, item = results[0]
+        request, item = same
         request.answered = True
         self._free.remove(item)
         self.message_of[item.index] = message
@@ -159,7 +169,13 @@ class ResumedItems:
 
 
 def _says(one: LoggedItem, call: Any) -> bool:
-    return (one.item["name"], one.item["arguments"]) == (redact(call["name"]), arguments_of(call["args"]))
+    said = (redact(call["name"]), arguments_of(call["args"]))
+    return (one.item["name"], one.item["arguments"]) == tuple(map(join_surrogates, said))
+
+
+def _text_for(request: _Request, message: ToolMessage) -> str:
+    """What the item of this result says, if it is that of this call."""
+    return join_surrogates(public_text(message, redact(request.call["name"])))
 
 
 def _output_of(one: LoggedItem) -> Any:

@@ -17,12 +17,12 @@ from graph_agent.protocol import events, item_events
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.final_state import messages_in
+from graph_agent.protocol.logged_response import NEVER_RETURNED
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace, RequestedCall, RequestedCalls, arguments_of
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.tool_results import public_text
 
-NEVER_RETURNED = "the run ended before this tool returned"
 NO_RESULT = "the tool returned no result"
 CUT_OFF = f"{NOT_RUN}the model was cut off before it had finished."
 

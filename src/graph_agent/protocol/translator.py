@@ -122,7 +122,7 @@ class Translator:
             resumed.items, resumed.discarded = list(logged.items.values()), []
         self._output.restore({one.index: one.item for one in resumed.items}, logged.taken)
         self._speech.restore(resumed)
-        self._calls.restore(resumed, [one.item.get("call_id", "") for one in logged.items.values()])
+        self._calls.restore(resumed, logged.call_ids)
         outputs = state.get("custom_outputs") if isinstance(state, Mapping) else None
         if isinstance(outputs, Mapping):
             self.custom_outputs.update(redact_value(outputs))
