@@ -97,7 +97,7 @@ async def _pump(make: Callable[[], AsyncGenerator[T, None]], out: "queue.Queue[T
         async with aclosing(make()) as values:
             async for value in values:
                 await _hand_over(out, value)
-    except BaseException as raised:  # noqa: BLE001 - the consumer raises it in its own thread
+    except BaseException as raised:
         error = raised
         if isinstance(raised, asyncio.CancelledError):
             raise

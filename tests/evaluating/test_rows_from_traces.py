@@ -52,7 +52,7 @@ async def delivered(trace_id: str, folder: Path) -> None:
             try:
                 await asyncio.to_thread(stored_trace, trace_id, settings)
                 return
-            except Exception:
+            except Exception:  # noqa: BLE001 - the store may not have the trace yet, however it says so
                 await asyncio.sleep(0.2)
 
 

@@ -189,7 +189,7 @@ class Run:
         try:
             await self._drive()
             await self._complete()
-        except BaseException as error:  # noqa: BLE001 - a node may raise anything
+        except BaseException as error:
             # Even exceptions that asyncio reads as the end of a task or of the process: they end only this run.
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
                 raise
