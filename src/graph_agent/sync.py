@@ -97,6 +97,7 @@ async def _pump(make: Callable[[], AsyncGenerator[T, None]], out: "queue.Queue[T
         async with aclosing(make()) as values:
             async for value in values:
                 await _hand_over(out, value)
+    # The consumer raises it in its own thread.
     except BaseException as raised:
         error = raised
         if isinstance(raised, asyncio.CancelledError):

@@ -265,6 +265,7 @@ def _import(spec: GraphSpec, graph_folders: Set[Path]) -> ModuleType:
     except GraphNotLoaded:
         del sys.modules[name]
         raise
+    # The graph's file is third-party code.
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise GraphNotLoaded(f"graph {spec.name!r} did not load: {_why(spec, error)}", param=spec.name) from error

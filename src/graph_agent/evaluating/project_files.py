@@ -46,6 +46,7 @@ def import_file(path: Path, *, root: Path) -> ModuleType:
         raise BadProjectFile(f"{path} did not load: SyntaxError at {place}: {error.msg}") from error
     except ModuleNotFoundError as error:
         raise BadProjectFile(f"{path} did not load: there is no module named {error.name!r}; install it") from error
+    # The module is the project's code and may raise anything.
     except (Exception, SystemExit) as error:
         raise BadProjectFile(f"{path} did not load: {describe_error(error, own=path.parent)}") from error
     return module
