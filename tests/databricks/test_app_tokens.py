@@ -76,11 +76,11 @@ def test_sign_ins_of_azure_are_refused_without_asking_azure(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "token", "why"),
     [
-        ("pat", ENTRA, "no tokens of Microsoft Entra ID"),
-        ("metadata-service", ENTRA, "no tokens of Microsoft Entra ID"),
-        ("oauth-m2m", token_of("https://login.microsoftonline.com/t/v2.0"), "no tokens of Microsoft Entra ID"),
-        ("runtime-oauth", token_of("https://accounts.google.com"), "no tokens of Google"),
-        ("google-id", OURS, "no tokens of Google"),
+        ("pat", ENTRA, "tokens from Microsoft Entra ID"),
+        ("metadata-service", ENTRA, "tokens from Microsoft Entra ID"),
+        ("oauth-m2m", token_of("https://login.microsoftonline.com/t/v2.0"), "tokens from Microsoft Entra ID"),
+        ("runtime-oauth", token_of("https://accounts.google.com"), "tokens from Google"),
+        ("google-id", OURS, "tokens from Google"),
         ("pat", "dapi" + "0" * 32, "not personal access tokens"),
         ("pat", "a.b.c", "not personal access tokens"),
         ("pat", token_of("https://adb-1.azuredatabricks.net/oidc", ends=time.time() - 1), "the token has expired"),
