@@ -42,7 +42,7 @@ def test_the_answer_stands_alone_but_for_what_was_fetched(tmp_path: Path) -> Non
     answer = lines.index("Hello.")
     # Below it the time it took, above it what the workspace prepared.
     assert len(lines) == answer + 2, lines
-    assert "all " in lines[-1]
+    assert "total " in lines[-1]
     noise = ("INFO", "uvicorn", "Ready on", "curl", "ready: serving", "shutting down", "WARNING")
     assert [line for line in lines if any(word in line for word in noise)] == []
 
