@@ -109,7 +109,9 @@ async def test_a_search_that_describes_the_index_wrongly_says_what_it_takes(stan
         DocumentSearch(index=INDEX, embedding="local-minilm"),
         DocumentSearch(index=SELF_MANAGED, text_column="body"),
     ):
-        with pytest.raises(RetrievalFailed, match="`embedding` and `text_column` are for an index that holds vectors"):
+        with pytest.raises(
+            RetrievalFailed, match="`embedding` and `text_column` are for an index with self-managed vectors"
+        ):
             await wrong.search("pump")
 
 

@@ -19,6 +19,7 @@ from tests.standin.server import StandIn
 
 from graph_agent.errors import Unauthenticated
 from graph_agent.identity.user_token import UserToken, user_token, with_user_token
+from graph_agent.runs.request import Scope
 from graph_agent.settings import Budgets
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("closed_clients")]
@@ -257,8 +258,7 @@ async def test_what_a_run_left_behind_acts_for_nobody_once_it_has_ended() -> Non
         await asyncio.sleep(0)
         return {"messages": [("ai", "Done.")]}
 
-    with with_user_token(UserToken("the-users-own")):
-        await events_of(chain(leave_behind))
+    await events_of(chain(leave_behind), scope=Scope(token=UserToken("the-users-own")))
     until.set()
     await left[0]
     assert told[0] == "the-users-own"
@@ -279,9 +279,8 @@ async def test_a_node_that_swallows_its_cancellation_acts_for_nobody_after_its_t
             told.append(error.message)
         return {"messages": [("ai", "Done.")]}
 
-    with with_user_token(UserToken("the-users-own")):
-        run = a_run(chain(stubborn), budgets=Budgets(seconds=0.2))
-        run.start()
+    run = a_run(chain(stubborn), budgets=Budgets(seconds=0.2))
+    run.start(Scope(token=UserToken("the-users-own")))
     events = [entry.event async for batch in run.batches(quiet_seconds=5.0) for entry in batch]
     assert events[-1]["response"]["status"] == "incomplete"
     until.set()

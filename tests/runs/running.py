@@ -13,7 +13,7 @@ from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.requests import Invocation
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.registry import tighten_budgets
-from graph_agent.runs.request import RunRequest
+from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.run import Run
 from graph_agent.settings import Budgets
 
@@ -56,11 +56,11 @@ def a_run(
     )
 
 
-async def events_of(run: Run | Graph, **options: Any) -> list[Event]:
-    """Every event of a run, to its end; without their numbers, which are the log's."""
+async def events_of(run: Run | Graph, *, scope: Scope | None = None, **options: Any) -> list[Event]:
+    """Every event of a run in that scope, to its end; without their numbers, which are the log's."""
     if not isinstance(run, Run):
         run = a_run(run, **options)
-    run.start()
+    run.start(scope)
     events = [entry.event async for batch in run.batches(quiet_seconds=5.0) for entry in batch]
     await run.aclose()
     for event in events:

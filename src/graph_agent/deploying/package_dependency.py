@@ -23,8 +23,11 @@ Find = Callable[[], Installed]
 
 # By PEP 503, any run of `-`, `_` and `.` in a name means the same. The limits keep the patterns linear.
 _NAME = r"graph[-_.]{1,3}agent"
-_NAMED = re.compile(rf"\s*{_NAME}(?![\w.-])\s*(?P<extras>\[[^\]\n]*\])?\s*(?P<address>@\s*\S+)?", re.IGNORECASE)
-_WHEEL = re.compile(r"\s*(?P<path>[^\s#;\[]{0,500}graph_agent-[^\s#;\[/]{1,200}\.whl)", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"\A\s{{0,32}}{_NAME}(?![\w.-])\s{{0,32}}(?P<extras>\[[^\]\n]*\])?\s{{0,32}}(?P<address>@\s{{0,32}}\S+)?",
+    re.IGNORECASE,
+)
+_WHEEL = re.compile(r"\A\s{0,32}(?P<path>[^\s#;\[]{0,500}graph_agent-[^\s#;\[/]{1,200}\.whl)", re.IGNORECASE)
 _STARTS_IT = re.compile(r"graph[-_]agent")
 
 
