@@ -86,7 +86,7 @@ def test_a_trace_becomes_a_row_that_eval_judges(
 
     # A second time it is there already.
     assert main(command) == 2
-    assert "already; choose another with --id" in capsys.readouterr().err
+    assert "choose another id with --id" in capsys.readouterr().err
     assert main([*command, "--id", "again"]) == 2
     assert f"row '{added.id}' of {dataset} asks the same" in capsys.readouterr().err
     assert [one.id for one in read_rows(dataset)] == [added.id]

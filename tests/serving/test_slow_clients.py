@@ -194,7 +194,7 @@ async def test_a_connection_too_many_is_told_so_and_closed(serve: Callable[..., 
 def test_a_process_out_of_file_descriptors_says_so_once_and_not_thousands_of_times(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_told_at", float("-inf"))
+    monkeypatch.setattr(logs, "_reported_at", float("-inf"))
     loop = asyncio.new_event_loop()
     with caplog.at_level(logging.ERROR):
         for _ in range(5000):

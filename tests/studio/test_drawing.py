@@ -81,7 +81,9 @@ def test_a_form_that_needs_a_package_names_it(tmp_path: Path, form: str, package
     file = tmp_path / "drawing"
     ended = graph_agent_graph("starter", "--format", form, "--output", str(file), before=tmp_path)
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"graph-agent: --format {form} needs {package}: pip install {package};")
+    assert ended.stderr.startswith(
+        f"graph-agent: --format {form} needs the package {package}: run `pip install {package}`,"
+    )
     assert not file.exists()
 
 
