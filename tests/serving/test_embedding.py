@@ -350,7 +350,8 @@ config, database = sys.argv[1:]
 def state(loop):
     loggers = {name: (one.level, list(one.handlers)) for name, one in logging.root.manager.loggerDict.items()
                if isinstance(one, logging.Logger) and (one.level or one.handlers)
-               and not name.startswith(("grpc", "pyspark", "sqlalchemy"))}  # as MLflow sets them, opening a store
+               # MLflow sets these when it opens a store; the last are those of its migrations.
+               and not name.startswith(("alembic", "grpc", "pyspark", "sqlalchemy")) and not name.endswith("_py")}
     return {
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
         "wakeup": signal.set_wakeup_fd(-1),
