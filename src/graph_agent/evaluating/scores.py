@@ -1,13 +1,10 @@
 """The scores of an evaluation: the figures of every row, and the metrics over all rows and over each value of a tag."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from graph_agent.evaluating.errors import BadRecords
 from graph_agent.evaluating.metrics import measured, metric
 from graph_agent.evaluating.records import Record
 from graph_agent.evaluating.rows import Row
@@ -100,26 +97,6 @@ def means(conversations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, 
         for name, value in one["values"].items():
             found.setdefault(name, []).append(value)
     return {name: (sum(values) / len(values), len(values)) for name, values in found.items()}
-
-
-def read_scores(path: Path) -> Scores:
-    """Read the scores from a file with the value that `Scores.json` returned.
-
-    Raises:
-        BadRecords: the file cannot be read, or does not contain scores.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        rows = {name: RowScore(**row) for name, row in value["rows"].items()}
-        return Scores(
-            run=value["run"],
-            rows=rows,
-            missing=value["missing"],
-            extra=value["extra"],
-            conversations=value["conversations"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRecords(f"{path} has no scores ({type(error).__name__}); run graph-agent eval first") from None
 
 
 def _row(row: Row, record: Record, scorers: Mapping[str, Scorer]) -> RowScore:
