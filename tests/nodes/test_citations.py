@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -40,6 +40,10 @@ def test_brackets_that_are_no_markers_are_not_held_back() -> None:
 
 
 @given(st.lists(st.sampled_from(["[", "]", "1", "2", "9", ",", " ", "a", "[1]", "[9]", " [1, 2]"]), max_size=30))
+@example(["[", "9", "[9]", "]"])
+@example(["[9[9]]9]"])
+@example(["[1", "[9]", "9", "]"])
+@example(["[9, ", *["9,  "] * 9, "9]"])
 def test_how_the_text_is_cut_into_chunks_changes_nothing(chunks: list[str]) -> None:
     whole = "".join(streamed(["".join(chunks)], [1, 2]))
     assert "".join(streamed(chunks, [1, 2])) == whole

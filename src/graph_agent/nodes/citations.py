@@ -16,12 +16,14 @@ from langchain_core.runnables import Runnable
 from graph_agent.contract import Source
 from graph_agent.models import stream_chunks
 
-# Every repetition is bounded or of one class of characters, so that matching stays linear in the text.
-MARKER = re.compile(r" ?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+# A marker has at most 64 characters between its brackets, for two reasons. Matching stays linear in the text, and a
+# marker that arrives in pieces is recognized exactly when the same marker in one piece is.
+MARKER = re.compile(r" ?\[(?=[\d,\s]{1,64}\])(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _NUMBER = re.compile(r"\d+")
 _LIKE_A_MARKER = re.compile(r"(?<![\w\])])\[(\s{0,4}\d{1,6}(?:\s{0,4},\s{0,4}\d{1,6}){0,20}\s{0,4})\]")
-# At most 16 characters are held back, so that a bracket which is never closed does not stop the stream.
-_UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,16})?$")
+# At most 64 characters are held back, so that a bracket which is never closed does not stop the stream.
+_UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,64})?$")
+_OPEN = re.compile(r"\[[\d,\s]{0,64}$")
 _WORD = re.compile(r"[A-Za-z0-9_]{3,}")
 
 SUPPORT = 0.5
@@ -34,6 +36,8 @@ class MarkerFilter:
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = frozenset(numbers)
         self._held = ""
+        self._open = ""
+        """The end of the text already shown, if it is the beginning of a marker."""
 
     def feed(self, text: str) -> str:
         """The text that can be shown now."""
@@ -49,12 +53,21 @@ class MarkerFilter:
         return self._checked(rest)
 
     def _checked(self, text: str) -> str:
-        return MARKER.sub(self._kept, text)
+        # Without its inner marker, `[9[9]]` would read `[9]`. A space keeps that from being a marker: `[9 ]`.
+        text = MARKER.sub(self._spaced, self._open + MARKER.sub(self._kept, text))
+        shown = text[len(self._open) :]
+        match = _OPEN.search(text)
+        self._open = match[0] if match else ""
+        return shown
 
     def _kept(self, match: re.Match[str]) -> str:
         numbers = [number for number in _NUMBER.findall(match[1]) if int(number) in self._numbers]
         space = " " if match[0].startswith(" ") else ""
         return f"{space}[{', '.join(numbers)}]" if numbers else ""
+
+    def _spaced(self, match: re.Match[str]) -> str:
+        known = all(int(number) in self._numbers for number in _NUMBER.findall(match[1]))
+        return match[0] if known else f"{match[0][:-1]} ]"
 
 
 class CheckedCitations(BaseChatModel):
