@@ -1,7 +1,9 @@
 """Calls of the Databricks SDK from tools: off the event loop, with the run's identity, within a time limit."""
 
 import asyncio
+import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 logger = logging.getLogger(__name__)
+
+SDK = "databricks.sdk"
 
 THREADS = 16
 """Concurrent calls. The SDK is synchronous, and the default executor has only six threads on two cores."""
@@ -65,6 +69,10 @@ class ApiCalls:
         """
         # First, so that a missing token is an error of its own and not one from inside the SDK.
         self.identity()
+        # The first call of a process imports the SDK. That is not the service's time, and takes seconds on a busy
+        # machine.
+        if SDK not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, SDK)
         work = _Work(lambda: client_for(self._acting_as), call, left)
         try:
             async with asyncio.timeout(seconds):
