@@ -107,9 +107,12 @@ def grows_too_fast(use: Callable[[Any], Any], attack: Attack, *, as_bytes: bool 
         now = min(seconds(use, text(times)) for _ in range(2))
         if before > MEASURED_SECONDS / 4 and now > 3 * before:
             # Anew, as another process may have taken the cache.
-            again = [min(seconds(use, text(size)) for _ in range(3)) for size in (times // 2, times)]
-            if again[1] > 3 * again[0]:
-                return f"{again[0] * 1000:.1f} ms, doubled {again[1] * 1000:.1f} ms: {attack}"
+            again = [
+                [min(seconds(use, text(size)) for _ in range(3)) for size in (times // 2, times)] for _ in range(3)
+            ]
+            if all(doubled > 3 * single for single, doubled in again):
+                single, doubled = again[-1]
+                return f"{single * 1000:.1f} ms, doubled {doubled * 1000:.1f} ms: {attack}"
         if now > MEASURED_SECONDS * 4:
             return None
         before, times = now, times * 2
@@ -136,6 +139,9 @@ def test_a_doubled_text_never_costs_three_times_as_much(place: str) -> None:
 MAKERS = {"graph_agent/redaction/kinds.py": {"_prefixed", "_after"}}
 """Functions that compile, called once at import: what they make is held by `KINDS`, and so among the patterns above."""
 
+WRITTEN_BY_A_TEST = {"graph_agent/testing/recording.py": {"calls", "_add"}}
+"""Functions of `graph_agent.testing` that take a pattern. The author of a test writes it, and no one else."""
+
 OF_RE = ("compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 
 
@@ -148,7 +154,7 @@ def hidden_patterns(path: Path) -> list[str]:
     """Where a function uses `re` itself: such a pattern is compiled out of the sight of the test above."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     name = "/".join(path.parts[-3:])
-    makers = next((names for place, names in MAKERS.items() if name.endswith(place)), set())
+    makers = next((names for place, names in (MAKERS | WRITTEN_BY_A_TEST).items() if name.endswith(place)), set())
     found = []
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):

@@ -35,6 +35,8 @@ MOST_CHARACTERS = 25
 MOST_NAMED = 5
 """Files that an error names. The rest are counted."""
 
+NO_PART_OF_A_NAME = re.compile("[^a-z0-9]+")
+
 QUESTION = "How long may I take to return something?"
 """A question that the template's documents answer."""
 
@@ -82,7 +84,7 @@ def project_name(folder_name: str) -> str:
     """A name that is valid for an app, a bundle and a Python project. It begins with a letter, and has only lowercase
     letters, digits and hyphens, at most 25 characters."""
     plain = unicodedata.normalize("NFKD", folder_name.casefold()).encode("ascii", "ignore").decode()
-    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")
+    words = NO_PART_OF_A_NAME.sub("-", plain).strip("-")
     if words and not words[0].isalpha():
         words = f"agent-{words}"
     words = words[:MOST_CHARACTERS].strip("-")
