@@ -27,6 +27,7 @@ LONGEST = (
     "test_ctrl_c.py",
     "test_process.py",
     "test_wheel.py",
+    "test_embedding.py",
 )
 """Files that take long. Each runs in one process and starts first, so that none is left alone at the end."""
 

@@ -305,19 +305,37 @@ async def _answers(url: str) -> bool:
     return True
 
 
-async def test_the_port_answers_before_the_graphs_are_loaded() -> None:
-    started = time.monotonic()
-    async with graph_agent("--config", str(GRAPHS)) as running:
-        with anyio.fail_after(10):
-            line = await running.logged("running on http")
-            running.url = address(line)
+SLOW_TO_LOAD = """
+import pathlib, time
+
+while not pathlib.Path(__file__).with_name("go").exists():
+    time.sleep(0.01)
+
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+
+
+def answer(state: MessagesState):
+    return {"messages": [AIMessage("yes")]}
+
+
+graph = StateGraph(MessagesState).add_node(answer).add_edge(START, "answer").compile()
+"""
+
+
+async def test_the_port_answers_before_the_graphs_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_TO_LOAD)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"slow": "./slow.py:graph"}}))
+    async with graph_agent("--config", str(tmp_path / "langgraph.json")) as running:
+        with anyio.fail_after(60):
+            running.url = address(await running.logged("running on http"))
             async with running.client() as client:
                 assert (await client.get("/health")).status_code == 200
-                took = time.monotonic() - started
                 early = await client.get("/ready")
-        assert took < 2.0
-        if early.status_code != 200:
-            assert early.json()["error"]["code"] == "not_ready"
+                assert (early.status_code, early.json()["error"]["code"]) == (503, "not_ready")
+                (tmp_path / "go").touch()
+                await running.logged("ready: serving")
+                assert (await client.get("/ready")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -43,16 +43,16 @@ def stopped(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[by
         process.wait(timeout=30)
 
 
-def wait_for(url: str) -> None:
+def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     ends = time.monotonic() + 180
-    while time.monotonic() < ends:
+    while time.monotonic() < ends and process.poll() is None:
         try:
             if httpx.get(url, timeout=5).is_success:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")
+    raise AssertionError(f"{url} does not answer; status {process.poll()}: {log.read_text()[-4000:]}")
 
 
 def test_a_run_of_the_service_is_found_there(tmp_path: Path) -> None:
@@ -62,15 +62,15 @@ def test_a_run_of_the_service_is_found_there(tmp_path: Path) -> None:
         environ = environment(cache, **standing.environment())
         port = free_port()
         serve = [*COMMAND, "serve", "--config", str(project / "langgraph.json"), "--port", str(port)]
-        with stopped(subprocess.Popen(serve, env=environ, stdout=written, stderr=written)):
-            wait_for(f"http://127.0.0.1:{port}/ready")
+        with stopped(subprocess.Popen(serve, env=environ, stdout=written, stderr=written)) as it:
+            wait_for(f"http://127.0.0.1:{port}/ready", it, log)
             asked = {"model": "starter", "input": "What colour is it?"}
             httpx.post(f"http://127.0.0.1:{port}/responses", json=asked, timeout=90).raise_for_status()
     port = free_port()
     traces = [*COMMAND, "traces", "--port", str(port)]
-    with log.open("w") as written, stopped(subprocess.Popen(traces, env=environ, stdout=written, stderr=written)) as it:
+    with log.open("a") as written, stopped(subprocess.Popen(traces, env=environ, stdout=written, stderr=written)) as it:
         url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/health")
+        wait_for(f"{url}/health", it, log)
         assert "<title>MLflow" in httpx.get(url).text
         experiment = httpx.get(f"{url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=graph-agent").json()
         place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": experiment["experiment"]}
@@ -84,10 +84,12 @@ def test_a_run_of_the_service_is_found_there(tmp_path: Path) -> None:
 
 def test_the_pages_do_not_outlive_the_command(tmp_path: Path) -> None:
     (tmp_path / "traces.db").touch()
-    port = free_port()
-    traces = subprocess.Popen([*COMMAND, "traces", "--port", str(port)], env=environment(tmp_path))
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as written:
+        command = [*COMMAND, "traces", "--port", str(port)]
+        traces = subprocess.Popen(command, env=environment(tmp_path), stdout=written, stderr=written)
     try:
-        wait_for(f"http://127.0.0.1:{port}/health")
+        wait_for(f"http://127.0.0.1:{port}/health", traces, log)
     finally:
         traces.kill()
         traces.wait(timeout=30)
@@ -110,7 +112,7 @@ def test_nothing_is_said_but_where_the_pages_are_also_at_ctrl_c(tmp_path: Path) 
             start_new_session=True,
         )
         try:
-            wait_for(f"http://127.0.0.1:{port}/health")
+            wait_for(f"http://127.0.0.1:{port}/health", traces, log)
             ends = time.monotonic() + 30
             while "Ctrl-C to stop" not in log.read_text():
                 assert time.monotonic() < ends
