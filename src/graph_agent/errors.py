@@ -9,7 +9,10 @@
     │   ├── ForeignPage              403  a page of another site uses a server without a token
     │   ├── NotJson                  415
     │   ├── RouteNotFound            404
-    │   ├── RunNotFound              404  no such run, or it belongs to another owner
+    │   ├── NotStored                404  the owner has no such thing
+    │   │   ├── RunNotFound, ResponseNotFound, ConversationNotFound, ItemNotFound
+    │   ├── OtherAddress             409  the response belongs to the other family of addresses
+    │   ├── ConversationBusy         409  another run is in progress; names its response
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
@@ -24,10 +27,12 @@
     │   ├── RetrievalFailed          502
     │   ├── ToolFailed               502  a tool's server refused or was silent; most runs continue without it
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
+    │   ├── LeaseLost                500  another process has taken over the conversation
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
     │   └── NoThreadFree             503  synchronous nodes that never return occupy every thread
     ├── ServiceStopping              503  the service is shutting down
+    ├── StoreUnavailable             503  the database does not answer
     ├── ConfigurationError           at startup; the message says what to change
     │   ├── BadSetting, BadBundle (and `UnsetVariable`), GraphNotLoaded
     │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
@@ -122,11 +127,53 @@ class RouteNotFound(RequestError):
     code = "not_found"
 
 
-class RunNotFound(RequestError):
-    """This owner has no such run. The error does not reveal whether another owner has it."""
+class NotStored(RequestError):
+    """This owner has no such thing. The error does not reveal whether another owner has it."""
 
     status = 404
+
+
+class RunNotFound(NotStored):
+    """This process has no such run of this owner."""
+
     code = "run_not_found"
+
+
+class ResponseNotFound(NotStored):
+    """The store has no such response of this owner."""
+
+    code = "response_not_found"
+
+
+class ConversationNotFound(NotStored):
+    """The store has no such conversation of this owner."""
+
+    code = "conversation_not_found"
+
+
+class ItemNotFound(NotStored):
+    """The conversation has no such item."""
+
+    code = "item_not_found"
+
+
+class OtherAddress(RequestError):
+    """The response was made at an address of the other family and has the other form."""
+
+    status = 409
+    code = "other_address"
+
+
+class ConversationBusy(RequestError):
+    """Another run of this conversation is in progress. `running` is the id of its response."""
+
+    status = 409
+    code = "conversation_busy"
+    retry_after = 2
+
+    def __init__(self, message: str, *, running: str) -> None:
+        super().__init__(message)
+        self.running = running
 
 
 class MethodNotAllowed(RequestError):
@@ -234,6 +281,12 @@ class ApprovalsNotServed(RunError):
     code = "approvals_not_served"
 
 
+class LeaseLost(RunError):
+    """The process did not renew its lease in time, and the conversation is no longer its own."""
+
+    code = "process_lost"
+
+
 class RunCancelled(RunError):
     """The caller left before the run ended."""
 
@@ -251,6 +304,14 @@ class NotReady(AgentError):
 
 class NoThreadFree(NotReady):
     """Every thread for synchronous nodes is occupied by a node whose run has ended."""
+
+
+class StoreUnavailable(AgentError):
+    """The database of `GRAPH_AGENT_STORE` does not answer. The same request succeeds once it does."""
+
+    status = 503
+    code = "store_unavailable"
+    retry_after = 5
 
 
 class ServiceStopping(AgentError):

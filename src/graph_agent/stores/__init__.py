@@ -1,0 +1,1 @@
+"""What outlives a run: responses, conversations and LangGraph's checkpoints."""

@@ -1,0 +1,151 @@
+"""What a store keeps of a response and of a conversation.
+
+A conversation is a tree of responses. Each response has a parent, the response that it follows, and remembers the
+checkpoint at which its run ended. A run that follows an earlier response starts a new branch there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Item = dict[str, Any]
+"""A Responses item as JSON."""
+
+Family = Literal["databricks", "openai"]
+"""Which addresses a response belongs to: `/v1` is `openai`, all others are `databricks`."""
+
+ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+Kind = Literal["response", "items"]
+"""`items` are items that were added to a conversation without a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """Where a stored run begins."""
+
+    conversation: str
+    """The id of the conversation, as its owner knows it."""
+
+    thread: str
+    """LangGraph's `thread_id`. No client ever sees it."""
+
+    parent: str | None = None
+    """The id of the response that this run follows, or `None` at the root of the conversation."""
+
+    checkpoint: str | None = None
+    """The LangGraph checkpoint from which the graph continues. `None` starts with an empty state."""
+
+    is_new: bool = False
+    """Whether the conversation does not exist yet. It is created when the run begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprints:
+    """Hashes of all texts of a conversation from its root to the end of one response.
+
+    A client that resends the history is recognized by them, even if it drops ids or merges messages. See
+    `protocol.reconcile`.
+    """
+
+    whole: str
+    """Of the texts of every message."""
+
+    answers: str
+    """Of the user's texts and the last text of the assistant in each turn, for clients that drop commentary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewResponse:
+    """A response whose run is about to start."""
+
+    id: str
+    continuation: Continuation
+    graph: str
+    """The name of the graph."""
+
+    family: Family
+    created_at: float
+    """Seconds since 1970."""
+
+    input: Sequence[Item]
+    """The items that this response adds to the conversation. Each has an id."""
+
+    title: str | None = None
+    """The title of the conversation, if this is its first response."""
+
+    kind: Kind = "response"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedResponse:
+    """How a stored run ended."""
+
+    status: ResponseStatus
+    response: Mapping[str, Any]
+    """The whole response object, as it was sent."""
+
+    checkpoint: str | None
+    """The last checkpoint that the run wrote, or `None` if it wrote none."""
+
+    fingerprints: Fingerprints | None = None
+    """`None` if the response has no text of the assistant."""
+
+    messages: Mapping[str, str] = field(default_factory=dict)
+    """Item id -> id of the message in the graph's state, for output items where the two differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """One response of a conversation."""
+
+    id: str
+    conversation: str
+    thread: str
+    parent: str | None
+    checkpoint: str | None
+    """The last checkpoint that its run wrote, or `None`."""
+
+    kind: Kind
+    graph: str
+    family: Family
+    status: ResponseStatus
+    created_at: float
+    input: Sequence[Item]
+    response: Mapping[str, Any] | None
+    """The response object. `None` until the run has ended, and for added items."""
+
+    fingerprints: Fingerprints | None = None
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Sequence[Item]:
+        """The items that the response returned."""
+        return (self.response or {}).get("output") or []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """One conversation of an owner."""
+
+    id: str
+    thread: str
+    """LangGraph's `thread_id`. No client ever sees it."""
+
+    title: str | None
+    metadata: Mapping[str, str]
+    created_at: float
+    updated_at: float
+    head: str | None
+    """The id of the newest response, from which the conversation continues."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which part of a list is wanted, as OpenAI's list calls ask for it."""
+
+    limit: int = 20
+    after: str | None = None
+    """The id of the last entry that the caller has."""
+
+    order: Literal["asc", "desc"] = "desc"

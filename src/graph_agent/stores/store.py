@@ -1,0 +1,171 @@
+"""The interfaces of a store. `opening.open_store` makes the one that the settings name.
+
+Every method that looks something up takes an `Owner` first. What belongs to another owner is absent: the error and the
+time are those of an id that does not exist.
+
+Every method raises `StoreUnavailable` if the database does not answer.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from graph_agent.identity.owner import Owner
+from graph_agent.stores.records import (
+    Conversation,
+    EndedResponse,
+    Fingerprints,
+    Item,
+    NewResponse,
+    Page,
+    StoredResponse,
+)
+
+if TYPE_CHECKING:
+    # Imports LangChain, which takes seconds.
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+
+class ResponseStore(Protocol):
+    """Responses and conversations."""
+
+    # -- the life of a response ---------------------------------------------------------------------------------
+
+    async def begin(self, owner: Owner, new: NewResponse, *, busy_until: float) -> None:
+        """Record that a run starts, and take its conversation's lease until `busy_until` (seconds since 1970).
+
+        A conversation that does not exist yet is created. All of this is one transaction. A lease that has expired is
+        taken over: the response that held it ends as `failed` with the code `process_lost`.
+
+        Raises:
+            ConversationBusy: another run has the lease. `running` is the id of its response.
+            ResponseNotFound: the parent was deleted meanwhile.
+        """
+
+    async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
+        """Record how a run ended, make the response the head of its conversation, and release the lease.
+
+        Raises:
+            LeaseLost: the run no longer has the lease. Nothing was written.
+        """
+
+    async def renew(self, response_ids: Collection[str], *, busy_until: float) -> Collection[str]:
+        """Extend the leases of these responses. Returns the ids of those that have lost theirs."""
+
+    # -- lookups ------------------------------------------------------------------------------------------------
+
+    async def get(self, owner: Owner, response_id: str) -> StoredResponse:
+        """One response. A run whose lease has expired is reported as `failed` with the code `process_lost`.
+
+        Raises:
+            ResponseNotFound: this owner has no such response.
+        """
+
+    async def lineage(self, owner: Owner, response_id: str) -> Sequence[StoredResponse]:
+        """The responses from the root of the conversation to this one, in order.
+
+        Raises:
+            ResponseNotFound: this owner has no such response.
+        """
+
+    async def matching(
+        self, owner: Owner, fingerprints: Collection[Fingerprints], *, conversation: str | None = None
+    ) -> Sequence[StoredResponse]:
+        """The ended responses with one of these fingerprints, newest first, without `input` and `response`.
+
+        With `conversation`, only those of that conversation.
+        """
+
+    async def items(self, owner: Owner, item_ids: Collection[str]) -> Mapping[str, tuple[str, Item]]:
+        """Those of the items that exist, by id: the id of the response that has the item, and the item."""
+
+    async def delete(self, owner: Owner, response_id: str) -> None:
+        """Delete a response and its items. With the last response of a conversation, its checkpoints go too.
+
+        Responses that follow it keep their branch: they become children of its parent.
+
+        Raises:
+            ResponseNotFound: this owner has no such response.
+            ConversationBusy: the response is still in progress.
+        """
+
+    # -- conversations ------------------------------------------------------------------------------------------
+
+    async def find_conversation(self, owner: Owner, conversation_id: str) -> Conversation | None:
+        """The conversation with that id in the owner's own namespace, or `None`."""
+
+    async def create_conversation(
+        self, owner: Owner, conversation_id: str, *, metadata: Mapping[str, str], title: str | None = None
+    ) -> Conversation:
+        """Create an empty conversation."""
+
+    async def conversations(self, owner: Owner, page: Page) -> tuple[Sequence[Conversation], bool]:
+        """A page of the owner's conversations by `updated_at`, and whether there are more."""
+
+    async def update_conversation(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        title: str | None = None,
+    ) -> Conversation:
+        """Replace the metadata or the title.
+
+        Raises:
+            ConversationNotFound: this owner has no such conversation.
+        """
+
+    async def delete_conversation(self, owner: Owner, conversation_id: str) -> None:
+        """Delete a conversation with its responses, items and checkpoints.
+
+        Raises:
+            ConversationNotFound: this owner has no such conversation.
+            ConversationBusy: a run is in progress.
+        """
+
+    async def responses_of(
+        self, owner: Owner, conversation_id: str, page: Page
+    ) -> tuple[Sequence[StoredResponse], bool]:
+        """A page of the responses of a conversation by `created_at`, of all branches, and whether there are more.
+
+        Raises:
+            ConversationNotFound: this owner has no such conversation.
+        """
+
+    async def add_items(self, owner: Owner, conversation_id: str, items: Sequence[Item]) -> StoredResponse:
+        """Add items at the end of a conversation without a run, as a record of the kind `items`.
+
+        Raises:
+            ConversationNotFound: this owner has no such conversation.
+            ConversationBusy: a run is in progress.
+        """
+
+    async def delete_item(self, owner: Owner, conversation_id: str, item_id: str) -> None:
+        """Remove an item of the conversation from its response, and from every list.
+
+        Raises:
+            ConversationNotFound: this owner has no such conversation.
+            ItemNotFound: the conversation has no such item.
+        """
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    async def expire(self, *, idle_since: float) -> int:
+        """Delete every conversation without a response since then, and return how many were deleted."""
+
+
+class Store(Protocol):
+    """Everything that outlives a run."""
+
+    @property
+    def responses(self) -> ResponseStore:
+        """Responses and conversations."""
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date. Safe if several processes do it at once."""
+
+    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
+        """A checkpoint saver for one run. Runs do not share savers, because a saver serializes its calls."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""
