@@ -23,6 +23,13 @@ class Dialect:
     """As the Open Responses specification has it: `event:` lines, and `usage` is null until it is known. Databricks'
     accumulators break on that null; there it is absent."""
 
+    family: Literal["databricks", "openai"]
+    """Which addresses read a stored response. Its form depends on the address that made it."""
+
+    stores: bool
+    """Whether responses are stored unless the request says otherwise. `/invocations` stores only if the request names a
+    conversation, because its clients expect that nothing is kept."""
+
     budget_sentence: Literal["text", "details"]
     """Where a run that was ended early says why: at the end of its text, or in `incomplete_details.message`, because
     an agent that reads the text would take the sentence as part of the answer."""
@@ -33,6 +40,8 @@ INVOCATIONS = Dialect(
     failure="error_frame",
     any_model=True,
     open_responses=False,
+    family="databricks",
+    stores=False,
     budget_sentence="text",
 )
 RESPONSES = Dialect(
@@ -40,6 +49,8 @@ RESPONSES = Dialect(
     failure="failed",
     any_model=True,
     open_responses=False,
+    family="databricks",
+    stores=True,
     budget_sentence="text",
 )
 OPENAI = Dialect(
@@ -47,5 +58,7 @@ OPENAI = Dialect(
     failure="failed",
     any_model=False,
     open_responses=True,
+    family="openai",
+    stores=True,
     budget_sentence="details",
 )

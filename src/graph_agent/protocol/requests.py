@@ -94,6 +94,22 @@ class Invocation:
     said: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the request that its response repeats, as sent, without secrets."""
 
+    items: Sequence[Mapping[str, Any]] = ()
+    """The items of `input`, checked and redacted, each with an id. Only for stored requests, and for requests with an
+    `item_reference`, whose `messages` are made when the references have been resolved."""
+
+    instructions: str | None = None
+    """Instructions for this run only. They stand before the conversation and are never stored."""
+
+    stored: bool = False
+    """Whether the response is stored and its run continues a conversation."""
+
+    previous_response_id: str | None = None
+    """The response that this one follows."""
+
+    conversation: str | None = None
+    """The id of a conversation that this service issued. `thread` is an id that the client chose."""
+
     return_trace: bool = False
     """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
 

@@ -1,6 +1,6 @@
 """The two inputs of a run: the request, which may be stored, and the scope, which never is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -13,10 +13,30 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.redaction import with_hidden_values
 from graph_agent.redaction.known_secrets import KnownSecrets
 from graph_agent.runs.log_context import Facts, within_log_facts
+from graph_agent.stores.records import Continuation, Fingerprints, Item
 
 if TYPE_CHECKING:
     # Imports LangChain, which takes seconds, and the service imports this module before its port is bound.
     from graph_agent.protocol.requests import Invocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a stored run adds to its conversation, and where."""
+
+    continuation: Continuation
+
+    items: Sequence[Item]
+    """The input items that are new to the conversation. `Invocation.messages` are the same as messages."""
+
+    base: Fingerprints | None = None
+    """The fingerprints of the last ancestor that has some, or `None`."""
+
+    unanswered: Sequence[Item] = ()
+    """The input items between that ancestor and this turn, which no text of the assistant follows."""
+
+    title: str | None = None
+    """The title of the conversation, if it is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +55,9 @@ class RunRequest:
 
     accepted_at: float
     """When the request was accepted, in seconds since 1970."""
+
+    turn: Turn | None = None
+    """The place of this run in its conversation. `None`: nothing of it is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
