@@ -184,6 +184,8 @@ class Run:
     # -- the graph's task ---------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        # Lets the first events leave before the graph's first step, which holds the event loop for about a millisecond.
+        await asyncio.sleep(0)
         # For a graph that ignores the cancellation by `asyncio.timeout`: its stream is ended without it.
         overdue = asyncio.get_running_loop().call_later(self._seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
