@@ -11,13 +11,13 @@ from typing import Any, Literal
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from graph_agent.errors import InvalidRequest, UnknownGraph
-from graph_agent.protocol.field_checks import at, kind_of, shown, wrong
+from graph_agent.protocol.field_checks import shown, wrong
 from graph_agent.protocol.items_from_messages import new_id
-from graph_agent.protocol.json_decoding import Pulse, UnusableJson, decode, no_pulse
+from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import to_messages
+from graph_agent.protocol.request_bodies import body_fields, redacted
 from graph_agent.protocol.request_fields import check_fields
 from graph_agent.protocol.unsupported import refuse_unsupported
-from graph_agent.redaction import redacting_value
 
 __all__ = ["Invocation", "parse_request"]
 
@@ -26,9 +26,6 @@ DEFAULT_MODELS = ("agent", "default")
 
 LONGEST_NAME = 64
 """Characters of an unknown `model` that are compared with the names of graphs: comparing takes quadratic time."""
-
-MAX_PATH = 8
-"""Longest path, in steps, that an error spells out."""
 
 MAX_ITEMS = 10_000
 """Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
@@ -154,44 +151,16 @@ def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
     sent: it does not enter the state, and a graph may ask for a key there."""
     custom = {name: value for name, value in fields.items() if name == "custom_inputs"}
     others = {name: value for name, value in fields.items() if name not in custom}
-    return {name: _redacted(value, pulse) for name, value in others.items()} | custom
-
-
-def _redacted(value: Any, pulse: Pulse) -> Any:
-    steps = redacting_value(value)
-    while True:
-        pulse()
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return {name: redacted(value, pulse) for name, value in others.items()} | custom
 
 
 def _fields(body: bytes, pulse: Pulse) -> Fields:
-    try:
-        # `utf-8-sig` accepts a byte order mark, which some clients send.
-        fields = decode(body.decode("utf-8-sig"), pulse=pulse)
-    except UnicodeDecodeError:
-        raise InvalidRequest("The body must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
-    except UnusableJson as flaw:
-        raise _unusable(flaw) from None
-    if not isinstance(fields, dict):
-        raise InvalidRequest(f"The body must be a JSON object; got {kind_of(fields)}.")
+    fields = body_fields(body, pulse)
     items = fields.get("input")
     # Checked before the items are: the check of each takes time.
     if isinstance(items, list) and len(items) > MAX_ITEMS:
         raise wrong("input", f"an array of at most {MAX_ITEMS} items", f"{len(items)}")
     return fields
-
-
-def _unusable(flaw: UnusableJson) -> InvalidRequest:
-    # A long path does not help the reader, so a value nested that deep is named by its top field.
-    path = flaw.path if len(flaw.path) <= MAX_PATH else flaw.path[:1]
-    param = ""
-    for key in path:
-        param = at(param, key)
-    subject = f"`{param}`" if param else "The body"
-    return InvalidRequest(f"{subject} {flaw.reason}.", param=param or None)
 
 
 # What the fields mean

@@ -1,0 +1,50 @@
+"""Reads the JSON body of a request as an object, and removes the secrets that a caller pasted into it."""
+
+from typing import Any
+
+from graph_agent.errors import InvalidRequest
+from graph_agent.protocol.field_checks import at, kind_of
+from graph_agent.protocol.json_decoding import Pulse, UnusableJson, decode
+from graph_agent.redaction import redacting_value
+
+MAX_PATH = 8
+"""Longest path, in steps, that an error spells out."""
+
+
+def body_fields(body: bytes, pulse: Pulse) -> dict[str, Any]:
+    """The fields of a body. Takes time linear in its length and calls `pulse` often.
+
+    Raises:
+        InvalidRequest: the body is not a JSON object that can be processed. `param` is the path of the value.
+    """
+    try:
+        # `utf-8-sig` accepts a byte order mark, which some clients send.
+        fields = decode(body.decode("utf-8-sig"), pulse=pulse)
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
+    except UnusableJson as flaw:
+        raise _unusable(flaw) from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"The body must be a JSON object; got {kind_of(fields)}.")
+    return fields
+
+
+def redacted(value: Any, pulse: Pulse) -> Any:
+    """The value without secrets."""
+    steps = redacting_value(value)
+    while True:
+        pulse()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _unusable(flaw: UnusableJson) -> InvalidRequest:
+    # A long path does not help the reader, so a value nested that deep is named by its top field.
+    path = flaw.path if len(flaw.path) <= MAX_PATH else flaw.path[:1]
+    param = ""
+    for key in path:
+        param = at(param, key)
+    subject = f"`{param}`" if param else "The body"
+    return InvalidRequest(f"{subject} {flaw.reason}.", param=param or None)
