@@ -3,9 +3,10 @@
 Statements use `?` for parameters, and only SQL that both databases understand. JSON is kept as text.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Connection(Protocol):
@@ -17,25 +18,37 @@ class Connection(Protocol):
     async def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
         """Execute a statement and return the number of rows that it changed."""
 
+    async def run_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement once for each sequence of parameters."""
+
+
+Work = Callable[[Connection], Coroutine[Any, Any, T]]
+"""What is done within one transaction.
+
+It awaits nothing but the connection, so that SQLite can do all of it in its own thread, without a way back to the event
+loop after each statement. It changes nothing outside of the database, so that it can be repeated after a lost
+connection.
+"""
+
 
 class Database(Protocol):
     """A pool of connections.
 
     Every method raises `StoreUnavailable` if the database does not answer, also in the middle of a transaction, and
-    never an exception of the driver.
+    never an exception of the driver. What `work` itself raises is raised to the caller.
     """
 
     async def open(self) -> None:
         """Connect."""
 
-    def reading(self) -> AbstractAsyncContextManager[Connection]:
-        """A transaction that only reads."""
+    async def read(self, work: Work[T]) -> T:
+        """Do something that only reads, in one transaction."""
 
-    def writing(self) -> AbstractAsyncContextManager[Connection]:
-        """A transaction that is committed at the end of the block, and rolled back if the block raises."""
+    async def write(self, work: Work[T]) -> T:
+        """Do something in one transaction, which is committed at the end, and rolled back if `work` raises."""
 
-    def migrating(self) -> AbstractAsyncContextManager[Connection]:
-        """A transaction that only one process at a time enters. The others wait."""
+    async def migrate(self, work: Work[T]) -> T:
+        """The same, in a transaction that only one process at a time enters. The others wait."""
 
     async def aclose(self) -> None:
         """Close every connection."""
