@@ -52,7 +52,7 @@ class Identity:
         user = single_header(headers, "X-Forwarded-User")
         if not user:
             raise Unauthenticated("no X-Forwarded-User header: call the app through its Databricks Apps address")
-        return Caller(user, single_header(headers, "X-Forwarded-Email"))
+        return Caller(user, single_header(headers, "X-Forwarded-Email"), "apps")
 
     def token(self, headers: Headers) -> UserToken | None:
         """The token for calls on behalf of this user, or `None` when the app calls for itself or none was forwarded.
