@@ -83,6 +83,29 @@ async def test_a_failing_tool_the_graph_survives_leaks_nothing(service: Service,
             discreet(service, answer.text)
 
 
+@ADDRESSES
+async def test_a_half_answer_says_on_invocations_that_it_is_one(service: Service, address: str) -> None:
+    body = {"model": "failing", "input": "Go.", "stream": True, "custom_inputs": {"fail": "after"}}
+    async with service.client() as client:
+        *events, _ = frames((await client.post(address, json=body)).text)
+    text = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+    done = [event["text"] for event in events if event["type"] == "response.output_text.done"]
+    (error,) = [event for event in events if event["type"] == "error"]
+    message = error["error"] if address == "/invocations" else error["message"]
+    sentence = f"\n\nI stopped here because of an error: {message}."
+    assert text.endswith(sentence) == (address == "/invocations")
+    assert text.removesuffix(sentence)
+    assert done == [text]
+
+
+@ADDRESSES
+async def test_a_run_that_fails_before_its_answer_adds_no_text(service: Service, address: str) -> None:
+    body = {"model": "failing", "input": "Go.", "stream": True, "custom_inputs": {"fail": "before"}}
+    async with service.client() as client:
+        answer = await client.post(address, json=body)
+    assert "I stopped here" not in answer.text
+
+
 async def test_private_thoughts_reach_nobody(service: Service) -> None:
     async with service.client() as client:
         for stream in (True, False):

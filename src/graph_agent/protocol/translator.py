@@ -47,6 +47,9 @@ BUDGET_SENTENCES: Mapping[str, str] = {
     "output_tokens": "I stopped here: the length limit of one run was reached.",
 }
 
+FAILURE_SENTENCE = "I stopped here because of an error: {message}."
+"""At the end of a text that was begun, on the addresses whose clients do not show an error after it."""
+
 
 class Translator:
     """Turns one run's stream parts into one response's events.
@@ -225,8 +228,12 @@ class Translator:
     def fail(self, error: AgentError, usage: Usage) -> Iterator[Event]:
         """The run failed. Close what is open as incomplete, then send the error in the form of this dialect."""
         yield from self._calls.abandon()
-        yield from self._speech.break_off()
         fields = redact_value(error.fields())
+        if self._dialect.failure == "error_frame" and self.answer:
+            # The stock chat page shows no error after a text, so that the half answer would look like a whole one.
+            yield from self._speech.cut(FAILURE_SENTENCE.format(message=fields["message"]))
+        else:
+            yield from self._speech.break_off()
         if self._dialect.failure == "error_frame":
             # This one frame replaces both other events: the stock chat page reads no `response.failed`.
             self.ended, self.status = True, "failed"
