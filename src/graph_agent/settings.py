@@ -19,6 +19,9 @@ PREFIX = "GRAPH_AGENT_"
 MOST_SECONDS = 86_400
 """The upper limit of every setting that is a time. A longer time is a mistake, and an infinite one would never end."""
 
+MOST_DAYS = 36_500
+"""The upper limit of a time in days: a hundred years."""
+
 
 def default_cache_dir(environ: Mapping[str, str]) -> Path:
     """The user's cache folder for this project: `$XDG_CACHE_HOME/graph-agent`, or `~/.cache/graph-agent`."""
@@ -157,11 +160,18 @@ class Settings:
     version: str | None = None
     """The version of the code in traces: any text, or `[BRANCH@]COMMIT[-dirty]`. Unset: read from git."""
 
+    store: str | None = field(default=None, repr=False)
+    """Where responses and conversations are kept: `memory`, `sqlite:PATH`, `postgresql://…`, or the path of a Lakebase
+    endpoint, `projects/…/endpoints/…`. Unset: a SQLite file in the cache folder."""
+
+    retention_days: float = 0.0
+    """Conversations without a new response for so many days are deleted. 0 keeps them."""
+
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
-    """The folder for downloaded weights, the local index and local traces."""
+    """The folder for downloaded weights, the local index, local traces and, by default, conversations."""
 
     local_model: str = "qwen-1.5b"
     """The local model: the name of known weights, a path to a GGUF file, or an OpenAI-compatible base URL."""
@@ -221,6 +231,9 @@ class Settings:
         if not all(map(is_host_name, self.host_names)):
             expected = "host names separated by commas, such as agent.example.com, without scheme, port and path"
             raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {expected}", param=f"{PREFIX}ALLOWED_HOSTS")
+        if not 0 <= self.retention_days <= MOST_DAYS:
+            message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
+            raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")
         if not 0 <= self.min_score <= 1:
             raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):

@@ -60,8 +60,13 @@ class ResponseStore(Protocol):
             ResponseNotFound: this owner has no such response.
         """
 
-    async def lineage(self, owner: Owner, response_id: str) -> Sequence[StoredResponse]:
+    async def lineage(
+        self, owner: Owner, response_id: str, *, since_checkpoint: bool = False
+    ) -> Sequence[StoredResponse]:
         """The responses from the root of the conversation to this one, in order.
+
+        With `since_checkpoint`, they begin with the nearest one that has a checkpoint. So the thousandth turn does not
+        read a thousand responses.
 
         Raises:
             ResponseNotFound: this owner has no such response.

@@ -1,0 +1,63 @@
+"""The tables of responses and conversations, and the way from each version of them to the next."""
+
+from collections.abc import Sequence
+
+from graph_agent.errors import ConfigurationError
+from graph_agent.stores.database import Connection, Database
+
+VERSION_1 = (
+    # `thread` is LangGraph's thread. `running` and `busy_until` are the lease. `lasting` conversations were created by
+    # a request of their own and stay when their last response is deleted.
+    """CREATE TABLE conversations (
+        owner TEXT NOT NULL, id TEXT NOT NULL, thread TEXT NOT NULL, title TEXT, metadata TEXT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL, updated_at DOUBLE PRECISION NOT NULL, head TEXT, running TEXT,
+        busy_until DOUBLE PRECISION, lasting INTEGER NOT NULL, PRIMARY KEY (owner, id))""",
+    "CREATE INDEX conversations_by_time ON conversations (owner, updated_at, id)",
+    "CREATE INDEX idle_conversations ON conversations (updated_at)",
+    "CREATE INDEX running_conversations ON conversations (running) WHERE running IS NOT NULL",
+    # The owner comes first in each key, so that an id of another owner costs exactly what a missing one does.
+    # `response` is the response object with an empty output; the items are in their own table.
+    """CREATE TABLE responses (
+        owner TEXT NOT NULL, id TEXT NOT NULL, conversation TEXT NOT NULL, parent TEXT, kind TEXT NOT NULL,
+        graph TEXT NOT NULL, family TEXT NOT NULL, status TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL,
+        checkpoint TEXT, whole TEXT, answers TEXT, messages TEXT, response TEXT, PRIMARY KEY (owner, id))""",
+    "CREATE INDEX responses_of_conversation ON responses (owner, conversation, created_at, id)",
+    "CREATE INDEX responses_by_whole ON responses (owner, whole) WHERE whole IS NOT NULL",
+    "CREATE INDEX responses_by_answers ON responses (owner, answers) WHERE answers IS NOT NULL",
+    # `side` is `input` or `output`. Clients may choose the ids of input items, so an id may occur more than once.
+    """CREATE TABLE items (
+        owner TEXT NOT NULL, response TEXT NOT NULL, side TEXT NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL,
+        body TEXT NOT NULL, PRIMARY KEY (owner, response, side, place))""",
+    "CREATE INDEX items_by_id ON items (owner, id)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1,)
+"""The statements that lead to version 1, 2, and so on. Never change one that was released: append another."""
+
+
+async def bring_up_to_date(database: Database) -> None:
+    """Create the tables, or migrate those of an older version. Safe if several processes do it at once.
+
+    Raises:
+        ConfigurationError: a newer version of graph-agent wrote the store.
+    """
+    await database.migrate(_migrate)
+
+
+async def _migrate(connection: Connection) -> None:
+    await connection.run("CREATE TABLE IF NOT EXISTS graph_agent_schema (version INTEGER NOT NULL)")
+    found = await connection.rows("SELECT version FROM graph_agent_schema")
+    version = found[0][0] if found else 0
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            "A newer version of graph-agent wrote this store: install that version, or set GRAPH_AGENT_STORE to "
+            "another place.",
+            param="GRAPH_AGENT_STORE",
+        )
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            await connection.run(statement)
+    if not found:
+        await connection.run("INSERT INTO graph_agent_schema (version) VALUES (?)", (len(MIGRATIONS),))
+    elif version < len(MIGRATIONS):
+        await connection.run("UPDATE graph_agent_schema SET version = ?", (len(MIGRATIONS),))

@@ -1,0 +1,104 @@
+"""Between rows of the tables and the records of a store."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from graph_agent.errors import LeaseLost
+from graph_agent.protocol.json_encoding import encode
+from graph_agent.stores.records import Conversation, Fingerprints, Item, StoredResponse
+
+Row = tuple[Any, ...]
+
+INPUT, OUTPUT = "input", "output"
+
+WITHOUT_RESPONSE = (
+    "r.id, r.conversation, c.thread, r.parent, r.checkpoint, r.kind, r.graph, r.family, r.status, r.created_at, "
+    "r.whole, r.answers, r.messages, c.running, c.busy_until"
+)
+WITH_RESPONSE = f"{WITHOUT_RESPONSE}, r.response"
+"""The columns that `stored_response` reads, from `RESPONSES`."""
+
+RESPONSES = "responses r JOIN conversations c ON c.owner = r.owner AND c.id = r.conversation"
+
+CONVERSATION = "id, thread, title, metadata, created_at, updated_at, head"
+"""The columns that `stored_conversation` reads."""
+
+LOST = "the process of this run stopped before the run had ended: send the request again"
+
+
+def as_json(value: Any) -> str:
+    """The value as JSON text."""
+    return encode(value).decode()
+
+
+def as_title(text: str | None) -> str | None:
+    """The text without what a database cannot keep: NUL, and half of a surrogate pair."""
+    return text and text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def item_rows(owner: str, response: str, side: str, items: Iterable[Item]) -> list[Row]:
+    """The rows of the table `items`."""
+    return [(owner, response, side, place, item.get("id") or "", as_json(item)) for place, item in enumerate(items)]
+
+
+def response_json(response: Mapping[str, Any]) -> str:
+    """The response object without its output, whose items have rows of their own."""
+    return as_json({**response, "output": []})
+
+
+def lost_response(response: str, graph: str, created_at: float) -> dict[str, Any]:
+    """The response object of a run whose process is gone."""
+    return {
+        "id": response,
+        "object": "response",
+        "created_at": int(created_at),
+        "status": "failed",
+        "model": graph,
+        "output": [],
+        "error": {"code": LeaseLost.code, "message": LOST},
+    }
+
+
+def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -> StoredResponse:
+    """A response from a row of `RESPONSES` and the pairs (side, item) of its items, in order."""
+    id_, conversation, thread, parent, checkpoint, kind, graph, family, status, created_at = row[:10]
+    whole, answers, messages, running, busy_until = row[10:15]
+    body = row[15] if len(row) > 15 else None
+    response: dict[str, Any] | None = None
+    if body is not None:
+        response = orjson.loads(body)
+        response["output"] = [orjson.loads(item) for side, item in items if side == OUTPUT]
+    elif status == "in_progress" and not (running == id_ and busy_until > now):
+        status, response = "failed", lost_response(id_, graph, created_at)
+    return StoredResponse(
+        id=id_,
+        conversation=conversation,
+        thread=thread,
+        parent=parent,
+        checkpoint=checkpoint,
+        kind=kind,
+        graph=graph,
+        family=family,
+        status=status,
+        created_at=created_at,
+        input=[orjson.loads(item) for side, item in items if side == INPUT],
+        response=response,
+        fingerprints=Fingerprints(whole=whole, answers=answers) if whole else None,
+        messages=orjson.loads(messages) if messages else {},
+    )
+
+
+def stored_conversation(row: Row) -> Conversation:
+    """A conversation from a row of `CONVERSATION`."""
+    id_, thread, title, metadata, created_at, updated_at, head = row
+    return Conversation(
+        id=id_,
+        thread=thread,
+        title=title,
+        metadata=orjson.loads(metadata),
+        created_at=created_at,
+        updated_at=updated_at,
+        head=head,
+    )

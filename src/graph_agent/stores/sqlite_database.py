@@ -1,0 +1,250 @@
+"""A SQLite file, or a database in memory: one connection that writes and a few that read, each with its own thread."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from graph_agent.errors import ConfigurationError, StoreUnavailable
+from graph_agent.private_files import make_private
+from graph_agent.stores.database import Work
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 10.0
+"""How long to wait while another process writes."""
+
+READERS = 2
+"""Connections that only read. They never wait for the one that writes."""
+
+CACHE_KIB = 8 * 1024
+"""Memory for pages of the file, for each connection."""
+
+
+class ThreadConnection:
+    """A `Connection` that is used in the thread of its database connection. Nothing in it ever waits for the loop."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, parameters).fetchall()
+
+    async def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
+        return self._connection.execute(statement, parameters).rowcount
+
+    async def run_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
+        self._connection.executemany(statement, parameters)
+
+
+class SqliteThread:
+    """One connection and the thread that uses it."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self, *, writes: bool) -> None:
+        await self._call(self._open, writes)
+
+    async def do(self, begin: str, work: Work[T]) -> T:
+        """Do the work in a transaction that begins with this statement."""
+        return await self._call(self._transaction, begin, work)
+
+    async def use(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        """Call a function in the thread with the connection."""
+        return await self._call(self._use, use)
+
+    async def aclose(self) -> None:
+        await self._call(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def _open(self, writes: bool) -> None:
+        # "IMMEDIATE" is for statements outside of `do`, such as those of LangGraph's saver: a transaction that reads
+        # first and then writes fails at once if another process has written in between.
+        connection = sqlite3.connect(
+            self._path or ":memory:", timeout=BUSY_SECONDS, isolation_level="IMMEDIATE", check_same_thread=False
+        )
+        try:
+            if self._path is not None and writes:
+                _switch_to_wal(connection)
+            # With a write-ahead log, a crash of the machine may lose the last transactions and never damages the file.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _use(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        with _explained(self._path):
+            return use(self._ready())
+
+    def _transaction(self, begin: str, work: Work[T]) -> T:
+        with _explained(self._path):
+            connection = self._ready()
+            connection.execute(begin)
+            try:
+                result = _driven(work, ThreadConnection(connection))
+                connection.execute("COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
+            return result
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreUnavailable("The store is closed, because the service is stopping.")
+        if self._connection.in_transaction:
+            # What was begun before has failed halfway.
+            self._connection.rollback()
+        return self._connection
+
+
+class SqliteDatabase:
+    """A SQLite file that only its owner can read, or a database in memory if there is no path."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.writer = SqliteThread(path)
+        # A database in memory belongs to its connection.
+        self._readers = [] if path is None else [SqliteThread(path) for _ in range(READERS)]
+        self._turn = 0
+
+    async def open(self) -> None:
+        """Create the file if it is missing, and connect.
+
+        Raises:
+            ConfigurationError: there is no such folder, or the file is not a SQLite database.
+        """
+        try:
+            if self._path is not None:
+                await asyncio.to_thread(_create, self._path)
+            await self.writer.open(writes=True)
+            for reader in self._readers:
+                await reader.open(writes=False)
+        except (OSError, sqlite3.Error) as error:
+            await self.aclose()
+            raise _cannot_open(error, self._path) from error
+
+    async def read(self, work: Work[T]) -> T:
+        return await self.reader.do("BEGIN", work)
+
+    async def write(self, work: Work[T]) -> T:
+        return await self.writer.do("BEGIN IMMEDIATE", work)
+
+    async def migrate(self, work: Work[T]) -> T:
+        return await self.writer.do("BEGIN IMMEDIATE", work)
+
+    @property
+    def reader(self) -> SqliteThread:
+        """The connection whose turn it is to read."""
+        if not self._readers:
+            return self.writer
+        self._turn = (self._turn + 1) % len(self._readers)
+        return self._readers[self._turn]
+
+    async def aclose(self) -> None:
+        for one in (*self._readers, self.writer):
+            with contextlib.suppress(sqlite3.Error):
+                await one.aclose()
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Before SQLite creates it with the umask's mode.
+    make_private(path)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # The mode is kept in the file. Changing it needs the file for itself, which the busy timeout does not wait for.
+    ends = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            mode = None
+        if mode == "wal" or time.monotonic() >= ends:
+            return
+        time.sleep(0.02)
+
+
+def _driven(work: Work[T], connection: ThreadConnection) -> T:
+    """Run the work to its end. It awaits only the connection, which never suspends."""
+    running = work(connection)
+    try:
+        running.send(None)
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
+    running.close()
+    raise RuntimeError("the work of a transaction awaited something other than its connection")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.rollback()
+
+
+ADVICE = {
+    sqlite3.SQLITE_FULL: "The disk of the store is full: free space on it, or set GRAPH_AGENT_STORE to another place.",
+    sqlite3.SQLITE_READONLY: "The store cannot be written: make the file of GRAPH_AGENT_STORE and its folder writable "
+    "for the user of the service, or set GRAPH_AGENT_STORE to another place.",
+    sqlite3.SQLITE_BUSY: "Another process has been writing to the store for too long. Try again.",
+    sqlite3.SQLITE_LOCKED: "Another process has been writing to the store for too long. Try again.",
+    sqlite3.SQLITE_CORRUPT: "The store is damaged: restore the file of GRAPH_AGENT_STORE from a backup, or delete it.",
+    sqlite3.SQLITE_NOTADB: "The file of GRAPH_AGENT_STORE is not a SQLite database: delete it, or set "
+    "GRAPH_AGENT_STORE to another file.",
+    sqlite3.SQLITE_CANTOPEN: "The store cannot be opened: make the file of GRAPH_AGENT_STORE and its folder writable "
+    "for the user of the service, or set GRAPH_AGENT_STORE to another place.",
+    sqlite3.SQLITE_IOERR: "The disk of the store does not work: check it, or set GRAPH_AGENT_STORE to another place.",
+}
+"""SQLite's primary error codes, and what to do. Clients read these texts, so they name no path."""
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+@contextmanager
+def _explained(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        advice = ADVICE.get(_code(error), "The store does not work. Its log says why.")
+        # The message of the error is left out, because it may quote a value.
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        logger.error("the store %s failed with %s: %s", path or "in memory", name, advice)
+        raise StoreUnavailable(advice) from error
+
+
+def _cannot_open(error: OSError | sqlite3.Error, path: Path | None) -> Exception:
+    if isinstance(error, sqlite3.Error):
+        advice = ADVICE.get(_code(error), "SQLite cannot open it.")
+        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreUnavailable(advice)
+    else:
+        advice = ADVICE[sqlite3.SQLITE_CANTOPEN]
+    return ConfigurationError(f"{advice} It is {path}.", param="GRAPH_AGENT_STORE")

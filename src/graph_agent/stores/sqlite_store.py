@@ -1,0 +1,78 @@
+"""The stores that need no server: a SQLite file, and memory."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.stores.database import Connection
+from graph_agent.stores.schema import bring_up_to_date
+from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.sqlite_database import SqliteDatabase
+from graph_agent.stores.store import ResponseStore
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+CHECKPOINT_TABLES = {
+    "checkpoints": "thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL, "
+    "parent_checkpoint_id TEXT, type TEXT, checkpoint BLOB, metadata BLOB, "
+    "PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)",
+    "writes": "thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL, "
+    "task_id TEXT NOT NULL, task_path TEXT NOT NULL DEFAULT '', idx INTEGER NOT NULL, channel TEXT NOT NULL, "
+    "type TEXT, value BLOB, PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)",
+}
+"""The tables that LangGraph's SQLite saver uses. They are created here, because the saver creates them only at its
+first call, and importing it takes seconds."""
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file, which several processes may use."""
+
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = SqliteDatabase(path)
+        self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=clock)
+
+    @property
+    def responses(self) -> ResponseStore:
+        """See `Store.responses`."""
+        return self._responses
+
+    async def open(self) -> None:
+        """See `Store.open`."""
+        await self._database.open()
+        try:
+            await bring_up_to_date(self._database)
+            await self._database.migrate(_create_checkpoint_tables)
+        except BaseException:
+            await self._database.aclose()
+            raise
+
+    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
+        """See `Store.checkpointer`."""
+        # Imports LangChain, which the graph that is run has done already.
+        from graph_agent.stores.serializer import checkpoint_serializer
+        from graph_agent.stores.sqlite_checkpoints import SqliteCheckpoints
+
+        return SqliteCheckpoints(self._database, checkpoint_serializer())
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`."""
+        await self._database.aclose()
+
+
+class MemoryStore(SqliteStore):
+    """A `Store` that ends with the process."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(None, clock=clock)
+
+
+async def _create_checkpoint_tables(connection: Connection) -> None:
+    for name, columns in CHECKPOINT_TABLES.items():
+        await connection.run(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+
+
+async def _delete_checkpoints(connection: Connection, thread: str) -> None:
+    for name in CHECKPOINT_TABLES:
+        await connection.run(f"DELETE FROM {name} WHERE thread_id = ?", (thread,))
