@@ -23,6 +23,11 @@ ITEMS_DISCARDED = "graph_agent:items_discarded"
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
+def is_terminal(event: Event) -> bool:
+    """Whether it is the last event of its stream."""
+    return event.get("type") in TERMINAL or "databricks_output" in event
+
+
 def new_id(prefix: str) -> str:
     """A fresh item or response id such as `msg_4f1c…`, which cannot be guessed."""
     return f"{prefix}_{secrets.token_hex(12)}"
@@ -62,11 +67,16 @@ class ResponseHead:
     pending_usage: bool = False
     """Whether `usage` is null until it is known. Otherwise it is absent: null breaks Databricks' accumulators."""
 
+    stored: "StoredHead | None" = None
+    """What a stored response says of its conversation. `None`: it is not stored."""
+
     def response(self, status: Status, output: Sequence[Item] = (), **more: Any) -> dict[str, Any]:
         """The response object, with every field that the Open Responses specification requires."""
         said = self.said
         if self.pending_usage:
             more = {"usage": None} | more
+        if self.stored is not None:
+            more = self.stored.added_to(more)
         return {
             "id": self.id,
             "object": "response",
@@ -102,6 +112,33 @@ class ResponseHead:
             "metadata": dict(self.metadata),
             **more,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredHead:
+    """The fields that a stored response has besides those of any response."""
+
+    conversation: str
+    """The id of the conversation."""
+
+    previous: str | None
+    """The id of the response that this one follows."""
+
+    has_field: bool
+    """Whether this API has a `conversation` field."""
+
+    def added_to(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """These fields and the given ones. The conversation's id is where each kind of client looks for it."""
+        added: dict[str, Any] = {
+            **fields,
+            "store": True,
+            "previous_response_id": self.previous,
+            # Last, so that a graph cannot name another conversation.
+            "custom_outputs": {**fields.get("custom_outputs", {}), "thread_id": self.conversation},
+        }
+        if self.has_field:
+            added["conversation"] = {"id": self.conversation}
+        return added
 
 
 def lifecycle(kind: str, response: dict[str, Any]) -> Event:

@@ -55,9 +55,15 @@ class RequestedCalls:
     """The calls of one run. `known` are messages the caller sent."""
 
     def __init__(self, known: Iterable[AIMessage]) -> None:
-        sent = [(message.id, call) for message in known for call in message.tool_calls]
-        self._taken = {call["id"] for _, call in sent if call["id"]}
-        self._asked = [
+        self._taken: set[str] = set()
+        self._asked: list[RequestedCall] = []
+        self.know(known)
+
+    def know(self, messages: Iterable[AIMessage]) -> None:
+        """The calls of these messages are known, and their ids are taken."""
+        sent = [(message.id, call) for message in messages for call in message.tool_calls]
+        self._taken.update(call["id"] for _, call in sent if call["id"])
+        self._asked[:0] = [
             RequestedCall(call["id"] or "", call["id"] or "", call["name"], call["args"], (), message_id)
             for message_id, call in sent
         ]

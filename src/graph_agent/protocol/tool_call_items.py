@@ -63,6 +63,10 @@ class ToolCallItems:
         self._inputs_of = inputs_of
         self._waiting: list[_Call] = []
 
+    def know(self, messages: Iterable[AIMessage]) -> None:
+        """The calls of these messages are not sent again either."""
+        self._asked.know(messages)
+
     def restore(self, resumed: ResumedItems, taken: Iterable[str]) -> None:
         """Restore the calls that an earlier attempt sent. Those without a valid result wait for it.
 

@@ -145,6 +145,13 @@ class Translator:
         """What the graph waits for, or `None`. Complete once the graph has ended."""
         return self._interrupts.ending
 
+    def continues(self, history: Iterable[BaseMessage]) -> None:
+        """The graph also knows these messages, from before those that the caller sent. Call it before `start`."""
+        history = list(history)
+        self._known[:0] = history
+        self._returned.know(history)
+        self._calls.know(message for message in history if isinstance(message, AIMessage))
+
     # -- the life of a response ---------------------------------------------------------------------------------
 
     def start(self) -> Iterator[Event]:
@@ -241,6 +248,11 @@ class Translator:
             return
         yield events.stream_error(fields)
         yield self._failed(fields, usage)
+
+    def failed(self, error: AgentError, usage: Usage) -> Item:
+        """The response object of a run that has failed. `/invocations` does not send it."""
+        response: Item = self._failed(redact_value(error.fields()), usage)["response"]
+        return response
 
     def _failed(self, fields: Mapping[str, Any], usage: Usage) -> Event:
         summary = {"code": fields["code"], "message": fields["message"]}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from graph_agent.protocol.events import Event
+from graph_agent.protocol.events import Event, is_terminal
 from graph_agent.runs.event_log import EventLog
 
 YIELD_SECONDS = 0.01
@@ -18,6 +18,8 @@ class EventWriter:
     def __init__(self, log: EventLog, *, most_bytes: int) -> None:
         self._log = log
         self._most_bytes = most_bytes
+        self._holds = False
+        self._held: list[Event] = []
         self.response: dict[str, Any] = {}
         """The response object in the latest event that has one."""
 
@@ -26,9 +28,18 @@ class EventWriter:
         """Whether the log will exceed its limit even if the run ends now."""
         return self._log.size + self._log.due > self._most_bytes
 
+    def hold_end(self) -> None:
+        """Keep the terminal event until `release_end`: a client may continue the response as soon as it sees it."""
+        self._holds = True
+
+    def release_end(self, instead: Iterator[Event] | None = None) -> None:
+        """Append the terminal event that was kept, or the events `instead`, which end with another one."""
+        held, self._held, self._holds = self._held, [], False
+        self.write(iter(held) if instead is None else instead)
+
     def write(self, events: Iterator[Event]) -> None:
         """Append all events."""
-        self._log.append(map(self._noted, events))
+        self._log.append(map(self._noted, self._without_end(events) if self._holds else events))
 
     def write_until(self, events: Iterator[Event], *, stopped: Callable[[], bool]) -> None:
         """Append the events one by one until `stopped` returns true. It is called before each event."""
@@ -43,6 +54,13 @@ class EventWriter:
             if time.perf_counter() - began > YIELD_SECONDS:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
+
+    def _without_end(self, events: Iterator[Event]) -> Iterator[Event]:
+        for event in events:
+            if is_terminal(event):
+                self._held.append(self._noted(event))
+            else:
+                yield event
 
     def _noted(self, event: Event) -> Event:
         self.response = event.get("response", self.response)

@@ -15,7 +15,9 @@ from graph_agent.runs.slots import Slot, Slots
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
+    from graph_agent.runs.leases import Leases
     from graph_agent.runs.run import Run
+    from graph_agent.stores.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Runs:
         self._grace_seconds = grace_seconds
         self._known: dict[str, _Known] = {}
         self._draining = self._drained = False
+        self._leases: Leases | None = None
 
     @property
     def draining(self) -> bool:
@@ -104,10 +107,12 @@ class Runs:
         graphs: Graphs,
         observers: Iterable[RunObserver] = (),
         slot: Slot | None = None,
+        store: "Store | None" = None,
     ) -> "Run":
         """Start a run of the request's graph. The run continues without readers until the first one has left.
 
-        `slot` is a slot of this registry that was taken before. Without it, the run takes one.
+        `slot` is a slot of this registry that was taken before. Without it, the run takes one. A request with a turn is
+        recorded in `store`.
 
         Raises:
             AgentError: the run cannot start; the message says why.
@@ -128,6 +133,11 @@ class Runs:
                 budgets=tighten_budgets(self._budgets, request),
                 observers=observers,
             )
+            if request.turn is not None and store is not None:
+                await run.record_in(store, self._leases_in(store))
+                if self._drained:
+                    await run.give_up(stopping())
+                    raise stopping()
             run.start(scope)
             taken.has_run = True
             # From here on the slot belongs to the run and is released when its graph has stopped.
@@ -187,6 +197,14 @@ class Runs:
     def accept(self) -> None:
         """Accept new runs again: an app may be started again after it was stopped."""
         self._draining = self._drained = False
+
+    def _leases_in(self, store: "Store") -> "Leases":
+        # Late: a process that stores nothing does not need it.
+        from graph_agent.runs.leases import Leases
+
+        if self._leases is None or self._leases.responses is not store.responses:
+            self._leases = Leases(store.responses)
+        return self._leases
 
     # -- which runs are known, and for how long -------------------------------------------------------------------
 

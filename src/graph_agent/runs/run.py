@@ -1,10 +1,12 @@
 """Runs one graph once. The run writes a stream of events that always ends."""
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from langgraph.errors import GraphRecursionError
@@ -12,7 +14,8 @@ from langgraph.pregel import Pregel
 
 from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled
 from graph_agent.foreign_errors import describe_error, dev_traceback
-from graph_agent.protocol.events import Event, ResponseHead, Usage
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted
 from graph_agent.protocol.translator import Translator
@@ -20,13 +23,18 @@ from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
+from graph_agent.runs.history import history_of
+from graph_agent.runs.leases import Leases
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
+from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
+from graph_agent.stores.records import Continuation, ResponseStatus
+from graph_agent.stores.store import Store
 from graph_agent.tool_call_policy import NotRun
 
 logger = logging.getLogger(__name__)
@@ -43,6 +51,8 @@ LEAST_SECONDS = 1.0
 
 class Run:
     """One run of one graph for one request. Call `start()` once and read `batches()`. `aclose()` stops the run.
+
+    A run whose request has a turn is stored: call `record_in()` before `start()`.
 
     The graph runs in a separate task. So a slow reader does not delay the time limit, a quiet graph does not keep the
     reader from noticing that the caller has left, and a cancellation reaches the current model call.
@@ -61,12 +71,15 @@ class Run:
         observers: Iterable[RunObserver] = (),
     ) -> None:
         invocation = request.invocation
+        conversation = None if request.turn is None else request.turn.continuation.conversation
         self.head = ResponseHead(
             model=name,
             metadata=invocation.metadata,
             said=invocation.said,
             pending_usage=request.dialect.open_responses,
         )
+        if request.turn is not None:
+            self.head = _stored_head(self.head, request.turn.continuation, request.dialect)
         self.request = request
         self._graph = graph
         self._budgets = budgets
@@ -75,7 +88,7 @@ class Run:
         self._context = fill_context(
             graph.context_schema,
             caller=request.owner,
-            thread=invocation.thread,
+            thread=conversation or invocation.thread,
             custom_inputs=invocation.custom_inputs,
         )
         self._monitor = RunMonitor(budgets)
@@ -91,6 +104,10 @@ class Run:
         self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
         self._lifetime = RunLifetime()
         self._task: asyncio.Task[None] | None = None
+        self._whole: asyncio.Task[None] | None = None
+        self._recording: Recording | None = None
+        self._stored: dict[str, Any] | None = None
+        self._end_written = asyncio.Event()
         self._seconds = budgets.seconds
         self._ending = False
         self._closed = False
@@ -101,6 +118,37 @@ class Run:
     def id(self) -> str:
         """The id of the run and of its response."""
         return self.head.id
+
+    async def record_in(self, store: Store, leases: Leases) -> None:
+        """Begin the record of this run and read the state from which its graph continues.
+
+        Raises:
+            ConversationBusy: another run of the conversation is in progress.
+            ResponseNotFound: the previous response was deleted meanwhile.
+            StoreUnavailable: the database does not answer.
+        """
+        turn = self.request.turn
+        assert turn is not None, "only a request with a turn is recorded"
+        recording = Recording(store, leases, head=self.head, request=self.request, turn=turn)
+        await recording.begin(lost=self._lose)
+        try:
+            saver = recording.saver
+            self._translator.continues(await history_of(self._graph, saver))
+            # Not `graph.copy()`, which forgets attributes that are set after construction and validates again.
+            self._graph = copy.copy(self._graph)
+            self._graph.checkpointer = saver
+            self._stored = {"configurable": dict(saver.configurable), "metadata": {"run_id": self.id}}
+        except BaseException as error:
+            failure = error if isinstance(error, AgentError) else RunCancelled("the run was cancelled")
+            await asyncio.shield(recording.discard(failure))
+            raise
+        self._recording = recording
+        self._events.hold_end()
+
+    async def give_up(self, error: AgentError) -> None:
+        """Remove the record of a run that does not start after all."""
+        if self._recording is not None:
+            await self._recording.discard(error)
 
     def start(self, scope: Scope | None = None) -> None:
         """Start the run in this scope, without the context variables of the calling code. Its time limit begins now.
@@ -118,6 +166,7 @@ class Run:
             self._task = asyncio.create_task(self._run())
             # A callback, because a task that is cancelled before its first step runs none of its own code.
             self._task.add_done_callback(lambda task: self._close())
+            self._whole = self._task if self._recording is None else asyncio.create_task(self._record(self._recording))
 
     def batches(self, *, quiet_seconds: float, after: int = -1) -> AsyncIterator[Sequence[Entry]]:
         """Yield the events with a number above `after`, in batches, and an empty batch after `quiet_seconds`. Several
@@ -138,8 +187,8 @@ class Run:
 
     @property
     def over(self) -> bool:
-        """Whether the graph has stopped."""
-        return self._task is not None and self._task.done()
+        """Whether the graph has stopped and the record of the run is written."""
+        return self._whole is not None and self._whole.done()
 
     @property
     def status(self) -> Status:
@@ -157,14 +206,14 @@ class Run:
         return self._monitor.usage
 
     def when_over(self, notify: Callable[[], None]) -> None:
-        """Call `notify` once, when the graph has stopped."""
-        if self._task is not None:
-            self._task.add_done_callback(lambda task: notify())
+        """Call `notify` once, when the run is over."""
+        if self._whole is not None:
+            self._whole.add_done_callback(lambda task: notify())
 
     async def ended(self) -> None:
-        """Wait until the graph has stopped, for whatever reason."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        """Wait until the run is over, for whatever reason."""
+        if self._whole is not None:
+            await asyncio.wait([self._whole])
 
     def interrupt(self, error: AgentError) -> None:
         """End the stream with `error` now, for readers who are still there, and stop the graph."""
@@ -173,12 +222,12 @@ class Run:
             self._stop()
 
     async def aclose(self) -> None:
-        """Stop the graph, including its current model call. Does nothing if the run has ended."""
-        if self._task is None or self._task.done():
+        """Stop the graph, including its current model call. Does nothing if the run is over."""
+        if self._whole is None or self._whole.done():
             return
         self._stop()
         # With a time limit: a node may ignore its cancellation, and the caller must not wait for that.
-        await asyncio.wait([self._task], timeout=FORCED_CANCEL_SECONDS)
+        await asyncio.wait([self._whole], timeout=FORCED_CANCEL_SECONDS)
         self._lifetime.end()
 
     # -- the graph's task ---------------------------------------------------------------------------------------
@@ -207,6 +256,7 @@ class Run:
             callbacks=[self._monitor, *self._observers.handlers],
             steps=self._budgets.steps,
             context=self._context,
+            stored=self._stored,
         )
         try:
             async with asyncio.timeout(self._seconds) as limit, aclosing(stream) as parts:
@@ -327,7 +377,9 @@ class Run:
         if self._translator.status == "incomplete":
             # The translator finds out only at the end that the model of the answer was cut off.
             self._status = "incomplete"
-        self._log.end()
+        self._end_written.set()
+        if self._recording is None:
+            self._log.end()
 
     def _close(self) -> None:
         """The graph has stopped, or never took a step."""
@@ -338,7 +390,11 @@ class Run:
         self._lifetime.end()
         # Does nothing if the run has ended in another way.
         self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._monitor.usage))
-        self._log.end()
+        if self._recording is None:
+            self._log.end()
+            self._report()
+
+    def _report(self) -> None:
         translator = self._translator
         self._observers.ended(
             Outcome(
@@ -349,3 +405,45 @@ class Run:
                 error=self.failure,
             )
         )
+
+    # -- the record of a stored run -----------------------------------------------------------------------------
+
+    async def _record(self, recording: Recording) -> None:
+        """Wait for the end, commit the record, and only then send the terminal event."""
+        await self._end_written.wait()
+        assert self._task is not None
+        # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
+        await asyncio.wait([self._task], timeout=FORCED_CANCEL_SECONDS)
+        status: ResponseStatus = "failed" if self._status == "interrupted" else self._status
+        error = await recording.finish(status=status, response=self._final_response())
+        if error is None or self._status not in ("completed", "incomplete"):
+            self._events.release_end()
+        else:
+            self._status, self.failure = "failed", error
+            self._events.release_end(self._translator.fail(error, self._monitor.usage))
+        self._log.end()
+        self._report()
+
+    def _final_response(self) -> dict[str, Any]:
+        if self._events.response.get("status") != "in_progress":
+            return self._events.response
+        # The frame that ends a failed stream of `/invocations` has no response object.
+        error = self.failure or RunCancelled("the run was cancelled")
+        return self._translator.failed(error, self._monitor.usage)
+
+    def _lose(self) -> None:
+        """Another process has the conversation now."""
+        self.interrupt(process_lost())
+
+
+def _stored_head(head: ResponseHead, continuation: Continuation, dialect: Dialect) -> ResponseHead:
+    conversation = continuation.conversation
+    return replace(
+        head,
+        metadata={**head.metadata, "conversation_id": conversation},
+        stored=StoredHead(
+            conversation=conversation,
+            previous=continuation.parent,
+            has_field=dialect.family == "openai",
+        ),
+    )

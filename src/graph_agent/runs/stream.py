@@ -1,6 +1,6 @@
 """The stream of a graph: the parts that LangGraph yields while the graph runs."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -18,17 +18,28 @@ def stream_of(
     callbacks: list[Any],
     steps: int,
     context: Any,
+    stored: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Any, None]:
-    """The parts of one run of `graph`, as `(namespace, mode, data)`. The caller must close it."""
+    """The parts of one run of `graph`, as `(namespace, mode, data)`. The caller must close it.
+
+    `stored` is what the config of a stored run has besides; the graph must have a checkpointer then.
+    """
+    config: dict[str, Any] = {"callbacks": callbacks, "recursion_limit": steps}
+    more: dict[str, Any] = {}
+    if stored is not None:
+        config |= stored
+        # One checkpoint at the end of the run, also if it fails. The run cannot be resumed in its middle.
+        more["durability"] = "exit"
     # LangGraph's declared type has neither our list of modes nor `aclose`.
     untyped: Any = graph
     parts: AsyncGenerator[Any, None] = untyped.astream(
         {"messages": list(messages)},
-        {"callbacks": callbacks, "recursion_limit": steps},
+        config,
         context=context,
         output_keys=_reported_keys(graph),
         stream_mode=STREAM_MODES,
         subgraphs=True,
+        **more,
     )
     return parts
 

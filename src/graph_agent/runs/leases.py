@@ -1,0 +1,95 @@
+"""Keeps the conversations of this process's runs busy: one task renews the leases of all of them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from contextvars import Context
+from dataclasses import dataclass
+
+from graph_agent.foreign_errors import describe_error
+from graph_agent.stores.store import ResponseStore
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 10.0
+"""How long a conversation stays busy after its process was last seen."""
+
+RENEW_SECONDS = 2.0
+"""How often a process renews its leases. Four renewals may fail before one is lost."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right of one run to write to its conversation."""
+
+    busy_until: float
+    """Seconds since 1970, for the store: other processes compare it with their own clock."""
+
+    ends: float
+    """In terms of `time.monotonic()`, which no change of the clock moves."""
+
+
+class Leases:
+    """The leases of one process's runs in one store. The task that renews them exists while there are some."""
+
+    def __init__(
+        self, responses: ResponseStore, *, seconds: float = LEASE_SECONDS, renew_seconds: float = RENEW_SECONDS
+    ) -> None:
+        self.responses = responses
+        self._seconds = seconds
+        self._renew_seconds = renew_seconds
+        self._held: dict[str, tuple[Lease, Callable[[], None]]] = {}
+        self._renewing: asyncio.Task[None] | None = None
+
+    def new(self) -> Lease:
+        """A lease that begins now, to be passed to `ResponseStore.begin`."""
+        return Lease(busy_until=time.time() + self._seconds, ends=time.monotonic() + self._seconds)
+
+    def hold(self, response_id: str, lease: Lease, *, lost: Callable[[], None]) -> None:
+        """Renew the lease of this response from now on. `lost` is called once if that fails for too long, or if
+        another process has taken it over."""
+        self._held[response_id] = (lease, lost)
+        if self._renewing is None:
+            # In an empty context: the task outlives the request that happens to start it.
+            self._renewing = asyncio.create_task(self._renew_while_held(), context=Context())
+
+    def release(self, response_id: str) -> None:
+        """Stop renewing the lease of this response."""
+        self._held.pop(response_id, None)
+
+    def holds(self, response_id: str) -> bool:
+        """Whether the lease is held and has not expired. Another process may have it otherwise."""
+        held = self._held.get(response_id)
+        return held is not None and time.monotonic() < held[0].ends
+
+    async def renew(self) -> None:
+        """Renew all leases with one statement, and end the runs that have lost theirs."""
+        ids = list(self._held)
+        renewed = self.new()
+        try:
+            # A database that hangs must not hide that the leases have expired.
+            async with asyncio.timeout(self._renew_seconds * 2):
+                lost: Collection[str] = await self.responses.renew(ids, busy_until=renewed.busy_until)
+        except Exception as error:  # noqa: BLE001 - the next renewal may succeed, whatever this was
+            logger.warning("the leases of %d runs could not be renewed: %s", len(ids), describe_error(error))
+            lost = [one for one in ids if not self.holds(one)]
+        else:
+            for one in ids:
+                if one not in lost and one in self._held:
+                    self._held[one][0].ends = renewed.ends
+        for one in lost:
+            # The run may have ended meanwhile.
+            if (held := self._held.pop(one, None)) is not None:
+                logger.error("run %s has lost its conversation: its lease was not renewed in time", one)
+                held[1]()
+
+    async def _renew_while_held(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._renew_seconds)
+                if not self._held:
+                    return
+                await self.renew()
+        finally:
+            self._renewing = None

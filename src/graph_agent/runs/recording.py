@@ -1,0 +1,104 @@
+"""The record of one stored run: begun before the first event, and committed before the terminal event is sent."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graph_agent.errors import AgentError, LeaseLost, StoreUnavailable
+from graph_agent.foreign_errors import describe_error
+from graph_agent.identity.owner import Owner
+from graph_agent.protocol.events import ResponseHead
+from graph_agent.runs.leases import Leases
+from graph_agent.runs.request import RunRequest, Turn
+from graph_agent.runs.run_saver import RunSaver
+from graph_agent.stores.records import EndedResponse, NewResponse, ResponseStatus
+from graph_agent.stores.store import Store
+
+logger = logging.getLogger(__name__)
+
+FINISH_SECONDS = 30.0
+"""How long the end of a run waits for the store. Its lease is renewed meanwhile."""
+
+
+class Recording:
+    """The record of one run. Call `begin()` once, and then `finish()` once."""
+
+    def __init__(self, store: Store, leases: Leases, *, head: ResponseHead, request: RunRequest, turn: Turn) -> None:
+        self._responses = store.responses
+        self._leases = leases
+        self._head = head
+        self._owner = Owner.of(request.owner)
+        self._family = request.dialect.family
+        self._turn = turn
+        self._lost = False
+        self.saver = RunSaver(
+            store.checkpointer(), continuation=turn.continuation, may_write=lambda: leases.holds(head.id)
+        )
+        """The checkpoint saver of the run."""
+
+    async def begin(self, *, lost: Callable[[], None]) -> None:
+        """Record that the run starts, and take the lease of its conversation. `lost` is called once if it is lost.
+
+        Raises:
+            ConversationBusy: another run has the lease.
+            ResponseNotFound: the previous response was deleted meanwhile.
+            StoreUnavailable: the database does not answer.
+        """
+        lease = self._leases.new()
+        new = NewResponse(
+            id=self._head.id,
+            continuation=self._turn.continuation,
+            graph=self._head.model,
+            family=self._family,
+            created_at=float(self._head.created_at),
+            input=self._turn.items,
+            title=self._turn.title,
+        )
+        await self._responses.begin(self._owner, new, busy_until=lease.busy_until)
+
+        def has_lost() -> None:
+            self._lost = True
+            self.saver.close()
+            lost()
+
+        self._leases.hold(self._head.id, lease, lost=has_lost)
+
+    async def finish(self, *, status: ResponseStatus, response: Mapping[str, Any]) -> AgentError | None:
+        """Record how the run ended and release the conversation. Returns why that failed, or `None`.
+
+        After this, nothing that the run still writes is stored.
+        """
+        self.saver.close()
+        if self._lost:
+            return process_lost()
+        ended = EndedResponse(status=status, response=response, checkpoint=self.saver.checkpoint)
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self._responses.finish(self._owner, self._head.id, ended)
+        except LeaseLost:
+            return process_lost()
+        except AgentError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - an exception of a driver may quote an address and a password
+            logger.error("the record of run %s could not be written: %s", self._head.id, describe_error(error))
+            return StoreUnavailable("the store does not answer, so the response could not be stored")
+        finally:
+            self._leases.release(self._head.id)
+        return None
+
+    async def discard(self, error: AgentError) -> None:
+        """Remove the record of a run that could not start. Its caller gets the error and learns no id."""
+        response = self._head.response("failed", error={"code": error.code, "message": error.message})
+        if await self.finish(status="failed", response=response) is not None:
+            # The store does not answer. The lease expires, and the record ends as `process_lost`.
+            return
+        try:
+            await self._responses.delete(self._owner, self._head.id)
+        except AgentError as problem:
+            logger.error("the record of run %s could not be removed: %s", self._head.id, problem.code)
+
+
+def process_lost() -> LeaseLost:
+    """The error of a run whose conversation was taken over."""
+    return LeaseLost("the process did not reach the store in time, and the conversation is no longer its own")

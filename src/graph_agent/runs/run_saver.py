@@ -1,0 +1,268 @@
+"""The checkpoint saver of one stored run: it opens the thread at one checkpoint, and remembers what the run wrote."""
+
+import copy
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+
+from graph_agent.errors import AgentError, GraphFailed, LeaseLost, ResponseNotFound, StoreUnavailable
+from graph_agent.foreign_errors import describe_error
+from graph_agent.stores.records import Continuation
+
+logger = logging.getLogger(__name__)
+
+NOWHERE = "00000000-0000-0000-0000-000000000000"
+"""The id of a checkpoint that does not exist. A run from there starts with an empty state in a thread that has others.
+Without an id, LangGraph would continue from the newest checkpoint of the thread."""
+
+STUB_STEP = -2
+"""The step of the empty checkpoint that LangGraph writes below the first one. It is not a state of the run."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """What one run wrote. All copies of its saver share it."""
+
+    checkpoint: str | None = None
+    closed: bool = False
+
+
+class RunSaver(BaseCheckpointSaver[Any]):
+    """Passes everything to the store's saver, with three additions.
+
+    - `open` reads the checkpoint from which the run starts. The graph then gets it without another query.
+    - `checkpoint` is the id of the last checkpoint that the run wrote, also without a query.
+    - After `close`, or once the run has lost its lease, nothing is written. A node that ignores its cancellation may
+      end much later, when the conversation has continued elsewhere.
+    """
+
+    def __init__(
+        self,
+        inner: BaseCheckpointSaver[Any],
+        *,
+        continuation: Continuation,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(serde=inner.serde)
+        self._inner = inner
+        self._continuation = continuation
+        self._may_write = may_write
+        self._written = _Written()
+        self._latest: CheckpointTuple | None = None
+        self._start: CheckpointTuple | None = None
+        self._histories: dict[str, DeltaChannelHistory] = {}
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The last checkpoint of the top graph that this run wrote, or `None`."""
+        return self._written.checkpoint
+
+    def close(self) -> None:
+        """Refuse everything that the run still writes."""
+        self._written.closed = True
+
+    # -- the start of the run -----------------------------------------------------------------------------------
+
+    async def open(self) -> CheckpointTuple | None:
+        """Read the checkpoint from which the run starts, or return `None` if it starts with an empty state.
+
+        Raises:
+            ResponseNotFound: the checkpoint does not exist any more.
+            StoreUnavailable: the database does not answer.
+        """
+        start = self._continuation.checkpoint
+        if self._continuation.is_new:
+            return None
+        # The newest first: it is nearly always the one, and LangGraph asks for it anyway.
+        self._latest = await self.aget_tuple({"configurable": self._address})
+        if start is None:
+            return None
+        if self._latest is not None and self._latest.checkpoint["id"] == start:
+            self._start = self._latest
+        else:
+            self._start = await self.aget_tuple({"configurable": {**self._address, "checkpoint_id": start}})
+        if self._start is None:
+            raise ResponseNotFound("the state after the previous response does not exist any more")
+        return self._start
+
+    @property
+    def configurable(self) -> Mapping[str, Any]:
+        """Where the graph starts, for its config. Call `open` first.
+
+        Savers copy these values into the metadata of checkpoints, so a token must never be among them.
+        """
+        address: dict[str, Any] = {"thread_id": self._continuation.thread}
+        if self._start is not self._latest:
+            # Only then: a run that starts at a named checkpoint writes a `DeltaChannel` whole, because the checkpoint
+            # may have other children.
+            address["checkpoint_id"] = NOWHERE if self._start is None else self._start.checkpoint["id"]
+        return address
+
+    @property
+    def _address(self) -> dict[str, Any]:
+        return {"thread_id": self._continuation.thread, "checkpoint_ns": ""}
+
+    def _is_root(self, config: RunnableConfig) -> bool:
+        place = config["configurable"]
+        return place.get("thread_id") == self._continuation.thread and not place.get("checkpoint_ns")
+
+    def _opened(self, config: RunnableConfig) -> tuple[CheckpointTuple | None] | None:
+        """What `open` read at this place, or `None` if the inner saver must be asked."""
+        if self._written.checkpoint is not None or not self._is_root(config):
+            return None
+        wanted = config["configurable"].get("checkpoint_id")
+        if wanted == NOWHERE or (not wanted and self._continuation.is_new):
+            return (None,)
+        if not wanted and self._latest is not None:
+            return (self._latest,)
+        if self._start is not None and wanted == self._start.checkpoint["id"]:
+            return (self._start,)
+        return None
+
+    # -- the interface of LangGraph -----------------------------------------------------------------------------
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> "RunSaver":
+        clone = copy.copy(self)
+        clone._inner = self._inner.with_allowlist(extra_allowlist)
+        clone.serde = clone._inner.serde
+        return clone
+
+    @property
+    def config_specs(self) -> list[Any]:
+        return self._inner.config_specs
+
+    def get_next_version(self, current: Any, channel: None) -> Any:
+        return self._inner.get_next_version(current, channel)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if (opened := self._opened(config)) is not None:
+            return opened[0]
+        with _safe():
+            return await self._inner.aget_tuple(config)
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if (opened := self._opened(config)) is not None:
+            return opened[0]
+        with _safe():
+            return self._inner.get_tuple(config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        with _safe():
+            async for one in self._inner.alist(config, filter=filter, before=before, limit=limit):
+                yield one
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        with _safe():
+            yield from self._inner.list(config, filter=filter, before=before, limit=limit)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        with _safe():
+            return await self._inner.aget_delta_channel_history(config=config, channels=channels)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        with _safe():
+            return self._inner.get_delta_channel_history(config=config, channels=channels)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        self._require_lease()
+        with _safe(writes=True):
+            saved = await self._inner.aput(_below(config), checkpoint, metadata, new_versions)
+        self._note(config, checkpoint, metadata)
+        return saved
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        self._require_lease()
+        with _safe(writes=True):
+            saved = self._inner.put(_below(config), checkpoint, metadata, new_versions)
+        self._note(config, checkpoint, metadata)
+        return saved
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._require_lease()
+        with _safe(writes=True):
+            await self._inner.aput_writes(config, writes, task_id, task_path)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        self._require_lease()
+        with _safe(writes=True):
+            self._inner.put_writes(config, writes, task_id, task_path)
+
+    def _require_lease(self) -> None:
+        if self._written.closed or not self._may_write():
+            raise LeaseLost("the run no longer holds its conversation, so nothing of it is stored")
+
+    def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
+        if self._is_root(config) and metadata.get("step") != STUB_STEP:
+            self._written.checkpoint = checkpoint["id"]
+
+
+def _below(config: RunnableConfig) -> RunnableConfig:
+    """A first checkpoint has no parent, rather than one that does not exist."""
+    if config["configurable"].get("checkpoint_id") != NOWHERE:
+        return config
+    return {**config, "configurable": {**config["configurable"], "checkpoint_id": None}}
+
+
+@contextmanager
+def _safe(*, writes: bool = False) -> Iterator[None]:
+    """Errors of a database may quote its address and password, so their text goes no further."""
+    try:
+        yield
+    except AgentError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a driver and a serializer may raise anything
+        if writes and isinstance(error, TypeError | ValueError | OverflowError):
+            # The serializer raises these before it talks to the database.
+            logger.error("a checkpoint could not be written: %s", describe_error(error))
+            raise GraphFailed(
+                "the graph's state holds a value that cannot be stored; keep it out of the state, "
+                "or send `store: false`"
+            ) from None
+        logger.error("the store failed: %s", describe_error(error))
+        raise StoreUnavailable("the store does not answer; try again shortly") from None
