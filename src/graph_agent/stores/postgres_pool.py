@@ -1,0 +1,109 @@
+"""The connections of one process to PostgreSQL. Imports psycopg."""
+
+import logging
+import time
+
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import AsyncConnectionPool
+
+from graph_agent.errors import StoreUnavailable
+from graph_agent.stores.postgres_connection import (
+    ANSWER_SECONDS,
+    IDLE_SECONDS,
+    STATEMENT_SECONDS,
+    BoundedConnection,
+    SignIn,
+    Watch,
+    reason_of,
+)
+
+logger = logging.getLogger(__name__)
+
+MOST = 10
+"""Open connections of a process."""
+
+CHECKOUT_SECONDS = 5.0
+"""The longest wait for a free connection."""
+
+CHECK_SECONDS = 2.0
+"""The longest wait for a sign of life of a connection that is about to be handed out."""
+
+DOWN_SECONDS = 1.0
+"""The same while the database does not answer: requests then fail soon."""
+
+RECONNECT_SECONDS = 5.0
+"""How long the pool tries to connect by itself. Afterwards it tries when a connection is needed. Its default of 300 s
+makes pauses of minutes between attempts, and the database may be back much earlier."""
+
+IDLE_CLOSE_SECONDS = 300.0
+"""A connection that nothing used for this long is closed."""
+
+LIFE_SECONDS = 1800.0
+"""The longest life of a connection."""
+
+
+class ConnectionPool(AsyncConnectionPool[BoundedConnection]):
+    """A pool that hands out only connections that answer, and knows why there are none."""
+
+    def __init__(self, sign_in: SignIn, *, schema: str) -> None:
+        self._session = SQL(
+            "SET search_path TO {}; SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}"
+        ).format(Identifier(schema), f"{STATEMENT_SECONDS}s", f"{IDLE_SECONDS}s")
+        self._failure: str | None = None
+        self._emptied_at = 0.0
+        # psycopg logs the texts of the server and of libpq. The level applies to the whole process, as loggers do. A
+        # process that has set another level than psycopg itself keeps it.
+        library = logging.getLogger("psycopg")
+        if library.level in (logging.NOTSET, logging.WARNING):
+            library.setLevel(logging.CRITICAL)
+        super().__init__(
+            kwargs={"sign_in": sign_in, "watch": Watch(self._connected, self._failed), "setup": self._set_up},
+            connection_class=BoundedConnection,
+            name="graph-agent",
+            min_size=1,
+            max_size=MOST,
+            open=False,
+            check=self._answers,
+            timeout=CHECKOUT_SECONDS,
+            max_idle=IDLE_CLOSE_SECONDS,
+            max_lifetime=LIFE_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
+        )
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last attempt to connect failed. `None` if it succeeded."""
+        return self._failure
+
+    async def getconn(self, timeout: float | None = None) -> BoundedConnection:
+        """As the base class. While the database does not answer, the wait is short."""
+        if timeout is None and self._failure is not None:
+            timeout = DOWN_SECONDS
+        return await super().getconn(timeout)
+
+    async def _set_up(self, connection: BoundedConnection) -> None:
+        await connection.execute(self._session)
+
+    async def _answers(self, connection: BoundedConnection) -> None:
+        connection.patience = CHECK_SECONDS
+        try:
+            await self.check_connection(connection)
+            connection.patience = ANSWER_SECONDS
+        except Exception:
+            # The server went away, and with it every connection of that time. The pool would find out one by one, with
+            # growing pauses, until the request has waited too long.
+            if connection.opened_at > self._emptied_at:
+                self._emptied_at = time.monotonic()
+                await self.drain()
+            raise
+
+    def _connected(self) -> None:
+        if self._failure is not None:
+            logger.info("the database of GRAPH_AGENT_STORE answers again")
+        self._failure = None
+
+    def _failed(self, error: Exception) -> None:
+        reason = error.message if isinstance(error, StoreUnavailable) else reason_of(error)
+        if reason != self._failure:
+            logger.warning("no connection to the database of GRAPH_AGENT_STORE: %s", reason)
+        self._failure = reason
