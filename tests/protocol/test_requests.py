@@ -94,7 +94,7 @@ def test_what_has_no_effect_here_is_accepted():
         "temperature": 0,
         "top_p": 0.5,
         "user": "u",
-        "store": True,
+        "store": False,
         "parallel_tool_calls": False,
         "include": ["reasoning.encrypted_content"],
         "service_tier": "auto",
@@ -228,7 +228,7 @@ def refused(**fields: Any) -> RequestError | None:
 def test_what_the_request_said_is_kept_for_the_response_without_its_secrets():
     said = {"temperature": 0, "top_p": 0.5, "user": "u", "instructions": "Use dapi0123456789abcdef0123456789abcdef."}
 
-    assert parse(**said, store=True, input="x").said == {
+    assert parse(**said, store=False, input="x").said == {
         **said,
         "instructions": "Use [redacted Databricks token].",
     }
@@ -241,6 +241,7 @@ def test_what_the_request_said_is_kept_for_the_response_without_its_secrets():
             {"previous_response_id": "r"},
             "`previous_response_id` is not supported: responses are not stored; resend the history in `input`.",
         ),
+        ({"store": True}, "`store` is not supported: responses are not stored; leave it out."),
         (
             {"context_management": [{"type": "compaction"}]},
             "`context_management` is not supported: this service does not compact conversations; send a shorter "

@@ -8,7 +8,7 @@
 | mcp_call | a tool call and its result |
 | reasoning | nothing; it is kept and returned |
 | mcp_list_tools, web_search_call, ... and unknown items | nothing if they have no content; else refused |
-| item_reference | refused: no item is stored that it could refer to |
+| item_reference | the stored item that it names; refused where nothing is stored |
 """
 
 from collections.abc import Mapping
@@ -42,6 +42,9 @@ Item = dict[str, Any]
 
 CALL_ID: Mapping[str, str] = {"function_call": "call_id", "mcp_approval_request": "id", "mcp_call": "id"}
 """Items that are a tool call -> the field with the call's id."""
+
+REFERENCE = "item_reference"
+"""The type of an item that stands for a stored item."""
 
 RESULT_ID: Mapping[str, str] = {"function_call_output": "call_id", "mcp_approval_response": "approval_request_id"}
 """Items that answer a tool call -> the field with the call's id."""
@@ -137,13 +140,22 @@ ITEMS: Mapping[str, Check] = {
     "mcp_approval_response": Shape(
         required={"approval_request_id": a_name, "approve": a_boolean}, optional={"id": a_name, "reason": a_string}
     ),
-    "item_reference": _reference,
+    REFERENCE: _reference,
 }
 
+_REFERENCE = Shape(required={"id": a_name})
 
-def check_item(value: Any, path: str) -> Item:
-    """The item with its `type` filled in, since clients send messages without one. Raises `InvalidRequest`."""
+
+def check_item(value: Any, path: str, *, references: bool = False) -> Item:
+    """The item with its `type` filled in, since clients send messages without one. Raises `InvalidRequest`.
+
+    `references` says that an `item_reference` can be resolved. Otherwise it is refused.
+    """
     an_object(value, path)
+    # The API allows a reference without `type`, too.
+    if references and (value.get("type") == REFERENCE or value.keys() == {"id"}):
+        _REFERENCE(value, path)
+        return {**value, "type": REFERENCE}
     # The API allows a message without `type`, its "easy input" form.
     if value.get("type") is None and "role" in value:
         value = {**value, "type": "message"}

@@ -14,7 +14,8 @@ A run that was broken off leaves a broken history. The model still gets one that
 Messages made up in this way keep no items, so they never return to the client.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
@@ -26,7 +27,17 @@ from graph_agent.protocol.items_from_messages import digest, items_of_message
 from graph_agent.protocol.json_decoding import MAX_VALUES, Pulse, most_values, no_pulse
 from graph_agent.protocol.messages_from_items import KEPT, ItemReader
 
-__all__ = ["KEPT", "annotations_of", "output_text", "reasoning_of", "text_of", "to_items", "to_messages"]
+__all__ = [
+    "KEPT",
+    "annotations_of",
+    "check_items",
+    "messages_of",
+    "output_text",
+    "reasoning_of",
+    "text_of",
+    "to_items",
+    "to_messages",
+]
 
 
 def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_pulse) -> list[BaseMessage]:
@@ -34,10 +45,21 @@ def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_
 
     Raises `InvalidRequest` with the path of what is wrong, such as `input[3].content[0].text`.
     """
+    return messages_of(check_items(items, path=path, pulse=pulse), path=path, pulse=pulse)
+
+
+def check_items(
+    items: Iterable[Any], *, path: str = "input", references: bool = False, pulse: Pulse = no_pulse
+) -> list[Item]:
+    """The items with their types filled in. Calls `pulse` for each. `references` says that an `item_reference` can be
+    resolved.
+
+    Raises `InvalidRequest` with the path of what is wrong.
+    """
     checked, values = [], 0
     for index, item in enumerate(items):
         pulse()
-        checked.append(check_item(item, f"{path}[{index}]"))
+        checked.append(check_item(item, f"{path}[{index}]", references=references))
         # Arguments are JSON inside of a string, so the limit on the body's values did not count theirs.
         values += _values_of_arguments(checked[-1])
         if values > MAX_VALUES:
@@ -45,7 +67,21 @@ def to_messages(items: Iterable[Any], *, path: str = "input", pulse: Pulse = no_
             raise InvalidRequest(
                 f"`{param}` and the arguments before it contain more than {MAX_VALUES} values.", param=param
             )
-    return ItemReader(checked, path, pulse=pulse).messages()
+    return checked
+
+
+def messages_of(
+    items: Sequence[Item],
+    *,
+    asked: Mapping[str, str] = MappingProxyType({}),
+    path: str = "input",
+    pulse: Pulse = no_pulse,
+) -> list[BaseMessage]:
+    """The messages of checked items. `asked` are calls that the messages before them already contain: call id -> tool.
+
+    Raises `InvalidRequest` if two items have the same call id.
+    """
+    return ItemReader(items, path, asked=asked, pulse=pulse).messages()
 
 
 def _values_of_arguments(item: Item) -> int:

@@ -6,8 +6,9 @@ because model endpoints require that. Items that no model reads are kept with th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
@@ -48,12 +49,22 @@ class _Turn:
 class ItemReader:
     """Reads a list of items once; `path` is the path of the list in the request.
 
+    `asked` are calls that the conversation before these items already contains: call id -> tool.
+
     Takes time linear in the size of the items and calls `pulse` for each. Raises `InvalidRequest` if two items have the
     same call id.
     """
 
-    def __init__(self, items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        path: str,
+        *,
+        asked: Mapping[str, str] = MappingProxyType({}),
+        pulse: Pulse = no_pulse,
+    ) -> None:
         self._pulse = pulse
+        self._earlier = asked
         self._items = [_identified(item) for item in items]
         self._pairs = pair(self._items, path, pulse=pulse)
         self._made: list[tuple[BaseMessage, list[Item]]] = []
@@ -63,12 +74,20 @@ class ItemReader:
 
     def messages(self) -> list[BaseMessage]:
         """The messages, in order."""
+        self._answer_earlier_calls()
         for index, item in enumerate(self._items):
             self._pulse()
             self._read(index, item)
         self._close_turn()
         self._keep_last_loose_items()
         return [self._keeping(message, items) for message, items in self._made]
+
+    def _answer_earlier_calls(self) -> None:
+        """Results of earlier calls come first, because model endpoints want each result directly behind its call."""
+        for call_id, index in self._pairs.results.items():
+            if call_id in self._earlier and call_id not in self._pairs.calls:
+                item = self._items[index]
+                self._make(self._answer(item, self._earlier[call_id]), item)
 
     def _keeping(self, message: BaseMessage, items: list[Item]) -> BaseMessage:
         self._pulse()
@@ -111,6 +130,8 @@ class ItemReader:
 
     def _result(self, item: Item) -> None:
         call_id = call_id_of(item)
+        if call_id not in self._pairs.calls and call_id in self._earlier:
+            return
         if call_id not in self._pairs.calls:
             self._close_turn()
             self._make_up_call(call_id)

@@ -72,7 +72,7 @@ _FIELDS: Mapping[str, Check] = {
     "context": Shape(optional={"conversation_id": a_string, "user_id": a_string}),
     # Unsupported, or supported for some values only; see `unserved`.
     "background": a_boolean,
-    "previous_response_id": a_string,
+    "previous_response_id": a_name,
     "conversation": _AN_OBJECT_OR_STRING,
     "prompt": an_object,
     "reasoning": an_object,

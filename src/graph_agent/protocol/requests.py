@@ -11,15 +11,17 @@ from typing import Any, Literal
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from graph_agent.errors import InvalidRequest, UnknownGraph
-from graph_agent.protocol.field_checks import shown, wrong
+from graph_agent.protocol.field_checks import a_name, shown, wrong
+from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.items_from_messages import new_id
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
-from graph_agent.protocol.messages import to_messages
+from graph_agent.protocol.messages import check_items, messages_of
+from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.request_bodies import body_fields, redacted
 from graph_agent.protocol.request_fields import check_fields
 from graph_agent.protocol.unsupported import refuse_unsupported
 
-__all__ = ["Invocation", "parse_request"]
+__all__ = ["Invocation", "instruction_messages", "parse_request"]
 
 DEFAULT_MODELS = ("agent", "default")
 """Values of `model` that mean the default graph. So does any that begins with `apps/`, as Databricks names an app."""
@@ -30,8 +32,8 @@ LONGEST_NAME = 64
 MAX_ITEMS = 10_000
 """Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
 
-ANSWERED = ("function_call_output", "mcp_approval_response")
-"""Items that the graph can answer, as it can any message that is not the assistant's."""
+MAX_NAME = 256
+"""Characters of a conversation's id that a client chooses. It is the key of a row."""
 
 REPEATED = (
     "frequency_penalty",
@@ -91,12 +93,14 @@ class Invocation:
     said: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the request that its response repeats, as sent, without secrets."""
 
-    items: Sequence[Mapping[str, Any]] = ()
-    """The items of `input`, checked and redacted, each with an id. Only for stored requests, and for requests with an
-    `item_reference`, whose `messages` are made when the references have been resolved."""
+    items: Sequence[Item] = ()
+    """The items of `input`, checked and redacted, if the store is needed to read them: because the response is stored,
+    because an item is an `item_reference`, or because the request names a history. Then `messages` are empty until
+    `runs.continuing` has made them."""
 
     instructions: str | None = None
-    """Instructions for this run only. They stand before the conversation and are never stored."""
+    """Instructions for this run only. They stand before the conversation and are never stored. `None` if `messages`
+    begin with them."""
 
     stored: bool = False
     """Whether the response is stored and its run continues a conversation."""
@@ -105,7 +109,7 @@ class Invocation:
     """The response that this one follows."""
 
     conversation: str | None = None
-    """The id of a conversation that this service issued. `thread` is an id that the client chose."""
+    """The id of a conversation that the store must have. `thread` is an id that may be new."""
 
     return_trace: bool = False
     """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
@@ -120,20 +124,31 @@ def parse_request(
     graphs: Sequence[str],
     fallback: str | None = None,
     background_served: bool = False,
+    stores: bool = False,
+    stored_by_default: bool = False,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
+
+    `stores` says that there is a store, and `stored_by_default` that a response is stored unless the request says
+    otherwise. Without a store, every field that needs one is refused.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
     """
     fields = _without_secrets(_fields(body, pulse), pulse)
     check_fields(fields)
-    refuse_unsupported(fields, background_served=background_served)
+    refuse_unsupported(fields, background_served=background_served, stores=stores)
+    previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
+    stored = stores and _stored(fields, stored_by_default or any((previous, conversation, thread)))
+    if stored:
+        _check_names(previous, conversation, thread)
+    items = _items(fields, stores, pulse)
+    waits = stored or previous is not None or conversation is not None or any(map(_is_reference, items))
     return Invocation(
         graph=_graph(fields.get("model"), graphs, fallback),
-        messages=_messages(fields, pulse),
-        thread=_thread(fields),
+        messages=[] if waits else [*instruction_messages(fields.get("instructions")), *messages_of(items, pulse=pulse)],
+        thread=thread,
         mode="stream" if fields.get("stream") else "reply",
         custom_inputs=fields.get("custom_inputs") or {},
         metadata=fields.get("metadata") or {},
@@ -141,9 +156,19 @@ def parse_request(
         max_tool_calls=fields.get("max_tool_calls"),
         client_request_id=fields.get("client_request_id"),
         said={name: fields[name] for name in REPEATED if fields.get(name) is not None},
+        items=items if waits else (),
+        instructions=fields.get("instructions") or None if waits else None,
+        stored=stored,
+        previous_response_id=previous,
+        conversation=conversation,
         return_trace=(fields.get("databricks_options") or {}).get("return_trace") is True,
         background=bool(fields.get("background")),
     )
+
+
+def instruction_messages(instructions: str | None) -> list[BaseMessage]:
+    """The message that `instructions` become, if there are any."""
+    return [SystemMessage(instructions, id=new_id("msg"))] if instructions else []
 
 
 def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
@@ -184,31 +209,50 @@ def _thread(fields: Fields) -> str | None:
     return context.get("conversation_id") or custom.get("thread_id") or custom.get("session_id") or None
 
 
-def _messages(fields: Fields, pulse: Pulse) -> list[BaseMessage]:
+def _conversation(fields: Fields) -> str | None:
+    value = fields.get("conversation")
+    if isinstance(value, dict):
+        if value.get("id") is None:
+            raise InvalidRequest("`conversation.id` is missing.", param="conversation.id")
+        a_name(value["id"], "conversation.id")
+        return str(value["id"])
+    if value is not None:
+        a_name(value, "conversation")
+    return value
+
+
+def _stored(fields: Fields, by_default: bool) -> bool:
+    asked = fields.get("store")
+    return by_default if asked is None else bool(asked)
+
+
+def _check_names(previous: str | None, conversation: str | None, thread: str | None) -> None:
+    if previous is not None and conversation is not None:
+        raise InvalidRequest(
+            "`previous_response_id` and `conversation` both say what comes before; send only one of them.",
+            param="conversation",
+        )
+    if conversation is not None and thread is not None and conversation != thread:
+        raise InvalidRequest(
+            "`conversation` and the id in `context` or `custom_inputs` name different conversations; send only one.",
+            param="conversation",
+        )
+    if thread is not None and (len(thread) > MAX_NAME or not thread.isprintable()):
+        raise InvalidRequest(
+            f"The conversation's id must have at most {MAX_NAME} characters, all of them printable.",
+            param="context.conversation_id",
+        )
+
+
+def _items(fields: Fields, stores: bool, pulse: Pulse) -> list[Item]:
     items = fields["input"]
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
-    messages = to_messages(items, path="input", pulse=pulse)
-    if not any(map(_asks, items)):
-        raise InvalidRequest(
-            "`input` leaves nothing to answer: add a user's message, a `function_call_output` "
-            "or an `mcp_approval_response`.",
-            param="input",
-        )
-    return [*_instructions(fields), *messages]
+    checked = check_items(items, references=stores, pulse=pulse)
+    if not any(map(_is_reference, checked)):
+        require_question(checked)
+    return checked
 
 
-def _asks(item: Fields) -> bool:
-    kind = item.get("type") or "message"
-    return kind in ANSWERED or (kind == "message" and item["role"] != "assistant" and _says_something(item["content"]))
-
-
-def _says_something(content: str | list[Fields]) -> bool:
-    if isinstance(content, str):
-        return bool(content) and not content.isspace()
-    return any("text" not in part or _says_something(part["text"]) for part in content)
-
-
-def _instructions(fields: Fields) -> list[BaseMessage]:
-    text = fields.get("instructions")
-    return [SystemMessage(text, id=new_id("msg"))] if text else []
+def _is_reference(item: Item) -> bool:
+    return bool(item["type"] == REFERENCE)

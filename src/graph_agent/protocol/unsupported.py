@@ -24,6 +24,7 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
         lambda _: True,
         "responses are not stored; resend the history in `input`",
     ),
+    "store": ("store", bool, "responses are not stored; leave it out"),
     "context_management": (
         "context_management",
         bool,
@@ -48,10 +49,14 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
 """Field -> the path that the error names, when it is refused, and why."""
 
 
-def refuse_unsupported(fields: Mapping[str, Any], *, background_served: bool) -> None:
+_OF_A_STORE = frozenset({"conversation", "previous_response_id", "store"})
+"""Fields that are refused only where nothing is stored."""
+
+
+def refuse_unsupported(fields: Mapping[str, Any], *, background_served: bool, stores: bool) -> None:
     """Raise `UnsupportedField` for the first field that asks for something unsupported."""
     for name, (param, asks_for_it, reason) in _REFUSED.items():
-        if name == "background" and background_served:
+        if (name == "background" and background_served) or (name in _OF_A_STORE and stores):
             continue
         if fields.get(name) is not None and asks_for_it(fields[name]):
             raise UnsupportedField(f"`{param}` is not supported: {reason}.", param=param)

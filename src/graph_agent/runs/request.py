@@ -10,10 +10,11 @@ from graph_agent.app_context import AppContext
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
 from graph_agent.redaction import with_hidden_values
 from graph_agent.redaction.known_secrets import KnownSecrets
 from graph_agent.runs.log_context import Facts, within_log_facts
-from graph_agent.stores.records import Continuation, Fingerprints, Item
+from graph_agent.stores.records import Continuation, Item
 
 if TYPE_CHECKING:
     # Imports LangChain, which takes seconds, and the service imports this module before its port is bound.
@@ -29,11 +30,13 @@ class Turn:
     items: Sequence[Item]
     """The input items that are new to the conversation. `Invocation.messages` are the same as messages."""
 
-    base: Fingerprints | None = None
-    """The fingerprints of the last ancestor that has some, or `None`."""
+    texts: Texts = NO_TEXTS
+    """The texts of the conversation with this turn's items. `reconcile.fingerprints_after` continues them with the
+    response's output."""
 
-    unanswered: Sequence[Item] = ()
-    """The input items between that ancestor and this turn, which no text of the assistant follows."""
+    inferred: bool = False
+    """Whether nothing in the request names the conversation: the client resent the history of one. If it is busy, the
+    whole request may start a new one (`Continuing.afresh`)."""
 
     title: str | None = None
     """The title of the conversation, if it is new."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from graph_agent.protocol.fingerprints import Fingerprints as Fingerprints
+
 Item = dict[str, Any]
 """A Responses item as JSON."""
 
@@ -38,21 +40,6 @@ class Continuation:
 
     is_new: bool = False
     """Whether the conversation does not exist yet. It is created when the run begins."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprints:
-    """Hashes of all texts of a conversation from its root to the end of one response.
-
-    A client that resends the history is recognized by them, even if it drops ids or merges messages. See
-    `protocol.reconcile`.
-    """
-
-    whole: str
-    """Of the texts of every message."""
-
-    answers: str
-    """Of the user's texts and the last text of the assistant in each turn, for clients that drop commentary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,25 @@
+"""The ids of items that are stored."""
+
+from collections.abc import Iterable
+
+from graph_agent.protocol.item_shapes import Item
+from graph_agent.protocol.items_from_messages import new_id
+
+_RENEWED = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+"""Items that nothing refers to by `id`, only by `call_id` -> the prefix of their ids."""
+
+
+def with_own_ids(items: Iterable[Item]) -> list[Item]:
+    """The items as they are stored, each with an id.
+
+    Ids that clients chose are replaced: they may repeat within a conversation, and LangGraph would then replace an
+    earlier message by a later one. Only an id that another item refers to stays.
+    """
+    return [{**item, "id": _id_of(item)} for item in items]
+
+
+def _id_of(item: Item) -> str:
+    prefix = _RENEWED.get(item["type"])
+    if prefix is not None:
+        return new_id(prefix)
+    return item.get("id") or new_id("item")
