@@ -1,9 +1,21 @@
-"""Fixtures of the tests of stores."""
+"""Every kind of store, for tests that all of them must pass."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from tests.stores.postgres_server import PostgresServer, postgres_server
+from tests.stores.turns import Clock
+
+from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
+from graph_agent.stores.store import Store
+
+StoreOf = Callable[[], Store]
+"""Makes a store that is not open yet. Stores of one function share their data, as those of several processes do."""
+
+LASTING = ("sqlite",)
+"""The kinds of stores that outlive a process. Each has a fixture with its name and `_store_of`."""
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +28,34 @@ def running_postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sqlite_store_of(tmp_path: Path, clock: Clock) -> StoreOf:
+    return lambda: SqliteStore(tmp_path / "store" / "conversations.sqlite", clock=clock)
+
+
+@pytest.fixture(params=LASTING)
+def store_of(request: pytest.FixtureRequest) -> StoreOf:
+    """Every kind of store that outlives a process."""
+    made: StoreOf = request.getfixturevalue(f"{request.param}_store_of")
+    return made
+
+
+@pytest.fixture(params=("memory", *LASTING))
+async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Store]:
+    """An open store of every kind."""
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore(clock=clock)
+    else:
+        made = request.getfixturevalue(f"{request.param}_store_of")()
+    async with AsyncExitStack() as closing:
+        await made.open()
+        closing.push_async_callback(made.aclose)
+        yield made
