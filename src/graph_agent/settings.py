@@ -5,6 +5,7 @@ them.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -15,6 +16,13 @@ from graph_agent.errors import BadSetting
 from graph_agent.trusted_hosts import is_host_name
 
 PREFIX = "GRAPH_AGENT_"
+
+NOT_A_USER = frozenset(
+    {"authorization", "connection", "content-length", "content-type", "cookie", "host", "origin", "x-request-id"}
+)
+"""Headers that have another meaning, so that no front end names its user in them."""
+
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 MOST_SECONDS = 86_400
 """The upper limit of every setting that is a time. A longer time is a mistake, and an infinite one would never end."""
@@ -145,6 +153,10 @@ class Settings:
     bearer_token: str | None = field(default=None, repr=False)
     """The token that requests must carry, for hosting outside Databricks Apps. Unset: no token is required."""
 
+    user_header: str | None = None
+    """The header in which a trusted front end sends its user. Requires `bearer_token`, which only that front end may
+    have. Unset: every caller is `local_user`."""
+
     log_format: Literal["json", "text"] = "json"
     """JSON lines, or text for people. `graph-agent dev` writes text."""
 
@@ -234,12 +246,23 @@ class Settings:
         if not 0 <= self.retention_days <= MOST_DAYS:
             message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")
+        self._check_user_header()
         if not 0 <= self.min_score <= 1:
             raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 message = f"{PREFIX}{name.upper()} must be a port number from 0 to 65535"
                 raise BadSetting(message, param=f"{PREFIX}{name.upper()}")
+
+    def _check_user_header(self) -> None:
+        name = f"{PREFIX}USER_HEADER"
+        if self.user_header is None:
+            return
+        if not _HEADER.fullmatch(self.user_header) or self.user_header.lower() in NOT_A_USER:
+            raise BadSetting(f"{name} must be the name of a header, such as X-OpenWebUI-User-Id", param=name)
+        if self.bearer_token is None:
+            # Otherwise anyone who reaches the service could choose whose conversations to read.
+            raise BadSetting(f"{name} requires {PREFIX}BEARER_TOKEN, which only the front end may have", param=name)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:

@@ -22,7 +22,7 @@ async def service_here(environ: Mapping[str, str] | None = None, **overrides: An
 
     Settings and platform come from `environ`, or else from the environment of the process.
     """
-    settings = Settings.from_environment(environ, **{"config": GRAPHS, "tracing": "off"} | overrides)
+    settings = Settings.from_environment(environ, **{"config": GRAPHS, "tracing": "off", "store": "memory"} | overrides)
     listener = listening_socket("127.0.0.1", 0)
     app = create_app(settings, environ=environ)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))

@@ -57,7 +57,7 @@ class _Log(logging.Handler):
 @contextmanager
 def serving(environ: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Service]:
     """Run the service in a thread until the block ends."""
-    values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "max_seconds": 8.0}
+    values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "store": "memory", "max_seconds": 8.0}
     app = create_app(Settings(**values | settings), environ=environ or {})
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log = _Log()

@@ -15,15 +15,10 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("method", "path", "words"),
     [
-        ("POST", "/v1/conversations", "in `input` to /v1/responses"),
-        ("GET", "/v1/conversations/conv_1/items", "in `input` to /v1/responses"),
-        ("POST", "/conversations", "in `input` to /responses"),
         ("POST", "/v1/responses/compact", "a shorter history"),
         ("POST", "/v1/responses/input_tokens", "`usage`"),
-        ("GET", "/v1/responses/resp_1", "not stored"),
-        ("DELETE", "/v1/responses/resp_1", "not stored"),
-        ("GET", "/api/responses/resp_1", "POST /api/responses"),
-        ("GET", "/responses/resp_1/input_items", "not stored"),
+        ("GET", "/v1/responses/resp_1/output_items", "the service has /invocations"),
+        ("GET", "/v1/conversations/conv_1/messages", "the service has /invocations"),
         ("POST", "/v1/responses/resp_1/cancel", "close the connection"),
         ("POST", "/v1/chat/completions", "as `input` to /v1/responses"),
         ("POST", "/chat/completions", "as `input` to /responses"),

@@ -34,7 +34,8 @@ MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 
 
-def _metadata(value: Any, path: str) -> None:
+def a_metadata(value: Any, path: str) -> None:
+    """At most 16 short strings by name."""
     an_object(value, path)
     if len(value) > MAX_METADATA:
         raise wrong(path, f"an object of at most {MAX_METADATA} entries", f"{len(value)} entries")
@@ -64,7 +65,7 @@ _FIELDS: Mapping[str, Check] = {
     "instructions": a_string,
     "model": a_string,
     "stream": a_boolean,
-    "metadata": _metadata,
+    "metadata": a_metadata,
     "max_output_tokens": a_count,
     "max_tool_calls": a_count,
     "client_request_id": a_string,

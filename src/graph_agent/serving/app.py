@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
+from graph_agent.databricks.token_users import TokenUsers
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.foreign_errors import describe_error
 from graph_agent.lazy import IMPORT_LOCK
@@ -26,12 +27,18 @@ from graph_agent.serving.errors import error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.host_gate import HostGate
 from graph_agent.serving.identity import Identity, on_apps, startup_warnings
+from graph_agent.serving.limits import Bodies
 from graph_agent.serving.mounting import WholePath, prefix_of
+from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
+from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, ResponseRoutes
+from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
+from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.unsupported import NoWebSockets, alternative_to
 from graph_agent.settings import Settings, as_environment
+from graph_agent.stores.opening import open_store
 from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
 
 if TYPE_CHECKING:
@@ -79,10 +86,19 @@ def create_app(
     # For the whole process: one app must not reveal a secret of another app or of its host.
     HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.startup_wait_seconds)
-    identity = Identity.from_environment(environ, local_user=settings.local_user, authorization=settings.authorization)
+    identity = Identity.from_environment(
+        environ,
+        local_user=settings.local_user,
+        authorization=settings.authorization,
+        user_header=settings.user_header,
+        user_of=TokenUsers(context).user_of,
+    )
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
     runs = Runs(budgets=settings.budgets, most=settings.max_runs, grace_seconds=settings.grace_seconds)
+    store = StoreGate(lambda: open_store(settings, context))
+    bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
+    posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
     meta = MetaRoutes(
         gate=gate,
         runs=runs,
@@ -94,13 +110,18 @@ def create_app(
         identity=identity,
         gate=gate,
         runs=runs,
-        pages_may_ask=not tokenless,
+        bodies=bodies,
+        posted=posted,
         reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
     )
+
+    stored = StoredResponseRoutes(identity=identity, store=store)
+    conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         gate.begin()
+        store.begin()
         runs.accept()
         for warning in startup_warnings(settings, environ):
             logger.warning(warning)
@@ -115,13 +136,15 @@ def create_app(
             gate.end()
             # Our own server has drained the runs by now. A host's server stops without knowing about them.
             await runs.end(within_seconds=ENDING_SECONDS)
+            # After the runs, which record their ends in it, and before the clients, with which it signs in.
+            await store.aclose()
             if service is not None:
                 await _close(service)
             # Last, because the tracer delivers traces with the clients of this context.
             await context.aclose()
 
     app = Starlette(
-        routes=[*responses.routes(), *meta.routes()],
+        routes=[*responses.routes(), *stored.routes(), *conversations.routes(), *meta.routes()],
         lifespan=lifespan,
         middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},

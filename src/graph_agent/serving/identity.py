@@ -1,7 +1,7 @@
 """Finds out who is calling, and for which user the service calls Databricks."""
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,18 +13,30 @@ from graph_agent.identity.user_token import EXPIRED, NO_USER, UserToken
 from graph_agent.settings import Settings
 from graph_agent.trusted_hosts import is_loopback
 
+TokenUser = Callable[[UserToken], Awaitable[Caller]]
+"""Asks the workspace whose token a token is."""
+
+LONGEST_USER = 256
+"""Characters of a user's id in a header."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Decides who is calling from a request's headers, never from its body.
 
     The Apps proxy sets the forwarded headers from a token that it has checked. Anywhere else a caller could set them,
-    so they are trusted only on Apps, where the platform sets `DATABRICKS_APP_NAME`.
+    so they are trusted only on Apps, where the platform sets `DATABRICKS_APP_NAME`. Elsewhere a front end that has the
+    bearer token may name its user in one header.
     """
 
     behind_apps_proxy: bool
     local_user: str
     authorization: Literal["app", "user", "user-required"] = "app"
+    user_header: str | None = None
+    """The header in which a front end with the bearer token names its user."""
+
+    user_of: TokenUser | None = None
+    """Identifies a request on Apps that carries only a user's token, as the second hop of a chat page does."""
 
     @classmethod
     def from_environment(
@@ -33,26 +45,51 @@ class Identity:
         *,
         local_user: str,
         authorization: Literal["app", "user", "user-required"] = "app",
+        user_header: str | None = None,
+        user_of: TokenUser | None = None,
     ) -> "Identity":
         """Make it for this environment: on Databricks Apps if `DATABRICKS_APP_NAME` is set."""
         return cls(
             behind_apps_proxy=on_apps(environ),
             local_user=local_user,
             authorization=authorization,
+            user_header=user_header,
+            user_of=user_of,
         )
 
-    def caller(self, headers: Headers) -> Caller:
+    async def caller(self, headers: Headers) -> Caller:
         """Who is calling.
 
         Raises:
-            Unauthenticated: on Apps, when the request did not come through the proxy or names two callers.
+            Unauthenticated: the request names no caller, or two. On Apps, it did not come through the proxy and has no
+                token of a user. Elsewhere, the header of the front end is missing.
+            WorkspaceUnavailable: the workspace did not say whose token the request carries.
         """
-        if not self.behind_apps_proxy:
-            return Caller(self.local_user)
+        if self.behind_apps_proxy:
+            return await self._of_apps(headers)
+        if self.user_header is not None:
+            return self._of_front_end(headers, self.user_header)
+        return Caller(self.local_user)
+
+    async def _of_apps(self, headers: Headers) -> Caller:
         user = single_header(headers, "X-Forwarded-User")
-        if not user:
+        if user:
+            return Caller(user, single_header(headers, "X-Forwarded-Email"), "apps")
+        value = (single_header(headers, "X-Forwarded-Access-Token") or "").strip()
+        if not value or self.user_of is None:
             raise Unauthenticated("no X-Forwarded-User header: call the app through its Databricks Apps address")
-        return Caller(user, single_header(headers, "X-Forwarded-Email"), "apps")
+        token = UserToken(value)
+        if token.expired():
+            raise Unauthenticated(EXPIRED)
+        return await self.user_of(token)
+
+    def _of_front_end(self, headers: Headers, name: str) -> Caller:
+        user = (single_header(headers, name) or "").strip()
+        if not user:
+            raise Unauthenticated(f"no {name} header: the front end must name its user there")
+        if len(user) > LONGEST_USER or not user.isprintable():
+            raise Unauthenticated(f"the {name} header must hold at most {LONGEST_USER} printable characters")
+        return Caller(user, kind="front_end")
 
     def token(self, headers: Headers) -> UserToken | None:
         """The token for calls on behalf of this user, or `None` when the app calls for itself or none was forwarded.
@@ -103,6 +140,8 @@ def startup_warnings(settings: Settings, environ: Mapping[str, str]) -> Iterator
     if on_apps(environ):
         if settings.bearer_token is not None:
             yield "GRAPH_AGENT_BEARER_TOKEN has no effect on Databricks Apps: its proxy signs callers in"
+        if settings.user_header is not None:
+            yield "GRAPH_AGENT_USER_HEADER has no effect on Databricks Apps: its proxy says who is calling"
         return
     if settings.bearer_token is None and not is_loopback(settings.host):
         yield (

@@ -1,13 +1,25 @@
-"""What the routes need to start runs. This module imports LangChain, so the app imports it in a thread."""
+"""What the routes need to read requests and start runs.
 
+This module imports LangChain, so the app imports it in a thread.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.served_graphs import ServedGraphs
+from graph_agent.protocol.conversation_requests import (
+    ConversationChange,
+    NewConversation,
+    parse_conversation_change,
+    parse_new_conversation,
+    parse_new_items,
+)
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.requests import Invocation, parse_request
+from graph_agent.stores.records import Item
 
 if TYPE_CHECKING:
     from graph_agent.tracing import Tracer
@@ -31,3 +43,15 @@ class Service:
         """
         fallback = self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
         return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)
+
+    def parse_new_conversation(self, body: bytes, *, pulse: Pulse = no_pulse) -> NewConversation:
+        """Parse the body of `POST /conversations`. Raises as `parse` does."""
+        return parse_new_conversation(body, pulse=pulse)
+
+    def parse_conversation_change(self, body: bytes, *, pulse: Pulse = no_pulse) -> ConversationChange:
+        """Parse the body of `POST /conversations/{id}`. Raises as `parse` does."""
+        return parse_conversation_change(body, pulse=pulse)
+
+    def parse_new_items(self, body: bytes, *, pulse: Pulse = no_pulse) -> Sequence[Item]:
+        """Parse the body of `POST /conversations/{id}/items`. Raises as `parse` does."""
+        return parse_new_items(body, pulse=pulse)

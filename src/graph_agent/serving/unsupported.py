@@ -10,10 +10,9 @@ from graph_agent.serving.errors import error_response
 from graph_agent.serving.mounting import path_of, prefix_of
 
 NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'
-NOT_STORED = "responses are not stored; use the answer of POST {run}, and resend the history in `input`"
 
 INSIDE_RESPONSES: Mapping[str, str] = {
-    "cancel": "responses are not stored; to cancel a run, close the connection that waits for it",
+    "cancel": "background runs are not served; to cancel a run, close the connection that waits for it",
     "compact": "conversations are not compacted here; POST a shorter history in `input` to {run}",
     "input_tokens": "tokens are not counted in advance; `usage` in the answer of POST {run} has the count",
 }
@@ -21,15 +20,16 @@ INSIDE_RESPONSES: Mapping[str, str] = {
 
 _CHAT = "chat completions are not served; POST the messages as `input` to {run}"
 _NO_FILES = "files are not stored; send them inside `input` to {run}, as `file_data`"
-_NO_THREADS = "LangGraph's own API is not served; POST to {run}, or start it with `graph-agent studio`"
+_NO_THREADS = (
+    "LangGraph's own API is not served; POST to {run} and name the conversation in `context.conversation_id`, or start "
+    "LangGraph's API with `graph-agent studio`"
+)
 _RESPONSES_ONLY = "only the Responses API is served; POST to {run}"
 
 INSTEAD: Mapping[str, str] = {
     "chat": _CHAT,
     "completions": _CHAT,
     "messages": _CHAT,
-    "conversations": "conversations are not stored; resend the history in `input` to {run}, and name the conversation "
-    "in `context.conversation_id`",
     "models": "`model` is the name of a graph; GET {info} lists them",
     "files": _NO_FILES,
     "uploads": _NO_FILES,
@@ -58,7 +58,7 @@ def alternative_to(request: HTTPConnection) -> str | None:
         return NO_WEBSOCKET.format(run=run)
     words = INSTEAD.get(first)
     if first == "responses" and rest:
-        words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), NOT_STORED)
+        words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), None)
     return words and words.format(run=run, info=f"{prefix}/agent/info")
 
 

@@ -5,6 +5,7 @@ with a token or as a service principal. Bind it to loopback only.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,8 +85,11 @@ class ServingRoutes:
         ]
 
     async def _me(self, request: Request) -> Response:
-        user = self._access.user(request.headers.get("authorization", "")) or self._user
-        return json_response({"id": "1", "userName": user, "displayName": user, "active": True})
+        named = self._access.user(request.headers.get("authorization", ""))
+        user = named or self._user
+        # Workspaces number their users. The same name must have the same number in every run.
+        number = "1" if named is None else str(int.from_bytes(hashlib.sha256(named.encode()).digest()[:6]))
+        return json_response({"id": number, "userName": user, "displayName": user, "active": True})
 
     async def _endpoints(self, request: Request) -> Response:
         return json_response({"endpoints": [described(name) for name in TASKS]})

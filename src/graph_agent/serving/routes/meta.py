@@ -1,22 +1,18 @@
 """`/health`, `/ready` and `/agent/info`: the process answers, runs can start, and which graphs there are."""
 
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from graph_agent.errors import NoThreadFree, NotReady
 from graph_agent.redaction import redact_value
 from graph_agent.runs.registry import Runs, stopping
 from graph_agent.serving.errors import retry_headers
 from graph_agent.serving.gate import Gate
-from graph_agent.serving.routes.answers import response_or_error
+from graph_agent.serving.routes.answers import route
 from graph_agent.threads import NodeThreads
-
-Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class MetaRoutes:
@@ -31,9 +27,9 @@ class MetaRoutes:
     def routes(self) -> list[Route]:
         """The routes of the app."""
         return [
-            Route("/health", _guarded(self.health)),
-            Route("/ready", _guarded(self.ready)),
-            Route("/agent/info", _guarded(self.info)),
+            route("/health", GET=self.health),
+            route("/ready", GET=self.ready),
+            route("/agent/info", GET=self.info),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -68,13 +64,6 @@ class MetaRoutes:
                 "graphs": graphs,
             }
         )
-
-
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> ASGIApp:
-        return await response_or_error(endpoint(request))
-
-    return answer
 
 
 def _not_ready(error: NotReady) -> Response:

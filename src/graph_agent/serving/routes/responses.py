@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from graph_agent.app_context import AppContext
-from graph_agent.errors import AgentError, NotJson
+from graph_agent.errors import AgentError
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
@@ -28,11 +28,11 @@ from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
-from graph_agent.serving.routes.answers import response_or_error
+from graph_agent.serving.posted_json import PostedJson
+from graph_agent.serving.routes.answers import route
 from graph_agent.serving.sse import EventStreamResponse, disconnected
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
-from graph_agent.trusted_hosts import NOT_JSON, is_json
 
 if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
@@ -68,20 +68,21 @@ class ResponseRoutes:
         identity: Identity,
         gate: Gate,
         runs: Runs,
-        pages_may_ask: bool,
+        bodies: Bodies,
+        posted: PostedJson,
         reply_seconds: float | None = None,
     ) -> None:
         self._settings = settings
-        self._pages_may_ask = pages_may_ask
+        self._posted = posted
         self._reply_seconds = reply_seconds
         self._identity = identity
         self._gate = gate
-        self._bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
+        self._bodies = bodies
         self._runs = runs
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
-        return [Route(path, _Posted(self, dialect), methods=["POST"]) for path, dialect in ADDRESSES.items()]
+        return [route(path, POST=partial(self.run, dialect=dialect)) for path, dialect in ADDRESSES.items()]
 
     async def run(self, request: Request, dialect: Dialect) -> ASGIApp:
         """Start a run and answer with its stream or its whole response.
@@ -89,10 +90,8 @@ class ResponseRoutes:
         Raises:
             AgentError: the request is refused or the run cannot start.
         """
-        # A page of another site can send a body without this header, but not with it, unless CORS allows it.
-        if not self._pages_may_ask and not is_json(request.headers.raw):
-            raise NotJson(NOT_JSON)
-        caller = self._identity.caller(request.headers)
+        self._posted.check_declared(request)
+        caller = await self._identity.caller(request.headers)
         token = self._identity.token(request.headers)
         with with_user_token(token):
             # The token must be known as a secret while the body is read: a caller may have pasted it into the input.
@@ -170,19 +169,6 @@ class ResponseRoutes:
             await reader.leave()
         headers = {"x-request-id": run.id}
         return Response(encode(response), media_type="application/json", headers=headers)
-
-
-class _Posted:
-    """The ASGI endpoint of one address. A class, because Starlette passes the raw `receive` only to ASGI endpoints, and
-    `receive` reports when the client leaves."""
-
-    def __init__(self, routes: ResponseRoutes, dialect: Dialect) -> None:
-        self._routes = routes
-        self._dialect = dialect
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await response_or_error(self._routes.run(Request(scope, receive), self._dialect))
-        await response(scope, receive, send)
 
 
 def _observers(trace: "RunTrace | None") -> list[RunObserver]:

@@ -1,0 +1,133 @@
+"""Reads the bodies of the conversations API. As in a run's request, no field is ignored silently."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.protocol.events import new_id
+from graph_agent.protocol.field_checks import Check, a_string, an_array, at, shown, wrong
+from graph_agent.protocol.item_shapes import check_item
+from graph_agent.protocol.json_decoding import Pulse, no_pulse
+from graph_agent.protocol.messages import to_messages
+from graph_agent.protocol.request_bodies import body_fields, redacted
+from graph_agent.protocol.request_fields import a_metadata
+
+Item = dict[str, Any]
+
+MAX_TITLE = 200
+"""Characters of a conversation's title."""
+
+MAX_NEW_ITEMS = 1000
+"""Items that one request may add."""
+
+PREFIXES: Mapping[str, str] = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "reasoning": "rs",
+    "mcp_call": "mcp",
+    "mcp_approval_request": "mcpr",
+}
+"""Type of an item -> the beginning of its id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConversation:
+    """The body of `POST /conversations`."""
+
+    items: Sequence[Item] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationChange:
+    """The body of `POST /conversations/{id}`. What is `None` stays as it is."""
+
+    metadata: Mapping[str, str] | None = None
+    title: str | None = None
+
+
+def parse_new_conversation(body: bytes, *, pulse: Pulse = no_pulse) -> NewConversation:
+    """Read the body of `POST /conversations`.
+
+    Raises:
+        InvalidRequest: the body is wrong; `param` names the field.
+    """
+    fields = _fields(body, {"items": an_array, "metadata": a_metadata, "title": _title}, pulse)
+    return NewConversation(
+        items=_items(fields.get("items") or [], pulse),
+        metadata=fields.get("metadata") or {},
+        title=fields.get("title"),
+    )
+
+
+def parse_conversation_change(body: bytes, *, pulse: Pulse = no_pulse) -> ConversationChange:
+    """Read the body of `POST /conversations/{id}`.
+
+    Raises:
+        InvalidRequest: the body is wrong, or changes nothing; `param` names the field.
+    """
+    fields = _fields(body, {"metadata": a_metadata, "title": _title}, pulse)
+    if not fields:
+        raise InvalidRequest("`metadata` and `title` are missing: send the one to change.", param="metadata")
+    return ConversationChange(metadata=fields.get("metadata"), title=fields.get("title"))
+
+
+def parse_new_items(body: bytes, *, pulse: Pulse = no_pulse) -> Sequence[Item]:
+    """Read the body of `POST /conversations/{id}/items`. Every item gets an id of its own.
+
+    Raises:
+        InvalidRequest: the body is wrong; `param` names the field.
+    """
+    fields = _fields(body, {"items": an_array}, pulse)
+    if not fields.get("items"):
+        raise InvalidRequest("`items` is missing: send the items to add.", param="items")
+    return _items(fields["items"], pulse)
+
+
+def _fields(body: bytes, known: Mapping[str, Check], pulse: Pulse) -> dict[str, Any]:
+    fields = redacted(body_fields(body, pulse), pulse)
+    for name, value in fields.items():
+        check = known.get(name)
+        if check is None:
+            message = f"`{shown(name)}` is not a field of this address; it has {', '.join(known)}."
+            raise InvalidRequest(message, param=shown(name))
+        if value is not None:
+            check(value, name)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _title(value: Any, path: str) -> None:
+    a_string(value, path)
+    if not value.strip() or len(value) > MAX_TITLE:
+        raise wrong(path, f"a text of at most {MAX_TITLE} characters", "none" if not value.strip() else f"{len(value)}")
+
+
+def _items(given: Sequence[Any], pulse: Pulse) -> Sequence[Item]:
+    if len(given) > MAX_NEW_ITEMS:
+        raise wrong("items", f"an array of at most {MAX_NEW_ITEMS} items", f"{len(given)}")
+    for index, item in enumerate(given):
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            path = at("items", index)
+            raise UnsupportedField(f"`{path}` is an item_reference; send the item itself.", param=path)
+    # Says what is wrong with an item before anything is stored: the next run makes the same messages of it.
+    to_messages(given, path="items", pulse=pulse)
+    return _with_own_ids([check_item(item, at("items", index)) for index, item in enumerate(given)])
+
+
+def _with_own_ids(items: Sequence[Item]) -> Sequence[Item]:
+    """The items with fresh ids: an item that was copied from another conversation is a new one here."""
+    renamed: dict[str, str] = {}
+    named = []
+    for item in items:
+        fresh = new_id(PREFIXES.get(item["type"], "item"))
+        renamed[item.get("id") or ""] = fresh
+        named.append({**item, "id": fresh})
+    # An answer to an approval request names it by its id.
+    answers = "approval_request_id"
+    return [
+        {**item, answers: renamed.get(item[answers], item[answers])} if isinstance(item.get(answers), str) else item
+        for item in named
+    ]

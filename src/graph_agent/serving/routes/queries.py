@@ -1,0 +1,111 @@
+"""The query parameters of the routes that read the store, and the shape of lists, as OpenAI's API has them."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from starlette.requests import Request
+
+from graph_agent.errors import InvalidRequest
+from graph_agent.protocol.field_checks import shown
+from graph_agent.stores.records import Page
+
+MOST_IN_A_PAGE = 100
+LONGEST_ID = 256
+"""Characters of an id in an address. Ids that this service issues are shorter."""
+
+INCLUDE = ("include", "include[]")
+"""Which further fields are wanted. Everything that is stored is returned anyway. The SDKs add the brackets."""
+
+PAGING = ("limit", "after", "order")
+
+
+def check_query(request: Request, *names: str) -> Mapping[str, str]:
+    """The query parameters.
+
+    Raises:
+        InvalidRequest: a parameter is not one of `names`, or occurs twice.
+    """
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in names:
+            close = difflib.get_close_matches(name[:LONGEST_ID], names, n=1)
+            known = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}" if names else "it has none"
+            raise InvalidRequest(
+                f"`{shown(name)}` is not a query parameter of this address; {known}", param=shown(name)
+            )
+        if name in found and name not in INCLUDE:
+            raise InvalidRequest(f"`{name}` occurs twice in the query; send it once", param=name)
+        found[name] = value
+    return found
+
+
+def page_of(request: Request, *more: str) -> Page:
+    """The page that the query asks for. `more` are further parameters that the address has.
+
+    Raises:
+        InvalidRequest: a parameter is unknown or wrong.
+    """
+    query = check_query(request, *PAGING, *more)
+    return Page(limit=_limit(query.get("limit")), after=_after(query.get("after")), order=_order(query.get("order")))
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return Page().limit
+    # `isascii`, because `isdecimal` accepts the digits of every script.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= MOST_IN_A_PAGE):
+        raise InvalidRequest(f"`limit` must be a whole number from 1 to {MOST_IN_A_PAGE}", param="limit")
+    return int(text)
+
+
+def _after(text: str | None) -> str | None:
+    if text is not None and not is_plausible_id(text):
+        raise no_such_entry()
+    return text
+
+
+def _order(text: str | None) -> Literal["asc", "desc"]:
+    match text:
+        case None | "desc":
+            return "desc"
+        case "asc":
+            return "asc"
+    raise InvalidRequest("`order` must be asc or desc", param="order")
+
+
+def is_plausible_id(text: str) -> bool:
+    """Whether the text can be an id. No id has other characters, and some databases cannot even look them up."""
+    return 0 < len(text) <= LONGEST_ID and text.isprintable()
+
+
+def no_such_entry() -> InvalidRequest:
+    """The error for an `after` that is not in the list."""
+    return InvalidRequest("`after` is not the id of an entry of this list", param="after")
+
+
+def page_through(entries: Sequence[Mapping[str, Any]], page: Page) -> tuple[Sequence[Mapping[str, Any]], bool]:
+    """A page of entries that are given from the oldest to the newest, and whether there are more.
+
+    Raises:
+        InvalidRequest: `after` is not in the list.
+    """
+    ordered = list(entries) if page.order == "asc" else list(reversed(entries))
+    begins = 0
+    if page.after is not None:
+        begins = next((place + 1 for place, entry in enumerate(ordered) if entry.get("id") == page.after), 0)
+        if not begins:
+            raise no_such_entry()
+    ends = begins + page.limit
+    return ordered[begins:ends], ends < len(ordered)
+
+
+def list_body(entries: Sequence[Mapping[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """The body of a list."""
+    return {
+        "object": "list",
+        "data": list(entries),
+        "first_id": entries[0].get("id") if entries else None,
+        "last_id": entries[-1].get("id") if entries else None,
+        "has_more": has_more,
+    }
