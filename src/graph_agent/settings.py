@@ -27,6 +27,9 @@ _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 MOST_SECONDS = 86_400
 """The upper limit of every setting that is a time. A longer time is a mistake, and an infinite one would never end."""
 
+SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+"""The names of schemas that PostgreSQL takes as they are."""
+
 MOST_DAYS = 36_500
 """The upper limit of a time in days: a hundred years."""
 
@@ -176,6 +179,9 @@ class Settings:
     """Where responses and conversations are kept: `memory`, `sqlite:PATH`, `postgresql://…`, or the path of a Lakebase
     endpoint, `projects/…/endpoints/…`. Unset: a SQLite file in the cache folder."""
 
+    store_schema: str = "graph_agent"
+    """The schema of a PostgreSQL or Lakebase store. Each app that shares a database needs its own."""
+
     retention_days: float = 0.0
     """Conversations without a new response for so many days are deleted. 0 keeps them."""
 
@@ -247,6 +253,9 @@ class Settings:
             message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")
         self._check_user_header()
+        if not SCHEMA.fullmatch(self.store_schema) or self.store_schema.startswith("pg_"):
+            expected = "at most 63 lowercase letters, digits and underscores, and not begin with a digit or pg_"
+            raise BadSetting(f"{PREFIX}STORE_SCHEMA must be {expected}", param=f"{PREFIX}STORE_SCHEMA")
         if not 0 <= self.min_score <= 1:
             raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):

@@ -2,20 +2,26 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
 from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import Clock
 
+from graph_agent.stores.postgres_sign_in import UrlSignIn
+from graph_agent.stores.postgres_store import PostgresStore
 from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 from graph_agent.stores.store import Store
 
 StoreOf = Callable[[], Store]
 """Makes a store that is not open yet. Stores of one function share their data, as those of several processes do."""
 
-LASTING = ("sqlite",)
+LASTING = ("sqlite", "postgres")
 """The kinds of stores that outlive a process. Each has a fixture with its name and `_store_of`."""
+
+
+_schemas = count()
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +44,12 @@ def clock() -> Clock:
 @pytest.fixture
 def sqlite_store_of(tmp_path: Path, clock: Clock) -> StoreOf:
     return lambda: SqliteStore(tmp_path / "store" / "conversations.sqlite", clock=clock)
+
+
+@pytest.fixture
+def postgres_store_of(running_postgres: PostgresServer, clock: Clock) -> StoreOf:
+    schema = f"store_{next(_schemas)}"
+    return lambda: PostgresStore(lambda: UrlSignIn(running_postgres.url, {}), schema=schema, clock=clock)
 
 
 @pytest.fixture(params=LASTING)

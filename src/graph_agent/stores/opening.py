@@ -2,13 +2,19 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
+from graph_agent.databricks.lakebase import Lakebase, is_endpoint
 from graph_agent.errors import BadSetting
 from graph_agent.settings import Settings
+from graph_agent.stores.postgres_store import PostgresStore
 from graph_agent.stores.retention import ExpiringStore
 from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 from graph_agent.stores.store import Store
+
+if TYPE_CHECKING:
+    from graph_agent.stores.postgres_connection import SignIn
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +22,7 @@ FILE = "conversations.sqlite"
 """The file in the cache folder."""
 
 SQLITE = "sqlite:"
+POSTGRESQL = ("postgresql://", "postgres://")
 
 
 def open_store(settings: Settings, app: AppContext) -> Store:
@@ -39,10 +46,15 @@ def _named(settings: Settings, app: AppContext) -> Store:
         lost = ", which is lost with this instance of the app" if app.environ.get("DATABRICKS_APP_NAME") else ""
         logger.info("responses and conversations are kept in %s%s", path, lost)
         return SqliteStore(path)
-    if named.startswith(("postgresql://", "postgres://", "projects/")):
-        raise BadSetting("this version has no PostgreSQL store yet", param="GRAPH_AGENT_STORE")
+    if is_endpoint(named):
+        logger.info("responses and conversations are kept in Lakebase, in the schema %s", settings.store_schema)
+        return PostgresStore(lambda: Lakebase(app, named), schema=settings.store_schema)
+    if named.startswith(POSTGRESQL):
+        logger.info("responses and conversations are kept in PostgreSQL, in the schema %s", settings.store_schema)
+        return PostgresStore(lambda: _sign_in(named, app), schema=settings.store_schema)
     raise BadSetting(
-        "GRAPH_AGENT_STORE must be memory, sqlite:PATH, postgresql://… or projects/…/endpoints/…",
+        "GRAPH_AGENT_STORE must be memory, sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, or the path of a"
+        " Lakebase endpoint, projects/PROJECT/branches/BRANCH/endpoints/ENDPOINT",
         param="GRAPH_AGENT_STORE",
     )
 
@@ -52,3 +64,10 @@ def _path(named: str) -> Path:
     if not path or path.startswith(("//", ":")):
         raise BadSetting("GRAPH_AGENT_STORE must be sqlite: and the path of a file", param="GRAPH_AGENT_STORE")
     return Path(path).expanduser()
+
+
+def _sign_in(url: str, app: AppContext) -> "SignIn":
+    # Late: imports psycopg.
+    from graph_agent.stores.postgres_sign_in import UrlSignIn
+
+    return UrlSignIn(url, app.environ)

@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from functools import lru_cache
 from typing import Any, LiteralString, TypeVar, cast
 
@@ -50,8 +51,10 @@ class PostgresDatabase:
             StoreUnavailable: the database does not answer. The next `open` tries again.
         """
         if self._pool is None:
-            self._pool = ConnectionPool(self._sign_in, schema=self._schema)
-            await self._pool.open()
+            pool = ConnectionPool(self._sign_in, schema=self._schema)
+            # In an empty context: the tasks of the pool outlive the request whose context this may be.
+            await asyncio.create_task(pool.open(), context=Context())
+            self._pool = pool
         async with self._connection():
             pass
 

@@ -1,0 +1,81 @@
+"""The store in PostgreSQL, at a URL or in Lakebase. psycopg and LangGraph are imported when it is opened."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.errors import StoreUnavailable
+from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.stores.database import Connection
+from graph_agent.stores.schema import bring_up_to_date
+from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.store import ResponseStore
+from graph_agent.threads import run_in_service_thread
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from graph_agent.stores.postgres_connection import SignIn
+    from graph_agent.stores.postgres_database import PostgresDatabase
+
+CHECKPOINT_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+"""The tables of LangGraph's saver that have the column `thread_id`."""
+
+
+class PostgresStore:
+    """A `Store` in a PostgreSQL database, which several processes may use.
+
+    `sign_in` is called once, in a thread, when the store is opened for the first time.
+    """
+
+    def __init__(self, sign_in: "Callable[[], SignIn]", *, schema: str, clock: Callable[[], float] = time.time) -> None:
+        self._sign_in = sign_in
+        self._schema = schema
+        self._clock = clock
+        self._database: PostgresDatabase | None = None
+        self._responses: SqlConversations | None = None
+
+    @property
+    def responses(self) -> ResponseStore:
+        """See `Store.responses`."""
+        if self._responses is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return self._responses
+
+    async def open(self) -> None:
+        """See `Store.open`. After a `StoreUnavailable` the next `open` tries again."""
+        if self._database is None:
+            self._database = await run_in_service_thread(self._made)
+        await self._database.open()
+        await bring_up_to_date(self._database)
+        from graph_agent.stores.postgres_saver import set_up_savers
+
+        await set_up_savers(self._database)
+        self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=self._clock)
+
+    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
+        """See `Store.checkpointer`."""
+        from graph_agent.stores.postgres_saver import PostgresSaver
+        from graph_agent.stores.serializer import checkpoint_serializer
+
+        if self._database is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return PostgresSaver(self._database, serde=checkpoint_serializer())
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`."""
+        database, self._database, self._responses = self._database, None, None
+        if database is not None:
+            await database.aclose()
+
+    def _made(self) -> "PostgresDatabase":
+        with IMPORT_LOCK:
+            # The second is for `open`, which must not import on the event loop: LangChain takes seconds.
+            from graph_agent.stores import postgres_database, postgres_saver  # noqa: F401
+
+        return postgres_database.PostgresDatabase(self._sign_in(), schema=self._schema)
+
+
+async def _delete_checkpoints(connection: Connection, thread: str) -> None:
+    for name in CHECKPOINT_TABLES:
+        await connection.run(f"DELETE FROM {name} WHERE thread_id = ?", (thread,))
