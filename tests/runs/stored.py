@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langgraph.checkpoint.memory import InMemorySaver
-from tests.runs.registered import ANN, OneGraph, rest
+from tests.runs.registered import ANN, OneGraph, rest, some_runs
 from tests.runs.running import asking
 
 from graph_agent.errors import ConversationBusy, LeaseLost, ResponseNotFound
@@ -97,8 +97,6 @@ class Chat:
         dialect: Dialect = RESPONSES,
         name: str = "conv_1",
     ) -> None:
-        from tests.runs.registered import some_runs
-
         self.graph, self.store, self.runs = graph, store or FakeStore(), runs or some_runs()
         self.dialect, self.name = dialect, name
         self.last: str | None = None

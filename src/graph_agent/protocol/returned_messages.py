@@ -13,14 +13,9 @@ class ReturnedMessages:
     """The messages of one run by their ids. `known` are those the caller sent."""
 
     def __init__(self, known: Sequence[BaseMessage]) -> None:
-        self._known: set[str] = set()
-        self.know(known)
+        self._known = {message.id for message in known if message.id}
         self._says: dict[str, tuple[str, list[Any]]] = {}
         self._in_state: set[str] = set()
-
-    def know(self, messages: Sequence[BaseMessage]) -> None:
-        """These messages are known too."""
-        self._known.update(message.id for message in messages if message.id)
 
     def is_repeated(self, message: BaseMessage, *, top: bool) -> bool:
         """Whether the caller sent it, or a node returned it before with the same content. Remembers it.

@@ -11,7 +11,7 @@ What is public:
 - Tool calls and tool results are public items. What a tool did inside is not, nor the message of an exception.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -145,11 +145,10 @@ class Translator:
         """What the graph waits for, or `None`. Complete once the graph has ended."""
         return self._interrupts.ending
 
-    def continues(self, history: Iterable[BaseMessage]) -> None:
-        """The graph also knows these messages, from before those that the caller sent. Call it before `start`."""
-        history = list(history)
-        self._known[:0] = history
-        self._returned.know(history)
+    def continues(self, history: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> None:
+        """The graph knows the messages of `history`, and is given these instead. Call it before `start`."""
+        self._known = [*history, *given]
+        self._returned = ReturnedMessages(self._known)
         self._calls.know(message for message in history if isinstance(message, AIMessage))
 
     # -- the life of a response ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from graph_agent.errors import AgentError, LeaseLost, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
+from graph_agent.protocol.reconcile import fingerprints_after
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.request import RunRequest, Turn
 from graph_agent.runs.run_saver import RunSaver
@@ -72,7 +73,12 @@ class Recording:
         self.saver.close()
         if self._lost:
             return process_lost()
-        ended = EndedResponse(status=status, response=response, checkpoint=self.saver.checkpoint)
+        ended = EndedResponse(
+            status=status,
+            response=response,
+            checkpoint=self.saver.checkpoint,
+            fingerprints=fingerprints_after(self._turn.texts, response["output"]),
+        )
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._responses.finish(self._owner, self._head.id, ended)

@@ -1,10 +1,9 @@
 """Runs one graph once. The run writes a stream of events that always ends."""
 
 import asyncio
-import copy
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -23,10 +22,10 @@ from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
-from graph_agent.runs.history import history_of
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
+from graph_agent.runs.open_thread import open_thread
 from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.returned_redaction import redact_returned
@@ -106,7 +105,8 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._whole: asyncio.Task[None] | None = None
         self._recording: Recording | None = None
-        self._stored: dict[str, Any] | None = None
+        self._input = invocation.messages
+        self._stored: Mapping[str, Any] | None = None
         self._end_written = asyncio.Event()
         self._seconds = budgets.seconds
         self._ending = False
@@ -132,17 +132,21 @@ class Run:
         recording = Recording(store, leases, head=self.head, request=self.request, turn=turn)
         await recording.begin(lost=self._lose)
         try:
-            saver = recording.saver
-            self._translator.continues(await history_of(self._graph, saver))
-            # Not `graph.copy()`, which forgets attributes that are set after construction and validates again.
-            self._graph = copy.copy(self._graph)
-            self._graph.checkpointer = saver
-            self._stored = {"configurable": dict(saver.configurable), "metadata": {"run_id": self.id}}
+            invocation = self.request.invocation
+            opened = await open_thread(
+                self._graph,
+                recording.saver,
+                run_id=self.id,
+                messages=invocation.messages,
+                instructions=invocation.instructions,
+            )
         except BaseException as error:
             failure = error if isinstance(error, AgentError) else RunCancelled("the run was cancelled")
             await asyncio.shield(recording.discard(failure))
             raise
         self._recording = recording
+        self._graph, self._input, self._stored = opened.graph, opened.messages, opened.config
+        self._translator.continues(opened.history, opened.messages)
         self._events.hold_end()
 
     async def give_up(self, error: AgentError) -> None:
@@ -252,7 +256,7 @@ class Run:
     async def _drive(self) -> None:
         stream = stream_of(
             self._graph,
-            self.request.invocation.messages,
+            self._input,
             callbacks=[self._monitor, *self._observers.handlers],
             steps=self._budgets.steps,
             context=self._context,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -19,6 +20,7 @@ from langgraph.checkpoint.base import (
 
 from graph_agent.errors import AgentError, GraphFailed, LeaseLost, ResponseNotFound, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
+from graph_agent.runs.instructions import is_message, show_in, without
 from graph_agent.stores.records import Continuation
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
         self._written = _Written()
         self._latest: CheckpointTuple | None = None
         self._start: CheckpointTuple | None = None
-        self._histories: dict[str, DeltaChannelHistory] = {}
+        self._hidden: SystemMessage | None = None
 
     @property
     def checkpoint(self) -> str | None:
@@ -75,8 +77,14 @@ class RunSaver(BaseCheckpointSaver[Any]):
 
     # -- the start of the run -----------------------------------------------------------------------------------
 
-    async def open(self) -> CheckpointTuple | None:
+    def hide(self, instructions: SystemMessage) -> None:
+        """Leave this message out of everything that the run writes. It has an id."""
+        self._hidden = instructions
+
+    async def open(self, *, forgotten: Collection[str] = ()) -> CheckpointTuple | None:
         """Read the checkpoint from which the run starts, or return `None` if it starts with an empty state.
+
+        The run starts as if the channels that are `forgotten` had never been written.
 
         Raises:
             ResponseNotFound: the checkpoint does not exist any more.
@@ -95,6 +103,10 @@ class RunSaver(BaseCheckpointSaver[Any]):
             self._start = await self.aget_tuple({"configurable": {**self._address, "checkpoint_id": start}})
         if self._start is None:
             raise ResponseNotFound("the state after the previous response does not exist any more")
+        for name in forgotten:
+            # The version too: the store keeps one value for each version, so an old one would come back.
+            self._start.checkpoint["channel_values"].pop(name, None)
+            self._start.checkpoint["channel_versions"].pop(name, None)
         return self._start
 
     @property
@@ -150,13 +162,13 @@ class RunSaver(BaseCheckpointSaver[Any]):
         if (opened := self._opened(config)) is not None:
             return opened[0]
         with _safe():
-            return await self._inner.aget_tuple(config)
+            return self._read(config, await self._inner.aget_tuple(config))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if (opened := self._opened(config)) is not None:
             return opened[0]
         with _safe():
-            return self._inner.get_tuple(config)
+            return self._read(config, self._inner.get_tuple(config))
 
     async def alist(
         self,
@@ -168,7 +180,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> AsyncIterator[CheckpointTuple]:
         with _safe():
             async for one in self._inner.alist(config, filter=filter, before=before, limit=limit):
-                yield one
+                yield self._read(one.config, one) or one
 
     def list(
         self,
@@ -179,7 +191,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         with _safe():
-            yield from self._inner.list(config, filter=filter, before=before, limit=limit)
+            for one in self._inner.list(config, filter=filter, before=before, limit=limit):
+                yield self._read(one.config, one) or one
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -202,7 +215,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         self._require_lease()
         with _safe(writes=True):
-            saved = await self._inner.aput(_below(config), checkpoint, metadata, new_versions)
+            saved = await self._inner.aput(_below(config), self._shown(checkpoint), metadata, new_versions)
         self._note(config, checkpoint, metadata)
         return saved
 
@@ -215,7 +228,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         self._require_lease()
         with _safe(writes=True):
-            saved = self._inner.put(_below(config), checkpoint, metadata, new_versions)
+            saved = self._inner.put(_below(config), self._shown(checkpoint), metadata, new_versions)
         self._note(config, checkpoint, metadata)
         return saved
 
@@ -224,14 +237,33 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         self._require_lease()
         with _safe(writes=True):
-            await self._inner.aput_writes(config, writes, task_id, task_path)
+            await self._inner.aput_writes(config, self._shown_writes(writes), task_id, task_path)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         self._require_lease()
         with _safe(writes=True):
-            self._inner.put_writes(config, writes, task_id, task_path)
+            self._inner.put_writes(config, self._shown_writes(writes), task_id, task_path)
+
+    def _read(self, config: RunnableConfig, saved: CheckpointTuple | None) -> CheckpointTuple | None:
+        # A graph within the graph may have its own history, as one with `checkpointer=True` has.
+        if saved is not None and self._hidden is not None and not self._is_root(config):
+            show_in(saved.checkpoint, self._hidden)
+        return saved
+
+    def _shown(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint without what is hidden."""
+        if self._hidden is None:
+            return checkpoint
+        return {**checkpoint, "channel_values": without(checkpoint["channel_values"], str(self._hidden.id))}
+
+    def _shown_writes(self, writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+        if self._hidden is None:
+            return writes
+        hidden = str(self._hidden.id)
+        # A node may also return one message instead of a list. Every write keeps its place, by which it is stored.
+        return [(name, [] if is_message(value, hidden) else without(value, hidden)) for name, value in writes]
 
     def _require_lease(self) -> None:
         if self._written.closed or not self._may_write():

@@ -1,0 +1,124 @@
+"""Prepares a graph to continue a stored conversation: what it starts with, and where it writes."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
+from langgraph.channels.base import BaseChannel
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.pregel import Pregel
+
+from graph_agent.contract import append_sources, merge_outputs
+from graph_agent.protocol.events import new_id
+from graph_agent.protocol.final_state import messages_in
+from graph_agent.runs.instructions import MESSAGES, is_instructable, with_instructions
+from graph_agent.runs.run_saver import RunSaver
+
+NO_RESULT = "No result of this call was recorded: the run ended before the tool returned."
+
+PER_RUN = (append_sources, merge_outputs)
+"""Reducers of `AgentState` for what belongs to one run: every run starts without the sources and outputs of others."""
+
+Graph = Pregel[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenThread:
+    """A graph at the place in its thread where a run starts."""
+
+    graph: Graph
+    """A copy of the graph that writes to the thread."""
+
+    messages: Sequence[BaseMessage]
+    """The input of the graph."""
+
+    history: Sequence[BaseMessage]
+    """What the graph's state holds besides, or shows as if it did."""
+
+    config: Mapping[str, Any]
+    """For the graph's config."""
+
+
+async def open_thread(
+    graph: Graph, saver: RunSaver, *, run_id: str, messages: Sequence[BaseMessage], instructions: str | None
+) -> OpenThread:
+    """Read the state from which a run continues, and prepare a copy of the graph.
+
+    Raises:
+        ResponseNotFound: the state does not exist any more.
+        StoreUnavailable: the database does not answer.
+    """
+    saved = await saver.open(forgotten=_per_run(graph.channels))
+    history = [] if saved is None else await _messages_of(saved, graph.channels.get(MESSAGES), saver)
+    messages = [*_results_of_unanswered(history, messages), *messages]
+    # Not `graph.copy()`, which forgets attributes that are set after construction, and validates the graph again.
+    continued = copy.copy(graph)
+    continued.checkpointer = saver
+    if instructions:
+        message = SystemMessage(instructions, id=new_id("msg"))
+        saver.hide(message)
+        if is_instructable(graph.channels):
+            continued.channels = with_instructions(graph.channels, message)
+            history = [message, *history]
+        else:
+            messages = [message, *messages]
+    return OpenThread(
+        graph=continued,
+        messages=messages,
+        history=history,
+        # The id of the run says whose a checkpoint is.
+        config={"configurable": dict(saver.configurable), "metadata": {"run_id": run_id}},
+    )
+
+
+def _per_run(channels: Mapping[str, Any]) -> list[str]:
+    return [name for name, channel in channels.items() if _reducer(channel) in PER_RUN]
+
+
+def _reducer(channel: Any) -> Any:
+    return getattr(channel, "operator", None) or getattr(channel, "reducer", None)
+
+
+async def _messages_of(saved: CheckpointTuple, channel: Any, saver: RunSaver) -> list[BaseMessage]:
+    values = saved.checkpoint["channel_values"]
+    if isinstance(channel, DeltaChannel) and MESSAGES not in values:
+        return list(messages_in(await _replayed(saved, channel, saver)))
+    if isinstance(channel, BaseChannel) and MESSAGES in values:
+        return list(messages_in(channel.from_checkpoint(values[MESSAGES]).get()))
+    return []
+
+
+async def _replayed(saved: CheckpointTuple, channel: DeltaChannel[Any], saver: RunSaver) -> Any:
+    """The value of a channel of which the checkpoint holds only what was added."""
+    if MESSAGES not in saved.checkpoint["channel_versions"]:
+        return []
+    histories = await saver.aget_delta_channel_history(config=saved.config, channels=[MESSAGES])
+    history = histories[MESSAGES]
+    if "seed" in history:
+        replayed = channel.from_checkpoint(history["seed"])
+    else:
+        replayed = channel.copy()
+        replayed.value = channel.typ()
+    replayed.replay_writes(history["writes"])
+    return replayed.get()
+
+
+def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> Iterator[ToolMessage]:
+    """Results for the calls at the end of the history that a failed or cancelled run left without one.
+
+    Model endpoints refuse a call without a result. The caller may answer calls too: those are left alone.
+    """
+    answered = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
+    for one in reversed(history):
+        if isinstance(one, ToolMessage):
+            answered.add(one.tool_call_id)
+            continue
+        for call in one.tool_calls if isinstance(one, AIMessage) else ():
+            if call["id"] not in answered:
+                yield ToolMessage(
+                    NO_RESULT, tool_call_id=call["id"] or "", name=call["name"], status="error", id=new_id("msg")
+                )
+        return

@@ -1,0 +1,201 @@
+"""What the next turn of a stored conversation finds in the state, also after runs that did not end by themselves."""
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+from tests.graphs.scripted import says
+from tests.runs.registered import some_runs
+from tests.runs.running import chain, speaking
+from tests.runs.stored import Chat
+
+from graph_agent.contract import AgentContext, AgentState, Source
+from graph_agent.protocol.dialects import OPENAI, RESPONSES
+from graph_agent.runs.open_thread import NO_RESULT
+from graph_agent.settings import Budgets
+from graph_agent.testing import Call
+
+pytestmark = pytest.mark.anyio
+
+
+def a_source(number: int, text: str) -> Source:
+    return Source(number=number, doc_uri="doc", chunk_id=text, title="T", text=text)
+
+
+def texts(events: list[dict[str, Any]]) -> list[str]:
+    output = events[-1]["response"]["output"]
+    return [item["content"][0]["text"] for item in output if item["type"] == "message"]
+
+
+# -- what belongs to one run --------------------------------------------------------------------------------------
+
+
+async def test_each_run_starts_without_the_sources_and_outputs_of_the_ones_before() -> None:
+    seen: list[Any] = []
+
+    async def answer(state: AgentState) -> dict[str, Any]:
+        said = state["messages"][-1].text
+        seen.append((state.get("sources"), state.get("custom_outputs")))
+        if said == "nothing":
+            return {"messages": [AIMessage("None.")]}
+        return {"messages": [AIMessage("Yes.")], "sources": [a_source(1, said)], "custom_outputs": {said: True}}
+
+    chat = Chat(chain(answer, state=AgentState))
+    with anyio.fail_after(20):
+        await chat.say("one")
+        two = await chat.say("two")
+        await chat.say("nothing")
+        last = await chat.values()
+        four = await chat.say("four")
+    assert seen == [([], {})] * 4
+    assert two[-1]["response"]["custom_outputs"] == {"two": True, "thread_id": "conv_1"}
+    assert four[-1]["response"]["custom_outputs"] == {"four": True, "thread_id": "conv_1"}
+    assert not last.get("sources")
+    assert not last.get("custom_outputs")
+    assert (await chat.values())["sources"] == [a_source(1, "four")]
+
+
+async def test_a_state_of_the_authors_own_is_not_reset() -> None:
+    class Counting(MessagesState):
+        turns: int
+
+    async def answer(state: Counting) -> dict[str, Any]:
+        turns = state.get("turns", 0) + 1
+        return {"messages": [AIMessage(f"Turn {turns}.")], "turns": turns}
+
+    chat = Chat(chain(answer, state=Counting))
+    with anyio.fail_after(20):
+        await chat.say("one")
+        assert texts(await chat.say("two")) == ["Turn 2."]
+
+
+async def test_the_graph_learns_the_conversations_id() -> None:
+    async def answer(state: MessagesState, runtime: Runtime[AgentContext]) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"This is {runtime.context.thread}.")]}
+
+    with anyio.fail_after(20):
+        events = await Chat(chain(answer, context_schema=AgentContext), name="conv_x").say("one")
+    assert texts(events) == ["This is conv_x."]
+
+
+# -- the history is not told again --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", [RESPONSES, OPENAI], ids=["responses", "openai"])
+async def test_a_node_that_returns_the_whole_history_sends_only_the_answer(dialect: Any) -> None:
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [*state["messages"], AIMessage(f"Answer {len(state['messages'])}.")]}
+
+    chat = Chat(chain(answer), dialect=dialect)
+    with anyio.fail_after(20):
+        await chat.say("one")
+        assert texts(await chat.say("two")) == ["Answer 3."]
+        assert texts(await chat.say("three")) == ["Answer 5."]
+
+
+@tool
+def look(city: str) -> str:
+    """Look a city up."""
+    return f"facts on {city}"
+
+
+@pytest.mark.parametrize("dialect", [RESPONSES, OPENAI], ids=["responses", "openai"])
+async def test_ids_of_stored_calls_are_taken(dialect: Any) -> None:
+    model = says(Call("look", {"city": "Rome"}, "call_0"), "Done.")
+    chat = Chat(create_agent(model, [look]), dialect=dialect)
+    with anyio.fail_after(20):
+        one = await chat.say("one")
+        two = await chat.say("two")
+    kind = "mcp_call" if dialect is OPENAI else "function_call"
+
+    def calls(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [item for item in events[-1]["response"]["output"] if item["type"] == kind]
+
+    assert len(calls(one)) == len(calls(two)) == 1
+    assert calls(one)[0]["id"] != calls(two)[0]["id"]
+    if dialect is RESPONSES:
+        assert calls(one)[0]["call_id"] != calls(two)[0]["call_id"]
+    assert texts(two) == ["Done."]
+
+
+# -- runs that did not end by themselves --------------------------------------------------------------------------
+
+
+def an_agent(model: Any, *tools: Any) -> Any:
+    builder = StateGraph(MessagesState)
+    builder.add_node("agent", speaking(model, "agent"))
+    builder.add_node("tools", ToolNode([*tools]))
+    builder.add_edge(START, "agent")
+    builder.add_conditional_edges("agent", tools_condition)
+    builder.add_edge("tools", "agent")
+    return builder.compile()
+
+
+async def test_a_call_that_a_cancelled_run_left_gets_a_result_that_says_so() -> None:
+    called = asyncio.Event()
+
+    @tool
+    async def wait(city: str) -> str:
+        """Wait for a city."""
+        called.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    calls = [Call("wait", {"city": "Rome"}, "a"), Call("look", {"city": "Oslo"}, "b")]
+    model = says(lambda messages: "Fine." if messages[-1].text == "two" else calls)
+    chat = Chat(an_agent(model, wait, look))
+    with anyio.fail_after(20):
+        run = await chat.start("one")
+        reader = chat.runs.read(run)
+        await called.wait()
+        await reader.leave()
+        assert texts(await chat.say("two")) == ["Fine."]
+    kinds = [(one.type, one.text) for one in model.requests[-1].messages]
+    assert kinds == [("human", "one"), ("ai", ""), ("tool", NO_RESULT), ("tool", NO_RESULT), ("human", "two")]
+    assert [one.tool_call_id for one in model.requests[-1].messages if one.type == "tool"] == ["a", "b"]
+    assert len(await chat.state()) == 6
+
+
+async def test_a_run_that_was_cut_is_continued() -> None:
+    model = says(
+        lambda messages: "Fine." if "two" in [one.text for one in messages] else Call("look", {"city": "Rome"})
+    )
+    chat = Chat(an_agent(model, look), runs=some_runs(budgets=Budgets(seconds=30, steps=3)))
+    with anyio.fail_after(20):
+        first = await chat.say("one")
+        ended = chat.record().ended
+        assert first[-1]["type"] == "response.incomplete"
+        assert ended is not None
+        assert ended.status == "incomplete"
+        assert ended.checkpoint is not None
+        assert texts(await chat.say("two"))[-1] == "Fine."
+    asked = [call["id"] for one in model.requests[-1].messages if one.type == "ai" for call in one.tool_calls]
+    answered = [one.tool_call_id for one in model.requests[-1].messages if one.type == "tool"]
+    assert asked == answered
+
+
+async def test_an_interrupted_run_is_recorded_as_failed_and_continued() -> None:
+    asks = [True]
+
+    async def ask(state: MessagesState) -> dict[str, Any]:
+        if asks:
+            asks.clear()
+            interrupt("May I?")
+        return {"messages": [AIMessage(f"{len(state['messages'])} messages.")]}
+
+    chat = Chat(chain(ask))
+    with anyio.fail_after(20):
+        first = await chat.say("one")
+        ended = chat.record().ended
+        assert first[-1]["response"]["error"]["code"] == "approvals_not_served"
+        assert ended is not None
+        assert ended.status == "failed"
+        assert texts(await chat.say("two")) == ["2 messages."]
