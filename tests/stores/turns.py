@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.records import (
@@ -14,7 +14,7 @@ from graph_agent.stores.records import (
     ResponseStatus,
     StoredResponse,
 )
-from graph_agent.stores.store import Store
+from graph_agent.stores.store import ResponseStore
 
 ANN, BOB = Owner("ann"), Owner("bob")
 
@@ -42,10 +42,17 @@ def response_object(id_: str, output: Sequence[Item] = (), status: str = "comple
     return {"id": id_, "object": "response", "status": status, "output": list(output), "metadata": {}}
 
 
+class WithResponses(Protocol):
+    """The part of a store that a turn needs."""
+
+    @property
+    def responses(self) -> ResponseStore: ...
+
+
 class Turns:
     """The turns of one conversation."""
 
-    def __init__(self, store: Store, clock: Clock, conversation: str = "conv_1", owner: Owner = ANN) -> None:
+    def __init__(self, store: WithResponses, clock: Clock, conversation: str = "conv_1", owner: Owner = ANN) -> None:
         self.store = store
         self.clock = clock
         self.conversation = conversation

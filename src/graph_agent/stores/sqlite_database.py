@@ -29,6 +29,14 @@ CACHE_KIB = 8 * 1024
 """Memory for pages of the file, for each connection."""
 
 
+APPLICATION_ID = 0x67616373
+"""Marks a SQLite file as a store. The bytes are "gacs" in ASCII."""
+
+
+class ForeignFile(Exception):
+    """The file is a database of another program."""
+
+
 class ThreadConnection:
     """A `Connection` that is used in the thread of its database connection. Nothing in it ever waits for the loop."""
 
@@ -52,10 +60,11 @@ class SqliteThread:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
     async def open(self, *, writes: bool) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         await self._call(self._open, writes)
 
     async def do(self, begin: str, work: Work[T]) -> T:
@@ -67,10 +76,16 @@ class SqliteThread:
         return await self._call(self._use, use)
 
     async def aclose(self) -> None:
-        await self._call(self._close)
-        self._thread.shutdown(wait=False)
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            # After everything that has been asked for by now.
+            closing = asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown(wait=False)
+            await closing
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._thread is None:
+            raise StoreUnavailable("The store is closed, because the service is stopping.")
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _open(self, writes: bool) -> None:
@@ -81,6 +96,7 @@ class SqliteThread:
         )
         try:
             if self._path is not None and writes:
+                _mark_as_ours(connection)
                 _switch_to_wal(connection)
             # With a write-ahead log, a crash of the machine may lose the last transactions and never damages the file.
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -113,8 +129,7 @@ class SqliteThread:
             return result
 
     def _ready(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreUnavailable("The store is closed, because the service is stopping.")
+        assert self._connection is not None
         if self._connection.in_transaction:
             # What was begun before has failed halfway.
             self._connection.rollback()
@@ -135,7 +150,7 @@ class SqliteDatabase:
         """Create the file if it is missing, and connect.
 
         Raises:
-            ConfigurationError: there is no such folder, or the file is not a SQLite database.
+            ConfigurationError: the file cannot be created, or is not a store.
         """
         try:
             if self._path is not None:
@@ -143,7 +158,7 @@ class SqliteDatabase:
             await self.writer.open(writes=True)
             for reader in self._readers:
                 await reader.open(writes=False)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, ForeignFile) as error:
             await self.aclose()
             raise _cannot_open(error, self._path) from error
 
@@ -174,6 +189,16 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Before SQLite creates it with the umask's mode.
     make_private(path)
+
+
+def _mark_as_ours(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    if found != APPLICATION_ID:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise ForeignFile
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("COMMIT")
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -240,11 +265,15 @@ def _explained(path: Path | None) -> Iterator[None]:
         raise StoreUnavailable(advice) from error
 
 
-def _cannot_open(error: OSError | sqlite3.Error, path: Path | None) -> Exception:
+def _cannot_open(error: OSError | sqlite3.Error | ForeignFile, path: Path | None) -> Exception:
     if isinstance(error, sqlite3.Error):
         advice = ADVICE.get(_code(error), "SQLite cannot open it.")
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreUnavailable(advice)
+    elif isinstance(error, ForeignFile):
+        advice = (
+            "The file of GRAPH_AGENT_STORE is a database of another program: set GRAPH_AGENT_STORE to another file."
+        )
     else:
         advice = ADVICE[sqlite3.SQLITE_CANTOPEN]
     return ConfigurationError(f"{advice} It is {path}.", param="GRAPH_AGENT_STORE")
