@@ -6,13 +6,15 @@ returns keeps its thread. Therefore the service's own work never uses the thread
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from graph_agent.errors import NoThreadFree
+from graph_agent.errors import NoThreadFree, RunCancelled
 from graph_agent.run_lifetime import RunLifetime, current_lifetime
 
 T = TypeVar("T")
@@ -29,6 +31,10 @@ CALLS = 32
 
 LOOKUPS = 16
 """Threads for DNS lookups."""
+
+TURN_SECONDS = 0.001
+"""How long work in a thread holds the interpreter before it yields. A thread that never yields holds it for 5 ms
+(Python's switch interval) each time the event loop needs it, and one small request needs it about ten times."""
 
 
 class NodeThreads(ThreadPoolExecutor):
@@ -96,6 +102,36 @@ class GraphLoop(asyncio.SelectorEventLoop):
 async def run_in_service_thread(work: Callable[..., T], *args: Any) -> T:
     """Run short work of this process in a thread, with the context of this task."""
     return await _in(_pool("own", OWN), work, *args)
+
+
+async def run_giving_way(work: Callable[..., T]) -> T:
+    """Run `work(pulse=…)` in a thread of the service, for work of this process that takes long.
+
+    `pulse` is called between the steps of the work. It lets the event loop have its turn, and stops the work when this
+    task has been cancelled.
+    """
+    left = threading.Event()
+    try:
+        return await run_in_service_thread(partial(work, pulse=_turns(left)))
+    finally:
+        # A thread cannot be cancelled. It ends at its next pulse, a few milliseconds later. A call that still waits
+        # for a thread never begins.
+        left.set()
+
+
+def _turns(left: threading.Event) -> Callable[[], None]:
+    ends = time.monotonic() + TURN_SECONDS
+
+    def pulse() -> None:
+        nonlocal ends
+        if time.monotonic() >= ends:
+            if left.is_set():
+                raise RunCancelled("the caller left while the service read the request")
+            # Yields the interpreter to another thread, and the processor to another process.
+            time.sleep(0)
+            ends = time.monotonic() + TURN_SECONDS
+
+    return pulse
 
 
 async def run_in_call_thread(call: Callable[..., T], *args: Any) -> T:

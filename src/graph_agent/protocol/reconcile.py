@@ -1,11 +1,29 @@
-"""Recognizes the history that a client resends, so that a stored conversation gets only what is new."""
+"""Recognizes the history that a client resends, so that a stored conversation gets only what is new.
+
+A *prefix* of a request is its beginning up to something that the assistant said or did, if it leaves something to
+answer. If its fingerprints are those of a stored response, the request continues from that response.
+
+Everything here takes time linear in the size of the items and calls `pulse` for each.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from graph_agent.protocol.fingerprints import Fingerprints, TextReader, Texts
-from graph_agent.protocol.item_shapes import Item
+from graph_agent.protocol.call_pairing import arguments_of, call_id_of
+from graph_agent.protocol.fingerprints import NO_TEXTS, Fingerprints, TextReader, Texts
+from graph_agent.protocol.item_shapes import CALL_ID, Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.questions import asks, is_of_assistant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix:
+    """The beginning of a request, up to something that the assistant said or did."""
+
+    end: int
+    """The number of items."""
+
+    fingerprints: Fingerprints
 
 
 def texts_with(texts: Texts, items: Iterable[Item], *, pulse: Pulse = no_pulse) -> Texts:
@@ -24,6 +42,73 @@ def fingerprints_after(texts: Texts, output: Iterable[Item], *, pulse: Pulse = n
     return reader.fingerprints
 
 
+def prefixes_of(items: Sequence[Item], *, pulse: Pulse = no_pulse) -> list[Prefix]:
+    """The prefixes of a request, the longest first."""
+    last = last_question(items)
+    reader, found = TextReader(NO_TEXTS, pulse=pulse), list[Prefix]()
+    known: Fingerprints | None = None
+    for index, item in enumerate(items[:last]):
+        reader.read(item)
+        fingerprints = reader.fingerprints
+        if fingerprints is not None and fingerprints != known:
+            found.append(Prefix(end=index + 1, fingerprints=fingerprints))
+        known = fingerprints
+    return found[::-1]
+
+
+def has_history(items: Sequence[Item]) -> bool:
+    """Whether the assistant said or did something before what asks for an answer."""
+    return any(is_of_assistant(item) and not asks(item) for item in items[: last_question(items)])
+
+
+def last_question(items: Sequence[Item]) -> int:
+    """The index of the last item that asks for an answer, or 0."""
+    return next((index for index in range(len(items) - 1, -1, -1) if asks(items[index])), 0)
+
+
+def end_of_history(items: Sequence[Item], end: int, output: Sequence[Item], *, pulse: Pulse = no_pulse) -> int:
+    """How many items are history, if the first `end` are: those that follow may be the rest of a response's output."""
+    rest = _Output(output)
+    while end < len(items) and rest.has(items[end]):
+        pulse()
+        end += 1
+    return end
+
+
+class _Output:
+    """The output of a response, to find its items in a request."""
+
+    def __init__(self, output: Sequence[Item]) -> None:
+        self._calls = {call_id_of(item): item for item in output if item["type"] in CALL_ID}
+        self._ids = {item["id"] for item in output if item.get("id")}
+        self._answered = {call_id for call_id, call in self._calls.items() if call["type"] == "mcp_call"}
+        self._answered |= {call_id_of(item) for item in output if item["type"] == "function_call_output"}
+        self._alike: dict[tuple[str, str], bool] | None = None
+
+    def has(self, item: Item) -> bool:
+        if item.get("id") in self._ids:
+            return True
+        if item["type"] in CALL_ID:
+            return call_id_of(item) in self._calls or self._has_renamed(item)
+        if item["type"] == "function_call_output":
+            return item["call_id"] in self._answered
+        # Reasoning and the like: no model sees them, and clients change them as they like.
+        return item["type"] not in ("message", "mcp_approval_response")
+
+    def _has_renamed(self, call: Item) -> bool:
+        """Some clients give a call another id. Then its result has that id, too."""
+        if self._alike is None:
+            self._alike = {_request_of(one): call_id in self._answered for call_id, one in self._calls.items()}
+        answered = self._alike.get(_request_of(call))
+        if answered:
+            self._answered.add(call_id_of(call))
+        return answered is not None
+
+
+def _request_of(call: Item) -> tuple[str, str]:
+    return call["name"], repr(sorted(arguments_of(call).items()))
+
+
 def begins_a_turn(items: Iterable[Item]) -> bool:
     """Whether somebody else speaks before the assistant does."""
     for item in items:
@@ -37,3 +122,48 @@ def unanswered_calls(output: Sequence[Item]) -> Mapping[str, str]:
     answered = {item["call_id"] for item in output if item["type"] == "function_call_output"}
     calls = (item for item in output if item["type"] == "function_call")
     return {call["call_id"]: call["name"] for call in calls if call["call_id"] not in answered}
+
+
+# By ids: the second way, for clients that rewrite texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What somebody else than the assistant said."""
+
+    index: int
+    """Of the item in the request, or of the response in its lineage."""
+
+    text: Fingerprints
+
+
+def told_by_others(items: Iterable[tuple[int, Item]], *, pulse: Pulse = no_pulse) -> list[Told]:
+    """The messages that are not the assistant's, each for itself."""
+    found = []
+    for index, item in items:
+        if item["type"] == "message" and not is_of_assistant(item):
+            text = texts_with(NO_TEXTS, [item], pulse=pulse).before
+            if text is not None:
+                found.append(Told(index=index, text=text))
+    return found
+
+
+def first_difference(request: Sequence[Told], lineage: Sequence[Told]) -> int | None:
+    """The index of the last message of the request that is not that of the lineage, comparing from their ends.
+
+    `None`: the request is the lineage, or its end, because clients leave out the beginning of a long history.
+    """
+    for one, other in zip(reversed(request), reversed(lineage), strict=False):
+        if one.text != other.text:
+            return one.index
+    return request[len(request) - len(lineage) - 1].index if len(request) > len(lineage) else None
+
+
+def ids_of_assistant(items: Sequence[Item], *, start: int) -> list[tuple[int, str]]:
+    """The places and ids of the items from `start` on that the assistant may have returned, the last first."""
+    last = last_question(items)
+    return [
+        (index, items[index]["id"])
+        for index in range(last - 1, start - 1, -1)
+        if is_of_assistant(items[index]) and items[index].get("id")
+    ]

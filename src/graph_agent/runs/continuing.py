@@ -1,13 +1,12 @@
-"""Finds the place of a request in its conversation.
+"""Finds the place of a request in its conversation, and the items that are new to it.
 
-A stored run gets a `Turn`: the conversation, the response that it follows, and the items that are new to the
-conversation. A request that is not stored may still read what is stored: the items that it refers to, and the history
-that it names.
+A stored run gets a `Turn`: the conversation, the response that it follows, and its new items. A request that is not
+stored may still read what is stored: items that it refers to, and the history that it names.
 """
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -21,12 +20,17 @@ from graph_agent.protocol.item_ids import with_own_ids
 from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.questions import require_question
-from graph_agent.protocol.reconcile import begins_a_turn, texts_with, unanswered_calls
+from graph_agent.protocol.reconcile import begins_a_turn, end_of_history, has_history, texts_with, unanswered_calls
 from graph_agent.protocol.requests import instruction_messages
+from graph_agent.runs.gently import run_gently
+from graph_agent.runs.recognizing import Recognizing, same_question
 from graph_agent.runs.request import Turn
-from graph_agent.stores.records import Continuation, Conversation, StoredResponse
+from graph_agent.stores.records import Continuation, StoredResponse
 
 if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
     from graph_agent.stores.store import ResponseStore
 
@@ -39,9 +43,6 @@ LONGEST_TITLE = 60
 LONGEST_READ = 1_000
 """Characters of a message in which a title is looked for."""
 
-FEW = 4
-"""How many ancestors are read one by one. Nearly always the parent is enough."""
-
 
 def new_conversation_id() -> str:
     """An id that nobody can guess."""
@@ -53,6 +54,7 @@ class Continuing:
 
     def __init__(self, responses: "ResponseStore") -> None:
         self._responses = responses
+        self._recognizing = Recognizing(responses)
 
     async def resolve(self, owner: Owner, invocation: "Invocation") -> "Invocation":
         """The invocation of a request that is not stored, with the messages of what it refers to.
@@ -66,16 +68,26 @@ class Continuing:
         if not invocation.items:
             return invocation
         items = await self._resolved(owner, invocation.items)
-        parent = await self._named_parent(owner, invocation)
-        history = [] if parent is None else _said(await self._responses.lineage(owner, parent.id))
-        messages = messages_of([*history, *items])
-        return replace(invocation, messages=[*instruction_messages(invocation.instructions), *messages], items=())
+        place = await self._place(owner, invocation, items, recognize=True)
+        history = [] if place.parent is None else _said(await self._responses.lineage(owner, place.parent.id))
+        read = [*history, *items[place.known :]]
 
-    async def plan(self, owner: Owner, invocation: "Invocation", *, graph: str) -> "tuple[Invocation, Turn]":
+        def messages(pulse: "Pulse") -> "list[BaseMessage]":
+            return messages_of(read, pulse=pulse)
+
+        told = instruction_messages(invocation.instructions)
+        return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
+
+    async def plan(
+        self, owner: Owner, invocation: "Invocation", *, graph: str, recognize: bool = True
+    ) -> "tuple[Invocation, Turn]":
         """The invocation of a stored request, with the messages that are new to its conversation, and its place there.
 
-        `graph` is the name of the graph that is going to run. A conversation goes on from a checkpoint of the same
+        `graph` is the name of the graph that is going to run. A conversation continues from a checkpoint of the same
         graph only. Another graph gets the history as messages.
+
+        Without `recognize`, a request that names no conversation starts a new one with everything that it resends. That
+        is the way out if `Turn.inferred` and the conversation is busy.
 
         Raises:
             InvalidRequest: an item that the request refers to does not exist, or it names two conversations.
@@ -84,16 +96,39 @@ class Continuing:
             StoreUnavailable: the database does not answer.
         """
         items = await self._resolved(owner, invocation.items)
-        place = await self._place(owner, invocation)
-        return await self._planned(owner, invocation, place, items, graph)
+        place = await self._place(owner, invocation, items, recognize=recognize)
+        own = with_own_ids(items[place.known :])
+        start = await self._start(owner, place, own, graph)
+
+        def read(pulse: "Pulse") -> "tuple[list[BaseMessage], Texts]":
+            before = texts_with(start.base, start.unread, pulse=pulse)
+            return messages_of([*start.items, *own], asked=start.asked, pulse=pulse), texts_with(
+                before, own, pulse=pulse
+            )
+
+        messages, texts = await run_gently(read, [*start.items, *start.unread, *own])
+        turn = Turn(
+            continuation=Continuation(
+                conversation=place.conversation,
+                thread=place.thread,
+                parent=None if place.parent is None else place.parent.id,
+                checkpoint=start.checkpoint,
+                is_new=place.is_new,
+            ),
+            items=own,
+            texts=texts,
+            inferred=place.inferred,
+            title=title_of(own) if place.parent is None else None,
+        )
+        return replace(invocation, messages=messages, items=()), turn
 
     # -- what the request refers to -----------------------------------------------------------------------------
 
-    async def _resolved(self, owner: Owner, items: Sequence[Item]) -> list[Item]:
+    async def _resolved(self, owner: Owner, items: Sequence[Item]) -> Sequence[Item]:
         """The items, with the stored ones in place of their references. A repeated reference counts once."""
         wanted = {item["id"]: index for index, item in reversed(list(enumerate(items))) if item["type"] == REFERENCE}
         if not wanted:
-            return list(items)
+            return items
         found = await self._responses.items(owner, list(wanted))
         resolved = []
         for index, item in enumerate(items):
@@ -111,91 +146,79 @@ class Continuing:
 
     # -- the place in the conversation --------------------------------------------------------------------------
 
-    async def _named_parent(self, owner: Owner, invocation: "Invocation") -> StoredResponse | None:
+    async def _place(
+        self, owner: Owner, invocation: "Invocation", items: Sequence[Item], *, recognize: bool
+    ) -> "_Place":
         if invocation.previous_response_id is not None:
-            return _ended(await self._responses.get(owner, invocation.previous_response_id))
-        if invocation.conversation is not None:
-            conversation = await self._issued(owner, invocation.conversation)
-            return None if conversation.head is None else await self._responses.get(owner, conversation.head)
-        return None
-
-    async def _place(self, owner: Owner, invocation: "Invocation") -> "_Place":
-        if invocation.previous_response_id is not None:
-            parent = await self._named_parent(owner, invocation)
-            assert parent is not None
-            if invocation.thread not in (None, parent.conversation):
-                raise InvalidRequest(
-                    f"`previous_response_id` belongs to the conversation {parent.conversation!r}, and the request "
-                    "names another one; send only one of them.",
-                    param="previous_response_id",
-                )
-            return _Place(conversation=parent.conversation, thread=parent.thread, parent=parent)
-        name = invocation.conversation or invocation.thread
-        if name is None:
+            return await self._after(owner, invocation.previous_response_id, invocation.thread, items)
+        # Where nothing is stored, an id that the client chose is for the graph and says nothing about a history.
+        name = invocation.conversation or (invocation.thread if invocation.stored else None)
+        if name is not None:
+            return await self._in(owner, name, must_exist=invocation.conversation is not None, items=items)
+        found = await self._recognizing.parent(owner, items) if recognize and invocation.stored else None
+        if found is None:
             return _Place(conversation=new_conversation_id(), thread=_new_thread(), is_new=True)
-        found = await self._responses.find_conversation(owner, name)
-        if found is None:
-            if invocation.conversation is not None or ISSUED.fullmatch(name):
-                raise _no_such_conversation()
+        return _Place.after(found.parent, known=found.known, inferred=True)
+
+    async def _after(self, owner: Owner, previous: str, thread: str | None, items: Sequence[Item]) -> "_Place":
+        """The place behind the response that the request names."""
+        parent = await self._responses.get(owner, previous)
+        if parent.status == "in_progress":
+            raise ConversationBusy(
+                f"The response {parent.id} is still in progress; send the request again when it has ended.",
+                running=parent.id,
+            )
+        if thread not in (None, parent.conversation):
+            raise InvalidRequest(
+                "`previous_response_id` belongs to another conversation than the one that `context` or "
+                "`custom_inputs` names; send only one of them.",
+                param="previous_response_id",
+            )
+        known = await self._recognizing.known_of(parent, items)
+        return _Place.after(parent, known=known)
+
+    async def _in(self, owner: Owner, name: str, *, must_exist: bool, items: Sequence[Item]) -> "_Place":
+        """The place in the conversation that the request names."""
+        conversation = await self._responses.find_conversation(owner, name)
+        if conversation is None:
+            if must_exist or ISSUED.fullmatch(name):
+                raise ConversationNotFound("There is no such conversation, or it is not yours.", param="conversation")
             return _Place(conversation=name, thread=_new_thread(), is_new=True)
-        parent = None if found.head is None else await self._responses.get(owner, found.head)
-        return _Place(conversation=found.id, thread=found.thread, parent=parent)
+        root = _Place(conversation=conversation.id, thread=conversation.thread)
+        if conversation.head is None:
+            return root
+        found = await self._recognizing.parent(owner, items, conversation=conversation.id)
+        if found is not None:
+            return _Place.after(found.parent, known=found.known)
+        head = await self._responses.get(owner, conversation.head)
+        known = end_of_history(items, 0, head.output)
+        if has_history(items[known:]):
+            # A history that the conversation does not know, so it begins there.
+            return root
+        if head.status in ("failed", "cancelled") and await same_question(head.input, items):
+            # The client tries again.
+            return root if head.parent is None else _Place.after(await self._responses.get(owner, head.parent))
+        return _Place.after(head, known=known)
 
-    async def _issued(self, owner: Owner, name: str) -> Conversation:
-        found = await self._responses.find_conversation(owner, name)
-        if found is None:
-            raise _no_such_conversation()
-        return found
+    # -- where the graph starts ---------------------------------------------------------------------------------
 
-    # -- the turn -----------------------------------------------------------------------------------------------
-
-    async def _planned(
-        self, owner: Owner, invocation: "Invocation", place: "_Place", items: Sequence[Item], graph: str
-    ) -> "tuple[Invocation, Turn]":
-        own = with_own_ids(items)
-        start = await self._start(owner, place.parent, own, graph)
-        turn = Turn(
-            continuation=Continuation(
-                conversation=place.conversation,
-                thread=place.thread,
-                parent=None if place.parent is None else place.parent.id,
-                checkpoint=start.checkpoint,
-                is_new=place.is_new,
-            ),
-            items=own,
-            texts=texts_with(start.texts, own),
-            title=title_of(own) if place.parent is None else None,
-        )
-        messages = messages_of([*start.items, *own], asked=start.asked)
-        return replace(invocation, messages=messages), turn
-
-    async def _start(self, owner: Owner, parent: StoredResponse | None, own: Sequence[Item], graph: str) -> "_Start":
+    async def _start(self, owner: Owner, place: "_Place", own: Sequence[Item], graph: str) -> "_Start":
         """Where the graph starts, and what comes between there and the new items."""
-        if parent is None:
+        if place.parent is None:
             return _Start()
-        ancestors = await self._ancestors(
-            owner, parent, lambda found: None not in (_checkpoint_at(found, graph), _base_at(found, own))
-        )
-        start, base = _checkpoint_at(ancestors, graph), _base_at(ancestors, own)
+        ancestors = [place.parent]
+        if place.parent.parent is not None and None in _ends(ancestors, own, graph):
+            ancestors = list(reversed(await self._responses.lineage(owner, place.parent.id, since_checkpoint=True)))
+        if ancestors[-1].parent is not None and None in _ends(ancestors, own, graph):
+            ancestors = list(reversed(await self._responses.lineage(owner, place.parent.id)))
+        start, base = _ends(ancestors, own, graph)
         return _Start(
             checkpoint=None if start is None else ancestors[start].checkpoint,
             items=_said(reversed(ancestors[:start])),
             asked={} if start is None else unanswered_calls(ancestors[start].output),
-            texts=texts_with(
-                Texts(before=None if base is None else ancestors[base].fingerprints), _said(reversed(ancestors[:base]))
-            ),
+            base=NO_TEXTS if base is None else Texts(before=ancestors[base].fingerprints),
+            unread=_said(reversed(ancestors[:base])),
         )
-
-    async def _ancestors(
-        self, owner: Owner, parent: StoredResponse, enough: Callable[[Sequence[StoredResponse]], bool]
-    ) -> Sequence[StoredResponse]:
-        """`parent` and its ancestors, nearest first, until there are enough of them, or to the root."""
-        found = [parent]
-        while found[-1].parent is not None and not enough(found):
-            if len(found) == FEW:
-                return list(reversed(await self._responses.lineage(owner, parent.id)))
-            found.append(await self._responses.get(owner, found[-1].parent))
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +228,17 @@ class _Place:
     conversation: str
     thread: str
     parent: StoredResponse | None = None
+    known: int = 0
+    """How many items of the request the conversation already has."""
+
     is_new: bool = False
+    inferred: bool = False
+
+    @classmethod
+    def after(cls, parent: StoredResponse, *, known: int = 0, inferred: bool = False) -> "_Place":
+        return cls(
+            conversation=parent.conversation, thread=parent.thread, parent=parent, known=known, inferred=inferred
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,24 +252,27 @@ class _Start:
     asked: Mapping[str, str] = field(default_factory=dict)
     """The calls at that checkpoint that wait for the client's results: call id -> tool."""
 
-    texts: Texts = NO_TEXTS
-    """All texts before the new items."""
+    base: Texts = NO_TEXTS
+    """The texts up to the nearest response whose fingerprints can be continued."""
+
+    unread: Sequence[Item] = ()
+    """What was said since that response, before the new items."""
 
 
-def _checkpoint_at(ancestors: Sequence[StoredResponse], graph: str) -> int | None:
-    """The index of the nearest response from whose end the graph can go on."""
-    return next((n for n, one in enumerate(ancestors) if one.checkpoint is not None and one.graph == graph), None)
-
-
-def _base_at(ancestors: Sequence[StoredResponse], own: Sequence[Item]) -> int | None:
-    """The index of the nearest response whose fingerprints the new ones can continue.
-
-    A person must have spoken next: what the assistant says without that belongs to the same segment.
-    """
-    for index, one in enumerate(ancestors):
-        if one.fingerprints is not None and begins_a_turn([*_said(reversed(ancestors[:index])), *own]):
-            return index
-    return None
+def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str) -> tuple[int | None, int | None]:
+    """Among a response and its ancestors, the nearest one first: the index of the one from whose checkpoint the graph
+    can continue, and of the one whose fingerprints the new ones can continue."""
+    start = next((n for n, one in enumerate(ancestors) if one.checkpoint is not None and one.graph == graph), None)
+    base = next(
+        (
+            n
+            for n, one in enumerate(ancestors)
+            # Somebody else must speak next: what the assistant says first belongs to its segment before.
+            if one.fingerprints is not None and begins_a_turn([*_said(reversed(ancestors[:n])), *own])
+        ),
+        None,
+    )
+    return start, base
 
 
 def _said(responses: Iterable[StoredResponse]) -> list[Item]:
@@ -245,19 +281,6 @@ def _said(responses: Iterable[StoredResponse]) -> list[Item]:
 
 def _new_thread() -> str:
     return uuid4().hex
-
-
-def _ended(response: StoredResponse) -> StoredResponse:
-    if response.status == "in_progress":
-        raise ConversationBusy(
-            f"The response {response.id} is still in progress; send the request again when it has ended.",
-            running=response.id,
-        )
-    return response
-
-
-def _no_such_conversation() -> ConversationNotFound:
-    return ConversationNotFound("There is no such conversation.", param="conversation")
 
 
 def title_of(items: Iterable[Item]) -> str | None:

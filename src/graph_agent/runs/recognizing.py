@@ -1,0 +1,177 @@
+"""Finds the stored response that a request continues by resending the history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graph_agent.errors import ResponseNotFound
+from graph_agent.identity.owner import Owner
+from graph_agent.protocol.fingerprints import NO_TEXTS
+from graph_agent.protocol.item_shapes import Item
+from graph_agent.protocol.reconcile import (
+    Prefix,
+    end_of_history,
+    first_difference,
+    ids_of_assistant,
+    prefixes_of,
+    texts_with,
+    told_by_others,
+)
+from graph_agent.runs.gently import run_gently
+from graph_agent.stores.records import StoredResponse
+
+if TYPE_CHECKING:
+    from graph_agent.protocol.json_decoding import Pulse
+    from graph_agent.stores.store import ResponseStore
+
+FIRST_LOOK = 4
+"""The longest prefixes are looked up first: nearly always one of them is the parent."""
+
+GROWTH = 16
+"""How many more prefixes are looked up each time when none was found."""
+
+MOST_IDS = 200
+"""The newest items whose ids are looked up."""
+
+MOST_TRIES = 8
+"""How many responses are compared when a client has edited messages and kept ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The response that a request continues."""
+
+    parent: StoredResponse
+    known: int
+    """How many items of the request the conversation already has up to there."""
+
+
+class Recognizing:
+    """Recognizes histories. Several tasks may use one object."""
+
+    def __init__(self, responses: "ResponseStore") -> None:
+        self._responses = responses
+
+    async def parent(self, owner: Owner, items: Sequence[Item], *, conversation: str | None = None) -> Found | None:
+        """The response whose conversation the request resends, or `None` if the store knows none.
+
+        With `conversation`, only responses of that conversation.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        prefixes = await self._prefixes(items)
+        if not prefixes:
+            return None
+        try:
+            found = await self._by_texts(owner, items, prefixes, conversation)
+            if found is not None and found.known >= prefixes[0].end:
+                return found
+            start = 0 if found is None else found.known
+            return await self._by_ids(owner, items, start, conversation) or found
+        except ResponseNotFound:
+            # It was deleted meanwhile.
+            return None
+
+    async def known_of(self, parent: StoredResponse, items: Sequence[Item]) -> int:
+        """How many items of a request that names its parent repeat the conversation up to there."""
+        end = 0
+        if parent.fingerprints is not None:
+            alike = [one.end for one in await self._prefixes(items) if _is_of(one, parent)]
+            end = alike[0] if alike else 0
+        return end_of_history(items, end, parent.output)
+
+    async def _prefixes(self, items: Sequence[Item]) -> list[Prefix]:
+        def prefixes(pulse: "Pulse") -> list[Prefix]:
+            return prefixes_of(items, pulse=pulse)
+
+        return await run_gently(prefixes, items)
+
+    # -- by texts -----------------------------------------------------------------------------------------------
+
+    async def _by_texts(
+        self, owner: Owner, items: Sequence[Item], prefixes: Sequence[Prefix], conversation: str | None
+    ) -> Found | None:
+        start, size = 0, FIRST_LOOK
+        while start < len(prefixes):
+            some = prefixes[start : start + size]
+            matches = await self._responses.matching(
+                owner, [one.fingerprints for one in some], conversation=conversation
+            )
+            for prefix in some:
+                if alike := [one for one in matches if _is_of(prefix, one)]:
+                    match = await self._likeliest(owner, alike, items[: prefix.end])
+                    return await self._found(owner, match, items, prefix.end)
+            start, size = start + size, size * GROWTH
+        return None
+
+    async def _likeliest(self, owner: Owner, alike: Sequence[StoredResponse], items: Sequence[Item]) -> StoredResponse:
+        """Of several responses after the same texts, the one whose items the client resends, or else the newest."""
+        if len(alike) == 1:
+            return alike[0]
+        resent = await self._responses.items(owner, [item["id"] for item in items[-MOST_IDS:] if item.get("id")])
+        of = {response for response, _ in resent.values()}
+        return next((one for one in alike if one.id in of), alike[0])
+
+    async def _found(self, owner: Owner, match: StoredResponse, items: Sequence[Item], end: int) -> Found:
+        parent = await self._responses.get(owner, match.id)
+        return Found(parent=parent, known=end_of_history(items, end, parent.output))
+
+    # -- by ids, for clients that rewrite texts -----------------------------------------------------------------
+
+    async def _by_ids(self, owner: Owner, items: Sequence[Item], start: int, conversation: str | None) -> Found | None:
+        places = ids_of_assistant(items, start=start)[:MOST_IDS]
+        if not places:
+            return None
+        stored = await self._responses.items(owner, [item_id for _, item_id in places])
+        places = [(index, stored[item_id][0]) for index, item_id in places if item_id in stored]
+        if not places:
+            return None
+        lineage = await self._responses.lineage(owner, places[0][1])
+        if conversation not in (None, lineage[0].conversation) or lineage[-1].status == "in_progress":
+            return None
+        return await run_gently(lambda pulse: _agreeing(items, places, lineage, pulse), items)
+
+
+def _agreeing(
+    items: Sequence[Item], places: Sequence[tuple[int, str]], lineage: Sequence[StoredResponse], pulse: "Pulse"
+) -> Found | None:
+    """The last resent response before which the client has changed nothing that others said.
+
+    `places` are the indexes of resent items and the ids of their responses, the last first.
+    """
+    depth = {one.id: depth for depth, one in enumerate(lineage)}
+    request = told_by_others(enumerate(items), pulse=pulse)
+    stored = told_by_others(((depth, item) for depth, one in enumerate(lineage) for item in one.input), pulse=pulse)
+    end = len(items)
+    for _ in range(MOST_TRIES):
+        index, response = next(((at, one) for at, one in places if at < end and one in depth), (0, ""))
+        if not response:
+            return None
+        parent = lineage[depth[response]]
+        # Only what the response returned shows that the client resends it.
+        if all(item.get("id") != items[index]["id"] for item in parent.output):
+            end = index
+            continue
+        difference = first_difference(
+            [one for one in request if one.index < index], [one for one in stored if one.index <= depth[response]]
+        )
+        if difference is None:
+            return Found(parent=parent, known=end_of_history(items, index + 1, parent.output))
+        end = difference
+    return None
+
+
+def _is_of(prefix: Prefix, response: StoredResponse) -> bool:
+    mine, other = prefix.fingerprints, response.fingerprints
+    return other is not None and (mine.whole == other.whole or mine.answers == other.answers)
+
+
+async def same_question(stored: Sequence[Item], sent: Sequence[Item]) -> bool:
+    """Whether two requests ask the same, word by word."""
+
+    def same(pulse: "Pulse") -> bool:
+        texts = texts_with(NO_TEXTS, stored, pulse=pulse)
+        return texts.before is not None and texts == texts_with(NO_TEXTS, sent, pulse=pulse)
+
+    return await run_gently(same, [*stored, *sent])
