@@ -244,10 +244,13 @@ async def test_a_request_that_leaves_does_not_break_the_next_one(store_of: Store
     await store.aclose()
 
 
-async def test_a_closed_store_says_that_the_service_is_stopping(store_of: StoreOf, clock: Clock) -> None:
+async def test_a_closed_store_says_so_and_can_be_opened_again(store_of: StoreOf, clock: Clock) -> None:
     store = store_of()
     await store.open()
     await store.aclose()
-    with pytest.raises(StoreUnavailable, match="stopping"):
+    with pytest.raises(StoreUnavailable, match="not open"):
         await store.responses.get(ANN, "resp_1")
+    await store.aclose()
+    await store.open()
+    assert (await Turns(store, clock).turn("resp_1")).status == "completed"
     await store.aclose()

@@ -62,7 +62,8 @@ def _named(settings: Settings, app: AppContext) -> Store:
 def _path(named: str) -> Path:
     path = named.removeprefix(SQLITE)
     if not path or path.startswith(("//", ":")):
-        raise BadSetting("GRAPH_AGENT_STORE must be sqlite: and the path of a file", param="GRAPH_AGENT_STORE")
+        message = "GRAPH_AGENT_STORE must be sqlite: and the path of a file, such as sqlite:/var/lib/agent.sqlite"
+        raise BadSetting(message, param="GRAPH_AGENT_STORE")
     return Path(path).expanduser()
 
 

@@ -50,8 +50,8 @@ async def _migrate(connection: Connection) -> None:
     version = found[0][0] if found else 0
     if version > len(MIGRATIONS):
         raise ConfigurationError(
-            "A newer version of graph-agent wrote this store: install that version, or set GRAPH_AGENT_STORE to "
-            "another place.",
+            "a newer version of graph-agent wrote the store: install that version, or set GRAPH_AGENT_STORE to another "
+            "place",
             param="GRAPH_AGENT_STORE",
         )
     for statements in MIGRATIONS[version:]:

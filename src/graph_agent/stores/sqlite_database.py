@@ -85,7 +85,7 @@ class SqliteThread:
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._thread is None:
-            raise StoreUnavailable("The store is closed, because the service is stopping.")
+            raise StoreUnavailable("the store of GRAPH_AGENT_STORE is not open")
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _open(self, writes: bool) -> None:
@@ -233,18 +233,19 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.rollback()
 
 
+ELSEWHERE = "or set GRAPH_AGENT_STORE to another place"
+
 ADVICE = {
-    sqlite3.SQLITE_FULL: "The disk of the store is full: free space on it, or set GRAPH_AGENT_STORE to another place.",
-    sqlite3.SQLITE_READONLY: "The store cannot be written: make the file of GRAPH_AGENT_STORE and its folder writable "
-    "for the user of the service, or set GRAPH_AGENT_STORE to another place.",
-    sqlite3.SQLITE_BUSY: "Another process has been writing to the store for too long. Try again.",
-    sqlite3.SQLITE_LOCKED: "Another process has been writing to the store for too long. Try again.",
-    sqlite3.SQLITE_CORRUPT: "The store is damaged: restore the file of GRAPH_AGENT_STORE from a backup, or delete it.",
-    sqlite3.SQLITE_NOTADB: "The file of GRAPH_AGENT_STORE is not a SQLite database: delete it, or set "
-    "GRAPH_AGENT_STORE to another file.",
-    sqlite3.SQLITE_CANTOPEN: "The store cannot be opened: make the file of GRAPH_AGENT_STORE and its folder writable "
-    "for the user of the service, or set GRAPH_AGENT_STORE to another place.",
-    sqlite3.SQLITE_IOERR: "The disk of the store does not work: check it, or set GRAPH_AGENT_STORE to another place.",
+    sqlite3.SQLITE_FULL: f"the disk of the store is full: free space on it, {ELSEWHERE}",
+    sqlite3.SQLITE_READONLY: "the store cannot be written: make the file of GRAPH_AGENT_STORE and its folder writable "
+    f"for the user of the service, {ELSEWHERE}",
+    sqlite3.SQLITE_BUSY: "another process has been writing to the store for too long: send the request again",
+    sqlite3.SQLITE_LOCKED: "another process has been writing to the store for too long: send the request again",
+    sqlite3.SQLITE_CORRUPT: "the store is damaged: restore the file of GRAPH_AGENT_STORE from a backup, or delete it",
+    sqlite3.SQLITE_NOTADB: f"the file of GRAPH_AGENT_STORE is not a SQLite database: delete it, {ELSEWHERE}",
+    sqlite3.SQLITE_CANTOPEN: "the store cannot be opened: make the file of GRAPH_AGENT_STORE and its folder writable "
+    f"for the user of the service, {ELSEWHERE}",
+    sqlite3.SQLITE_IOERR: f"the disk of the store does not work: check it, {ELSEWHERE}",
 }
 """SQLite's primary error codes, and what to do. Clients read these texts, so they name no path."""
 
@@ -258,7 +259,7 @@ def _explained(path: Path | None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        advice = ADVICE.get(_code(error), "The store does not work. Its log says why.")
+        advice = ADVICE.get(_code(error), "the store does not work: the log of the service says why")
         # The message of the error is left out, because it may quote a value.
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         logger.error("the store %s failed with %s: %s", path or "in memory", name, advice)
@@ -267,13 +268,11 @@ def _explained(path: Path | None) -> Iterator[None]:
 
 def _cannot_open(error: OSError | sqlite3.Error | ForeignFile, path: Path | None) -> Exception:
     if isinstance(error, sqlite3.Error):
-        advice = ADVICE.get(_code(error), "SQLite cannot open it.")
+        advice = ADVICE.get(_code(error), "SQLite cannot open the store")
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreUnavailable(advice)
     elif isinstance(error, ForeignFile):
-        advice = (
-            "The file of GRAPH_AGENT_STORE is a database of another program: set GRAPH_AGENT_STORE to another file."
-        )
+        advice = "the file of GRAPH_AGENT_STORE is a database of another program: set GRAPH_AGENT_STORE to another file"
     else:
         advice = ADVICE[sqlite3.SQLITE_CANTOPEN]
-    return ConfigurationError(f"{advice} It is {path}.", param="GRAPH_AGENT_STORE")
+    return ConfigurationError(f"{advice} (it is {path})", param="GRAPH_AGENT_STORE")
