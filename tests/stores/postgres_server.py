@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from psycopg.sql import Composed
 
 PASSWORD = "a-password-of-a-test"
 """The password of the superuser `postgres`."""
@@ -149,10 +151,13 @@ class PostgresServer:
                 ).fetchall()
             )
 
-    def execute(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    def execute(
+        self, statement: str | Composed, *parameters: object, database: str = "postgres"
+    ) -> list[tuple[Any, ...]]:
         """Execute a statement as the superuser and return its rows."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode(), parameters or None)
+        with psycopg.connect(self.url, dbname=database, autocommit=True) as connection:
+            written = statement.encode() if isinstance(statement, str) else statement
+            cursor = connection.execute(written, parameters or None)
             return cursor.fetchall() if cursor.description is not None else []
 
     @contextmanager

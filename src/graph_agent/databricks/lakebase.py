@@ -100,11 +100,7 @@ class Lakebase:
             raise StoreUnavailable(error.message) from None
         except Exception as error:
             # Without the SDK's message, which may quote its configuration.
-            name = type(error).__name__
-            raise StoreUnavailable(
-                f"the workspace gave no password for the Lakebase endpoint of GRAPH_AGENT_STORE ({name}): check the"
-                " path, and that the app has the database as a `postgres` resource"
-            ) from error
+            raise StoreUnavailable(f"the workspace gave no password for Lakebase: {_reason(error)}") from error
         life = PASSWORD_SECONDS
         if credential.expire_time is not None:
             life = min(life, credential.expire_time.seconds - time.time() - MARGIN_SECONDS)
@@ -116,3 +112,14 @@ class Lakebase:
         if not host:
             raise StoreUnavailable("the Lakebase endpoint of GRAPH_AGENT_STORE has no host yet")
         return host
+
+
+def _reason(error: Exception) -> str:
+    from databricks.sdk.errors import NotFound, PermissionDenied
+
+    match error:
+        case NotFound():
+            return "it has no such endpoint; check the path in GRAPH_AGENT_STORE"
+        case PermissionDenied():
+            return "the app may not use this endpoint; give it the database as a `postgres` resource"
+    return type(error).__name__

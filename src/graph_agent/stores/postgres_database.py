@@ -50,13 +50,15 @@ class PostgresDatabase:
         Raises:
             StoreUnavailable: the database does not answer. The next `open` tries again.
         """
-        if self._pool is None:
-            pool = ConnectionPool(self._sign_in, schema=self._schema)
+        if self._pool is not None:
+            return
+        pool = ConnectionPool(self._sign_in, schema=self._schema)
+        async with self.answering():
+            # The pool would only say that there is no connection yet, and not why.
+            await pool.try_to_connect()
             # In an empty context: the tasks of the pool outlive the request whose context this may be.
             await asyncio.create_task(pool.open(), context=Context())
-            self._pool = pool
-        async with self._connection():
-            pass
+        self._pool = pool
 
     async def read(self, work: Work[T]) -> T:
         """Do something that only reads. Each statement sees what was committed when it began."""

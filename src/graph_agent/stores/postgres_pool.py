@@ -2,7 +2,9 @@
 
 import logging
 import time
+from typing import Any
 
+from psycopg import OperationalError
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
@@ -10,6 +12,7 @@ from graph_agent.errors import StoreUnavailable
 from graph_agent.stores.postgres_connection import (
     ANSWER_SECONDS,
     IDLE_SECONDS,
+    REFUSED,
     STATEMENT_SECONDS,
     BoundedConnection,
     SignIn,
@@ -56,8 +59,13 @@ class ConnectionPool(AsyncConnectionPool[BoundedConnection]):
         library = logging.getLogger("psycopg")
         if library.level in (logging.NOTSET, logging.WARNING):
             library.setLevel(logging.CRITICAL)
+        self._how: dict[str, Any] = {
+            "sign_in": sign_in,
+            "watch": Watch(self._connected, self._failed),
+            "setup": self._set_up,
+        }
         super().__init__(
-            kwargs={"sign_in": sign_in, "watch": Watch(self._connected, self._failed), "setup": self._set_up},
+            kwargs=self._how,
             connection_class=BoundedConnection,
             name="graph-agent",
             min_size=1,
@@ -74,6 +82,17 @@ class ConnectionPool(AsyncConnectionPool[BoundedConnection]):
     def failure(self) -> str | None:
         """Why the last attempt to connect failed. `None` if it succeeded."""
         return self._failure
+
+    async def try_to_connect(self) -> None:
+        """Open a connection outside of the pool, and close it. Raises what the driver or the sign-in raises."""
+        try:
+            connection = await BoundedConnection.connect(**self._how)
+        except OperationalError as error:
+            if reason_of(error) is not REFUSED:
+                raise
+            # The password may have been an old one, and the sign-in has another one now.
+            connection = await BoundedConnection.connect(**self._how)
+        await connection.close()
 
     async def getconn(self, timeout: float | None = None) -> BoundedConnection:
         """As the base class. While the database does not answer, the wait is short."""
