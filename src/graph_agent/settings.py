@@ -185,6 +185,10 @@ class Settings:
     retention_days: float = 0.0
     """Conversations without a new response for so many days are deleted. 0 keeps them."""
 
+    busy: Literal["reject", "wait"] = "reject"
+    """What happens to a request whose conversation already has a run in progress: it is answered 409, or it waits for
+    its turn, at most as long as a run may take."""
+
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 

@@ -16,7 +16,7 @@ from langgraph.graph.message import _messages_delta_reducer, add_messages
 from langgraph.types import Command, Overwrite, Send
 from tests.graphs.scripted import says
 from tests.runs.running import chain, speaking
-from tests.runs.stored import Chat
+from tests.runs.stored import Chat, OpenBook
 from typing_extensions import TypedDict
 
 from graph_agent.testing import Call, ScriptedChatModel
@@ -171,15 +171,10 @@ GRAPHS: list[Build] = [
 ]
 
 
-def everything_in(saver: Any) -> str:
-    """All that an `InMemorySaver` holds, as text."""
-    return repr((dict(saver.storage), dict(saver.writes), dict(saver.blobs)))
-
-
 @pytest.mark.parametrize("build", GRAPHS, ids=lambda build: build.__name__)
-async def test_instructions_are_seen_in_their_run_and_stored_nowhere(build: Build) -> None:
+async def test_instructions_are_seen_in_their_run_and_stored_nowhere(build: Build, open_book: OpenBook) -> None:
     model = says("Hm.")
-    chat = Chat(build(model))
+    chat = Chat(build(model), open_book)
     with anyio.fail_after(20):
         first = await chat.say("one", instructions=RULE)
         assert first[-1]["type"] == "response.completed"
@@ -187,7 +182,7 @@ async def test_instructions_are_seen_in_their_run_and_stored_nowhere(build: Buil
         second = await chat.say("two")
         third = await chat.say("three", instructions=RULE)
     assert len(second[-1]["response"]["output"]) == len(third[-1]["response"]["output"]) == 1
-    assert RULE not in everything_in(chat.store.checkpointer())
+    assert RULE not in open_book.checkpoints
     seen = [request.texts for request in model.requests]
     if build is replaced:
         # This graph's own state keeps only what it was given last.
@@ -201,9 +196,9 @@ async def test_instructions_are_seen_in_their_run_and_stored_nowhere(build: Buil
         assert seen == [[RULE, "one"], before, [RULE, *before, "Hm.", "three"]]
 
 
-async def test_every_model_call_of_a_run_sees_the_instructions_first() -> None:
+async def test_every_model_call_of_a_run_sees_the_instructions_first(open_book: OpenBook) -> None:
     model = says(Call("look", {"city": "Rome"}), "Old.")
-    chat = Chat(create_agent(model, [look], system_prompt="You guide tourists."))
+    chat = Chat(create_agent(model, [look], system_prompt="You guide tourists."), open_book)
     with anyio.fail_after(20):
         await chat.say("one", instructions=RULE)
         await chat.say("two")
@@ -211,11 +206,11 @@ async def test_every_model_call_of_a_run_sees_the_instructions_first() -> None:
     assert first == ["You guide tourists.", RULE, "one"]
     assert second[:3] == ["You guide tourists.", RULE, "one"]
     assert third == ["You guide tourists.", "one", "", "facts on Rome", "Old.", "two"]
-    assert RULE not in everything_in(chat.store.checkpointer())
+    assert RULE not in open_book.checkpoints
 
 
 @pytest.mark.parametrize("state", [MessagesState, Deltas, Snapshots])
-async def test_a_run_that_fails_below_and_beside_stores_no_instructions(state: Any) -> None:
+async def test_a_run_that_fails_below_and_beside_stores_no_instructions(state: Any, open_book: OpenBook) -> None:
     async def inner_fails(inner: Any) -> dict[str, Any]:
         raise RuntimeError
 
@@ -232,10 +227,10 @@ async def test_a_run_that_fails_below_and_beside_stores_no_instructions(state: A
     builder.add_node("beside", returns_all)
     builder.add_edge(START, "inner")
     builder.add_edge(START, "beside")
-    chat = Chat(builder.compile())
+    chat = Chat(builder.compile(), open_book)
     with anyio.fail_after(20):
         events = await chat.say("one", instructions=RULE)
     assert events[-1]["type"] == "response.failed"
-    assert chat.record().ended is not None
-    assert "one" in everything_in(chat.store.checkpointer())
-    assert RULE not in everything_in(chat.store.checkpointer())
+    assert (await chat.record()).checkpoint is not None
+    assert "one" in open_book.checkpoints
+    assert RULE not in open_book.checkpoints

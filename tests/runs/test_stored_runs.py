@@ -1,43 +1,45 @@
-"""Stored runs: what a turn remembers, what its record says, and when."""
+"""Stored runs: what a turn remembers, what its record says, and when it is written."""
 
 import asyncio
+import time
 from typing import Any
 
 import anyio
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
-from tests.runs.registered import rest
-from tests.runs.running import chain
-from tests.runs.stored import Chat
+from tests.runs.registered import ANN, OneGraph, a_request, rest
+from tests.runs.running import asking, chain
+from tests.runs.stored import Chat, OpenBook, texts
 
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES
+from graph_agent.runs.request import RunRequest, Scope, Turn
+from graph_agent.stores.records import Continuation
+from graph_agent.stores.sqlite_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
 
 async def count(state: MessagesState) -> dict[str, Any]:
-    """Says how much it was told so far."""
+    """Says what it was told so far."""
     said = [one.text for one in state["messages"] if one.type == "human"]
     return {"messages": [AIMessage(f"You said: {', '.join(said)}.")]}
 
 
-def text(events: list[dict[str, Any]]) -> str:
-    response = events[-1]["response"]
-    return "".join(item["content"][0]["text"] for item in response["output"] if item["type"] == "message")
+# -- conversations ------------------------------------------------------------------------------------------------
 
 
-async def test_the_second_turn_knows_the_first_and_sends_only_its_own_answer() -> None:
-    chat = Chat(chain(count))
+async def test_the_second_turn_knows_the_first_and_sends_only_its_own_answer(store: MemoryStore) -> None:
+    chat = Chat(chain(count), store)
     with anyio.fail_after(20):
         await chat.say("one")
         second = await chat.say("two")
-    assert text(second) == "You said: one, two."
+    assert texts(second) == ["You said: one, two."]
     assert [one.text for one in await chat.state()] == ["one", "You said: one.", "two", "You said: one, two."]
 
 
-async def test_an_earlier_response_can_be_continued_and_both_branches_go_on() -> None:
-    chat = Chat(chain(count))
+async def test_an_earlier_response_can_be_continued_and_both_branches_go_on(store: MemoryStore) -> None:
+    chat = Chat(chain(count), store)
     with anyio.fail_after(20):
         await chat.say("one")
         first = chat.last
@@ -45,45 +47,96 @@ async def test_an_earlier_response_can_be_continued_and_both_branches_go_on() ->
         old = chat.last
         await chat.say("other", after=first)
         new = chat.last
-        assert text(await chat.say("left", after=old)) == "You said: one, two, left."
-        assert text(await chat.say("right", after=new)) == "You said: one, other, right."
-        assert text(await chat.say("anew", fresh=True)) == "You said: anew."
-        assert text(await chat.say("on")) == "You said: anew, on."
+        assert texts(await chat.say("left", after=old)) == ["You said: one, two, left."]
+        assert texts(await chat.say("right", after=new)) == ["You said: one, other, right."]
     assert len(await chat.state(old)) == 4
 
 
-async def test_the_record_is_written_before_the_terminal_event_is_sent() -> None:
-    chat = Chat(chain(count))
+async def test_a_branch_at_the_root_starts_with_an_empty_state_and_is_continued(open_book: OpenBook) -> None:
+    chat = Chat(chain(count), open_book)
+    with anyio.fail_after(20):
+        await chat.say("one")
+        record = await chat.record()
+        again = RunRequest(
+            invocation=asking("anew"),
+            dialect=RESPONSES,
+            owner=ANN,
+            accepted_at=time.time(),
+            turn=Turn(
+                continuation=Continuation(conversation=record.conversation, thread=record.thread),
+                items=[{"id": "msg_anew", "type": "message", "role": "user", "content": "anew"}],
+            ),
+        )
+        run = await chat.runs.start(again, Scope(), graphs=OneGraph(chat.graph), store=open_book)
+        await run.ended()
+        assert texts(await chat.say("on", after=run.id)) == ["You said: anew, on."]
+        assert texts(await chat.say("more", after=record.id)) == ["You said: one, more."]
+
+
+async def test_fifty_conversations_at_once_stay_apart(store: MemoryStore) -> None:
+    chats = [Chat(chain(count), store) for _ in range(50)]
+
+    async def talk(place: int, chat: Chat) -> None:
+        for turn in range(3):
+            await chat.say(f"{place}-{turn}")
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for place, chat in enumerate(chats):
+                tasks.start_soon(talk, place, chat)
+        for place, chat in enumerate(chats):
+            said = [one.text for one in await chat.state() if one.type == "human"]
+            assert said == [f"{place}-{turn}" for turn in range(3)]
+
+
+async def test_a_run_without_a_turn_stores_nothing(open_book: OpenBook) -> None:
+    chat = Chat(chain(count), open_book)
+    with anyio.fail_after(20):
+        run = await chat.runs.start(a_request(), Scope(), graphs=OneGraph(chat.graph), store=open_book)
+        events = [entry.event for entry in await rest(chat.runs.read(run))]
+    assert events[-1]["response"]["store"] is False
+    assert "thread_id" not in str(events)
+    assert not open_book.saver.storage
+
+
+# -- the record ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_record_is_written_before_the_terminal_event_is_sent(store: MemoryStore) -> None:
+    chat = Chat(chain(count), store)
+    statuses = []
     with anyio.fail_after(20):
         run = await chat.start("one")
+        assert (await chat.record()).status == "in_progress"
         async for batch in run.batches(quiet_seconds=5):
-            if any(entry.type == "response.completed" for entry in batch):
-                assert chat.record().ended is not None
-    assert chat.store.responses.calls == ["begin", "finish"]
+            statuses += [(await chat.record()).status for entry in batch if entry.type == "response.completed"]
+    assert statuses == ["completed"]
 
 
 @pytest.mark.parametrize("dialect", [INVOCATIONS, RESPONSES, OPENAI], ids=["invocations", "responses", "openai"])
-async def test_the_record_holds_the_response_that_the_client_got(dialect: Any) -> None:
-    chat = Chat(chain(count), dialect=dialect)
+async def test_the_record_holds_the_response_that_the_client_got(dialect: Any, store: MemoryStore) -> None:
+    chat = Chat(chain(count), store, dialect=dialect)
     with anyio.fail_after(20):
         first = await chat.say("one")
         parent = chat.last
         events = await chat.say("two", metadata={"mine": "kept"})
+        record = await chat.record()
     response = events[-1]["response"]
-    ended = chat.record().ended
-    assert ended is not None
-    assert ended.status == "completed"
-    assert ended.response == response
+    assert record.status == "completed"
+    assert record.response == response
+    assert [item["content"] for item in record.input] == ["two"]
+    assert record.fingerprints is not None
     assert first[0]["response"]["previous_response_id"] is None
+    name = record.conversation
     for said in (events[0]["response"], response):
         assert said["store"] is True
         assert said["previous_response_id"] == parent
-        assert said["custom_outputs"]["thread_id"] == "conv_1"
-        assert said["metadata"] == {"mine": "kept", "conversation_id": "conv_1"}
-        assert said.get("conversation") == ({"id": "conv_1"} if dialect is OPENAI else None)
+        assert said["custom_outputs"]["thread_id"] == name
+        assert said["metadata"] == {"mine": "kept", "conversation_id": name}
+        assert said.get("conversation") == ({"id": name} if dialect is OPENAI else None)
 
 
-async def test_a_failed_first_turn_is_continued_by_a_second() -> None:
+async def test_a_failed_first_turn_is_continued_by_a_second(store: MemoryStore) -> None:
     fails = [True]
 
     async def stumble(state: MessagesState) -> dict[str, Any]:
@@ -91,47 +144,76 @@ async def test_a_failed_first_turn_is_continued_by_a_second() -> None:
             raise RuntimeError("password=hunter2")
         return await count(state)
 
-    chat = Chat(chain(stumble))
+    chat = Chat(chain(stumble), store)
     with anyio.fail_after(20):
         first = await chat.say("one")
-        ended = chat.record().ended
+        record = await chat.record()
         assert first[-1]["response"]["error"]["code"] == "graph_failed"
-        assert ended is not None
-        assert (ended.status, ended.response) == ("failed", first[-1]["response"])
-        assert text(await chat.say("two")) == "You said: one, two."
+        assert (record.status, record.response) == ("failed", first[-1]["response"])
+        assert texts(await chat.say("two")) == ["You said: one, two."]
 
 
-async def test_a_failed_run_of_invocations_is_recorded_though_its_stream_has_no_response() -> None:
+async def test_a_failed_run_of_invocations_is_recorded_though_its_stream_has_no_response(store: MemoryStore) -> None:
     async def fail(state: MessagesState) -> dict[str, Any]:
         raise RuntimeError
 
-    chat = Chat(chain(fail), dialect=INVOCATIONS)
+    chat = Chat(chain(fail), store, dialect=INVOCATIONS)
     with anyio.fail_after(20):
         events = await chat.say("one")
-    ended = chat.record().ended
+        record = await chat.record()
     assert events[-1]["code"] == "graph_failed"
-    assert ended is not None
-    assert ended.response["status"] == "failed"
-    assert ended.response["error"]["code"] == "graph_failed"
+    assert record.response is not None
+    assert record.response["status"] == record.status == "failed"
+    assert record.response["error"]["code"] == "graph_failed"
 
 
-async def test_a_cancelled_run_is_recorded_and_continued() -> None:
+async def test_a_cancelled_run_is_recorded_and_continued(store: MemoryStore) -> None:
     waiting = asyncio.Event()
 
     async def wait(state: MessagesState) -> dict[str, Any]:
         if len(state["messages"]) == 1:
             waiting.set()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         return await count(state)
 
-    chat = Chat(chain(wait))
+    chat = Chat(chain(wait), store)
     with anyio.fail_after(20):
         run = await chat.start("one")
         reader = chat.runs.read(run)
         await waiting.wait()
         await reader.leave()
-        ended = chat.record().ended
-        assert ended is not None
-        assert ended.status == "cancelled"
-        assert (await rest(run.batches(quiet_seconds=5)))[-1].event["response"] == ended.response
-        assert text(await chat.say("two")) == "You said: one, two."
+        record = await chat.record()
+        assert record.status == "cancelled"
+        assert (await rest(run.batches(quiet_seconds=5)))[-1].event["response"] == record.response
+        assert texts(await chat.say("two")) == ["You said: one, two."]
+
+
+async def test_a_run_that_is_cancelled_before_its_first_step_is_recorded_too(store: MemoryStore) -> None:
+    chat = Chat(chain(count), store)
+    with anyio.fail_after(20):
+        run = await chat.start("one")
+        await chat.runs.read(run).leave()
+        record = await chat.record()
+        assert (record.status, record.checkpoint) == ("cancelled", None)
+        assert texts(await chat.say("two")) == ["You said: one, two."]
+
+
+async def test_the_end_of_the_process_records_what_it_ends(store: MemoryStore) -> None:
+    waiting = asyncio.Event()
+
+    async def wait(state: MessagesState) -> dict[str, Any]:
+        waiting.set()
+        await asyncio.Event().wait()
+        return {}
+
+    chat = Chat(chain(wait), store)
+    with anyio.fail_after(20):
+        run = await chat.start("one")
+        reading = asyncio.create_task(rest(chat.runs.read(run)))
+        await waiting.wait()
+        await chat.runs.end(within_seconds=10)
+        record = await chat.record()
+        seen = await reading
+    assert record.status == "failed"
+    assert seen[-1].event["response"] == record.response
+    assert record.response["error"]["code"] == "service_stopping"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,10 +13,10 @@ from graph_agent.runs.event_log import Entry
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.slots import Slot, Slots
+from graph_agent.runs.turns import Turns
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
-    from graph_agent.runs.leases import Leases
     from graph_agent.runs.run import Run
     from graph_agent.stores.store import Store
 
@@ -62,8 +63,13 @@ class Reader:
 class Runs:
     """The active runs, and the ended runs that still have readers. All of them belong to one event loop."""
 
-    def __init__(self, *, budgets: Budgets, most: int | None = None, grace_seconds: float = 0.0) -> None:
+    def __init__(
+        self, *, budgets: Budgets, most: int | None = None, grace_seconds: float = 0.0, waits: bool = False
+    ) -> None:
         """At most `most` runs may be active, or any number for `None`.
+
+        With `waits`, a run whose conversation is busy waits for its turn, at most as long as it may run. Without, it is
+        refused.
 
         A streamed run is cancelled when it has had no reader for `grace_seconds`. A run with a whole answer is
         cancelled as soon as its caller leaves, since nobody could fetch the answer later.
@@ -73,12 +79,17 @@ class Runs:
         self._grace_seconds = grace_seconds
         self._known: dict[str, _Known] = {}
         self._draining = self._drained = False
-        self._leases: Leases | None = None
+        self._turns = Turns(waits=waits, slots=self._slots, find=self._find, is_stopping=lambda: self._draining)
 
     @property
     def draining(self) -> bool:
         """Whether new runs are refused because the process is about to end."""
         return self._draining
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait until their conversation is free."""
+        return self._turns.waiting
 
     def require_free_slot(self) -> None:
         """Check that a slot is free now, without taking it.
@@ -111,8 +122,10 @@ class Runs:
     ) -> "Run":
         """Start a run of the request's graph. The run continues without readers until the first one has left.
 
-        `slot` is a slot of this registry that was taken before. Without it, the run takes one. A request with a turn is
-        recorded in `store`.
+        `slot` is a slot of this registry that was taken before. Without it, the run takes one.
+
+        `store` is needed for a request that is stored, or that refers to something stored. Its place in the
+        conversation is found here, unless the request has a turn already.
 
         Raises:
             AgentError: the run cannot start; the message says why.
@@ -123,18 +136,26 @@ class Runs:
         with slot or self.slot() as taken:
             name = request.invocation.graph or graphs.default
             graph = await graphs.get(name)
-            # Loading the graph may have taken long. A run that starts after the drain would not be ended by it.
-            if self._drained:
-                raise stopping()
-            run = Run(
-                graph=graph,
-                name=name,
-                request=request,
-                budgets=tighten_budgets(self._budgets, request),
-                observers=observers,
-            )
-            if request.turn is not None and store is not None:
-                await run.record_in(store, self._leases_in(store))
+            observers = list(observers)
+
+            def run_of(request: RunRequest) -> Run:
+                # Loading the graph may have taken long. A run that starts after the drain would not be ended by it.
+                if self._drained:
+                    raise stopping()
+                return Run(
+                    graph=graph,
+                    name=name,
+                    request=request,
+                    budgets=tighten_budgets(self._budgets, request),
+                    observers=observers,
+                )
+
+            if store is None:
+                run = run_of(request)
+            else:
+                run = await self._turns.begin(
+                    request, store=store, graph=name, run_of=run_of, slot=taken, seconds=self._seconds_of(scope)
+                )
                 if self._drained:
                     await run.give_up(stopping())
                     raise stopping()
@@ -198,15 +219,17 @@ class Runs:
         """Accept new runs again: an app may be started again after it was stopped."""
         self._draining = self._drained = False
 
-    def _leases_in(self, store: "Store") -> "Leases":
-        # Late: a process that stores nothing does not need it.
-        from graph_agent.runs.leases import Leases
-
-        if self._leases is None or self._leases.responses is not store.responses:
-            self._leases = Leases(store.responses)
-        return self._leases
-
     # -- which runs are known, and for how long -------------------------------------------------------------------
+
+    def _find(self, run_id: str) -> "Run | None":
+        known = self._known.get(run_id)
+        return None if known is None else known.run
+
+    def _seconds_of(self, scope: Scope) -> float:
+        """How long a run of this scope may take, and so how long it may wait before."""
+        if scope.ends_by is None:
+            return self._budgets.seconds
+        return min(self._budgets.seconds, scope.ends_by - time.monotonic())
 
     def _of(self, owner: Caller, run_id: str) -> "_Known":
         known = self._known.get(run_id)

@@ -227,7 +227,11 @@ class Run:
 
     async def aclose(self) -> None:
         """Stop the graph, including its current model call. Does nothing if the run is over."""
-        if self._whole is None or self._whole.done():
+        if self._whole is None:
+            return
+        if self._whole.done():
+            # The reader of a recorded run may learn of its end before those who wait for the slot do.
+            await asyncio.sleep(0)
             return
         self._stop()
         # With a time limit: a node may ignore its cancellation, and the caller must not wait for that.

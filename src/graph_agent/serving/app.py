@@ -95,7 +95,12 @@ def create_app(
     )
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
-    runs = Runs(budgets=settings.budgets, most=settings.max_runs, grace_seconds=settings.grace_seconds)
+    runs = Runs(
+        budgets=settings.budgets,
+        most=settings.max_runs,
+        grace_seconds=settings.grace_seconds,
+        waits=settings.busy == "wait",
+    )
     store = StoreGate(lambda: open_store(settings, context))
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)

@@ -1,0 +1,154 @@
+"""Begins stored runs: finds their place in their conversation, and lets them wait while another run is in progress."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.errors import ConversationBusy, ServiceStopping
+from graph_agent.identity.owner import Owner
+from graph_agent.runs.request import RunRequest
+from graph_agent.runs.slots import Slot, Slots
+from graph_agent.runs.waiting_lines import WaitingLines
+
+if TYPE_CHECKING:
+    from graph_agent.runs.leases import Leases
+    from graph_agent.runs.run import Run
+    from graph_agent.stores.store import Store
+
+POLL_SECONDS = 0.5
+"""How often a request asks again for a conversation in which a run of another process is in progress."""
+
+
+class Turns:
+    """Begins the stored runs of one registry."""
+
+    def __init__(
+        self,
+        *,
+        waits: bool,
+        slots: Slots,
+        find: "Callable[[str], Run | None]",
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        """With `waits`, a request waits while its conversation is busy; otherwise it is refused.
+
+        `find` is a run of this process by its id.
+        """
+        self._waits = waits
+        self._slots = slots
+        self._find = find
+        self._is_stopping = is_stopping
+        self._lines = WaitingLines()
+        self._leases: Leases | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their conversation."""
+        return len(self._lines)
+
+    async def begin(
+        self,
+        request: RunRequest,
+        *,
+        store: "Store",
+        graph: str,
+        run_of: "Callable[[RunRequest], Run]",
+        slot: Slot,
+        seconds: float,
+    ) -> "Run":
+        """A run that is recorded in `store` and has not started. `run_of` makes it.
+
+        The request waits for at most `seconds`, without its slot.
+
+        Raises:
+            AgentError: the run cannot begin. Its slot may be free then.
+        """
+        until = time.monotonic() + seconds
+        recognize = True
+        async with AsyncExitStack() as line:
+            first: asyncio.Event | None = None
+            while True:
+                planned = None
+                try:
+                    planned = await _planned(request, store, graph, recognize=recognize)
+                    if planned.turn is None:
+                        return run_of(planned)
+                    if first is None and _conversation(planned) in self._lines:
+                        first = await line.enter_async_context(self._lines.place(_conversation(planned)))
+                    else:
+                        run = run_of(planned)
+                        await run.record_in(store, self._leases_in(store))
+                        return run
+                    running = None
+                except ConversationBusy as busy:
+                    if planned is not None and planned.turn is not None and planned.turn.inferred:
+                        # Nothing in the request names the conversation, so another one is as good.
+                        recognize = False
+                        continue
+                    if not self._waits or time.monotonic() >= until:
+                        raise
+                    running = busy.running
+                    if first is None:
+                        key = (Owner.of(request.owner), running) if planned is None else _conversation(planned)
+                        first = await line.enter_async_context(self._lines.place(key))
+                await self._wait(first, running, slot, until)
+
+    async def _wait(self, first: asyncio.Event, running: str | None, slot: Slot, until: float) -> None:
+        """Wait for the first place in the line and for the end of the run in progress, and take the slot again."""
+        slot.free()
+        while not first.is_set() and time.monotonic() < until:
+            await _either(first.wait())
+            self._require_service()
+        run = None if running is None else self._find(running)
+        if run is not None and not run.over:
+            while not run.over and time.monotonic() < until:
+                await _either(run.ended())
+                self._require_service()
+        elif running is not None:
+            # Of another process, or one whose end could not be recorded: its lease must expire.
+            await asyncio.sleep(POLL_SECONDS)
+            self._require_service()
+        await self._slots.take_again(slot, within_seconds=max(until - time.monotonic(), 0.0))
+
+    def _require_service(self) -> None:
+        if self._is_stopping():
+            raise ServiceStopping("the service is stopping; send the request again")
+
+    def _leases_in(self, store: "Store") -> "Leases":
+        # Late: it imports the store's interface, which a process that stores nothing does not need.
+        from graph_agent.runs.leases import Leases
+
+        if self._leases is None or self._leases.responses is not store.responses:
+            self._leases = Leases(store.responses)
+        return self._leases
+
+
+async def _planned(request: RunRequest, store: "Store", graph: str, *, recognize: bool) -> RunRequest:
+    """The request with its messages and, if it is stored, with its place in its conversation."""
+    # Late: it imports LangChain, and the port is bound before that.
+    from graph_agent.runs.continuing import Continuing
+
+    if request.turn is not None:
+        return request
+    owner, continuing = Owner.of(request.owner), Continuing(store.responses)
+    if not request.invocation.stored:
+        return replace(request, invocation=await continuing.resolve(owner, request.invocation))
+    invocation, turn = await continuing.plan(owner, request.invocation, graph=graph, recognize=recognize)
+    return replace(request, invocation=invocation, turn=turn)
+
+
+def _conversation(request: RunRequest) -> tuple[Owner, str]:
+    assert request.turn is not None
+    return Owner.of(request.owner), request.turn.continuation.conversation
+
+
+async def _either(waiting: Coroutine[Any, Any, object]) -> None:
+    """Wait for this or for a short time, after which the service may be stopping."""
+    task = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait([task], timeout=POLL_SECONDS)
+    finally:
+        task.cancel()
