@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 from tests.stores.conftest import StoreOf
 from tests.stores.turns import ANN, Clock, Turns
+from typing_extensions import TypedDict
 
 from graph_agent.contract import AgentState, Source
 from graph_agent.stores.store import Store
@@ -81,6 +85,43 @@ async def test_objects_of_this_package_are_made_again_without_a_warning(
     assert not [record for record in caplog.records if "graph_agent" in record.getMessage()]
     # LangGraph warns of the types of other people's graphs, and makes them again all the same.
     assert values["score"] == Score(points=1)
+
+
+def extended(texts: list[str], added: Sequence[Sequence[str]]) -> list[str]:
+    return [*texts, *(text for several in added for text in several)]
+
+
+class Deltas(TypedDict):
+    texts: Annotated[list[str], DeltaChannel(extended, snapshot_frequency=3)]
+
+
+async def test_a_channel_that_stores_only_what_is_new_is_put_together_again(store: Store) -> None:
+    def count(state: Deltas) -> dict[str, Any]:
+        return {"texts": [f"{len(state['texts'])} before"]}
+
+    builder = StateGraph(Deltas).add_node("count", count).set_entry_point("count")
+    ends = []
+    for number in range(8):
+        graph = builder.compile().copy(update={"checkpointer": store.checkpointer()})
+        await graph.ainvoke({"texts": [f"turn {number}"]}, at("t"), durability="exit")
+        ends.append((await graph.aget_state(at("t"))).config["configurable"]["checkpoint_id"])
+    graph = builder.compile().copy(update={"checkpointer": store.checkpointer()})
+    for number, end in enumerate(ends):
+        texts = (await graph.aget_state(at("t", end))).values["texts"]
+        assert texts == [text for turn in range(number + 1) for text in (f"turn {turn}", f"{2 * turn + 1} before")]
+    await graph.ainvoke({"texts": ["fork"]}, at("t", ends[1]), durability="exit")
+    assert (await graph.aget_state(at("t"))).values["texts"][2:] == ["turn 1", "3 before", "fork", "5 before"]
+
+
+async def test_what_a_step_wrote_before_another_one_failed_is_there_for_the_next_run(store: Store) -> None:
+    place: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    saver = store.checkpointer()
+    place = await saver.aput(place, empty_checkpoint(), {"source": "loop", "step": 1}, {})
+    await saver.aput_writes(place, [("messages", AIMessage("good")), ("sources", [SOURCE])], "task 1")
+    await saver.aput_writes(place, [("messages", AIMessage("once more"))], "task 1")
+    found = await store.checkpointer().aget_tuple(place)
+    assert found is not None
+    assert found.pending_writes == [("task 1", "messages", AIMessage("good")), ("task 1", "sources", [SOURCE])]
 
 
 async def test_runs_of_many_threads_do_not_mix(store: Store) -> None:

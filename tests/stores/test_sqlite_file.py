@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import sys
 import textwrap
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from tests.stores.conftest import StoreOf
 from tests.stores.turns import ANN, Clock, Turns, message
 
-from graph_agent.errors import ConfigurationError, StoreUnavailable
+from graph_agent.errors import ConfigurationError, ConversationBusy, StoreUnavailable
 from graph_agent.stores.records import Page
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
@@ -58,6 +59,35 @@ WORKER = textwrap.dedent("""
     asyncio.run(main(*sys.argv[1:]))
 """)
 """A process that holds ten conversations at once."""
+
+
+DYING = textwrap.dedent("""
+    import asyncio, sys, time
+    from pathlib import Path
+    from graph_agent.identity.owner import Owner
+    from graph_agent.stores.records import Continuation, NewResponse
+    from graph_agent.stores.sqlite_database import SqliteDatabase
+    from graph_agent.stores.sqlite_store import SqliteStore
+
+    async def main(path):
+        store = SqliteStore(Path(path))
+        await store.open()
+        at = Continuation(conversation="conv_1", thread="thread_1", is_new=True)
+        new = NewResponse(id="resp_1", continuation=at, graph="g", family="openai", created_at=time.time(), input=[])
+        await store.responses.begin(Owner("ann"), new, busy_until=time.time() + 10)
+        database = SqliteDatabase(Path(path))
+        await database.open()
+
+        async def work(connection):
+            await connection.run("UPDATE responses SET status = 'completed'")
+            print("in the middle of a transaction", flush=True)
+            time.sleep(600)
+
+        await database.write(work)
+
+    asyncio.run(main(*sys.argv[1:]))
+""")
+"""A process that holds a conversation, and is killed while it writes."""
 
 
 async def checkpoints_stay(connection: Any, thread: str) -> None:
@@ -103,6 +133,31 @@ async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Pat
     found, more = await store.responses.conversations(ANN, Page(limit=100))
     await store.aclose()
     assert (len(found), more) == (30, False)
+
+
+async def test_a_process_that_is_killed_while_it_writes_leaves_nothing_half_written_and_frees_its_conversation(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path = tmp_path / "conversations.sqlite"
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DYING, str(path)), env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, stdout=PIPE
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"in the middle of a transaction\n"
+    worker.kill()
+    await worker.wait()
+    clock.now = time.time()
+    store = SqliteStore(path, clock=clock)
+    await store.open()
+    assert (await store.responses.get(ANN, "resp_1")).status == "in_progress"
+    turns = Turns(store, clock)
+    turns.known, turns.thread = True, "thread_1"
+    with pytest.raises(ConversationBusy):
+        await turns.begin("resp_2")
+    clock.now += 10
+    assert (await turns.turn("resp_2")).status == "completed"
+    assert (await store.responses.get(ANN, "resp_1")).status == "failed"
+    await store.aclose()
 
 
 # -- what can go wrong at the start -----------------------------------------------------------------------------------
