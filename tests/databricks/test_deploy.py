@@ -65,7 +65,7 @@ def test_the_first_deploy_uploads_creates_deploys_asks_and_then_lets_people_in(s
     ]
     assert shop.manifest()["deployment"] == "d1" == shop.active()
     # The app is asked with the OAuth token the workspace minted, and streams.
-    assert shop.app.questions == [{"input": "Say in one sentence what you can do.", "stream": True}]
+    assert shop.app.questions == [{"input": "Say in one sentence what you can do.", "stream": True, "store": False}]
     assert set(shop.app.tokens) == {f"Bearer {deployed.token}"}
     assert any("GRANT SELECT ON TABLE main.docs.project TO `11111111-" in line for line in shop.said)
 

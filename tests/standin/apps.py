@@ -12,6 +12,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+DATABASE = "projects/shop/branches/main/databases/db-1"
+"""The only Lakebase database."""
+
 TICKS = count(1_700_000_000_000)
 """Each write gets a later time than the previous one, as in a real workspace."""
 
@@ -85,6 +88,7 @@ class Apps:
             Route("/api/2.0/workspace/list", self._list),
             Route("/api/2.0/workspace/delete", self._delete, methods=["POST"]),
             Route("/api/2.0/mlflow/experiments/get", self._experiment),
+            Route("/api/2.0/postgres/{path:path}", self._database),
             Route("/api/2.0/apps", self._create, methods=["POST"]),
             Route(app, self._app, methods=["GET"]),
             Route(f"{app}/update", self._update, methods=["POST", "GET"]),
@@ -156,6 +160,12 @@ class Apps:
         if experiment != "123":
             return error(404, "RESOURCE_DOES_NOT_EXIST")
         return JSONResponse({"experiment": {"experiment_id": experiment, "name": "e", "lifecycle_stage": "active"}})
+
+    async def _database(self, request: Request) -> Response:
+        name = request.path_params["path"]
+        if name != DATABASE:
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        return JSONResponse({"name": name})
 
     async def _create(self, request: Request) -> Response:
         body = await request.json()

@@ -30,6 +30,7 @@ from graph_agent.deploying.problems import Problems
 from graph_agent.deploying.rehearsal import rehearse
 from graph_agent.deploying.release import Release
 from graph_agent.deploying.smoke_test import run_smoke_test
+from graph_agent.deploying.store_requirements import store_warnings
 from graph_agent.deploying.user_tokens import check_user_tokens
 from graph_agent.deploying.waiting import Say
 from graph_agent.deploying.workspace_folder import WorkspaceFolder
@@ -142,6 +143,8 @@ def _deployed(order: _Order, here: LocalProject, client: "WorkspaceClient", user
     for line in index_warnings(client, bundle, app=before.app, deployer=user):
         say(line)
     for line in check_user_tokens(bundle, here.app_file.environment, before.app):
+        say(line)
+    for line in store_warnings(bundle, here.app_file):
         say(line)
     plan = make_plan(
         bundle,

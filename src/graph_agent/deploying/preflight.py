@@ -146,11 +146,13 @@ LOOKS: Mapping[str, Callable[["WorkspaceClient", Mapping[str, Any]], Any]] = {
     "genie_space": lambda client, fields: client.genie.get_space(fields["space_id"]),
     "sql_warehouse": lambda client, fields: client.warehouses.get(fields["id"]),
     "database": lambda client, fields: client.database.get_database_instance(fields["instance_name"]),
+    # The path of a database begins with that of its branch.
+    "postgres": lambda client, fields: client.postgres.get_database(fields["database"]),
 }
 
 
 def _title(fields: Mapping[str, Any]) -> str:
-    keys = ("securable_full_name", "experiment_id", "instance_name", "space_id", "id", "name")
+    keys = ("securable_full_name", "experiment_id", "instance_name", "space_id", "id", "name", "database", "branch")
     return next((str(fields[key]) for key in keys if key in fields), "")
 
 

@@ -16,12 +16,16 @@ import httpx
 from graph_agent.deploying.app_file import AppFile
 from graph_agent.deploying.error_text import last_lines
 from graph_agent.deploying.sources import Source
+from graph_agent.deploying.store_requirements import STORE
 from graph_agent.errors import DeployRefused
+
+DATABASES = ("postgresql://", "postgres://", "projects/")
+"""The stores that the app shares with others."""
 
 LAST_LINES = 15
 """Lines of the app's output that are shown if it does not become ready."""
 
-LOCAL_VARIABLES = ("GRAPH_AGENT_", "DATABRICKS_APP_", "MLFLOW_", "PYTHONPATH")
+LOCAL_VARIABLES = ("GRAPH_AGENT_", "DATABRICKS_APP_", "MLFLOW_", "PYTHONPATH", "PG")
 """Prefixes of variables of this shell that the deployed app will not have."""
 
 
@@ -54,6 +58,9 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
     environment = inherited | dict(app.environment) | {"DATABRICKS_APP_PORT": str(port)}
     # DATABRICKS_APP_PORT makes the service listen on all interfaces, so set the host too.
     environment |= {"GRAPH_AGENT_HOST": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
+    if environment.get(STORE, "").startswith(DATABASES):
+        # The tables would belong to the deployer, and the app could not use them.
+        environment[STORE] = "memory"
     # A file and not a pipe: nobody reads a pipe meanwhile, and a full one would block the app.
     with output.open("wb") as file:
         try:
