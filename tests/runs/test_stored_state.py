@@ -122,6 +122,20 @@ async def test_ids_of_stored_calls_are_taken(dialect: Any, store: MemoryStore) -
     assert texts(two) == ["Done."]
 
 
+async def test_the_record_says_which_message_of_the_state_each_item_is(store: MemoryStore) -> None:
+    model = says(["Let me ", "look.", Call("look", {"city": "Rome"}, "a")], "Done.")
+    chat = Chat(create_agent(model, [look]), store)
+    with anyio.fail_after(20):
+        await chat.say("one")
+        record = await chat.record()
+        state = {message.id: message.text for message in await chat.state()}
+    items = {item["id"]: item["content"][0]["text"] for item in record.output if item["type"] == "message"}
+    assert {items[item]: state[message] for item, message in record.messages.items()} == {
+        "Let me look.": "Let me look.",
+        "Done.": "Done.",
+    }
+
+
 # -- runs that did not end by themselves --------------------------------------------------------------------------
 
 

@@ -37,6 +37,10 @@ class MessageItems:
         """Texts that may be the answer so far: closed messages that are not commentary, then open ones."""
         return self._said.texts
 
+    def message_ids(self, known: Set[str]) -> dict[str, str]:
+        """Item id -> message id, for the items that are one of the `known` messages."""
+        return self._said.message_ids(known)
+
     def has_said(self, text: str) -> bool:
         """Whether a model said exactly this text in one message."""
         return any(one.written.strip() == text.strip() for one in self._said.candidates)

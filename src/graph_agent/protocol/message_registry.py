@@ -1,6 +1,6 @@
 """The message items of one response, open and closed, and how to find the item of a message."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from langchain_core.messages import AIMessage
 
@@ -26,6 +26,16 @@ class MessageRegistry:
     def candidates(self) -> list[MessageWriter]:
         """Items that may be the answer."""
         return [text for text in [*self._closed, *self.open.values()] if not text.is_aside]
+
+    def message_ids(self, known: Set[str]) -> dict[str, str]:
+        """Item id -> message id, for the closed items that are one of the `known` messages."""
+        found = {}
+        for text in self._closed:
+            ids = [text.message.id if text.message is not None else None, *text.ids]
+            message_id = next((one for one in ids if one in known), None)
+            if message_id is not None:
+                found[text.item_id] = message_id
+        return found
 
     def begin(self, run: str, message_id: str | None, declared: Phase | None = None) -> MessageWriter:
         """A new item of that run, not sent yet."""

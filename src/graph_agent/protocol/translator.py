@@ -141,6 +141,12 @@ class Translator:
         return "\n".join(self._speech.texts)
 
     @property
+    def message_ids(self) -> dict[str, str]:
+        """Item id -> id of the message in the state, for the message items of a run that has ended."""
+        values = self._state.get("messages") if isinstance(self._state, Mapping) else None
+        return self._speech.message_ids({message.id for message in messages_in(values) if message.id})
+
+    @property
     def interrupted(self) -> Interrupted | None:
         """What the graph waits for, or `None`. Complete once the graph has ended."""
         return self._interrupts.ending

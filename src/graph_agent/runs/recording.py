@@ -65,8 +65,12 @@ class Recording:
 
         self._leases.hold(self._head.id, lease, lost=has_lost)
 
-    async def finish(self, *, status: ResponseStatus, response: Mapping[str, Any]) -> AgentError | None:
+    async def finish(
+        self, *, status: ResponseStatus, response: Mapping[str, Any], messages: Mapping[str, str]
+    ) -> AgentError | None:
         """Record how the run ended and release the conversation. Returns why that failed, or `None`.
+
+        `messages` says which message of the graph's state each item is, where their ids differ.
 
         After this, nothing that the run still writes is stored.
         """
@@ -78,6 +82,7 @@ class Recording:
             response=response,
             checkpoint=self.saver.checkpoint,
             fingerprints=fingerprints_after(self._turn.texts, response["output"]),
+            messages=messages,
         )
         try:
             async with asyncio.timeout(FINISH_SECONDS):
@@ -96,7 +101,7 @@ class Recording:
     async def discard(self, error: AgentError) -> None:
         """Remove the record of a run that could not start. Its caller gets the error and learns no id."""
         response = self._head.response("failed", error={"code": error.code, "message": error.message})
-        if await self.finish(status="failed", response=response) is not None:
+        if await self.finish(status="failed", response=response, messages={}) is not None:
             # The store does not answer. The lease expires, and the record ends as `process_lost`.
             return
         try:

@@ -230,8 +230,9 @@ class Run:
         if self._whole is None:
             return
         if self._whole.done():
-            # The reader of a recorded run may learn of its end before those who wait for the slot do.
-            await asyncio.sleep(0)
+            if self._recording is not None:
+                # The reader of a recorded run may learn of its end before those who wait for the slot do.
+                await asyncio.sleep(0)
             return
         self._stop()
         # With a time limit: a node may ignore its cancellation, and the caller must not wait for that.
@@ -423,7 +424,9 @@ class Run:
         # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
         await asyncio.wait([self._task], timeout=FORCED_CANCEL_SECONDS)
         status: ResponseStatus = "failed" if self._status == "interrupted" else self._status
-        error = await recording.finish(status=status, response=self._final_response())
+        error = await recording.finish(
+            status=status, response=self._final_response(), messages=self._translator.message_ids
+        )
         if error is None or self._status not in ("completed", "incomplete"):
             self._events.release_end()
         else:
