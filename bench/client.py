@@ -6,7 +6,9 @@ import json
 import time
 from dataclasses import dataclass
 
-BODY = json.dumps({"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}).encode()
+# None of the other servers stores anything.
+QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True, "store": False}
+BODY = json.dumps(QUESTION).encode()
 TOKENS = 200
 """Tokens of a complete stream, as in `bench.scripted`. That module is too heavy to import in the client."""
 

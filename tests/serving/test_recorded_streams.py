@@ -31,7 +31,7 @@ def recorded(name: str) -> list[Any]:
 @DIALECTS
 async def test_a_whole_stream_is_as_recorded(service: Service, address: str, recording: str) -> None:
     async with service.client() as client:
-        answer = await client.post(address, json={"model": "team", "input": "Weather?", "stream": True})
+        answer = await client.post(address, json={"model": "team", "input": "Weather?", "stream": True, "store": False})
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     *events, done = frames(answer.text)
     assert done == "[DONE]"
@@ -43,7 +43,7 @@ async def test_a_reply_is_the_response_of_the_streams_last_event(
     service: Service, address: str, recording: str
 ) -> None:
     async with service.client() as client:
-        answer = await client.post(address, json={"model": "team", "input": "Weather?"})
+        answer = await client.post(address, json={"model": "team", "input": "Weather?", "store": False})
     assert answer.headers["content-type"] == "application/json"
     # Ids are numbered by appearance, and a stream shows them all before its last event: in the same order.
     assert told(answer.json()) == Ids().told(recorded(recording)[-1]["response"])
@@ -56,7 +56,7 @@ async def test_a_reply_is_the_response_of_the_streams_last_event(
 async def test_a_stream_that_fails_after_a_tool_call_is_as_recorded(
     service: Service, address: str, recording: str
 ) -> None:
-    body = {"model": "failing", "input": "Go.", "stream": True, "custom_inputs": {"fail": "tool"}}
+    body = {"model": "failing", "input": "Go.", "stream": True, "store": False, "custom_inputs": {"fail": "tool"}}
     async with service.client() as client:
         answer = await client.post(address, json=body)
     *events, done = frames(answer.text)

@@ -79,12 +79,12 @@ class Continuing:
         return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
 
     async def plan(
-        self, owner: Owner, invocation: "Invocation", *, graph: str | None, recognize: bool = True
+        self, owner: Owner, invocation: "Invocation", *, graph: str, recognize: bool = True
     ) -> "tuple[Invocation, Turn]":
         """The invocation of a stored request, with the messages that are new to its conversation, and its place there.
 
         `graph` is the name of the graph that is going to run. A conversation continues from a checkpoint of the same
-        graph only. Another graph gets the history as messages, and so does one that keeps no messages (`None`).
+        graph only. Another graph gets the history as messages.
 
         Without `recognize`, a request that names no conversation starts a new one with everything that it resends. That
         is the way out if `Turn.inferred` and the conversation is busy.
@@ -202,7 +202,7 @@ class Continuing:
 
     # -- where the graph starts ---------------------------------------------------------------------------------
 
-    async def _start(self, owner: Owner, place: "_Place", own: Sequence[Item], graph: str | None) -> "_Start":
+    async def _start(self, owner: Owner, place: "_Place", own: Sequence[Item], graph: str) -> "_Start":
         """Where the graph starts, and what comes between there and the new items."""
         if place.parent is None:
             return _Start()
@@ -259,7 +259,7 @@ class _Start:
     """What was said since that response, before the new items."""
 
 
-def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:
+def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str) -> tuple[int | None, int | None]:
     """Among a response and its ancestors, the nearest one first: the index of the one from whose checkpoint the graph
     can continue, and of the one whose fingerprints the new ones can continue."""
     start = next((n for n, one in enumerate(ancestors) if one.checkpoint is not None and one.graph == graph), None)

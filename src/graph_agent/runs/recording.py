@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,7 +53,8 @@ class Recording:
             continuation=self._turn.continuation,
             graph=self._head.model,
             family=self._family,
-            created_at=float(self._head.created_at),
+            # Finer than the whole seconds of the response object, because lists are sorted by it.
+            created_at=time.time(),
             input=self._turn.items,
             title=self._turn.title,
         )

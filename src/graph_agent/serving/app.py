@@ -115,6 +115,7 @@ def create_app(
         identity=identity,
         gate=gate,
         runs=runs,
+        store=store,
         bodies=bodies,
         posted=posted,
         reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),

@@ -42,7 +42,14 @@ class Service:
             InvalidRequest: the request is wrong, or one of its subclasses; `param` names the field.
         """
         fallback = self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
-        return parse_request(body, graphs=self.catalog.names, fallback=fallback, pulse=pulse)
+        return parse_request(
+            body,
+            graphs=self.catalog.names,
+            fallback=fallback,
+            stores=True,
+            stored_by_default=dialect.stores,
+            pulse=pulse,
+        )
 
     def parse_new_conversation(self, body: bytes, *, pulse: Pulse = no_pulse) -> NewConversation:
         """Parse the body of `POST /conversations`. Raises as `parse` does."""

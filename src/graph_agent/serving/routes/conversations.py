@@ -16,6 +16,7 @@ from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
+from graph_agent.serving.routes.not_found import NO_CONVERSATION, NO_ITEM, missing_things
 from graph_agent.serving.routes.queries import (
     INCLUDE,
     check_query,
@@ -29,9 +30,6 @@ from graph_agent.serving.routes.stored_responses import FAMILIES
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Conversation, Item, StoredResponse
 from graph_agent.stores.store import ResponseStore
-
-NO_CONVERSATION = "there is no such conversation: it was deleted, or its id is wrong"
-NO_ITEM = "the conversation has no such item: it was deleted, or its id is wrong"
 
 
 class ConversationRoutes:
@@ -100,12 +98,10 @@ class ConversationRoutes:
         owner, responses = await self._asked(request)
         conversation_id, service = _id(request), await self._gate.passed()
         change = await self._posted.parsed(request, service.parse_conversation_change)
-        try:
+        with missing_things():
             changed = await responses.update_conversation(
                 owner, conversation_id, metadata=change.metadata, title=change.title
             )
-        except ConversationNotFound:
-            raise ConversationNotFound(NO_CONVERSATION) from None
         return json_answer(_conversation_body(changed))
 
     async def delete(self, request: Request) -> Response:
@@ -113,10 +109,8 @@ class ConversationRoutes:
         check_query(request)
         owner, responses = await self._asked(request)
         conversation_id = _id(request)
-        try:
+        with missing_things():
             await responses.delete_conversation(owner, conversation_id)
-        except ConversationNotFound:
-            raise ConversationNotFound(NO_CONVERSATION) from None
         return json_answer({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
     # -- items --------------------------------------------------------------------------------------------------
@@ -137,10 +131,8 @@ class ConversationRoutes:
         owner, responses = await self._asked(request)
         conversation_id, service = _id(request), await self._gate.passed()
         items = await self._posted.parsed(request, service.parse_new_items)
-        try:
+        with missing_things():
             added = await responses.add_items(owner, conversation_id, items)
-        except ConversationNotFound:
-            raise ConversationNotFound(NO_CONVERSATION) from None
         return json_answer(list_body([listed_item(item) for item in added.input], has_more=False))
 
     async def read_item(self, request: Request) -> Response:
@@ -160,12 +152,8 @@ class ConversationRoutes:
         check_query(request)
         owner, responses = await self._asked(request)
         conversation_id, item_id = _id(request), _item_id(request)
-        try:
+        with missing_things():
             await responses.delete_item(owner, conversation_id, item_id)
-        except ConversationNotFound:
-            raise ConversationNotFound(NO_CONVERSATION) from None
-        except ItemNotFound:
-            raise ItemNotFound(NO_ITEM) from None
         return json_answer(_conversation_body(await _found(responses, owner, conversation_id)))
 
     # -- branches -----------------------------------------------------------------------------------------------
@@ -174,10 +162,8 @@ class ConversationRoutes:
         """The responses of all branches, each with the response that it follows."""
         page = page_of(request)
         owner, responses = await self._asked(request)
-        try:
+        with missing_things():
             found, has_more = await responses.responses_of(owner, _id(request), page)
-        except ConversationNotFound:
-            raise ConversationNotFound(NO_CONVERSATION) from None
         if not found and page.after and await _response(responses, owner, page.after) is None:
             raise no_such_entry()
         return json_answer(list_body([_response_body(one) for one in found], has_more=has_more))

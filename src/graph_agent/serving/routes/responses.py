@@ -30,7 +30,9 @@ from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
+from graph_agent.serving.routes.not_found import missing_things_named
 from graph_agent.serving.sse import EventStreamResponse, disconnected
+from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
 
@@ -68,6 +70,7 @@ class ResponseRoutes:
         identity: Identity,
         gate: Gate,
         runs: Runs,
+        store: StoreGate,
         bodies: Bodies,
         posted: PostedJson,
         reply_seconds: float | None = None,
@@ -77,6 +80,7 @@ class ResponseRoutes:
         self._reply_seconds = reply_seconds
         self._identity = identity
         self._gate = gate
+        self._store = store
         self._bodies = bodies
         self._runs = runs
 
@@ -120,14 +124,19 @@ class ResponseRoutes:
             with self._runs.slot() as slot:
                 if invocation is None:
                     invocation = await parse_body(partial(service.parse, body, dialect), request.receive)
+                # A request that neither is stored nor names anything stored does not touch the store.
+                needs_store = invocation.stored or invocation.items
+                store = await self._store.passed() if needs_store else None
                 trace = None if service.tracer is None else service.tracer.trace()
-                run = await self._runs.start(
-                    RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
-                    self._scope(service.app, invocation, token, began),
-                    graphs=service.catalog,
-                    observers=_observers(trace),
-                    slot=slot,
-                )
+                with missing_things_named():
+                    run = await self._runs.start(
+                        RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
+                        self._scope(service.app, invocation, token, began),
+                        graphs=service.catalog,
+                        observers=_observers(trace),
+                        slot=slot,
+                        store=store,
+                    )
         return run, trace
 
     def _scope(self, app: AppContext, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:

@@ -14,14 +14,13 @@ from graph_agent.protocol.listed_items import listed_item
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.mounting import prefix_of
 from graph_agent.serving.routes.answers import json_answer, route
+from graph_agent.serving.routes.not_found import NO_RESPONSE, missing_things
 from graph_agent.serving.routes.queries import INCLUDE, check_query, is_plausible_id, list_body, page_of, page_through
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Family, StoredResponse
 
 FAMILIES: Mapping[str, Family] = {"": "databricks", "/api": "databricks", "/v1": "openai"}
 """The beginning of an address -> the responses that it reads."""
-
-NO_RESPONSE = "there is no such response: it was not stored, it was deleted, or its id is wrong"
 
 _LATER = ("stream", "starting_after", "include_obfuscation")
 """Query parameters of OpenAI's API that read a response as a stream."""
@@ -58,10 +57,8 @@ class StoredResponseRoutes:
         check_query(request)
         owner = Owner.of(await self._identity.caller(request.headers))
         store, response_id = await self._store.passed(), _id(request)
-        try:
+        with missing_things():
             await store.responses.delete(owner, response_id)
-        except ResponseNotFound:
-            raise ResponseNotFound(NO_RESPONSE) from None
         return json_answer({"id": response_id, "object": "response", "deleted": True})
 
     async def input_items(self, request: Request) -> Response:
@@ -74,10 +71,8 @@ class StoredResponseRoutes:
     async def _stored(self, request: Request) -> StoredResponse:
         owner = Owner.of(await self._identity.caller(request.headers))
         store, response_id = await self._store.passed(), _id(request)
-        try:
+        with missing_things():
             stored = await store.responses.get(owner, response_id)
-        except ResponseNotFound:
-            raise ResponseNotFound(NO_RESPONSE) from None
         if stored.kind != "response":
             raise ResponseNotFound(NO_RESPONSE)
         if stored.family != family_of(request):
