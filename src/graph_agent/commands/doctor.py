@@ -14,6 +14,7 @@ from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.commands.check import Check
 from graph_agent.commands.options import add_config, settings_from
+from graph_agent.commands.store_checks import store
 from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
 from graph_agent.local.packages import INSTALL, missing_packages
@@ -167,5 +168,5 @@ def _disk(settings: Settings) -> Iterator[Check]:
     )
 
 
-EVERYWHERE: tuple[Callable[[Settings], Iterator[Check]], ...] = (_python, _graphs, databricks)
+EVERYWHERE: tuple[Callable[[Settings], Iterator[Check]], ...] = (_python, _graphs, databricks, store)
 ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, _port, _disk)

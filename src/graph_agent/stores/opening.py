@@ -32,11 +32,16 @@ def open_store(settings: Settings, app: AppContext) -> Store:
     Raises:
         BadSetting: the setting names no kind of store.
     """
-    store = _named(settings, app)
+    store = named_store(settings, app)
     return ExpiringStore(store, days=settings.retention_days) if settings.retention_days else store
 
 
-def _named(settings: Settings, app: AppContext) -> Store:
+def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresStore:
+    """The same without expiry.
+
+    Raises:
+        BadSetting: the setting names no kind of store.
+    """
     named = settings.store
     if named == "memory":
         logger.info("responses and conversations are kept in memory, and are lost when the service stops")

@@ -68,10 +68,23 @@ class PostgresStore:
         if database is not None:
             await database.aclose()
 
+    async def check(self) -> str:
+        """Connect and look at the rights, without creating anything. Returns a line about it.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or the user lacks a right.
+        """
+        if self._database is None:
+            self._database = await run_in_service_thread(self._made)
+        from graph_agent.stores.postgres_access import check_access
+
+        return await check_access(self._database, self._schema)
+
     def _made(self) -> "PostgresDatabase":
         with IMPORT_LOCK:
-            # The second is for `open`, which must not import on the event loop: LangChain takes seconds.
-            from graph_agent.stores import postgres_database, postgres_saver  # noqa: F401
+            # Those that are not used here are imported too, so that `open` and `check` do not do it on the event loop.
+            # LangChain takes seconds.
+            from graph_agent.stores import postgres_access, postgres_database, postgres_saver  # noqa: F401
 
         return postgres_database.PostgresDatabase(self._sign_in(), schema=self._schema)
 

@@ -30,6 +30,7 @@ class SqliteStore:
     """A `Store` in one SQLite file, which several processes may use."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
         self._database = SqliteDatabase(path)
         self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=clock)
 
