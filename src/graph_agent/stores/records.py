@@ -41,6 +41,10 @@ class Continuation:
     is_new: bool = False
     """Whether the conversation does not exist yet. It is created when the run begins."""
 
+    at_head: bool = False
+    """Whether the run follows `parent` only because that is the newest response. If another one has ended meanwhile,
+    the conversation counts as busy: the run would start a branch that nobody asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewResponse:

@@ -123,8 +123,8 @@ class SqlResponses:
             raise conversation_not_found()
         taken = await connection.run(
             "UPDATE conversations SET running = ?, busy_until = ?, updated_at = ?, title = COALESCE(title, ?) "
-            "WHERE owner = ? AND id = ? AND (running IS NULL OR busy_until <= ?)",
-            (new.id, busy_until, now, as_title(new.title), *key, now),
+            "WHERE owner = ? AND id = ? AND (running IS NULL OR busy_until <= ?) AND (? = 0 OR COALESCE(head, '') = ?)",
+            (new.id, busy_until, now, as_title(new.title), *key, now, int(at.at_head), at.parent or ""),
         )
         if not taken:
             raise await _busy(connection, owner, at.conversation)
