@@ -16,9 +16,10 @@ def make_private(path: Path) -> None:
 
     A file that belongs to another user is left as it is.
     """
-    # Created here, with the mode: between a creation with the umask's mode and a `chmod`, others could open it.
+    # Created here, with the mode: between a creation with the umask's mode and a `chmod`, others could open it. A file
+    # that exists is not opened: closing it would drop every lock of this process on it, and SQLite would not know.
     with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     for ending in BESIDE:
         with contextlib.suppress(OSError):
             one = path.with_name(path.name + ending)

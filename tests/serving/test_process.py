@@ -61,7 +61,7 @@ async def graph_agent(
 ) -> AsyncIterator[Process]:
     """`graph-agent serve`, or `dev`, on a free port, ended at the latest with the block."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("GRAPH_AGENT_", "DATABRICKS_"))}
-    values = {"PYTHONPATH": str(SOURCE), "GRAPH_AGENT_TRACING": "off"} | settings
+    values = {"PYTHONPATH": str(SOURCE), "GRAPH_AGENT_TRACING": "off", "GRAPH_AGENT_STORE": "memory"} | settings
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "graph_agent", command, *([] if port is None else ["--port", str(port)]), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environ | values,
@@ -356,6 +356,20 @@ async def test_a_graph_that_does_not_load_ends_the_start_and_says_why(tmp_path: 
     assert status == 1
     assert words in log
     assert PASSWORD not in log
+
+
+async def test_a_store_that_cannot_be_used_ends_the_start_and_says_what_to_change(tmp_path: Path) -> None:
+    (tmp_path / "notes.sqlite").write_text("These are my notes.\n" * 100)
+    for store, words in (
+        (f"sqlite:{tmp_path / 'notes.sqlite'}", "is not a SQLite database"),
+        ("redis://here", "GRAPH_AGENT_STORE must be memory, sqlite:PATH"),
+    ):
+        async with graph_agent("--config", str(GRAPHS), GRAPH_AGENT_STORE=store) as running:
+            with anyio.fail_after(30):
+                assert await running.ended() == 1
+        log = "".join(running.log)
+        assert words in log
+        assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

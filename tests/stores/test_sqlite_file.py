@@ -135,6 +135,42 @@ async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Pat
     assert (len(found), more) == (30, False)
 
 
+VISITOR = textwrap.dedent("""
+    import asyncio, sys
+    from pathlib import Path
+    from graph_agent.stores.sqlite_store import SqliteStore
+
+    async def main(path):
+        store = SqliteStore(Path(path))
+        await store.open()
+        await store.aclose()
+
+    asyncio.run(main(*sys.argv[1:]))
+""")
+"""A process that opens the store and leaves."""
+
+
+async def test_a_second_app_in_a_process_does_not_take_the_locks_of_the_first(
+    sqlite_store_of: StoreOf, clock: Clock, tmp_path: Path
+) -> None:
+    first, second = sqlite_store_of(), sqlite_store_of()
+    await first.open()
+    await Turns(first, clock).turn("resp_1")
+    log = tmp_path / "store" / "conversations.sqlite-wal"
+    before = log.stat().st_ino
+    await second.open()
+    await second.aclose()
+    # The last process that leaves removes the log. Without a lock, this one would be the last, and everything that the
+    # first store writes from then on would be lost, or damage the file.
+    visitor = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", VISITOR, str(log.with_name("conversations.sqlite"))),
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+    )
+    assert await visitor.wait() == 0
+    assert log.stat().st_ino == before
+    await first.aclose()
+
+
 async def test_a_process_that_is_killed_while_it_writes_leaves_nothing_half_written_and_frees_its_conversation(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -74,7 +74,8 @@ def create_app(
     The graphs use `settings`. The clients read the workspace and the credentials from `environ`; without it, from the
     process's environment when a client is made. Each of several apps in one process uses its own.
 
-    `on_failed_start` is called with the reason when the graphs could not be loaded, for a server that stops then.
+    `on_failed_start` is called with the reason when the graphs could not be loaded or the store is not usable, for a
+    server that stops then.
 
     Raises:
         ConfigurationError: `graphs` is empty, or a graph in it cannot be served (`GraphNotLoaded`).
@@ -101,7 +102,7 @@ def create_app(
         grace_seconds=settings.grace_seconds,
         waits=settings.busy == "wait",
     )
-    store = StoreGate(lambda: open_store(settings, context))
+    store = StoreGate(lambda: open_store(settings, context), on_failed_start=on_failed_start)
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
     meta = MetaRoutes(

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from graph_agent.errors import LifespanNotRun, StoreUnavailable
+from graph_agent.errors import AgentError, ConfigurationError, LifespanNotRun, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
 from graph_agent.runs.registry import stopping
 from graph_agent.serving.gate import NOT_RUN
@@ -26,21 +26,25 @@ class StoreGate:
     `aclose()`. A lifespan may run again later, even on another event loop.
     """
 
-    def __init__(self, make: Callable[[], Store]) -> None:
+    def __init__(
+        self, make: Callable[[], Store], *, on_failed_start: Callable[[AgentError], None] | None = None
+    ) -> None:
+        """`on_failed_start` is called with the reason if the store can never be opened as it is configured."""
         self._make = make
+        self._on_failed_start = on_failed_start
         self._store: Store | None = None
         self._opening: asyncio.Task[Store] | None = None
-        self._ended = self._failed = False
+        self._ended = self._failed = self._unusable = False
 
     def begin(self) -> None:
-        """Make the store and start to open it.
-
-        Raises:
-            ConfigurationError: the settings name no usable store.
-        """
-        self._ended = self._failed = False
-        self._store = self._make()
-        self._start_opening(self._store)
+        """Make the store and start to open it."""
+        self._ended = self._failed = self._unusable = False
+        try:
+            self._store = self._make()
+        except ConfigurationError as error:
+            self._give_up(error)
+        else:
+            self._start_opening(self._store)
 
     async def passed(self) -> Store:
         """The open store.
@@ -50,6 +54,8 @@ class StoreGate:
             LifespanNotRun: no lifespan has begun, so no store is opened.
             ServiceStopping: the lifespan has ended.
         """
+        if self._unusable:
+            raise StoreUnavailable(NOT_OPENED)
         if self._store is None:
             raise stopping() if self._ended else LifespanNotRun(NOT_RUN)
         if self._opening is None:
@@ -85,6 +91,9 @@ class StoreGate:
         except StoreUnavailable as error:
             self._report(error.message)
             raise
+        except ConfigurationError as error:
+            self._give_up(error)
+            raise StoreUnavailable(NOT_OPENED) from None
         except Exception as error:  # noqa: BLE001 - a driver may raise anything; requests get a typed error
             self._report(describe_error(error))
             raise StoreUnavailable(NOT_OPENED) from None
@@ -92,6 +101,13 @@ class StoreGate:
             self._failed = False
             logger.info("the store is open")
         return store
+
+    def _give_up(self, error: ConfigurationError) -> None:
+        # The message is not for clients: it may name a path.
+        logger.error("cannot start: %s", error.message)
+        self._unusable = True
+        if self._on_failed_start is not None:
+            self._on_failed_start(error)
 
     def _report(self, why: str) -> None:
         # Once, not for each request.

@@ -158,9 +158,11 @@ class SqliteDatabase:
             await self.writer.open(writes=True)
             for reader in self._readers:
                 await reader.open(writes=False)
-        except (OSError, sqlite3.Error, ForeignFile) as error:
+        except BaseException as error:
             await self.aclose()
-            raise _cannot_open(error, self._path) from error
+            if isinstance(error, OSError | sqlite3.Error | ForeignFile):
+                raise _cannot_open(error, self._path) from error
+            raise
 
     async def read(self, work: Work[T]) -> T:
         return await self.reader.do("BEGIN", work)
