@@ -8,6 +8,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
+from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.runtime import Runtime
@@ -80,6 +81,19 @@ async def test_the_graph_learns_the_conversations_id(store: MemoryStore) -> None
     with anyio.fail_after(20):
         events = await Chat(chain(answer, context_schema=AgentContext), store).say("one")
     assert texts(events) == [f"This is {events[0]['response']['custom_outputs']['thread_id']}."]
+
+
+async def test_a_function_that_keeps_nothing_gets_the_whole_history_in_every_turn(store: MemoryStore) -> None:
+    @entrypoint()
+    async def answer(given: dict[str, Any]) -> dict[str, Any]:
+        said = [f"{one.type}: {one.text}" for one in given["messages"]]
+        return {"messages": [AIMessage(f"{len(said)} messages, the first is {said[0]}.")]}
+
+    chat = Chat(answer, store)
+    with anyio.fail_after(20):
+        await chat.say("one")
+        assert texts(await chat.say("two")) == ["3 messages, the first is human: one."]
+        assert texts(await chat.say("three")) == ["5 messages, the first is human: one."]
 
 
 # -- the history is not told again --------------------------------------------------------------------------------

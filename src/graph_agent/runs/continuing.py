@@ -79,12 +79,12 @@ class Continuing:
         return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
 
     async def plan(
-        self, owner: Owner, invocation: "Invocation", *, graph: str, recognize: bool = True
+        self, owner: Owner, invocation: "Invocation", *, graph: str | None, recognize: bool = True
     ) -> "tuple[Invocation, Turn]":
         """The invocation of a stored request, with the messages that are new to its conversation, and its place there.
 
         `graph` is the name of the graph that is going to run. A conversation continues from a checkpoint of the same
-        graph only. Another graph gets the history as messages.
+        graph only. Another graph gets the history as messages, and so does one that keeps no messages (`None`).
 
         Without `recognize`, a request that names no conversation starts a new one with everything that it resends. That
         is the way out if `Turn.inferred` and the conversation is busy.
@@ -114,7 +114,6 @@ class Continuing:
                 parent=None if place.parent is None else place.parent.id,
                 checkpoint=start.checkpoint,
                 is_new=place.is_new,
-                at_head=place.at_head,
             ),
             items=own,
             texts=texts,
@@ -187,7 +186,7 @@ class Continuing:
             return _Place(conversation=name, thread=_new_thread(), is_new=True)
         root = _Place(conversation=conversation.id, thread=conversation.thread)
         if conversation.head is None:
-            return replace(root, at_head=True)
+            return root
         found = await self._recognizing.parent(owner, items, conversation=conversation.id)
         if found is not None:
             return _Place.after(found.parent, known=found.known)
@@ -199,11 +198,11 @@ class Continuing:
         if head.status in ("failed", "cancelled") and await same_question(head.input, items):
             # The client tries again.
             return root if head.parent is None else _Place.after(await self._responses.get(owner, head.parent))
-        return _Place.after(head, known=known, at_head=True)
+        return _Place.after(head, known=known)
 
     # -- where the graph starts ---------------------------------------------------------------------------------
 
-    async def _start(self, owner: Owner, place: "_Place", own: Sequence[Item], graph: str) -> "_Start":
+    async def _start(self, owner: Owner, place: "_Place", own: Sequence[Item], graph: str | None) -> "_Start":
         """Where the graph starts, and what comes between there and the new items."""
         if place.parent is None:
             return _Start()
@@ -233,20 +232,12 @@ class _Place:
     """How many items of the request the conversation already has."""
 
     is_new: bool = False
-    at_head: bool = False
     inferred: bool = False
 
     @classmethod
-    def after(
-        cls, parent: StoredResponse, *, known: int = 0, at_head: bool = False, inferred: bool = False
-    ) -> "_Place":
+    def after(cls, parent: StoredResponse, *, known: int = 0, inferred: bool = False) -> "_Place":
         return cls(
-            conversation=parent.conversation,
-            thread=parent.thread,
-            parent=parent,
-            known=known,
-            at_head=at_head,
-            inferred=inferred,
+            conversation=parent.conversation, thread=parent.thread, parent=parent, known=known, inferred=inferred
         )
 
 
@@ -268,7 +259,7 @@ class _Start:
     """What was said since that response, before the new items."""
 
 
-def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str) -> tuple[int | None, int | None]:
+def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:
     """Among a response and its ancestors, the nearest one first: the index of the one from whose checkpoint the graph
     can continue, and of the one whose fingerprints the new ones can continue."""
     start = next((n for n, one in enumerate(ancestors) if one.checkpoint is not None and one.graph == graph), None)

@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 from langgraph.channels.base import BaseChannel
 from langgraph.channels.delta import DeltaChannel
+from langgraph.channels.last_value import LastValue
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.pregel import Pregel
 
@@ -42,6 +43,17 @@ class OpenThread:
     """For the graph's config."""
 
 
+def keeps_messages(graph: Graph) -> bool:
+    """Whether the graph finds the messages of earlier turns in its state.
+
+    A graph of the functional API has no state. It knows its previous result if its function takes `previous`.
+    """
+    if MESSAGES in graph.channels:
+        return True
+    # LangGraph records what a function takes besides its input; there is no public way to ask.
+    return any("previous" in getattr(node.bound, "func_accepts", ()) for node in graph.nodes.values())
+
+
 async def open_thread(
     graph: Graph, saver: RunSaver, *, run_id: str, messages: Sequence[BaseMessage], instructions: str | None
 ) -> OpenThread:
@@ -54,6 +66,9 @@ async def open_thread(
     saved = await saver.open(forgotten=_per_run(graph.channels))
     history = [] if saved is None else await _messages_of(saved, graph.channels.get(MESSAGES), saver)
     messages = [*_results_of_unanswered(history, messages), *messages]
+    if isinstance(graph.channels.get(MESSAGES), LastValue):
+        # The input replaces the value of a channel without a reducer.
+        messages = [*history, *messages]
     # Not `graph.copy()`, which forgets attributes that are set after construction, and validates the graph again.
     continued = copy.copy(graph)
     continued.checkpointer = saver

@@ -153,8 +153,15 @@ class Runs:
             if store is None:
                 run = run_of(request)
             else:
+                from graph_agent.runs.open_thread import keeps_messages
+
                 run = await self._turns.begin(
-                    request, store=store, graph=name, run_of=run_of, slot=taken, seconds=self._seconds_of(scope)
+                    request,
+                    store=store,
+                    graph=name if keeps_messages(graph) else None,
+                    run_of=run_of,
+                    slot=taken,
+                    seconds=self._seconds_of(scope),
                 )
                 if self._drained:
                     await run.give_up(stopping())

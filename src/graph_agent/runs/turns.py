@@ -54,12 +54,14 @@ class Turns:
         request: RunRequest,
         *,
         store: "Store",
-        graph: str,
+        graph: str | None,
         run_of: "Callable[[RunRequest], Run]",
         slot: Slot,
         seconds: float,
     ) -> "Run":
         """A run that is recorded in `store` and has not started. `run_of` makes it.
+
+        `graph` is the name of the graph, or `None` if it keeps no messages in its state.
 
         The request waits for at most `seconds`, without its slot.
 
@@ -126,7 +128,7 @@ class Turns:
         return self._leases
 
 
-async def _planned(request: RunRequest, store: "Store", graph: str, *, recognize: bool) -> RunRequest:
+async def _planned(request: RunRequest, store: "Store", graph: str | None, *, recognize: bool) -> RunRequest:
     """The request with its messages and, if it is stored, with its place in its conversation."""
     # Late: it imports LangChain, and the port is bound before that.
     from graph_agent.runs.continuing import Continuing
