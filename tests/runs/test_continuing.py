@@ -350,6 +350,20 @@ async def test_a_named_conversation_continues_from_its_newest_response(server: C
     assert [text for _, text in server.state_of(again)] == ["A", "a", "B", "b", "B", "b2"]
 
 
+async def test_a_turn_that_was_planned_before_another_one_ended_does_not_start_a_branch_unasked(
+    server: Conversing,
+) -> None:
+    name = {"custom_inputs": {"thread_id": "t"}}
+    await server.ask("A", [says("a")], **name)
+    _, late = await server.plan("C", **name)
+    second = await server.ask("B", [says("b")], **name)
+
+    with pytest.raises(ConversationBusy) as busy:
+        await server.begin(late)
+    assert busy.value.running == second.id
+    assert (await server.ask("C", [says("c")], **name)).parent == second.id
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 async def test_the_same_question_after_a_failure_is_a_second_attempt(server: Conversing, status: Any) -> None:
     name = {"custom_inputs": {"thread_id": "t"}}

@@ -114,6 +114,7 @@ class Continuing:
                 parent=None if place.parent is None else place.parent.id,
                 checkpoint=start.checkpoint,
                 is_new=place.is_new,
+                at_head=place.at_head,
             ),
             items=own,
             texts=texts,
@@ -186,7 +187,7 @@ class Continuing:
             return _Place(conversation=name, thread=_new_thread(), is_new=True)
         root = _Place(conversation=conversation.id, thread=conversation.thread)
         if conversation.head is None:
-            return root
+            return replace(root, at_head=True)
         found = await self._recognizing.parent(owner, items, conversation=conversation.id)
         if found is not None:
             return _Place.after(found.parent, known=found.known)
@@ -198,7 +199,7 @@ class Continuing:
         if head.status in ("failed", "cancelled") and await same_question(head.input, items):
             # The client tries again.
             return root if head.parent is None else _Place.after(await self._responses.get(owner, head.parent))
-        return _Place.after(head, known=known)
+        return _Place.after(head, known=known, at_head=True)
 
     # -- where the graph starts ---------------------------------------------------------------------------------
 
@@ -232,12 +233,20 @@ class _Place:
     """How many items of the request the conversation already has."""
 
     is_new: bool = False
+    at_head: bool = False
     inferred: bool = False
 
     @classmethod
-    def after(cls, parent: StoredResponse, *, known: int = 0, inferred: bool = False) -> "_Place":
+    def after(
+        cls, parent: StoredResponse, *, known: int = 0, at_head: bool = False, inferred: bool = False
+    ) -> "_Place":
         return cls(
-            conversation=parent.conversation, thread=parent.thread, parent=parent, known=known, inferred=inferred
+            conversation=parent.conversation,
+            thread=parent.thread,
+            parent=parent,
+            known=known,
+            at_head=at_head,
+            inferred=inferred,
         )
 
 

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graph_agent.errors import AgentError, LeaseLost, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
+from graph_agent.protocol.fingerprints import Fingerprints
 from graph_agent.protocol.reconcile import fingerprints_after
+from graph_agent.runs.gently import run_gently
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.request import RunRequest, Turn
 from graph_agent.runs.run_saver import RunSaver
-from graph_agent.stores.records import EndedResponse, NewResponse, ResponseStatus
+from graph_agent.stores.records import EndedResponse, Item, NewResponse, ResponseStatus
 from graph_agent.stores.store import Store
 
 logger = logging.getLogger(__name__)
@@ -79,15 +81,15 @@ class Recording:
         self.saver.close()
         if self._lost:
             return process_lost()
-        ended = EndedResponse(
-            status=status,
-            response=response,
-            checkpoint=self.saver.checkpoint,
-            fingerprints=fingerprints_after(self._turn.texts, response["output"]),
-            messages=messages,
-        )
         try:
             async with asyncio.timeout(FINISH_SECONDS):
+                ended = EndedResponse(
+                    status=status,
+                    response=response,
+                    checkpoint=self.saver.checkpoint,
+                    fingerprints=await self._fingerprints(response["output"]),
+                    messages=messages,
+                )
                 await self._responses.finish(self._owner, self._head.id, ended)
         except LeaseLost:
             return process_lost()
@@ -99,6 +101,10 @@ class Recording:
         finally:
             self._leases.release(self._head.id)
         return None
+
+    async def _fingerprints(self, output: Sequence[Item]) -> Fingerprints | None:
+        texts = self._turn.texts
+        return await run_gently(lambda pulse: fingerprints_after(texts, output, pulse=pulse), output)
 
     async def discard(self, error: AgentError) -> None:
         """Remove the record of a run that could not start. Its caller gets the error and learns no id."""
