@@ -53,6 +53,22 @@ async def test_of_many_runs_that_begin_at_once_one_gets_the_conversation(store: 
     assert [type(one) for one in begun if one is not None] == [ConversationBusy] * 7
 
 
+async def test_a_run_that_follows_the_newest_response_is_refused_if_there_is_a_newer_one(
+    store: Store, clock: Clock
+) -> None:
+    turns = Turns(store, clock)
+    await turns.turn("resp_1")
+    await turns.turn("resp_2", after="resp_1")
+    with pytest.raises(ConversationBusy) as refused:
+        await turns.begin("resp_3", after="resp_1", at_head=True)
+    assert refused.value.running == "resp_2"
+    with pytest.raises(ConversationBusy):
+        await turns.begin("resp_3", at_head=True)
+    await turns.begin("resp_3", after="resp_2", at_head=True)
+    await turns.finish("resp_3")
+    await turns.begin("resp_4", after="resp_1")
+
+
 async def test_a_renewed_lease_holds(store: Store, clock: Clock) -> None:
     turns = Turns(store, clock)
     await turns.begin("resp_1")

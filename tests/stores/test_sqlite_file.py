@@ -106,6 +106,25 @@ async def test_only_its_owner_can_read_the_file(sqlite_store_of: StoreOf, clock:
     assert [file.name for file in (tmp_path / "store").iterdir()] == ["conversations.sqlite"]
 
 
+async def test_deleted_words_are_not_in_the_file_any_more(
+    sqlite_store_of: StoreOf, clock: Clock, tmp_path: Path
+) -> None:
+    path, left = tmp_path / "store" / "conversations.sqlite", []
+    for deleted in (False, True):
+        store = sqlite_store_of()
+        await store.open()
+        if not deleted:
+            turns = Turns(store, clock)
+            await turns.begin("resp_1", input=[message("a very secret word " * 1000)], title="secret words")
+            await turns.finish("resp_1", output=[message("another secret word")])
+        else:
+            await store.responses.delete(ANN, "resp_1")
+        await store.aclose()
+        left.append(path.read_bytes().count(b"secret word"))
+    assert left[0] > 900
+    assert left[1] == 0
+
+
 async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "conversations.sqlite"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}

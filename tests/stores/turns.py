@@ -61,10 +61,22 @@ class Turns:
         self.known = False
 
     async def begin(
-        self, id_: str, *, after: str | None = None, input: Sequence[Item] = (), title: str | None = None
+        self,
+        id_: str,
+        *,
+        after: str | None = None,
+        input: Sequence[Item] = (),
+        title: str | None = None,
+        at_head: bool = False,
     ) -> None:
         """Begin a run that follows the response `after`."""
-        at = Continuation(conversation=self.conversation, thread=self.thread, parent=after, is_new=not self.known)
+        at = Continuation(
+            conversation=self.conversation,
+            thread=self.thread,
+            parent=after,
+            is_new=not self.known,
+            at_head=at_head,
+        )
         new = NewResponse(
             id=id_,
             continuation=at,

@@ -100,6 +100,8 @@ class SqliteThread:
                 _switch_to_wal(connection)
             # With a write-ahead log, a crash of the machine may lose the last transactions and never damages the file.
             connection.execute("PRAGMA synchronous = NORMAL")
+            # Whoever deletes a conversation expects that its words are gone, also for a reader of the raw file.
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute("PRAGMA temp_store = MEMORY")
         except BaseException:
