@@ -1,4 +1,4 @@
-"""Keeps the conversations of this process's runs busy: one task renews the leases of all of them."""
+"""Keeps the conversations of this process's runs busy: one timer renews the leases of all of them."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ class Lease:
 
 
 class Leases:
-    """The leases of one process's runs in one store. The task that renews them exists while there are some."""
+    """The leases of one process's runs in one store. The timer that renews them runs while there are some."""
 
     def __init__(
         self, responses: ResponseStore, *, seconds: float = LEASE_SECONDS, renew_seconds: float = RENEW_SECONDS
@@ -40,6 +40,8 @@ class Leases:
         self._seconds = seconds
         self._renew_seconds = renew_seconds
         self._held: dict[str, tuple[Lease, Callable[[], None]]] = {}
+        # A timer, and not a task that sleeps: a task would outlive the last run, and be left pending if the loop ends.
+        self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
 
     def new(self) -> Lease:
@@ -50,13 +52,14 @@ class Leases:
         """Renew the lease of this response from now on. `lost` is called once if that fails for too long, or if
         another process has taken it over."""
         self._held[response_id] = (lease, lost)
-        if self._renewing is None:
-            # In an empty context: the task outlives the request that happens to start it.
-            self._renewing = asyncio.create_task(self._renew_while_held(), context=Context())
+        self._wait()
 
     def release(self, response_id: str) -> None:
         """Stop renewing the lease of this response."""
         self._held.pop(response_id, None)
+        if not self._held and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def holds(self, response_id: str) -> bool:
         """Whether the lease is held and has not expired. Another process may have it otherwise."""
@@ -84,12 +87,18 @@ class Leases:
                 logger.error("run %s has lost its conversation: its lease was not renewed in time", one)
                 held[1]()
 
-    async def _renew_while_held(self) -> None:
-        try:
-            while True:
-                await asyncio.sleep(self._renew_seconds)
-                if not self._held:
-                    return
-                await self.renew()
-        finally:
-            self._renewing = None
+    def _wait(self) -> None:
+        if self._held and self._timer is None and self._renewing is None:
+            loop = asyncio.get_running_loop()
+            # In an empty context: the timer outlives the request that happens to start it.
+            self._timer = loop.call_later(self._renew_seconds, self._begin_renewing, context=Context())
+
+    def _begin_renewing(self) -> None:
+        self._timer = None
+        self._renewing = asyncio.create_task(self.renew())
+        self._renewing.add_done_callback(self._renewed)
+
+    def _renewed(self, renewing: asyncio.Task[None]) -> None:
+        self._renewing = None
+        if not renewing.cancelled():
+            self._wait()
