@@ -350,6 +350,27 @@ async def test_a_named_conversation_continues_from_its_newest_response(server: C
     assert [text for _, text in server.state_of(again)] == ["A", "a", "B", "b", "B", "b2"]
 
 
+async def test_a_client_that_resends_only_the_questions_adds_only_what_is_new(server: Conversing) -> None:
+    name = {"custom_inputs": {"thread_id": "t"}}
+    system, asked = {"role": "system", "content": "Be brief."}, list[Any]()
+    for text in ("A", "B", "C"):
+        asked.append(user(text))
+        response = await server.ask([system, *asked], [says(text.lower())], **name)
+
+    assert [text for _, text in server.state_of(response)] == ["Be brief.", "A", "a", "B", "b", "C", "c"]
+
+
+async def test_a_client_that_sends_its_instructions_with_every_turn_does_not_resend_its_questions(
+    server: Conversing,
+) -> None:
+    name = {"custom_inputs": {"thread_id": "t"}}
+    system = {"role": "system", "content": "Be brief."}
+    for text in ("A", "B"):
+        response = await server.ask([system, user(text)], [says(text.lower())], **name)
+
+    assert [text for _, text in server.state_of(response)] == ["Be brief.", "A", "a", "Be brief.", "B", "b"]
+
+
 async def test_a_turn_that_was_planned_before_another_one_ended_does_not_start_a_branch_unasked(
     server: Conversing,
 ) -> None:

@@ -159,6 +159,22 @@ def first_difference(request: Sequence[Told], lineage: Sequence[Told]) -> int | 
     return request[len(request) - len(lineage) - 1].index if len(request) > len(lineage) else None
 
 
+def end_of_questions(request: Sequence[Told], lineage: Sequence[Told]) -> int | None:
+    """How many items of a request without answers are history: some clients resend only what others said.
+
+    `None`: the request does not resend all of it.
+    """
+    whole = len(lineage)
+    if 0 < whole < len(request) and all(request[n].text == lineage[n].text for n in range(whole)):
+        return request[whole - 1].index + 1
+    return None
+
+
+def may_resend(request: Sequence[Told], newest: Sequence[Told]) -> bool:
+    """Whether the request has the last message of the newest response, and something behind it."""
+    return bool(newest) and newest[-1].text in {one.text for one in request[:-1]}
+
+
 def ids_of_assistant(items: Sequence[Item], *, start: int) -> list[tuple[int, str]]:
     """The places and ids of the items from `start` on that the assistant may have returned, the last first."""
     last = last_question(items)

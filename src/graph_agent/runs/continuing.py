@@ -199,6 +199,7 @@ class Continuing:
         if head.status in ("failed", "cancelled") and await same_question(head.input, items):
             # The client tries again.
             return root if head.parent is None else _Place.after(await self._responses.get(owner, head.parent))
+        known = known or await self._recognizing.known_questions(owner, head, items)
         return _Place.after(head, known=known, at_head=True)
 
     # -- where the graph starts ---------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.reconcile import (
     Prefix,
     end_of_history,
+    end_of_questions,
     first_difference,
     ids_of_assistant,
+    may_resend,
     prefixes_of,
     texts_with,
     told_by_others,
@@ -80,6 +82,18 @@ class Recognizing:
             alike = [one.end for one in await self._prefixes(items) if _is_of(one, parent)]
             end = alike[0] if alike else 0
         return end_of_history(items, end, parent.output)
+
+    async def known_questions(self, owner: Owner, head: StoredResponse, items: Sequence[Item]) -> int:
+        """How many items of a request without any answer repeat what was asked from the root up to `head`."""
+        request = await run_gently(lambda pulse: told_by_others(enumerate(items), pulse=pulse), items)
+        newest = await run_gently(lambda pulse: told_by_others(enumerate(head.input), pulse=pulse), head.input)
+        # The whole conversation is read only for a client that seems to resend it.
+        if not may_resend(request, newest):
+            return 0
+        lineage = await self._responses.lineage(owner, head.id)
+        asked = [(depth, item) for depth, one in enumerate(lineage) for item in one.input]
+        told = await run_gently(lambda pulse: told_by_others(asked, pulse=pulse), asked)
+        return end_of_questions(request, told) or 0
 
     async def _prefixes(self, items: Sequence[Item]) -> list[Prefix]:
         def prefixes(pulse: "Pulse") -> list[Prefix]:
