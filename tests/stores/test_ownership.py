@@ -1,19 +1,15 @@
 """Owners never see each other, in every store."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from types import SimpleNamespace
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from tests.stores.turns import ANN, BOB, Clock, Turns, ids, message
+from tests.stores.watched import watched_store
 
 from graph_agent.errors import NotStored
-from graph_agent.stores.database import Connection, T, Work
 from graph_agent.stores.records import Fingerprints, Page
-from graph_agent.stores.schema import bring_up_to_date
-from graph_agent.stores.sql_conversations import SqlConversations
-from graph_agent.stores.sqlite_database import SqliteDatabase
 from graph_agent.stores.store import ResponseStore, Store
 
 pytestmark = pytest.mark.anyio
@@ -44,56 +40,6 @@ EMPTY: dict[str, Attempt] = {
 }
 
 
-class Watched:
-    """A database that records the statements of its transactions."""
-
-    def __init__(self) -> None:
-        self._database = SqliteDatabase(None)
-        self.transactions: list[list[str]] = []
-
-    async def open(self) -> None:
-        await self._database.open()
-
-    async def read(self, work: Work[T]) -> T:
-        return await self._database.read(self._recorded(work))
-
-    async def write(self, work: Work[T]) -> T:
-        return await self._database.write(self._recorded(work))
-
-    async def migrate(self, work: Work[T]) -> T:
-        return await self._database.migrate(work)
-
-    async def aclose(self) -> None:
-        await self._database.aclose()
-
-    def _recorded(self, work: Work[T]) -> Work[T]:
-        statements: list[str] = []
-        self.transactions.append(statements)
-        return lambda connection: work(WatchedConnection(connection, statements))
-
-
-class WatchedConnection:
-    def __init__(self, connection: Connection, statements: list[str]) -> None:
-        self._connection = connection
-        self._statements = statements
-
-    async def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        self._statements.append(statement)
-        return await self._connection.rows(statement, parameters)
-
-    async def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
-        self._statements.append(statement)
-        return await self._connection.run(statement, parameters)
-
-    async def run_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
-        self._statements.append(statement)
-        await self._connection.run_many(statement, parameters)
-
-
-async def no_checkpoints(connection: Connection, thread: str) -> None:
-    """These tests have no savers."""
-
-
 async def error_of(attempt: Awaitable[Any]) -> NotStored:
     with pytest.raises(NotStored) as refused:
         await attempt
@@ -119,18 +65,14 @@ async def test_searches_return_nothing_of_another_owner(store: Store, clock: Clo
 
 @pytest.mark.parametrize("name", [*REFUSED, *EMPTY])
 async def test_an_id_of_another_owner_costs_the_statements_of_a_missing_one(clock: Clock, name: str) -> None:
-    database = Watched()
-    await database.open()
-    await bring_up_to_date(database)
-    responses = SqlConversations(database, delete_checkpoints=no_checkpoints, clock=clock)
-    await Turns(SimpleNamespace(responses=responses), clock).turn("resp_1", prints=PRINTS)
     seen = []
-    for response, conversation, item in (("resp_1", "conv_1", "out_resp_1"), ("resp_0", "conv_0", "out_resp_0")):
-        database.transactions.clear()
-        with contextlib.suppress(NotStored):
-            await (REFUSED | EMPTY)[name](responses, response, conversation, item)
-        seen.append([list(statements) for statements in database.transactions])
-    await database.aclose()
+    async with watched_store(clock) as store:
+        await Turns(store, clock).turn("resp_1", prints=PRINTS)
+        for response, conversation, item in (("resp_1", "conv_1", "out_resp_1"), ("resp_0", "conv_0", "out_resp_0")):
+            store.transactions.clear()
+            with contextlib.suppress(NotStored):
+                await (REFUSED | EMPTY)[name](store.responses, response, conversation, item)
+            seen.append([list(statements) for statements in store.transactions])
     assert seen[0] == seen[1]
     assert seen[0]
 

@@ -2,6 +2,7 @@
 
 import pytest
 from tests.stores.turns import ANN, Clock, Turns, ids, message
+from tests.stores.watched import watched_store
 
 from graph_agent.errors import ConversationNotFound, ResponseNotFound
 from graph_agent.stores.records import EndedResponse, Fingerprints
@@ -100,6 +101,18 @@ async def test_a_run_cannot_follow_a_conversation_that_was_deleted_meanwhile(sto
     await store.responses.delete_conversation(ANN, "conv_1")
     with pytest.raises(ConversationNotFound):
         await turns.begin("resp_2", after="resp_1")
+
+
+async def test_a_turn_is_stored_in_two_transactions(clock: Clock) -> None:
+    async with watched_store(clock) as store:
+        turns = Turns(store, clock)
+        await turns.begin("resp_1")
+        await turns.finish("resp_1")
+        await turns.begin("resp_2", after="resp_1")
+        await turns.finish("resp_2")
+        counts = [len(statements) for statements in store.transactions]
+    # The first statement of a turn in a conversation that exists reads whose it is.
+    assert counts == [3, 3, 4, 3]
 
 
 # -- branches ---------------------------------------------------------------------------------------------------------

@@ -48,8 +48,11 @@ def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresSt
         return MemoryStore()
     if named is None or named.startswith(SQLITE):
         path = settings.cache_dir / FILE if named is None else _path(named)
-        lost = ", which is lost with this instance of the app" if app.environ.get("DATABRICKS_APP_NAME") else ""
-        logger.info("responses and conversations are kept in %s%s", path, lost)
+        if app.environ.get("DATABRICKS_APP_NAME"):
+            lost = "which is lost with this instance of the app; set GRAPH_AGENT_STORE to Lakebase to keep them"
+            logger.warning("responses and conversations are kept in %s, %s", path, lost)
+        else:
+            logger.info("responses and conversations are kept in %s", path)
         return SqliteStore(path)
     if is_endpoint(named):
         logger.info("responses and conversations are kept in Lakebase, in the schema %s", settings.store_schema)
