@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, runtime_checkable
 
-from langgraph.graph import MessagesState
+from langchain_core.messages import AnyMessage
+from typing_extensions import TypedDict
 
 from graph_agent.identity.caller import Caller
+from graph_agent.message_channel import SNAPSHOT_FREQUENCY, MessagesChannel, merge_messages
 
 PUBLIC_ERROR = "public_error"
 """`ToolMessage(..., status="error", additional_kwargs={PUBLIC_ERROR: True})` lets the caller read the text of an error.
@@ -69,14 +71,29 @@ def append_sources(left: list[Source] | None, right: list[Source] | None) -> lis
     return (left or []) + [source for source in right or [] if source.chunk_id not in known]
 
 
-class AgentState(MessagesState):
+class AgentState(TypedDict):
     """The state of the graphs of this package: the conversation, the retrieved passages, and the custom outputs."""
+
+    messages: Annotated[list[AnyMessage], MessagesChannel(merge_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    """The conversation. Nodes write to it as to that of `MessagesState`. Checkpoints hold only what is new."""
 
     sources: Annotated[list[Source], append_sources]
     """The passages retrieved in this run, in the order in which they were found."""
 
     custom_outputs: Annotated[dict[str, Any], merge_outputs]
     """Returned to the caller as `custom_outputs`."""
+
+
+class NodeState(TypedDict):
+    """What the nodes of this package read: an `AgentState`, or another state with `messages`.
+
+    LangGraph refuses a node that declares another reducer of `messages` than its graph, such as one with `AgentState`
+    in a graph with `MessagesState`. So none is declared here.
+    """
+
+    messages: list[AnyMessage]
+    sources: Annotated[list[Source], append_sources]
+    custom_outputs: Annotated[dict[str, Any], merge_outputs]
 
 
 @dataclass(frozen=True, slots=True)

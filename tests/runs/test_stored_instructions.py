@@ -19,6 +19,7 @@ from tests.runs.running import chain, speaking
 from tests.runs.stored import Chat, OpenBook
 from typing_extensions import TypedDict
 
+from graph_agent.contract import AgentState
 from graph_agent.testing import Call, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
@@ -205,7 +206,7 @@ async def test_every_model_call_of_a_run_sees_the_instructions_first(open_book: 
     assert RULE not in open_book.checkpoints
 
 
-@pytest.mark.parametrize("state", [MessagesState, Deltas, Snapshots])
+@pytest.mark.parametrize("state", [MessagesState, AgentState, Deltas, Snapshots])
 async def test_a_run_that_fails_below_and_beside_stores_no_instructions(state: Any, open_book: OpenBook) -> None:
     async def inner_fails(inner: Any) -> dict[str, Any]:
         raise RuntimeError

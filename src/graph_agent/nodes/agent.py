@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 from langgraph.pregel import Pregel
 
-from graph_agent.contract import PUBLIC_ERROR, AgentState
+from graph_agent.contract import PUBLIC_ERROR, NodeState
 from graph_agent.errors import GraphFailed, RequestError, RunCancelled, RunError
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.nodes.handoff import (
@@ -40,7 +40,7 @@ def make_agent(
     result of its hand-off and is not streamed as text.
     """
 
-    async def work(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+    async def work(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         messages = state["messages"]
         rounds = rounds_of(messages)
         calls = [call for call in (rounds[-1] if rounds else []) if target_of(call) == name]

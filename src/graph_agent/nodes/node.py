@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 
-from graph_agent.contract import AgentState
+from graph_agent.contract import NodeState
 
 
 class Node(Protocol):
@@ -15,5 +15,5 @@ class Node(Protocol):
     does not have.
     """
 
-    def __call__(self, state: AgentState, config: RunnableConfig) -> Awaitable[dict[str, Any]]:
+    def __call__(self, state: NodeState, config: RunnableConfig) -> Awaitable[dict[str, Any]]:
         """The update of the state."""

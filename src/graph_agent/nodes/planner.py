@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
-from graph_agent.contract import AgentState, ListedTools, Source
+from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.node import Node
@@ -50,7 +50,7 @@ def make_planner(
     `custom_outputs["warnings"]` has them beside the answer.
     """
 
-    async def plan(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+    async def plan(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
         if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
@@ -97,7 +97,7 @@ def _with_warnings(prompt: str, usable: ListedTools) -> str:
     return "\n\n".join([prompt, *usable.warnings])
 
 
-async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], model: BaseChatModel | None) -> bool:
+async def _worth_answering(state: NodeState, results: Sequence[ToolMessage], model: BaseChatModel | None) -> bool:
     """False if the turn only had searches, and they found nothing that answers the question."""
     if all(result.content == EMPTY_SEARCH for result in results):
         return False
@@ -113,13 +113,13 @@ async def _worth_answering(state: AgentState, results: Sequence[ToolMessage], mo
 
 def requested_nodes(
     retrieval: str,
-) -> Callable[[AgentState], list[Literal["retriever", "tools", "__end__"]]]:
+) -> Callable[[NodeState], list[Literal["retriever", "tools", "__end__"]]]:
     """A router to the nodes for the planner's calls, to both of them if it made both kinds, or to the end.
 
     `retrieval` is the name of the search tool.
     """
 
-    def next_nodes(state: AgentState) -> list[Literal["retriever", "tools", "__end__"]]:
+    def next_nodes(state: NodeState) -> list[Literal["retriever", "tools", "__end__"]]:
         names = {call["name"] for call in requested_calls(state["messages"])}
         wanted: list[Literal["retriever", "tools", "__end__"]] = []
         if retrieval in names:

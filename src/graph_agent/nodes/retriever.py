@@ -13,7 +13,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ToolException
 
-from graph_agent.contract import AgentState, Source
+from graph_agent.contract import NodeState, Source
 from graph_agent.errors import RetrievalFailed
 from graph_agent.foreign_errors import describe_error
 from graph_agent.links import safe_link
@@ -83,7 +83,7 @@ def make_retriever(
         search = RetrieverSearch(retriever=search, name=name)
     searched: Search = search
 
-    async def retrieve(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+    async def retrieve(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] == searched.name]
         results = await gather_or_cancel(_search(searched, call, known, config) for call in calls)
         failures = [result for result in results if isinstance(result, RetrievalFailed)]

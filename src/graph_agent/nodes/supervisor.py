@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolM
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END
 
-from graph_agent.contract import PUBLIC_ERROR, AgentState
+from graph_agent.contract import PUBLIC_ERROR, NodeState
 from graph_agent.errors import GraphFailed, RunError
 from graph_agent.nodes.citations import CheckedCitations
 from graph_agent.nodes.handoff import (
@@ -58,7 +58,7 @@ def make_supervisor(
     by_name = {agent.name: agent for agent in agents}
     tools = [agent.schema for agent in agents]
 
-    async def supervise(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+    async def supervise(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         messages = state["messages"]
         done = rounds_of(messages)
         if done and (failure := _failure_of_all(messages, done[-1])):
@@ -91,7 +91,7 @@ def make_supervisor(
     return supervise
 
 
-def route_handoffs(state: AgentState) -> list[str]:
+def route_handoffs(state: NodeState) -> list[str]:
     """The router after the supervisor: to all agents it handed off to, or to the end if it answered."""
     calls = requested_calls([message for message in state["messages"] if isinstance(message, AIMessage)])
     if not calls:
@@ -102,7 +102,7 @@ def route_handoffs(state: AgentState) -> list[str]:
     return list(dict.fromkeys(targets)) or [SUPERVISOR]
 
 
-def hand_back(state: AgentState) -> str:
+def hand_back(state: NodeState) -> str:
     """The router after each agent: to the supervisor if it waits for the answer, else to the end."""
     last = state["messages"][-1]
     return SUPERVISOR if isinstance(last, ToolMessage) and is_handoff(last.name or "") else END

@@ -9,7 +9,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 
-from graph_agent.contract import PUBLIC_ERROR, AgentState, ToolSource
+from graph_agent.contract import PUBLIC_ERROR, NodeState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.foreign_errors import is_argument_error
 from graph_agent.nodes.concurrency import gather_or_cancel
@@ -40,7 +40,7 @@ def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = 
     """
     own = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
 
-    async def use_tools(state: AgentState, config: RunnableConfig) -> dict[str, Any]:
+    async def use_tools(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
         by_name, missing = own, ""
         if any(call["name"] not in own for call in calls):

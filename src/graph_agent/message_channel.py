@@ -1,0 +1,104 @@
+"""The channel of a conversation's messages: checkpoints hold what is new, and a snapshot now and then.
+
+LangGraph's `add_messages` writes the whole list at every checkpoint, so a long conversation grows with the square of
+its turns.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from langchain_core.messages import (
+    BaseMessage,
+    BaseMessageChunk,
+    RemoveMessage,
+    convert_to_messages,
+    message_chunk_to_message,
+)
+from langgraph.channels.binop import BinaryOperatorAggregate
+from langgraph.channels.delta import DeltaChannel
+from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
+
+SNAPSHOT_FREQUENCY = 1_000
+"""Updates of the messages between two snapshots. A turn with one tool call has four.
+
+Measured with 1,000 turns of four messages and 2.7 KB on SQLite: a turn stores 64 KB on average with a snapshot after
+every 100 updates, 22 KB with 400, and 14 KB with 1,000. The time to read the state does not depend on it much: most of
+it is spent on making the messages.
+"""
+
+
+class MessagesChannel(DeltaChannel[list[Any]]):
+    """A `DeltaChannel` that takes the place of a channel with `add_messages`."""
+
+    def __eq__(self, other: object) -> bool:
+        # LangGraph compares the channels of a graph's state with those of its nodes. A node of this graph may declare
+        # `MessagesState` as its state.
+        if isinstance(other, BinaryOperatorAggregate):
+            return other.operator is add_messages
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseMessage]:
+    """The list after all writes, each as with `add_messages`: a message replaces the one with its id, `RemoveMessage`
+    removes one or all, and everything else is appended.
+
+    LangGraph repeats writes when it reads a checkpoint, in batches of any size. So the result depends on nothing else:
+    a message without an id gets one that follows from its text and its place. Removing an unknown message does
+    nothing, because an error here would make the conversation unreadable.
+    """
+    # A list that was overwritten, or that a request sent, may hold messages as dictionaries, and without ids.
+    merged: list[BaseMessage] = []
+    places: dict[str, int] = {}
+    known = _as_messages(messages)
+    if all(one.id for one in known):
+        merged = known
+        places = {str(one.id): place for place, one in enumerate(known)}
+    else:
+        for one in known:
+            _put(merged, places, one)
+    for write in writes:
+        added = _as_messages(write if isinstance(write, list | tuple) and not _is_pair(write) else [write])
+        for place in range(len(added) - 1, -1, -1):
+            if added[place].id == REMOVE_ALL_MESSAGES and isinstance(added[place], RemoveMessage):
+                merged, places, added = [], {}, added[place + 1 :]
+                break
+        removed: set[str | None] = set()
+        for one in added:
+            if isinstance(one, RemoveMessage):
+                removed.add(one.id)
+            else:
+                _put(merged, places, message_chunk_to_message(one) if isinstance(one, BaseMessageChunk) else one)
+                removed.discard(one.id)
+        if not removed.isdisjoint(places):
+            merged = [one for one in merged if one.id not in removed]
+            places = {str(one.id): place for place, one in enumerate(merged)}
+    return merged
+
+
+def _put(merged: list[BaseMessage], places: dict[str, int], message: BaseMessage) -> None:
+    if not message.id:
+        before = merged[-1].id if merged else ""
+        # The message before it differs for each of two equal messages.
+        made = str(uuid5(NAMESPACE_OID, f"{before} {message.type} {message.content}"))
+        message = message.model_copy(update={"id": made})
+    identity = str(message.id)
+    if identity in places:
+        merged[places[identity]] = message
+    else:
+        places[identity] = len(merged)
+        merged.append(message)
+
+
+def _as_messages(values: Sequence[Any]) -> list[BaseMessage]:
+    """A new list of the messages."""
+    if all(isinstance(one, BaseMessage) for one in values):
+        return list(values)
+    return convert_to_messages(values)
+
+
+def _is_pair(write: Any) -> bool:
+    """Whether a tuple is one message, as role and text."""
+    return isinstance(write, tuple) and len(write) == 2 and all(isinstance(one, str) for one in write)
