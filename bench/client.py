@@ -6,9 +6,10 @@ import json
 import time
 from dataclasses import dataclass
 
+QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}
 # None of the other servers stores anything.
-QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True, "store": False}
-BODY = json.dumps(QUESTION).encode()
+BODY = json.dumps({**QUESTION, "store": False}).encode()
+STORED_BODY = json.dumps({**QUESTION, "store": True}).encode()
 TOKENS = 200
 """Tokens of a complete stream, as in `bench.scripted`. That module is too heavy to import in the client."""
 
@@ -30,6 +31,8 @@ class Target:
     path: str
     token: bytes
     """Bytes that occur once in the frame of each token, and in no other frame."""
+
+    body: bytes = BODY
 
 
 @dataclass(slots=True)
@@ -128,9 +131,9 @@ class _Connection(asyncio.Protocol):
 def _request(target: Target) -> bytes:
     head = (
         f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(target.body)}\r\n\r\n"
     )
-    return head.encode() + BODY
+    return head.encode() + target.body
 
 
 async def _connect(target: Target) -> _Connection:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench.client import Load, StreamBroken, Target, at_once, singly
+from bench.client import BODY, STORED_BODY, Load, StreamBroken, Target, at_once, singly
 from bench.figures import Plan, Result, visit_of
 from bench.processes import Server, ServerBroken, Servers, cpu_seconds, free_port, memory_mb
 from bench.rows import Row
@@ -78,7 +78,7 @@ class Contest:
         result.streams += 1 + warm.streams
 
     def _environ(self, row: Row) -> dict[str, str]:
-        environ = dict(row.environ)
+        environ = {name: text.replace("{folder}", str(self._running.folder)) for name, text in row.environ.items()}
         if row.traces and self._tracking is not None:
             self._experiments[row.name] = self._tracking.new_experiment(row.name)
             environ |= {
@@ -144,4 +144,5 @@ class Contest:
 
 
 def _target(row: Row, server: Server) -> Target:
-    return Target(port=server.port, path=row.path, token=row.token)
+    body = STORED_BODY if row.stores else BODY
+    return Target(port=server.port, path=row.path, token=row.token, body=body)

@@ -1,5 +1,6 @@
 """The rows of the table: the servers, how each is started, and how it marks tokens."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,12 +25,21 @@ class Row:
     """Bytes that occur once in the frame of each token."""
 
     environ: Mapping[str, str] = field(default_factory=dict)
+    """More variables. `{folder}` in a value is a folder that is removed with the benchmark."""
+
     traces: bool = False
     """Whether it exports traces to the tracking server."""
+
+    stores: bool = False
+    """Whether each turn is stored, in a conversation of its own."""
 
 
 DELTA = b'{"delta":'
 OUTPUT_TEXT_DELTA = b'"response.output_text.delta"'
+STORE = "GRAPH_AGENT_STORE"
+POSTGRES = "BENCH_POSTGRES"
+"""The variable with the URL of a PostgreSQL database for the benchmark. Without it, there is no such row."""
+
 SERVE = ("-m", "graph_agent", "serve", "--config", str(ROOT / "bench" / "langgraph.json"))
 
 ROWS = (
@@ -71,7 +81,7 @@ ROWS = (
         arguments=SERVE,
         path="/responses",
         token=OUTPUT_TEXT_DELTA,
-        environ={"GRAPH_AGENT_TRACING": "off"},
+        environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
     ),
     Row(
         name="graph-agent-traced",
@@ -79,7 +89,24 @@ ROWS = (
         arguments=SERVE,
         path="/responses",
         token=OUTPUT_TEXT_DELTA,
-        environ={"GRAPH_AGENT_TRACING": "on"},
+        environ={"GRAPH_AGENT_TRACING": "on", STORE: "memory"},
         traces=True,
+    ),
+    *(
+        Row(
+            name=f"graph-agent-{name}",
+            label=f"graph-agent, turns stored in {label}",
+            arguments=SERVE,
+            path="/responses",
+            token=OUTPUT_TEXT_DELTA,
+            environ={"GRAPH_AGENT_TRACING": "off", STORE: store},
+            stores=True,
+        )
+        for name, label, store in (
+            ("memory", "memory", "memory"),
+            ("sqlite", "SQLite", "sqlite:{folder}/conversations.sqlite"),
+            ("postgres", "PostgreSQL", os.environ.get(POSTGRES, "")),
+        )
+        if store
     ),
 )

@@ -38,7 +38,17 @@ def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
         f"the floor of the same round.\n"
         f"{os.cpu_count()} cores for servers, client and tracking server; load {load:.1f} before."
     )
-    return "\n".join([head, "", table(results, measured[FLOOR]), "", *map(str, goals(measured))])
+    lines = [head, "", table(results, measured[FLOOR]), "", *map(str, goals(measured))]
+    return "\n".join([*lines, *_first_events(measured)])
+
+
+def _first_events(results: Mapping[str, Result]) -> Iterator[str]:
+    """How much later the first event of a stored turn comes."""
+    free = results.get("graph-agent")
+    for stored in results.values():
+        if stored.row.stores and free is not None:
+            found = ratio(stored, free, lambda visit: visit.first_event_ms)
+            yield f"      {stored.row.label}, first event: {found:.2f} x that of a turn that is not"
 
 
 def table(results: Sequence[Result], floor: Result) -> str:
@@ -92,7 +102,20 @@ class Goal:
 
 def goals(results: Mapping[str, Result]) -> list[Goal]:
     """Return the goals whose rows have figures."""
-    return [*_speed(results), *_promptness(results)]
+    return [*_speed(results), *_promptness(results), *_storing(results)]
+
+
+def _storing(results: Mapping[str, Result]) -> Iterator[Goal]:
+    for name, least, label in (("sqlite", 0.8, "SQLite"), ("postgres", 0.6, "PostgreSQL")):
+        stored, free = results.get(f"graph-agent-{name}"), results.get("graph-agent")
+        if stored is not None and free is not None:
+            found = ratio(stored, free, tokens)
+            yield Goal(
+                f"stored in {label}, token events/s ≥ {least} x those of turns that are not",
+                found,
+                found >= least,
+                " x",
+            )
 
 
 def _speed(results: Mapping[str, Result]) -> Iterator[Goal]:
