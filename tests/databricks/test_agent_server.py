@@ -25,7 +25,7 @@ async def test_health_and_info_say_on_apps_what_agent_server_says(
     theirs: httpx.ASGITransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABRICKS_APP_NAME", "shop")
-    settings = Settings(config=GRAPHS, default_graph="echo", tracing="off")
+    settings = Settings(config=GRAPHS, default_graph="echo", tracing="off", store="memory")
     async with httpx.AsyncClient(transport=theirs, base_url="http://theirs") as client:
         health, info = (await client.get("/health")).json(), (await client.get("/agent/info")).json()
     with on_loopback(create_app(settings)) as url:

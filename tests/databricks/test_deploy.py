@@ -698,7 +698,7 @@ def test_a_workspace_that_fails_before_anything_is_changed_is_an_error_of_ours(s
 
 def test_the_smoke_test_reads_what_the_service_really_streams(shop: Shop) -> None:
     graphs = Path(__file__).parents[1] / "graphs" / "langgraph.json"
-    with on_loopback(create_app(Settings(config=graphs, default_graph="echo", tracing="off"))) as url:
+    with on_loopback(create_app(Settings(config=graphs, default_graph="echo", tracing="off", store="memory"))) as url:
         shop.apps.url = url
         assert shop.deploy(waits=Waits(ready=60)) == 0
     assert any(line.startswith("the app answers: first word after") for line in shop.said)

@@ -217,7 +217,7 @@ def test_one_trace_that_the_tables_refuse_does_not_take_the_others_along(workspa
 @pytest.mark.anyio
 async def test_callers_are_told_the_id_that_the_tables_know(workspace: StandIn, kept: Tracking) -> None:
     environ = {**workspace.environment(), "MLFLOW_EXPERIMENT_ID": EXPERIMENT}
-    settings = Settings(config=GRAPHS, default_graph="plain", tracing="on", tracking_uri="databricks")
+    settings = Settings(config=GRAPHS, store="memory", default_graph="plain", tracing="on", tracking_uri="databricks")
     ask = {"model": "plain", "input": "Hello?"}
     asking = {"x-mlflow-return-trace-id": "true"}
     with pytest.MonkeyPatch.context() as patched:
@@ -240,7 +240,9 @@ async def test_callers_are_told_the_id_that_the_tables_know(workspace: StandIn, 
 async def test_databricks_options_ask_for_the_whole_trace(tmp_path: Path, address: str, tracing: str) -> None:
     from mlflow.entities import Trace
 
-    settings = Settings(config=GRAPHS, tracing=tracing, tracking_uri=f"sqlite:///{tmp_path / 'traces.db'}")  # type: ignore[arg-type]
+    settings = Settings(
+        config=GRAPHS, store="memory", tracing=tracing, tracking_uri=f"sqlite:///{tmp_path / 'traces.db'}"
+    )  # type: ignore[arg-type]
     body = {"model": "plain", "input": "Hello?", "databricks_options": {"return_trace": True}}
     with on_loopback(create_app(settings)) as url:
         async with httpx.AsyncClient(base_url=url, timeout=120) as client:
@@ -266,7 +268,7 @@ async def test_databricks_options_ask_for_the_whole_trace(tmp_path: Path, addres
 
 @pytest.mark.anyio
 async def test_a_failed_run_has_a_trace_to_return_too(tmp_path: Path) -> None:
-    settings = Settings(config=GRAPHS, tracing="on", tracking_uri=f"sqlite:///{tmp_path / 'traces.db'}")
+    settings = Settings(config=GRAPHS, store="memory", tracing="on", tracking_uri=f"sqlite:///{tmp_path / 'traces.db'}")
     body = {"model": "failing", "input": "Hi", "custom_inputs": {"fail": "after"}, "stream": True}
     with on_loopback(create_app(settings)) as url:
         async with httpx.AsyncClient(base_url=url, timeout=120) as client:

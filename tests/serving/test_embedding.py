@@ -46,7 +46,8 @@ graph = StateGraph(MessagesState).add_node(answer).add_edge(START, "answer").com
 
 
 def agent(config: Path = GRAPHS, **settings: Any) -> Starlette:
-    return create_app(Settings(config=config, tracing="off", max_seconds=20.0, **settings), environ={})
+    values = {"tracing": "off", "store": "memory", "max_seconds": 20.0, **settings}
+    return create_app(Settings(config=config, **values), environ={})
 
 
 @pytest.fixture
@@ -373,7 +374,9 @@ def state(loop):
 async def main():
     loop = asyncio.get_running_loop()
     before = state(loop)
-    settings = graph_agent.Settings(config=config, tracing="on", tracking_uri=f"sqlite:///{database}")
+    settings = graph_agent.Settings(
+        config=config, tracing="on", tracking_uri=f"sqlite:///{database}", store=f"sqlite:{database}.store"
+    )
     app = graph_agent.create_app(settings)
     async with graph_agent.host_lifespan(app)(None):
         transport = httpx.ASGITransport(app)
@@ -453,7 +456,7 @@ def built_graph() -> Any:
 
 
 def built(graphs: Mapping[str, Any], **settings: Any) -> Starlette:
-    settings = {"config": "no-such-file.json", "tracing": "off", **settings}
+    settings = {"config": "no-such-file.json", "tracing": "off", "store": "memory", **settings}
     return create_app(Settings(**settings), graphs=graphs, environ={})
 
 

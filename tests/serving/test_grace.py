@@ -70,7 +70,7 @@ class Foreign:
 async def test_a_context_variable_of_a_middleware_is_not_set_in_a_node(tmp_path: Path) -> None:
     (tmp_path / "names.py").write_text(dedent(NAMES))
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"names": "./names.py:graph"}}))
-    app = create_app(Settings(config=tmp_path / "langgraph.json", tracing="off"), environ={})
+    app = create_app(Settings(config=tmp_path / "langgraph.json", tracing="off", store="memory"), environ={})
     app.add_middleware(Foreign)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)

@@ -71,7 +71,7 @@ def unready(tmp_path: Any) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def opened() -> Any:
-        settings = Settings(config=tmp_path / "langgraph.json", tracing="off", startup_wait_seconds=5.0)
+        settings = Settings(config=tmp_path / "langgraph.json", tracing="off", store="memory", startup_wait_seconds=5.0)
         app = create_app(settings, environ={})
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app)

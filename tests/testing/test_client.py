@@ -188,7 +188,7 @@ async def test_a_failed_start_is_raised_with_its_cause() -> None:
 
 
 def test_a_synchronous_test_drives_the_service_in_the_same_way() -> None:
-    app = create_app(Settings(config=GRAPHS, tracing="off"), environ={})
+    app = create_app(Settings(config=GRAPHS, tracing="off", store="memory"), environ={})
     with SyncAgentClient(app) as client:
         (item,) = client.ask({"model": "echo", "input": "Hi"})["output"]
         assert item["content"][0]["text"]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from graph_agent.errors import ConfigurationError, StoreUnavailable
 from graph_agent.private_files import make_private
 from graph_agent.stores.database import Work
+from graph_agent.threads import run_in_service_thread
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class SqliteDatabase:
         """
         try:
             if self._path is not None:
-                await asyncio.to_thread(_create, self._path)
+                await run_in_service_thread(_create, self._path)
             await self.writer.open(writes=True)
             for reader in self._readers:
                 await reader.open(writes=False)
