@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pytest
@@ -132,15 +133,30 @@ async def test_dropped_connections_are_never_handed_out(running_postgres: Postgr
         await asyncio.gather(*(database.read(wait_in_database) for _ in range(10)))
 
 
-async def test_a_connection_lost_in_a_transaction_is_a_typed_error_and_commits_nothing(
+async def test_a_transaction_whose_connection_is_lost_is_repeated_and_committed_once(
     running_postgres: PostgresServer,
 ) -> None:
+    tries = count(1)
+
+    async def work(connection: Connection) -> list[str]:
+        number = next(tries)
+        await connection.run("INSERT INTO words (word) VALUES (?)", (f"try {number}",))
+        if number == 1:
+            await asyncio.to_thread(running_postgres.drop_connections)
+        return await words(connection)
+
+    async with opened(running_postgres, "lost") as database:
+        assert await database.write(work) == ["try 2"]
+        assert await database.read(words) == ["try 2"]
+
+
+async def test_a_connection_that_is_lost_again_and_again_is_a_typed_error(running_postgres: PostgresServer) -> None:
     async def work(connection: Connection) -> None:
         await add_a(connection)
         await asyncio.to_thread(running_postgres.drop_connections)
         await words(connection)
 
-    async with opened(running_postgres, "lost") as database:
+    async with opened(running_postgres, "lost_again") as database:
         with pytest.raises(StoreUnavailable, match="it is stopping"):
             await database.write(work)
         assert await database.read(words) == []

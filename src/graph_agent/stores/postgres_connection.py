@@ -1,5 +1,6 @@
 """A connection to PostgreSQL on which no wait is endless, and the words for what went wrong. Imports psycopg."""
 
+import select
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ STATEMENT_SECONDS = 10
 
 ANSWER_SECONDS = 12.0
 """The longest wait for an answer of the database. A server that hangs keeps its connections open."""
+
+FRESH_SECONDS = 2.0
+"""A connection that was used so recently is not asked for a sign of life, only looked at."""
 
 IDLE_SECONDS = 30
 """The database ends a transaction in which nothing happens for this long, such as one of a process that was stopped.
@@ -62,6 +66,11 @@ class BoundedConnection(AsyncConnection[TupleRow]):
     opened_at = 0.0
     """When it was opened, in seconds of `time.monotonic()`."""
 
+    may_be_repeated = False
+    """Whether its work can be done again on another connection if this one is lost."""
+
+    _heard_at = 0.0
+
     @classmethod
     async def connect(  # type: ignore[override]
         cls, conninfo: str = "", *, sign_in: SignIn, watch: Watch, setup: Callable[[Self], Awaitable[None]]
@@ -83,10 +92,22 @@ class BoundedConnection(AsyncConnection[TupleRow]):
         watch.connected()
         return made
 
+    @property
+    def seems_alive(self) -> bool:
+        """Whether the server answered just now and has not hung up since. It costs no round trip."""
+        if time.monotonic() - self._heard_at > FRESH_SECONDS:
+            return False
+        # A server that ends a session says so, or closes the socket. Either makes it readable.
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     async def wait(self, gen: "PQGen[Any]", interval: float = 0.1, timeout: float | None = None) -> Any:
         """As the base class, for at most `patience` seconds."""
         try:
-            return await super().wait(gen, interval, timeout or self.patience)
+            found = await super().wait(gen, interval, timeout or self.patience)
+            self._heard_at = time.monotonic()
+            return found
         except errors._WaitTimeout:
             # The answer may still arrive, and would be taken for that of the next statement.
             self.pgconn.finish()
@@ -142,3 +163,8 @@ def reason_of(error: BaseException) -> str:
 def was_in_the_way(error: BaseException) -> bool:
     """Whether the transaction was rolled back because of another one, and may be repeated."""
     return isinstance(error, Error) and (error.sqlstate or "").startswith("40")
+
+
+def was_lost(error: BaseException, connection: BoundedConnection) -> bool:
+    """Whether the connection was lost before its work could be committed. A silent server is not waited for twice."""
+    return connection.may_be_repeated and connection.closed and not isinstance(error, errors._WaitTimeout)

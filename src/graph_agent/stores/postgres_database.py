@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import lru_cache
@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from graph_agent.errors import StoreUnavailable
 from graph_agent.stores.database import Work
-from graph_agent.stores.postgres_connection import BoundedConnection, SignIn, reason_of, was_in_the_way
+from graph_agent.stores.postgres_connection import BoundedConnection, SignIn, reason_of, was_in_the_way, was_lost
 from graph_agent.stores.postgres_pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
@@ -63,23 +63,22 @@ class PostgresDatabase:
     async def read(self, work: Work[T]) -> T:
         """Do something that only reads. Each statement sees what was committed when it began."""
         # No transaction: at PostgreSQL's default isolation it would see the same, and cost two round trips.
-        async with self._connection() as connection:
-            return await work(Statements(connection))
+        return await self._repeated(lambda connection: work(Statements(connection)))
 
     async def write(self, work: Work[T]) -> T:
         """Do something in one transaction, which is committed at the end, and rolled back if `work` raises.
 
-        It is repeated if another transaction was in the way.
+        It is repeated if another transaction was in the way, or if the connection is lost before the end.
         """
-        async with self.answering(), self._open_pool().connection() as connection:
-            for left in reversed(range(ATTEMPTS)):
-                try:
-                    async with connection.transaction():
-                        return await work(Statements(connection))
-                except Error as error:
-                    if not left or not was_in_the_way(error):
-                        raise
-        raise AssertionError("unreachable")
+
+        async def transaction(connection: BoundedConnection) -> T:
+            async with connection.transaction():
+                done = await work(Statements(connection))
+                # From here on nobody knows whether it was committed.
+                connection.may_be_repeated = False
+            return done
+
+        return await self._repeated(transaction)
 
     async def migrate(self, work: Work[T]) -> T:
         """The same, in a transaction that only one process at a time enters. The others wait."""
@@ -138,6 +137,25 @@ class PostgresDatabase:
     async def _connection(self) -> AsyncIterator[BoundedConnection]:
         async with self.answering(), self._open_pool().connection() as connection:
             yield connection
+
+    async def _repeated(self, work: Callable[[BoundedConnection], Awaitable[T]]) -> T:
+        pool, lost = self._open_pool(), False
+        async with self.answering():
+            for left in reversed(range(ATTEMPTS)):
+                connection: BoundedConnection | None = None
+                try:
+                    # After a loss, one that was asked for a sign of life.
+                    async with pool.connection() if lost else pool.for_repeatable() as connection:
+                        connection.may_be_repeated = True
+                        return await work(connection)
+                except Error as error:
+                    again = was_in_the_way(error) or (
+                        not lost and connection is not None and was_lost(error, connection)
+                    )
+                    if not left or not again:
+                        raise
+                    lost = connection is not None and connection.closed
+        raise AssertionError("the last attempt returns or raises")
 
     async def _locked(self, connection: BoundedConnection, key: int) -> None:
         try:

@@ -2,6 +2,9 @@
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from psycopg import OperationalError
@@ -43,6 +46,9 @@ IDLE_CLOSE_SECONDS = 300.0
 
 LIFE_SECONDS = 1800.0
 """The longest life of a connection."""
+
+
+_REPEATABLE: ContextVar[bool] = ContextVar("graph_agent_repeatable", default=False)
 
 
 class ConnectionPool(AsyncConnectionPool[BoundedConnection]):
@@ -94,6 +100,23 @@ class ConnectionPool(AsyncConnectionPool[BoundedConnection]):
             connection = await BoundedConnection.connect(**self._how)
         await connection.close()
 
+    @asynccontextmanager
+    async def for_repeatable(self) -> AsyncIterator[BoundedConnection]:
+        """A connection for work that can be repeated if the connection turns out to be lost.
+
+        It is not asked for a sign of life if it gave one just now, which saves a round trip.
+        """
+        token = _REPEATABLE.set(True)
+        try:
+            connection = await self.getconn()
+        finally:
+            _REPEATABLE.reset(token)
+        try:
+            async with connection:
+                yield connection
+        finally:
+            await self.putconn(connection)
+
     async def getconn(self, timeout: float | None = None) -> BoundedConnection:
         """As the base class. While the database does not answer, the wait is short."""
         if timeout is None and self._failure is not None:
@@ -104,6 +127,8 @@ class ConnectionPool(AsyncConnectionPool[BoundedConnection]):
         await connection.execute(self._session)
 
     async def _answers(self, connection: BoundedConnection) -> None:
+        if _REPEATABLE.get() and connection.seems_alive:
+            return
         connection.patience = CHECK_SECONDS
         try:
             await self.check_connection(connection)
