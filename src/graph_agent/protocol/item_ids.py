@@ -4,18 +4,23 @@ from collections.abc import Iterable
 
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.items_from_messages import new_id
+from graph_agent.protocol.json_decoding import Pulse, no_pulse
 
 _RENEWED = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 """Items that nothing refers to by `id`, only by `call_id` -> the prefix of their ids."""
 
 
-def with_own_ids(items: Iterable[Item]) -> list[Item]:
+def with_own_ids(items: Iterable[Item], *, pulse: Pulse = no_pulse) -> list[Item]:
     """The items as they are stored, each with an id.
 
     Ids that clients chose are replaced: they may repeat within a conversation, and LangGraph would then replace an
     earlier message by a later one. Only an id that another item refers to stays.
     """
-    return [{**item, "id": _id_of(item)} for item in items]
+    own = []
+    for item in items:
+        pulse()
+        own.append({**item, "id": _id_of(item)})
+    return own
 
 
 def _id_of(item: Item) -> str:

@@ -6,7 +6,7 @@ answer. If its fingerprints are those of a stored response, the request continue
 Everything here takes time linear in the size of the items and calls `pulse` for each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from graph_agent.protocol.call_pairing import arguments_of, call_id_of
@@ -175,11 +175,8 @@ def may_resend(request: Sequence[Told], newest: Sequence[Told]) -> bool:
     return bool(newest) and newest[-1].text in {one.text for one in request[:-1]}
 
 
-def ids_of_assistant(items: Sequence[Item], *, start: int) -> list[tuple[int, str]]:
+def ids_of_assistant(items: Sequence[Item], *, start: int) -> Iterator[tuple[int, str]]:
     """The places and ids of the items from `start` on that the assistant may have returned, the last first."""
-    last = last_question(items)
-    return [
-        (index, items[index]["id"])
-        for index in range(last - 1, start - 1, -1)
-        if is_of_assistant(items[index]) and items[index].get("id")
-    ]
+    for index in range(last_question(items) - 1, start - 1, -1):
+        if is_of_assistant(items[index]) and items[index].get("id"):
+            yield index, items[index]["id"]

@@ -97,16 +97,16 @@ class Continuing:
         """
         items = await self._resolved(owner, invocation.items)
         place = await self._place(owner, invocation, items, recognize=recognize)
-        own = with_own_ids(items[place.known :])
-        start = await self._start(owner, place, own, graph)
+        new = items[place.known :]
+        start = await self._start(owner, place, new, graph)
 
-        def read(pulse: "Pulse") -> "tuple[list[BaseMessage], Texts]":
+        def read(pulse: "Pulse") -> "tuple[list[Item], list[BaseMessage], Texts]":
+            own = with_own_ids(new, pulse=pulse)
             before = texts_with(start.base, start.unread, pulse=pulse)
-            return messages_of([*start.items, *own], asked=start.asked, pulse=pulse), texts_with(
-                before, own, pulse=pulse
-            )
+            messages = messages_of([*start.items, *own], asked=start.asked, pulse=pulse)
+            return own, messages, texts_with(before, own, pulse=pulse)
 
-        messages, texts = await run_gently(read, [*start.items, *start.unread, *own])
+        own, messages, texts = await run_gently(read, [*start.items, *start.unread, *new])
         turn = Turn(
             continuation=Continuation(
                 conversation=place.conversation,
@@ -127,7 +127,10 @@ class Continuing:
 
     async def _resolved(self, owner: Owner, items: Sequence[Item]) -> Sequence[Item]:
         """The items, with the stored ones in place of their references. A repeated reference counts once."""
-        wanted = {item["id"]: index for index, item in reversed(list(enumerate(items))) if item["type"] == REFERENCE}
+        wanted: dict[str, int] = {}
+        for index, item in enumerate(items):
+            if item["type"] == REFERENCE:
+                wanted.setdefault(item["id"], index)
         if not wanted:
             return items
         found = await self._responses.items(owner, list(wanted))
@@ -204,16 +207,16 @@ class Continuing:
 
     # -- where the graph starts ---------------------------------------------------------------------------------
 
-    async def _start(self, owner: Owner, place: "_Place", own: Sequence[Item], graph: str | None) -> "_Start":
+    async def _start(self, owner: Owner, place: "_Place", new: Sequence[Item], graph: str | None) -> "_Start":
         """Where the graph starts, and what comes between there and the new items."""
         if place.parent is None:
             return _Start()
         ancestors = [place.parent]
-        if place.parent.parent is not None and None in _ends(ancestors, own, graph):
+        if place.parent.parent is not None and None in _ends(ancestors, new, graph):
             ancestors = list(reversed(await self._responses.lineage(owner, place.parent.id, since_checkpoint=True)))
-        if ancestors[-1].parent is not None and None in _ends(ancestors, own, graph):
+        if ancestors[-1].parent is not None and None in _ends(ancestors, new, graph):
             ancestors = list(reversed(await self._responses.lineage(owner, place.parent.id)))
-        start, base = _ends(ancestors, own, graph)
+        start, base = _ends(ancestors, new, graph)
         return _Start(
             checkpoint=None if start is None else ancestors[start].checkpoint,
             items=_said(reversed(ancestors[:start])),
@@ -269,7 +272,7 @@ class _Start:
     """What was said since that response, before the new items."""
 
 
-def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:
+def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:
     """Among a response and its ancestors, the nearest one first: the index of the one from whose checkpoint the graph
     can continue, and of the one whose fingerprints the new ones can continue."""
     start = next((n for n, one in enumerate(ancestors) if one.checkpoint is not None and one.graph == graph), None)
@@ -278,7 +281,7 @@ def _ends(ancestors: Sequence[StoredResponse], own: Sequence[Item], graph: str |
             n
             for n, one in enumerate(ancestors)
             # Somebody else must speak next: what the assistant says first belongs to its segment before.
-            if one.fingerprints is not None and begins_a_turn([*_said(reversed(ancestors[:n])), *own])
+            if one.fingerprints is not None and begins_a_turn([*_said(reversed(ancestors[:n])), *new])
         ),
         None,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from graph_agent.errors import ResponseNotFound
@@ -112,10 +113,10 @@ class Recognizing:
             matches = await self._responses.matching(
                 owner, [one.fingerprints for one in some], conversation=conversation
             )
-            for prefix in some:
-                if alike := [one for one in matches if _is_of(prefix, one)]:
-                    match = await self._likeliest(owner, alike, items[: prefix.end])
-                    return await self._found(owner, match, items, prefix.end)
+            if matches:
+                prefix, alike = _longest(some, matches)
+                match = await self._likeliest(owner, alike, items[: prefix.end])
+                return await self._found(owner, match, items, prefix.end)
             start, size = start + size, size * GROWTH
         return None
 
@@ -134,7 +135,7 @@ class Recognizing:
     # -- by ids, for clients that rewrite texts -----------------------------------------------------------------
 
     async def _by_ids(self, owner: Owner, items: Sequence[Item], start: int, conversation: str | None) -> Found | None:
-        places = ids_of_assistant(items, start=start)[:MOST_IDS]
+        places = list(islice(ids_of_assistant(items, start=start), MOST_IDS))
         if not places:
             return None
         stored = await self._responses.items(owner, [item_id for _, item_id in places])
@@ -174,6 +175,14 @@ def _agreeing(
             return Found(parent=parent, known=end_of_history(items, index + 1, parent.output))
         end = difference
     return None
+
+
+def _longest(prefixes: Sequence[Prefix], matches: Sequence[StoredResponse]) -> tuple[Prefix, Sequence[StoredResponse]]:
+    """The longest prefix that has matches, and these matches."""
+    wholes = {one.fingerprints.whole for one in matches if one.fingerprints}
+    answers = {one.fingerprints.answers for one in matches if one.fingerprints}
+    longest = next(one for one in prefixes if one.fingerprints.whole in wholes or one.fingerprints.answers in answers)
+    return longest, [one for one in matches if _is_of(longest, one)]
 
 
 def _is_of(prefix: Prefix, response: StoredResponse) -> bool:
