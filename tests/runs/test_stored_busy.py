@@ -138,6 +138,27 @@ async def test_a_request_that_waits_is_refused_when_the_service_stops(store: Mem
             await asked
 
 
+async def test_a_request_waits_for_a_run_of_another_process(tmp_path: Path) -> None:
+    here, there = SqliteStore(tmp_path / "file"), SqliteStore(tmp_path / "file")
+    await here.open()
+    await there.open()
+    held = Held()
+    one, other = Chat(held.graph, here), Chat(held.graph, there, runs=some_runs(waits=True))
+    named = {"context": {"conversation_id": "mine"}}
+    try:
+        with anyio.fail_after(20):
+            run = await one.start("wait", **named)
+            await held.reached.wait()
+            asked = asyncio.create_task(other.say("two", **named))
+            await waiting(other.runs, 1)
+            held.go_on.set()
+            await run.ended()
+            assert texts(await asked) == ["You said: wait, two."]
+    finally:
+        await here.aclose()
+        await there.aclose()
+
+
 # -- a store that fails -------------------------------------------------------------------------------------------
 
 
@@ -305,6 +326,39 @@ async def test_a_caller_that_leaves_while_the_record_is_written_does_not_stop_it
         finish.set()
         await leaving
         assert (await chat.record()).status == "completed"
+
+
+async def test_a_node_that_ignores_its_cancellation_does_not_delay_the_record_and_stores_nothing_later(
+    open_book: OpenBook,
+) -> None:
+    reached, go_on, wrote = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stubborn(state: MessagesState) -> dict[str, Any]:
+        reached.set()
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                continue
+        wrote.set()
+        return {"messages": [AIMessage("Late.")]}
+
+    chat = Chat(chain(stubborn), open_book)
+    try:
+        with anyio.fail_after(20):
+            run = await chat.start("one")
+            await reached.wait()
+            await chat.runs.end(within_seconds=10)
+            assert run.over
+            record = await chat.record()
+            assert record.status == "failed"
+            go_on.set()
+            await wrote.wait()
+            chat.runs.accept()
+            assert texts(await chat.say("two")) == ["Late."]
+    finally:
+        go_on.set()
+    assert [one.text for one in await chat.state()] == ["one", "two", "Late."]
 
 
 # -- leases -------------------------------------------------------------------------------------------------------

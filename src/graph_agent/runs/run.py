@@ -44,6 +44,10 @@ GRACE_SECONDS = 2.0
 FORCED_CANCEL_SECONDS = 5.0
 """How long `aclose` waits for such a node."""
 
+FLUSH_SECONDS = 1.5
+"""How long the record of a run waits for a graph that was stopped, which then writes its checkpoint. A process that is
+ending has no time to wait longer for a node that ignores its cancellation."""
+
 LEAST_SECONDS = 1.0
 """The least time of a run whose caller has waited almost as long as it can."""
 
@@ -422,7 +426,7 @@ class Run:
         await self._end_written.wait()
         assert self._task is not None
         # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
-        await asyncio.wait([self._task], timeout=FORCED_CANCEL_SECONDS)
+        await asyncio.wait([self._task], timeout=FLUSH_SECONDS)
         status: ResponseStatus = "failed" if self._status == "interrupted" else self._status
         error = await recording.finish(
             status=status, response=self._final_response(), messages=self._translator.message_ids

@@ -53,8 +53,8 @@ APPS_REPLY_SECONDS = 110.0
 WARM_SECONDS = 40.0
 """How long `/ready` waits for imports and clients that the first run needs. Imports alone take about ten seconds."""
 
-ENDING_SECONDS = 0.5
-"""How long the shutdown waits for runs that it has ended, so that their traces are complete."""
+ENDING_SECONDS = 2.5
+"""How long the shutdown waits for runs that it has ended, so that their records and traces are complete."""
 
 TRACE_DELIVERY_SECONDS = 5.0
 """How long the shutdown waits for the delivery of traces. Databricks Apps kills the process 15 s after SIGTERM."""
