@@ -52,6 +52,15 @@ async def test_an_ended_response_is_returned_as_it_was_sent(store: Store, clock:
     assert found.messages == {"msg_9": "run--1"}
 
 
+async def test_an_id_that_a_database_cannot_keep_is_one_that_does_not_exist(store: Store, clock: Clock) -> None:
+    await Turns(store, clock).begin("resp_1", input=[{**message("a"), "id": "msg\0"}])
+    with pytest.raises(ResponseNotFound):
+        await store.responses.get(ANN, "resp\0")
+    assert await store.responses.find_conversation(ANN, "conv\0") is None
+    assert await store.responses.items(ANN, ["fc\0"]) == {}
+    assert (await store.responses.get(ANN, "resp_1")).input[0]["id"] == "msg\0"
+
+
 async def test_what_a_database_cannot_keep_is_replaced_and_loses_nothing_else(store: Store, clock: Clock) -> None:
     turns = Turns(store, clock)
     await turns.begin(

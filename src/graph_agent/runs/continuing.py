@@ -153,10 +153,11 @@ class Continuing:
     async def _place(
         self, owner: Owner, invocation: "Invocation", items: Sequence[Item], *, recognize: bool
     ) -> "_Place":
-        if invocation.previous_response_id is not None:
-            return await self._after(owner, invocation.previous_response_id, invocation.thread, items)
         # Where nothing is stored, an id that the client chose is for the graph and says nothing about a history.
-        name = invocation.conversation or (invocation.thread if invocation.stored else None)
+        thread = invocation.thread if invocation.stored else None
+        if invocation.previous_response_id is not None:
+            return await self._after(owner, invocation.previous_response_id, thread, items)
+        name = invocation.conversation or thread
         if name is not None:
             return await self._in(owner, name, must_exist=invocation.conversation is not None, items=items)
         found = await self._recognizing.parent(owner, items) if recognize and invocation.stored else None

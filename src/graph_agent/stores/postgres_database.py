@@ -186,18 +186,25 @@ class Statements:
 
     async def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Execute a statement and return its rows."""
-        cursor = await self._connection.execute(_translated(statement), parameters)
+        cursor = await self._connection.execute(_translated(statement), _storable(parameters))
         return await cursor.fetchall()
 
     async def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
         """Execute a statement and return the number of rows that it changed."""
-        cursor = await self._connection.execute(_translated(statement), parameters)
+        cursor = await self._connection.execute(_translated(statement), _storable(parameters))
         return cursor.rowcount
 
     async def run_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
         """Execute a statement once for each sequence of parameters."""
         if parameters:
-            await self._connection.cursor().executemany(_translated(statement), parameters)
+            await self._connection.cursor().executemany(
+                _translated(statement), [_storable(some) for some in parameters]
+            )
+
+
+def _storable(parameters: Sequence[Any]) -> list[Any]:
+    """The parameters without NUL, which PostgreSQL does not take. Only ids that clients chose can have it."""
+    return [one.replace("\0", "\ufffd") if isinstance(one, str) and "\0" in one else one for one in parameters]
 
 
 @lru_cache(maxsize=512)
