@@ -106,7 +106,7 @@ async def test_a_transaction_is_repeated_when_another_was_in_the_way(running_pos
         await database.write(both)
         await asyncio.gather(database.write(locks("a", "b")), database.write(locks("b", "a")))
 
-    assert len(tries) == 3
+    assert len(tries) > 2
 
 
 async def test_an_error_of_a_statement_is_typed_and_says_nothing_of_the_driver(

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 ATTEMPTS = 4
 """How often a transaction is tried that others are in the way of."""
+
+PAUSE_SECONDS = 0.1
+"""The longest pause before the next try. A random part of it is waited."""
 
 MIGRATION_SECONDS = 300.0
 """The longest wait for one statement of a migration, such as for an index, and for another process that migrates."""
@@ -149,12 +153,12 @@ class PostgresDatabase:
                         connection.may_be_repeated = True
                         return await work(connection)
                 except Error as error:
-                    again = was_in_the_way(error) or (
-                        not lost and connection is not None and was_lost(error, connection)
-                    )
-                    if not left or not again:
+                    lost_now = connection is not None and was_lost(error, connection)
+                    if not left or not (was_in_the_way(error) or (lost_now and not lost)):
                         raise
-                    lost = connection is not None and connection.closed
+                    lost = lost or lost_now
+                # The transaction that was in the way gets a head start.
+                await asyncio.sleep(random.uniform(0, PAUSE_SECONDS))
         raise AssertionError("the last attempt returns or raises")
 
     async def _locked(self, connection: BoundedConnection, key: int) -> None:
