@@ -72,7 +72,8 @@ def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseM
             else:
                 _put(merged, places, message_chunk_to_message(one) if isinstance(one, BaseMessageChunk) else one)
                 removed.discard(one.id)
-        if not removed.isdisjoint(places):
+        # Not `isdisjoint`, which would look at every message.
+        if any(one in places for one in removed):
             merged = [one for one in merged if one.id not in removed]
             places = {str(one.id): place for place, one in enumerate(merged)}
     return merged

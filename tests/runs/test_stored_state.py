@@ -1,13 +1,17 @@
 """What the next turn of a stored conversation finds in the state, also after runs that did not end by themselves."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
+from langgraph.checkpoint.base import DeltaChannelHistory
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
@@ -221,3 +225,52 @@ async def test_an_interrupted_run_is_recorded_as_failed_and_continued(store: Mem
         assert first[-1]["response"]["error"]["code"] == "approvals_not_served"
         assert record.status == "failed"
         assert texts(await chat.say("two")) == ["2 messages."]
+
+
+# -- what a turn costs --------------------------------------------------------------------------------------------
+
+
+class Counting(InMemorySaver):
+    """Counts how often the messages before a checkpoint are made again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        self.read += 1
+        return await super().aget_delta_channel_history(config=config, channels=channels)
+
+
+async def test_a_turn_reads_the_history_once_and_leaves_it_as_it_was(store: MemoryStore) -> None:
+    async def answer(state: AgentState) -> dict[str, Any]:
+        # No graph should change the list, but one that does must not change what the next reader gets.
+        count = len(state["messages"])
+        state["messages"].clear()
+        return {"messages": [AIMessage(f"{count} before")]}
+
+    saver = Counting()
+    chat = Chat(chain(answer, state=AgentState), WithSaver(store, saver))
+    with anyio.fail_after(20):
+        for text in ("one", "two", "three"):
+            await chat.say(text)
+        assert saver.read == 2
+        assert [one.text for one in await chat.state()] == ["one", "1 before", "two", "3 before", "three", "5 before"]
+
+
+class WithSaver:
+    """A store whose runs share one saver."""
+
+    def __init__(self, store: MemoryStore, saver: InMemorySaver) -> None:
+        self.responses, self._store, self._saver = store.responses, store, saver
+
+    def checkpointer(self) -> InMemorySaver:
+        return self._saver
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def aclose(self) -> None:
+        await self._store.aclose()
