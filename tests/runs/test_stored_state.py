@@ -157,6 +157,11 @@ async def test_the_record_says_which_message_of_the_state_each_item_is(store: Me
 # -- runs that did not end by themselves --------------------------------------------------------------------------
 
 
+async def look_around(state: MessagesState) -> dict[str, Any]:
+    """Reaches a first checkpoint."""
+    return {}
+
+
 def an_agent(model: Any, *tools: Any) -> Any:
     builder = StateGraph(MessagesState)
     builder.add_node("agent", speaking(model, "agent"))
@@ -190,6 +195,32 @@ async def test_a_call_that_a_cancelled_run_left_gets_a_result_that_says_so(store
     assert kinds == [("human", "one"), ("ai", ""), ("tool", NO_RESULT), ("tool", NO_RESULT), ("human", "two")]
     assert [one.tool_call_id for one in model.requests[-1].messages if one.type == "tool"] == ["a", "b"]
     assert len(await chat.state()) == 6
+
+
+async def test_what_a_cancelled_run_had_said_is_known_to_the_next_one(store: MemoryStore) -> None:
+    model = says(lambda messages: "Fine." if messages[-1].text == "Go on." else "Half of an answer")
+    said, first = asyncio.Event(), True
+
+    async def speak(state: MessagesState) -> dict[str, Any]:
+        nonlocal first
+        answer = await model.ainvoke(state["messages"])
+        if first:
+            first = False
+            said.set()
+            await asyncio.Event().wait()
+        return {"messages": [answer]}
+
+    chat = Chat(chain(look_around, speak), store)
+    with anyio.fail_after(20):
+        run = await chat.start("one")
+        reader = chat.runs.read(run)
+        await said.wait()
+        await reader.leave()
+        assert (await chat.record()).status == "cancelled"
+        assert texts(await chat.say("Go on.")) == ["Fine."]
+    kinds = [(one.type, one.text) for one in model.requests[-1].messages]
+    assert kinds == [("human", "one"), ("ai", "Half of an answer"), ("human", "Go on.")]
+    assert [one.text for one in await chat.state()] == ["one", "Half of an answer", "Go on.", "Fine."]
 
 
 async def test_a_run_that_was_cut_is_continued(store: MemoryStore) -> None:

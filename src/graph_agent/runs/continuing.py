@@ -14,7 +14,7 @@ from uuid import uuid4
 from graph_agent.errors import ConversationBusy, ConversationNotFound, InvalidRequest
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.content import text_of
-from graph_agent.protocol.content_parts import content_of
+from graph_agent.protocol.content_parts import assistant_text, content_of
 from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
 from graph_agent.protocol.item_ids import with_own_ids
 from graph_agent.protocol.item_shapes import REFERENCE, Item
@@ -118,6 +118,7 @@ class Continuing:
             ),
             items=own,
             texts=texts,
+            unfinished=start.unfinished,
             inferred=place.inferred,
             title=title_of(own) if place.parent is None else None,
         )
@@ -222,6 +223,7 @@ class Continuing:
             checkpoint=None if start is None else ancestors[start].checkpoint,
             items=_said(reversed(ancestors[:start])),
             asked={} if start is None else unanswered_calls(ancestors[start].output),
+            unfinished={} if start is None else _unfinished(ancestors[start]),
             base=NO_TEXTS if base is None else Texts(before=ancestors[base].fingerprints),
             unread=_said(reversed(ancestors[:base])),
         )
@@ -266,6 +268,9 @@ class _Start:
     asked: Mapping[str, str] = field(default_factory=dict)
     """The calls at that checkpoint that wait for the client's results: call id -> tool."""
 
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+    """See `Turn.unfinished`."""
+
     base: Texts = NO_TEXTS
     """The texts up to the nearest response whose fingerprints can be continued."""
 
@@ -287,6 +292,14 @@ def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str |
         None,
     )
     return start, base
+
+
+def _unfinished(response: StoredResponse) -> dict[str, str]:
+    if response.status == "completed":
+        return {}
+    messages = [item for item in response.output if item["type"] == "message"]
+    texts = {response.messages.get(item["id"], item["id"]): assistant_text(item["content"]) for item in messages}
+    return {message_id: text for message_id, text in texts.items() if text.strip()}
 
 
 def _said(responses: Iterable[StoredResponse]) -> list[Item]:

@@ -55,9 +55,15 @@ def keeps_messages(graph: Graph) -> bool:
 
 
 async def open_thread(
-    graph: Graph, saver: RunSaver, *, run_id: str, messages: Sequence[BaseMessage], instructions: str | None
+    graph: Graph,
+    saver: RunSaver,
+    *,
+    run_id: str,
+    messages: Sequence[BaseMessage],
+    instructions: str | None,
+    unfinished: Mapping[str, str],
 ) -> OpenThread:
-    """Read the state from which a run continues, and prepare a copy of the graph.
+    """Read the state from which a run continues, and prepare a copy of the graph. For `unfinished` see `Turn`.
 
     Raises:
         ResponseNotFound: the state does not exist any more.
@@ -65,7 +71,7 @@ async def open_thread(
     """
     saved = await saver.open(forgotten=_per_run(graph.channels))
     history = [] if saved is None else await _messages_of(saved, graph.channels.get(MESSAGES), saver)
-    messages = [*_results_of_unanswered(history, messages), *messages]
+    messages = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
     if isinstance(graph.channels.get(MESSAGES), LastValue):
         # The input replaces the value of a channel without a reducer.
         messages = [*history, *messages]
@@ -119,6 +125,12 @@ async def _replayed(saved: CheckpointTuple, channel: DeltaChannel[Any], saver: R
         replayed.value = channel.typ()
     replayed.replay_writes(history["writes"])
     return replayed.get()
+
+
+def _added_texts(history: Sequence[BaseMessage], unfinished: Mapping[str, str]) -> list[AIMessage]:
+    """What the client has read of an earlier run and the state does not have."""
+    known = {one.id for one in history}
+    return [AIMessage(text, id=message_id) for message_id, text in unfinished.items() if message_id not in known]
 
 
 def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> Iterator[ToolMessage]:

@@ -1,6 +1,6 @@
 """The two inputs of a run: the request, which may be stored, and the scope, which never is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -33,6 +33,10 @@ class Turn:
     texts: Texts = NO_TEXTS
     """The texts of the conversation with this turn's items. `reconcile.fingerprints_after` continues them with the
     response's output."""
+
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+    """What the response from whose checkpoint the graph continues said before it failed or was ended early: id of the
+    message -> text. Texts that no node returned are not in the graph's state, but the client has read them."""
 
     inferred: bool = False
     """Whether nothing in the request names the conversation: the client resent the history of one. If it is busy, the

@@ -143,6 +143,7 @@ class Run:
                 run_id=self.id,
                 messages=invocation.messages,
                 instructions=invocation.instructions,
+                unfinished=turn.unfinished,
             )
         except BaseException as error:
             failure = error if isinstance(error, AgentError) else RunCancelled("the run was cancelled")
