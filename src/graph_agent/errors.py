@@ -235,6 +235,13 @@ class ModelFailed(RunError):
     code = "model_failed"
 
 
+class ModelContextExceeded(ModelFailed):
+    """The conversation is longer than the model can read, even without its earlier turns."""
+
+    status = 400
+    code = "context_length_exceeded"
+
+
 class ModelRateLimited(ModelFailed):
     """The model endpoint refused the call because of too many requests, even after retries.
 

@@ -90,6 +90,9 @@ class Settings:
     index: str = "main.docs.project"
     """The Vector Search index of the flagship graph, as `catalog.schema.index`."""
 
+    history_tokens: int = 0
+    """How many tokens of a conversation a model sees, about; its newest turns count. 0: as many as it can read."""
+
     min_score: float = 0.0
     """Passages with a lower score are not shown to the model; 0 keeps all. The scores come from the index."""
 
@@ -260,6 +263,8 @@ class Settings:
         if not SCHEMA.fullmatch(self.store_schema) or self.store_schema.startswith("pg_"):
             expected = "at most 63 lowercase letters, digits and underscores, and not begin with a digit or pg_"
             raise BadSetting(f"{PREFIX}STORE_SCHEMA must be {expected}", param=f"{PREFIX}STORE_SCHEMA")
+        if self.history_tokens < 0:
+            raise BadSetting(f"{PREFIX}HISTORY_TOKENS must be at least 0", param=f"{PREFIX}HISTORY_TOKENS")
         if not 0 <= self.min_score <= 1:
             raise BadSetting(f"{PREFIX}MIN_SCORE must be from 0 to 1", param=f"{PREFIX}MIN_SCORE")
         for name in ("port", "workspace_port"):

@@ -5,14 +5,31 @@ imported here. Messages of the clients are never quoted, as they contain request
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import httpx
+from langchain_core.exceptions import ContextOverflowError
 
 from graph_agent.databricks.retry_after import NOT_IMPLEMENTED, duration_text, too_long
-from graph_agent.errors import AgentError, ModelFailed, ModelRateLimited, ModelTimedOut, Unauthenticated
+from graph_agent.errors import (
+    AgentError,
+    ModelContextExceeded,
+    ModelFailed,
+    ModelRateLimited,
+    ModelTimedOut,
+    Unauthenticated,
+)
+
+_TOO_LONG = re.compile(
+    r"context[ _-]?(?:length|window|size)|maximum context|(?:prompt|input) is too long|too many (?:input )?tokens",
+    re.IGNORECASE,
+)
+
+MOST_READ = 4_000
+"""Characters of an error in which its reason is searched."""
 
 EMPTY = "returned an empty answer: check its logs, and try again"
 REFUSED = "the workspace does not accept the user's token: sign in again, or get a new token, and repeat the request"
@@ -67,6 +84,8 @@ def model_error(error: Exception, asked: ModelCall) -> AgentError:
     status = next((code for one in chain if (code := _status(one)) is not None), None)
     if status is None:
         return _transport_error(chain, asked)
+    if _is_too_long(status, chain):
+        return ModelContextExceeded(f"the conversation is too long for {asked.name}: start a new one, or ask for less")
     wait = next((seconds for one in chain if (seconds := _wait(one)) is not None), None)
     # None of these was retried, so the message names no number of tries.
     once = status == NOT_IMPLEMENTED or wait is not None or any(isinstance(one, InvalidModelAnswer) for one in chain)
@@ -89,8 +108,6 @@ def _status_error(status: int, asked: ModelCall, tries: str, wait: float | None)
             return ModelFailed(f"{name} refused the call ({status}): {_permission(status, asked)}")
         case 404:
             return ModelFailed(f"{name} does not exist (404): check the name, {_where(asked)}")
-        case 413:
-            return ModelFailed(f"the conversation is too large for {name} (413): start a new one")
         case 429:
             limited = ModelRateLimited(f"{name} is rate limited (429){tries}: {later}, or raise its rate limit")
             limited.retry_after = None if wait is None else math.ceil(wait)
@@ -154,6 +171,14 @@ def _tries(asked: ModelCall) -> str:
 def _wait(error: BaseException) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", None)
     return too_long(headers) if isinstance(headers, Mapping) else None
+
+
+def _is_too_long(status: int, chain: list[BaseException]) -> bool:
+    """Whether the conversation does not fit the model's window. The text of a client's error is read for it, and never
+    quoted: most endpoints have no code for it."""
+    if status == 413 or any(isinstance(one, ContextOverflowError) for one in chain):
+        return True
+    return status in (400, 422) and any(_TOO_LONG.search(str(one)[:MOST_READ]) for one in chain)
 
 
 def _status(error: BaseException) -> int | None:

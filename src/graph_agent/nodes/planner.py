@@ -5,13 +5,14 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
 from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
+from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
@@ -31,6 +32,7 @@ def make_planner(
     no_answer_text: str | None = None,
     tool_failed: str | None = None,
     answerability_model: BaseChatModel | None = None,
+    history: int | None = None,
 ) -> Node:
     """A node that asks `model` for the next step, with `tools` to choose from.
 
@@ -46,9 +48,14 @@ def make_planner(
     `is_answerable`. With `tool_failed`, a turn is answered with that sentence if a tool of `make_tools` failed through
     no fault of its arguments: a small model that reads of the failure would still say that nothing was found.
 
+    The model sees the newest turns of a long conversation: about `history` tokens, else `GRAPH_AGENT_HISTORY_TOKENS`,
+    else as many as it can read. The state keeps all of them.
+
     Tool sources among `tools` are asked for their tools in each step. The model sees their warnings, and
     `custom_outputs["warnings"]` has them beside the answer.
     """
+
+    seen = History(model, history)
 
     async def plan(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         sources = state.get("sources") or []
@@ -63,14 +70,13 @@ def make_planner(
         required = bool(require_tool_first and usable.tools and not results)
         choice = {"tool_choice": "required"} if required else {}
         asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
-        request = [SystemMessage(_with_warnings(prompt, usable)), *state["messages"]]
+        instructions = _with_warnings(prompt, usable)
         if required and isinstance(require_tool_first, str):
             # Not streamed: a model may ignore `required`, and streamed text cannot be withdrawn.
-            reply = with_search(
-                await asked.ainvoke(request, {"tags": ["nostream"]}), require_tool_first, state["messages"]
-            )
+            whole = await seen.ask(asked, instructions, state["messages"], config={"tags": ["nostream"]})
+            reply = with_search(whole, require_tool_first, state["messages"])
         else:
-            reply = await asked.ainvoke(request)
+            reply = await seen.ask(asked, instructions, state["messages"])
         if reply.tool_calls:
             return {"messages": [with_unique_ids(reply, state["messages"], config)]}
         answer = answer_update(reply, sources, cites=reply.text.strip() != no_answer_text)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END
 
@@ -23,6 +23,7 @@ from graph_agent.nodes.handoff import (
     rounds_of,
     target_of,
 )
+from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import answer_update, requested_calls
 from graph_agent.tool_call_policy import with_unique_ids
@@ -44,19 +45,22 @@ def make_supervisor(
     prompt: str,
     require_tool_first: bool = False,
     rounds: int = ROUNDS,
+    history: int | None = None,
 ) -> Node:
     """A node that asks `model` which of `agents` takes the turn. The node must be named `supervisor`.
 
     A single agent answers the caller itself, without a second model call. Several agents at the same time, or one that
     must hand back, return their answers to the supervisor, which continues. After `rounds` hand-offs in a turn it must
     answer. With `require_tool_first`, its first step is a hand-off, as small models tend to answer from memory. If all
-    agents of a round failed, the run ends with the error of the first.
+    agents of a round failed, the run ends with the error of the first. `history` is as in `make_planner`.
 
     Raises, when run:
         GraphFailed: it had to answer, but the model called a tool again, and no agent has answered.
     """
     by_name = {agent.name: agent for agent in agents}
     tools = [agent.schema for agent in agents]
+
+    seen = History(model, history)
 
     async def supervise(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         messages = state["messages"]
@@ -70,7 +74,7 @@ def make_supervisor(
         asked = checked.bind_tools(tools, **({"tool_choice": choice} if choice else {}))
         # Refused calls stay visible, as the model would otherwise repeat them.
         shown = only_calls(messages, is_handoff, ids=refused_of(messages))
-        reply = await asked.ainvoke([SystemMessage(prompt), *shown])
+        reply = await seen.ask(asked, prompt, shown)
         reply = with_unique_ids(reply, messages, config)
         if last and reply.tool_calls:
             # The endpoint ignored `none`. The agents' answers become the answer.

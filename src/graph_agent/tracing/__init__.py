@@ -1,6 +1,7 @@
 """MLflow traces of runs. They are recorded in memory with explicit parents, and exported by a separate thread."""
 
 from graph_agent.tracing.exporter import TraceExporter
+from graph_agent.tracing.payloads import LEFT_OUT
 from graph_agent.tracing.recorder import NO_SPAN, RunRecorder
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.replay import attach_to_active_span
@@ -8,6 +9,7 @@ from graph_agent.tracing.retrieval import record_retrieval
 from graph_agent.tracing.tracer import RunTrace, Tracer
 
 __all__ = [
+    "LEFT_OUT",
     "NO_SPAN",
     "RunRecord",
     "RunRecorder",

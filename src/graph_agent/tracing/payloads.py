@@ -14,6 +14,10 @@ CHAT_TOOLS = "mlflow.chat.tools"
 CHAT_USAGE = "mlflow.chat.tokenUsage"
 MODEL = "mlflow.llm.model"
 
+LEFT_OUT = "graph_agent.messages_left_out"
+"""A key in the metadata of a model's call, and an attribute of its span: how many messages of the conversation were not
+shown to the model."""
+
 CHAT_FORM = {"mlflow.message.format": "openai"}
 """Makes MLflow's pages show a span as a conversation. The span's inputs and outputs have the form of the chat
 completions API."""
@@ -40,6 +44,8 @@ def note_call(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapp
         span.attributes[CHAT_TOOLS] = tools
     if model := (metadata or {}).get("ls_model_name") or params.get("model"):
         span.attributes[MODEL] = str(model)
+    if left_out := (metadata or {}).get(LEFT_OUT):
+        span.attributes[LEFT_OUT] = left_out
 
 
 def note_answer(span: SpanRecord, response: LLMResult) -> Any:

@@ -1,0 +1,135 @@
+"""How much of a long conversation a model sees: its newest turns, within a number of tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage, trim_messages
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from graph_agent.app_context import PerApp, current_settings
+from graph_agent.errors import ModelContextExceeded
+from graph_agent.tracing import LEFT_OUT
+
+SHARE = 0.75
+"""The share of a model's known window that the conversation may fill. The rest is for the prompt, the tools and the
+answer, and for languages of which a token holds fewer characters than LangChain's count assumes."""
+
+
+class History:
+    """Asks one model with as much of the conversation as it can read.
+
+    The limit is `tokens`, else `GRAPH_AGENT_HISTORY_TOKENS`, else what the model says about its window. If a model says
+    nothing, it is asked with everything. A model that refuses the conversation as too long is asked again with half of
+    it, and what it then accepts is the limit from then on.
+    """
+
+    def __init__(self, model: BaseChatModel, tokens: int | None = None) -> None:
+        if tokens is not None and tokens < 1:
+            raise ValueError("history is a number of tokens above 0")
+        self._model = model
+        self._tokens = tokens
+        # Apps may use different models.
+        self._learned: PerApp[_Learned] = PerApp(_Learned)
+
+    async def ask(
+        self,
+        asked: Runnable[Any, AIMessage],
+        prompt: str,
+        messages: Sequence[BaseMessage],
+        *,
+        config: RunnableConfig | None = None,
+    ) -> AIMessage:
+        """The reply to the prompt and the newest messages.
+
+        Raises:
+            ModelContextExceeded: the newest turn alone is too long for the model.
+        """
+        limit = self._limit()
+        shown = newest(messages, limit)
+        refused = False
+        while True:
+            try:
+                reply = await asked.ainvoke(
+                    [SystemMessage(prompt), *shown], _noting(config, len(messages) - len(shown))
+                )
+            except (ModelContextExceeded, ContextOverflowError):
+                limit = count_tokens_approximately(shown) // 2
+                shorter = newest(messages, limit)
+                if len(shorter) == len(shown):
+                    raise
+                shown, refused = shorter, True
+                continue
+            if refused:
+                self._learned().tokens = count_tokens_approximately(shown)
+            return reply
+
+    def _limit(self) -> int | None:
+        known = [self._tokens or current_settings().history_tokens or _window_of(self._model), self._learned().tokens]
+        return min((one for one in known if one), default=None)
+
+
+class _Learned:
+    """What a model has accepted after it refused more."""
+
+    tokens: int | None = None
+
+
+def newest(messages: Sequence[BaseMessage], tokens: int | None) -> list[BaseMessage]:
+    """The newest turns of the conversation within that many tokens.
+
+    System messages and the newest turn are always among them. A turn is there with all of its calls and results, or not
+    at all.
+    """
+    start = _start_of_turn(messages)
+    first = next((place for place, one in enumerate(messages[:start]) if not isinstance(one, SystemMessage)), start)
+    if tokens is None or first == start:
+        return list(messages)
+    left = tokens - count_tokens_approximately([*messages[:first], *messages[start:]])
+    place = start
+    # Counted from the end, so that a long conversation costs no more than what is shown of it.
+    while place > first and left >= 0:
+        place -= 1
+        left -= count_tokens_approximately([messages[place]])
+    if left >= 0:
+        return list(messages)
+    kept = trim_messages(
+        messages[place + 1 : start],
+        max_tokens=tokens,
+        token_counter=count_tokens_approximately,
+        strategy="last",
+        start_on="human",
+        allow_partial=False,
+    )
+    system = [one for one in messages[: start - len(kept)] if isinstance(one, SystemMessage)]
+    return [*system, *kept, *messages[start:]]
+
+
+def _start_of_turn(messages: Sequence[BaseMessage]) -> int:
+    """Where the newest turn begins. A turn whose results answer an earlier turn's calls includes that one."""
+    asked: set[str | None] = set()
+    answered: set[str] = set()
+    for place in range(len(messages) - 1, -1, -1):
+        one = messages[place]
+        if isinstance(one, ToolMessage):
+            answered.add(one.tool_call_id)
+        elif isinstance(one, AIMessage):
+            asked.update(call["id"] for call in one.tool_calls)
+        elif isinstance(one, HumanMessage) and answered <= asked:
+            return place
+    return 0
+
+
+def _window_of(model: BaseChatModel) -> int | None:
+    tokens = (model.profile or {}).get("max_input_tokens")
+    return int(tokens * SHARE) if tokens else None
+
+
+def _noting(config: RunnableConfig | None, left_out: int) -> RunnableConfig:
+    """The config of a call whose trace says how many messages of the conversation the model does not see."""
+    noted: RunnableConfig = {**(config or {})}
+    if left_out:
+        noted["metadata"] = {**noted.get("metadata", {}), LEFT_OUT: left_out}
+    return noted
