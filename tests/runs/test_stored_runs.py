@@ -12,6 +12,7 @@ from tests.runs.registered import ANN, OneGraph, a_request, rest
 from tests.runs.running import asking, chain
 from tests.runs.stored import Chat, OpenBook, texts
 
+from graph_agent.contract import AgentState
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES
 from graph_agent.runs.request import RunRequest, Scope, Turn
 from graph_agent.stores.records import Continuation
@@ -20,7 +21,7 @@ from graph_agent.stores.sqlite_store import MemoryStore
 pytestmark = pytest.mark.anyio
 
 
-async def count(state: MessagesState) -> dict[str, Any]:
+async def count(state: Any) -> dict[str, Any]:
     """Says what it was told so far."""
     said = [one.text for one in state["messages"] if one.type == "human"]
     return {"messages": [AIMessage(f"You said: {', '.join(said)}.")]}
@@ -38,8 +39,9 @@ async def test_the_second_turn_knows_the_first_and_sends_only_its_own_answer(sto
     assert [one.text for one in await chat.state()] == ["one", "You said: one.", "two", "You said: one, two."]
 
 
-async def test_an_earlier_response_can_be_continued_and_both_branches_go_on(store: MemoryStore) -> None:
-    chat = Chat(chain(count), store)
+@pytest.mark.parametrize("state", [MessagesState, AgentState])
+async def test_an_earlier_response_can_be_continued_and_both_branches_go_on(state: Any, store: MemoryStore) -> None:
+    chat = Chat(chain(count, state=state), store)
     with anyio.fail_after(20):
         await chat.say("one")
         first = chat.last
@@ -52,8 +54,11 @@ async def test_an_earlier_response_can_be_continued_and_both_branches_go_on(stor
     assert len(await chat.state(old)) == 4
 
 
-async def test_a_branch_at_the_root_starts_with_an_empty_state_and_is_continued(open_book: OpenBook) -> None:
-    chat = Chat(chain(count), open_book)
+@pytest.mark.parametrize("state", [MessagesState, AgentState])
+async def test_a_branch_at_the_root_starts_with_an_empty_state_and_is_continued(
+    state: Any, open_book: OpenBook
+) -> None:
+    chat = Chat(chain(count, state=state), open_book)
     with anyio.fail_after(20):
         await chat.say("one")
         record = await chat.record()
@@ -71,6 +76,7 @@ async def test_a_branch_at_the_root_starts_with_an_empty_state_and_is_continued(
         await run.ended()
         assert texts(await chat.say("on", after=run.id)) == ["You said: anew, on."]
         assert texts(await chat.say("more", after=record.id)) == ["You said: one, more."]
+        assert texts(await chat.say("end", after=run.id)) == ["You said: anew, end."]
 
 
 async def test_fifty_conversations_at_once_stay_apart(store: MemoryStore) -> None:

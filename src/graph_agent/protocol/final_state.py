@@ -45,7 +45,11 @@ def messages_in(value: Any) -> Iterator[BaseMessage]:
             yield from map(_assistants, convert_to_messages([value]))
         case list() | tuple():
             for one in value:
-                yield from messages_in(one)
+                # Nearly all are messages, and a state may hold thousands.
+                if isinstance(one, BaseMessage):
+                    yield _assistants(one)
+                else:
+                    yield from messages_in(one)
         case Overwrite(value=replaced) | {"__overwrite__": replaced}:
             # A replaced list repeats old messages; their ids tell which are new.
             yield from messages_in(replaced)

@@ -10,6 +10,7 @@ from langgraph.channels.base import BaseChannel
 from langgraph.channels.delta import DeltaChannel
 from langgraph.channels.last_value import LastValue
 from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
 
 from graph_agent.contract import append_sources, merge_outputs
@@ -106,7 +107,8 @@ def _reducer(channel: Any) -> Any:
 async def _messages_of(saved: CheckpointTuple, channel: Any, saver: RunSaver) -> list[BaseMessage]:
     values = saved.checkpoint["channel_values"]
     if isinstance(channel, DeltaChannel) and MESSAGES not in values:
-        return list(messages_in(await _replayed(saved, channel, saver)))
+        # As a snapshot, so that LangGraph neither reads nor replays the same history again.
+        values[MESSAGES] = _DeltaSnapshot(await _replayed(saved, channel, saver))
     if isinstance(channel, BaseChannel) and MESSAGES in values:
         return list(messages_in(channel.from_checkpoint(values[MESSAGES]).get()))
     return []
