@@ -97,6 +97,29 @@ def test_a_wrong_name_is_refused_with_its_path(fields: dict[str, Any], param: st
     assert (refusal(**fields).status, refusal(**fields).param) == (400, param)
 
 
+@pytest.mark.parametrize("place", ["context.conversation_id", "custom_inputs.thread_id"])
+def test_a_secret_does_not_become_the_id_of_a_conversation(place: str) -> None:
+    outer, inner = place.split(".")
+    fields = {outer: {inner: "dapi0123456789abcdef0123456789abcdef"}}
+
+    assert "looks like a secret" in refusal(**fields).message
+    assert parse(store=False, **fields).thread
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "6f1c2b9e-4d3a-4f7b-9c55-0e8a7d2b1c34",
+        "6f1c2b9e4d3a4f7b9c550e8a7d2b1c34",
+        "conv_" + "0a" * 12,
+        "chat-1",
+        "Über uns/7",
+    ],
+)
+def test_usual_ids_of_conversations_are_taken(name: str) -> None:
+    assert parse(context={"conversation_id": name}).thread == name
+
+
 def test_one_conversation_may_be_named_in_two_ways() -> None:
     invocation = parse(conversation={"id": "t"}, context={"conversation_id": "t"})
 

@@ -136,13 +136,15 @@ def parse_request(
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
     """
-    fields = _without_secrets(_fields(body, pulse), pulse)
+    sent = _fields(body, pulse)
+    fields = _without_secrets(sent, pulse)
     check_fields(fields)
     refuse_unsupported(fields, background_served=background_served, stores=stores)
     previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
     stored = stores and _stored(fields, stored_by_default or any((previous, conversation, thread)))
     if stored:
         _check_names(previous, conversation, thread)
+        _check_thread(thread, _thread(sent), pulse)
     items = _items(fields, stores, pulse)
     waits = stored or previous is not None or conversation is not None or any(map(_is_reference, items))
     return Invocation(
@@ -237,9 +239,20 @@ def _check_names(previous: str | None, conversation: str | None, thread: str | N
             "`conversation` and the id in `context` or `custom_inputs` name different conversations; send only one.",
             param="conversation",
         )
-    if thread is not None and (len(thread) > MAX_NAME or not thread.isprintable()):
+
+
+def _check_thread(thread: str | None, sent: str | None, pulse: Pulse) -> None:
+    if thread is None:
+        return
+    if len(thread) > MAX_NAME or not thread.isprintable():
         raise InvalidRequest(
             f"The conversation's id must have at most {MAX_NAME} characters, all of them printable.",
+            param="context.conversation_id",
+        )
+    # Secrets are not stored, and without them two ids could be one.
+    if thread != sent or redacted(thread, pulse) != thread:
+        raise InvalidRequest(
+            "The conversation's id looks like a secret; choose another one, such as a UUID.",
             param="context.conversation_id",
         )
 
