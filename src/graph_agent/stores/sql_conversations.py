@@ -41,6 +41,12 @@ class SqlConversations(SqlResponses):
         now = self._clock()
 
         async def work(connection: Connection) -> None:
+            # A run that begins meanwhile waits for this, or this waits for it.
+            await connection.run(
+                "UPDATE conversations SET updated_at = updated_at WHERE owner = ? "
+                "AND id = (SELECT conversation FROM responses WHERE owner = ? AND id = ?)",
+                (owner.key, owner.key, response_id),
+            )
             found = await connection.rows(
                 "SELECT r.conversation, r.parent, c.thread, c.head, c.running, c.busy_until, c.lasting "
                 f"FROM {RESPONSES} WHERE r.owner = ? AND r.id = ?",
