@@ -65,8 +65,6 @@ class RunSaver(BaseCheckpointSaver[Any]):
         self._latest: CheckpointTuple | None = None
         self._start: CheckpointTuple | None = None
         self._hidden: SystemMessage | None = None
-        # The run reads the state where it starts, and then LangGraph does. Making the messages is most of the work.
-        self._history: tuple[tuple[Any, ...], Mapping[str, DeltaChannelHistory]] | None = None
 
     @property
     def checkpoint(self) -> str | None:
@@ -199,16 +197,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        place = config["configurable"]
-        key = (place["thread_id"], place.get("checkpoint_ns", ""), place.get("checkpoint_id"), *channels)
-        if self._history is None or self._history[0] != key:
-            with _safe():
-                found = await self._inner.aget_delta_channel_history(config=config, channels=channels)
-            # What comes before a checkpoint does not change, but which one is the newest does.
-            self._history = None if place.get("checkpoint_id") is None else (key, found)
-        else:
-            found = self._history[1]
-        return {name: _copied(history) for name, history in found.items()}
+        with _safe():
+            return await self._inner.aget_delta_channel_history(config=config, channels=channels)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -282,16 +272,6 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         if self._is_root(config) and metadata.get("step") != STUB_STEP:
             self._written.checkpoint = checkpoint["id"]
-
-
-def _copied(history: DeltaChannelHistory) -> DeltaChannelHistory:
-    """New lists of the same objects, because a reducer may change a list."""
-    copied: DeltaChannelHistory = {"writes": [*history["writes"]]}
-    if "seed" in history:
-        seed = history["seed"]
-        # A snapshot is a tuple around the value.
-        copied["seed"] = type(seed)(*map(copy.copy, seed)) if hasattr(seed, "_fields") else copy.copy(seed)
-    return copied
 
 
 def _below(config: RunnableConfig) -> RunnableConfig:
