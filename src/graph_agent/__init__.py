@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GraphFailed,
         GraphNotLoaded,
         InvalidRequest,
+        MemoryRefused,
         ModelContextExceeded,
         ModelFailed,
         ModelRateLimited,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from graph_agent.nodes.citations import CheckedCitations, Citation, citation_annotations, citations_in
     from graph_agent.nodes.handoff import Handoff
     from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
+    from graph_agent.nodes.memory_tools import memory_tools
     from graph_agent.nodes.planner import make_planner, requested_nodes
     from graph_agent.nodes.retriever import make_retriever
     from graph_agent.nodes.supervisor import hand_back, make_supervisor, route_handoffs
@@ -81,6 +83,7 @@ __all__ = [
     "ListedTools",
     "McpServer",
     "McpTools",
+    "MemoryRefused",
     "ModelContextExceeded",
     "ModelFailed",
     "ModelRateLimited",
@@ -116,6 +119,7 @@ __all__ = [
     "make_retriever",
     "make_supervisor",
     "make_tools",
+    "memory_tools",
     "record_retrieval",
     "redact",
     "redact_async",
@@ -149,6 +153,7 @@ _MODULES = {
     "ListedTools": "graph_agent.contract",
     "McpServer": "graph_agent.databricks.mcp_servers",
     "McpTools": "graph_agent.databricks.mcp",
+    "MemoryRefused": "graph_agent.errors",
     "ModelFailed": "graph_agent.errors",
     "ModelContextExceeded": "graph_agent.errors",
     "ModelRateLimited": "graph_agent.errors",
@@ -185,6 +190,7 @@ _MODULES = {
     "make_retriever": "graph_agent.nodes.retriever",
     "make_supervisor": "graph_agent.nodes.supervisor",
     "make_tools": "graph_agent.nodes.tools",
+    "memory_tools": "graph_agent.nodes.memory_tools",
     "record_retrieval": "graph_agent.tracing",
     "redact": "graph_agent.redaction",
     "redact_async": "graph_agent.redaction",

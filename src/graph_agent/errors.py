@@ -10,7 +10,7 @@
     │   ├── NotJson                  415
     │   ├── RouteNotFound            404
     │   ├── NotStored                404  the owner has no such thing
-    │   │   ├── RunNotFound, ResponseNotFound, ConversationNotFound, ItemNotFound
+    │   │   ├── RunNotFound, ResponseNotFound, ConversationNotFound, ItemNotFound, MemoryNotFound
     │   ├── OtherAddress             409  the response belongs to the other family of addresses
     │   ├── ConversationBusy         409  another run is in progress; names its response
     │   ├── MethodNotAllowed         405
@@ -27,6 +27,7 @@
     │   ├── RetrievalFailed          502
     │   ├── ToolFailed               502  a tool's server refused or was silent; most runs continue without it
     │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
+    │   ├── MemoryRefused            409  the memory is full, or cannot keep this
     │   ├── LeaseLost                500  another process has taken over the conversation
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
@@ -157,6 +158,12 @@ class ItemNotFound(NotStored):
     code = "item_not_found"
 
 
+class MemoryNotFound(NotStored):
+    """The store has no such memory of this owner."""
+
+    code = "memory_not_found"
+
+
 class OtherAddress(RequestError):
     """The response was made at an address of the other family and has the other form."""
 
@@ -279,6 +286,13 @@ class ToolFailed(RunError):
 
     status = 502
     code = "tool_failed"
+
+
+class MemoryRefused(RunError):
+    """The memory cannot be saved: there are too many, it is too large, or its key cannot be used."""
+
+    status = 409
+    code = "memory_refused"
 
 
 class ApprovalsNotServed(RunError):

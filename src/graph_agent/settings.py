@@ -192,6 +192,13 @@ class Settings:
     """What happens to a request whose conversation already has a run in progress: it is answered 409, or it waits for
     its turn, at most as long as a run may take."""
 
+    embeddings: str | None = None
+    """The endpoint that makes memories found by their meaning, as `databricks:ENDPOINT`. Unset: that of the local
+    workspace, and elsewhere memories are found by their words."""
+
+    max_memories: int = 10_000
+    """The most memories of one owner. To save more is an error that the model reads."""
+
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 
@@ -241,6 +248,7 @@ class Settings:
             "max_output_tokens",
             "max_event_bytes",
             "max_body_bytes",
+            "max_memories",
         ):
             if getattr(self, name) < 1:
                 raise BadSetting(f"{PREFIX}{name.upper()} must be at least 1", param=f"{PREFIX}{name.upper()}")

@@ -1,6 +1,6 @@
 """Every kind of store, for tests that all of them must pass."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
@@ -11,11 +11,15 @@ from tests.stores.turns import Clock
 
 from graph_agent.stores.postgres_sign_in import UrlSignIn
 from graph_agent.stores.postgres_store import PostgresStore
+from graph_agent.stores.sql_memories import MemoryOptions
 from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 from graph_agent.stores.store import Store
 
 StoreOf = Callable[[], Store]
 """Makes a store that is not open yet. Stores of one function share their data, as those of several processes do."""
+
+MemoryStoreOf = Callable[[MemoryOptions], Awaitable[Store]]
+"""Opens a store that keeps memories in this way. All of one function share their data."""
 
 LASTING = ("sqlite", "postgres")
 """The kinds of stores that outlive a process. Each has a fixture with its name and `_store_of`."""
@@ -71,3 +75,25 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[S
         await made.open()
         closing.push_async_callback(made.aclose)
         yield made
+
+
+@pytest.fixture(params=LASTING)
+async def memory_store_of(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[MemoryStoreOf]:
+    """Every kind of store that outlives a process, with options for its memories."""
+    schema = f"store_{next(_schemas)}"
+
+    def made(options: MemoryOptions) -> Store:
+        if request.param == "sqlite":
+            return SqliteStore(tmp_path / "conversations.sqlite", memories=options, clock=clock)
+        url = request.getfixturevalue("running_postgres").url
+        return PostgresStore(lambda: UrlSignIn(url, {}), schema=schema, memories=options, clock=clock)
+
+    async with AsyncExitStack() as closing:
+
+        async def opened(options: MemoryOptions) -> Store:
+            store = made(options)
+            await store.open()
+            closing.push_async_callback(store.aclose)
+            return store
+
+        yield opened

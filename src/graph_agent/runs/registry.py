@@ -18,6 +18,7 @@ from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
     from graph_agent.runs.run import Run
+    from graph_agent.stores.memories import OpenStore
     from graph_agent.stores.store import Store
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,13 @@ class Runs:
     """The active runs, and the ended runs that still have readers. All of them belong to one event loop."""
 
     def __init__(
-        self, *, budgets: Budgets, most: int | None = None, grace_seconds: float = 0.0, waits: bool = False
+        self,
+        *,
+        budgets: Budgets,
+        most: int | None = None,
+        grace_seconds: float = 0.0,
+        waits: bool = False,
+        memories: "OpenStore | None" = None,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
@@ -73,7 +80,10 @@ class Runs:
 
         A streamed run is cancelled when it has had no reader for `grace_seconds`. A run with a whole answer is
         cancelled as soon as its caller leaves, since nobody could fetch the answer later.
+
+        `memories` returns the store in which graphs remember things, when a graph asks for it.
         """
+        self._memories = memories
         self._budgets = budgets
         self._slots = Slots(most)
         self._grace_seconds = grace_seconds
@@ -148,6 +158,7 @@ class Runs:
                     request=request,
                     budgets=tighten_budgets(self._budgets, request),
                     observers=observers,
+                    memories=self._memories,
                 )
 
             if store is None:

@@ -13,6 +13,7 @@ from langgraph.pregel import Pregel
 
 from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled
 from graph_agent.foreign_errors import describe_error, dev_traceback
+from graph_agent.identity.owner import Owner
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd
@@ -27,11 +28,13 @@ from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.open_thread import open_thread
 from graph_agent.runs.recording import Recording, process_lost
+from graph_agent.runs.remembering import with_memories
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
+from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import Continuation, ResponseStatus
 from graph_agent.stores.store import Store
 from graph_agent.tool_call_policy import NotRun
@@ -72,6 +75,7 @@ class Run:
         request: RunRequest,
         budgets: Budgets,
         observers: Iterable[RunObserver] = (),
+        memories: OpenStore | None = None,
     ) -> None:
         invocation = request.invocation
         conversation = None if request.turn is None else request.turn.continuation.conversation
@@ -85,6 +89,9 @@ class Run:
             self.head = _stored_head(self.head, request.turn.continuation, request.dialect)
         self.request = request
         self._graph = graph
+        if memories is not None:
+            owned = OwnedMemories(Owner.of(request.owner), memories, response=self.id)
+            self._graph = with_memories(graph, owned)
         self._budgets = budgets
         self._observers = Observers(observers)
         # In the constructor, before anything is sent: a wrong `custom_inputs` is a 400 and not a failed stream.

@@ -32,6 +32,7 @@ from graph_agent.serving.mounting import WholePath, prefix_of
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.conversations import ConversationRoutes
+from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, ResponseRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
@@ -96,13 +97,14 @@ def create_app(
     )
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
+    store = StoreGate(lambda: open_store(settings, context), on_failed_start=on_failed_start)
     runs = Runs(
         budgets=settings.budgets,
         most=settings.max_runs,
         grace_seconds=settings.grace_seconds,
         waits=settings.busy == "wait",
+        memories=store.passed,
     )
-    store = StoreGate(lambda: open_store(settings, context), on_failed_start=on_failed_start)
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
     meta = MetaRoutes(
@@ -124,6 +126,7 @@ def create_app(
 
     stored = StoredResponseRoutes(identity=identity, store=store)
     conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted)
+    memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -151,7 +154,7 @@ def create_app(
             await context.aclose()
 
     app = Starlette(
-        routes=[*responses.routes(), *stored.routes(), *conversations.routes(), *meta.routes()],
+        routes=[*responses.routes(), *stored.routes(), *conversations.routes(), *memories.routes(), *meta.routes()],
         lifespan=lifespan,
         middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},

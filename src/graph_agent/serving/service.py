@@ -18,6 +18,7 @@ from graph_agent.protocol.conversation_requests import (
 )
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
+from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request
 from graph_agent.stores.records import Item
 
@@ -62,3 +63,7 @@ class Service:
     def parse_new_items(self, body: bytes, *, pulse: Pulse = no_pulse) -> Sequence[Item]:
         """Parse the body of `POST /conversations/{id}/items`. Raises as `parse` does."""
         return parse_new_items(body, pulse=pulse)
+
+    def parse_memory_change(self, body: bytes, *, pulse: Pulse = no_pulse) -> str:
+        """Parse the body of `PATCH /memories/{id}`. Raises as `parse` does."""
+        return parse_memory_change(body, pulse=pulse)

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
+from graph_agent.databricks.default_model import LOCAL_EMBEDDINGS, is_local
 from graph_agent.databricks.lakebase import Lakebase, is_endpoint
+from graph_agent.databricks.text_embedder import EndpointEmbedder, endpoint_of
 from graph_agent.errors import BadSetting
 from graph_agent.settings import Settings
 from graph_agent.stores.postgres_store import PostgresStore
 from graph_agent.stores.retention import ExpiringStore
+from graph_agent.stores.sql_memories import MemoryOptions
 from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 from graph_agent.stores.store import Store
 
@@ -42,10 +45,10 @@ def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresSt
     Raises:
         BadSetting: the setting names no kind of store.
     """
-    named = settings.store
+    named, memories = settings.store, _memory_options(settings, app)
     if named == "memory":
         logger.info("responses and conversations are kept in memory, and are lost when the service stops")
-        return MemoryStore()
+        return MemoryStore(memories=memories)
     if named is None or named.startswith(SQLITE):
         path = settings.cache_dir / FILE if named is None else _path(named)
         if app.environ.get("DATABRICKS_APP_NAME"):
@@ -53,18 +56,27 @@ def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresSt
             logger.warning("responses and conversations are kept in %s, %s", path, lost)
         else:
             logger.info("responses and conversations are kept in %s", path)
-        return SqliteStore(path)
+        return SqliteStore(path, memories=memories)
     if is_endpoint(named):
         logger.info("responses and conversations are kept in Lakebase, in the schema %s", settings.store_schema)
-        return PostgresStore(lambda: Lakebase(app, named), schema=settings.store_schema)
+        return PostgresStore(lambda: Lakebase(app, named), schema=settings.store_schema, memories=memories)
     if named.startswith(POSTGRESQL):
         logger.info("responses and conversations are kept in PostgreSQL, in the schema %s", settings.store_schema)
-        return PostgresStore(lambda: _sign_in(named, app), schema=settings.store_schema)
+        return PostgresStore(lambda: _sign_in(named, app), schema=settings.store_schema, memories=memories)
     raise BadSetting(
         "GRAPH_AGENT_STORE must be memory, sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, or the path of a"
         " Lakebase endpoint, projects/PROJECT/branches/BRANCH/endpoints/ENDPOINT",
         param="GRAPH_AGENT_STORE",
     )
+
+
+def _memory_options(settings: Settings, app: AppContext) -> MemoryOptions:
+    named = settings.embeddings or (LOCAL_EMBEDDINGS if is_local(app) else None)
+    if named is None:
+        logger.info("memories are found by their words; set GRAPH_AGENT_EMBEDDINGS to find them by their meaning")
+        return MemoryOptions(most=settings.max_memories)
+    logger.info("memories are found by their meaning, with %s", named)
+    return MemoryOptions(embedder=EndpointEmbedder(app, endpoint_of(named)), most=settings.max_memories)
 
 
 def _path(named: str) -> Path:

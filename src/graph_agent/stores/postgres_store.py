@@ -5,11 +5,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import StoreUnavailable
+from graph_agent.identity.owner import Owner
 from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.stores.database import Connection
+from graph_agent.stores.forgetting import forget
+from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
-from graph_agent.stores.store import ResponseStore
+from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
+from graph_agent.stores.store import Memories, ResponseStore
 from graph_agent.threads import run_in_service_thread
 
 if TYPE_CHECKING:
@@ -28,12 +32,21 @@ class PostgresStore:
     `sign_in` is called once, in a thread, when the store is opened for the first time.
     """
 
-    def __init__(self, sign_in: "Callable[[], SignIn]", *, schema: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        sign_in: "Callable[[], SignIn]",
+        *,
+        schema: str,
+        memories: MemoryOptions = BY_WORDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._sign_in = sign_in
+        self._memory_options = memories
         self._schema = schema
         self._clock = clock
         self._database: PostgresDatabase | None = None
         self._responses: SqlConversations | None = None
+        self._memories: SqlMemories | None = None
 
     @property
     def responses(self) -> ResponseStore:
@@ -41,6 +54,22 @@ class PostgresStore:
         if self._responses is None:
             raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
         return self._responses
+
+    @property
+    def memories(self) -> Memories:
+        """See `Store.memories`."""
+        if self._memories is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return self._memories
+
+    async def forget(self, owner: Owner) -> Forgotten:
+        """See `Store.forget`."""
+        if self._database is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        now = self._clock()
+        return await self._database.write(
+            lambda connection: forget(connection, owner, delete_checkpoints=_delete_checkpoints, now=now)
+        )
 
     async def open(self) -> None:
         """See `Store.open`. After a `StoreUnavailable` the next `open` tries again."""
@@ -52,6 +81,7 @@ class PostgresStore:
 
         await set_up_savers(self._database)
         self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=self._clock)
+        self._memories = SqlMemories(self._database, options=self._memory_options, clock=self._clock)
 
     def checkpointer(self) -> "BaseCheckpointSaver[Any]":
         """See `Store.checkpointer`."""
@@ -64,7 +94,7 @@ class PostgresStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        database, self._database, self._responses = self._database, None, None
+        database, self._database, self._responses, self._memories = self._database, None, None, None
         if database is not None:
             await database.aclose()
 
@@ -89,6 +119,8 @@ class PostgresStore:
         return postgres_database.PostgresDatabase(self._sign_in(), schema=self._schema)
 
 
-async def _delete_checkpoints(connection: Connection, thread: str) -> None:
-    for name in CHECKPOINT_TABLES:
-        await connection.run(f"DELETE FROM {name} WHERE thread_id = ?", (thread,))
+async def _delete_checkpoints(connection: Connection, thread: str) -> int:
+    gone = {
+        name: await connection.run(f"DELETE FROM {name} WHERE thread_id = ?", (thread,)) for name in CHECKPOINT_TABLES
+    }
+    return gone["checkpoints"]

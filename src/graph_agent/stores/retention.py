@@ -9,7 +9,9 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import StoreUnavailable
-from graph_agent.stores.store import ResponseStore, Store
+from graph_agent.identity.owner import Owner
+from graph_agent.stores.memory_records import Forgotten
+from graph_agent.stores.store import Memories, ResponseStore, Store
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -38,6 +40,15 @@ class ExpiringStore:
     def responses(self) -> ResponseStore:
         """See `Store.responses`."""
         return self._store.responses
+
+    @property
+    def memories(self) -> Memories:
+        """See `Store.memories`."""
+        return self._store.memories
+
+    async def forget(self, owner: Owner) -> Forgotten:
+        """See `Store.forget`."""
+        return await self._store.forget(owner)
 
     async def open(self) -> None:
         """See `Store.open`."""

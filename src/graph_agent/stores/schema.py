@@ -1,4 +1,4 @@
-"""The tables of responses and conversations, and the way from each version of them to the next."""
+"""The tables of responses, conversations and memories, and the way from each version of them to the next."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,18 @@ VERSION_1 = (
     "CREATE INDEX items_by_id ON items (owner, id)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1,)
+VERSION_2 = (
+    # A namespace is its labels, each with a period at its end. `searched` is the text by which a query finds a memory.
+    # `vector` is that text's, as 32-bit numbers, from the model `embedder`. SQLite takes any name for a type.
+    """CREATE TABLE memories (
+        owner TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, value TEXT NOT NULL,
+        searched TEXT, embedder TEXT, vector BYTEA, response TEXT, created_at DOUBLE PRECISION NOT NULL,
+        updated_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (owner, namespace, key))""",
+    "CREATE UNIQUE INDEX memories_by_id ON memories (owner, id)",
+    "CREATE INDEX memories_by_time ON memories (owner, created_at, id)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2)
 """The statements that lead to version 1, 2, and so on. Never change one that was released: append another."""
 
 

@@ -2,12 +2,12 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from graph_agent.errors import ItemNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
 from graph_agent.stores.records import Conversation, Item, Page, StoredResponse
+from graph_agent.stores.sql_paging import Order
 from graph_agent.stores.sql_responses import (
     ADD_ITEM,
     ADD_RESPONSE,
@@ -109,7 +109,7 @@ class SqlConversations(SqlResponses):
         """See `ResponseStore.conversations`."""
 
         async def work(connection: Connection) -> list[Row]:
-            order = _Order("conversations", "updated_at", page)
+            order = Order("conversations", "updated_at", page)
             return await connection.rows(
                 f"SELECT {CONVERSATION} FROM conversations WHERE owner = ? {order.condition} {order.clause}",
                 (owner.key, *order.parameters(owner), page.limit + 1),
@@ -156,7 +156,7 @@ class SqlConversations(SqlResponses):
 
         async def work(connection: Connection) -> Sequence[StoredResponse]:
             await _existing(connection, owner, conversation_id)
-            order = _Order("responses", "created_at", page, "r.")
+            order = Order("responses", "created_at", page, "r.")
             rows = await connection.rows(
                 f"SELECT {WITH_RESPONSE} FROM {RESPONSES} WHERE r.owner = ? AND r.conversation = ? "
                 f"{order.condition} {order.clause}",
@@ -252,23 +252,6 @@ class SqlConversations(SqlResponses):
         await connection.run("DELETE FROM responses WHERE owner = ? AND conversation = ?", key)
         await self._delete_checkpoints(connection, gone[0][0])
         return True
-
-
-class _Order:
-    """The order and the beginning of a page, by a column of time and then by id."""
-
-    def __init__(self, table: str, column: str, page: Page, prefix: str = "") -> None:
-        direction, beyond = ("DESC", "<") if page.order == "desc" else ("ASC", ">")
-        self._after = page.after
-        self.condition = (
-            f"AND ({prefix}{column}, {prefix}id) {beyond} (SELECT {column}, id FROM {table} WHERE owner = ? AND id = ?)"
-            if page.after is not None
-            else ""
-        )
-        self.clause = f"ORDER BY {prefix}{column} {direction}, {prefix}id {direction} LIMIT ?"
-
-    def parameters(self, owner: Owner) -> tuple[Any, ...]:
-        return () if self._after is None else (owner.key, self._after)
 
 
 async def _conversation(connection: Connection, owner: Owner, conversation_id: str) -> Conversation | None:

@@ -27,8 +27,8 @@ from graph_agent.stores.sql_rows import (
 
 T = TypeVar("T")
 
-DeleteCheckpoints = Callable[[Connection, str], Coroutine[Any, Any, None]]
-"""Deletes the checkpoints of a LangGraph thread within a transaction."""
+DeleteCheckpoints = Callable[[Connection, str], Coroutine[Any, Any, int]]
+"""Deletes the checkpoints of a LangGraph thread within a transaction, and returns how many there were."""
 
 MOST_IN_LIST = 500
 """The most values in one list of a statement."""

@@ -5,11 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
+from graph_agent.stores.forgetting import forget
+from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sqlite_database import SqliteDatabase
-from graph_agent.stores.store import ResponseStore
+from graph_agent.stores.store import Memories, ResponseStore
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -29,15 +33,35 @@ first call, and importing it takes seconds."""
 class SqliteStore:
     """A `Store` in one SQLite file, which several processes may use."""
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        memories: MemoryOptions = BY_WORDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.path = path
+        self._clock = clock
         self._database = SqliteDatabase(path)
         self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=clock)
+        self._memories = SqlMemories(self._database, options=memories, clock=clock)
 
     @property
     def responses(self) -> ResponseStore:
         """See `Store.responses`."""
         return self._responses
+
+    @property
+    def memories(self) -> Memories:
+        """See `Store.memories`."""
+        return self._memories
+
+    async def forget(self, owner: Owner) -> Forgotten:
+        """See `Store.forget`."""
+        now = self._clock()
+        return await self._database.write(
+            lambda connection: forget(connection, owner, delete_checkpoints=_delete_checkpoints, now=now)
+        )
 
     async def open(self) -> None:
         """See `Store.open`."""
@@ -65,8 +89,8 @@ class SqliteStore:
 class MemoryStore(SqliteStore):
     """A `Store` that ends with the process."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(None, clock=clock)
+    def __init__(self, *, memories: MemoryOptions = BY_WORDS, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(None, memories=memories, clock=clock)
 
 
 async def _create_checkpoint_tables(connection: Connection) -> None:
@@ -74,6 +98,8 @@ async def _create_checkpoint_tables(connection: Connection) -> None:
         await connection.run(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
 
 
-async def _delete_checkpoints(connection: Connection, thread: str) -> None:
-    for name in CHECKPOINT_TABLES:
-        await connection.run(f"DELETE FROM {name} WHERE thread_id = ?", (thread,))
+async def _delete_checkpoints(connection: Connection, thread: str) -> int:
+    gone = {
+        name: await connection.run(f"DELETE FROM {name} WHERE thread_id = ?", (thread,)) for name in CHECKPOINT_TABLES
+    }
+    return gone["checkpoints"]

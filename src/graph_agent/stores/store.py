@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graph_agent.identity.owner import Owner
+from graph_agent.stores.memory_records import Forgotten, Memory, MemoryChange, MemorySearch, Namespace, Place
 from graph_agent.stores.records import (
     Conversation,
     EndedResponse,
@@ -159,12 +160,73 @@ class ResponseStore(Protocol):
         """Delete every conversation without a response since then, and return how many were deleted."""
 
 
+class Memories(Protocol):
+    """What graphs remember about their owners beyond a conversation."""
+
+    async def read(self, owner: Owner, places: Collection[Place]) -> Mapping[Place, Memory]:
+        """Those of the memories that exist, by namespace and key."""
+
+    async def write(self, owner: Owner, changes: Sequence[MemoryChange], *, response: str | None = None) -> None:
+        """Save, replace or delete memories in one transaction, for the run of that response.
+
+        A memory is saved even if it cannot be embedded now. It is embedded later, and found by its words until then.
+
+        Raises:
+            MemoryRefused: a memory is too large, its key is not usable, or there are too many memories.
+        """
+
+    async def search(self, owner: Owner, sought: MemorySearch) -> Sequence[Memory]:
+        """The memories that fit best, best first."""
+
+    async def namespaces(self, owner: Owner) -> Sequence[Namespace]:
+        """Every namespace that has a memory, sorted."""
+
+    async def get(self, owner: Owner, memory_id: str) -> Memory:
+        """One memory.
+
+        Raises:
+            MemoryNotFound: this owner has no such memory.
+        """
+
+    async def page(self, owner: Owner, page: Page) -> tuple[Sequence[Memory], bool]:
+        """A page of the memories by `created_at`, and whether there are more."""
+
+    async def change(self, owner: Owner, memory_id: str, text: str) -> Memory:
+        """Replace the text of a memory.
+
+        Raises:
+            MemoryNotFound: this owner has no such memory.
+            MemoryRefused: the memory is not a text.
+        """
+
+    async def delete(self, owner: Owner, memory_id: str) -> None:
+        """Delete a memory.
+
+        Raises:
+            MemoryNotFound: this owner has no such memory.
+        """
+
+    async def delete_all(self, owner: Owner) -> int:
+        """Delete all memories, and return how many there were."""
+
+
 class Store(Protocol):
     """Everything that outlives a run."""
 
     @property
     def responses(self) -> ResponseStore:
         """Responses and conversations."""
+
+    @property
+    def memories(self) -> Memories:
+        """What graphs remember."""
+
+    async def forget(self, owner: Owner) -> Forgotten:
+        """Delete everything of an owner in one transaction.
+
+        Raises:
+            ConversationBusy: a run of the owner is in progress. Nothing was deleted.
+        """
 
     async def open(self) -> None:
         """Connect and bring the schema up to date. Safe if several processes do it at once."""

@@ -1,0 +1,40 @@
+"""Deletes everything of an owner in one transaction."""
+
+from graph_agent.errors import ConversationBusy
+from graph_agent.identity.owner import Owner
+from graph_agent.stores.database import Connection
+from graph_agent.stores.memory_records import Forgotten
+from graph_agent.stores.sql_responses import DeleteCheckpoints
+
+OWNED = ("items", "responses", "memories")
+"""The other tables with a column `owner`."""
+
+
+async def forget(
+    connection: Connection, owner: Owner, *, delete_checkpoints: DeleteCheckpoints, now: float
+) -> Forgotten:
+    """Delete the conversations of an owner with all that is in them, and the memories.
+
+    Raises:
+        ConversationBusy: a run is in progress. Nothing was deleted.
+    """
+    # First, because a run that begins meanwhile waits for it.
+    threads = await connection.rows(
+        "DELETE FROM conversations WHERE owner = ? AND (running IS NULL OR busy_until <= ?) RETURNING thread",
+        (owner.key, now),
+    )
+    busy = await connection.rows(
+        "SELECT running FROM conversations WHERE owner = ? AND running IS NOT NULL LIMIT 1", (owner.key,)
+    )
+    if busy:
+        raise ConversationBusy(
+            f"response {busy[0][0]} is in progress: wait until it has ended, and then delete everything",
+            running=busy[0][0],
+        )
+    gone = {table: await connection.run(f"DELETE FROM {table} WHERE owner = ?", (owner.key,)) for table in OWNED}
+    return Forgotten(
+        responses=gone["responses"],
+        conversations=len(threads),
+        checkpoints=sum([await delete_checkpoints(connection, thread) for (thread,) in threads]),
+        memories=gone["memories"],
+    )

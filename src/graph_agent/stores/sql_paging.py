@@ -1,0 +1,24 @@
+"""Pages of lists in SQL."""
+
+from typing import Any
+
+from graph_agent.identity.owner import Owner
+from graph_agent.stores.records import Page
+
+
+class Order:
+    """The order and the beginning of a page, by a column of time and then by id."""
+
+    def __init__(self, table: str, column: str, page: Page, prefix: str = "") -> None:
+        direction, beyond = ("DESC", "<") if page.order == "desc" else ("ASC", ">")
+        self._after = page.after
+        self.condition = (
+            f"AND ({prefix}{column}, {prefix}id) {beyond} (SELECT {column}, id FROM {table} WHERE owner = ? AND id = ?)"
+            if page.after is not None
+            else ""
+        )
+        self.clause = f"ORDER BY {prefix}{column} {direction}, {prefix}id {direction} LIMIT ?"
+
+    def parameters(self, owner: Owner) -> tuple[Any, ...]:
+        """The parameters of `condition`."""
+        return () if self._after is None else (owner.key, self._after)
