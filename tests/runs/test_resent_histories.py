@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.runs.conversing import ANN, BOB, Conversing, call, conversing, mcp_call, result, says, thinks, user
-from tests.runs.rewriting import REWRITINGS, Rewriting, without_types
+from tests.runs.rewriting import REWRITINGS, Rewriting, text_of, without_types
 
 from graph_agent.stores.records import StoredResponse
 
@@ -172,5 +172,66 @@ def test_nobody_continues_the_conversation_of_somebody_else(exchanges: list[Exch
             assert (bobs.parent, anns.parent) == (None, responses[-1].id)
             assert bobs.input[-1]["content"] == "And?"
             assert len(bobs.input) == len(request)
+
+    run(test())
+
+
+@dataclass
+class Step:
+    """One request somewhere in a conversation, and how its response ends."""
+
+    follows: int
+    """Which of the responses so far, from the end."""
+    way: str
+    exchange: Exchange
+    ending: str
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        follows=st.integers(0, 3),
+        way=st.sampled_from(["by id", "resent", "resent in the conversation"]),
+        exchange=st.builds(Exchange, TEXTS.map(lambda text: [user(text)]), outputs()),
+        ending=st.sampled_from(["completed", "completed", "failed", "lost", "silent"]),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+def spoken(items: Sequence[Item]) -> list[str]:
+    return [text_of(item) for item in items if item.get("role") in ("user", "assistant")]
+
+
+@several
+@given(STEPS)
+def test_the_graph_knows_what_the_client_knows_whatever_failed_before(steps: list[Step]) -> None:
+    async def test() -> None:
+        async with conversing() as server:
+            name = {"custom_inputs": {"thread_id": "t"}}
+            known: list[tuple[StoredResponse, list[Item]]] = []
+            for step in steps:
+                place = known[-1 - step.follows % len(known)] if known else None
+                history = place[1] if place else []
+                request: list[Item] = [*history, *step.exchange.asked]
+                # Without an answer, a request in a named conversation is its next turn, and no history.
+                has_answer = any(item.get("role") == "assistant" for item in history)
+                fields: dict[str, Any] = name if step.way == "resent in the conversation" and has_answer else {}
+                if step.way == "by id" and place:
+                    request, fields = step.exchange.asked, {"previous_response_id": place[0].id}
+                output = [] if step.ending in ("lost", "silent") else step.exchange.output
+                response = await server.ask(
+                    request,
+                    output,
+                    status="completed" if step.ending in ("completed", "silent") else "failed",
+                    reaches_checkpoint=step.ending in ("completed", "silent"),
+                    **fields,
+                )
+                path = [*history, *step.exchange.asked, *output]
+                known.append((response, path))
+                after = await server.ask([user("And?")], [says("Well.")], previous_response_id=response.id)
+                heard = [text for kind, text in server.state_of(after) if kind in ("human", "ai") and text != ["look"]]
+                assert [text for text in heard if isinstance(text, str)] == [*spoken(path), "And?", "Well."]
 
     run(test())
