@@ -11,9 +11,11 @@ import time
 
 from bench.contest import Contest
 from bench.figures import FULL, QUICK
+from bench.postgres import postgres_url
 from bench.processes import ServerBroken, servers
 from bench.rows import FLOOR, ROWS
 from bench.table import report
+from bench.thread import POINTS, QUICK_POINTS, measure, thread_report
 from bench.tracking import start_tracking
 
 
@@ -25,20 +27,27 @@ def main() -> int:
     rows = [row for row in ROWS if row.name in options.rows or row.name == FLOOR]
     # Taken before anything starts. A busy machine makes the figures worthless.
     load = os.getloadavg()[0]
+    broken = False
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with servers() as running:
+        with servers() as running, postgres_url() as postgres:
+            rows = [row for row in rows if postgres or not row.needs_postgres]
             began = time.perf_counter()
             print("starting a tracking server and the rows one by one", file=sys.stderr)
             tracking = start_tracking(running) if any(row.traces for row in rows) else None
-            results = Contest(plan, running, tracking, began=began).run(rows)
+            results = Contest(plan, running, tracking, began=began, postgres=postgres).run(rows)
+            print(report(results, plan, load=load))
+            if options.turns:
+                points = QUICK_POINTS if options.quick else POINTS
+                conversations = measure(running, postgres, points=points)
+                print("\n" + thread_report(conversations, postgres=postgres is not None))
+                broken = any(one.broken for one in conversations)
     except KeyboardInterrupt:
         return 130
     except ServerBroken as broken:
         print(f"the tracking server failed: {broken}", file=sys.stderr)
         return 1
-    print(report(results, plan, load=load))
-    return int(any(result.broken for result in results))
+    return int(broken or any(result.broken for result in results))
 
 
 def _options() -> argparse.Namespace:
@@ -46,6 +55,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Compare the overhead of servers.")
     parser.add_argument("--quick", action="store_true", help="fewer, shorter rounds")
     parser.add_argument("--rows", default=names, type=_names, metavar="A,B", help=f"one or more of: {', '.join(names)}")
+    parser.add_argument(
+        "--turns", action=argparse.BooleanOptionalAction, default=True, help="also let one conversation grow long"
+    )
     return parser.parse_args()
 
 

@@ -43,6 +43,8 @@ class Stream:
     tokens: int = 0
     first_frame: float = 0.0
     first_token: float = 0.0
+    seconds: float = 0.0
+    """Until the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class _Connection(asyncio.Protocol):
                 await self._ended
         except TimeoutError:
             raise StreamBroken(f"a stream took longer than {STREAM_SECONDS:.0f} s") from None
+        self._stream.seconds = time.perf_counter() - self._started
         if self._stream.tokens != TOKENS:
             raise StreamBroken(f"a stream had {self._stream.tokens} tokens, not {TOKENS}")
         return self._stream

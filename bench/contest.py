@@ -24,10 +24,13 @@ EXPORT_SECONDS = 0.8
 class Contest:
     """Starts every row, measures all of them in rounds, and measures their memory at the end."""
 
-    def __init__(self, plan: Plan, running: Servers, tracking: Tracking | None, *, began: float) -> None:
+    def __init__(
+        self, plan: Plan, running: Servers, tracking: Tracking | None, *, began: float, postgres: str | None = None
+    ) -> None:
         self._plan = plan
         self._running = running
         self._tracking = tracking
+        self._postgres = postgres
         self._experiments: dict[str, str] = {}
         self._hosts: dict[str, Server] = {}
         self._began = began
@@ -78,7 +81,10 @@ class Contest:
         result.streams += 1 + warm.streams
 
     def _environ(self, row: Row) -> dict[str, str]:
-        environ = {name: text.replace("{folder}", str(self._running.folder)) for name, text in row.environ.items()}
+        places = {"{folder}": str(self._running.folder), "{postgres}": self._postgres or ""}
+        environ = dict(row.environ)
+        for place, text in places.items():
+            environ = {name: value.replace(place, text) for name, value in environ.items()}
         if row.traces and self._tracking is not None:
             self._experiments[row.name] = self._tracking.new_experiment(row.name)
             environ |= {

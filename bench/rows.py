@@ -1,6 +1,5 @@
 """The rows of the table: the servers, how each is started, and how it marks tokens."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,10 +24,16 @@ class Row:
     """Bytes that occur once in the frame of each token."""
 
     environ: Mapping[str, str] = field(default_factory=dict)
-    """More variables. `{folder}` in a value is a folder that is removed with the benchmark."""
+    """More variables. `{folder}` in a value is a folder that is removed with the benchmark, and `{postgres}` the URL of
+    a PostgreSQL database."""
 
     traces: bool = False
     """Whether it exports traces to the tracking server."""
+
+    @property
+    def needs_postgres(self) -> bool:
+        """Whether it needs a PostgreSQL database."""
+        return "{postgres}" in self.environ.values()
 
     stores: bool = False
     """Whether each turn is stored, in a conversation of its own."""
@@ -37,9 +42,6 @@ class Row:
 DELTA = b'{"delta":'
 OUTPUT_TEXT_DELTA = b'"response.output_text.delta"'
 STORE = "GRAPH_AGENT_STORE"
-POSTGRES = "BENCH_POSTGRES"
-"""The variable with the URL of a PostgreSQL database for the benchmark. Without it, there is no such row."""
-
 SERVE = ("-m", "graph_agent", "serve", "--config", str(ROOT / "bench" / "langgraph.json"))
 
 ROWS = (
@@ -105,8 +107,7 @@ ROWS = (
         for name, label, store in (
             ("memory", "memory", "memory"),
             ("sqlite", "SQLite", "sqlite:{folder}/conversations.sqlite"),
-            ("postgres", "PostgreSQL", os.environ.get(POSTGRES, "")),
+            ("postgres", "PostgreSQL", "{postgres}"),
         )
-        if store
     ),
 )
