@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -11,15 +12,17 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState
-from tests.runs.registered import OneGraph, rest, some_runs
+from tests.runs.registered import ANN, OneGraph, rest, some_runs
 from tests.runs.running import chain
 from tests.runs.stored import Chat, OpenBook, texts
 
 from graph_agent.errors import ConversationBusy, ServiceStopping, StoreUnavailable, TooManyRuns
+from graph_agent.identity.owner import Owner
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import Scope
+from graph_agent.stores.records import Page
 from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +44,41 @@ class Held:
         self.graph = chain(answer)
 
 
+class SlowBook:
+    """Responses whose runs begin when they may. The record is written all the same if the caller leaves meanwhile."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+        self._responses = store.responses
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._responses, name)
+
+    async def begin(self, owner: Any, new: Any, *, busy_until: float) -> None:
+        await self._responses.begin(owner, new, busy_until=busy_until)
+        self.reached.set()
+        await self.go_on.wait()
+
+
 # -- one run at a time --------------------------------------------------------------------------------------------
+
+
+async def test_a_caller_that_leaves_while_its_run_begins_does_not_keep_the_conversation_busy(
+    store: MemoryStore,
+) -> None:
+    held, book = Held(), SlowBook(store)
+    chat = Chat(held.graph, SimpleNamespace(responses=book, checkpointer=store.checkpointer))
+    with anyio.fail_after(20):
+        leaving = asyncio.create_task(chat.start("one", conversation=None, context={"conversation_id": "mine"}))
+        await book.reached.wait()
+        leaving.cancel()
+        book.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        said = await chat.say("two", context={"conversation_id": "mine"})
+        responses, _ = await store.responses.responses_of(Owner.of(ANN), "mine", Page())
+    assert texts(said) == ["You said: two."]
+    assert [one.id for one in responses] == [chat.last]
 
 
 async def test_a_second_request_is_refused_and_told_which_response_is_running(store: MemoryStore) -> None:

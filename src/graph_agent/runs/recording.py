@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from graph_agent.errors import AgentError, LeaseLost, StoreUnavailable
+from graph_agent.errors import AgentError, LeaseLost, RunCancelled, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
@@ -60,7 +60,13 @@ class Recording:
             input=self._turn.items,
             title=self._turn.title,
         )
-        await self._responses.begin(self._owner, new, busy_until=lease.busy_until)
+        beginning = asyncio.ensure_future(self._responses.begin(self._owner, new, busy_until=lease.busy_until))
+        try:
+            await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            # Whether the transaction is committed is open. If it is, the conversation must not stay busy for nobody.
+            await asyncio.shield(self._withdraw(beginning))
+            raise
 
         def has_lost() -> None:
             self._lost = True
@@ -68,6 +74,11 @@ class Recording:
             lost()
 
         self._leases.hold(self._head.id, lease, lost=has_lost)
+
+    async def _withdraw(self, beginning: "asyncio.Future[None]") -> None:
+        await asyncio.wait([beginning])
+        if beginning.exception() is None:
+            await self.discard(RunCancelled("the caller left before the run began"))
 
     async def finish(
         self, *, status: ResponseStatus, response: Mapping[str, Any], messages: Mapping[str, str]
