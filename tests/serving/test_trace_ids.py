@@ -45,7 +45,7 @@ async def test_a_reply_tells_it_in_its_metadata(service: Service, address: str) 
         answer = await client.post(address, json=QUESTION | {"metadata": {"ticket": "7"}})
     metadata = answer.json()["metadata"]
     assert metadata.pop("trace_id").startswith("tr-")
-    assert metadata == {"ticket": "7"}
+    assert metadata["ticket"] == "7"
 
 
 @ADDRESSES
@@ -54,4 +54,4 @@ async def test_who_does_not_ask_is_not_told(service: Service, address: str) -> N
         streamed = await client.post(address, json=QUESTION | {"stream": True})
         replied = await client.post(address, json=QUESTION)
     assert frames(streamed.text)[-2]["type"] == "response.completed"
-    assert replied.json()["metadata"] == {}
+    assert "trace_id" not in replied.json()["metadata"]
