@@ -21,7 +21,7 @@ def store_warnings(bundle: Bundle, app: AppFile) -> Iterator[str]:
         else:
             yield (
                 f"{STORE} is not set: stored conversations are in a file that is lost when the app restarts; to keep"
-                " them, see docs/deploy.md about Lakebase"
+                f" them, add a postgres resource and set {STORE} to it with valueFrom"
             )
     elif value is not None and is_endpoint(value) and not databases:
         yield (

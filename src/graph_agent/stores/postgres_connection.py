@@ -132,7 +132,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 _STATES: tuple[tuple[str, str], ...] = (
     ("28", REFUSED),
     ("3D", "there is no such database"),
-    ("42501", "the user may not do this; docs/stores.md says who owns the tables"),
+    ("42501", "the user may not do this; let the role that owns the tables grant it, or set GRAPH_AGENT_STORE_SCHEMA"),
     ("25006", "it only accepts reads"),
     ("40", "another transaction was in the way"),
     ("53", "it has no free connection, memory or disk"),
