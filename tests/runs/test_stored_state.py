@@ -18,13 +18,15 @@ from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from tests.graphs.scripted import says
-from tests.runs.registered import some_runs
+from tests.runs.registered import OneGraph, some_runs
 from tests.runs.running import chain, speaking
 from tests.runs.stored import Chat, texts
 
 from graph_agent.contract import AgentContext, AgentState, Source
 from graph_agent.protocol.dialects import OPENAI, RESPONSES
+from graph_agent.runs.observers import Outcome, RunInfo
 from graph_agent.runs.open_thread import NO_RESULT
+from graph_agent.runs.request import Scope
 from graph_agent.settings import Budgets
 from graph_agent.stores.sqlite_store import MemoryStore
 from graph_agent.testing import Call
@@ -98,6 +100,27 @@ async def test_a_function_that_keeps_nothing_gets_the_whole_history_in_every_tur
         await chat.say("one")
         assert texts(await chat.say("two")) == ["3 messages, the first is human: one."]
         assert texts(await chat.say("three")) == ["5 messages, the first is human: one."]
+
+
+async def test_a_trace_belongs_to_the_conversation_and_shows_what_the_run_was_told(store: MemoryStore) -> None:
+    told: list[RunInfo] = []
+
+    class Told:
+        handler = None
+
+        def started(self, run: RunInfo) -> None:
+            told.append(run)
+
+        def ended(self, outcome: Outcome) -> None: ...
+
+    chat = Chat(chain(speaking(says("Hm."))), store)
+    with anyio.fail_after(20):
+        await chat.say("one")
+        request = chat.request("two", instructions="Be brief.")
+        run = await chat.runs.start(request, Scope(), graphs=OneGraph(chat.graph), store=store, observers=[Told()])
+        await run.ended()
+    assert [one.text for one in told[0].messages] == ["Be brief.", "two"]
+    assert told[0].request.conversation == (await chat.record()).conversation
 
 
 # -- the history is not told again --------------------------------------------------------------------------------

@@ -109,4 +109,4 @@ def run_info(text: str) -> RunInfo:
     """A run of the graph `assistant` that `ann` asked for with this text."""
     invocation = parse_request(json.dumps({"input": text}).encode(), graphs=["assistant"])
     request = RunRequest(invocation=invocation, dialect=RESPONSES, owner=Caller("ann"), accepted_at=0.0)
-    return RunInfo(id="resp_1", graph="assistant", request=request)
+    return RunInfo(id="resp_1", graph="assistant", request=request, messages=request.invocation.messages)

@@ -340,7 +340,7 @@ def test_the_tracer_takes_caller_conversation_and_ending_of_a_run(tmp_path: Path
     tracer = Tracer.of(AppContext(settings, {}))
     trace = tracer.trace()
     request = RunRequest(invocation=_invocation(), dialect=RESPONSES, owner=Caller("ann"), accepted_at=0.0)
-    trace.started(RunInfo(id="resp_1", graph="assistant", request=request))
+    trace.started(RunInfo(id="resp_1", graph="assistant", request=request, messages=request.invocation.messages))
     usage = Usage(input_tokens=2, output_tokens=1)
     trace.ended(Outcome(status="cancelled", answer="It", output=[], usage=usage, error=None))
     assert tracer.flush(60)

@@ -1,15 +1,19 @@
 """The observers of a run: its trace and its log facts."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from graph_agent.errors import AgentError
 from graph_agent.foreign_errors import describe_error
 from graph_agent.protocol.events import Item, Usage
 from graph_agent.runs.log_context import add_log_facts, log_facts
 from graph_agent.runs.request import RunRequest
+
+if TYPE_CHECKING:
+    # Imports LangChain, which takes seconds.
+    from langchain_core.messages import BaseMessage
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +32,9 @@ class RunInfo:
     """The name of the graph."""
 
     request: RunRequest
+
+    messages: Sequence["BaseMessage"]
+    """What the graph is told in this run: instructions and messages. A stored run has more in its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

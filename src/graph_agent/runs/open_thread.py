@@ -37,6 +37,9 @@ class OpenThread:
     messages: Sequence[BaseMessage]
     """The input of the graph."""
 
+    told: Sequence[BaseMessage]
+    """The instructions and messages of this run."""
+
     history: Sequence[BaseMessage]
     """What the graph's state holds besides, or shows as if it did."""
 
@@ -72,7 +75,7 @@ async def open_thread(
     """
     saved = await saver.open(forgotten=_per_run(graph.channels))
     history = [] if saved is None else await _messages_of(saved, graph.channels.get(MESSAGES), saver)
-    messages = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
+    messages = told = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
     if isinstance(graph.channels.get(MESSAGES), LastValue):
         # The input replaces the value of a channel without a reducer.
         messages = [*history, *messages]
@@ -81,6 +84,7 @@ async def open_thread(
     continued.checkpointer = saver
     if instructions:
         message = SystemMessage(instructions, id=new_id("msg"))
+        told = [message, *told]
         saver.hide(message)
         if is_instructable(graph.channels):
             continued.channels = with_instructions(graph.channels, message)
@@ -90,6 +94,7 @@ async def open_thread(
     return OpenThread(
         graph=continued,
         messages=messages,
+        told=told,
         history=history,
         # The id of the run says whose a checkpoint is.
         config={"configurable": dict(saver.configurable), "metadata": {"run_id": run_id}},

@@ -66,6 +66,11 @@ class RunRequest:
     turn: Turn | None = None
     """The place of this run in its conversation. `None`: nothing of it is stored."""
 
+    @property
+    def conversation(self) -> str | None:
+        """The id of the conversation as the caller knows it, if it has one."""
+        return self.invocation.thread if self.turn is None else self.turn.continuation.conversation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:

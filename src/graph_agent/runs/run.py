@@ -78,7 +78,6 @@ class Run:
         memories: OpenStore | None = None,
     ) -> None:
         invocation = request.invocation
-        conversation = None if request.turn is None else request.turn.continuation.conversation
         self.head = ResponseHead(
             model=name,
             metadata=invocation.metadata,
@@ -98,7 +97,7 @@ class Run:
         self._context = fill_context(
             graph.context_schema,
             caller=request.owner,
-            thread=conversation or invocation.thread,
+            thread=request.conversation,
             custom_inputs=invocation.custom_inputs,
         )
         self._monitor = RunMonitor(budgets)
@@ -116,7 +115,7 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._whole: asyncio.Task[None] | None = None
         self._recording: Recording | None = None
-        self._input = invocation.messages
+        self._input = self._told = invocation.messages
         self._stored: Mapping[str, Any] | None = None
         self._end_written = asyncio.Event()
         self._seconds = budgets.seconds
@@ -158,6 +157,7 @@ class Run:
             raise
         self._recording = recording
         self._graph, self._input, self._stored = opened.graph, opened.messages, opened.config
+        self._told = opened.told
         self._translator.continues(opened.history, opened.messages)
         self._events.hold_end()
 
@@ -177,7 +177,9 @@ class Run:
     def _begin(self, scope: Scope) -> None:
         with scope.entered(), within_lifetime(self._lifetime):
             self._monitor.start_clock(self._seconds)
-            self._observers.started(RunInfo(id=self.id, graph=self.head.model, request=self.request))
+            self._observers.started(
+                RunInfo(id=self.id, graph=self.head.model, request=self.request, messages=self._told)
+            )
             self._events.write(self._translator.start())
             self._task = asyncio.create_task(self._run())
             # A callback, because a task that is cancelled before its first step runs none of its own code.

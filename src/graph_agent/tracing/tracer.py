@@ -57,14 +57,18 @@ class RunTrace:
     def started(self, run: "RunInfo") -> None:
         """Begin the trace. Called before the run's first step."""
         invocation = run.request.invocation
-        inputs: dict[str, Any] = {"messages": list(invocation.messages)}
+        inputs: dict[str, Any] = {"messages": list(run.messages)}
         if invocation.custom_inputs:
             inputs["custom_inputs"] = dict(invocation.custom_inputs)
         tags = {"graph": run.graph}
         if invocation.client_request_id:
             tags["client_request_id"] = invocation.client_request_id
         self._recorder = RunRecorder(
-            graph=run.graph, inputs=inputs, session=invocation.thread, user=run.request.owner.user, tags=tags
+            graph=run.graph,
+            inputs=inputs,
+            session=run.request.conversation,
+            user=run.request.owner.user,
+            tags=tags,
         )
 
     def ended(self, outcome: "Outcome") -> None:
