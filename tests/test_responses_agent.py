@@ -179,6 +179,13 @@ def test_a_wrong_request_is_refused_by_field(agent: GraphResponsesAgent) -> None
     assert refused.value.param == "custom_inputs.thread_id"
 
 
+def test_what_would_have_to_be_stored_is_refused(agent: GraphResponsesAgent) -> None:
+    request = ResponsesAgentRequest(input=[{"role": "user", "content": "hi"}], store=True)
+    with pytest.raises(InvalidRequest) as refused:
+        agent.predict(request)
+    assert (refused.value.param, refused.value.code) == ("store", "unsupported_field")
+
+
 ACTING = '''
 """Says who the workspace takes the caller for."""
 import asyncio

@@ -230,6 +230,25 @@ async def test_results_come_first_wherever_they_are(server: Conversing) -> None:
     assert invocation.messages[0].name == "ask_client"
 
 
+async def test_a_result_that_comes_twice_is_named_by_its_place_in_the_request(server: Conversing) -> None:
+    one = await server.ask("A", [says("a")])
+    asked = call("ask_client")
+    request = [user("A"), *one.output, asked, result(asked, "yes"), result(asked, "no"), user("And?")]
+
+    with pytest.raises(InvalidRequest) as refused:
+        await server.plan(request)
+    assert refused.value.message == "`input[4].call_id` is already used by `input[3]`."
+
+
+async def test_a_result_of_an_earlier_turn_is_named_too(server: Conversing) -> None:
+    asked = call("ask_client")
+    lost = await server.ask([user("A"), asked, result(asked, "yes")], status="failed", reaches_checkpoint=False)
+
+    with pytest.raises(InvalidRequest) as refused:
+        await server.plan([user("B"), result(asked, "no")], previous_response_id=lost.id)
+    assert refused.value.message == "`input[1].call_id` is already used by an item earlier in the conversation."
+
+
 # -- references -------------------------------------------------------------------------------------------------------
 
 

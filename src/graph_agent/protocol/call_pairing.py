@@ -28,15 +28,18 @@ class Pairs:
     """Contents of items that were repeated: parsed once, however often they are repeated."""
 
 
-def pair(items: Sequence[Item], path: str, *, pulse: Pulse = no_pulse) -> Pairs:
-    """Find calls and results. Raises `InvalidRequest` if two different items have the same call id."""
+def pair(items: Sequence[Item], path: str, *, first: int = 0, pulse: Pulse = no_pulse) -> Pairs:
+    """Find calls and results. `first` is the place of the first item in the list at `path`.
+
+    Raises `InvalidRequest` if two different items have the same call id.
+    """
     pairs = Pairs()
     for index, item in enumerate(items):
         pulse()
         if item["type"] in CALL_ID:
-            _claim(pairs, pairs.calls, items, index, path)
+            _claim(pairs, pairs.calls, items, index, path, first)
         elif item["type"] in RESULT_ID:
-            _claim(pairs, pairs.results, items, index, path)
+            _claim(pairs, pairs.results, items, index, path, first)
     for item in items:
         if item["type"] == "mcp_call":
             # It contains its own result, and it implies that an approval, if one was needed, was given.
@@ -60,7 +63,7 @@ def arguments_of(call: Item) -> dict[str, Any]:
     return arguments if isinstance(arguments, dict) else {"arguments": text}
 
 
-def _claim(pairs: Pairs, taken: dict[str, int], items: Sequence[Item], index: int, path: str) -> None:
+def _claim(pairs: Pairs, taken: dict[str, int], items: Sequence[Item], index: int, path: str, first: int) -> None:
     call_id = call_id_of(items[index])
     earlier = taken.setdefault(call_id, index)
     if earlier == index:
@@ -74,8 +77,9 @@ def _claim(pairs: Pairs, taken: dict[str, int], items: Sequence[Item], index: in
         # ChatDatabricks resends each call twice: from the message's content and from its tool calls.
         pairs.unread.add(index)
     else:
-        param = call_id_path(items[index], f"{path}[{index}]")
-        raise InvalidRequest(f"`{param}` is already used by `{path}[{earlier}]`.", param=param)
+        param = call_id_path(items[index], f"{path}[{max(index + first, 0)}]")
+        before = f"`{path}[{earlier + first}]`" if earlier + first >= 0 else "an item earlier in the conversation"
+        raise InvalidRequest(f"`{param}` is already used by {before}.", param=param)
 
 
 def _is_approval(item: Item) -> bool:

@@ -75,13 +75,15 @@ def messages_of(
     *,
     asked: Mapping[str, str] = MappingProxyType({}),
     path: str = "input",
+    first: int = 0,
     pulse: Pulse = no_pulse,
 ) -> list[BaseMessage]:
     """The messages of checked items. `asked` are calls that the messages before them already contain: call id -> tool.
+    `first` is the place of the first item in the list at `path`.
 
     Raises `InvalidRequest` if two items have the same call id.
     """
-    return ItemReader(items, path, asked=asked, pulse=pulse).messages()
+    return ItemReader(items, path, first=first, asked=asked, pulse=pulse).messages()
 
 
 def _values_of_arguments(item: Item) -> int:

@@ -49,6 +49,8 @@ class _Turn:
 class ItemReader:
     """Reads a list of items once; `path` is the path of the list in the request.
 
+    `first` is the place of the first item in that list. It is negative if items of the conversation come first.
+
     `asked` are calls that the conversation before these items already contains: call id -> tool.
 
     Takes time linear in the size of the items and calls `pulse` for each. Raises `InvalidRequest` if two items have the
@@ -60,13 +62,14 @@ class ItemReader:
         items: Sequence[Item],
         path: str,
         *,
+        first: int = 0,
         asked: Mapping[str, str] = MappingProxyType({}),
         pulse: Pulse = no_pulse,
     ) -> None:
         self._pulse = pulse
         self._earlier = asked
         self._items = [_identified(item) for item in items]
-        self._pairs = pair(self._items, path, pulse=pulse)
+        self._pairs = pair(self._items, path, first=first, pulse=pulse)
         self._made: list[tuple[BaseMessage, list[Item]]] = []
         self._ids: set[str] = set()
         self._loose: list[Item] = []

@@ -73,7 +73,7 @@ class Continuing:
         read = [*history, *items[place.known :]]
 
         def messages(pulse: "Pulse") -> "list[BaseMessage]":
-            return messages_of(read, pulse=pulse)
+            return messages_of(read, first=place.known - len(history), pulse=pulse)
 
         told = instruction_messages(invocation.instructions)
         return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
@@ -103,7 +103,8 @@ class Continuing:
         def read(pulse: "Pulse") -> "tuple[list[Item], list[BaseMessage], Texts]":
             own = with_own_ids(new, pulse=pulse)
             before = texts_with(start.base, start.unread, pulse=pulse)
-            messages = messages_of([*start.items, *own], asked=start.asked, pulse=pulse)
+            first = place.known - len(start.items)
+            messages = messages_of([*start.items, *own], asked=start.asked, first=first, pulse=pulse)
             return own, messages, texts_with(before, own, pulse=pulse)
 
         own, messages, texts = await run_gently(read, [*start.items, *start.unread, *new])
