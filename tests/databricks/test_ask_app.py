@@ -34,7 +34,7 @@ def test_a_deployed_app_is_looked_up_and_asked_with_oauth(
     assert "Hello." in capsys.readouterr().out
     [found] = workspace.calls()
     assert found.line == "GET /api/2.0/apps/shop"
-    assert app.questions == [{"input": "What is blue?", "stream": True, "model": "g"}]
+    assert app.questions == [{"input": "What is blue?", "stream": True, "store": False, "model": "g"}]
     assert app.tokens == [f"Bearer {found.token}"]
 
 

@@ -78,6 +78,7 @@ def test_every_row_is_asked_with_graph_and_trace_header_and_recorded_in_order(tm
     assert agentlike.bodies[0] == {
         "input": [{"role": "user", "content": "Which port?"}],
         "stream": True,
+        "store": False,
         "model": "mine",
     }
     assert agentlike.headers[0]["x-mlflow-return-trace-id"] == "true"

@@ -160,7 +160,8 @@ def _wait(client: httpx.Client, address: str, child: ChildProcess) -> None:
 
 
 def _show(client: httpx.Client, address: str, question: str, graph: str | None) -> int:
-    body = {"input": question, "stream": True, **({"model": graph} if graph else {})}
+    # Not stored: the command never continues, and the question would stand among the caller's conversations.
+    body = {"input": question, "stream": True, "store": False, **({"model": graph} if graph else {})}
     printer = Printer(sys.stdout)
     try:
         with client.stream("POST", address, json=body) as response:

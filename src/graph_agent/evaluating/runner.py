@@ -121,8 +121,10 @@ async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limi
 async def _turn(
     client: httpx.AsyncClient, agent: Agent, conversation: Sequence[Mapping[str, Any]], question: str
 ) -> Turn:
-    # Always streamed, to measure the first token and to check the events. `model` selects the graph.
-    body = {"input": list(conversation), "stream": True, **({"model": agent.graph} if agent.graph else {})}
+    # Always streamed, to measure the first token and to check the events. `model` selects the graph. Not stored: a row
+    # must not depend on what earlier rows and evaluations asked.
+    named = {"model": agent.graph} if agent.graph else {}
+    body = {"input": list(conversation), "stream": True, "store": False, **named}
     for attempt in range(TRIES):
         listener, began = Listener(question), time.perf_counter()
         try:
