@@ -58,8 +58,10 @@ def _started(folder: Path, output: Path, app: AppFile, port: int) -> Iterator[su
     environment = inherited | dict(app.environment) | {"DATABRICKS_APP_PORT": str(port)}
     # DATABRICKS_APP_PORT makes the service listen on all interfaces, so set the host too.
     environment |= {"GRAPH_AGENT_HOST": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
-    if environment.get(STORE, "").startswith(DATABASES):
-        # The tables would belong to the deployer, and the app could not use them.
+    store = environment.get(STORE, "")
+    if not store or store.startswith(DATABASES):
+        # The tables would belong to the deployer, and the app could not use them. By default, it would be the file with
+        # the deployer's own conversations.
         environment[STORE] = "memory"
     # A file and not a pipe: nobody reads a pipe meanwhile, and a full one would block the app.
     with output.open("wb") as file:

@@ -157,6 +157,8 @@ def _service(settings: Settings, port: int) -> Iterator[str]:
     from graph_agent.serving.app import create_app
 
     failures: list[AgentError] = []
+    # The questions of an evaluation do not belong among the conversations of whoever runs it.
+    settings = replace(settings, store="memory")
     with on_loopback(create_app(settings, on_failed_start=failures.append), port=port) as url:
         ends = time.monotonic() + START_SECONDS
         with httpx.Client(base_url=url, timeout=5.0, trust_env=False, headers=_bearer(settings)) as client:

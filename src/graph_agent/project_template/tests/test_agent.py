@@ -18,7 +18,7 @@ INDEX = "main.docs.project"
 def served(monkeypatch: pytest.MonkeyPatch, *replies: Any) -> Iterator[SyncAgentClient]:
     """Yield a client of the agent. The model gives these replies in order."""
     documents = [path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("documents/*.md"))]
-    settings = Settings(config=PROJECT / "langgraph.json", index=INDEX, tracing="off")
+    settings = Settings(config=PROJECT / "langgraph.json", index=INDEX, tracing="off", store="memory")
     with FakeWorkspace(*replies, indexes={INDEX: documents}) as workspace:
         for name, value in workspace.environment().items():
             monkeypatch.setenv(name, value)
