@@ -14,6 +14,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
 
 from graph_agent.contract import append_sources, merge_outputs
+from graph_agent.message_channel import MessagesChannel
 from graph_agent.protocol.events import new_id
 from graph_agent.protocol.final_state import messages_in
 from graph_agent.runs.instructions import MESSAGES, is_instructable, with_instructions
@@ -74,7 +75,11 @@ async def open_thread(
         StoreUnavailable: the database does not answer.
     """
     saved = await saver.open(forgotten=_per_run(graph.channels))
-    history = [] if saved is None else await _messages_of(saved, graph.channels.get(MESSAGES), saver)
+    channel = graph.channels.get(MESSAGES)
+    history = [] if saved is None else await _messages_of(saved, channel, saver)
+    if isinstance(channel, MessagesChannel):
+        values = {} if saved is None else saved.checkpoint["channel_values"]
+        saver.follows(channel, channel.from_checkpoint(values.get(MESSAGES, [])).get())
     messages = told = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
     if isinstance(graph.channels.get(MESSAGES), LastValue):
         # The input replaces the value of a channel without a reducer.
@@ -113,7 +118,8 @@ async def _messages_of(saved: CheckpointTuple, channel: Any, saver: RunSaver) ->
     values = saved.checkpoint["channel_values"]
     if isinstance(channel, DeltaChannel) and MESSAGES not in values:
         # As a snapshot, so that LangGraph neither reads nor replays the same history again.
-        values[MESSAGES] = _DeltaSnapshot(await _replayed(saved, channel, saver))
+        recent = saver.recent_messages() if isinstance(channel, MessagesChannel) else None
+        values[MESSAGES] = _DeltaSnapshot(await _replayed(saved, channel, saver) if recent is None else recent)
     if isinstance(channel, BaseChannel) and MESSAGES in values:
         return list(messages_in(channel.from_checkpoint(values[MESSAGES]).get()))
     return []

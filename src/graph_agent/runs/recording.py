@@ -14,6 +14,7 @@ from graph_agent.protocol.fingerprints import Fingerprints
 from graph_agent.protocol.reconcile import fingerprints_after
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.leases import Leases
+from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.request import RunRequest, Turn
 from graph_agent.runs.run_saver import RunSaver
 from graph_agent.stores.records import EndedResponse, Item, NewResponse, ResponseStatus
@@ -28,7 +29,16 @@ FINISH_SECONDS = 30.0
 class Recording:
     """The record of one run. Call `begin()` once, and then `finish()` once."""
 
-    def __init__(self, store: Store, leases: Leases, *, head: ResponseHead, request: RunRequest, turn: Turn) -> None:
+    def __init__(
+        self,
+        store: Store,
+        leases: Leases,
+        recent: RecentMessages | None,
+        *,
+        head: ResponseHead,
+        request: RunRequest,
+        turn: Turn,
+    ) -> None:
         self._responses = store.responses
         self._leases = leases
         self._head = head
@@ -37,7 +47,10 @@ class Recording:
         self._turn = turn
         self._lost = False
         self.saver = RunSaver(
-            store.checkpointer(), continuation=turn.continuation, may_write=lambda: leases.holds(head.id)
+            store.checkpointer(),
+            continuation=turn.continuation,
+            may_write=lambda: leases.holds(head.id),
+            recent=recent,
         )
         """The checkpoint saver of the run."""
 
@@ -111,6 +124,7 @@ class Recording:
             return StoreUnavailable("the store does not answer, so the response could not be stored")
         finally:
             self._leases.release(self._head.id)
+        self.saver.keep_messages()
         return None
 
     async def _fingerprints(self, output: Sequence[Item]) -> Fingerprints | None:

@@ -27,6 +27,7 @@ from graph_agent.runs.leases import Leases
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.open_thread import open_thread
+from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.remembering import with_memories
 from graph_agent.runs.request import RunRequest, Scope
@@ -129,7 +130,7 @@ class Run:
         """The id of the run and of its response."""
         return self.head.id
 
-    async def record_in(self, store: Store, leases: Leases) -> None:
+    async def record_in(self, store: Store, leases: Leases, recent: RecentMessages | None = None) -> None:
         """Begin the record of this run and read the state from which its graph continues.
 
         Raises:
@@ -139,7 +140,7 @@ class Run:
         """
         turn = self.request.turn
         assert turn is not None, "only a request with a turn is recorded"
-        recording = Recording(store, leases, head=self.head, request=self.request, turn=turn)
+        recording = Recording(store, leases, recent, head=self.head, request=self.request, turn=turn)
         await recording.begin(lost=self._lose)
         try:
             invocation = self.request.invocation

@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import SystemMessage
@@ -16,11 +16,15 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
+    writes_sort_key,
 )
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from graph_agent.errors import AgentError, GraphFailed, LeaseLost, ResponseNotFound, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
-from graph_agent.runs.instructions import is_message, show_in, without
+from graph_agent.message_channel import MessagesChannel
+from graph_agent.runs.instructions import MESSAGES, is_message, show_in, without
+from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.stores.records import Continuation
 
 logger = logging.getLogger(__name__)
@@ -39,6 +43,17 @@ class _Written:
 
     checkpoint: str | None = None
     closed: bool = False
+    checkpoints: int = 0
+    """How many checkpoints of the top graph, without the empty one below the first."""
+
+    below: str | None = None
+    """The one below the last."""
+
+    snapshot: Any = None
+    """The messages in the last checkpoint, if it holds all of them."""
+
+    messages: list[tuple[tuple[Any, ...], str, Any]] = field(default_factory=list)
+    """What was written to `messages`: the order in which it is read again, the checkpoint it belongs to, the value."""
 
 
 class RunSaver(BaseCheckpointSaver[Any]):
@@ -56,11 +71,15 @@ class RunSaver(BaseCheckpointSaver[Any]):
         *,
         continuation: Continuation,
         may_write: Callable[[], bool] = lambda: True,
+        recent: RecentMessages | None = None,
     ) -> None:
         super().__init__(serde=inner.serde)
         self._inner = inner
         self._continuation = continuation
         self._may_write = may_write
+        self._recent = recent
+        self._channel: MessagesChannel | None = None
+        self._before: list[Any] = []
         self._written = _Written()
         self._latest: CheckpointTuple | None = None
         self._start: CheckpointTuple | None = None
@@ -108,6 +127,35 @@ class RunSaver(BaseCheckpointSaver[Any]):
             self._start.checkpoint["channel_values"].pop(name, None)
             self._start.checkpoint["channel_versions"].pop(name, None)
         return self._start
+
+    def recent_messages(self) -> list[Any] | None:
+        """The messages where the run starts, if this process has them in memory."""
+        if self._recent is None or self._start is None:
+            return None
+        return self._recent.find(self._continuation.thread, self._start.checkpoint["id"])
+
+    def follows(self, channel: MessagesChannel, messages: Sequence[Any]) -> None:
+        """The run continues these messages in this channel. `keep_messages` needs them."""
+        self._channel, self._before = channel, list(messages)
+
+    def keep_messages(self) -> None:
+        """Keep the messages after the run in memory, for the next one. Call it when the run is recorded."""
+        written, thread = self._written, self._continuation.thread
+        if self._recent is None or self._channel is None or written.checkpoint is None:
+            return
+        self._recent.drop(thread)
+        if isinstance(written.snapshot, _DeltaSnapshot):
+            self._recent.keep(thread, written.checkpoint, written.snapshot.value)
+            return
+        pending = () if self._start is None else self._start.pending_writes or ()
+        if written.checkpoints != 1 or any(channel == MESSAGES for _, channel, _ in pending):
+            # The next run reads them from the store.
+            return
+        channel = self._channel.from_checkpoint(_DeltaSnapshot(self._before))
+        # As the store returns them.
+        ordered = sorted((one for one in written.messages if one[1] == written.below), key=lambda one: one[0])
+        channel.replay_writes([("", MESSAGES, value) for _, _, value in ordered])
+        self._recent.keep(thread, written.checkpoint, channel.get())
 
     @property
     def configurable(self) -> Mapping[str, Any]:
@@ -237,14 +285,18 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         self._require_lease()
         with _safe(writes=True):
-            await self._inner.aput_writes(config, self._shown_writes(writes), task_id, task_path)
+            shown = self._shown_writes(writes)
+            await self._inner.aput_writes(config, shown, task_id, task_path)
+        self._note_writes(config, shown, task_id, task_path)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         self._require_lease()
         with _safe(writes=True):
-            self._inner.put_writes(config, self._shown_writes(writes), task_id, task_path)
+            shown = self._shown_writes(writes)
+            self._inner.put_writes(config, shown, task_id, task_path)
+        self._note_writes(config, shown, task_id, task_path)
 
     def _read(self, config: RunnableConfig, saved: CheckpointTuple | None) -> CheckpointTuple | None:
         # A graph within the graph may have its own history, as one with `checkpointer=True` has.
@@ -271,7 +323,21 @@ class RunSaver(BaseCheckpointSaver[Any]):
 
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         if self._is_root(config) and metadata.get("step") != STUB_STEP:
-            self._written.checkpoint = checkpoint["id"]
+            written = self._written
+            written.checkpoint = checkpoint["id"]
+            written.checkpoints += 1
+            written.below = config["configurable"].get("checkpoint_id")
+            written.snapshot = self._shown(checkpoint)["channel_values"].get(MESSAGES)
+
+    def _note_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> None:
+        if self._channel is None or not self._is_root(config):
+            return
+        below = config["configurable"]["checkpoint_id"]
+        for place, (name, value) in enumerate(writes):
+            if name == MESSAGES:
+                self._written.messages.append((writes_sort_key(task_path, task_id, place), below, value))
 
 
 def _below(config: RunnableConfig) -> RunnableConfig:

@@ -15,6 +15,7 @@ from graph_agent.runs.waiting_lines import WaitingLines
 
 if TYPE_CHECKING:
     from graph_agent.runs.leases import Leases
+    from graph_agent.runs.recent_messages import RecentMessages
     from graph_agent.runs.run import Run
     from graph_agent.stores.store import Store
 
@@ -43,6 +44,7 @@ class Turns:
         self._is_stopping = is_stopping
         self._lines = WaitingLines()
         self._leases: Leases | None = None
+        self._recent: RecentMessages | None = None
 
     @property
     def waiting(self) -> int:
@@ -82,7 +84,8 @@ class Turns:
                         first = await line.enter_async_context(self._lines.place(_conversation(planned)))
                     else:
                         run = run_of(planned)
-                        await run.record_in(store, self._leases_in(store))
+                        leases = self._leases_in(store)
+                        await run.record_in(store, leases, self._recent)
                         return run
                     running = None
                 except ConversationBusy as busy:
@@ -122,9 +125,11 @@ class Turns:
     def _leases_in(self, store: "Store") -> "Leases":
         # Late: it imports the store's interface, which a process that stores nothing does not need.
         from graph_agent.runs.leases import Leases
+        from graph_agent.runs.recent_messages import RecentMessages
 
         if self._leases is None or self._leases.responses is not store.responses:
             self._leases = Leases(store.responses)
+            self._recent = RecentMessages()
         return self._leases
 
 
