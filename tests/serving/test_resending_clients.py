@@ -133,6 +133,41 @@ def test_the_vercel_ai_sdk_with_a_conversation_resends_only_the_questions(http: 
         assert said(text_of(response)) == heard(*WORDS[: number + 1])
 
 
+# -- without being stored ---------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_is_not_stored_reads_what_it_names_and_leaves_nothing(http: httpx.Client) -> None:
+    def ask(items: Any, **fields: Any) -> dict[str, Any]:
+        answer = http.post("/v1/responses", json={"model": "remembering", "input": items, **fields})
+        assert answer.status_code == 200, answer.text
+        response: dict[str, Any] = answer.json()
+        return response
+
+    one = ask("one")
+    references = [{"type": "item_reference", "id": item["id"]} for item in one["output"]]
+    # The service did not return what the graph said beside its call, so the items do not have it.
+    history = ["human: one", "ai: ", "tool: nothing in b", "ai: answer"]
+    for items, fields in (
+        ("two", {"previous_response_id": one["id"]}),
+        ("two", {"conversation": one["conversation"]["id"]}),
+        ([user("one"), *references, user("two")], {}),
+    ):
+        response = ask(items, store=False, **fields)
+        assert said(text_of(response)) == heard("two", first=history)
+        assert response["store"] is False
+        assert http.get(f"/v1/responses/{response['id']}").status_code == 404
+    listed = http.get(f"/v1/conversations/{one['conversation']['id']}/responses").json()["data"]
+    assert [entry["id"] for entry in listed] == [one["id"]]
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_reference_to_nothing_is_refused_with_its_path(http: httpx.Client, store: bool) -> None:
+    items = [user("one"), {"type": "item_reference", "id": "msg_0"}, user("two")]
+    answer = http.post("/v1/responses", json={"model": "remembering", "input": items, "store": store})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input[1].id")
+
+
 # -- OpenAI's SDKs ----------------------------------------------------------------------------------------------------
 
 
