@@ -112,7 +112,7 @@ def served(
     values: dict[str, Any] = {"tracing": "off", "store": f"sqlite:{tmp_path}/store.sqlite", "cache_dir": tmp_path}
     environ = {} if workspace is None else workspace.environment()
     app = create_app(Settings(**values | GUARDED | settings), {"a": graph}, environ=environ)
-    with on_loopback(app) as url, httpx.Client(base_url=url, timeout=30, headers=as_user("ann")) as client:
+    with on_loopback(app) as url, httpx.Client(base_url=url, timeout=120, headers=as_user("ann")) as client:
         client.get("/agent/info").raise_for_status()
         yield client
 

@@ -1,21 +1,26 @@
 """What every store must do with memories: keep them for their owner, find them again, and forget them."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp, PutOp, SearchOp
 from tests.stores.conftest import MemoryStoreOf
-from tests.stores.turns import ANN, BOB, Clock
+from tests.stores.turns import ANN, BOB, Clock, Turns
+from tests.stores.watched import Watched
 
-from graph_agent.errors import MemoryNotFound, MemoryRefused, ToolFailed
+from graph_agent.errors import ConversationBusy, MemoryNotFound, MemoryRefused, ResponseNotFound, ToolFailed
 from graph_agent.identity.owner import Owner
 from graph_agent.redaction import with_hidden_values
+from graph_agent.stores.database import Connection
+from graph_agent.stores.forgetting import OWNED
 from graph_agent.stores.memories import OwnedMemories
 from graph_agent.stores.memory_records import MEMORIES, Memory, MemoryChange, MemorySearch
 from graph_agent.stores.records import Page
-from graph_agent.stores.sql_memories import MemoryOptions
+from graph_agent.stores.schema import bring_up_to_date
+from graph_agent.stores.sql_memories import MemoryOptions, SqlMemories
 from graph_agent.stores.store import Memories, Store
 from graph_agent.testing.workspace import embedding
 
@@ -277,6 +282,80 @@ async def test_an_id_of_another_owner_is_not_found(store: Store) -> None:
     assert await everything(store.memories, BOB) == [bobs]
 
 
+ATTEMPTS: dict[str, Callable[[SqlMemories, str], Any]] = {
+    "get": lambda memories, id_: memories.get(BOB, id_),
+    "change": lambda memories, id_: memories.change(BOB, id_, "mine"),
+    "delete": lambda memories, id_: memories.delete(BOB, id_),
+    "after": lambda memories, id_: memories.page(BOB, Page(after=id_)),
+}
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+async def test_an_id_of_another_owner_costs_the_statements_of_a_missing_one(clock: Clock, name: str) -> None:
+    database = Watched()
+    await database.open()
+    await bring_up_to_date(database)
+    memories = SqlMemories(database, options=MemoryOptions(), clock=clock)
+    await memories.write(ANN, [MemoryChange(place=(MEMORIES, "mem_" + "a" * 24), value={"text": "x"}, searched="x")])
+    seen = []
+    for id_ in ("mem_" + "a" * 24, "mem_" + "0" * 24):
+        database.transactions.clear()
+        with contextlib.suppress(MemoryNotFound):
+            await ATTEMPTS[name](memories, id_)
+        seen.append([list(statements) for statements in database.transactions])
+    await database.aclose()
+    assert seen[0] == seen[1] != []
+
+
+async def test_everything_of_an_owner_is_forgotten_and_nothing_of_another(store: Store, clock: Clock) -> None:
+    for owner in (ANN, BOB):
+        turns = Turns(store, clock, "conv_1", owner)
+        await turns.turn(f"resp_{owner.key}")
+        await of(store, owner).aput(MEMORIES, "k", {"text": "x"})
+    gone = await store.forget(ANN)
+    assert (gone.responses, gone.conversations, gone.memories) == (1, 1, 1)
+    assert await everything(store.memories, ANN) == []
+    with pytest.raises(ResponseNotFound):
+        await store.responses.get(ANN, "resp_ann")
+    assert (await store.responses.get(BOB, "resp_bob")).output
+    assert len(await everything(store.memories, BOB)) == 1
+    again = await store.forget(ANN)
+    assert (again.responses, again.conversations, again.checkpoints, again.memories) == (0, 0, 0, 0)
+
+
+async def test_a_run_in_progress_keeps_everything_of_its_owner(store: Store, clock: Clock) -> None:
+    done, running = Turns(store, clock, "conv_1"), Turns(store, clock, "conv_2")
+    await done.turn("resp_1")
+    await running.begin("resp_2")
+    await of(store).aput(MEMORIES, "k", {"text": "x"})
+    with pytest.raises(ConversationBusy, match="resp_2") as busy:
+        await store.forget(ANN)
+    assert busy.value.running == "resp_2"
+    assert (await store.responses.get(ANN, "resp_1")).output
+    assert len(await everything(store.memories, ANN)) == 1
+    # A lease that has expired is no run.
+    clock.now += 60
+    assert (await store.forget(ANN)).responses == 2
+
+
+async def test_no_table_is_left_out_when_an_owner_is_forgotten() -> None:
+    database = Watched()
+    await database.open()
+    await bring_up_to_date(database)
+
+    async def tables(connection: Connection) -> set[str]:
+        names = [name for (name,) in await connection.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name
+            for name in names
+            for column in await connection.rows(f"PRAGMA table_info({name})")
+            if column[1] == "owner"
+        }
+
+    assert await database.read(tables) == {*OWNED, "conversations"}
+    await database.aclose()
+
+
 # -- the owner's own view ---------------------------------------------------------------------------------------
 
 
@@ -368,6 +447,12 @@ async def test_memories_are_found_by_their_meaning(embedded: Store) -> None:
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)  # type: ignore[type-var]
     assert found[0].score == pytest.approx(2 / 6**0.5, abs=1e-5)
     assert keys(await hers.asearch(MEMORIES, query="green tea", limit=1, offset=1)) == keys(found)[1:2]
+
+
+async def test_what_no_request_can_hold_is_not_sent(embedded: Store, model: Model) -> None:
+    await of(embedded).aput(MEMORIES, "a", {"text": "tea \ud83c"})
+    assert keys(await of(embedded).asearch(MEMORIES, query="\ud83c tea" + "!" * 10_000)) == ["a"]
+    assert [len(text.encode()) < 5000 for texts in model.requests for text in texts] == [True, True]
 
 
 async def test_a_memory_is_embedded_once(embedded: Store, model: Model) -> None:

@@ -23,7 +23,7 @@ from graph_agent.threads import run_in_service_thread
 MOST_BYTES = 65_536
 """The largest value of a memory, as JSON."""
 
-AT_ONCE = 250
+AT_ONCE = 100
 """Memories that a search has in memory at the same time."""
 
 EMBEDDED_AT_ONCE = 16

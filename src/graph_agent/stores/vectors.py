@@ -64,7 +64,7 @@ class Vectors:
         if self._embedder is None or not texts or self._clock() < self._paused_until:
             return None
         try:
-            found = await self._embedder.embed([text[:LONGEST_TEXT] for text in texts])
+            found = await self._embedder.embed([_sendable(text) for text in texts])
         except AgentError as error:
             self._paused_until = self._clock() + PAUSE_SECONDS
             logger.warning("memories are found by their words for %g s: %s", PAUSE_SECONDS, error.message)
@@ -115,6 +115,11 @@ def shared_words(words: frozenset[str], text: str) -> float:
     """The part of the words that occur in a text, also within longer words: not every script has spaces."""
     folded = text.casefold()
     return sum(word in folded for word in words) / len(words) if words else 0.0
+
+
+def _sendable(text: str) -> str:
+    """The beginning of a text. A lone half of a surrogate pair, which no request can hold, is replaced."""
+    return text[:LONGEST_TEXT].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _compared(candidates: Sequence[Candidate], vector: bytes) -> list[tuple[float, Candidate]]:
