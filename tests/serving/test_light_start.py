@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("langgraph", "langchain_core", "mlflow", "databricks_langchain", "openai", "pandas", "pydantic")
+HEAVY = ("langgraph", "langchain_core", "mlflow", "databricks_langchain", "openai", "pandas", "pydantic", "psycopg")
 
 
 def test_the_app_imports_nothing_heavy() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.serving.conftest import serving
-from tests.serving.test_process import ready
+from tests.serving.test_process import address, graph_agent, ready
 from tests.standin.lakebase import ENDPOINT, LakebaseApi
 from tests.standin.server import stand_in
 from tests.stores.postgres_server import PostgresServer, postgres_server
@@ -161,6 +161,26 @@ async def test_an_outage_under_load_is_a_typed_error_and_loses_nothing(
     }, ends
     assert ends["503 store_unavailable"] >= 1
     assert not [line for line in service.log if "127.0.0.1" in line and "psycopg" in line]
+
+
+async def test_processes_that_start_at_once_on_an_empty_database_all_use_it(
+    running_postgres: PostgresServer, schema: str
+) -> None:
+    settings = {"GRAPH_AGENT_STORE": running_postgres.url, "GRAPH_AGENT_STORE_SCHEMA": schema}
+    started = [graph_agent("--config", str(GRAPHS), **settings) for _ in range(2)]
+    async with started[0] as one, started[1] as other:
+        processes = (one, other)
+        for process in processes:
+            process.url = address(await process.logged("running on http"))
+            await process.logged("ready: serving")
+        last = None
+        for process, recalled in zip(processes, ("a", "a | a"), strict=True):
+            async with process.client() as client:
+                client.timeout = 30
+                answer = await client.post("/v1/responses", json={"input": "a", "previous_response_id": last})
+            assert answer.status_code == 200, answer.text
+            assert text_of(answer.json()) == recalled
+            last = answer.json()["id"]
 
 
 async def test_processes_share_conversations_and_take_over_those_of_one_that_was_killed(
