@@ -177,6 +177,28 @@ async def test_the_record_says_which_message_of_the_state_each_item_is(store: Me
     }
 
 
+async def test_a_graph_within_the_graph_that_remembers_forks_with_its_conversation(store: MemoryStore) -> None:
+    model = says("Hm.")
+    inner = StateGraph(MessagesState)
+    inner.add_node("answer", speaking(model))
+    inner.add_edge(START, "answer")
+    builder = StateGraph(MessagesState)
+    builder.add_node("inner", inner.compile(checkpointer=True))
+    builder.add_edge(START, "inner")
+    chat = Chat(builder.compile(), store)
+    with anyio.fail_after(20):
+        await chat.say("one")
+        first = chat.last
+        await chat.say("two")
+        second = chat.last
+        await chat.say("other", after=first)
+        assert model.requests[-1].texts == ["one", "Hm.", "other"]
+        await chat.say("more")
+        assert model.requests[-1].texts == ["one", "Hm.", "other", "Hm.", "more"]
+        await chat.say("three", after=second)
+        assert model.requests[-1].texts == ["one", "Hm.", "two", "Hm.", "three"]
+
+
 # -- runs that did not end by themselves --------------------------------------------------------------------------
 
 

@@ -156,7 +156,8 @@ def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[Ba
         if isinstance(one, ToolMessage):
             answered.add(one.tool_call_id)
             continue
-        for call in one.tool_calls if isinstance(one, AIMessage) else ():
+        # The endpoints get the invalid calls of a message too.
+        for call in [*one.tool_calls, *one.invalid_tool_calls] if isinstance(one, AIMessage) else ():
             if call["id"] not in answered:
                 yield ToolMessage(
                     NO_RESULT, tool_call_id=call["id"] or "", name=call["name"], status="error", id=new_id("msg")

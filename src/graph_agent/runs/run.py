@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
-from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled
+from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled, StoreUnavailable
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.dialects import Dialect
@@ -434,21 +434,34 @@ class Run:
 
     async def _record(self, recording: Recording) -> None:
         """Wait for the end, commit the record, and only then send the terminal event."""
+        error: AgentError | None = StoreUnavailable("the response could not be stored; the service's log has the place")
+        try:
+            error = await self._committed(recording)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the readers must get an end
+            logger.error("the record of run %s failed: %s", self.id, describe_error(problem))
+        finally:
+            try:
+                self._send_end(error)
+            finally:
+                self._log.end()
+                self._report()
+
+    async def _committed(self, recording: Recording) -> AgentError | None:
         await self._end_written.wait()
         assert self._task is not None
         # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
         await asyncio.wait([self._task], timeout=FLUSH_SECONDS)
         status: ResponseStatus = "failed" if self._status == "interrupted" else self._status
-        error = await recording.finish(
+        return await recording.finish(
             status=status, response=self._final_response(), messages=self._translator.message_ids
         )
+
+    def _send_end(self, error: AgentError | None) -> None:
         if error is None or self._status not in ("completed", "incomplete"):
             self._events.release_end()
         else:
             self._status, self.failure = "failed", error
             self._events.release_end(self._translator.fail(error, self._monitor.usage))
-        self._log.end()
-        self._report()
 
     def _final_response(self) -> dict[str, Any]:
         if self._events.response.get("status") != "in_progress":

@@ -191,6 +191,23 @@ class RunSaver(BaseCheckpointSaver[Any]):
             return (self._start,)
         return None
 
+    # A graph within the graph may have a history of its own (`checkpointer=True`). In a run that starts at a named
+    # checkpoint, LangGraph looks for the newest state of that graph before the run. It should be the newest before the
+    # checkpoint, or else the branches of a conversation would share one history.
+
+    def _forks(self, config: RunnableConfig | None, before: RunnableConfig | None) -> bool:
+        return (
+            before is not None and config is not None and not self._is_root(config) and self._start is not self._latest
+        )
+
+    def _is_below_empty(self, config: RunnableConfig | None, before: RunnableConfig | None) -> bool:
+        return self._start is None and self._forks(config, before)
+
+    def _place_before(self, config: RunnableConfig | None, before: RunnableConfig | None) -> RunnableConfig | None:
+        if self._start is None or not self._forks(config, before):
+            return before
+        return {"configurable": {"checkpoint_id": self._start.checkpoint["id"]}}
+
     # -- the interface of LangGraph -----------------------------------------------------------------------------
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> "RunSaver":
@@ -226,6 +243,9 @@ class RunSaver(BaseCheckpointSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
+        if self._is_below_empty(config, before):
+            return
+        before = self._place_before(config, before)
         with _safe():
             async for one in self._inner.alist(config, filter=filter, before=before, limit=limit):
                 yield self._read(one.config, one) or one
@@ -238,6 +258,9 @@ class RunSaver(BaseCheckpointSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
+        if self._is_below_empty(config, before):
+            return
+        before = self._place_before(config, before)
         with _safe():
             for one in self._inner.list(config, filter=filter, before=before, limit=limit):
                 yield self._read(one.config, one) or one
