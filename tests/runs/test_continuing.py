@@ -369,6 +369,27 @@ async def test_a_named_conversation_continues_from_its_newest_response(server: C
     assert [text for _, text in server.state_of(again)] == ["A", "a", "B", "b", "B", "b2"]
 
 
+async def test_a_client_may_leave_out_what_the_assistant_did_without_a_word(server: Conversing) -> None:
+    asked = call("look")
+    one = await server.ask("A", [asked, result(asked)], status="failed")
+    two = await server.ask("B", [says("b")], previous_response_id=one.id)
+    three = await server.ask([user("A"), user("B"), {"role": "assistant", "content": "b"}, user("C")], [says("c")])
+    four = await server.ask(
+        [user("A"), *one.output, user("B"), *two.output, user("C"), *three.output, user("D")], [says("d")]
+    )
+
+    assert (three.parent, four.parent) == (two.id, three.id)
+
+
+async def test_an_id_that_is_no_string_is_no_id(server: Conversing) -> None:
+    odd = {"type": "web_search_call", "id": {"a": 1}}
+    one = await server.ask([odd, user("A")], [says("a")])
+    two = await server.ask([odd, user("A"), odd, {"role": "assistant", "content": "a"}, odd, user("B")], [says("b")])
+
+    assert two.parent == one.id
+    assert all(isinstance(item["id"], str) for item in [*one.input, *two.input])
+
+
 async def test_a_client_that_resends_only_the_questions_adds_only_what_is_new(server: Conversing) -> None:
     name = {"custom_inputs": {"thread_id": "t"}}
     system, asked = {"role": "system", "content": "Be brief."}, list[Any]()

@@ -95,7 +95,8 @@ class TextReader:
         self._last.update(data)
 
     def _hear(self, speaker: str, content: str | list[dict[str, Any]]) -> None:
-        before = self.fingerprints or self._before
+        # A client may leave out what the assistant did without a word.
+        before = self.fingerprints if self._segment else self._before
         whole = _begun(before.whole if before else "", speaker)
         answers = _begun(before.answers if before else "", speaker)
         said = False

@@ -27,4 +27,10 @@ def _id_of(item: Item) -> str:
     prefix = _RENEWED.get(item["type"])
     if prefix is not None:
         return new_id(prefix)
-    return item.get("id") or new_id("item")
+    return id_of(item) or new_id("item")
+
+
+def id_of(item: Item) -> str | None:
+    """The item's id, if it has one. An item of an unknown type may have anything there."""
+    found = item.get("id")
+    return found if isinstance(found, str) and found else None

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from graph_agent.protocol.call_pairing import arguments_of, call_id_of
+from graph_agent.protocol.content_parts import assistant_text
 from graph_agent.protocol.fingerprints import NO_TEXTS, Fingerprints, TextReader, Texts
+from graph_agent.protocol.item_ids import id_of
 from graph_agent.protocol.item_shapes import CALL_ID, Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.questions import asks, is_of_assistant
@@ -80,13 +82,13 @@ class _Output:
 
     def __init__(self, output: Sequence[Item]) -> None:
         self._calls = {call_id_of(item): item for item in output if item["type"] in CALL_ID}
-        self._ids = {item["id"] for item in output if item.get("id")}
+        self._ids = {found for item in output if (found := id_of(item))}
         self._answered = {call_id for call_id, call in self._calls.items() if call["type"] == "mcp_call"}
         self._answered |= {call_id_of(item) for item in output if item["type"] == "function_call_output"}
         self._alike: dict[tuple[str, str], bool] | None = None
 
     def has(self, item: Item) -> bool:
-        if item.get("id") in self._ids:
+        if id_of(item) in self._ids:
             return True
         if item["type"] in CALL_ID:
             return call_id_of(item) in self._calls or self._has_renamed(item)
@@ -115,6 +117,12 @@ def begins_a_turn(items: Iterable[Item]) -> bool:
         if item["type"] == "message":
             return not is_of_assistant(item) and asks(item)
     return False
+
+
+def speaks(output: Iterable[Item]) -> bool:
+    """Whether the assistant says something."""
+    speech = (item for item in output if item["type"] == "message" and item["role"] == "assistant")
+    return any(assistant_text(item["content"]).strip() for item in speech)
 
 
 def unanswered_calls(output: Sequence[Item]) -> Mapping[str, str]:
@@ -178,5 +186,6 @@ def may_resend(request: Sequence[Told], newest: Sequence[Told]) -> bool:
 def ids_of_assistant(items: Sequence[Item], *, start: int) -> Iterator[tuple[int, str]]:
     """The places and ids of the items from `start` on that the assistant may have returned, the last first."""
     for index in range(last_question(items) - 1, start - 1, -1):
-        if is_of_assistant(items[index]) and items[index].get("id"):
-            yield index, items[index]["id"]
+        found = id_of(items[index])
+        if found and is_of_assistant(items[index]):
+            yield index, found

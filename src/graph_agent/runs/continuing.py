@@ -20,7 +20,14 @@ from graph_agent.protocol.item_ids import with_own_ids
 from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.questions import require_question
-from graph_agent.protocol.reconcile import begins_a_turn, end_of_history, has_history, texts_with, unanswered_calls
+from graph_agent.protocol.reconcile import (
+    begins_a_turn,
+    end_of_history,
+    has_history,
+    speaks,
+    texts_with,
+    unanswered_calls,
+)
 from graph_agent.protocol.requests import instruction_messages
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.recognizing import Recognizing, same_question
@@ -287,8 +294,11 @@ def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str |
         (
             n
             for n, one in enumerate(ancestors)
-            # Somebody else must speak next: what the assistant says first belongs to its segment before.
-            if one.fingerprints is not None and begins_a_turn([*_said(reversed(ancestors[:n])), *new])
+            # Somebody else must speak next: what the assistant says first belongs to its segment before. And a response
+            # without a text of its own may end in the middle of a segment.
+            if one.fingerprints is not None
+            and speaks(one.output)
+            and begins_a_turn([*_said(reversed(ancestors[:n])), *new])
         ),
         None,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from graph_agent.errors import ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.fingerprints import NO_TEXTS
+from graph_agent.protocol.item_ids import id_of
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.reconcile import (
     Prefix,
@@ -124,7 +125,7 @@ class Recognizing:
         """Of several responses after the same texts, the one whose items the client resends, or else the newest."""
         if len(alike) == 1:
             return alike[0]
-        resent = await self._responses.items(owner, [item["id"] for item in items[-MOST_IDS:] if item.get("id")])
+        resent = await self._responses.items(owner, [found for item in items[-MOST_IDS:] if (found := id_of(item))])
         of = {response for response, _ in resent.values()}
         return next((one for one in alike if one.id in of), alike[0])
 
