@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graph_agent.databricks.vector_search import DocumentSearch
     from graph_agent.errors import (
         AgentError,
-        ApprovalsNotServed,
+        ApprovalNeedsStore,
         BadSetting,
         ConfigurationError,
         GraphFailed,
@@ -66,7 +66,7 @@ __all__ = [
     "AgentContext",
     "AgentError",
     "AgentState",
-    "ApprovalsNotServed",
+    "ApprovalNeedsStore",
     "BadSetting",
     "Budgets",
     "Caller",
@@ -135,7 +135,7 @@ _MODULES = {
     "AgentContext": "graph_agent.contract",
     "AgentError": "graph_agent.errors",
     "AgentState": "graph_agent.contract",
-    "ApprovalsNotServed": "graph_agent.errors",
+    "ApprovalNeedsStore": "graph_agent.errors",
     "BadSetting": "graph_agent.errors",
     "Budgets": "graph_agent.settings",
     "Caller": "graph_agent.identity.caller",

@@ -10,9 +10,11 @@
     │   ├── NotJson                  415
     │   ├── RouteNotFound            404
     │   ├── NotStored                404  the owner has no such thing
-    │   │   ├── RunNotFound, ResponseNotFound, ConversationNotFound, ItemNotFound, MemoryNotFound
+    │   │   ├── RunNotFound, ResponseNotFound, ConversationNotFound, ItemNotFound, MemoryNotFound,
+    │   │   │   ApprovalNotFound
     │   ├── OtherAddress             409  the response belongs to the other family of addresses
     │   ├── ConversationBusy         409  another run is in progress; names its response
+    │   ├── ApprovalAnswered         409  the approval was answered with something else
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
@@ -26,7 +28,8 @@
     │   │   └── ModelTimedOut        504  silent, or the call took too long
     │   ├── RetrievalFailed          502
     │   ├── ToolFailed               502  a tool's server refused or was silent; most runs continue without it
-    │   ├── ApprovalsNotServed       501  the graph called `interrupt()`
+    │   ├── ApprovalNeedsStore       501  the graph called `interrupt()`, and the run is not stored
+    │   ├── ApprovalNotResumable     501  the graph waits in a way that no answer can resume
     │   ├── MemoryRefused            409  the memory is full, or cannot keep this
     │   ├── LeaseLost                500  another process has taken over the conversation
     │   └── RunCancelled             499  the caller left
@@ -164,6 +167,19 @@ class MemoryNotFound(NotStored):
     code = "memory_not_found"
 
 
+class ApprovalNotFound(NotStored):
+    """The store has no such approval of this owner."""
+
+    code = "approval_not_found"
+
+
+class ApprovalAnswered(RequestError):
+    """The approval was answered before, with something else."""
+
+    status = 409
+    code = "approval_answered"
+
+
 class OtherAddress(RequestError):
     """The response was made at an address of the other family and has the other form."""
 
@@ -295,11 +311,18 @@ class MemoryRefused(RunError):
     code = "memory_refused"
 
 
-class ApprovalsNotServed(RunError):
-    """The graph asked for a person's decision with `interrupt()`."""
+class ApprovalNeedsStore(RunError):
+    """The graph asked for a person's decision with `interrupt()`, and only a stored run can wait for it."""
 
     status = 501
-    code = "approvals_not_served"
+    code = "approval_needs_store"
+
+
+class ApprovalNotResumable(RunError):
+    """The graph waits in a way that no answer can resume."""
+
+    status = 501
+    code = "approval_not_resumable"
 
 
 class LeaseLost(RunError):

@@ -199,6 +199,10 @@ class Settings:
     max_memories: int = 10_000
     """The most memories of one owner. To save more is an error that the model reads."""
 
+    unanswered: Literal["restate", "reject"] = "restate"
+    """What a message does while the graph waits for a person's decision: the questions are asked again and nothing
+    runs, or the message counts as a rejection, after which it runs."""
+
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 

@@ -21,7 +21,7 @@ from tests.graphs.scripted import says
 from tests.runs.running import a_run, asking, chain, events_of, speaking
 from tests.wire import gist, phases
 
-from graph_agent.errors import AgentError, ApprovalsNotServed, RetrievalFailed, ServiceStopping
+from graph_agent.errors import AgentError, ApprovalNeedsStore, RetrievalFailed, ServiceStopping
 from graph_agent.nodes.tools import make_tools
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.interrupts import Interrupted
@@ -270,7 +270,7 @@ async def test_an_interrupt_ends_the_run_with_a_typed_error() -> None:
         interrupt({"question": "May I?"})
 
     events = await events_of(chain(ask))
-    assert gist(events) == ["error approvals_not_served", "failed"]
+    assert gist(events) == ["error approval_needs_store", "failed"]
 
 
 async def test_an_interrupt_in_a_subgraph_does_too() -> None:
@@ -280,7 +280,7 @@ async def test_an_interrupt_in_a_subgraph_does_too() -> None:
     builder = StateGraph(MessagesState)
     builder.add_node("team", chain(ask))
     builder.add_edge(START, "team")
-    assert gist(await events_of(builder.compile())) == ["error approvals_not_served", "failed"]
+    assert gist(await events_of(builder.compile())) == ["error approval_needs_store", "failed"]
 
 
 async def test_a_graph_compiled_to_stop_before_a_node_does_too() -> None:
@@ -288,7 +288,7 @@ async def test_a_graph_compiled_to_stop_before_a_node_does_too() -> None:
     builder.add_node("answer", speaking(says("Hello.")))
     builder.add_edge(START, "answer")
     run = a_run(builder.compile(interrupt_before=["answer"]))
-    assert gist(await events_of(run)) == ["error approvals_not_served", "failed"]
+    assert gist(await events_of(run)) == ["error approval_needs_store", "failed"]
     assert (run.status, run.interrupted) == ("interrupted", Interrupted(()))
 
 
@@ -303,7 +303,7 @@ async def test_a_graph_compiled_to_stop_after_a_node_closes_what_that_node_said(
         "0+ message",
         "0: Hello.",
         "0- message completed 'Hello.'",
-        "error approvals_not_served",
+        "error approval_needs_store",
         "failed",
     ]
 
@@ -358,7 +358,7 @@ async def test_a_tool_call_that_waits_for_a_decision_is_closed(dialect: Dialect)
 async def test_a_reply_of_an_interrupted_run_is_the_typed_error() -> None:
     run = a_run(chain(asks("May I?")))
     run.start()
-    with pytest.raises(ApprovalsNotServed):
+    with pytest.raises(ApprovalNeedsStore):
         await run.reply()
 
 

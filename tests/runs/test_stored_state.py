@@ -285,7 +285,7 @@ async def test_a_run_that_was_cut_is_continued(store: MemoryStore) -> None:
     assert asked == answered
 
 
-async def test_an_interrupted_run_is_recorded_as_failed_and_continued(store: MemoryStore) -> None:
+async def test_an_interrupted_run_is_recorded_as_waiting_and_continued(store: MemoryStore) -> None:
     asks = [True]
 
     async def ask(state: MessagesState) -> dict[str, Any]:
@@ -298,9 +298,10 @@ async def test_an_interrupted_run_is_recorded_as_failed_and_continued(store: Mem
     with anyio.fail_after(20):
         first = await chat.say("one")
         record = await chat.record()
-        assert first[-1]["response"]["error"]["code"] == "approvals_not_served"
-        assert record.status == "failed"
-        assert texts(await chat.say("two")) == ["2 messages."]
+        assert [item["type"] for item in first[-1]["response"]["output"]] == ["mcp_approval_request"]
+        assert record.status == "completed"
+        assert record.waiting is not None
+        assert [one["interrupt"] != "" for one in record.waiting.approvals] == [True]
 
 
 # -- what a turn costs --------------------------------------------------------------------------------------------

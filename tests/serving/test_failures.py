@@ -18,7 +18,7 @@ PLACES = {
     "after": (500, "graph_failed"),
     "model": (502, "model_failed"),
     "tool": (500, "graph_failed"),
-    "interrupt": (501, "approvals_not_served"),
+    "interrupt": (501, "approval_needs_store"),
     "late": (500, "graph_failed"),
     "exit": (500, "graph_failed"),
 }

@@ -8,10 +8,12 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
+from langgraph.errors import GraphBubbleUp
 
 from graph_agent.contract import PUBLIC_ERROR, NodeState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.foreign_errors import is_argument_error
+from graph_agent.nodes.approvals import Approve, Reviewed, check_names, reviewed
 from graph_agent.nodes.concurrency import gather_or_cancel
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
@@ -24,11 +26,20 @@ from graph_agent.tool_call_policy import NotRun
 logger = logging.getLogger(__name__)
 
 
-def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = (), seconds: float = 60.0) -> Node:
+def make_tools(
+    tools: Sequence[BaseTool | ToolSource],
+    *,
+    skip: Sequence[str] = (),
+    approve: Approve = (),
+    seconds: float = 60.0,
+) -> Node:
     """A node that runs the planner's calls of `tools`, each for at most `seconds`.
 
     `skip` names tools that another node handles. Tool sources among `tools` are asked only for tools that are not among
     the others.
+
+    `approve` names the tools that a person must approve, or is a function of a call. The node asks for all such calls
+    of a turn at once, before it runs any tool, and the person may approve, edit, reject or answer each.
 
     A failed tool becomes a tool message with `status="error"`. Its text says that this is a fault and not a result, as
     models do not see the status. The model sees the message of a `ToolException`, which is meant for it, and only the
@@ -39,6 +50,7 @@ def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = 
     them.
     """
     own = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
+    check_names(approve, tools)
 
     async def use_tools(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
@@ -46,10 +58,17 @@ def make_tools(tools: Sequence[BaseTool | ToolSource], *, skip: Sequence[str] = 
         if any(call["name"] not in own for call in calls):
             listed = await available_tools(tools)
             by_name, missing = {tool.name: tool for tool in listed.tools}, " ".join(["", *listed.warnings])
-        results = await gather_or_cancel(_use(by_name, call, config, seconds, missing) for call in calls)
+        to_make = reviewed(calls, approve, by_name)
+        results = await gather_or_cancel(_result(by_name, one, config, seconds, missing) for one in to_make)
         return {"messages": results}
 
     return use_tools
+
+
+async def _result(
+    by_name: dict[str, BaseTool], one: Reviewed, config: RunnableConfig, seconds: float, missing: str
+) -> ToolMessage:
+    return one.answer or one.told(await _use(by_name, one.call, config, seconds, missing))
 
 
 async def _use(
@@ -62,8 +81,8 @@ async def _use(
     try:
         async with asyncio.timeout(seconds) as limit:
             result = await tool.ainvoke({**call, "type": "tool_call"}, config)
-    except RequestError:
-        # The caller has to fix it, mostly by signing in. Without that no answer is possible.
+    except (RequestError, GraphBubbleUp):
+        # The caller has to fix the first, mostly by signing in. The second is no error: the tool called `interrupt()`.
         raise
     except NotRun as error:
         return _error(call, error.message)

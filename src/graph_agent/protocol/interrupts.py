@@ -28,6 +28,9 @@ class PendingInterrupt:
     namespace: Namespace = ()
     """The graph that asked. Empty for the top graph, and for a graph whose stream parts are private."""
 
+    schema: Any = field(default=None, repr=False, compare=False)
+    """The JSON schema of the answer, if the graph gave one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
@@ -45,6 +48,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._pending: dict[str, Any] = {}
+        self._schemas: dict[str, Any] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._stopped = False
 
@@ -53,7 +57,10 @@ class Interrupts:
         """How the run ends, or `None` if the top graph reported no interrupt."""
         if not self._stopped:
             return None
-        found = [PendingInterrupt(id, value, self._namespaces.get(id, ())) for id, value in self._pending.items()]
+        found = [
+            PendingInterrupt(id, value, self._namespaces.get(id, ()), self._schemas.get(id))
+            for id, value in self._pending.items()
+        ]
         return Interrupted(tuple(found))
 
     def feed(self, data: Mapping[str, Any], ns: Namespace) -> None:
@@ -64,5 +71,6 @@ class Interrupts:
             if not ns:
                 # Only what reaches the top waits for an answer from outside.
                 self._pending[one.id] = one.value
+                self._schemas[one.id] = getattr(one, "response_schema", None)
         # An interrupt that a node of an outer graph caught never reaches the top: nothing waits for its answer.
         self._stopped = self._stopped or not ns

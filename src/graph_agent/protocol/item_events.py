@@ -3,7 +3,7 @@
 As with `events`, these builders are the schema: no client's library validates all of these types.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from graph_agent.protocol.events import Event, Item, Phase, Status, new_id
@@ -134,6 +134,7 @@ def mcp_call_item(
     server: str,
     output: str | None = None,
     error: str | None = None,
+    approval: str | None = None,
 ) -> Item:
     """A tool call that the server ran itself, in the OpenAI dialect: one item holds call and result."""
     return {
@@ -145,7 +146,7 @@ def mcp_call_item(
         "output": output,
         "error": error,
         "status": status,
-        "approval_request_id": None,
+        "approval_request_id": approval,
     }
 
 
@@ -205,3 +206,23 @@ def reasoning_part_done(item_id: str, index: int, text: str) -> Event:
         "summary_index": 0,
         "part": _summary(text),
     }
+
+
+def whole_item(index: int, item: Item) -> Iterator[Event]:
+    """The events before `item_done` of an item that is known from the start."""
+    if item["type"] != "message":
+        yield item_added(index, item)
+        return
+    yield item_added(index, {**item, "status": "in_progress", "content": []})
+    for place, part in enumerate(item["content"]):
+        if part["type"] == "refusal":
+            yield part_added(item["id"], index, place, refusal_part(""))
+            yield refusal_delta(item["id"], index, place, part["refusal"])
+            yield refusal_done(item["id"], index, place, part["refusal"])
+        else:
+            yield part_added(item["id"], index, place, text_part(""))
+            yield text_delta(item["id"], index, place, part["text"])
+            for position, annotation in enumerate(part["annotations"]):
+                yield annotation_added(item["id"], index, place, position, annotation)
+            yield text_done(item["id"], index, place, part["text"])
+        yield part_done(item["id"], index, place, part)

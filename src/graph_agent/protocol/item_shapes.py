@@ -138,7 +138,13 @@ ITEMS: Mapping[str, Check] = {
     ),
     "mcp_approval_request": Shape(required={"id": a_name, **_CALL}, optional={"server_label": a_string}),
     "mcp_approval_response": Shape(
-        required={"approval_request_id": a_name, "approve": a_boolean}, optional={"id": a_name, "reason": a_string}
+        required={"approval_request_id": a_name, "approve": a_boolean},
+        optional={
+            "id": a_name,
+            "reason": a_string,
+            "arguments": string_or(an_object, "a string or an object"),
+            "output": anything,
+        },
     ),
     REFERENCE: _reference,
 }

@@ -119,6 +119,12 @@ def begins_a_turn(items: Iterable[Item]) -> bool:
     return False
 
 
+def behind_request(items: Sequence[Item], approval_id: str) -> int:
+    """The index behind the last item that asks for this approval, or 0."""
+    places = [n for n, item in enumerate(items) if item["type"] == "mcp_approval_request" and item["id"] == approval_id]
+    return places[-1] + 1 if places else 0
+
+
 def speaks(output: Iterable[Item]) -> bool:
     """Whether the assistant says something."""
     speech = (item for item in output if item["type"] == "message" and item["role"] == "assistant")

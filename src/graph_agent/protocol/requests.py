@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
-from graph_agent.errors import InvalidRequest, UnknownGraph
+from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
 from graph_agent.protocol.field_checks import a_name, shown, wrong
 from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.items_from_messages import new_id
@@ -55,6 +55,9 @@ REPEATED = (
     "user",
 )
 """Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
+
+CREDENTIALS = ("authorization", "headers")
+"""Fields of a declared tool that may hold a token."""
 
 Fields = Mapping[str, Any]
 
@@ -157,7 +160,7 @@ def parse_request(
         max_output_tokens=fields.get("max_output_tokens"),
         max_tool_calls=fields.get("max_tool_calls"),
         client_request_id=fields.get("client_request_id"),
-        said={name: fields[name] for name in REPEATED if fields.get(name) is not None},
+        said={name: fields[name] for name in REPEATED if fields.get(name) is not None} | _tools(fields, graphs),
         items=items if waits else (),
         instructions=fields.get("instructions") or None if waits else None,
         stored=stored,
@@ -221,6 +224,22 @@ def _conversation(fields: Fields) -> str | None:
     if value is not None:
         a_name(value, "conversation")
     return value
+
+
+def _tools(fields: Fields, graphs: Sequence[str]) -> dict[str, Any]:
+    """The declared tools, for the response: each is a graph of this service. Credentials in them are left out."""
+    tools = fields.get("tools")
+    for index, tool in enumerate(tools or ()):
+        if tool.get("server_label") not in graphs:
+            path = f"tools[{index}].server_label"
+            raise UnsupportedField(
+                f"`{path}` must be the name of a graph of this service ({', '.join(graphs)}): the graph brings its "
+                "other tools itself.",
+                param=path,
+            )
+    if not tools:
+        return {}
+    return {"tools": [{name: value for name, value in tool.items() if name not in CREDENTIALS} for tool in tools]}
 
 
 def _stored(fields: Fields, by_default: bool) -> bool:

@@ -1,12 +1,13 @@
 """Tool calls and their results as items, in either dialect.
 
-In the Databricks dialect a call is an item as soon as the model asks for it, and its result is a second item. In the
-OpenAI dialect a call that the graph runs is one item. It opens only when its tool starts or returns, because until then
-the graph may end on the call, and then the client has to answer it.
+In the Databricks dialect a call is an item, and its result is a second one. The call's item is sent as soon as the
+graph goes on, because until then the graph may ask a person about the call, and then the approval's item stands for
+it. In the OpenAI dialect a call that the graph runs is one item. It opens only when its tool starts or returns, because
+until then the graph may end on the call, and then the client has to answer it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -14,6 +15,7 @@ from langgraph.types import Command
 
 from graph_agent.contract import NOT_RUN
 from graph_agent.protocol import events, item_events
+from graph_agent.protocol.approvals import Approval
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.final_state import messages_in
@@ -24,10 +26,27 @@ from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.tool_results import public_text
 
 NO_RESULT = "the tool returned no result"
+WAITS = "The call waits until the user has decided."
 CUT_OFF = f"{NOT_RUN}the model was cut off before it had finished."
 
 InputsOf = Callable[[ToolMessage], Mapping[str, Any] | None]
 """The inputs of the tool call whose result this is, if known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumedCall:
+    """A call of an earlier response of which the result comes in this one."""
+
+    provider_id: str
+    call_id: str
+    """The id of its result's item. It is the approval's, if the call needed one."""
+
+    name: str
+    args: Any
+    sent: bool
+    """Whether an earlier response has the call's item."""
+
+    approval: str | None = None
 
 
 @dataclass(slots=True)
@@ -42,6 +61,8 @@ class _Call:
     """A tool has started on it."""
     finished: Any = None
     """What the tool returned, while the node has not returned the result yet."""
+    approval: str | None = None
+    """The id of the approval that the call needed."""
 
 
 class ToolCallItems:
@@ -85,18 +106,29 @@ class ToolCallItems:
         """The calls of a message. `answered` are those whose results its node returned along with it."""
         waiting = [one.asked for one in self._waiting]
         for asked in self._asked.news(message, ns, answered=set(answered), waiting=waiting):
-            call = _Call(asked)
-            self._waiting.append(call)
-            if self._prefix == "function_call":
-                yield from self._write_function_call(call)
+            self._waiting.append(_Call(asked))
+        yield from ()
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are calls whose items are sent once the graph goes on."""
+        return self._prefix == "function_call" and any(call.index < 0 for call in self._waiting)
+
+    def go_on(self) -> Iterator[Event]:
+        """The graph goes on after a message with calls, so it asks nobody about them."""
+        if self._prefix == "function_call":
+            for call in self._waiting:
+                if call.index < 0:
+                    yield from self._write_function_call(call)
 
     def started(self, ns: Namespace, call_id: str, inputs: Mapping[str, Any] | None) -> Iterator[Event]:
         """A tool begins to work on a call."""
+        yield from self.go_on()
         call = self._find(ns, call_id, inputs, lambda one: not one.taken_up)
         if call is None:
             return
         call.taken_up = True
-        if self._prefix == "mcp_call":
+        if self._prefix == "mcp_call" and not call.item_id:
             yield from self._open_mcp_call(call)
 
     def finished(self, ns: Namespace, call_id: str, output: Any) -> Iterator[Event]:
@@ -112,6 +144,7 @@ class ToolCallItems:
 
     def answered(self, message: ToolMessage, ns: Namespace) -> Iterator[Event]:
         """A tool's result. The result of a call that was not requested in this run is left out."""
+        yield from self.go_on()
         call = self._find(ns, message.tool_call_id, self._inputs_of(message))
         if call is not None:
             text = public_text(message, call.asked.public_name)
@@ -120,6 +153,33 @@ class ToolCallItems:
     def await_answers(self, message: AIMessage) -> bool:
         """Whether that message asked for calls that wait for their results."""
         return any(one in self._asked.of(message) for one in (call.asked for call in self._waiting))
+
+    # -- approvals ----------------------------------------------------------------------------------------------
+
+    def ask(self, approvals: Iterable[Approval]) -> Generator[Event, None, list[Approval]]:
+        """The graph waits for these approvals. Returns them with the ids of the calls that they are about.
+
+        The items of the approvals stand for calls that were not sent. What was begun is closed: it starts again.
+        """
+        left, found = list(self._waiting), []
+        for one in approvals:
+            call = next((call for call in left if _is_about(one, call.asked)), None)
+            if call is not None:
+                left.remove(call)
+                one = replace(one, call=call.asked.provider_id)
+            found.append(one)
+        for call in list(self._waiting):
+            if self._prefix == "mcp_call" and call.index >= 0:
+                yield from self._close(call, WAITS, failed=True)
+        self._waiting.clear()
+        return found
+
+    def resume(self, calls: Iterable[ResumedCall]) -> None:
+        """The graph goes on after approvals. These calls wait for their results."""
+        for one in calls:
+            asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None)
+            self._asked.restore([asked], [one.call_id])
+            self._waiting.append(_Call(asked, index=0 if one.sent else -1, approval=one.approval))
 
     # -- its end ------------------------------------------------------------------------------------------------
 
@@ -130,7 +190,7 @@ class ToolCallItems:
             if call.asked in left and not call.taken_up:
                 self._waiting.remove(call)
                 # An `mcp_call` would say that the server ran it. A `function_call` asks the client to do so.
-                if self._prefix == "mcp_call":
+                if call.index < 0:
                     yield from self._write_function_call(call)
             elif (result := _result_in(call)) is not None:
                 text = public_text(result, call.asked.public_name)
@@ -140,6 +200,7 @@ class ToolCallItems:
 
     def abandon(self, why: str = NEVER_RETURNED) -> Iterator[Event]:
         """Close the calls that got no result. To every client, a call without a result is an unfinished turn."""
+        yield from self.go_on()
         for call in list(self._waiting):
             yield from self._close(call, why, failed=True)
 
@@ -176,7 +237,9 @@ class ToolCallItems:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
         call.index, call.item_id = index, item_id
         arguments = arguments_of(asked.args)
-        opened = item_events.mcp_call_item(item_id, asked.public_name, "", "in_progress", server=self._server)
+        opened = item_events.mcp_call_item(
+            item_id, asked.public_name, "", "in_progress", server=self._server, approval=call.approval
+        )
         yield item_events.item_added(index, opened)
         yield item_events.mcp_call_progress(item_id, index, "in_progress")
         yield item_events.arguments_delta("mcp_call", item_id, index, arguments)
@@ -190,7 +253,7 @@ class ToolCallItems:
             yield self._output.close(index, output)
             return
         # A result may come without a start: a node can answer a call without running a tool.
-        if call.index < 0:
+        if not call.item_id:
             yield from self._open_mcp_call(call)
         state: Literal["failed", "completed"] = "failed" if failed else "completed"
         item = item_events.mcp_call_item(
@@ -201,9 +264,18 @@ class ToolCallItems:
             server=self._server,
             output=None if failed else text,
             error=text if failed else None,
+            approval=call.approval,
         )
         yield item_events.mcp_call_progress(call.item_id, call.index, state)
         yield self._output.close(call.index, item)
+
+
+def _is_about(approval: Approval, call: RequestedCall) -> bool:
+    if approval.form == "question":
+        return False
+    if approval.call is not None:
+        return approval.call == call.provider_id
+    return approval.name == call.name and approval.arguments == arguments_of(call.args)
 
 
 def _answered_by(messages: Iterable[BaseMessage]) -> set[str]:

@@ -13,12 +13,14 @@ What is public:
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Self
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
 from graph_agent.errors import AgentError
-from graph_agent.protocol import events
+from graph_agent.protocol import events, item_events
+from graph_agent.protocol.approvals import Approval
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.final_state import FinalState, after_known_history, messages_in, updates_in
@@ -30,11 +32,14 @@ from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.returned_messages import ReturnedMessages
-from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ToolCallItems
-from graph_agent.redaction import redact_value
+from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
+from graph_agent.redaction import redact, redact_value
 
 SPEAKER = "graph_agent_speaker"
 """Key in a stream part's metadata: the model run that speaks. Absent if that run is private."""
+
+METADATA = "__metadata__"
+"""The key under which LangGraph's `updates` say that a node did not run again."""
 
 STREAM_MODES = ["messages", "updates", "values", "tools"]
 """What a run asks LangGraph for: tokens, what nodes return, what the state holds, and when tools begin and end."""
@@ -82,6 +87,10 @@ class Translator:
         self._speech = MessageItems(self._output, plain=plain)
         asked = [message for message in self._known if isinstance(message, AIMessage)]
         self._calls = ToolCallItems(self._output, dialect=dialect, server=server, known=asked, inputs_of=inputs_of)
+        self._plain, self._server = plain, server
+        self._answers: list[tuple[str, str]] = []
+        self.asked: list[Approval] = []
+        """The approvals that the response asks for, with the ids of the calls that they are about."""
         self.custom_outputs: dict[str, Any] = {}
         self.ended = False
         self.status: Status = "in_progress"
@@ -151,6 +160,12 @@ class Translator:
         """What the graph waits for, or `None`. Complete once the graph has ended."""
         return self._interrupts.ending
 
+    def resumes(self, calls: Iterable[ResumedCall], answers: Iterable[tuple[str, str]]) -> None:
+        """The graph goes on after approvals. `calls` wait for their results, and `answers` are answered questions:
+        approval id -> the answer as text. Call it after `continues`, before `start`."""
+        self._calls.resume(calls)
+        self._answers = list(answers)
+
     def continues(self, history: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> None:
         """The graph knows the messages of `history`, and is given these instead. Call it before `start`."""
         self._known = [*history, *given]
@@ -169,6 +184,7 @@ class Translator:
         if (error := self._logged.error) is not None:
             yield self._failed(error, Usage())
             return
+        yield from self._answered_questions()
         yield from self._resumed.discard(self._output)
         for message in self._resumed.messages:
             if self._resumed.is_partly_sent(message) and isinstance(message, AIMessage):
@@ -183,6 +199,13 @@ class Translator:
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
         """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""
         kind = part["type"]
+        if kind == "updates" and _is_cached(part["data"]):
+            # What a node returned before the graph was resumed. An earlier response has it.
+            return iter(())
+        fed = self._fed(kind, part)
+        return chain(self._calls.go_on(), fed) if self._calls.holding and _goes_on(kind, part) else fed
+
+    def _fed(self, kind: str, part: Mapping[str, Any]) -> Iterator[Event]:
         if kind == "messages":
             message, metadata = part["data"]
             speaker = metadata.get(SPEAKER)
@@ -221,6 +244,54 @@ class Translator:
             yield self._terminal("response.completed", "completed", usage=usage.fields())
         else:
             yield self._cut_off(ending, usage)
+
+    def goes_on_with(self, given: Sequence[BaseMessage]) -> Iterator[Event]:
+        """The graph has answered, and runs again within this response, with these messages."""
+        left = FinalState.read(self._state, self._known)
+        yield from self._calls.finish(left.requested)
+        removed = self._returned.removed(left) if self._state is not None else set()
+        yield from self._speech.finish(self._answer_of(left), removed=removed)
+        self._speech = MessageItems(self._output, plain=self._plain)
+        self._state, self._last_request, self._interrupts = None, None, Interrupts()
+        self.continues([*self._known, *left.messages], given)
+
+    def ask(self, approvals: Iterable[Approval], usage: Usage) -> Iterator[Event]:
+        """The graph waits for these approvals. Ends with `response.completed`."""
+        self.asked = yield from self._calls.ask(approvals)
+        left = FinalState.read(self._state, self._known)
+        last = left.messages[-1] if left.messages else None
+        # A tool's result is not the answer here: other tools wait.
+        if isinstance(last, AIMessage) and not last.tool_calls:
+            yield from self._speech.finish(self._answer_of(left))
+        else:
+            yield from self._speech.break_off()
+        yield from self._restated([one.item(self._server) for one in self.asked])
+        yield self._terminal("response.completed", "completed", usage=usage.fields())
+
+    def restate(self, items: Iterable[Item], usage: Usage) -> Iterator[Event]:
+        """A response with these items, without running anything."""
+        yield from self._restated(items)
+        yield self._terminal("response.completed", "completed", usage=usage.fields())
+
+    def repeat(self, response: Mapping[str, Any]) -> Iterator[Event]:
+        """A response that was sent before."""
+        yield from self._restated(response["output"])
+        self.ended, self.status = True, response["status"]
+        yield events.lifecycle("response.completed", dict(response))
+
+    def _restated(self, items: Iterable[Item]) -> Iterator[Event]:
+        for item in items:
+            index = self._output.open()
+            yield from item_events.whole_item(index, item)
+            yield self._output.close(index, item)
+
+    def _answered_questions(self) -> Iterator[Event]:
+        """The page that asks a person waits for a result under the approval's id."""
+        if self._dialect.tool_items == "function_call":
+            for approval, text in self._answers:
+                index, output = self._output.open(), item_events.function_call_output_item(approval, redact(text))
+                yield item_events.item_added(index, output)
+                yield self._output.close(index, output)
 
     def cut(self, budget: str, usage: Usage) -> Iterator[Event]:
         """A budget is used up. Say so in the way of this dialect, then end with `response.incomplete`."""
@@ -330,3 +401,17 @@ class Translator:
         # the mapping as JSON.
         said = next((text for text in left.loose if self._speech.has_said(text)), None)
         return left.answer if said is None else AIMessage(said)
+
+
+def _is_cached(data: Any) -> bool:
+    marks = data.get(METADATA) if isinstance(data, Mapping) else None
+    return isinstance(marks, Mapping) and marks.get("cached") is True
+
+
+def _goes_on(kind: str, part: Mapping[str, Any]) -> bool:
+    """Whether the graph has done something since its last message, other than to ask a person."""
+    data = part["data"]
+    if kind == "messages":
+        return data[1].get(SPEAKER) is not None
+    # A node that returns nothing, such as a middleware's, may stand before one that asks.
+    return kind == "updates" and INTERRUPT not in data and any(value is not None for value in data.values())

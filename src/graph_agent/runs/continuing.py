@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from graph_agent.errors import ConversationBusy, ConversationNotFound, InvalidRequest
+from graph_agent.errors import ApprovalNotFound, ConversationBusy, ConversationNotFound, InvalidRequest
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.content import text_of
 from graph_agent.protocol.content_parts import assistant_text, content_of
@@ -22,6 +22,7 @@ from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.reconcile import (
     begins_a_turn,
+    behind_request,
     end_of_history,
     has_history,
     speaks,
@@ -29,6 +30,7 @@ from graph_agent.protocol.reconcile import (
     unanswered_calls,
 )
 from graph_agent.protocol.requests import instruction_messages
+from graph_agent.runs.answers import AnswerReader, Reading
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.recognizing import Recognizing, same_question
 from graph_agent.runs.request import Turn
@@ -59,9 +61,11 @@ def new_conversation_id() -> str:
 class Continuing:
     """Looks up what requests refer to. Several tasks may use one object."""
 
-    def __init__(self, responses: "ResponseStore") -> None:
+    def __init__(self, responses: "ResponseStore", *, rejects_unanswered: bool = False) -> None:
+        """With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection."""
         self._responses = responses
         self._recognizing = Recognizing(responses)
+        self._answers = AnswerReader(responses, rejects_unanswered=rejects_unanswered)
 
     async def resolve(self, owner: Owner, invocation: "Invocation") -> "Invocation":
         """The invocation of a request that is not stored, with the messages of what it refers to.
@@ -86,12 +90,18 @@ class Continuing:
         return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
 
     async def plan(
-        self, owner: Owner, invocation: "Invocation", *, graph: str | None, recognize: bool = True
+        self,
+        owner: Owner,
+        invocation: "Invocation",
+        *,
+        graph: str,
+        keeps_messages: bool = True,
+        recognize: bool = True,
     ) -> "tuple[Invocation, Turn]":
         """The invocation of a stored request, with the messages that are new to its conversation, and its place there.
 
         `graph` is the name of the graph that is going to run. A conversation continues from a checkpoint of the same
-        graph only. Another graph gets the history as messages, and so does one that keeps no messages (`None`).
+        graph only. Another graph gets the history as messages, and so does one that does not keep messages.
 
         Without `recognize`, a request that names no conversation starts a new one with everything that it resends. That
         is the way out if `Turn.inferred` and the conversation is busy.
@@ -99,19 +109,25 @@ class Continuing:
         Raises:
             InvalidRequest: an item that the request refers to does not exist, or it names two conversations.
             ResponseNotFound, ConversationNotFound: what it continues does not exist.
+            ApprovalNotFound, ApprovalAnswered: it answers an approval that does not exist, or not the first time.
             ConversationBusy: the response that it follows is in progress.
             StoreUnavailable: the database does not answer.
         """
         items = await self._resolved(owner, invocation.items)
         place = await self._place(owner, invocation, items, recognize=recognize)
+        place, said = await self._answered(owner, invocation, place, items, graph)
         new = items[place.known :]
-        start = await self._start(owner, place, new, graph)
+        # An answer reaches only a graph that goes on where it waits.
+        continues = keeps_messages or (said.answers is not None and said.answers.resume)
+        start = await self._start(owner, place, new, graph if continues else None)
 
         def read(pulse: "Pulse") -> "tuple[list[Item], list[BaseMessage], Texts]":
             own = with_own_ids(new, pulse=pulse)
             before = texts_with(start.base, start.unread, pulse=pulse)
-            first = place.known - len(start.items)
-            messages = messages_of([*start.items, *own], asked=start.asked, first=first, pulse=pulse)
+            said_before = [item for item in start.items if not said.covers(item)]
+            said_now = [item for item in own if not said.covers(item)]
+            first = place.known - len(said_before)
+            messages = messages_of([*said_before, *said_now], asked=start.asked, first=first, pulse=pulse)
             return own, messages, texts_with(before, own, pulse=pulse)
 
         own, messages, texts = await run_gently(read, [*start.items, *start.unread, *new])
@@ -127,8 +143,12 @@ class Continuing:
             items=own,
             texts=texts,
             unfinished=start.unfinished,
-            inferred=place.inferred,
+            # Only this conversation waits for the answers.
+            inferred=place.inferred and said.answers is None and said.repeats is None,
             title=title_of(own) if place.parent is None else None,
+            answers=said.answers,
+            sent_calls=start.asked,
+            repeats=said.repeats,
         )
         return replace(invocation, messages=messages, items=()), turn
 
@@ -215,6 +235,24 @@ class Continuing:
         known = known or await self._recognizing.known_questions(owner, head, items)
         return _Place.after(head, known=known, at_head=True)
 
+    async def _answered(
+        self, owner: Owner, invocation: "Invocation", place: "_Place", items: Sequence[Item], graph: str
+    ) -> "tuple[_Place, Reading]":
+        """What the request answers, and its place: an answer follows the response that asked."""
+        said = await self._answers.read(owner, place.parent, items, start=place.known, graph=graph)
+        if (approval := said.elsewhere) is None:
+            return place, said
+        names_a_place = invocation.conversation or invocation.thread
+        if invocation.previous_response_id is None and (
+            not names_a_place or approval.conversation == place.conversation
+        ):
+            asking = await self._responses.get(owner, approval.response)
+            place = _Place.after(asking, known=behind_request(items, approval.id))
+            said = await self._answers.read(owner, asking, items, start=place.known, graph=graph)
+        if said.elsewhere is not None:
+            raise ApprovalNotFound("an answer belongs to another place than the one that the request names")
+        return place, said
+
     # -- where the graph starts ---------------------------------------------------------------------------------
 
     async def _start(self, owner: Owner, place: "_Place", new: Sequence[Item], graph: str | None) -> "_Start":
@@ -229,7 +267,7 @@ class Continuing:
         start, base = _ends(ancestors, new, graph)
         return _Start(
             checkpoint=None if start is None else ancestors[start].checkpoint,
-            items=_said(reversed(ancestors[:start])),
+            items=[*_unread([] if start is None else [ancestors[start]]), *_said(reversed(ancestors[:start]))],
             asked={} if start is None else unanswered_calls(ancestors[start].output),
             unfinished={} if start is None else _unfinished(ancestors[start]),
             base=NO_TEXTS if base is None else Texts(before=ancestors[base].fingerprints),
@@ -315,6 +353,11 @@ def _unfinished(response: StoredResponse) -> dict[str, str]:
 
 def _said(responses: Iterable[StoredResponse]) -> list[Item]:
     return [item for one in responses for item in (*one.input, *one.output)]
+
+
+def _unread(responses: Sequence[StoredResponse]) -> Iterable[Item]:
+    """The items of a response that its graph has not read, because it waits for a decision."""
+    return [item for one in responses for item in one.input if one.waiting is not None and one.waiting.unread]
 
 
 def _new_thread() -> str:

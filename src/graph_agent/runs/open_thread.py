@@ -12,18 +12,27 @@ from langgraph.channels.last_value import LastValue
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
+from langgraph.types import Command
 
 from graph_agent.contract import append_sources, merge_outputs
 from graph_agent.message_channel import MessagesChannel
+from graph_agent.protocol.approvals import Decision
 from graph_agent.protocol.events import new_id
-from graph_agent.protocol.final_state import messages_in
+from graph_agent.protocol.final_state import messages_in, written_as_json
+from graph_agent.protocol.interrupts import INTERRUPT, PendingInterrupt
+from graph_agent.protocol.json_decoding import decode
+from graph_agent.protocol.tool_call_items import ResumedCall
 from graph_agent.runs.instructions import MESSAGES, is_instructable, with_instructions
+from graph_agent.runs.request import Answers, Turn
 from graph_agent.runs.run_saver import RunSaver
 
 NO_RESULT = "No result of this call was recorded: the run ended before the tool returned."
 
 PER_RUN = (append_sources, merge_outputs)
 """Reducers of `AgentState` for what belongs to one run: every run starts without the sources and outputs of others."""
+
+UNFINISHED = frozenset({"__resume__", "__error__", "__error_source_node__"})
+"""Channels in which LangGraph notes what happened to a task that has not ended."""
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -47,6 +56,15 @@ class OpenThread:
     config: Mapping[str, Any]
     """For the graph's config."""
 
+    command: Command[Any] | None = None
+    """What the graph is resumed with, before it gets the messages."""
+
+    calls: Sequence[ResumedCall] = ()
+    """The tool calls that wait for their results."""
+
+    pending: Sequence[PendingInterrupt] | None = None
+    """What the graph waits for, if that is not what was answered: an earlier attempt has resumed it already."""
+
 
 def keeps_messages(graph: Graph) -> bool:
     """Whether the graph finds the messages of earlier turns in its state.
@@ -67,6 +85,7 @@ async def open_thread(
     messages: Sequence[BaseMessage],
     instructions: str | None,
     unfinished: Mapping[str, str],
+    turn: Turn | None = None,
 ) -> OpenThread:
     """Read the state from which a run continues, and prepare a copy of the graph. For `unfinished` see `Turn`.
 
@@ -74,14 +93,21 @@ async def open_thread(
         ResponseNotFound: the state does not exist any more.
         StoreUnavailable: the database does not answer.
     """
-    saved = await saver.open(forgotten=_per_run(graph.channels))
+    answers = None if turn is None else turn.answers
+    # A graph that is resumed goes on with what it has gathered in this run.
+    saved = await saver.open(forgotten=() if answers is not None else _per_run(graph.channels))
     channel = graph.channels.get(MESSAGES)
     history = [] if saved is None else await _messages_of(saved, channel, saver)
     if isinstance(channel, MessagesChannel):
         values = {} if saved is None else saved.checkpoint["channel_values"]
         saver.follows(channel, channel.from_checkpoint(values.get(MESSAGES, [])).get())
-    messages = told = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
-    if isinstance(graph.channels.get(MESSAGES), LastValue):
+    resumed = _Resumed()
+    if turn is not None and answers is not None and saved is not None:
+        resumed = _resumed(turn, answers, saved, history)
+    else:
+        messages = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
+    told = messages
+    if isinstance(graph.channels.get(MESSAGES), LastValue) and answers is None:
         # The input replaces the value of a channel without a reducer.
         messages = [*history, *messages]
     # Not `graph.copy()`, which forgets attributes that are set after construction, and validates the graph again.
@@ -103,7 +129,79 @@ async def open_thread(
         history=history,
         # The id of the run says whose a checkpoint is.
         config={"configurable": dict(saver.configurable), "metadata": {"run_id": run_id}},
+        command=resumed.command,
+        calls=resumed.calls,
+        pending=resumed.pending,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resumed:
+    """How a graph is resumed."""
+
+    command: Command[Any] | None = None
+    calls: Sequence[ResumedCall] = ()
+    pending: Sequence[PendingInterrupt] | None = None
+
+
+def _resumed(turn: Turn, answers: Answers, saved: CheckpointTuple, history: Sequence[BaseMessage]) -> _Resumed:
+    waits = pending_in(saved)
+    values = {one: value for one, value in answers.resume.items() if one in waits}
+    if not values and waits:
+        # An attempt that died has resumed the graph, and it has asked something else. An answer to an earlier question
+        # would be taken for one to this.
+        return _Resumed(pending=list(waits.values()))
+    # Without anything to wait for, the graph only has to go on.
+    command: Command[Any] = Command(resume=values) if values else Command()
+    return _Resumed(command=command, calls=_resumed_calls(turn, answers, saved, history, values))
+
+
+def pending_in(saved: CheckpointTuple) -> dict[str, PendingInterrupt]:
+    """The interrupts of a checkpoint that wait for an answer, by their ids."""
+    asked: dict[str, Sequence[Any]] = {}
+    done: set[str] = set()
+    for task, channel, value in saved.pending_writes or ():
+        if channel == INTERRUPT:
+            asked[task] = value if isinstance(value, list | tuple) else [value]
+        elif channel not in UNFINISHED:
+            done.add(task)
+    return {
+        one.id: PendingInterrupt(one.id, one.value, schema=one.response_schema)
+        for task, interrupts in asked.items()
+        if task not in done
+        for one in interrupts
+    }
+
+
+def _resumed_calls(
+    turn: Turn, answers: Answers, saved: CheckpointTuple, history: Sequence[BaseMessage], values: Mapping[str, Any]
+) -> list[ResumedCall]:
+    """The calls of which the results come in this run. Those that still wait for a decision are not among them."""
+    approvals = {one.call: one for one in answers.waiting if one.call is not None}
+    written = [value for _, channel, value in saved.pending_writes or () if channel == MESSAGES]
+    answered = {one.tool_call_id for one in [*history, *messages_in(written)] if isinstance(one, ToolMessage)}
+    last = next((one for one in reversed(history) if isinstance(one, AIMessage)), None)
+    calls = {call["id"] or "": (call["name"], call["args"]) for call in (last.tool_calls if last is not None else ())}
+    # Those of a graph within the graph are not in its state yet.
+    for id_, one in approvals.items():
+        calls.setdefault(id_, (one.name, decode(one.arguments)))
+    found = []
+    for call_id, (name, args) in calls.items():
+        approval = approvals.get(call_id)
+        if call_id in answered or (approval is not None and approval.interrupt not in values):
+            continue
+        decision = None if approval is None else answers.decisions[approval.id]
+        found.append(
+            ResumedCall(
+                provider_id=call_id,
+                call_id=call_id if approval is None else approval.id,
+                name=name,
+                args=args if decision is None or decision.arguments is None else dict(decision.arguments),
+                sent=approval is not None or call_id in turn.sent_calls,
+                approval=None if approval is None else approval.id,
+            )
+        )
+    return found
 
 
 def _per_run(channels: Mapping[str, Any]) -> list[str]:
@@ -163,3 +261,18 @@ def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[Ba
                     NO_RESULT, tool_call_id=call["id"] or "", name=call["name"], status="error", id=new_id("msg")
                 )
         return
+
+
+def answered_questions(answers: Answers) -> list[tuple[str, str]]:
+    """The questions that are not about a tool call, with their answers as text."""
+    return [
+        (one.id, _as_text(answers.decisions[one.id]))
+        for one in answers.waiting
+        if one.interrupt in answers.resume and one.call is None
+    ]
+
+
+def _as_text(decision: Decision) -> str:
+    if decision.kind == "respond":
+        return decision.text if isinstance(decision.text, str) else written_as_json(decision.text)
+    return {"approve": "approved", "edit": "approved with other arguments"}.get(decision.kind, "rejected")

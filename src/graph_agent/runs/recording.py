@@ -17,7 +17,7 @@ from graph_agent.runs.leases import Leases
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.request import RunRequest, Turn
 from graph_agent.runs.run_saver import RunSaver
-from graph_agent.stores.records import EndedResponse, Item, NewResponse, ResponseStatus
+from graph_agent.stores.records import EndedResponse, Item, NewResponse, ResponseStatus, Waiting
 from graph_agent.stores.store import Store
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Recording:
         Raises:
             ConversationBusy: another run has the lease.
             ResponseNotFound: the previous response was deleted meanwhile.
+            ApprovalAnswered: an approval was answered meanwhile.
             StoreUnavailable: the database does not answer.
         """
         lease = self._leases.new()
@@ -72,6 +73,7 @@ class Recording:
             created_at=time.time(),
             input=self._turn.items,
             title=self._turn.title,
+            decisions=() if self._turn.answers is None else self._turn.answers.given,
         )
         beginning = asyncio.ensure_future(self._responses.begin(self._owner, new, busy_until=lease.busy_until))
         try:
@@ -94,11 +96,17 @@ class Recording:
             await self.discard(RunCancelled("the caller left before the run began"))
 
     async def finish(
-        self, *, status: ResponseStatus, response: Mapping[str, Any], messages: Mapping[str, str]
+        self,
+        *,
+        status: ResponseStatus,
+        response: Mapping[str, Any],
+        messages: Mapping[str, str],
+        waiting: Waiting | None = None,
     ) -> AgentError | None:
         """Record how the run ended and release the conversation. Returns why that failed, or `None`.
 
-        `messages` says which message of the graph's state each item is, where their ids differ.
+        `messages` says which message of the graph's state each item is, where their ids differ. `waiting` says what the
+        graph waits for.
 
         After this, nothing that the run still writes is stored.
         """
@@ -110,9 +118,10 @@ class Recording:
                 ended = EndedResponse(
                     status=status,
                     response=response,
-                    checkpoint=self.saver.checkpoint,
+                    checkpoint=self._checkpoint(status),
                     fingerprints=await self._fingerprints(response["output"]),
                     messages=messages,
+                    waiting=waiting,
                 )
                 await self._responses.finish(self._owner, self._head.id, ended)
         except LeaseLost:
@@ -126,6 +135,13 @@ class Recording:
             self._leases.release(self._head.id)
         self.saver.keep_messages()
         return None
+
+    def _checkpoint(self, status: ResponseStatus) -> str | None:
+        answers = self._turn.answers
+        if self.saver.checkpoint is None and answers is not None and answers.resume and status == "completed":
+            # A graph that waits again in the same step adds to its checkpoint, and writes no other.
+            return self._turn.continuation.checkpoint
+        return self.saver.checkpoint
 
     async def _fingerprints(self, output: Sequence[Item]) -> Fingerprints | None:
         texts = self._turn.texts

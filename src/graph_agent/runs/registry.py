@@ -71,12 +71,15 @@ class Runs:
         most: int | None = None,
         grace_seconds: float = 0.0,
         waits: bool = False,
+        rejects_unanswered: bool = False,
         memories: "OpenStore | None" = None,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
         With `waits`, a run whose conversation is busy waits for its turn, at most as long as it may run. Without, it is
         refused.
+
+        With `rejects_unanswered`, a message while a graph waits for a person's decision counts as a rejection.
 
         A streamed run is cancelled when it has had no reader for `grace_seconds`. A run with a whole answer is
         cancelled as soon as its caller leaves, since nobody could fetch the answer later.
@@ -89,7 +92,13 @@ class Runs:
         self._grace_seconds = grace_seconds
         self._known: dict[str, _Known] = {}
         self._draining = self._drained = False
-        self._turns = Turns(waits=waits, slots=self._slots, find=self._find, is_stopping=lambda: self._draining)
+        self._turns = Turns(
+            waits=waits,
+            slots=self._slots,
+            find=self._find,
+            is_stopping=lambda: self._draining,
+            rejects_unanswered=rejects_unanswered,
+        )
 
     @property
     def draining(self) -> bool:
@@ -169,7 +178,8 @@ class Runs:
                 run = await self._turns.begin(
                     request,
                     store=store,
-                    graph=name if keeps_messages(graph) else None,
+                    graph=name,
+                    keeps_messages=keeps_messages(graph),
                     run_of=run_of,
                     slot=taken,
                     seconds=self._seconds_of(scope),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graph_agent.app_context import AppContext
 from graph_agent.identity.caller import Caller
@@ -14,11 +14,30 @@ from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
 from graph_agent.redaction import with_hidden_values
 from graph_agent.redaction.known_secrets import KnownSecrets
 from graph_agent.runs.log_context import Facts, within_log_facts
-from graph_agent.stores.records import Continuation, Item
+from graph_agent.stores.records import Continuation, GivenDecision, Item, StoredResponse
 
 if TYPE_CHECKING:
     # Imports LangChain, which takes seconds, and the service imports this module before its port is bound.
+    from graph_agent.protocol.approvals import Approval, Decision
     from graph_agent.protocol.requests import Invocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a person has decided about the questions for which the graph waits."""
+
+    waiting: "Sequence[Approval]"
+    """The questions."""
+
+    decisions: "Mapping[str, Decision]"
+    """Approval id -> the decision, of this request or of an earlier one."""
+
+    resume: Mapping[str, Any]
+    """Interrupt id -> the value with which the graph is resumed. Interrupts that still lack a decision are not in it.
+    If it is empty, nothing runs, and the questions are asked again."""
+
+    given: Sequence[GivenDecision]
+    """What is recorded before the graph is resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +63,15 @@ class Turn:
 
     title: str | None = None
     """The title of the conversation, if it is new."""
+
+    answers: Answers | None = None
+    """What was answered, if the graph waits for a person's decision. `Invocation.messages` run after that."""
+
+    sent_calls: Mapping[str, str] = field(default_factory=dict)
+    """The calls without a result in the response from whose end the graph goes on: call id -> tool."""
+
+    repeats: StoredResponse | None = None
+    """The response that this request has got before. It is sent again, and nothing runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,25 +8,35 @@ from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
-from graph_agent.errors import AgentError, ApprovalsNotServed, RunCancelled, StoreUnavailable
+from graph_agent.errors import (
+    AgentError,
+    ApprovalNeedsStore,
+    ApprovalNotResumable,
+    RunCancelled,
+    StoreUnavailable,
+)
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol.approvals import Approval, approvals_of
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd
-from graph_agent.protocol.interrupts import Interrupted
+from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
+from graph_agent.protocol.questions import asks
 from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
+from graph_agent.runs.inner_graphs import without_checkpoints
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
-from graph_agent.runs.open_thread import open_thread
+from graph_agent.runs.open_thread import answered_questions, open_thread
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.remembering import with_memories
@@ -36,7 +46,7 @@ from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
-from graph_agent.stores.records import Continuation, ResponseStatus
+from graph_agent.stores.records import Continuation, ResponseStatus, Waiting
 from graph_agent.stores.store import Store
 from graph_agent.tool_call_policy import NotRun
 
@@ -85,8 +95,11 @@ class Run:
             said=invocation.said,
             pending_usage=request.dialect.open_responses,
         )
-        if request.turn is not None:
-            self.head = _stored_head(self.head, request.turn.continuation, request.dialect)
+        turn = request.turn
+        if turn is not None and turn.repeats is not None:
+            self.head = replace(self.head, id=turn.repeats.id)
+        elif turn is not None:
+            self.head = _stored_head(self.head, turn.continuation, request.dialect)
         self.request = request
         self._graph = graph
         if memories is not None:
@@ -116,7 +129,11 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._whole: asyncio.Task[None] | None = None
         self._recording: Recording | None = None
-        self._input = self._told = invocation.messages
+        self._input: Any = invocation.messages
+        self._told = invocation.messages
+        self._then: Sequence[BaseMessage] = ()
+        self._waiting: Waiting | None = None
+        self._pending: Sequence[PendingInterrupt] | None = None
         self._stored: Mapping[str, Any] | None = None
         self._end_written = asyncio.Event()
         self._seconds = budgets.seconds
@@ -142,6 +159,11 @@ class Run:
         assert turn is not None, "only a request with a turn is recorded"
         recording = Recording(store, leases, recent, head=self.head, request=self.request, turn=turn)
         await recording.begin(lost=self._lose)
+        if turn.answers is not None and not turn.answers.resume:
+            # Nothing runs: what waits is asked again.
+            self._recording = recording
+            self._events.hold_end()
+            return
         try:
             invocation = self.request.invocation
             opened = await open_thread(
@@ -151,15 +173,22 @@ class Run:
                 messages=invocation.messages,
                 instructions=invocation.instructions,
                 unfinished=turn.unfinished,
+                turn=turn,
             )
         except BaseException as error:
             failure = error if isinstance(error, AgentError) else RunCancelled("the run was cancelled")
             await asyncio.shield(recording.discard(failure))
             raise
         self._recording = recording
-        self._graph, self._input, self._stored = opened.graph, opened.messages, opened.config
+        self._graph, self._stored, self._pending = opened.graph, opened.config, opened.pending
         self._told = opened.told
-        self._translator.continues(opened.history, opened.messages)
+        if turn.answers is None:
+            self._input = opened.messages
+            self._translator.continues(opened.history, opened.messages)
+        else:
+            self._input, self._then = opened.command, opened.messages
+            self._translator.continues(opened.history, ())
+            self._translator.resumes(opened.calls, answered_questions(turn.answers))
         self._events.hold_end()
 
     async def give_up(self, error: AgentError) -> None:
@@ -262,8 +291,9 @@ class Run:
         # For a graph that ignores the cancellation by `asyncio.timeout`: its stream is ended without it.
         overdue = asyncio.get_running_loop().call_later(self._seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
-            await self._drive()
-            await self._complete()
+            if not await self._only_tell():
+                await self._drive()
+                await self._complete()
         except BaseException as error:
             # Even exceptions that asyncio reads as the end of a task or of the process: they end only this run.
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
@@ -273,39 +303,71 @@ class Run:
             overdue.cancel()
             self._close()
 
+    async def _only_tell(self) -> bool:
+        """End a run that only says again what was said before. Returns whether it is one."""
+        turn = self.request.turn
+        if turn is not None and turn.repeats is not None:
+            await self._end_gently("completed", self._translator.repeat(turn.repeats.response or {}))
+        elif turn is not None and turn.answers is not None and not turn.answers.resume:
+            asked = [one for one in turn.answers.waiting if one.id not in turn.answers.decisions]
+            self._waits_for(turn.answers.waiting, unread=any(map(asks, turn.items)))
+            items = [one.item(self.head.model) for one in asked]
+            await self._end_gently("interrupted", self._translator.restate(items, self._monitor.usage))
+        elif self._pending is not None:
+            await self._wait_for_decision(self._pending)
+        else:
+            return False
+        return True
+
     async def _drive(self) -> None:
-        stream = stream_of(
-            self._graph,
-            self._input,
-            callbacks=[self._monitor, *self._observers.handlers],
-            steps=self._budgets.steps,
-            context=self._context,
-            stored=self._stored,
-        )
+        """Run the graph. A graph that was resumed gets the messages of the request when it has ended."""
         try:
-            async with asyncio.timeout(self._seconds) as limit, aclosing(stream) as parts:
-                async for ns, kind, data in parts:
-                    # Tokens carry their own mark of whether they are public (`SPEAKER`).
-                    if ns and kind != "messages" and not self._monitor.hears(ns):
-                        continue
-                    context: AbstractContextManager[None] = nullcontext()
-                    if kind == "updates":
-                        data, context = await redact_returned(data)
-                        if self._translator.ended:
-                            return
-                    with context:
-                        events = self._translator.feed({"type": kind, "ns": ns, "data": data})
-                        if kind == "messages" and is_short(data[0]):
-                            self._events.write(events)
-                        else:
-                            await self._events.write_gently(events, stopped=self._is_stopped)
-                    if self._is_stopped():
-                        return
+            async with asyncio.timeout(self._seconds) as limit:
+                await self._stream(self._input, self._stored)
+                if self._then and self._may_go_on():
+                    await self._events.write_gently(self._translator.goes_on_with(self._then), stopped=self._is_stopped)
+                    given, self._then = self._then, ()
+                    # Without a place: the graph goes on from the checkpoint that it has just written.
+                    place = {"thread_id": (self._stored or {})["configurable"]["thread_id"]}
+                    await self._stream(given, {**(self._stored or {}), "configurable": place})
         except BaseException:
             # Not only TimeoutError: a node that is cancelled by the timeout may raise an exception of its own.
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
+
+    def _may_go_on(self) -> bool:
+        monitor = self._monitor
+        over = self._is_stopped() or monitor.spent is not None or monitor.cut_off is not None
+        return not over and self._translator.interrupted is None
+
+    async def _stream(self, given: Any, stored: Mapping[str, Any] | None) -> None:
+        stream = stream_of(
+            self._graph,
+            given,
+            callbacks=[self._monitor, *self._observers.handlers],
+            steps=self._budgets.steps,
+            context=self._context,
+            stored=stored,
+        )
+        async with aclosing(stream) as parts:
+            async for ns, kind, data in parts:
+                # Tokens carry their own mark of whether they are public (`SPEAKER`).
+                if ns and kind != "messages" and not self._monitor.hears(ns):
+                    continue
+                context: AbstractContextManager[None] = nullcontext()
+                if kind == "updates":
+                    data, context = await redact_returned(data)
+                    if self._translator.ended:
+                        return
+                with context:
+                    events = self._translator.feed({"type": kind, "ns": ns, "data": data})
+                    if kind == "messages" and is_short(data[0]):
+                        self._events.write(events)
+                    else:
+                        await self._events.write_gently(events, stopped=self._is_stopped)
+                if self._is_stopped():
+                    return
 
     def _is_cancelled(self) -> bool:
         """Whether this run's task was cancelled. A node may raise `CancelledError` without that."""
@@ -325,7 +387,7 @@ class Run:
         elif self._monitor.cut_off is not None:
             self._cut_off(self._monitor.cut_off)
         elif self._translator.interrupted is not None:
-            self._wait_for_decision(self._translator.interrupted)
+            await self._wait_for_decision(self._translator.interrupted.interrupts)
         else:
             await self._end_gently("completed", self._translator.finish(self._monitor.usage))
 
@@ -359,11 +421,39 @@ class Run:
     def _cut_off(self, ending: EarlyEnd) -> None:
         self._end("incomplete", self._translator.cut_off(ending, self._monitor.usage))
 
-    def _wait_for_decision(self, interrupted: Interrupted) -> None:
-        # A separate status, although the caller gets an error: nobody can answer until stored runs can be resumed.
-        logger.error("run %s was interrupted: %d questions wait", self.head.id, len(interrupted.interrupts))
-        error = ApprovalsNotServed("the graph waits for a person's decision; approvals are not served yet")
-        self._fail(error, status="interrupted")
+    async def _wait_for_decision(self, interrupts: Sequence[PendingInterrupt]) -> None:
+        if (error := self._why_not_answerable(interrupts)) is not None:
+            logger.error("run %s was interrupted: %d questions wait", self.head.id, len(interrupts))
+            # A separate status, although the caller gets an error.
+            self._fail(error, status="interrupted")
+            return
+        turn = self.request.turn
+        answers = None if turn is None else turn.answers
+        resumed = set() if answers is None else set(answers.resume)
+        known = () if answers is None else [one for one in answers.waiting if one.interrupt not in resumed]
+        asked = self._translator.ask(approvals_of(interrupts, known=known), self._monitor.usage)
+        await self._end_gently("interrupted", asked)
+        self._waits_for(self._translator.asked, unread=bool(self._then))
+
+    def _waits_for(self, approvals: Sequence[Approval], *, unread: bool) -> None:
+        self._waiting = Waiting(approvals=[one.fields() for one in approvals], unread=unread)
+
+    def _why_not_answerable(self, interrupts: Sequence[PendingInterrupt]) -> AgentError | None:
+        if self._recording is None:
+            return ApprovalNeedsStore(
+                "the graph waits for a person's decision, which needs a stored response: send the request to "
+                "/responses or /v1/responses, without `store: false`"
+            )
+        if not interrupts:
+            return ApprovalNotResumable(
+                "the graph stopped at a breakpoint, which asks nothing: call `interrupt()` in a node instead"
+            )
+        if (name := without_checkpoints(self._graph, interrupts)) is not None:
+            return ApprovalNotResumable(
+                f"the graph {name!r} within the graph waits for a person's decision, and it was compiled with "
+                "`checkpointer=False`: compile it without that argument"
+            )
+        return None
 
     def _fail(self, error: AgentError, *, cause: BaseException | None = None, status: Status = "failed") -> None:
         # The first end counts: a later error, such as that of the cancellation itself, must not replace it.
@@ -451,17 +541,24 @@ class Run:
         assert self._task is not None
         # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
         await asyncio.wait([self._task], timeout=FLUSH_SECONDS)
-        status: ResponseStatus = "failed" if self._status == "interrupted" else self._status
         return await recording.finish(
-            status=status, response=self._final_response(), messages=self._translator.message_ids
+            status=self._recorded_status(),
+            response=self._final_response(),
+            messages=self._translator.message_ids,
+            waiting=self._waiting,
         )
 
     def _send_end(self, error: AgentError | None) -> None:
-        if error is None or self._status not in ("completed", "incomplete"):
+        if error is None or self._recorded_status() not in ("completed", "incomplete"):
             self._events.release_end()
         else:
             self._status, self.failure = "failed", error
             self._events.release_end(self._translator.fail(error, self._monitor.usage))
+
+    def _recorded_status(self) -> ResponseStatus:
+        if self._status != "interrupted":
+            return self._status
+        return "completed" if self.failure is None else "failed"
 
     def _final_response(self) -> dict[str, Any]:
         if self._events.response.get("status") != "in_progress":

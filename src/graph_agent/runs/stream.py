@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage
 from langgraph.pregel import Pregel
 
 from graph_agent.protocol.final_state import STRUCTURED
@@ -13,7 +12,7 @@ from graph_agent.redaction.text import AT_ONCE
 
 def stream_of(
     graph: Pregel[Any, Any, Any, Any],
-    messages: Sequence[BaseMessage],
+    given: Any,
     *,
     callbacks: list[Any],
     steps: int,
@@ -21,6 +20,8 @@ def stream_of(
     stored: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Any, None]:
     """The parts of one run of `graph`, as `(namespace, mode, data)`. The caller must close it.
+
+    `given` is the input: messages, or the command that resumes the graph.
 
     `stored` is what the config of a stored run has besides; the graph must have a checkpointer then.
     """
@@ -33,7 +34,7 @@ def stream_of(
     # LangGraph's declared type has neither our list of modes nor `aclose`.
     untyped: Any = graph
     parts: AsyncGenerator[Any, None] = untyped.astream(
-        {"messages": list(messages)},
+        {"messages": list(given)} if isinstance(given, Sequence) else given,
         config,
         context=context,
         output_keys=_reported_keys(graph),

@@ -33,8 +33,11 @@ class Turns:
         slots: Slots,
         find: "Callable[[str], Run | None]",
         is_stopping: Callable[[], bool],
+        rejects_unanswered: bool = False,
     ) -> None:
         """With `waits`, a request waits while its conversation is busy; otherwise it is refused.
+
+        With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection.
 
         `find` is a run of this process by its id.
         """
@@ -42,6 +45,7 @@ class Turns:
         self._slots = slots
         self._find = find
         self._is_stopping = is_stopping
+        self._rejects_unanswered = rejects_unanswered
         self._lines = WaitingLines()
         self._leases: Leases | None = None
         self._recent: RecentMessages | None = None
@@ -56,14 +60,15 @@ class Turns:
         request: RunRequest,
         *,
         store: "Store",
-        graph: str | None,
+        graph: str,
+        keeps_messages: bool,
         run_of: "Callable[[RunRequest], Run]",
         slot: Slot,
         seconds: float,
     ) -> "Run":
         """A run that is recorded in `store` and has not started. `run_of` makes it.
 
-        `graph` is the name of the graph, or `None` if it keeps no messages in its state.
+        `graph` is the name of the graph, and `keeps_messages` whether it finds earlier messages in its state.
 
         The request waits for at most `seconds`, without its slot.
 
@@ -77,8 +82,8 @@ class Turns:
             while True:
                 planned = None
                 try:
-                    planned = await _planned(request, store, graph, recognize=recognize)
-                    if planned.turn is None:
+                    planned = await self._planned(request, store, graph, keeps_messages, recognize=recognize)
+                    if planned.turn is None or planned.turn.repeats is not None:
                         return run_of(planned)
                     if first is None and _conversation(planned) in self._lines:
                         first = await line.enter_async_context(self._lines.place(_conversation(planned)))
@@ -118,6 +123,24 @@ class Turns:
             self._require_service()
         await self._slots.take_again(slot, within_seconds=max(until - time.monotonic(), 0.0))
 
+    async def _planned(
+        self, request: RunRequest, store: "Store", graph: str, keeps_messages: bool, *, recognize: bool
+    ) -> RunRequest:
+        """The request with its messages and, if it is stored, with its place in its conversation."""
+        # Late: it imports LangChain, and the port is bound before that.
+        from graph_agent.runs.continuing import Continuing
+
+        if request.turn is not None:
+            return request
+        owner = Owner.of(request.owner)
+        continuing = Continuing(store.responses, rejects_unanswered=self._rejects_unanswered)
+        if not request.invocation.stored:
+            return replace(request, invocation=await continuing.resolve(owner, request.invocation))
+        invocation, turn = await continuing.plan(
+            owner, request.invocation, graph=graph, keeps_messages=keeps_messages, recognize=recognize
+        )
+        return replace(request, invocation=invocation, turn=turn)
+
     def _require_service(self) -> None:
         if self._is_stopping():
             raise ServiceStopping("the service is stopping; send the request again")
@@ -131,20 +154,6 @@ class Turns:
             self._leases = Leases(store.responses)
             self._recent = RecentMessages()
         return self._leases
-
-
-async def _planned(request: RunRequest, store: "Store", graph: str | None, *, recognize: bool) -> RunRequest:
-    """The request with its messages and, if it is stored, with its place in its conversation."""
-    # Late: it imports LangChain, and the port is bound before that.
-    from graph_agent.runs.continuing import Continuing
-
-    if request.turn is not None:
-        return request
-    owner, continuing = Owner.of(request.owner), Continuing(store.responses)
-    if not request.invocation.stored:
-        return replace(request, invocation=await continuing.resolve(owner, request.invocation))
-    invocation, turn = await continuing.plan(owner, request.invocation, graph=graph, recognize=recognize)
-    return replace(request, invocation=invocation, turn=turn)
 
 
 def _conversation(request: RunRequest) -> tuple[Owner, str]:

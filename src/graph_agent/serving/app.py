@@ -104,6 +104,7 @@ def create_app(
         grace_seconds=settings.grace_seconds,
         waits=settings.busy == "wait",
         memories=store.passed,
+        rejects_unanswered=settings.unanswered == "reject",
     )
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)

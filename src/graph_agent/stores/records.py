@@ -47,6 +47,51 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What the graph waits for after a response."""
+
+    approvals: Sequence[Mapping[str, Any]]
+    """The questions to a person, as `protocol.approvals.Approval.fields`."""
+
+    unread: bool = False
+    """Whether the messages of the response's input are not in its checkpoint: they run once the questions are
+    answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenDecision:
+    """A person's decision that a response brings, or with which its run resumes the graph."""
+
+    approval: str
+    """The id of the approval."""
+
+    decision: Mapping[str, Any]
+    """As `protocol.approvals.Decision.fields`."""
+
+    used: bool
+    """Whether the run resumes the graph with it. Otherwise it is kept until the others are there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredApproval:
+    """One question to a person, and what was answered."""
+
+    id: str
+    conversation: str
+    response: str
+    """The id of the response that asked it first."""
+
+    approval: Mapping[str, Any]
+    """As `protocol.approvals.Approval.fields`."""
+
+    decision: Mapping[str, Any] | None = None
+    """As `protocol.approvals.Decision.fields`, or `None` if nothing was answered."""
+
+    used_by: str | None = None
+    """The id of the response whose run resumed the graph with it. An answered question without it still waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewResponse:
     """A response whose run is about to start."""
 
@@ -67,6 +112,9 @@ class NewResponse:
 
     kind: Kind = "response"
 
+    decisions: Sequence[GivenDecision] = ()
+    """What was decided about approvals. It is recorded before the graph is resumed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedResponse:
@@ -84,6 +132,9 @@ class EndedResponse:
 
     messages: Mapping[str, str] = field(default_factory=dict)
     """Item id -> id of the message in the graph's state, for output items where the two differ."""
+
+    waiting: Waiting | None = None
+    """What the graph waits for, or `None`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +159,8 @@ class StoredResponse:
 
     fingerprints: Fingerprints | None = None
     messages: Mapping[str, str] = field(default_factory=dict)
+    waiting: Waiting | None = None
+    """What the graph waits for after this response, or `None`."""
 
     @property
     def output(self) -> Sequence[Item]:

@@ -42,7 +42,18 @@ VERSION_2 = (
     "CREATE INDEX memories_by_time ON memories (owner, created_at, id)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2)
+VERSION_3 = (
+    # What the graph waits for after this response, as JSON.
+    "ALTER TABLE responses ADD COLUMN waiting TEXT",
+    # One row for each question to a person. `response` asked it first, `answered_by` brought the decision, and the run
+    # of `used_by` has resumed the graph with it.
+    """CREATE TABLE approvals (
+        owner TEXT NOT NULL, id TEXT NOT NULL, conversation TEXT NOT NULL, response TEXT NOT NULL, body TEXT NOT NULL,
+        decision TEXT, answered_by TEXT, used_by TEXT, PRIMARY KEY (owner, id))""",
+    "CREATE INDEX approvals_of_conversation ON approvals (owner, conversation)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2, VERSION_3)
 """The statements that lead to version 1, 2, and so on. Never change one that was released: append another."""
 
 

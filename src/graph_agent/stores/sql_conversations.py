@@ -65,6 +65,7 @@ class SqlConversations(SqlResponses):
                 (parent, *place, response_id),
             )
             await connection.run("DELETE FROM items WHERE owner = ? AND response = ?", (owner.key, response_id))
+            await connection.run("DELETE FROM approvals WHERE owner = ? AND response = ?", (owner.key, response_id))
             await connection.run("DELETE FROM responses WHERE owner = ? AND id = ?", (owner.key, response_id))
             # The newest response that has ended comes first.
             left = await connection.rows(
@@ -250,6 +251,7 @@ class SqlConversations(SqlResponses):
             (owner, *key),
         )
         await connection.run("DELETE FROM responses WHERE owner = ? AND conversation = ?", key)
+        await connection.run("DELETE FROM approvals WHERE owner = ? AND conversation = ?", key)
         await self._delete_checkpoints(connection, gone[0][0])
         return True
 

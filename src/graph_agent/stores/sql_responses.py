@@ -6,11 +6,20 @@ from typing import Any, TypeVar
 
 import orjson
 
-from graph_agent.errors import ConversationBusy, ConversationNotFound, LeaseLost, ResponseNotFound
+from graph_agent.errors import ApprovalAnswered, ConversationBusy, ConversationNotFound, LeaseLost, ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection, Database
-from graph_agent.stores.records import EndedResponse, Fingerprints, Item, NewResponse, StoredResponse
+from graph_agent.stores.records import (
+    EndedResponse,
+    Fingerprints,
+    Item,
+    NewResponse,
+    StoredApproval,
+    StoredResponse,
+)
 from graph_agent.stores.sql_rows import (
+    APPROVAL,
+    APPROVALS,
     INPUT,
     OUTPUT,
     RESPONSES,
@@ -22,7 +31,9 @@ from graph_agent.stores.sql_rows import (
     item_rows,
     lost_response,
     response_json,
+    stored_approval,
     stored_response,
+    waiting_json,
 )
 
 T = TypeVar("T")
@@ -64,6 +75,7 @@ class SqlResponses:
                 raise await _busy(connection, owner, new.continuation.conversation)
             await _add_response(connection, owner, new, "in_progress")
             await connection.run_many(ADD_ITEM, items)
+            await _take_decisions(connection, owner, new)
 
         await self._database.write(work)
 
@@ -79,7 +91,9 @@ class SqlResponses:
             prints and prints.whole,
             prints and prints.answers,
             as_json(dict(ended.messages)) if ended.messages else None,
+            waiting_json(ended.waiting),
         )
+        asked = () if ended.waiting is None else ended.waiting.approvals
 
         async def work(connection: Connection) -> None:
             freed = await connection.run(
@@ -90,11 +104,20 @@ class SqlResponses:
             if not freed:
                 raise _lease_lost()
             await connection.run(
-                "UPDATE responses SET status = ?, response = ?, checkpoint = ?, whole = ?, answers = ?, messages = ? "
-                "WHERE owner = ? AND id = ?",
+                "UPDATE responses SET status = ?, response = ?, checkpoint = ?, whole = ?, answers = ?, messages = ?, "
+                "waiting = ? WHERE owner = ? AND id = ?",
                 (*values, owner.key, response_id),
             )
             await connection.run_many(ADD_ITEM, items)
+            if ended.checkpoint is None and ended.status != "completed":
+                await _free_decisions(connection, owner, response_id)
+            for one in asked:
+                # An approval that is asked again has a row already.
+                await connection.run(
+                    "INSERT INTO approvals (owner, id, conversation, response, body) SELECT ?, ?, conversation, id, ? "
+                    "FROM responses WHERE owner = ? AND id = ? ON CONFLICT (owner, id) DO NOTHING",
+                    (owner.key, one["id"], as_json(one), owner.key, response_id),
+                )
 
         await self._database.write(work)
 
@@ -210,6 +233,21 @@ class SqlResponses:
 
         return await self._database.read(work)
 
+    async def approvals(self, owner: Owner, approval_ids: Collection[str]) -> Mapping[str, StoredApproval]:
+        """See `ResponseStore.approvals`."""
+
+        async def work(connection: Connection) -> Mapping[str, StoredApproval]:
+            found: dict[str, StoredApproval] = {}
+            for some in _lists(set(approval_ids)):
+                rows = await connection.rows(
+                    f"SELECT {APPROVAL} FROM {APPROVALS} WHERE a.owner = ? AND a.id IN ({_marks(some)})",
+                    (owner.key, *some),
+                )
+                found.update((row[0], stored_approval(row, now=self._clock())) for row in rows)
+            return found
+
+        return await self._database.read(work)
+
     async def with_items(self, connection: Connection, owner: Owner, rows: Sequence[Row]) -> Sequence[StoredResponse]:
         """The responses of these rows with their items."""
         of: dict[str, list[tuple[str, str]]] = {row[0]: [] for row in rows}
@@ -223,6 +261,10 @@ class SqlResponses:
                 of[response].append((side, body))
         now = self._clock()
         return [stored_response(row, of[row[0]], now=now) for row in rows]
+
+
+def approval_answered() -> ApprovalAnswered:
+    return ApprovalAnswered("the approval was answered already, with something else or by another request")
 
 
 def response_not_found() -> ResponseNotFound:
@@ -287,6 +329,44 @@ async def end_lost(connection: Connection, owner: Owner, response_id: str) -> No
             "UPDATE responses SET status = 'failed', response = ? WHERE owner = ? AND id = ?",
             (as_json(lost_response(response_id, graph, created_at)), owner.key, response_id),
         )
+    await _free_decisions(connection, owner, response_id)
+
+
+async def _take_decisions(connection: Connection, owner: Owner, new: NewResponse) -> None:
+    """Record the decisions that a run brings or uses. The condition lets no approval be used twice."""
+    for one in new.decisions:
+        decision = decision_json(one.decision)
+        taken = await connection.run(
+            "UPDATE approvals SET decision = ?, answered_by = COALESCE(answered_by, ?), used_by = ? WHERE owner = ? "
+            "AND id = ? AND conversation = ? AND used_by IS NULL AND (decision IS NULL OR decision = ?)",
+            (
+                decision,
+                new.id,
+                new.id if one.used else None,
+                owner.key,
+                one.approval,
+                new.continuation.conversation,
+                decision,
+            ),
+        )
+        if not taken:
+            raise approval_answered()
+
+
+async def _free_decisions(connection: Connection, owner: Owner, response_id: str) -> None:
+    """Take back the decisions of a run without effect. Those that earlier requests brought stay."""
+    await connection.run(
+        "UPDATE approvals SET used_by = NULL WHERE owner = ? AND used_by = ?", (owner.key, response_id)
+    )
+    await connection.run(
+        "UPDATE approvals SET decision = NULL, answered_by = NULL WHERE owner = ? AND answered_by = ?",
+        (owner.key, response_id),
+    )
+
+
+def decision_json(decision: Mapping[str, Any]) -> str:
+    """The same decision is always the same text."""
+    return orjson.dumps(decision, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _marks(values: Collection[Any]) -> str:

@@ -7,7 +7,7 @@ import orjson
 
 from graph_agent.errors import LeaseLost
 from graph_agent.protocol.json_encoding import encode
-from graph_agent.stores.records import Conversation, Fingerprints, Item, StoredResponse
+from graph_agent.stores.records import Conversation, Fingerprints, Item, StoredApproval, StoredResponse, Waiting
 
 Row = tuple[Any, ...]
 
@@ -15,7 +15,7 @@ INPUT, OUTPUT = "input", "output"
 
 WITHOUT_RESPONSE = (
     "r.id, r.conversation, c.thread, r.parent, r.checkpoint, r.kind, r.graph, r.family, r.status, r.created_at, "
-    "r.whole, r.answers, r.messages, c.running, c.busy_until"
+    "r.whole, r.answers, r.messages, c.running, c.busy_until, r.waiting"
 )
 WITH_RESPONSE = f"{WITHOUT_RESPONSE}, r.response"
 """The columns that `stored_response` reads, from `RESPONSES`."""
@@ -64,8 +64,8 @@ def lost_response(response: str, graph: str, created_at: float) -> dict[str, Any
 def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -> StoredResponse:
     """A response from a row of `RESPONSES` and the pairs (side, item) of its items, in order."""
     id_, conversation, thread, parent, checkpoint, kind, graph, family, status, created_at = row[:10]
-    whole, answers, messages, running, busy_until = row[10:15]
-    body = row[15] if len(row) > 15 else None
+    whole, answers, messages, running, busy_until, waiting = row[10:16]
+    body = row[16] if len(row) > 16 else None
     response: dict[str, Any] | None = None
     if body is not None:
         response = orjson.loads(body)
@@ -87,6 +87,36 @@ def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -
         response=response,
         fingerprints=Fingerprints(whole=whole, answers=answers) if whole else None,
         messages=orjson.loads(messages) if messages else {},
+        waiting=Waiting(**orjson.loads(waiting)) if waiting else None,
+    )
+
+
+def waiting_json(waiting: Waiting | None) -> str | None:
+    """What `stored_response` reads."""
+    if waiting is None:
+        return None
+    return as_json({"approvals": list(waiting.approvals), "unread": waiting.unread})
+
+
+APPROVAL = "a.id, a.conversation, a.response, a.body, a.decision, a.used_by, r.status, c.running, c.busy_until"
+APPROVALS = (
+    "approvals a JOIN conversations c ON c.owner = a.owner AND c.id = a.conversation "
+    "LEFT JOIN responses r ON r.owner = a.owner AND r.id = a.used_by"
+)
+
+
+def stored_approval(row: Row, *, now: float) -> StoredApproval:
+    """An approval from a row of `APPROVALS`. A run whose process is gone has not used it."""
+    id_, conversation, response, body, decision, used_by, status, running, busy_until = row
+    if status == "in_progress" and not (running == used_by and busy_until > now):
+        used_by = None
+    return StoredApproval(
+        id=id_,
+        conversation=conversation,
+        response=response,
+        approval=orjson.loads(body),
+        decision=orjson.loads(decision) if decision else None,
+        used_by=used_by,
     )
 
 

@@ -18,6 +18,7 @@ from graph_agent.stores.records import (
     Item,
     NewResponse,
     Page,
+    StoredApproval,
     StoredResponse,
 )
 
@@ -37,13 +38,18 @@ class ResponseStore(Protocol):
         A conversation that does not exist yet is created. All of this is one transaction. A lease that has expired is
         taken over: the response that held it ends as `failed` with the code `process_lost`.
 
+        Decisions are recorded in the same transaction, each for one run only.
+
         Raises:
             ConversationBusy: another run has the lease. `running` is the id of its response.
             ResponseNotFound: the parent was deleted meanwhile.
+            ApprovalAnswered: an approval was answered meanwhile.
         """
 
     async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
         """Record how a run ended, make the response the head of its conversation, and release the lease.
+
+        If it failed without a checkpoint, its decisions had no effect and may be given again.
 
         Raises:
             LeaseLost: the run no longer has the lease. Nothing was written.
@@ -83,6 +89,9 @@ class ResponseStore(Protocol):
 
     async def items(self, owner: Owner, item_ids: Collection[str]) -> Mapping[str, tuple[str, Item]]:
         """Those of the items that exist, by id: the id of the response that has the item, and the item."""
+
+    async def approvals(self, owner: Owner, approval_ids: Collection[str]) -> Mapping[str, StoredApproval]:
+        """Those of the approvals that exist, by id."""
 
     async def delete(self, owner: Owner, response_id: str) -> None:
         """Delete a response and its items. With the last response of a conversation, its checkpoints go too.

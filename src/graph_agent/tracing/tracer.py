@@ -16,7 +16,7 @@ from graph_agent.tracing.records import RunRecord
 if TYPE_CHECKING:
     from graph_agent.runs.observers import Outcome, RunInfo
 
-FAILED = {"failed": None, "cancelled": "Cancelled", "interrupted": "ApprovalsNotServed"}
+FAILED = {"failed": None, "cancelled": "Cancelled"}
 """Statuses of a run that make its trace an error, and the error's text. `None` stands for the type of the exception
 that the graph raised."""
 
@@ -78,8 +78,9 @@ class RunTrace:
             return
         status, answer = outcome.status, {"role": "assistant", "content": outcome.answer}
         record = self._recorder.close(
-            status="ERROR" if status in FAILED else "OK",
-            error=FAILED.get(status),
+            # A run that waits for a person's decision has not failed, unless nobody can give it.
+            status="ERROR" if status in FAILED or outcome.error is not None else "OK",
+            error=FAILED.get(status) if outcome.error is None or status in FAILED else type(outcome.error).__name__,
             outputs={"choices": [{"message": answer}], "output": outcome.output},
             attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(outcome.usage.fields())},
         )

@@ -1,0 +1,187 @@
+"""Reads what a request answers, and decides with what the graph is resumed.
+
+Only approvals that wait after the response that the request follows are ever passed on. Everything else is found out
+before the run begins: the same answer again changes nothing, another one is refused, and an unknown one does not exist.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from graph_agent.errors import ApprovalAnswered, ApprovalNotFound, ConversationBusy, InvalidRequest
+from graph_agent.identity.owner import Owner
+from graph_agent.protocol.approvals import (
+    REQUEST,
+    RESPONSE,
+    Approval,
+    Decision,
+    decision_of,
+    rejection,
+    resume_values,
+)
+from graph_agent.protocol.item_shapes import Item
+from graph_agent.protocol.questions import asks
+from graph_agent.runs.request import Answers
+from graph_agent.stores.records import GivenDecision, StoredApproval, StoredResponse
+
+if TYPE_CHECKING:
+    from graph_agent.stores.store import ResponseStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a request answers."""
+
+    answers: Answers | None = None
+    """`None`: nothing waits after the response that the request follows."""
+
+    ids: frozenset[str] = frozenset()
+    """The ids of the approvals that the graph or its answers take care of. Their items are no messages."""
+
+    repeats: StoredResponse | None = None
+    """The response to the same answers, if the request says nothing else."""
+
+    elsewhere: StoredApproval | None = None
+    """An approval that is answered and waits after another response of this owner."""
+
+    def covers(self, item: Item) -> bool:
+        """Whether the item asks for or answers one of these approvals."""
+        match item["type"]:
+            case "mcp_approval_request":
+                return item["id"] in self.ids
+            case "mcp_approval_response":
+                return item["approval_request_id"] in self.ids
+            case "function_call_output":
+                return item["call_id"] in self.ids
+        return False
+
+
+@dataclass(slots=True)
+class _Given:
+    """The decisions of one request."""
+
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    repeated: dict[str, StoredApproval] = field(default_factory=dict)
+
+
+class AnswerReader:
+    """Reads answers. Several tasks may use one object."""
+
+    def __init__(self, responses: "ResponseStore", *, rejects_unanswered: bool) -> None:
+        self._responses = responses
+        self._rejects_unanswered = rejects_unanswered
+
+    async def read(
+        self, owner: Owner, parent: StoredResponse | None, items: Sequence[Item], *, start: int, graph: str
+    ) -> Reading:
+        """What the items from `start` on answer, after `parent`.
+
+        Raises:
+            ApprovalNotFound: this owner has no such approval.
+            ApprovalAnswered: it was answered with something else.
+            ConversationBusy: the run that was resumed with it is in progress.
+            InvalidRequest: the graph does not accept the decision.
+        """
+        new = items[start:]
+        asking = await self._asking(owner, parent)
+        asked = [] if asking is None or asking.waiting is None else list(map(Approval.read, asking.waiting.approvals))
+        answered = [item["approval_request_id"] for item in new if item["type"] == RESPONSE]
+        ids = {one.id for one in asked}.union(answered)
+        if not ids:
+            return Reading()
+        rows = await self._responses.approvals(owner, ids)
+        waiting = [one for one in asked if one.id in rows and rows[one.id].used_by is None]
+        here = {one.id for one in waiting}
+        for one in answered:
+            if one in rows and rows[one].used_by is None and one not in here:
+                return Reading(elsewhere=rows[one])
+        given = _given(items, start, rows, here)
+        resent = {item["id"] for item in new if item["type"] == REQUEST}
+        # What was asked elsewhere is history, and history is read as messages.
+        rest = Reading(ids=frozenset(rows.keys() & {one.id for one in asked}) | (rows.keys() - resent))
+        says_more = any(asks(item) and not rest.covers(item) for item in new)
+        if asking is not None and here and asking.graph != graph:
+            if given.decisions:
+                raise InvalidRequest(f"`model` must be {asking.graph!r}, the graph that asked.", param="model")
+            return rest
+        if not waiting:
+            repeats = None if says_more or not given.repeated else await self._repeated(owner, given.repeated)
+            return Reading(ids=rest.ids, repeats=repeats)
+        return Reading(ids=rest.ids, answers=self._answers(waiting, rows, given, says_more))
+
+    async def _asking(self, owner: Owner, parent: StoredResponse | None) -> StoredResponse | None:
+        """The response after which the graph waits."""
+        while parent is not None and parent.waiting is None:
+            # What follows a checkpoint has left the questions before it behind.
+            if parent.checkpoint is not None or parent.parent is None:
+                return None
+            parent = await self._responses.get(owner, parent.parent)
+        return parent
+
+    async def _repeated(self, owner: Owner, repeated: Mapping[str, StoredApproval]) -> StoredResponse:
+        used_by = list(repeated.values())[-1].used_by
+        assert used_by is not None
+        response = await self._responses.get(owner, used_by)
+        if response.status == "in_progress":
+            raise ConversationBusy(
+                f"the approval was answered, and response {used_by} is in progress: wait until it has ended",
+                running=used_by,
+            )
+        if response.status != "completed":
+            raise ApprovalAnswered(
+                f"the approval was answered, and response {used_by} ended {response.status}: go on with a message"
+            )
+        return response
+
+    def _answers(
+        self, waiting: Sequence[Approval], rows: Mapping[str, StoredApproval], given: _Given, says_more: bool
+    ) -> Answers:
+        decisions = dict(given.decisions)
+        for one in waiting:
+            stored = rows[one.id].decision
+            if one.id not in decisions and stored is not None:
+                decisions[one.id] = Decision.read(stored)
+            if one.id not in decisions and says_more and self._rejects_unanswered and (no := rejection(one)):
+                decisions[one.id] = no
+        resume = resume_values(waiting, decisions)
+        used = {one.id for one in waiting if one.interrupt in resume}
+        return Answers(
+            waiting=waiting,
+            decisions=decisions,
+            resume=resume,
+            given=[
+                GivenDecision(approval=id_, decision=decision.fields(), used=id_ in used)
+                for id_, decision in decisions.items()
+                if id_ in used or rows[id_].decision is None
+            ],
+        )
+
+
+def _given(items: Sequence[Item], start: int, rows: Mapping[str, StoredApproval], here: set[str]) -> _Given:
+    given = _Given()
+    resent = {item["id"] for item in items if item["type"] == REQUEST}
+    for index, item in enumerate(items[start:], start):
+        if item["type"] != RESPONSE:
+            continue
+        path, id_ = f"input[{index}]", item["approval_request_id"]
+        row = rows.get(id_)
+        if row is None:
+            # A history from elsewhere has both the request and the response.
+            if id_ in resent:
+                continue
+            raise ApprovalNotFound(
+                "there is no such approval: its response was not stored or was deleted, or its id is wrong",
+                param=f"{path}.approval_request_id",
+            )
+        decision = decision_of(item, path, Approval.read(row.approval))
+        before = given.decisions.get(id_) or (None if row.decision is None else Decision.read(row.decision))
+        if before is not None and before.fields() != decision.fields():
+            raise ApprovalAnswered(
+                f"`{path}` answers an approval that was answered with something else before",
+                param=f"{path}.approval_request_id",
+            )
+        if id_ in here:
+            given.decisions[id_] = decision
+        else:
+            given.repeated[id_] = row
+    return given
