@@ -2,7 +2,7 @@
 
 import pytest
 from tests.protocol.malformed import MALFORMED
-from tests.runs.conversing import ANN, conversing
+from tests.runs.conversing import ANN, Conversing, conversing
 
 from graph_agent.errors import RequestError
 from graph_agent.protocol.requests import parse_request
@@ -19,11 +19,15 @@ SERVED = ("previous_response_id", "conversation by id", "conversation by object"
 """Refused only where nothing is stored. These name things that do not exist."""
 
 
+async def planned(server: Conversing, body: bytes) -> None:
+    invocation = parse_request(body, graphs=["assistant"], stores=True, stored_by_default=True)
+    await server.continuing.plan(ANN, invocation, graph="g")
+
+
 async def test_every_malformed_body_is_refused_where_requests_are_stored() -> None:
     async with conversing() as server:
         for name, body, param in MALFORMED:
             with pytest.raises(RequestError) as refused:
-                invocation = parse_request(body, graphs=["assistant"], stores=True, stored_by_default=True)
-                await server.continuing.plan(ANN, invocation, graph="g")
+                await planned(server, body)
             if name not in SERVED:
                 assert refused.value.param == param, name
