@@ -1,6 +1,6 @@
 """The conversations API with the official OpenAI SDK, and what it refuses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -262,3 +262,23 @@ def test_a_page_of_another_site_cannot_write(http: httpx.Client) -> None:
         answer = http.post(f"/v1/{address}", json={}, headers={"origin": "https://evil.example"})
         check_error(answer, 403, "foreign_page")
     check_error(http.delete("/v1/conversations/c", headers={"origin": "https://evil.example"}), 403, "foreign_page")
+
+
+async def test_bodies_are_bounded_as_those_of_runs_are(serve: Callable[..., Any]) -> None:
+    with serve(max_body_bytes=50_000, max_runs=1) as service:
+        async with service.client() as client:
+            made = (await client.post("/v1/conversations", json={})).json()["id"]
+            for address in ("conversations", f"conversations/{made}", f"conversations/{made}/items"):
+                large = await client.post(f"/v1/{address}", json={"items": [said("a" * 60_000)]})
+                check_error(large, 413, "body_too_large")
+            # Too large to be parsed on the event loop.
+            long = await client.post(f"/v1/conversations/{made}/items", json={"items": [said("a" * 40_000)]})
+            assert long.status_code == 200
+            wrong = await client.post(f"/v1/conversations/{made}/items", json={"items": [said("a" * 40_000), 7]})
+            check_error(wrong, 400, "invalid_request", "items[1]")
+
+
+def test_a_body_may_be_empty_only_as_an_object(http: httpx.Client) -> None:
+    for body in (b"", b"null", b"[]", b"\xff", b'{"metadata": NaN}', b'{"items": [' + b"[" * 100):
+        answer = http.post("/v1/conversations", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
