@@ -234,8 +234,16 @@ def test_on_invocations_only_a_named_conversation_or_a_wish_is_stored(http: http
     check_error(http.get(f"/responses/{unstored['id']}"), 404, "response_not_found")
 
 
-@pytest.mark.parametrize("address", ["/responses", "/v1/responses"])
-@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize(
+    ("address", "is_named"),
+    [
+        ("/responses", True),
+        ("/responses", False),
+        ("/v1/responses", True),
+        ("/v1/responses", False),
+        ("/invocations", True),
+    ],
+)
 def test_a_client_that_resends_everything_adds_only_what_is_new(
     http: httpx.Client, address: str, is_named: bool
 ) -> None:
@@ -251,6 +259,38 @@ def test_a_client_that_resends_everything_adds_only_what_is_new(
     said = [f"{address} {is_named} {turn}" for turn in range(10)]
     assert heard(answer) == [one for text in said for one in (text, ".")][:-1]
     assert len(http.get(f"/conversations/{conversations.pop()}/responses").json()["data"]) == 10
+
+
+@pytest.mark.parametrize("address", ["/invocations", "/responses", "/v1/responses"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_an_edited_message_forks_and_a_retry_adds_nothing(http: httpx.Client, address: str, streamed: bool) -> None:
+    """As the stock chat page asks: the whole history each time, the conversation named in `context`."""
+    context = {"conversation_id": f"edited{address.replace('/', '-')}-{streamed}", "user_id": "somebody"}
+
+    def turn(history: list[Any]) -> Any:
+        body = {"model": "echo", "input": history, "context": context, "stream": streamed}
+        answer = http.post(address, json=body)
+        return frames(answer.text)[-2]["response"] if streamed else answer.json()
+
+    history: list[Any] = []
+    answers = []
+    for text in ("One", "Two", "Three", "Four"):
+        history.append({"role": "user", "content": text})
+        answers.append(turn(history))
+        history += answers[-1]["output"]
+    retried = turn(history[:-1])
+    assert retried["previous_response_id"] == answers[2]["id"]
+    assert heard(retried) == ["One", ".", "Two", ".", "Three", ".", "Four"]
+    edited = turn([*history[:4], {"role": "user", "content": "Third"}])
+    assert edited["previous_response_id"] == answers[1]["id"]
+    assert heard(edited) == ["One", ".", "Two", ".", "Third"]
+    further = turn(
+        [*history[:4], {"role": "user", "content": "Third"}, *edited["output"], {"role": "user", "content": "?"}]
+    )
+    assert further["previous_response_id"] == edited["id"]
+    assert heard(further) == ["One", ".", "Two", ".", "Third", ".", "?"]
+    listed = http.get(f"/conversations/{context['conversation_id']}/responses").json()["data"]
+    assert len(listed) == 7
 
 
 @pytest.mark.parametrize("address", ["/invocations", "/responses", "/v1/responses"])
