@@ -13,8 +13,10 @@ settings.load_profile("shared-machine")
 
 LONGEST = (
     "test_model_package.py",
+    "test_postgres_service.py",
     "test_docs.py",
     "test_traces.py",
+    "test_postgres_database.py",
     "test_locks.py",
     "test_tracking_faults.py",
     "test_judges.py",
