@@ -31,9 +31,3 @@ async def test_every_malformed_body_is_refused_where_requests_are_stored() -> No
                 await planned(server, body)
             if name not in SERVED:
                 assert refused.value.param == param, name
-
-
-async def planned(server: Conversing, body: bytes) -> None:
-    """Read a stored request and find its place."""
-    invocation = parse_request(body, graphs=["assistant"], stores=True, stored_by_default=True)
-    await server.continuing.plan(ANN, invocation, graph="g")
