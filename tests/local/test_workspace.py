@@ -19,11 +19,16 @@ from langchain_core.tools import tool
 from openai import APIError, BadRequestError
 from starlette.types import ASGIApp
 
+from graph_agent.app_context import AppContext
 from graph_agent.errors import LocalModelFailed, PromptTooLong
+from graph_agent.identity.owner import Owner
 from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
 from graph_agent.local.rest.access import Credentials
 from graph_agent.local.rest.workspace import create_workspace
+from graph_agent.settings import Settings
+from graph_agent.stores.memory_records import MEMORIES, MemoryChange, MemorySearch
+from graph_agent.stores.opening import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -238,6 +243,23 @@ def test_embeddings_are_those_of_the_index(
     monkeypatch.setenv("DATABRICKS_TOKEN", running.credentials.token)
     given = DatabricksEmbeddings(endpoint="local-minilm").embed_documents(["blue", "thirty seconds"])
     assert given == embedder.embed(["blue", "thirty seconds"]).tolist()
+
+
+async def test_memories_are_found_by_the_embeddings_of_the_workspace(running: Running, tmp_path: Path) -> None:
+    settings = Settings(store="memory", cache_dir=tmp_path)
+    app = AppContext(settings, {"DATABRICKS_HOST": running.url, "DATABRICKS_TOKEN": running.credentials.token})
+    store, owner = open_store(settings, app), Owner("ann")
+    await store.open()
+    saved = [
+        MemoryChange(place=(MEMORIES, str(at)), value={"text": text}, searched=text)
+        for at, text in enumerate(["The car is blue.", "Mia is allergic to nuts."])
+    ]
+    await store.memories.write(owner, saved)
+    first, second = await store.memories.search(owner, MemorySearch(query="blue car"))
+    assert (first.text, second.score) == ("The car is blue.", pytest.approx(0))
+    assert first.score == pytest.approx(2 / 8**0.5, abs=1e-5)
+    await store.aclose()
+    await app.aclose()
 
 
 async def test_chat_answers_whole(client: WorkspaceClient, running: Running) -> None:
