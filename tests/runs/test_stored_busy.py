@@ -162,6 +162,24 @@ async def test_a_request_waits_no_longer_than_a_run_may_take(store: MemoryStore)
         await run.ended()
 
 
+async def test_a_request_whose_caller_leaves_gives_its_place_in_the_line_to_the_next(store: MemoryStore) -> None:
+    held = Held()
+    chat = Chat(held.graph, store, runs=some_runs(waits=True))
+    named = {"context": {"conversation_id": "mine"}}
+    with anyio.fail_after(20):
+        run = await chat.start("wait", **named)
+        await held.reached.wait()
+        leaving = asyncio.create_task(chat.start("two", **named))
+        await waiting(chat.runs, 1)
+        staying = asyncio.create_task(chat.say("three", **named))
+        await waiting(chat.runs, 2)
+        leaving.cancel()
+        await waiting(chat.runs, 1)
+        held.go_on.set()
+        await run.ended()
+        assert texts(await staying) == ["You said: wait, three."]
+
+
 async def test_a_request_that_waits_is_refused_when_the_service_stops(store: MemoryStore) -> None:
     held = Held()
     chat = Chat(held.graph, store, runs=some_runs(waits=True))

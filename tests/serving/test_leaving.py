@@ -1,6 +1,7 @@
 """A caller who leaves takes the run along: the graph, its model call and the slot it held."""
 
 import asyncio
+import json
 import re
 import socket
 import time
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from tests.serving.conftest import Service, Upstream, ask, leave, settled
+from tests.serving.conftest import Service, Upstream, ask, leave, run_head, settled
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
@@ -119,3 +120,29 @@ async def test_a_caller_may_come_and_go_many_times(serve: Callable[..., Any], up
                 await upstream.left.wait()
                 await settled(service, before)
         assert service.log == []
+
+
+async def test_a_request_that_waits_for_its_conversation_takes_no_turn_once_its_caller_has_left(
+    serve: Callable[..., Any], upstream: Upstream
+) -> None:
+    named = {"context": {"conversation_id": "mine"}}
+    with serve(busy="wait") as service:
+        where = urlsplit(service.url)
+        with anyio.fail_after(20):
+            _, first = await ask(service, upstream, stream=True, **named)
+            busy = service.tasks()
+            body = json.dumps({"model": "echo", "input": "two", **named}).encode()
+            _, second = await asyncio.open_connection(where.hostname, where.port)
+            second.write(run_head(len(body)) + body)
+            while not service.tasks() - busy:  # noqa: ASYNC110 - tasks of another loop cannot be awaited here
+                await asyncio.sleep(0.01)
+            await leave(second)
+            await settled(service, busy)
+            upstream.say("Yes.")
+            upstream.end()
+            async with service.client() as client:
+                third = await client.post("/responses", json={"model": "echo", "input": "three", **named})
+        first.close()
+        await upstream.close()
+    said = third.json()["output"][-1]["content"][0]["text"]
+    assert [text for kind, text, _ in json.loads(said) if kind == "human"] == ["Hi", "three"]

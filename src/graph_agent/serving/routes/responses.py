@@ -27,6 +27,7 @@ from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
+from graph_agent.serving.leaving import unless_left
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
@@ -55,6 +56,8 @@ the Databricks documentation, so each address exists with and without that prefi
 HOST_SECONDS = 1.0
 """How much later than our own server a route disconnects a client that reads nothing. Our own server sees single bytes
 being read, so it should decide first. A host's server does not disconnect such a client."""
+
+LEFT = "the caller left before the run began"
 
 LATE_READER_SECONDS = 300.0
 """How long a slow client may take to read the rest of a run that is over. The events stay in memory until then."""
@@ -128,15 +131,19 @@ class ResponseRoutes:
                 needs_store = invocation.stored or invocation.items
                 store = await self._store.passed() if needs_store else None
                 trace = None if service.tracer is None else service.tracer.trace()
+                starting = self._runs.start(
+                    RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
+                    self._scope(service.app, invocation, token, began),
+                    graphs=service.catalog,
+                    observers=_observers(trace),
+                    slot=slot,
+                    store=store,
+                )
+                if store is not None and self._settings.busy == "wait":
+                    # A run that nobody waits for any more must not take its turn.
+                    starting = unless_left(starting, request.receive, message=LEFT)
                 with missing_things_named():
-                    run = await self._runs.start(
-                        RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
-                        self._scope(service.app, invocation, token, began),
-                        graphs=service.catalog,
-                        observers=_observers(trace),
-                        slot=slot,
-                        store=store,
-                    )
+                    run = await starting
         return run, trace
 
     def _scope(self, app: AppContext, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
