@@ -24,6 +24,7 @@ from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace, RequestedCall, RequestedCalls, arguments_of
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.tool_results import public_text
+from graph_agent.redaction import redact
 
 NO_RESULT = "the tool returned no result"
 WAITS = "The call waits until the user has decided."
@@ -47,6 +48,8 @@ class ResumedCall:
     """Whether an earlier response has the call's item."""
 
     approval: str | None = None
+    decided: bool = False
+    """Whether the person's own words stand for the result."""
 
 
 @dataclass(slots=True)
@@ -63,6 +66,8 @@ class _Call:
     """What the tool returned, while the node has not returned the result yet."""
     approval: str | None = None
     """The id of the approval that the call needed."""
+    decided: bool = False
+    """Whether the person's own words stand for the result."""
 
 
 class ToolCallItems:
@@ -147,7 +152,7 @@ class ToolCallItems:
         yield from self.go_on()
         call = self._find(ns, message.tool_call_id, self._inputs_of(message))
         if call is not None:
-            text = public_text(message, call.asked.public_name)
+            text = redact(message.text) if call.decided else public_text(message, call.asked.public_name)
             yield from self._close(call, text, failed=message.status == "error")
 
     def await_answers(self, message: AIMessage) -> bool:
@@ -179,7 +184,7 @@ class ToolCallItems:
         for one in calls:
             asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None)
             self._asked.restore([asked], [one.call_id])
-            self._waiting.append(_Call(asked, index=0 if one.sent else -1, approval=one.approval))
+            self._waiting.append(_Call(asked, index=0 if one.sent else -1, approval=one.approval, decided=one.decided))
 
     # -- its end ------------------------------------------------------------------------------------------------
 

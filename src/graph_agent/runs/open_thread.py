@@ -24,15 +24,12 @@ from graph_agent.protocol.json_decoding import decode
 from graph_agent.protocol.tool_call_items import ResumedCall
 from graph_agent.runs.instructions import MESSAGES, is_instructable, with_instructions
 from graph_agent.runs.request import Answers, Turn
-from graph_agent.runs.run_saver import RunSaver
+from graph_agent.runs.run_saver import UNFINISHED, RunSaver
 
 NO_RESULT = "No result of this call was recorded: the run ended before the tool returned."
 
 PER_RUN = (append_sources, merge_outputs)
 """Reducers of `AgentState` for what belongs to one run: every run starts without the sources and outputs of others."""
-
-UNFINISHED = frozenset({"__resume__", "__error__", "__error_source_node__"})
-"""Channels in which LangGraph notes what happened to a task that has not ended."""
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -199,6 +196,7 @@ def _resumed_calls(
                 args=args if decision is None or decision.arguments is None else dict(decision.arguments),
                 sent=approval is not None or call_id in turn.sent_calls,
                 approval=None if approval is None else approval.id,
+                decided=decision is not None and decision.kind in ("reject", "respond"),
             )
         )
     return found

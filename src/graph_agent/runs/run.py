@@ -327,14 +327,21 @@ class Run:
                 if self._then and self._may_go_on():
                     await self._events.write_gently(self._translator.goes_on_with(self._then), stopped=self._is_stopped)
                     given, self._then = self._then, ()
-                    # Without a place: the graph goes on from the checkpoint that it has just written.
-                    place = {"thread_id": (self._stored or {})["configurable"]["thread_id"]}
-                    await self._stream(given, {**(self._stored or {}), "configurable": place})
+                    await self._stream(given, self._next_place())
         except BaseException:
             # Not only TimeoutError: a node that is cancelled by the timeout may raise an exception of its own.
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
+
+    def _next_place(self) -> Mapping[str, Any]:
+        """Where a graph that was resumed gets the messages: at the checkpoint that it has just written."""
+        assert self._stored is not None
+        return {
+            "configurable": {"thread_id": self._stored["configurable"]["thread_id"]},
+            # Another id: LangGraph ignores the input of a run that has written the checkpoint itself.
+            "metadata": {"run_id": f"{self.id}:messages"},
+        }
 
     def _may_go_on(self) -> bool:
         monitor = self._monitor

@@ -37,6 +37,10 @@ STUB_STEP = -2
 """The step of the empty checkpoint that LangGraph writes below the first one. It is not a state of the run."""
 
 
+UNFINISHED = frozenset({"__resume__", "__error__", "__error_source_node__"})
+"""Channels in which LangGraph notes what happened to a task, other than that it ended or asked."""
+
+
 @dataclass(slots=True)
 class _Written:
     """What one run wrote. All copies of its saver share it."""
@@ -306,6 +310,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        if _is_unfinished(writes):
+            return
         self._require_lease()
         with _safe(writes=True):
             shown = self._shown_writes(writes)
@@ -315,6 +321,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
+        if _is_unfinished(writes):
+            return
         self._require_lease()
         with _safe(writes=True):
             shown = self._shown_writes(writes)
@@ -361,6 +369,14 @@ class RunSaver(BaseCheckpointSaver[Any]):
         for place, (name, value) in enumerate(writes):
             if name == MESSAGES:
                 self._written.messages.append((writes_sort_key(task_path, task_id, place), below, value))
+
+
+def _is_unfinished(writes: Sequence[tuple[str, Any]]) -> bool:
+    """Whether a task was resumed or has failed, and has neither ended nor asked again.
+
+    With the answer that it was resumed with, the next attempt would not ask, whatever is answered then.
+    """
+    return all(channel in UNFINISHED for channel, _ in writes)
 
 
 def _below(config: RunnableConfig) -> RunnableConfig:
