@@ -425,16 +425,6 @@ async def test_a_turn_that_was_planned_before_another_one_ended_does_not_start_a
     assert (await server.ask("C", [says("c")], **name)).parent == second.id
 
 
-async def test_the_first_question_again_is_a_second_attempt(server: Conversing) -> None:
-    name = {"custom_inputs": {"thread_id": "t"}}
-    first = await server.ask("A", [says("a")], **name)
-    again = await server.ask("A", [says("a2")], **name)
-    two = await server.ask([user("A"), *first.output, user("B")], [says("b")], **name)
-
-    assert (again.parent, two.parent) == (None, first.id)
-    assert [text for _, text in server.state_of(again)] == ["A", "a2"]
-
-
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 async def test_the_same_question_after_a_failure_is_a_second_attempt(server: Conversing, status: Any) -> None:
     name = {"custom_inputs": {"thread_id": "t"}}

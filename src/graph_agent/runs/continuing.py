@@ -229,7 +229,8 @@ class Continuing:
         if has_history(items[known:]):
             # A history that the conversation does not know, so it begins there.
             return root
-        if _may_be_tried_again(head) and await same_question(head.input, items):
+        if head.status in ("failed", "cancelled") and await same_question(head.input, items):
+            # The client tries again.
             return root if head.parent is None else _Place.after(await self._responses.get(owner, head.parent))
         known = known or await self._recognizing.known_questions(owner, head, items)
         return _Place.after(head, known=known, at_head=True)
@@ -340,15 +341,6 @@ def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str |
         None,
     )
     return start, base
-
-
-def _may_be_tried_again(head: StoredResponse) -> bool:
-    """Whether the same question again is a second attempt, and not the next message.
-
-    A client that resends the history cannot show with the first question that it does so.
-    """
-    is_first = head.parent is None and head.kind == "response"
-    return is_first or head.status in ("failed", "cancelled")
 
 
 def _unfinished(response: StoredResponse) -> dict[str, str]:
