@@ -20,7 +20,7 @@ from langgraph.runtime import Runtime
 from langgraph.store.memory import InMemoryStore
 from tests.serving.test_requests import check_error
 
-from graph_agent import AgentState, Settings, create_app, make_tools, memory_tools
+from graph_agent import AgentState, RunError, Settings, create_app, make_tools, memory_tools
 from graph_agent.testing import Call, FakeWorkspace
 from graph_agent.testing.loopback import on_loopback
 
@@ -309,6 +309,32 @@ def test_a_graph_that_names_other_users_stays_within_its_caller(tmp_path: Path, 
             [["users", "bob"]],
         ]
         assert [one["text"] for one in memories_of(client, "bob")] == ["the secret of bob"]
+
+
+def test_what_a_run_leaves_behind_saves_nothing(tmp_path: Path) -> None:
+    go_on, refused, left = threading.Event(), threading.Event(), []
+
+    async def save(runtime: Runtime) -> None:
+        await asyncio.to_thread(go_on.wait, 20)
+        assert runtime.store is not None
+        try:
+            await runtime.store.aput(("notes",), "late", {"text": "late"})
+        except RunError:
+            refused.set()
+
+    async def node(state: MessagesState, runtime: Runtime) -> dict[str, Any]:
+        left.append(asyncio.create_task(save(runtime)))
+        return {"messages": [AIMessage("Done.")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    with served(tmp_path, builder.compile()) as client:
+        ask(client, "Hi")
+        client.delete("/me/data").raise_for_status()
+        go_on.set()
+        assert refused.wait(20)
+        assert memories_of(client) == []
 
 
 def test_a_graph_with_a_store_of_its_own_keeps_it(tmp_path: Path) -> None:

@@ -102,9 +102,6 @@ class Run:
             self.head = _stored_head(self.head, turn.continuation, request.dialect)
         self.request = request
         self._graph = graph
-        if memories is not None:
-            owned = OwnedMemories(Owner.of(request.owner), memories, response=self.id)
-            self._graph = with_memories(graph, owned)
         self._budgets = budgets
         self._observers = Observers(observers)
         # In the constructor, before anything is sent: a wrong `custom_inputs` is a 400 and not a failed stream.
@@ -126,6 +123,10 @@ class Run:
         self._log = EventLog()
         self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
         self._lifetime = RunLifetime()
+        if memories is not None:
+            owner = Owner.of(request.owner)
+            owned = OwnedMemories(owner, memories, response=self.id, lifetime=self._lifetime)
+            self._graph = with_memories(graph, owned)
         self._task: asyncio.Task[None] | None = None
         self._whole: asyncio.Task[None] | None = None
         self._recording: Recording | None = None

@@ -21,9 +21,10 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from graph_agent.errors import MemoryRefused
+from graph_agent.errors import MemoryRefused, RunCancelled
 from graph_agent.identity.owner import Owner
 from graph_agent.redaction import redact, redact_value_async
+from graph_agent.run_lifetime import RunLifetime
 from graph_agent.stores.memory_records import TEXT, Memory, MemoryChange, MemorySearch
 from graph_agent.stores.store import Store
 
@@ -36,12 +37,18 @@ class OwnedMemories(BaseStore):
 
     Every namespace is within the owner's own, whatever its labels are. So a graph cannot name another owner, and two
     owners may use the same namespaces. A batch reads before it writes, as LangGraph's own stores do.
+
+    After the end of the run's `lifetime` it refuses every call. So what a run leaves behind, such as a node that
+    ignores its cancellation, saves nothing after its owner may have deleted everything.
     """
 
-    def __init__(self, owner: Owner, store: OpenStore, *, response: str | None = None) -> None:
+    def __init__(
+        self, owner: Owner, store: OpenStore, *, response: str | None = None, lifetime: RunLifetime | None = None
+    ) -> None:
         self._owner = owner
         self._store = store
         self._response = response
+        self._lifetime = lifetime or RunLifetime()
         self._loop = asyncio.get_running_loop()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -61,6 +68,7 @@ class OwnedMemories(BaseStore):
 
         Raises:
             MemoryRefused: a memory cannot be saved, such as because there are too many.
+            RunCancelled: the run has ended.
             StoreUnavailable: the database does not answer.
         """
         given = list(ops)
@@ -69,6 +77,8 @@ class OwnedMemories(BaseStore):
         # Checked and redacted before anything is done.
         changes = await self._changes([op for op in given if isinstance(op, PutOp)])
         memories = (await self._store()).memories
+        if self._lifetime.over:
+            raise RunCancelled("the run has ended, and its memory with it")
         places = {(op.namespace, op.key) for op in given if isinstance(op, GetOp)}
         read = await memories.read(self._owner, places) if places else {}
         results: list[Result] = []
