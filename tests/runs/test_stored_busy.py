@@ -474,6 +474,31 @@ async def test_the_leases_of_all_runs_are_renewed_at_once_and_a_lost_one_ends_it
         leases.release(one)
 
 
+def hold_up_the_loop() -> None:
+    """For longer than the lease of the next test."""
+    time.sleep(0.02)
+
+
+async def test_a_lease_that_expired_while_the_process_was_held_up_is_regained_if_nobody_has_it() -> None:
+    taken: list[str] = []
+
+    class Responses:
+        async def renew(self, response_ids: Collection[str], *, busy_until: float) -> Collection[str]:
+            return taken
+
+    leases = Leases(Responses(), seconds=0.01, renew_seconds=5.0)  # type: ignore[arg-type]
+    with anyio.fail_after(20):
+        for one in "ab":
+            leases.hold(one, leases.new(), lost=lambda: None)
+            hold_up_the_loop()
+            assert not leases.holds(one)
+        assert await leases.regain("a")
+        hold_up_the_loop()
+        taken.append("b")
+        assert not await leases.regain("b")
+    leases.release("a")
+
+
 async def test_a_run_that_cannot_renew_its_lease_for_too_long_ends() -> None:
     lost = asyncio.Event()
 

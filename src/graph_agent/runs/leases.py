@@ -66,6 +66,13 @@ class Leases:
         held = self._held.get(response_id)
         return held is not None and time.monotonic() < held[0].ends
 
+    async def regain(self, response_id: str) -> bool:
+        """Whether the lease is held, also if this process was held up for so long that it has expired meanwhile: by a
+        node that blocks the event loop, for example. Nobody may have taken it over."""
+        if not self.holds(response_id) and response_id in self._held:
+            await self.renew()
+        return self.holds(response_id)
+
     async def renew(self) -> None:
         """Renew all leases with one statement, and end the runs that have lost theirs."""
         ids = list(self._held)

@@ -49,7 +49,8 @@ class Recording:
         self.saver = RunSaver(
             store.checkpointer(),
             continuation=turn.continuation,
-            may_write=lambda: leases.holds(head.id),
+            holds_lease=lambda: leases.holds(head.id),
+            regains_lease=lambda: leases.regain(head.id),
             recent=recent,
         )
         """The checkpoint saver of the run."""

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,13 +74,14 @@ class RunSaver(BaseCheckpointSaver[Any]):
         inner: BaseCheckpointSaver[Any],
         *,
         continuation: Continuation,
-        may_write: Callable[[], bool] = lambda: True,
+        holds_lease: Callable[[], bool],
+        regains_lease: Callable[[], Awaitable[bool]],
         recent: RecentMessages | None = None,
     ) -> None:
         super().__init__(serde=inner.serde)
         self._inner = inner
         self._continuation = continuation
-        self._may_write = may_write
+        self._holds_lease, self._regains_lease = holds_lease, regains_lease
         self._recent = recent
         self._channel: MessagesChannel | None = None
         self._before: list[Any] = []
@@ -288,6 +289,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        if not self._holds_lease():
+            await self._regains_lease()
         self._require_lease()
         with _safe(writes=True):
             saved = await self._inner.aput(_below(config), self._shown(checkpoint), metadata, new_versions)
@@ -312,6 +315,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         if _is_unfinished(writes):
             return
+        if not self._holds_lease():
+            await self._regains_lease()
         self._require_lease()
         with _safe(writes=True):
             shown = self._shown_writes(writes)
@@ -349,7 +354,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
         return [(name, [] if is_message(value, hidden) else without(value, hidden)) for name, value in writes]
 
     def _require_lease(self) -> None:
-        if self._written.closed or not self._may_write():
+        if self._written.closed or not self._holds_lease():
             raise LeaseLost("the run no longer holds its conversation, so nothing of it is stored")
 
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
