@@ -32,10 +32,15 @@ def discreet(service: Service, *texts: str) -> None:
     assert [text for text in (*texts, *service.log) if PASSWORD in text] == []
 
 
+def unstored(fail: str) -> dict[str, bool]:
+    """A stored run that asks a person does not fail."""
+    return {"store": False} if fail == "interrupt" else {}
+
+
 @ADDRESSES
 @FAILURES
 async def test_a_stream_that_fails_ends_once_and_leaks_nothing(service: Service, address: str, fail: str) -> None:
-    body = {"model": "failing", "input": "Go.", "stream": True, "custom_inputs": {"fail": fail}}
+    body = {"model": "failing", "input": "Go.", "stream": True, "custom_inputs": {"fail": fail}} | unstored(fail)
     async with service.client() as client:
         answer = await client.post(address, json=body)
     assert answer.status_code == 200
@@ -53,7 +58,7 @@ async def test_a_stream_that_fails_ends_once_and_leaks_nothing(service: Service,
 @ADDRESSES
 @FAILURES
 async def test_a_reply_that_fails_is_an_error_with_the_same_code(service: Service, address: str, fail: str) -> None:
-    body = {"model": "failing", "input": "Go.", "custom_inputs": {"fail": fail}}
+    body = {"model": "failing", "input": "Go.", "custom_inputs": {"fail": fail}} | unstored(fail)
     async with service.client() as client:
         answer = await client.post(address, json=body)
     status, code = PLACES[fail]
