@@ -59,12 +59,15 @@ def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseM
     # A list that was overwritten, or that a request sent, may hold messages as dictionaries, and without ids.
     merged: list[BaseMessage] = []
     places: dict[str, int] = {}
-    known = _as_messages(messages)
-    if all(one.id for one in known):
-        merged = known
-        places = {str(one.id): place for place, one in enumerate(known)}
-    else:
-        for one in known:
+    try:
+        # Nearly always. This runs at each step of a run, so it passes through a long conversation only once.
+        places = {one.id: place for place, one in enumerate(messages)}
+        merged = list(messages)
+    except AttributeError:
+        places = {"": 0}
+    if "" in places or None in places:
+        merged, places = [], {}
+        for one in _as_messages(messages):
             _put(merged, places, one)
     for write in writes:
         one = write[0] if type(write) is list and len(write) == 1 else write
