@@ -64,6 +64,10 @@ def test_a_row_holds_what_its_line_says() -> None:
         ),
         (row(tags={"half": "third"}), r"tags\.half must be one of tuning, held_out"),
         (row(turns="And then?"), "turns must be a list"),
+        (row(stored="yes"), "stored must be one of conversation, previous_response_id"),
+        (row(turns=[{"says": "And then?", "after": 1}]), r"turns\[0\] must be a string"),
+        (row(stored="conversation", turns=[{"says": "a", "after": 2}]), r"turns\[0\]\.after must be the number"),
+        (row(stored="conversation", turns=["a", {"after": 1}]), r"turns\[1\]\.says must be a non-empty string"),
     ],
 )
 def test_a_wrong_row_is_named_by_file_line_and_field(tmp_path: Path, wrong: Any, message: str) -> None:

@@ -34,6 +34,7 @@ class Agentlike:
     def __init__(self, act: Act | None = None, pause: float = 0.0) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.forgotten: list[str] = []
         self.at_once = self.most_at_once = 0
         self._act = act
         self._pause = pause
@@ -45,6 +46,10 @@ class Agentlike:
             return self._act(self.bodies[-1])
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
+    async def forget(self, request: Request) -> Response:
+        self.forgotten.append(request.path_params["name"])
+        return JSONResponse({})
+
     async def _stream(self) -> AsyncIterator[str]:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -55,7 +60,11 @@ class Agentlike:
 
     @contextmanager
     def served(self) -> Iterator[Agent]:
-        with on_loopback(Starlette(routes=[Route("/responses", self.answer, methods=["POST"])])) as url:
+        routes = [
+            Route("/responses", self.answer, methods=["POST"]),
+            Route("/conversations/{name}", self.forget, methods=["DELETE"]),
+        ]
+        with on_loopback(Starlette(routes=routes)) as url:
             yield Agent(url=url, graph="mine")
 
 
@@ -107,6 +116,51 @@ def test_the_history_is_resent_with_each_turn(tmp_path: Path) -> None:
         [first, *output, second, *output, third],
     ]
     assert [turn.question for turn in record.turns] == ["Which port?", "And then?", "And now?"]
+
+
+class Storing(Agentlike):
+    """Says that it stores every response in one conversation."""
+
+    async def _stream(self) -> AsyncIterator[str]:
+        whole = events()
+        stored = {"id": f"resp_{len(self.bodies)}", "store": True, "custom_outputs": {"thread_id": "conv_1"}}
+        whole[-1] = {**whole[-1], "response": whole[-1]["response"] | stored}
+        for line in lines(whole):
+            yield f"{line}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("stored", "second"),
+    [("conversation", {"conversation": "conv_1"}), ("previous_response_id", {"previous_response_id": "resp_1"})],
+)
+def test_a_stored_conversation_is_continued_with_what_is_new_and_deleted_at_the_end(
+    stored: str, second: dict[str, str], tmp_path: Path
+) -> None:
+    agentlike = Storing()
+    turns = ["And then?", {"says": "Or else?", "after": 1}, "And now?"]
+    with agentlike.served() as agent:
+        (record,) = asked(rows(1, turns=turns, stored=stored), agent, tmp_path)
+    fourth = {"conversation": "conv_1"} if stored == "conversation" else {"previous_response_id": "resp_3"}
+    shared = {"stream": True, "store": True, "model": "mine"}
+    assert agentlike.bodies == [
+        {"input": [{"role": "user", "content": said}], **shared, **continued}
+        for said, continued in (
+            ("Which port?", {}),
+            ("And then?", second),
+            ("Or else?", {"previous_response_id": "resp_1"}),
+            ("And now?", fourth),
+        )
+    ]
+    assert [turn.question for turn in record.turns] == ["Which port?", "And then?", "Or else?", "And now?"]
+    assert agentlike.forgotten == ["conv_1"]
+
+
+def test_a_service_that_does_not_store_a_stored_row_has_a_problem(tmp_path: Path) -> None:
+    agentlike = Agentlike()
+    with agentlike.served() as agent:
+        (record,) = asked(rows(1, turns=["And then?"], stored="conversation"), agent, tmp_path)
+    assert record.last.problems == ["the response was not stored"]
+    assert len(record.turns) == 1
 
 
 def test_a_conversation_ends_with_the_turn_that_failed(tmp_path: Path) -> None:

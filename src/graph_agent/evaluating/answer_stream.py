@@ -106,6 +106,8 @@ class Listener:
         turn = self.turn
         turn.status = response["status"]
         turn.response_id = response.get("id")
+        if response.get("store"):
+            turn.conversation = (response.get("custom_outputs") or {}).get("thread_id")
         turn.items = list(response["output"])
         turn.usage = response.get("usage") or {}
         # The `error` event came first and has the same content.

@@ -159,7 +159,9 @@ def _trace(inputs: Any, answer: str) -> Any:
 
 def asked_of(row: Row) -> dict[str, Any]:
     """Return everything that the row asks. MLflow's datasets distinguish rows by it."""
-    return {"input": list(row.input), **({"turns": list(row.turns)} if row.turns else {})}
+    stored = {"stored": row.stored, "after": {str(turn): earlier for turn, earlier in row.after.items()}}
+    turns = {"turns": list(row.turns)} if row.turns else {}
+    return {"input": list(row.input), **turns, **(stored if row.stored else {})}
 
 
 def _registered(rows: Sequence[Row], scores: Scores, experiment: str, run_id: str) -> str:

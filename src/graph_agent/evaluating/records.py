@@ -46,6 +46,9 @@ class Turn:
     seconds: float = 0.0
     trace_id: str | None = None
     response_id: str | None = None
+    conversation: str | None = None
+    """The id of the conversation in which the response is stored."""
+
     problems: list[str] = field(default_factory=list)
     """Violations of the wire format in the stream."""
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from graph_agent.evaluating.errors import BadDataset
-from graph_agent.evaluating.rows import HALVES, Expectations, ExpectedCall, Group, Row, digest_of
+from graph_agent.evaluating.rows import HALVES, Expectations, ExpectedCall, Group, Row, Stored, digest_of
 
 EXPECTATIONS = frozenset(
     {"facts", "documents", "tool_calls", "must_decline", "declines_with", "guidelines", "forbidden", "custom"}
@@ -54,7 +54,7 @@ def read_row(line: str, where: str) -> Row:
     except ValueError as error:
         raise BadDataset(f"{where}: not JSON ({getattr(error, 'msg', 'unreadable')})") from None
     reader = _Reader(where)
-    row = reader.object(given, "", {"id", "inputs", "turns", "expectations", "tags"})
+    row = reader.object(given, "", {"id", "inputs", "turns", "stored", "expectations", "tags"})
     inputs = reader.object(row.get("inputs"), "inputs", {"input"})
     expected = reader.object(
         row.get("expectations", {}),
@@ -64,7 +64,7 @@ def read_row(line: str, where: str) -> Row:
     return Row(
         id=reader.text(row.get("id"), "id"),
         input=tuple(reader.items(inputs.get("input"), "inputs.input")),
-        turns=tuple(reader.texts(row.get("turns", []), "turns")),
+        **reader.turns(row),
         expectations=Expectations(
             facts=reader.groups(expected, "facts"),
             documents=reader.groups(expected, "documents"),
@@ -110,6 +110,30 @@ class _Reader:
             raise self._wrong(name, "must be a list of strings")
         for place, one in enumerate(value):
             yield self.text(one, f"{name}[{place}]")
+
+    def turns(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        stored, given = row.get("stored"), row.get("turns", [])
+        if stored is not None and stored not in get_args(Stored):
+            raise self._wrong("stored", f"must be one of {', '.join(get_args(Stored))}")
+        if not isinstance(given, list):
+            raise self._wrong("turns", "must be a list of strings, or of objects with says and after")
+        says: list[str] = []
+        after: dict[int, int] = {}
+        # The row's input is turn 1.
+        for number, one in enumerate(given, 2):
+            name = f"turns[{number - 2}]"
+            if isinstance(one, dict):
+                turn = self.object(one, name, {"says", "after"})
+                if stored is None:
+                    raise self._wrong(name, "must be a string; only a stored conversation can go on after any turn")
+                earlier = turn.get("after")
+                if type(earlier) is not int or not 1 <= earlier < number:
+                    raise self._wrong(f"{name}.after", "must be the number of an earlier turn; the first one is 1")
+                after[number] = earlier
+                says.append(self.text(turn.get("says"), f"{name}.says"))
+            else:
+                says.append(self.text(one, name))
+        return {"turns": tuple(says), "stored": stored, "after": after}
 
     def items(self, value: Any, name: str) -> Iterator[Mapping[str, Any]]:
         if not isinstance(value, list) or not value:

@@ -14,6 +14,8 @@ Group = tuple[str, ...]
 
 HALVES = ("tuning", "held_out")
 
+Stored = Literal["conversation", "previous_response_id"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedCall:
@@ -62,7 +64,14 @@ class Row:
     """The items of the first request, in the format of the Responses API."""
 
     turns: tuple[str, ...] = ()
-    """The user's messages after the first answer, one for each turn. Each request resends the history."""
+    """The user's messages after the first answer, one for each turn. Each request resends the history, if `stored` is
+    `None`."""
+
+    stored: Stored | None = None
+    """How later turns name what they continue, if the service stores the conversation."""
+
+    after: Mapping[int, int] = field(default_factory=dict)
+    """Turns that follow an earlier turn than the one before them, by their numbers. The first turn is number 1."""
 
     expectations: Expectations
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +81,8 @@ class Row:
     @property
     def asks(self) -> str:
         """A digest of the questions. Rows that ask the same have the same digest, whatever they expect."""
-        return digest_of([self.input, self.turns])
+        stored = [self.stored, sorted(self.after.items())] if self.stored else []
+        return digest_of([self.input, self.turns, *stored])
 
     @property
     def questions(self) -> tuple[str, ...]:

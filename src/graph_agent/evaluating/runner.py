@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,8 +94,14 @@ async def ask_all(
 
 
 async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
-    """Ask one row: its turns in order, each with the whole conversation so far."""
+    """Ask one row: its turns in order, each with the whole conversation so far, or in a stored conversation."""
     record = Record(id=row.id, digest=row.digest)
+    if row.stored:
+        try:
+            await _ask_stored(client, agent, row, record)
+        finally:
+            await _forget(client, agent, {one.conversation for one in record.turns if one.conversation})
+        return record
     conversation: list[Mapping[str, Any]] = list(row.input)
     record.turns.append(await _turn(client, agent, conversation, row.questions[0]))
     for said in row.turns:
@@ -106,6 +112,34 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
         conversation += [*record.last.items, {"role": "user", "content": said}]
         record.turns.append(await _turn(client, agent, conversation, said))
     return record
+
+
+async def _ask_stored(client: httpx.AsyncClient, agent: Agent, row: Row, record: Record) -> None:
+    asked: Sequence[Mapping[str, Any]] = row.input
+    continued: Mapping[str, Any] = {}
+    for number, said in enumerate(row.questions, 1):
+        if number > 1:
+            if record.last.status != "completed":
+                return
+            before = record.turns[row.after.get(number, number - 1) - 1]
+            asked = [{"role": "user", "content": said}]
+            if row.stored == "conversation" and number not in row.after:
+                continued = {"conversation": before.conversation}
+            else:
+                continued = {"previous_response_id": before.response_id}
+        record.turns.append(await _turn(client, agent, asked, said, {"store": True, **continued}))
+        if record.last.status == "completed" and record.last.conversation is None:
+            record.last.problems.append("the response was not stored")
+            return
+
+
+async def _forget(client: httpx.AsyncClient, agent: Agent, conversations: Iterable[str]) -> None:
+    """Delete what a row has stored, because the agent may be one that people use."""
+    routes = agent.path.removesuffix("/responses")
+    for one in conversations:
+        # The row is asked already, and its answers count.
+        with suppress(httpx.HTTPError):
+            await client.delete(f"{routes}/conversations/{one}")
 
 
 async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limits: Limits) -> Turn:
@@ -119,12 +153,16 @@ async def ask_once(agent: Agent, conversation: Sequence[Mapping[str, Any]], limi
 
 
 async def _turn(
-    client: httpx.AsyncClient, agent: Agent, conversation: Sequence[Mapping[str, Any]], question: str
+    client: httpx.AsyncClient,
+    agent: Agent,
+    conversation: Sequence[Mapping[str, Any]],
+    question: str,
+    stored: Mapping[str, Any] | None = None,
 ) -> Turn:
-    # Always streamed, to measure the first token and to check the events. `model` selects the graph. Not stored: a row
-    # must not depend on what earlier rows and evaluations asked.
+    # Always streamed, to measure the first token and to check the events. `model` selects the graph. Not stored, if
+    # the row does not say so: it must not depend on what earlier rows and evaluations asked.
     named = {"model": agent.graph} if agent.graph else {}
-    body = {"input": list(conversation), "stream": True, "store": False, **named}
+    body = {"input": list(conversation), "stream": True, "store": False, **(stored or {}), **named}
     for attempt in range(TRIES):
         listener, began = Listener(question), time.perf_counter()
         try:
