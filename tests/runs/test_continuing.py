@@ -445,6 +445,15 @@ async def test_of_two_equal_histories_the_ids_decide_and_else_the_newer_one(serv
     assert (await server.plan([user("A"), bare, user("B")]))[1].continuation.parent == new.id
 
 
+async def test_of_very_many_equal_histories_the_ids_decide_too(server: Conversing) -> None:
+    old, *_ = [await server.ask("A", [says("a")]) for _ in range(30)]
+    newest = await server.ask("A", [says("a")])
+    bare = {"role": "assistant", "content": "a"}
+
+    assert (await server.plan([user("A"), *old.output, user("B")]))[1].continuation.parent == old.id
+    assert (await server.plan([user("A"), bare, user("B")]))[1].continuation.parent == newest.id
+
+
 async def test_a_busy_conversation_that_was_only_inferred_can_be_left(server: Conversing) -> None:
     one = await server.ask("A", [says("a")])
     request = [user("A"), *one.output, user("B")]

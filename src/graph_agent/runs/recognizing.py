@@ -116,22 +116,33 @@ class Recognizing:
             )
             if matches:
                 prefix, alike = _longest(some, matches)
-                match = await self._likeliest(owner, alike, items[: prefix.end])
-                return await self._found(owner, match, items, prefix.end)
+                return await self._found(owner, alike, items, prefix, conversation)
             start, size = start + size, size * GROWTH
         return None
 
-    async def _likeliest(self, owner: Owner, alike: Sequence[StoredResponse], items: Sequence[Item]) -> StoredResponse:
+    async def _found(
+        self,
+        owner: Owner,
+        alike: Sequence[StoredResponse],
+        items: Sequence[Item],
+        prefix: Prefix,
+        conversation: str | None,
+    ) -> Found:
         """Of several responses after the same texts, the one whose items the client resends, or else the newest."""
-        if len(alike) == 1:
-            return alike[0]
-        resent = await self._responses.items(owner, [found for item in items[-MOST_IDS:] if (found := id_of(item))])
-        of = {response for response, _ in resent.values()}
-        return next((one for one in alike if one.id in of), alike[0])
-
-    async def _found(self, owner: Owner, match: StoredResponse, items: Sequence[Item], end: int) -> Found:
-        parent = await self._responses.get(owner, match.id)
-        return Found(parent=parent, known=end_of_history(items, end, parent.output))
+        match = alike[0].id
+        if len(alike) > 1:
+            ids = [found for item in items[max(prefix.end - MOST_IDS, 0) : prefix.end] if (found := id_of(item))]
+            resent = await self._responses.items(owner, ids)
+            own = [resent[one][0] for one in reversed(ids) if one in resent]
+            if own and own[0] in {one.id for one in alike}:
+                match = own[0]
+            elif own:
+                # `matching` returns only the newest of very many.
+                older = await self._responses.get(owner, own[0])
+                is_here = conversation in (None, older.conversation)
+                match = older.id if is_here and _is_of(prefix, older) else match
+        parent = await self._responses.get(owner, match)
+        return Found(parent=parent, known=end_of_history(items, prefix.end, parent.output))
 
     # -- by ids, for clients that rewrite texts -----------------------------------------------------------------
 

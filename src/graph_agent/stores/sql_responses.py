@@ -44,6 +44,9 @@ DeleteCheckpoints = Callable[[Connection, str], Coroutine[Any, Any, int]]
 MOST_IN_LIST = 500
 """The most values in one list of a statement."""
 
+MOST_ALIKE = 20
+"""The most responses that `matching` returns for one fingerprint. Many conversations begin with the same words."""
+
 ADD_RESPONSE = "INSERT INTO responses (owner, id, conversation, parent, kind, graph, family, status, created_at) "
 ADD_ITEM = "INSERT INTO items (owner, response, side, place, id, body) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -196,7 +199,7 @@ class SqlResponses:
         self, owner: Owner, fingerprints: Collection[Fingerprints], *, conversation: str | None = None
     ) -> Sequence[StoredResponse]:
         """See `ResponseStore.matching`."""
-        within = "" if conversation is None else "AND r.conversation = ?"
+        within = "" if conversation is None else "AND conversation = ?"
         place = () if conversation is None else (conversation,)
         sought = {"whole": {one.whole for one in fingerprints}, "answers": {one.answers for one in fingerprints}}
 
@@ -204,10 +207,15 @@ class SqlResponses:
             found: dict[str, Row] = {}
             for column, values in sought.items():
                 for some in _lists(values):
+                    newest_first = f"OVER (PARTITION BY {column} ORDER BY created_at DESC, id DESC)"
+                    newest = (
+                        f"SELECT id, ROW_NUMBER() {newest_first} AS nth "
+                        f"FROM responses WHERE owner = ? AND {column} IN ({_marks(some)}) {within}"
+                    )
                     rows = await connection.rows(
-                        f"SELECT {WITHOUT_RESPONSE} FROM {RESPONSES} "
-                        f"WHERE r.owner = ? AND r.{column} IN ({_marks(some)}) {within}",
-                        (owner.key, *some, *place),
+                        f"SELECT {WITHOUT_RESPONSE} FROM {RESPONSES} WHERE r.owner = ? "
+                        f"AND r.id IN (SELECT id FROM ({newest}) AS alike WHERE nth <= {MOST_ALIKE})",
+                        (owner.key, owner.key, *some, *place),
                     )
                     found.update((row[0], row) for row in rows)
             matches = [stored_response(row, (), now=0) for row in found.values()]

@@ -84,7 +84,8 @@ class ResponseStore(Protocol):
     ) -> Sequence[StoredResponse]:
         """The ended responses with one of these fingerprints, newest first, without `input` and `response`.
 
-        With `conversation`, only those of that conversation.
+        Of very many with the same fingerprint only the newest are returned. With `conversation`, only those of that
+        conversation.
         """
 
     async def items(self, owner: Owner, item_ids: Collection[str]) -> Mapping[str, tuple[str, Item]]:
