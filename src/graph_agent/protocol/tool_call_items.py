@@ -117,7 +117,9 @@ class ToolCallItems:
     @property
     def holding(self) -> bool:
         """Whether there are calls whose items are sent once the graph goes on."""
-        return self._prefix == "function_call" and any(call.index < 0 for call in self._waiting)
+        # Asked for each token, and nearly always nothing waits.
+        waiting = self._waiting
+        return bool(waiting) and self._prefix == "function_call" and any(call.index < 0 for call in waiting)
 
     def go_on(self) -> Iterator[Event]:
         """The graph goes on after a message with calls, so it asks nobody about them."""
