@@ -1,6 +1,7 @@
 """A client of graphs that ask a person, and what their tools have done."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,6 +84,11 @@ class Effects:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.path.unlink(missing_ok=True)
         return lines
+
+    def wait(self) -> None:
+        """Wait until another process has done something."""
+        while not self.path.exists():
+            time.sleep(0.01)
 
 
 @contextmanager

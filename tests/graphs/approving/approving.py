@@ -5,8 +5,10 @@ returned.
 """
 
 import operator
+import time
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from typing import Annotated, Any
 
 from effects import done
@@ -52,7 +54,16 @@ def confirm(to: str) -> str:
     return f"confirmed {to}: {answer}"
 
 
-TOOLS = [send, delete, look, confirm]
+@tool
+def hold(to: str) -> str:
+    """Hang while there is a file of that name."""
+    done(f"hold {to}")
+    while Path(to).exists():
+        time.sleep(0.01)
+    return "held"
+
+
+TOOLS = [send, delete, look, confirm, hold]
 
 
 def reply(messages: Sequence[BaseMessage]) -> list[Any]:
@@ -65,7 +76,7 @@ def reply(messages: Sequence[BaseMessage]) -> list[Any]:
             break
     if results:
         return [f"Done: {'; '.join(results)}."]
-    words = [word.split(":") for word in messages[-1].text.split() if ":" in word]
+    words = [word.split(":", 1) for word in messages[-1].text.split() if ":" in word]
     if not words:
         return [f"You said {messages[-1].text}."]
     return [Call(name, {"to": to}, f"call_{next(CALLS)}") for name, to in words]
@@ -93,7 +104,7 @@ def _graph_of(tools: Any) -> Any:
     return builder.compile()
 
 
-mail = _graph_of(make_tools(TOOLS, approve=["send", "delete"]))
+mail = _graph_of(make_tools(TOOLS, approve=["send", "delete", "hold"]))
 
 DECIDED = {"send": True, "delete": {"allowed_decisions": ["approve", "reject"]}}
 batched = create_agent(model(), TOOLS, middleware=[HumanInTheLoopMiddleware(DECIDED)])
