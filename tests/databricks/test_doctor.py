@@ -95,6 +95,19 @@ def test_what_does_not_exist_is_named(
     assert "MLflow experiment 404 does not exist\n     -> create the experiment" in said
 
 
+def test_the_endpoint_of_memories_is_checked_if_it_is_set(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "embedding endpoint" not in diagnosed(capsys)[1]
+    monkeypatch.setenv("GRAPH_AGENT_EMBEDDINGS", "databricks:local-minilm")
+    assert "embedding endpoint local-minilm is ready" in diagnosed(capsys)[1]
+    monkeypatch.setenv("GRAPH_AGENT_EMBEDDINGS", "databricks:no-such-endpoint")
+    status, said = diagnosed(capsys)
+    assert status == 1
+    assert "embedding endpoint no-such-endpoint does not exist\n     -> create the serving endpoint" in said
+    assert "or set GRAPH_AGENT_EMBEDDINGS to another" in said
+
+
 def test_what_may_not_be_seen_says_which_grant_is_missing(
     standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

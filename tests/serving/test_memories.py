@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langgraph.config import get_store
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -22,7 +23,7 @@ from langgraph.types import interrupt
 from tests.serving.test_requests import check_error
 
 from graph_agent import AgentState, RunError, Settings, create_app, make_tools, memory_tools
-from graph_agent.testing import Call, FakeWorkspace
+from graph_agent.testing import Call, FakeWorkspace, ScriptedChatModel
 from graph_agent.testing.loopback import on_loopback
 
 PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
@@ -253,6 +254,22 @@ def test_a_full_memory_is_an_error_that_the_model_reads(tmp_path: Path, scripted
         read += [item["output"] for item in answer["output"] if item["type"] == "function_call_output"]
         assert len([one for one in read if one.startswith("Saved")]) == 2
         assert len(memories_of(client)) == 2
+
+
+def test_the_tools_work_in_an_agent_of_langchain(tmp_path: Path) -> None:
+    model = ScriptedChatModel(
+        [Call("save_memory", {"text": "likes tea"}), Call("save_memory", {"text": " "})],
+        [Call("search_memories", {"query": "tea"})],
+        "Tea.",
+    )
+    with served(tmp_path, create_agent(model=model, tools=memory_tools())) as client:
+        assert last_text(ask(client, "What do I like?")) == "Tea."
+        assert [one["text"] for one in memories_of(client)] == ["likes tea"]
+    assert model.requests[0].tool_names == ["save_memory", "search_memories", "forget_memory"]
+    saved, refused = model.requests[1].texts[-2:]
+    assert saved.startswith("Saved as mem_")
+    assert refused == "a memory needs a text"
+    assert json.loads(model.requests[2].texts[-1])[0]["text"] == "likes tea"
 
 
 def test_the_tools_use_the_store_of_studio() -> None:

@@ -526,6 +526,20 @@ async def test_an_answer_of_the_embedder_that_is_not_one_vector_for_each_text_is
         assert keys(await of(embedded).asearch(MEMORIES, query="tea")) == ["a"]
 
 
+async def test_many_may_save_at_the_same_time_in_two_processes(memory_store_of: MemoryStoreOf) -> None:
+    stores = [await memory_store_of(MemoryOptions(most=60)) for _ in range(2)]
+    saves = [
+        of(stores[number % 2], owner).aput(MEMORIES, f"k{number // 2}", {"text": f"of {owner.key}"})
+        for number in range(100)
+        for owner in (ANN, BOB)
+    ]
+    await asyncio.gather(*saves)
+    for owner in (ANN, BOB):
+        found = await everything(stores[0].memories, owner)
+        assert sorted(keys(found)) == sorted(f"k{number}" for number in range(50))
+        assert {one.text for one in found} == {f"of {owner.key}"}
+
+
 # -- many -------------------------------------------------------------------------------------------------------
 
 

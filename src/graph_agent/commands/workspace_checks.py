@@ -1,4 +1,4 @@
-"""The checks of `graph-agent doctor` in a Databricks workspace: sign-in, endpoint, index, experiment, user scopes."""
+"""The checks of `graph-agent doctor` in a Databricks workspace: sign-in, endpoints, index, experiment, user scopes."""
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -9,6 +9,7 @@ from graph_agent.app_context import AppContext
 from graph_agent.commands.check import Check
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.default_model import default_model
+from graph_agent.databricks.text_embedder import endpoint_of
 from graph_agent.databricks.user_scopes import SCOPES, declared_scopes, lacking_scopes
 from graph_agent.errors import AgentError
 from graph_agent.settings import Settings
@@ -33,6 +34,7 @@ def databricks(settings: Settings) -> Iterator[Check]:
         if signed_in is not None:
             yield from _model(signed_in, settings)
             yield _chat_endpoints(signed_in)
+            yield from _embeddings(signed_in, settings)
             yield from _index(signed_in, settings)
             yield from _experiment(signed_in, settings)
         if settings.authorization != "app":
@@ -69,9 +71,23 @@ def _model(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
     if not model.on_databricks or model.on_gateway:
         # Models behind the AI gateway are not serving endpoints, so there is nothing to look up.
         return
-    name = model.name
-    what = f"model endpoint {name}"
-    fix = f"create the serving endpoint {name}, or set GRAPH_AGENT_MODEL to another"
+    yield from _endpoint(client, "model", model.name, setting="GRAPH_AGENT_MODEL")
+
+
+def _embeddings(client: "WorkspaceClient", settings: Settings) -> Iterator[Check]:
+    if settings.embeddings is None:
+        return
+    try:
+        name = endpoint_of(settings.embeddings)
+    except AgentError as error:
+        yield Check(False, "GRAPH_AGENT_EMBEDDINGS", error.message)
+        return
+    yield from _endpoint(client, "embedding", name, setting="GRAPH_AGENT_EMBEDDINGS")
+
+
+def _endpoint(client: "WorkspaceClient", kind: str, name: str, *, setting: str) -> Iterator[Check]:
+    what = f"{kind} endpoint {name}"
+    fix = f"create the serving endpoint {name}, or set {setting} to another"
     grant = f"grant the app's service principal CAN_QUERY on the serving endpoint {name}"
     found = yield from _looked_up(what, lambda: client.serving_endpoints.get(name), missing=fix, denied=grant)
     if found is not None:
