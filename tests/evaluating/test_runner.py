@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from tests.evaluating.test_answer_stream import events, lines
+from tests.evaluating.test_answer_stream import events, lines, message
 from tests.evaluating.test_rows import row
 from tests.standin.server import dead_host
 
@@ -121,11 +121,14 @@ def test_the_history_is_resent_with_each_turn(tmp_path: Path) -> None:
 class Storing(Agentlike):
     """Says that it stores every response in one conversation."""
 
-    async def _stream(self) -> AsyncIterator[str]:
+    def whole(self) -> list[dict[str, Any]]:
         whole = events()
         stored = {"id": f"resp_{len(self.bodies)}", "store": True, "custom_outputs": {"thread_id": "conv_1"}}
         whole[-1] = {**whole[-1], "response": whole[-1]["response"] | stored}
-        for line in lines(whole):
+        return whole
+
+    async def _stream(self) -> AsyncIterator[str]:
+        for line in lines(self.whole()):
             yield f"{line}\n\n"
 
 
@@ -153,6 +156,45 @@ def test_a_stored_conversation_is_continued_with_what_is_new_and_deleted_at_the_
     ]
     assert [turn.question for turn in record.turns] == ["Which port?", "And then?", "Or else?", "And now?"]
     assert agentlike.forgotten == ["conv_1"]
+
+
+class Asking(Storing):
+    """Asks for an approval first, and then says what it did."""
+
+    def whole(self) -> list[dict[str, Any]]:
+        request = {"type": "mcp_approval_request", "id": "mcpr_1", "name": "send", "arguments": '{"to": "ann"}'}
+        result = {"type": "function_call_output", "id": "fo_1", "call_id": "mcpr_1", "output": "sent"}
+        done = super().whole()[-1]
+        output = [request] if len(self.bodies) == 1 else [result, message() | {"phase": "final_answer"}]
+        whole: list[dict[str, Any]] = [{"type": "response.created"}]
+        for place, item in enumerate(output):
+            text = [{"type": "response.output_text.delta", "item_id": item["id"], "delta": "It is 8000. [1]"}]
+            whole += [
+                {"type": "response.output_item.added", "output_index": place, "item": item},
+                *(text if item["type"] == "message" else []),
+                {"type": "response.output_item.done", "output_index": place, "item": item},
+            ]
+        whole.append({**done, "response": done["response"] | {"output": output}})
+        return [event | {"sequence_number": number} for number, event in enumerate(whole)]
+
+
+def test_a_turn_answers_the_approvals_that_were_asked_for(tmp_path: Path) -> None:
+    agentlike = Asking()
+    with agentlike.served() as agent:
+        (record,) = asked(rows(1, turns=[{"approve": True, "reason": "fine"}], stored="conversation"), agent, tmp_path)
+    assert agentlike.bodies[1]["input"] == [
+        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True, "reason": "fine"}
+    ]
+    assert [turn.problems for turn in record.turns] == [[], []]
+    assert record.last.calls == [{"name": "send", "arguments": {"to": "ann"}, "call_id": "mcpr_1", "output": "sent"}]
+
+
+def test_an_approval_that_nobody_asked_for_is_a_problem(tmp_path: Path) -> None:
+    agentlike = Storing()
+    with agentlike.served() as agent:
+        (record,) = asked(rows(1, turns=[{"approve": True}], stored="conversation"), agent, tmp_path)
+    assert record.last.problems == ["the turn asked for no approval"]
+    assert len(agentlike.bodies) == 1
 
 
 def test_a_service_that_does_not_store_a_stored_row_has_a_problem(tmp_path: Path) -> None:

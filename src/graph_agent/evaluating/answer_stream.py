@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graph_agent.evaluating.records import Turn
@@ -14,8 +14,10 @@ _ITEM_EVENTS = re.compile(r"response\.(?:output_text|content_part|function_call_
 class Listener:
     """Reads a stream: call `feed` for every line, then `end`. `turn.problems` lists what was wrong with the stream."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, *, answered: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`answered` are the approvals that the request answers. Their calls have results in this stream."""
         self.turn = Turn(question=question)
+        self._answered = {str(one["id"]): one for one in answered}
         self._number = 0
         self._open: dict[str, int] = {}
         self._done: dict[str, Mapping[str, Any]] = {}
@@ -131,6 +133,16 @@ class Listener:
                         "arguments": _arguments(item["arguments"]),
                         "call_id": item["call_id"],
                         "output": outputs.get(item["call_id"]),
+                    }
+                )
+            elif item["type"] == "function_call_output" and item["call_id"] in self._answered:
+                asked = self._answered[item["call_id"]]
+                turn.calls.append(
+                    {
+                        "name": asked["name"],
+                        "arguments": _arguments(asked["arguments"]),
+                        "call_id": item["call_id"],
+                        "output": item["output"],
                     }
                 )
             elif item["type"] == "function_call_output" and item["call_id"] not in called:

@@ -52,6 +52,11 @@ class Turn:
     problems: list[str] = field(default_factory=list)
     """Violations of the wire format in the stream."""
 
+    @property
+    def approvals(self) -> list[Json]:
+        """The approvals that the response asks for."""
+        return [item for item in self.items if item.get("type") == "mcp_approval_request"]
+
 
 @dataclass(slots=True, kw_only=True)
 class Record:

@@ -12,6 +12,9 @@ EXPECTATIONS = frozenset(
     {"facts", "documents", "tool_calls", "must_decline", "declines_with", "guidelines", "forbidden", "custom"}
 )
 
+DECISION = frozenset({"approve", "reason", "arguments", "output"})
+"""Fields of the answer to an approval."""
+
 
 def read_rows(path: Path) -> list[Row]:
     """Read every row of a JSONL file.
@@ -116,24 +119,33 @@ class _Reader:
         if stored is not None and stored not in get_args(Stored):
             raise self._wrong("stored", f"must be one of {', '.join(get_args(Stored))}")
         if not isinstance(given, list):
-            raise self._wrong("turns", "must be a list of strings, or of objects with says and after")
+            raise self._wrong("turns", "must be a list of strings, or of objects with says or approve")
         says: list[str] = []
         after: dict[int, int] = {}
+        decisions: dict[int, Mapping[str, Any]] = {}
         # The row's input is turn 1.
         for number, one in enumerate(given, 2):
             name = f"turns[{number - 2}]"
             if isinstance(one, dict):
-                turn = self.object(one, name, {"says", "after"})
+                turn = self.object(one, name, DECISION | {"after"} if "approve" in one else {"says", "after"})
                 if stored is None:
-                    raise self._wrong(name, "must be a string; only a stored conversation can go on after any turn")
-                earlier = turn.get("after")
-                if type(earlier) is not int or not 1 <= earlier < number:
-                    raise self._wrong(f"{name}.after", "must be the number of an earlier turn; the first one is 1")
-                after[number] = earlier
-                says.append(self.text(turn.get("says"), f"{name}.says"))
+                    raise self._wrong(name, "must be a string; give stored for a turn that forks or approves")
+                if "after" in turn:
+                    earlier = turn["after"]
+                    if type(earlier) is not int or not 1 <= earlier < number:
+                        raise self._wrong(f"{name}.after", "must be the number of an earlier turn; the first one is 1")
+                    after[number] = earlier
+                if "approve" in turn:
+                    decided = turn["approve"]
+                    if not isinstance(decided, bool):
+                        raise self._wrong(f"{name}.approve", "must be true or false")
+                    decisions[number] = {key: value for key, value in turn.items() if key != "after"}
+                    says.append("Approved." if decided else "Rejected.")
+                else:
+                    says.append(self.text(turn.get("says"), f"{name}.says"))
             else:
                 says.append(self.text(one, name))
-        return {"turns": tuple(says), "stored": stored, "after": after}
+        return {"turns": tuple(says), "stored": stored, "after": after, "decisions": decisions}
 
     def items(self, value: Any, name: str) -> Iterator[Mapping[str, Any]]:
         if not isinstance(value, list) or not value:

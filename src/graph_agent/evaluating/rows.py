@@ -73,6 +73,9 @@ class Row:
     after: Mapping[int, int] = field(default_factory=dict)
     """Turns that follow an earlier turn than the one before them, by their numbers. The first turn is number 1."""
 
+    decisions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Turns that answer all approvals of the turn that they follow, by their numbers: the fields of each answer."""
+
     expectations: Expectations
     tags: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
@@ -81,7 +84,7 @@ class Row:
     @property
     def asks(self) -> str:
         """A digest of the questions. Rows that ask the same have the same digest, whatever they expect."""
-        stored = [self.stored, sorted(self.after.items())] if self.stored else []
+        stored = [self.stored, sorted(self.after.items()), sorted(self.decisions)] if self.stored else []
         return digest_of([self.input, self.turns, *stored])
 
     @property

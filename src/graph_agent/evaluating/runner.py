@@ -117,17 +117,28 @@ async def ask(client: httpx.AsyncClient, agent: Agent, row: Row) -> Record:
 async def _ask_stored(client: httpx.AsyncClient, agent: Agent, row: Row, record: Record) -> None:
     asked: Sequence[Mapping[str, Any]] = row.input
     continued: Mapping[str, Any] = {}
+    approvals: Sequence[Mapping[str, Any]] = ()
     for number, said in enumerate(row.questions, 1):
+        approvals = ()
         if number > 1:
             if record.last.status != "completed":
                 return
             before = record.turns[row.after.get(number, number - 1) - 1]
             asked = [{"role": "user", "content": said}]
+            if number in row.decisions:
+                approvals = before.approvals
+                if not approvals:
+                    record.last.problems.append("the turn asked for no approval")
+                    return
+                asked = [
+                    {"type": "mcp_approval_response", "approval_request_id": one["id"], **row.decisions[number]}
+                    for one in approvals
+                ]
             if row.stored == "conversation" and number not in row.after:
                 continued = {"conversation": before.conversation}
             else:
                 continued = {"previous_response_id": before.response_id}
-        record.turns.append(await _turn(client, agent, asked, said, {"store": True, **continued}))
+        record.turns.append(await _turn(client, agent, asked, said, {"store": True, **continued}, approvals))
         if record.last.status == "completed" and record.last.conversation is None:
             record.last.problems.append("the response was not stored")
             return
@@ -158,13 +169,14 @@ async def _turn(
     conversation: Sequence[Mapping[str, Any]],
     question: str,
     stored: Mapping[str, Any] | None = None,
+    approvals: Sequence[Mapping[str, Any]] = (),
 ) -> Turn:
     # Always streamed, to measure the first token and to check the events. `model` selects the graph. Not stored, if
     # the row does not say so: it must not depend on what earlier rows and evaluations asked.
     named = {"model": agent.graph} if agent.graph else {}
     body = {"input": list(conversation), "stream": True, "store": False, **(stored or {}), **named}
     for attempt in range(TRIES):
-        listener, began = Listener(question), time.perf_counter()
+        listener, began = Listener(question, answered=approvals), time.perf_counter()
         try:
             async with client.stream("POST", agent.path, json=body) as response:
                 if response.status_code in BUSY and attempt + 1 < TRIES:
