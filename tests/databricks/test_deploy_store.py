@@ -69,9 +69,9 @@ def test_an_endpoint_without_a_resource_is_pointed_out(shop: Shop, value: str, w
     assert [("has no postgres resource" in line) for line in about_stores(shop)] == [True] * warned
 
 
-@pytest.mark.parametrize(("named", "used"), [(ENDPOINT, "memory"), ("sqlite:it.db", "sqlite:it.db")])
-def test_the_start_on_this_machine_never_touches_the_apps_database(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str, used: str
+@pytest.mark.parametrize(("named", "used"), [(ENDPOINT, "memory"), ("sqlite:it.db", "sqlite:it.db"), (None, "memory")])
+def test_the_start_on_this_machine_touches_neither_the_apps_database_nor_the_deployers_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str | None, used: str
 ) -> None:
     written = tmp_path / "seen"
     # The app writes down what it was given, and is ready.
@@ -85,7 +85,7 @@ def test_the_start_on_this_machine_never_touches_the_apps_database(
         "http.server.HTTPServer(('127.0.0.1', int(os.environ['DATABRICKS_APP_PORT'])), Ready).serve_forever()\n"
     )
     monkeypatch.setitem(os.environ, "PGHOST", "db.example.com")
-    app = AppFile((sys.executable, "app.py"), {"GRAPH_AGENT_STORE": named}, ())
+    app = AppFile((sys.executable, "app.py"), {} if named is None else {"GRAPH_AGENT_STORE": named}, ())
 
     rehearse({"app.py": Source("app.py", script.encode(), "")}, ".", app, seconds=30)
 
