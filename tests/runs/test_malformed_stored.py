@@ -15,8 +15,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-SERVED = ("previous_response_id", "conversation by id", "conversation by object", "an item_reference")
-"""Refused only where nothing is stored. These name things that do not exist."""
+SERVED = (
+    "previous_response_id",
+    "conversation by id",
+    "conversation by object",
+    "an item_reference",
+    "an approval that is also a denial",
+)
+"""Refused in another place: what they name is looked up first, and does not exist."""
 
 
 async def planned(server: Conversing, body: bytes) -> None:
