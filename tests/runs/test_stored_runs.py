@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
-from tests.runs.registered import ANN, OneGraph, a_request, rest
+from tests.runs.registered import ANN, OneGraph, a_request, rest, some_runs
 from tests.runs.running import asking, chain
 from tests.runs.stored import Chat, OpenBook, texts
 
@@ -16,7 +17,7 @@ from graph_agent.contract import AgentState
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES
 from graph_agent.runs.request import RunRequest, Scope, Turn
 from graph_agent.stores.records import Continuation
-from graph_agent.stores.sqlite_store import MemoryStore
+from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +94,33 @@ async def test_fifty_conversations_at_once_stay_apart(store: MemoryStore) -> Non
         for place, chat in enumerate(chats):
             said = [one.text for one in await chat.state() if one.type == "human"]
             assert said == [f"{place}-{turn}" for turn in range(3)]
+
+
+async def test_many_conversations_go_back_and_forth_between_two_processes(tmp_path: Path) -> None:
+    stores = [SqliteStore(tmp_path / "file") for _ in range(2)]
+    runs = [some_runs(), some_runs()]
+    for one in stores:
+        await one.open()
+    graph = chain(count, state=AgentState)
+
+    async def talk(place: int) -> None:
+        last = None
+        for turn in range(4):
+            at = (place + turn) % 2
+            chat = Chat(graph, stores[at], runs=runs[at])
+            chat.last = last
+            said = ", ".join(f"{place}-{number}" for number in range(turn + 1))
+            assert texts(await chat.say(f"{place}-{turn}")) == [f"You said: {said}."]
+            last = chat.last
+
+    try:
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                for place in range(20):
+                    tasks.start_soon(talk, place)
+    finally:
+        for one in stores:
+            await one.aclose()
 
 
 async def test_a_run_without_a_turn_stores_nothing(open_book: OpenBook) -> None:
