@@ -5,7 +5,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -61,10 +61,11 @@ class Scripted:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
-    def graph(self, **options: Any) -> Any:
+    def graph(self, look: Callable[[AgentState], Any] = lambda state: {}, **options: Any) -> Any:
         tools = memory_tools()
 
         def plan(state: AgentState) -> dict[str, Any]:
+            look(state)
             if state["messages"][-1].type == "tool":
                 return {"messages": [AIMessage("Done.")]}
             calls = [{"type": "tool_call", "id": f"call_{at}", **call} for at, call in enumerate(self.calls)]
@@ -369,6 +370,21 @@ def test_a_service_whose_store_is_down_still_runs_graphs_that_remember_nothing(t
     builder.add_edge(START, "answer")
     with served(tmp_path, builder.compile(), store="postgresql://nobody:x@127.0.0.1:9/none") as client:
         assert last_text(ask(client, "Hi", store=False)) == "Hello."
+
+
+def test_a_model_learns_that_the_store_is_down(tmp_path: Path, scripted: Scripted) -> None:
+    scripted.calls = [call("save_memory", text="likes tea"), call("search_memories", query="tea")]
+    seen: list[str] = []
+
+    def look(state: AgentState) -> dict[str, Any]:
+        seen.extend(str(one.content) for one in state["messages"] if one.type == "tool")
+        return {}
+
+    with served(tmp_path, scripted.graph(look=look), store="postgresql://nobody:x@127.0.0.1:9/none") as client:
+        assert ask(client, "save", store=False)["status"] == "completed"
+        assert seen == ["the memory cannot be reached now: say that it could not be looked up or changed"] * 2
+        for address in ("/memories", "/memories/mem_1", "/me/data"):
+            check_error(client.delete(address), 503, "store_unavailable")
 
 
 # -- the routes -------------------------------------------------------------------------------------------------
