@@ -3,10 +3,16 @@
     planner ──► retriever ──► planner ──► end
        └──────► tools ──────────┘
 
-Its last message is the answer.
+Its last message is the answer. A report to the project is kept only after the user has approved it.
 """
 
+from typing import Annotated
+from uuid import uuid4
+
+from langchain_core.tools import ToolException, tool
+from langgraph.config import get_store
 from langgraph.graph import END, START, StateGraph
+from pydantic import Field
 
 from graph_agent import (
     AgentContext,
@@ -19,13 +25,15 @@ from graph_agent import (
     make_planner,
     make_retriever,
     make_tools,
+    redact_async,
     requested_nodes,
 )
 
 PROMPT = """You are the assistant of the graph-agent project. Use convert_units when a question names units, \
 current_time for dates and times, calculator for other arithmetic, and repeat the result in your answer. For \
 everything else use search_docs first, always: answer questions about the project only from its documentation, in one \
-or two short sentences, and cite the passage you used by its number, such as [1]."""
+or two short sentences, and cite the passage you used by its number, such as [1]. Use report_problem only when the \
+user says to report a problem."""
 
 NOTHING_FOUND = "The documents do not answer this."
 
@@ -34,8 +42,31 @@ documents = DocumentSearch(
     description="Search the documentation of graph-agent.",
     example="topic",
 )
+
+
+@tool
+async def report_problem(
+    summary: Annotated[
+        str,
+        Field(
+            description="what is wrong, in the user's words", max_length=2000, examples=["The page of roots is gone."]
+        ),
+    ],
+) -> str:
+    """Report a problem to the project, if the user says so."""
+    try:
+        store = get_store()
+    except (KeyError, RuntimeError):
+        store = None
+    if store is None:
+        raise ToolException("reports cannot be kept here")
+    key = uuid4().hex
+    await store.aput(("reports",), key, {"text": await redact_async(summary)})
+    return f"Reported as {key[:8]}."
+
+
 model = chat_model(temperature=0)
-tools = [calculator, current_time, convert_units]
+tools = [calculator, current_time, convert_units, report_problem]
 
 builder = StateGraph(AgentState, context_schema=AgentContext)
 builder.add_node(
@@ -51,7 +82,7 @@ builder.add_node(
     ),
 )
 builder.add_node("retriever", make_retriever(documents))
-builder.add_node("tools", make_tools(tools, skip=[documents.name]))
+builder.add_node("tools", make_tools(tools, skip=[documents.name], approve=[report_problem.name]))
 builder.add_edge(START, "planner")
 builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.name), ["retriever", "tools", END])
 builder.add_edge("retriever", "planner")
