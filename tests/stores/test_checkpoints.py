@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -137,6 +138,36 @@ async def test_a_channel_may_hold_any_text(store: Store, text: str) -> None:
     await graph.ainvoke({"note": text}, at("t"), durability="exit")
     # LangGraph's serializer replaces half of a pair, whichever the store.
     assert (await graph.aget_state(at("t"))).values == {"note": text.encode(errors="replace").decode()}
+
+
+class Page(BaseModel):
+    """A large value that knows the threads in which it was made."""
+
+    text: str
+
+    _made_in: ClassVar[set[str]] = set()
+
+    def model_post_init(self, context: Any) -> None:
+        self._made_in.add(threading.current_thread().name)
+
+
+class Book(TypedDict):
+    cover: Page
+    pages: Annotated[list[Page], DeltaChannel(extended)]
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_large_values_are_not_read_on_the_event_loop(store: Store) -> None:
+    def write(state: Book) -> dict[str, Any]:
+        return {"pages": [Page(text="x" * 50_000)], "cover": Page(text="y" * 50_000)}
+
+    graph = StateGraph(Book).add_node("write", write).set_entry_point("write").compile()
+    graph = graph.copy(update={"checkpointer": store.checkpointer()})
+    await graph.ainvoke({"pages": []}, at("t"), durability="exit")
+    Page._made_in.clear()
+    state = await graph.aget_state(at("t"))
+    assert (len(state.values["pages"]), len(state.values["cover"].text)) == (1, 50_000)
+    assert threading.current_thread().name not in Page._made_in
 
 
 async def test_runs_of_many_threads_do_not_mix(store: Store) -> None:

@@ -1,18 +1,29 @@
 """LangGraph's checkpoints in PostgreSQL. Imports psycopg and LangGraph."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
 from graph_agent.stores.postgres_database import PostgresDatabase
+from graph_agent.threads import run_in_service_thread
+
+MOST_ON_LOOP = 16_384
+"""Bytes that are read on the event loop. Another thread would take longer to start than they take to read."""
 
 
 class PostgresSaver(AsyncPostgresSaver):
@@ -46,11 +57,52 @@ class PostgresSaver(AsyncPostgresSaver):
         opened = {name: value.text if isinstance(value, Box) else value for name, value in values.items()}
         return super()._dump_blobs(thread_id, checkpoint_ns, opened, versions)
 
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """As the base class, but a long history is read in a thread and not on the event loop."""
+        found: Any = await super().aget_delta_channel_history(config=config, channels=channels)
+        return cast("Mapping[str, DeltaChannelHistory]", await _read(found) if isinstance(found, Unread) else found)
+
+    def _build_delta_channels_writes_history(self, **parts: Any) -> dict[str, DeltaChannelHistory]:
+        size = sum(len(row["blob"] or b"") for row in parts["stage2_rows"])
+        unread = Unread(partial(super()._build_delta_channels_writes_history, **parts), size)
+        # The base class returns it to the method above.
+        return cast("dict[str, DeltaChannelHistory]", unread)
+
+    async def _load_checkpoint_tuple(self, value: DictRow) -> CheckpointTuple:
+        rows = value["channel_values"] or []
+        unread = Unread(partial(super()._load_blobs, rows), sum(len(one or b"") for _, _, one in rows))
+        return await super()._load_checkpoint_tuple({**value, "channel_values": Read(await _read(unread))})
+
+    def _load_blobs(self, blob_values: Any) -> dict[str, Any]:
+        return blob_values.values if isinstance(blob_values, Read) else super()._load_blobs(blob_values)
+
     # Every statement of the base class is executed on this cursor.
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
         async with self._database.answering(), super()._cursor(pipeline=pipeline) as cursor:
             yield cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Values that are still bytes, and the number of these bytes."""
+
+    read: Callable[[], Any]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The values of channels that were read already."""
+
+    values: dict[str, Any]
+
+
+async def _read(unread: Unread) -> Any:
+    """The values. Many are read in a thread, so that the event loop goes on."""
+    return unread.read() if unread.size < MOST_ON_LOOP else await run_in_service_thread(unread.read)
 
 
 @dataclass(frozen=True, slots=True)
