@@ -38,7 +38,8 @@ def _with(node: str, work: Any) -> Graph:
     original: StateGraph[Any, Any, Any, Any] = flagship.builder
     mutant: StateGraph[Any, Any, Any, Any] = StateGraph(original.state_schema, context_schema=original.context_schema)
     for name, spec in original.nodes.items():
-        mutant.add_node(name, work if name == node else spec.runnable)
+        # With the schema of its state, which the branches after it name.
+        mutant.add_node(name, work if name == node else spec.runnable, input_schema=spec.input_schema)
     mutant.edges |= original.edges
     mutant.branches.update(original.branches)
     return mutant.compile()

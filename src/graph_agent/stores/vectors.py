@@ -23,7 +23,7 @@ LONGEST_TEXT = 4000
 PAUSE_SECONDS = 30.0
 """How long an embedder that has failed is left alone, so that not every search waits for it."""
 
-BYTES_PER_NUMBER = 4
+WORD = re.compile(r"\w+")
 
 
 class Embedder(Protocol):
@@ -108,7 +108,7 @@ def best_of(
 
 def words_of(text: str) -> frozenset[str]:
     """The words of a text, in small letters."""
-    return frozenset(re.findall(r"\w+", text[:LONGEST_TEXT].casefold()))
+    return frozenset(WORD.findall(text[:LONGEST_TEXT].casefold()))
 
 
 def shared_words(words: frozenset[str], text: str) -> float:
