@@ -5,6 +5,7 @@ its turns.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -35,6 +36,9 @@ PLAIN = frozenset((AIMessage, HumanMessage, SystemMessage, ToolMessage))
 """Messages that are appended as they are, if their id is new."""
 
 
+_ID = attrgetter("id")
+
+
 class MessagesChannel(DeltaChannel[list[Any]]):
     """A `DeltaChannel` that takes the place of a channel with `add_messages`."""
 
@@ -46,6 +50,15 @@ class MessagesChannel(DeltaChannel[list[Any]]):
         return super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Apply the writes of one step; see `DeltaChannel.update`."""
+        added = _plain(values[0]) if len(values) == 1 else None
+        if added is None or not isinstance(self.value, list) or _has_id(self.value, added.id):
+            return super().update(values)
+        # Most steps write one new message. A long conversation is only searched for its id then.
+        self.value = [*self.value, added]
+        return True
 
 
 def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseMessage]:
@@ -61,7 +74,7 @@ def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseM
     places: dict[str, int] = {}
     try:
         # Nearly always. This runs at each step of a run, so it passes through a long conversation only once.
-        places = {one.id: place for place, one in enumerate(messages)}
+        places = dict(zip(map(_ID, messages), range(len(messages)), strict=True))
         merged = list(messages)
     except AttributeError:
         places = {"": 0}
@@ -70,11 +83,11 @@ def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseM
         for one in _as_messages(messages):
             _put(merged, places, one)
     for write in writes:
-        one = write[0] if type(write) is list and len(write) == 1 else write
-        if type(one) in PLAIN and one.id and one.id not in places:
+        plain = _plain(write)
+        if plain is not None and plain.id not in places:
             # Nearly every write. A long conversation is read many times, so the rest of the loop would count.
-            places[one.id] = len(merged)
-            merged.append(one)
+            places[str(plain.id)] = len(merged)
+            merged.append(plain)
             continue
         added = _as_messages(write if isinstance(write, list | tuple) and not _is_pair(write) else [write])
         for place in range(len(added) - 1, -1, -1):
@@ -93,6 +106,21 @@ def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseM
             merged = [one for one in merged if one.id not in removed]
             places = {str(one.id): place for place, one in enumerate(merged)}
     return merged
+
+
+def _plain(write: Any) -> BaseMessage | None:
+    """The message, if one with an id was written that is appended as it is."""
+    one = write[0] if type(write) is list and len(write) == 1 else write
+    return one if type(one) in PLAIN and one.id else None
+
+
+def _has_id(messages: Sequence[Any], wanted: str | None) -> bool:
+    """Whether one of them has the id, or may get an id first."""
+    try:
+        ids = set(map(_ID, messages))
+    except AttributeError:
+        return True
+    return wanted in ids or None in ids or "" in ids
 
 
 def _put(merged: list[BaseMessage], places: dict[str, int], message: BaseMessage) -> None:

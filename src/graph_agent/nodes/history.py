@@ -103,8 +103,15 @@ def newest(messages: Sequence[BaseMessage], tokens: int | None) -> list[BaseMess
         start_on="human",
         allow_partial=False,
     )
-    system = [one for one in messages[: start - len(kept)] if isinstance(one, SystemMessage)]
+    left_out = messages[: start - len(kept)]
+    # Their types first, which is quick: hardly any conversation has such a message in its middle.
+    kinds = set(map(type, left_out))
+    system = [one for one in left_out if isinstance(one, SystemMessage)] if _has_system(kinds) else []
     return [*system, *kept, *messages[start:]]
+
+
+def _has_system(kinds: set[type]) -> bool:
+    return any(issubclass(kind, SystemMessage) for kind in kinds)
 
 
 def _start_of_turn(messages: Sequence[BaseMessage]) -> int:

@@ -9,13 +9,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 from langgraph.types import Command, Overwrite, Send
 from pydantic_core import to_jsonable_python
 
 from graph_agent.protocol.content import text_of
 from graph_agent.protocol.tool_results import public_text
 from graph_agent.protocol.visible_content import visible_content_of
+
+PLAIN = frozenset((AIMessage, HumanMessage, SystemMessage, ToolMessage))
+"""Messages that `messages_in` returns as they are."""
 
 STRUCTURED = "structured_response"
 """The state key in which LangChain's agents leave an answer in a schema."""
@@ -62,6 +73,13 @@ def messages_in(value: Any) -> Iterator[BaseMessage]:
                     yield from messages_in(one.arg)
 
 
+def all_messages(value: Any) -> list[BaseMessage]:
+    """The messages of `messages_in`, as a new list. It is quick for the list of a long conversation."""
+    if type(value) is list and PLAIN.issuperset(map(type, value)):
+        return list(value)
+    return list(messages_in(value))
+
+
 def _assistants(message: BaseMessage) -> BaseMessage:
     if isinstance(message, ChatMessage) and message.role in ("assistant", "ai"):
         return AIMessage(message.content, id=message.id)
@@ -81,7 +99,7 @@ class FinalState:
     def read(cls, state: Any, known: Sequence[BaseMessage]) -> "FinalState":
         """The last `values` of the top graph. `known` are the messages the caller sent."""
         if isinstance(state, Mapping) and "messages" in state:
-            return cls(_behind(list(messages_in(state["messages"])), known), state.get(STRUCTURED))
+            return cls(_behind(all_messages(state["messages"]), known), state.get(STRUCTURED))
         if messages := list(messages_in(getattr(state, "messages", state))):
             return cls(_behind(messages, known))
         if state is None or state == {}:
@@ -139,8 +157,9 @@ def _behind(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[B
     """The messages after the last one that the caller sent."""
     # By id first: LangGraph keeps the ids of the messages that it was given.
     ids = {message.id for message in known if message.id}
-    places = [place for place, message in enumerate(messages) if message.id in ids]
-    return after_known_history(messages[places[-1] + 1 :] if places else messages, known)
+    # From the end, because a long conversation has few messages behind.
+    place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].id in ids), -1)
+    return after_known_history(messages[place + 1 :], known)
 
 
 def after_known_history(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -148,11 +167,14 @@ def after_known_history(messages: list[BaseMessage], known: Sequence[BaseMessage
     last = known[-1] if known else None
     if last is None or last.type == "ai":
         return messages
-    ids = {message.id for message in known}
+    ids: set[str | None] | None = None
     words = text_of(last.content)
     # From the end: the caller may have said the same words before.
     for place in range(len(messages) - 1, -1, -1):
         one = messages[place]
-        if one.type == last.type and one.id not in ids and text_of(one.content) == words:
-            return messages[place + 1 :]
+        if one.type == last.type and text_of(one.content) == words:
+            # Made only now: a conversation may be long, and hardly any message has the same words.
+            ids = {message.id for message in known} if ids is None else ids
+            if one.id not in ids:
+                return messages[place + 1 :]
     return messages

@@ -23,7 +23,7 @@ from graph_agent.protocol import events, item_events
 from graph_agent.protocol.approvals import Approval
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
-from graph_agent.protocol.final_state import FinalState, after_known_history, messages_in, updates_in
+from graph_agent.protocol.final_state import FinalState, after_known_history, all_messages, messages_in, updates_in
 from graph_agent.protocol.finish_reasons import SENTENCES, EarlyEnd, early_end_of
 from graph_agent.protocol.interrupts import INTERRUPT, Interrupted, Interrupts
 from graph_agent.protocol.logged_response import LoggedResponse
@@ -153,7 +153,7 @@ class Translator:
     def message_ids(self) -> dict[str, str]:
         """Item id -> id of the message in the state, for the message items of a run that has ended."""
         values = self._state.get("messages") if isinstance(self._state, Mapping) else None
-        return self._speech.message_ids({message.id for message in messages_in(values) if message.id})
+        return self._speech.message_ids({message.id for message in all_messages(values) if message.id})
 
     @property
     def interrupted(self) -> Interrupted | None:

@@ -18,7 +18,7 @@ from graph_agent.contract import append_sources, merge_outputs
 from graph_agent.message_channel import MessagesChannel
 from graph_agent.protocol.approvals import Decision
 from graph_agent.protocol.events import new_id
-from graph_agent.protocol.final_state import messages_in, written_as_json
+from graph_agent.protocol.final_state import all_messages, messages_in, written_as_json
 from graph_agent.protocol.interrupts import INTERRUPT, PendingInterrupt
 from graph_agent.protocol.json_decoding import decode
 from graph_agent.protocol.tool_call_items import ResumedCall
@@ -217,7 +217,7 @@ async def _messages_of(saved: CheckpointTuple, channel: Any, saver: RunSaver) ->
         recent = saver.recent_messages() if isinstance(channel, MessagesChannel) else None
         values[MESSAGES] = _DeltaSnapshot(await _replayed(saved, channel, saver) if recent is None else recent)
     if isinstance(channel, BaseChannel) and MESSAGES in values:
-        return list(messages_in(channel.from_checkpoint(values[MESSAGES]).get()))
+        return all_messages(channel.from_checkpoint(values[MESSAGES]).get())
     return []
 
 

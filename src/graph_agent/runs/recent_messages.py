@@ -35,16 +35,26 @@ class RecentMessages:
 
     def keep(self, thread: str, checkpoint: str, messages: Sequence[Any]) -> None:
         """Keep the messages after a checkpoint, in place of those after an earlier one."""
+        known, size = self._known(thread, messages)
         self.drop(thread)
-        if not all(isinstance(one, BaseMessage) for one in messages):
+        added = messages[known:]
+        if not all(isinstance(one, BaseMessage) for one in added):
             return
-        size = sum(map(_size, messages))
+        size += sum(map(_size, added))
         if size > self._most:
             return
         self._kept[thread] = (checkpoint, list(messages), size)
         self._bytes += size
         while self._bytes > self._most:
             self.drop(next(iter(self._kept)))
+
+    def _known(self, thread: str, messages: Sequence[Any]) -> tuple[int, int]:
+        """How many of the first messages were kept before, and their size: a conversation mostly grows at its end."""
+        kept = self._kept.get(thread)
+        count = len(kept[1]) if kept else 0
+        if kept is None or not 0 < count <= len(messages) or messages[count - 1] is not kept[1][-1]:
+            return 0, 0
+        return count, kept[2]
 
     def drop(self, thread: str) -> None:
         """Forget a thread."""

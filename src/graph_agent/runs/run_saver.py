@@ -148,13 +148,13 @@ class RunSaver(BaseCheckpointSaver[Any]):
         written, thread = self._written, self._continuation.thread
         if self._recent is None or self._channel is None or written.checkpoint is None:
             return
-        self._recent.drop(thread)
         if isinstance(written.snapshot, _DeltaSnapshot):
             self._recent.keep(thread, written.checkpoint, written.snapshot.value)
             return
         pending = () if self._start is None else self._start.pending_writes or ()
         if written.checkpoints != 1 or any(channel == MESSAGES for _, channel, _ in pending):
             # The next run reads them from the store.
+            self._recent.drop(thread)
             return
         channel = self._channel.from_checkpoint(_DeltaSnapshot(self._before))
         # As the store returns them.
