@@ -197,6 +197,17 @@ def test_the_environment_tells_its_secrets_by_their_names() -> None:
     assert secrets_of(environ) == ["s" * 20, "k" * 20]
 
 
+def test_a_password_of_a_database_is_a_secret_wherever_the_environment_has_it() -> None:
+    environ = {
+        "GRAPH_AGENT_STORE": "postgresql://agent:s3cret%2Fword@db.example.com:5432/agents?sslmode=require",
+        "PGPASSWORD": "another-s3cret",
+        "PGUSER": "agent",
+        "SOME_URL": "https://example.com:8000/a@b:c",
+        "LOCAL": "postgres://postgres:postgres@localhost/db",
+    }
+    assert secrets_of(environ) == ["another-s3cret", "s3cret/word"]
+
+
 @pytest.mark.parametrize("word", ["anything", "postgres", "not-needed", "no-key-required", "CHANGE_ME"])
 def test_an_ordinary_word_in_such_a_variable_is_no_secret(word: str) -> None:
     assert secrets_of({"OPENAI_API_KEY": word, "POSTGRES_PASSWORD": word}) == []

@@ -58,6 +58,7 @@ class PostgresServer:
         self._bin = bin_folder
         self._data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.tls = False
 
@@ -123,6 +124,13 @@ class PostgresServer:
             )
         finally:
             log.close()
+        # If this process is killed, the end of its side of the pipe ends the server.
+        self._watch = subprocess.Popen(
+            ["sh", "-c", f"read line; kill -QUIT {self._process.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         until = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -136,6 +144,9 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop it at once. Connections are dropped in mid-transaction, and nothing listens on the port."""
         assert self._process is not None
+        assert self._watch is not None
+        self._watch.kill()
+        self._watch.communicate()
         # "Immediate": the processes end without a goodbye to their clients.
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(START_SECONDS)

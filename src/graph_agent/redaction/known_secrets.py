@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 SHORTEST = 8
 """Least characters of a value. A shorter one is too likely to be an ordinary word."""
@@ -13,12 +13,14 @@ SHORTEST = 8
 LEAST_BEGUN = 3
 """Characters of a value that must be there before a stream holds text back because of it."""
 
-NAMES = ("_TOKEN", "_SECRET", "_PASSWORD", "_API_KEY", "_SECRET_KEY", "_SECRET_ACCESS_KEY")
+NAMES = ("_TOKEN", "_SECRET", "_PASSWORD", "_API_KEY", "_SECRET_KEY", "_SECRET_ACCESS_KEY", "PGPASSWORD")
 """Endings of the names of environment variables that hold secrets."""
 
 _WORD = re.compile(r"[A-Za-z_-]{0,15}")
 """Values of such variables where no secret is required: `postgres`, `not-needed`. Answers contain these words too."""
 
+_URL_PASSWORD = re.compile(r"://[^\s/?#:@]*:([^\s/?#@]+)@")
+"""A password in a URL, such as that of a database."""
 
 FEW = 12
 """Most different beginnings for which one search each is faster than a lookup at every offset."""
@@ -106,8 +108,12 @@ def with_hidden_values(values: KnownSecrets | Iterable[str] | None) -> Iterator[
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
-    """Return the values of variables that are named as secrets. Ordinary words below 16 characters are left out."""
+    """Return the values of variables that are named as secrets, and the passwords of URLs in variables of any name.
+
+    Ordinary words below 16 characters are left out.
+    """
     named = [value for name, value in environ.items() if name.upper().endswith(NAMES)]
+    named += [unquote(found[1]) for value in environ.values() for found in _URL_PASSWORD.finditer(value)]
     return [value for value in named if len(value) >= SHORTEST and not _WORD.fullmatch(value)]
 
 
