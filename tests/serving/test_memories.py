@@ -5,9 +5,11 @@ import json
 import re
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from langgraph.runtime import Runtime
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import interrupt
 from tests.serving.test_requests import check_error
+from tests.serving.test_strangers import STRANGERS
 
 from graph_agent import AgentState, RunError, Settings, create_app, make_tools, memory_tools
 from graph_agent.testing import Call, FakeWorkspace, ScriptedChatModel
@@ -476,6 +479,49 @@ def test_nobody_reads_or_changes_the_memories_of_another_caller(client: httpx.Cl
     for address in ("/memories", f"/memories/{id_}", "/me/data"):
         assert httpx.delete(client.base_url.join(address), headers=nameless).status_code == 401
     assert memories_of(client, "bob") == before
+
+
+def attempts(id_: str) -> Iterator[tuple[str, str, Any]]:
+    """Method, address and body of every attempt to reach a memory of Ann."""
+    ids = [id_, "mem_" + "0" * 24, id_.upper(), f"{id_}%20", f"front_end:ann%2F{id_}", "%25", "*", id_[:-1], "memories"]
+    for prefix in PREFIXES:
+        for one in ids:
+            yield "GET", f"{prefix}/memories/{one}", None
+            yield "PATCH", f"{prefix}/memories/{one}", {"text": "mine"}
+            yield "DELETE", f"{prefix}/memories/{one}", None
+        yield "GET", f"{prefix}/memories?query=cellar", None
+        yield "GET", f"{prefix}/memories?limit=100", None
+        yield "DELETE", f"{prefix}/memories", None
+        yield "DELETE", f"{prefix}/me/data", None
+    for body in ({}, {"store": False}, {"context": {"user_id": "ann"}}, {"custom_inputs": {"owner": "front_end:ann"}}):
+        yield "POST", "/responses", {"input": f"search and forget {id_}", "user": "ann", **body}
+
+
+def test_a_thousand_attempts_of_strangers_read_nothing_and_change_nothing(
+    client: httpx.Client, scripted: Scripted
+) -> None:
+    scripted.calls = [call("save_memory", text="the cellar door of Zanzibar")]
+    ask(client, "save")
+    before, conversations = memories_of(client), client.get("/conversations").json()
+    id_ = before[0]["id"]
+    scripted.calls = [
+        call("search_memories", query="cellar", owner="front_end:ann"),
+        call("forget_memory", id=id_, user="ann"),
+    ]
+    strangers = [{USER if name == "x-user" else name: value for name, value in one.items()} for one in STRANGERS]
+    made: Counter[int] = Counter()
+    for (method, address, body), headers in zip(
+        islice(cycle(list(attempts(id_))), 1000), cycle(strangers), strict=False
+    ):
+        answer = client.request(method, address, json=body, headers=headers)
+        assert answer.status_code in (200, 404), answer.text
+        assert "Zanzibar" not in answer.text
+        if "/memories/" in address:
+            assert answer.status_code == 404
+        made[answer.status_code] += 1
+    assert made.total() == 1000
+    assert memories_of(client) == before
+    assert client.get("/conversations").json() == conversations
 
 
 # -- forget everything ------------------------------------------------------------------------------------------
