@@ -16,7 +16,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 from graph_agent import AgentState, make_tools
@@ -111,7 +111,7 @@ batched = create_agent(model(), TOOLS, middleware=[HumanInTheLoopMiddleware(DECI
 per_call = create_agent(model(), TOOLS, middleware=[HumanInTheLoopMiddleware(DECIDED, interrupt_mode="per_call")])
 
 
-class Log(MessagesState):
+class Log(AgentState):
     """What the nodes were told."""
 
     told: Annotated[list[str], operator.add]
