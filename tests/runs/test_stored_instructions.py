@@ -68,6 +68,10 @@ def deltas(model: ScriptedChatModel) -> Any:
     return chain(answering(model), state=Deltas)
 
 
+def agent_state(model: ScriptedChatModel) -> Any:
+    return chain(answering(model), state=AgentState)
+
+
 def snapshots(model: ScriptedChatModel) -> Any:
     return chain(answering(model), state=Snapshots)
 
@@ -158,6 +162,7 @@ def functional(model: ScriptedChatModel) -> Any:
 GRAPHS: list[Build] = [
     plain,
     deltas,
+    agent_state,
     snapshots,
     whole_history,
     whole_deltas,
