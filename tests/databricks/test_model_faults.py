@@ -60,6 +60,22 @@ def speaking(*pieces: Any) -> Callable[[StandIn], None]:
 DAYS = {
     "429 once": Day(failing(429, times=1), calls=2),
     "429 once, retry-after 1": Day(failing(429, times=1, headers={"retry-after": "1"}), calls=2),
+    **{
+        f"too long: {said}": Day(
+            failing(400, body={"error_code": "BAD_REQUEST", "message": said}),
+            400,
+            "context_length_exceeded",
+            "too long",
+        )
+        for said in (
+            "This model's maximum context length is 8192 tokens.",
+            '{"external_model_error": {"error": {"code": "context_length_exceeded"}}}',
+            "prompt is too long: 208310 tokens > 200000 maximum",
+            "The input token count exceeds the maximum number of tokens allowed 1048576.",
+            "the prompt does not fit the local model's window: send a shorter conversation",
+        )
+    },
+    "too large": Day(failing(413), 400, "context_length_exceeded", "too long"),
     "429 for good": Day(failing(429), 429, "model_rate_limited", "tried 3 times", calls=3),
     "500 once": Day(failing(500, times=1), calls=2),
     "500 for good": Day(failing(500), 502, "model_failed", "failed (500), tried 3 times", calls=3),

@@ -24,7 +24,8 @@ from graph_agent.errors import (
 )
 
 _TOO_LONG = re.compile(
-    r"context[ _-]?(?:length|window|size)|maximum context|(?:prompt|input) is too long|too many (?:input )?tokens",
+    r"context[ _-]?(?:length|window|size)|maximum context|(?:prompt|input) is too long|too many (?:input )?tokens"
+    r"|token count exceeds|exceeds the maximum number of tokens|does not fit .{0,40}window",
     re.IGNORECASE,
 )
 
