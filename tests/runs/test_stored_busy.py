@@ -12,10 +12,12 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState
+from langgraph.types import interrupt
 from tests.runs.registered import ANN, OneGraph, rest, some_runs
 from tests.runs.running import chain
 from tests.runs.stored import Chat, OpenBook, texts
 
+from graph_agent.contract import AgentState
 from graph_agent.errors import ConversationBusy, ServiceStopping, StoreUnavailable, TooManyRuns
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES
@@ -332,18 +334,46 @@ async def test_a_checkpoint_that_cannot_be_written_fails_the_run(faulty: FaultyS
         assert texts(await chat.say("two")) == ["You said: wait, two."]
 
 
-async def test_a_state_that_cannot_be_stored_fails_the_run_and_says_what_to_change(store: MemoryStore) -> None:
-    class Odd(MessagesState):
-        thing: Any
+class Odd(AgentState):
+    thing: Any
 
-    async def answer(state: Odd) -> dict[str, Any]:
-        return {"messages": [AIMessage("Yes.")], "thing": (one for one in [])}
+
+class OddPlain(MessagesState):
+    thing: Any
+
+
+@pytest.mark.parametrize("kind", [Odd, OddPlain])
+async def test_a_state_that_cannot_be_stored_costs_the_state_and_not_the_messages(
+    store: MemoryStore, kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(state: Any) -> dict[str, Any]:
+        seen.append([message.text for message in state["messages"]])
+        return {"messages": [AIMessage(f"Yes, {len(seen)}.")], "thing": (one for one in ["hunter2"])}
+
+    seen: list[list[str]] = []
+    chat = Chat(chain(answer, state=kind), store)
+    with anyio.fail_after(20):
+        for text in ("one", "two", "three"):
+            events = await chat.say(text)
+            assert events[-1]["response"]["status"] == "completed"
+    assert seen[-1] == ["one", "Yes, 1.", "two", "Yes, 2.", "three"]
+    assert (await chat.record()).checkpoint is None
+    assert "cannot be stored: " in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_question_in_a_state_that_cannot_be_stored_says_what_to_change(store: MemoryStore) -> None:
+    async def ask(state: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage(str(interrupt({"question": "Really?"})))]}
+
+    async def spoil(state: Any) -> dict[str, Any]:
+        return {"thing": (one for one in [])}
 
     with anyio.fail_after(20):
-        events = await Chat(chain(answer, state=Odd), store).say("one")
+        events = await Chat(chain(spoil, ask, state=Odd), store).say("one")
     error = events[-1]["response"]["error"]
-    assert error["code"] == "graph_failed"
-    assert "store: false" in error["message"]
+    assert error["code"] == "approval_not_resumable"
+    assert "cannot be stored" in error["message"]
 
 
 async def test_a_slow_store_delays_the_end_and_nothing_else(faulty: FaultyStore) -> None:

@@ -139,6 +139,8 @@ class Recording:
 
     def _checkpoint(self, status: ResponseStatus) -> str | None:
         answers = self._turn.answers
+        if self.saver.unstorable:
+            return None
         if self.saver.checkpoint is None and answers is not None and answers.resume and status == "completed":
             # A graph that waits again in the same step adds to its checkpoint, and writes no other.
             return self._turn.continuation.checkpoint

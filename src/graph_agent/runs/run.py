@@ -452,6 +452,11 @@ class Run:
                 "the graph waits for a person's decision, which needs a stored response: send the request to "
                 "/responses or /v1/responses, without `store: false`"
             )
+        if self._recording.saver.unstorable:
+            return ApprovalNotResumable(
+                "the graph waits for a person's decision, and its state holds a value that cannot be stored: keep that "
+                "value out of the state"
+            )
         if not interrupts:
             return ApprovalNotResumable(
                 "the graph stopped at a breakpoint, which asks nothing: call `interrupt()` in a node instead"

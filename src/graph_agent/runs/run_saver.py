@@ -20,7 +20,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from graph_agent.errors import AgentError, GraphFailed, LeaseLost, ResponseNotFound, StoreUnavailable
+from graph_agent.errors import AgentError, LeaseLost, ResponseNotFound, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
 from graph_agent.message_channel import MessagesChannel
 from graph_agent.runs.instructions import MESSAGES, is_message, show_in, without
@@ -47,6 +47,9 @@ class _Written:
 
     checkpoint: str | None = None
     closed: bool = False
+    unstorable: bool = False
+    """Whether the state holds a value that cannot be stored. Then nothing of it is."""
+
     checkpoints: int = 0
     """How many checkpoints of the top graph, without the empty one below the first."""
 
@@ -94,6 +97,11 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def checkpoint(self) -> str | None:
         """The last checkpoint of the top graph that this run wrote, or `None`."""
         return self._written.checkpoint
+
+    @property
+    def unstorable(self) -> bool:
+        """Whether the state holds a value that cannot be stored."""
+        return self._written.unstorable
 
     def close(self) -> None:
         """Refuse everything that the run still writes."""
@@ -292,9 +300,12 @@ class RunSaver(BaseCheckpointSaver[Any]):
         if not self._holds_lease():
             await self._regains_lease()
         self._require_lease()
-        with _safe(writes=True):
+        saved = _saved_as(config, checkpoint)
+        if self._written.unstorable:
+            return saved
+        with self._storing():
             saved = await self._inner.aput(_below(config), self._shown(checkpoint), metadata, new_versions)
-        self._note(config, checkpoint, metadata)
+            self._note(config, checkpoint, metadata)
         return saved
 
     def put(
@@ -305,34 +316,37 @@ class RunSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         self._require_lease()
-        with _safe(writes=True):
+        saved = _saved_as(config, checkpoint)
+        if self._written.unstorable:
+            return saved
+        with self._storing():
             saved = self._inner.put(_below(config), self._shown(checkpoint), metadata, new_versions)
-        self._note(config, checkpoint, metadata)
+            self._note(config, checkpoint, metadata)
         return saved
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        if _is_unfinished(writes):
+        if _is_unfinished(writes) or self._written.unstorable:
             return
         if not self._holds_lease():
             await self._regains_lease()
         self._require_lease()
-        with _safe(writes=True):
+        with self._storing():
             shown = self._shown_writes(writes)
             await self._inner.aput_writes(config, shown, task_id, task_path)
-        self._note_writes(config, shown, task_id, task_path)
+            self._note_writes(config, shown, task_id, task_path)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        if _is_unfinished(writes):
+        if _is_unfinished(writes) or self._written.unstorable:
             return
         self._require_lease()
-        with _safe(writes=True):
+        with self._storing():
             shown = self._shown_writes(writes)
             self._inner.put_writes(config, shown, task_id, task_path)
-        self._note_writes(config, shown, task_id, task_path)
+            self._note_writes(config, shown, task_id, task_path)
 
     def _read(self, config: RunnableConfig, saved: CheckpointTuple | None) -> CheckpointTuple | None:
         # A graph within the graph may have its own history, as one with `checkpointer=True` has.
@@ -356,6 +370,22 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def _require_lease(self) -> None:
         if self._written.closed or not self._holds_lease():
             raise LeaseLost("the run no longer holds its conversation, so nothing of it is stored")
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Write something of the state. A value that the serializer does not know does not end the run: its response is
+        stored without a checkpoint, and the next turn gets the items of this one as messages."""
+        with _safe():
+            try:
+                yield
+            except (TypeError, ValueError, OverflowError) as error:
+                # The serializer raises these before it talks to the database.
+                logger.warning(
+                    "the graph's state holds a value that cannot be stored: %s; only this turn's messages are kept",
+                    describe_error(error),
+                )
+                self._written.unstorable, self._written.checkpoint, self._written.snapshot = True, None, None
+                self._written.messages.clear()
 
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         if self._is_root(config) and metadata.get("step") != STUB_STEP:
@@ -391,20 +421,17 @@ def _below(config: RunnableConfig) -> RunnableConfig:
     return {**config, "configurable": {**config["configurable"], "checkpoint_id": None}}
 
 
+def _saved_as(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
+    return {**config, "configurable": {**config["configurable"], "checkpoint_id": checkpoint["id"]}}
+
+
 @contextmanager
-def _safe(*, writes: bool = False) -> Iterator[None]:
+def _safe() -> Iterator[None]:
     """Errors of a database may quote its address and password, so their text goes no further."""
     try:
         yield
     except AgentError:
         raise
-    except Exception as error:  # noqa: BLE001 - a driver and a serializer may raise anything
-        if writes and isinstance(error, TypeError | ValueError | OverflowError):
-            # The serializer raises these before it talks to the database.
-            logger.error("a checkpoint could not be written: %s", describe_error(error))
-            raise GraphFailed(
-                "the graph's state holds a value that cannot be stored; keep it out of the state, "
-                "or send `store: false`"
-            ) from None
+    except Exception as error:  # noqa: BLE001 - a driver may raise anything
         logger.error("the store failed: %s", describe_error(error))
         raise StoreUnavailable("the store does not answer; try again shortly") from None
