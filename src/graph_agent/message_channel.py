@@ -51,14 +51,32 @@ class MessagesChannel(DeltaChannel[list[Any]]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    _known: tuple[list[Any], set[Any]] | None = None
+    """A list of messages and their ids."""
+
     def update(self, values: Sequence[Any]) -> bool:
         """Apply the writes of one step; see `DeltaChannel.update`."""
         added = _plain(values[0]) if len(values) == 1 else None
-        if added is None or not isinstance(self.value, list) or _has_id(self.value, added.id):
+        ids = None if added is None else self._ids()
+        if added is None or ids is None or added.id in ids:
             return super().update(values)
-        # Most steps write one new message. A long conversation is only searched for its id then.
+        # Most steps write one new message, and a long conversation is passed through as seldom as possible.
         self.value = [*self.value, added]
+        ids.add(added.id)
+        self._known = (self.value, ids)
         return True
+
+    def _ids(self) -> set[Any] | None:
+        """The ids of the messages, if all have one."""
+        if not isinstance(self.value, list):
+            return None
+        if self._known is not None and self._known[0] is self.value and len(self._known[1]) == len(self.value):
+            return self._known[1]
+        try:
+            ids = set(map(_ID, self.value))
+        except AttributeError:
+            return None
+        return None if None in ids or "" in ids else ids
 
 
 def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseMessage]:
@@ -112,15 +130,6 @@ def _plain(write: Any) -> BaseMessage | None:
     """The message, if one with an id was written that is appended as it is."""
     one = write[0] if type(write) is list and len(write) == 1 else write
     return one if type(one) in PLAIN and one.id else None
-
-
-def _has_id(messages: Sequence[Any], wanted: str | None) -> bool:
-    """Whether one of them has the id, or may get an id first."""
-    try:
-        ids = set(map(_ID, messages))
-    except AttributeError:
-        return True
-    return wanted in ids or None in ids or "" in ids
 
 
 def _put(merged: list[BaseMessage], places: dict[str, int], message: BaseMessage) -> None:

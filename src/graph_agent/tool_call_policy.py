@@ -60,7 +60,10 @@ def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: Ru
 
     Some endpoints count from zero in each answer, or give no ids. Then a result could belong to several calls.
     """
-    taken = {call["id"] for one in messages if isinstance(one, AIMessage) for call in one.tool_calls}
+    # By their types, because `isinstance` is slow for messages, and a conversation may be long.
+    kinds = {kind for kind in set(map(type, messages)) if issubclass(kind, AIMessage)}
+    earlier: list[Any] = [one for one in messages if type(one) in kinds]
+    taken = {call["id"] for one in earlier for call in one.tool_calls}
     calls, renamed = [], {}
     for call in said.tool_calls:
         if not call["id"] or call["id"] in taken:

@@ -170,7 +170,10 @@ class Translator:
         """The graph knows the messages of `history`, and is given these instead. Call it before `start`."""
         self._known = [*history, *given]
         self._returned = ReturnedMessages(self._known)
-        self._calls.know(message for message in history if isinstance(message, AIMessage))
+        # By their types, because `isinstance` is slow for messages, and a conversation may be long.
+        kinds = {kind for kind in set(map(type, history)) if issubclass(kind, AIMessage)}
+        said: list[Any] = [message for message in history if type(message) in kinds]
+        self._calls.know(said)
 
     # -- the life of a response ---------------------------------------------------------------------------------
 
