@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.utils import count_tokens_approximately
 from langgraph.graph import START, StateGraph
 
-from graph_agent import AgentState, ModelContextExceeded, make_planner
+from graph_agent import AgentState, Handoff, ModelContextExceeded, make_planner, make_supervisor
 from graph_agent.app_context import AppContext
 from graph_agent.settings import Settings
 from graph_agent.testing import ScriptedChatModel
@@ -147,3 +147,15 @@ async def test_the_trace_says_how_many_messages_were_left_out() -> None:
     await planning(ScriptedChatModel("Well."), history=1).ainvoke({"messages": said}, {"callbacks": [recorder]})
     noted = [one.attributes.get(LEFT_OUT) for one in recorder.spans if one.kind == "CHAT_MODEL"]
     assert noted == [20]
+
+
+async def test_a_supervisor_sees_the_newest_turns_too() -> None:
+    model = ScriptedChatModel("Well.")
+    agents = [Handoff(to="data", description="Numbers.", example="Two and two")]
+    builder = StateGraph(AgentState)
+    builder.add_node("supervisor", make_supervisor(model=model, agents=agents, prompt="Lead.", history=1))
+    builder.add_edge(START, "supervisor")
+    said = [*turns(5), HumanMessage("And now?", id="now")]
+    state = await builder.compile().ainvoke({"messages": said})
+    assert model.requests[0].texts == ["Lead.", "And now?"]
+    assert state["messages"][:-1] == said
