@@ -205,6 +205,20 @@ def test_a_graph_within_the_graph_asks_and_goes_on(talk: Talk, effects: Effects)
     assert effects() == ["ask [True]"]
 
 
+def test_an_agent_within_the_graph_asks_about_its_tools(talk: Talk, effects: Effects) -> None:
+    person = talk("team")
+    response = person.say("send:ann look:bob delete:x")
+    send, delete = asked(response)
+    assert response["output"] == [send, delete]
+    done = person.say([answer(send), answer(delete, False)])
+    assert results(done)[send["id"]] == "sent to ann"
+    assert "rejected" in results(done)[delete["id"]]
+    assert len(results(done)) == 3
+    assert len(text_of(done)) == 1
+    assert sorted(effects()) == ["look bob", "send ann"]
+    assert text_of(person.say("bye")) == ["You said bye."]
+
+
 def test_the_conversation_goes_on_after_an_approval(talk: Talk, effects: Effects) -> None:
     person = talk("mail")
     for name in ("ann", "bob"):
@@ -260,6 +274,15 @@ def test_the_same_answer_again_gets_the_same_response(talk: Talk, effects: Effec
     [approval] = asked(person.say("send:ann"))
     first, second = person.say([answer(approval)]), person.say([answer(approval)])
     assert (second["id"], second["output"]) == (first["id"], first["output"])
+    assert effects() == ["send ann"]
+
+
+def test_the_same_answer_at_the_other_address_is_refused(http: httpx.Client, effects: Effects) -> None:
+    person = Person(http, "/v1/responses", "mail")
+    [approval] = asked(person.say("send:ann"))
+    person.say([answer(approval)])
+    person.address = "/responses"
+    assert person.refused([answer(approval)])[1]["code"] == "other_address"
     assert effects() == ["send ann"]
 
 

@@ -16,6 +16,7 @@ from graph_agent.errors import (
     AgentError,
     ApprovalNeedsStore,
     ApprovalNotResumable,
+    OtherAddress,
     RunCancelled,
     StoreUnavailable,
 )
@@ -97,6 +98,11 @@ class Run:
         )
         turn = request.turn
         if turn is not None and turn.repeats is not None:
+            if turn.repeats.family != request.dialect.family:
+                raise OtherAddress(
+                    "the approval was answered at an address of the other family, which writes tool calls in another "
+                    "form: read its response there"
+                )
             self.head = replace(self.head, id=turn.repeats.id)
         elif turn is not None:
             self.head = _stored_head(self.head, turn.continuation, request.dialect)

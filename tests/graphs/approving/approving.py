@@ -170,6 +170,11 @@ open_inside.add_edge(START, "team")
 open_inside.add_edge("team", "tell")
 nested = open_inside.compile()
 
+agent_inside = StateGraph(AgentState)
+agent_inside.add_node("agent", _graph_of(make_tools(TOOLS, approve=["send", "delete"])))
+agent_inside.add_edge(START, "agent")
+team = agent_inside.compile()
+
 closed_inside = StateGraph(Log)
 closed_inside.add_node("team", inner.compile(checkpointer=False))
 closed_inside.add_edge(START, "team")
