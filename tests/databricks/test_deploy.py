@@ -545,7 +545,7 @@ def test_what_looks_like_a_secret_is_not_uploaded(shop: Shop, path: str, text: s
         ("home/.aws/credentials", "x", "by its name"),
         ("prod.env", "A=1", "by its name"),
         ("terraform.tfstate", "{}", "by its name"),
-        ("config.yaml", "url: postgres://app:hunter2-5f0c@db/main", "a password in line 1"),
+        ("config.yaml", "url: postgres://app:tulip7-9d1e@db/main", "a password in line 1"),
         ("a.py", "# a\nKEY = 'ghp_" + "a1B2" * 9 + "'", "a GitHub token in line 2"),
     ],
 )

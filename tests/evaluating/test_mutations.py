@@ -170,7 +170,7 @@ def test_a_first_evaluation_that_reached_nothing_does_not_end_well(
     with on_loopback(broken) as url:
         to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
         assert main(["run", *to]) == 1
-    assert "these answers cannot become one: 18 rows got no response" in capsys.readouterr().out
+    assert "these answers cannot become one: 21 rows got no response" in capsys.readouterr().out
 
 
 def test_the_command_ends_with_0_when_the_gate_is_open_and_1_when_it_is_shut(
@@ -232,7 +232,7 @@ def test_what_reached_nothing_is_no_baseline(tmp_path: Path, capsys: pytest.Capt
     with on_loopback(broken) as url:
         to = ["--url", url, "--dataset", "smoke", "--out", str(tmp_path), "--baseline", str(tmp_path / "b.json")]
         assert main(["baseline", *to]) == 2
-    assert "18 rows got no response" in capsys.readouterr().err
+    assert "21 rows got no response" in capsys.readouterr().err
     assert not (tmp_path / "b.json").exists()
 
 

@@ -97,7 +97,7 @@ async def test_a_long_text_of_a_model_is_told_in_pieces_and_others_work_between(
     events: list[Any] = []
 
     async def run() -> None:
-        events.extend(await events_of(chain(node), budgets=ROOMY))
+        events.extend(await events_of(chain(node, state=AgentState), budgets=ROOMY))
 
     worst = await longest_wait(run)
     told = json.dumps(events)
@@ -113,7 +113,7 @@ async def test_a_long_text_of_a_model_is_told_in_pieces_and_others_work_between(
 
 
 async def test_an_end_that_has_begun_is_told_whole_though_the_run_is_stopped_meanwhile() -> None:
-    run = a_run(chain(answers), budgets=ROOMY)
+    run = a_run(chain(answers, state=AgentState), budgets=ROOMY)
     run.start()
     entries: list[Any] = []
     async for batch in run.batches(quiet_seconds=5.0):
@@ -135,7 +135,7 @@ async def test_a_run_that_is_cut_while_it_tells_a_long_text_ends_once() -> None:
         await model.ainvoke("Go.")
         return {}
 
-    run = a_run(chain(then_waits))
+    run = a_run(chain(then_waits, state=AgentState))
     run.start()
     entries: list[Any] = []
     async for batch in run.batches(quiet_seconds=5.0):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.app_context import PerApp, current_app, current_settings
@@ -150,14 +151,16 @@ def _made(**kind: Any) -> "WorkspaceClient":
 def _config(**given: Any) -> "Config":
     """The workspace and its credentials from the app's environment."""
     environ = current_app().environ
+    kind: Callable[..., Config]
     with IMPORT_LOCK:
         if environ is os.environ:
-            from databricks.sdk.core import Config
+            from databricks.sdk.core import Config as kind
+        else:
+            from graph_agent.databricks.environ_config import EnvironConfig
 
-            return Config(**given)
-        from graph_agent.databricks.environ_config import EnvironConfig
-
-    return EnvironConfig(environ, **given)
+            kind = partial(EnvironConfig, environ)
+    # Outside of the lock: it asks the workspace, and a dead host must not hold up the imports of others.
+    return kind(**given)
 
 
 def _close(client: "WorkspaceClient") -> None:

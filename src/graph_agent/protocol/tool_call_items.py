@@ -68,6 +68,14 @@ class _Call:
     """The id of the approval that the call needed."""
     decided: bool = False
     """Whether the person's own words stand for the result."""
+    written: tuple[Any, str] | None = None
+    """The arguments and their text, as its item says them."""
+
+    def arguments(self) -> str:
+        """The arguments as its item says them. A node may have replaced them meanwhile."""
+        if self.written is None or self.written[0] is not self.asked.args:
+            self.written = (self.asked.args, arguments_of(self.asked.args))
+        return self.written[1]
 
 
 class ToolCallItems:
@@ -111,7 +119,10 @@ class ToolCallItems:
         """The calls of a message. `answered` are those whose results its node returned along with it."""
         waiting = [one.asked for one in self._waiting]
         for asked in self._asked.news(message, ns, answered=set(answered), waiting=waiting):
-            self._waiting.append(_Call(asked))
+            call = _Call(asked)
+            # Now, because the redacted form of long arguments is at hand only while its message is translated.
+            call.arguments()
+            self._waiting.append(call)
         yield from ()
 
     @property
@@ -232,7 +243,7 @@ class ToolCallItems:
     def _write_function_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("fc")
         call.index, call.item_id = index, item_id
-        arguments = arguments_of(asked.args)
+        arguments = call.arguments()
         opened = item_events.function_call_item(item_id, asked.call_id, asked.public_name, "", "in_progress")
         yield item_events.item_added(index, opened)
         yield item_events.arguments_delta("function_call", item_id, index, arguments)
@@ -243,7 +254,7 @@ class ToolCallItems:
     def _open_mcp_call(self, call: _Call) -> Iterator[Event]:
         asked, index, item_id = call.asked, self._output.open(), events.new_id("mcp")
         call.index, call.item_id = index, item_id
-        arguments = arguments_of(asked.args)
+        arguments = call.arguments()
         opened = item_events.mcp_call_item(
             item_id, asked.public_name, "", "in_progress", server=self._server, approval=call.approval
         )
@@ -266,7 +277,7 @@ class ToolCallItems:
         item = item_events.mcp_call_item(
             call.item_id,
             call.asked.public_name,
-            arguments_of(call.asked.args),
+            call.arguments(),
             state,
             server=self._server,
             output=None if failed else text,
