@@ -426,6 +426,96 @@ def test_the_flow_of_the_stock_chat_page(http: httpx.Client, effects: Effects, a
     assert effects() == ["send ann"]
 
 
+def page_answer(approval: Any, approve: bool = True) -> dict[str, Any]:
+    """The answer as the stock chat page sends it: with the id of the request as its own."""
+    return answer(approval, approve, id=approval["id"])
+
+
+def as_page(output: list[Any]) -> list[Any]:
+    """A response's output as the stock chat page resends it: messages and reasoning without their ids."""
+    texts = [item for item in output if item["type"] == "message"]
+    said = [
+        {"role": "assistant", "content": [{"type": "output_text", "text": part["text"]}]}
+        for item in texts
+        for part in item["content"]
+    ]
+    return [*said, *(item for item in output if item["type"] not in ("message", "reasoning"))]
+
+
+NAMED: list[dict[str, Any]] = [{}, {"context": None, "store": True}]
+"""What the requests of the page add: they name the conversation, or they do not."""
+
+
+@pytest.mark.parametrize("address", ADDRESSES[1:])
+@pytest.mark.parametrize("named", NAMED)
+def test_an_answer_with_the_id_of_its_request_is_an_answer(
+    http: httpx.Client, effects: Effects, address: str, named: dict[str, Any]
+) -> None:
+    person = Person(http, address, "mail")
+    history: list[Any] = [{"role": "user", "content": "hello"}]
+    history += as_page(person.say(history, **named)["output"])
+    history += [{"role": "user", "content": "send:ann"}]
+    response = person.say(history, **named)
+    [approval] = asked(response)
+    history += [*as_page(response["output"]), page_answer(approval)]
+    done = person.say(history, **named)
+    assert results(done) == {approval["id"]: "sent to ann"}
+    assert text_of(done) == ["Done: sent to ann."]
+    assert effects() == ["send ann"]
+    history += [*as_page(done["output"]), {"role": "user", "content": "bye"}]
+    assert text_of(person.say(history, **named)) == ["You said bye."]
+    assert effects() == []
+
+
+@pytest.mark.parametrize("address", ADDRESSES[1:])
+@pytest.mark.parametrize("named", NAMED)
+@pytest.mark.parametrize("approve", [True, False])
+def test_an_answer_with_the_id_of_its_request_counts_before_a_message(
+    http: httpx.Client, effects: Effects, address: str, named: dict[str, Any], approve: bool
+) -> None:
+    person = Person(http, address, "mail")
+    history: list[Any] = [{"role": "user", "content": "send:ann"}]
+    response = person.say(history, **named)
+    [approval] = asked(response)
+    history += [*as_page(response["output"]), page_answer(approval, approve), {"role": "user", "content": "well"}]
+    done = person.say(history, **named)
+    assert list(results(done)) == [approval["id"]]
+    assert text_of(done)[-1] == "You said well."
+    assert effects() == (["send ann"] if approve else [])
+    history += [*as_page(done["output"]), {"role": "user", "content": "send:bob"}]
+    assert [one["arguments"] for one in asked(person.say(history, **named))] == ['{"to": "bob"}']
+
+
+@pytest.mark.parametrize("address", ADDRESSES[1:])
+def test_a_denial_with_the_id_of_its_request_is_an_answer(http: httpx.Client, effects: Effects, address: str) -> None:
+    person = Person(http, address, "mail")
+    question = {"role": "user", "content": "send:ann"}
+    [approval] = asked(person.say([question]))
+    done = person.say([question, approval, page_answer(approval, False)])
+    assert list(results(done)) == [approval["id"]]
+    assert text_of(done)[-1].startswith("Done: The user rejected")
+    assert effects() == []
+
+
+def test_a_conversation_keeps_an_answer_under_another_id_than_its_request(http: httpx.Client) -> None:
+    person = Person(http, "/v1/responses", "mail")
+    [approval] = asked(person.say("send:ann"))
+    person.say([page_answer(approval)])
+    [kept] = [
+        item
+        for item in http.get(f"/v1/conversations/{person.conversation}/items").json()["data"]
+        if item["type"] == "mcp_approval_response"
+    ]
+    assert kept["approval_request_id"] == approval["id"] != kept["id"]
+
+
+def test_items_that_are_added_to_a_conversation_may_share_the_id_of_a_request(http: httpx.Client) -> None:
+    asks = {"type": "mcp_approval_request", "id": "mcpr_1", "name": "send", "arguments": "{}", "server_label": "mail"}
+    created = http.post("/v1/conversations", json={"items": [asks, page_answer(asks)]}).json()
+    items = http.get(f"/v1/conversations/{created['id']}/items?order=asc").json()["data"]
+    assert items[1]["approval_request_id"] == items[0]["id"] != items[1]["id"]
+
+
 # -- what cannot wait ---------------------------------------------------------------------------------------------
 
 

@@ -123,7 +123,9 @@ def _with_own_ids(items: Sequence[Item]) -> Sequence[Item]:
     named = []
     for item in items:
         fresh = new_id(PREFIXES.get(item["type"], "item"))
-        renamed[item.get("id") or ""] = fresh
+        # Not that of an answer, which some clients give the id of its request.
+        if item["type"] == "mcp_approval_request":
+            renamed[item["id"]] = fresh
         named.append({**item, "id": fresh})
     # An answer to an approval request names it by its id.
     answers = "approval_request_id"

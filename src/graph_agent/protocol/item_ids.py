@@ -6,8 +6,15 @@ from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.items_from_messages import new_id
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 
-_RENEWED = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
-"""Items that nothing refers to by `id`, only by `call_id` -> the prefix of their ids."""
+_RENEWED = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "reasoning": "rs",
+    # Some clients give it the id of the request, which belongs to another item.
+    "mcp_approval_response": "item",
+}
+"""Items that no other item refers to by `id` -> the prefix of their ids."""
 
 
 def with_own_ids(items: Iterable[Item], *, pulse: Pulse = no_pulse) -> list[Item]:

@@ -33,7 +33,10 @@ def asks(item: Fields) -> bool:
 
 def is_of_assistant(item: Fields) -> bool:
     """Whether a response may have returned this item. Only a message says who wrote it."""
-    return bool(item["type"] != "message" or item["role"] == "assistant")
+    if item["type"] == "message":
+        return bool(item["role"] == "assistant")
+    # The decision of a person, even if the client gives it the id of the request.
+    return bool(item["type"] != "mcp_approval_response")
 
 
 def _says_something(content: str | list[Fields]) -> bool:

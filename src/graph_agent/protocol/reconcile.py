@@ -82,20 +82,29 @@ class _Output:
 
     def __init__(self, output: Sequence[Item]) -> None:
         self._calls = {call_id_of(item): item for item in output if item["type"] in CALL_ID}
-        self._ids = {found for item in output if (found := id_of(item))}
+        self._ids = {(found, _is_result(item)) for item in output if (found := id_of(item))}
         self._answered = {call_id for call_id, call in self._calls.items() if call["type"] == "mcp_call"}
         self._answered |= {call_id_of(item) for item in output if item["type"] == "function_call_output"}
         self._alike: dict[tuple[str, str], bool] | None = None
 
     def has(self, item: Item) -> bool:
-        if id_of(item) in self._ids:
+        if not is_of_assistant(item):
+            return False
+        if self.returned(item):
             return True
         if item["type"] in CALL_ID:
             return call_id_of(item) in self._calls or self._has_renamed(item)
         if item["type"] == "function_call_output":
             return item["call_id"] in self._answered
         # Reasoning and the like: no model sees them, and clients change them as they like.
-        return item["type"] not in ("message", "mcp_approval_response")
+        return bool(item["type"] != "message")
+
+    def returned(self, item: Item) -> bool:
+        """Whether an item has this id. Some clients give an answer the id of what it answers: that is another item."""
+        found = id_of(item)
+        if found is None or not is_of_assistant(item):
+            return False
+        return (found, True) in self._ids or ((found, False) in self._ids and not _is_result(item))
 
     def _has_renamed(self, call: Item) -> bool:
         """Some clients give a call another id. Then its result has that id, too."""
@@ -105,6 +114,15 @@ class _Output:
         if answered:
             self._answered.add(call_id_of(call))
         return answered is not None
+
+
+def has_returned(output: Sequence[Item], item: Item) -> bool:
+    """Whether a response with this output has returned the item, by its id."""
+    return _Output(output).returned(item)
+
+
+def _is_result(item: Item) -> bool:
+    return item["type"] in ("function_call_output", "mcp_call")
 
 
 def _request_of(call: Item) -> tuple[str, str]:

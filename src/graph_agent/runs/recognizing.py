@@ -15,6 +15,7 @@ from graph_agent.protocol.reconcile import (
     end_of_history,
     end_of_questions,
     first_difference,
+    has_returned,
     ids_of_assistant,
     may_resend,
     prefixes_of,
@@ -177,7 +178,7 @@ def _agreeing(
             return None
         parent = lineage[depth[response]]
         # Only what the response returned shows that the client resends it.
-        if all(item.get("id") != items[index]["id"] for item in parent.output):
+        if not has_returned(parent.output, items[index]):
             end = index
             continue
         difference = first_difference(
