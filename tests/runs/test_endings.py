@@ -204,6 +204,10 @@ async def test_a_failing_tool_that_ends_the_run_closes_its_call_first(dialect: D
         else ["0- call leak({})", "1- output 'the run ended before this tool returned'"]
     )
     tail = ["error graph_failed"] if dialect is INVOCATIONS else ["error graph_failed", "failed"]
+    if dialect is INVOCATIONS:
+        # Without a text, its clients would send the request again, and the tools would run twice.
+        sentence = "I stopped here because of an error: the graph failed (ValueError); the service's log has the place."
+        closed += [f"2: {sentence}", f"2- message final_answer incomplete {sentence!r}"]
     assert [line for line in gist(events) if "+" not in line[:3]] == [*closed, *tail]
     discreet(events)
 

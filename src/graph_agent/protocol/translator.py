@@ -315,8 +315,9 @@ class Translator:
         """The run failed. Close what is open as incomplete, then send the error in the form of this dialect."""
         yield from self._calls.abandon()
         fields = redact_value(error.fields())
-        if self._dialect.failure == "error_frame" and self.answer:
-            # The stock chat page shows no error after a text, so that the half answer would look like a whole one.
+        if self._dialect.failure == "error_frame" and (self.answer or self.output):
+            # The stock chat page shows no error after a text, so that the half answer would look like a whole one. If
+            # there was no text, it sends the request again, and the tools would run twice.
             yield from self._speech.cut(FAILURE_SENTENCE.format(message=fields["message"]))
         else:
             yield from self._speech.break_off()
