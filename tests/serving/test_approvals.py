@@ -1,5 +1,6 @@
 """Graphs that wait for a person's decision, over HTTP in every dialect, with their side effects counted."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -514,6 +515,114 @@ def test_items_that_are_added_to_a_conversation_may_share_the_id_of_a_request(ht
     created = http.post("/v1/conversations", json={"items": [asks, page_answer(asks)]}).json()
     items = http.get(f"/v1/conversations/{created['id']}/items?order=asc").json()["data"]
     assert items[1]["approval_request_id"] == items[0]["id"] != items[1]["id"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("named", NAMED)
+@pytest.mark.parametrize("question", ["send:nobody", "look:bob send:nobody", "please send:nobody"])
+def test_the_same_answer_after_a_failed_run_is_refused_with_the_history_too(
+    http: httpx.Client, effects: Effects, address: str, named: dict[str, Any], question: str
+) -> None:
+    person = Person(http, address, "mail")
+    history: list[Any] = [{"role": "user", "content": "hello"}]
+    history += as_page(person.say(history, **named)["output"])
+    history += [{"role": "user", "content": question}]
+    response = person.say(history, **named)
+    [approval] = asked(response)
+    history += [*as_page(response["output"]), page_answer(approval)]
+    assert person.refused(history, **named)[1]["code"] == "model_failed"
+    assert "send nobody" in effects()
+    for again in (history, [page_answer(approval)]):
+        assert person.refused(again, **named)[1]["code"] == "approval_answered"
+    assert effects() == []
+
+
+RESULT = {"type": "function_call_output", "output": "sent to nobody"}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("named", NAMED)
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("behind", ["answer", "result", "both", "neither"])
+@pytest.mark.parametrize(("question", "said"), [("send:nobody", ""), ("please send:nobody", "Gladly.")])
+def test_a_message_after_a_failed_resumed_run_doubles_nothing(
+    http: httpx.Client,
+    effects: Effects,
+    address: str,
+    named: dict[str, Any],
+    again: bool,
+    behind: str,
+    question: str,
+    said: str,
+) -> None:
+    person = Person(http, address, "mail")
+    history: list[Any] = [{"role": "user", "content": question}]
+    response = person.say(history, **named)
+    [approval] = asked(response)
+    history += as_page(response["output"])
+    for _ in range(1 + again):
+        person.refused([*history, page_answer(approval)], **named)
+    history += [page_answer(approval)] if behind in ("answer", "both") else []
+    history += [{**RESULT, "call_id": approval["id"]}] if behind in ("result", "both") else []
+    history += [{"role": "user", "content": "recall"}]
+    done = person.say(history, **named)
+    [told] = text_of(done)
+    # Some addresses tell the error as a message, too.
+    bare = re.sub(r" \| ai I stopped here because of an error[^|]*(?= \|)", "", told)
+    assert bare == f"human {question} | ai {said} | tool sent to nobody | human recall"
+    history += [*as_page(done["output"]), {"role": "user", "content": "recall"}]
+    assert text_of(person.say(history, **named)) == [f"{told} | ai {told} | human recall"]
+    assert effects() == ["send nobody"]
+    if named == {}:
+        items = http.get(f"/v1/conversations/{person.conversation}/items").json()["data"]
+        kinds = sorted(item["type"] for item in items)
+        assert kinds.count("mcp_approval_request") == kinds.count("mcp_approval_response") == 1
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("named", NAMED)
+@pytest.mark.parametrize("more", [[], [{"role": "user", "content": "hello"}]])
+def test_another_answer_with_the_history_is_a_conflict(
+    http: httpx.Client, effects: Effects, address: str, named: dict[str, Any], more: list[Any]
+) -> None:
+    person = Person(http, address, "mail")
+    history: list[Any] = [{"role": "user", "content": "please send:nobody"}]
+    response = person.say(history, **named)
+    [approval] = asked(response)
+    history += as_page(response["output"])
+    person.refused([*history, page_answer(approval)], **named)
+    status, error = person.refused([*history, page_answer(approval, False), *more], **named)
+    assert (status, error["code"]) == (409, "approval_answered")
+    assert effects() == ["send nobody"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("named", NAMED)
+def test_a_client_that_resends_everything_answers_one_question_after_the_other(
+    http: httpx.Client, effects: Effects, address: str, named: dict[str, Any]
+) -> None:
+    person = Person(http, address, "twice")
+    history: list[Any] = [{"role": "user", "content": "go"}]
+    for _ in range(2):
+        response = person.say(history, **named)
+        [approval] = asked(response)
+        history += [*as_page(response["output"]), page_answer(approval)]
+    first = person.say(history, **named)
+    assert text_of(first) == ["ask [True, True]"]
+    assert person.say(history, **named)["id"] == first["id"]
+    assert effects() == ["ask [True, True]"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_edited_question_does_not_repeat_its_answered_approval(
+    http: httpx.Client, effects: Effects, address: str
+) -> None:
+    person = Person(http, address, "mail")
+    [approval] = asked(person.say([{"role": "user", "content": "send:nobody"}]))
+    person.refused([page_answer(approval)])
+    edited = [{"role": "user", "content": "send:somebody"}, approval, page_answer(approval)]
+    assert person.refused(edited)[1]["code"] == "approval_answered"
+    assert effects() == ["send nobody"]
 
 
 # -- what cannot wait ---------------------------------------------------------------------------------------------

@@ -13,9 +13,12 @@ from graph_agent.protocol.call_pairing import arguments_of, call_id_of
 from graph_agent.protocol.content_parts import assistant_text
 from graph_agent.protocol.fingerprints import NO_TEXTS, Fingerprints, TextReader, Texts
 from graph_agent.protocol.item_ids import id_of
-from graph_agent.protocol.item_shapes import CALL_ID, Item
+from graph_agent.protocol.item_shapes import CALL_ID, RESULT_ID, Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.questions import asks, is_of_assistant
+
+DECIDING = ("approve", "arguments", "output")
+"""The fields of an answer to an approval that decide what happens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,25 @@ def last_question(items: Sequence[Item]) -> int:
 
 
 def end_of_history(items: Sequence[Item], end: int, output: Sequence[Item], *, pulse: Pulse = no_pulse) -> int:
-    """How many items are history, if the first `end` are: those that follow may be the rest of a response's output."""
-    rest = _Output(output)
-    while end < len(items) and rest.has(items[end]):
+    """How many items are history, if the first `end` are: those that follow may be the rest of a response's output.
+
+    The output may contain answers that came between two responses. The last question is never taken for one of them.
+    """
+    rest, last = _Output(output), last_question(items)
+    while end < len(items) and (rest.has(items[end]) or (end < last and rest.was_told(items[end]))):
         pulse()
         end += 1
     return end
+
+
+def may_follow_earlier(items: Sequence[Item], end: int) -> bool:
+    """Whether the item there may be of a response before the one that the request continues."""
+    return end < len(items) and (items[end]["type"] in CALL_ID or items[end]["type"] in RESULT_ID)
+
+
+def decisions_in(items: Iterable[Item]) -> list[Item]:
+    """The answers to approvals."""
+    return [item for item in items if item["type"] == "mcp_approval_response"]
 
 
 class _Output:
@@ -82,9 +98,12 @@ class _Output:
 
     def __init__(self, output: Sequence[Item]) -> None:
         self._calls = {call_id_of(item): item for item in output if item["type"] in CALL_ID}
-        self._ids = {(found, _is_result(item)) for item in output if (found := id_of(item))}
+        self._ids = {(found, _is_result(item)) for item in output if is_of_assistant(item) and (found := id_of(item))}
+        self._decisions = {item["approval_request_id"]: item for item in decisions_in(output)}
         self._answered = {call_id for call_id, call in self._calls.items() if call["type"] == "mcp_call"}
         self._answered |= {call_id_of(item) for item in output if item["type"] == "function_call_output"}
+        # Clients may write the result of an approved call with the id of the approval.
+        self._answered |= {item["approval_request_id"] for item in output if _names_approval(item)}
         self._alike: dict[tuple[str, str], bool] | None = None
 
     def has(self, item: Item) -> bool:
@@ -98,6 +117,13 @@ class _Output:
             return item["call_id"] in self._answered
         # Reasoning and the like: no model sees them, and clients change them as they like.
         return bool(item["type"] != "message")
+
+    def was_told(self, item: Item) -> bool:
+        """Whether the item repeats an answer to an approval."""
+        if item["type"] != "mcp_approval_response":
+            return False
+        before = self._decisions.get(item["approval_request_id"])
+        return before is not None and all(before.get(one) == item.get(one) for one in DECIDING)
 
     def returned(self, item: Item) -> bool:
         """Whether an item has this id. Some clients give an answer the id of what it answers: that is another item."""
@@ -123,6 +149,10 @@ def has_returned(output: Sequence[Item], item: Item) -> bool:
 
 def _is_result(item: Item) -> bool:
     return item["type"] in ("function_call_output", "mcp_call")
+
+
+def _names_approval(item: Item) -> bool:
+    return item["type"] == "mcp_call" and isinstance(item.get("approval_request_id"), str)
 
 
 def _request_of(call: Item) -> tuple[str, str]:

@@ -5,10 +5,10 @@ before the run begins: the same answer again changes nothing, another one is ref
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from graph_agent.errors import ApprovalAnswered, ApprovalNotFound, ConversationBusy, InvalidRequest
+from graph_agent.errors import ApprovalAnswered, ApprovalNotFound, ConversationBusy, InvalidRequest, ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.approvals import (
     REQUEST,
@@ -38,22 +38,31 @@ class Reading:
     ids: frozenset[str] = frozenset()
     """The ids of the approvals that the graph or its answers take care of. Their items are no messages."""
 
+    resent: frozenset[str] = frozenset()
+    """The ids of the approvals that the conversation has already left behind. Their items are not new."""
+
     repeats: StoredResponse | None = None
     """The response to the same answers, if the request says nothing else."""
+
+    continued_by: StoredResponse | None = None
+    """The next response, whose run was resumed with these answers. What the request says besides comes after it."""
 
     elsewhere: StoredApproval | None = None
     """An approval that is answered and waits after another response of this owner."""
 
     def covers(self, item: Item) -> bool:
         """Whether the item asks for or answers one of these approvals."""
-        match item["type"]:
-            case "mcp_approval_request":
-                return item["id"] in self.ids
-            case "mcp_approval_response":
-                return item["approval_request_id"] in self.ids
-            case "function_call_output":
-                return item["call_id"] in self.ids
-        return False
+        return _approval_of(item) in self.ids
+
+    def resends(self, item: Item) -> bool:
+        """Whether the item asks for or answers an approval that the conversation has already left behind."""
+        return _approval_of(item) in self.resent
+
+
+def _approval_of(item: Item) -> str | None:
+    """The id of the approval that the item may ask for or answer."""
+    field_ = {REQUEST: "id", RESPONSE: "approval_request_id", "function_call_output": "call_id"}.get(item["type"])
+    return None if field_ is None else item[field_]
 
 
 @dataclass(slots=True)
@@ -86,7 +95,8 @@ class AnswerReader:
         asking = await self._asking(owner, parent)
         asked = [] if asking is None or asking.waiting is None else list(map(Approval.read, asking.waiting.approvals))
         answered = [item["approval_request_id"] for item in new if item["type"] == RESPONSE]
-        ids = {one.id for one in asked}.union(answered)
+        resent = {item["id"] for item in new if item["type"] == REQUEST}
+        ids = {one.id for one in asked}.union(answered, resent)
         if not ids:
             return Reading()
         rows = await self._responses.approvals(owner, ids)
@@ -96,18 +106,34 @@ class AnswerReader:
             if one in rows and rows[one].used_by is None and one not in here:
                 return Reading(elsewhere=rows[one])
         given = _given(items, start, rows, here)
-        resent = {item["id"] for item in new if item["type"] == REQUEST}
+        here_before = {one.id for one in asked}
+        past = await self._past(owner, parent, [rows[id_] for id_ in (resent & rows.keys()) - here_before])
+        past |= given.repeated.keys() - resent - here_before
         # What was asked elsewhere is history, and history is read as messages.
-        rest = Reading(ids=frozenset(rows.keys() & {one.id for one in asked}) | (rows.keys() - resent))
-        says_more = any(asks(item) and not rest.covers(item) for item in new)
+        rest = Reading(ids=frozenset(rows.keys() - (resent | past)) | (rows.keys() & here_before), resent=past)
+        # An answer that was given before is nothing new, wherever it was given. What is before its request is history.
+        left = rows.keys() - here_before
+        places = [n for n, item in enumerate(new, 1) if item["type"] == REQUEST and item["id"] in left]
+        says_more = any(asks(item) and _approval_of(item) not in rows for item in new[max(places, default=0) :])
         if asking is not None and here and asking.graph != graph:
             if given.decisions:
                 raise InvalidRequest(f"`model` must be {asking.graph!r}, the graph that asked.", param="model")
             return rest
         if not waiting:
-            repeats = None if says_more or not given.repeated else await self._repeated(owner, given.repeated)
-            return Reading(ids=rest.ids, repeats=repeats)
-        return Reading(ids=rest.ids, answers=self._answers(waiting, rows, given, says_more))
+            repeated = given.repeated or _results_of_used(new, rows)
+            if says_more:
+                return replace(rest, continued_by=await self._continued_by(owner, parent, asked, repeated, rows))
+            return replace(rest, repeats=await self._repeated(owner, repeated) if repeated else None)
+        return replace(rest, answers=self._answers(waiting, rows, given, says_more))
+
+    async def _past(
+        self, owner: Owner, parent: StoredResponse | None, approvals: Sequence[StoredApproval]
+    ) -> frozenset[str]:
+        """Those that were asked up to `parent`: their calls are in its history."""
+        if parent is None or not approvals:
+            return frozenset()
+        lineage = {one.id for one in await self._responses.lineage(owner, parent.id)}
+        return frozenset(one.id for one in approvals if one.response in lineage)
 
     async def _asking(self, owner: Owner, parent: StoredResponse | None) -> StoredResponse | None:
         """The response after which the graph waits."""
@@ -117,6 +143,30 @@ class AnswerReader:
                 return None
             parent = await self._responses.get(owner, parent.parent)
         return parent
+
+    async def _continued_by(
+        self,
+        owner: Owner,
+        parent: StoredResponse | None,
+        asked: Sequence[Approval],
+        repeated: Mapping[str, StoredApproval],
+        rows: Mapping[str, StoredApproval],
+    ) -> StoredResponse | None:
+        """The response after `parent` that used what the request answers again.
+
+        If it failed, the client has nothing of it to resend: then it is the one that used any answer to `parent`.
+        """
+        told = list(repeated.values()) or [rows[one.id] for one in asked if one.id in rows]
+        if parent is None or not told or (used_by := told[0].used_by) is None:
+            return None
+        try:
+            later = await self._responses.get(owner, used_by)
+        except ResponseNotFound:
+            # It was deleted.
+            return None
+        if later.parent != parent.id or later.status == "in_progress":
+            return None
+        return later if repeated or later.status != "completed" else None
 
     async def _repeated(self, owner: Owner, repeated: Mapping[str, StoredApproval]) -> StoredResponse:
         used_by = list(repeated.values())[-1].used_by
@@ -155,6 +205,12 @@ class AnswerReader:
                 if id_ in used or rows[id_].decision is None
             ],
         )
+
+
+def _results_of_used(items: Sequence[Item], rows: Mapping[str, StoredApproval]) -> dict[str, StoredApproval]:
+    """The approvals of calls whose results the client sends back, although it was the graph that made the calls."""
+    ids = [item["call_id"] for item in items if item["type"] == "function_call_output"]
+    return {one: rows[one] for one in ids if one in rows and rows[one].used_by is not None}
 
 
 def _given(items: Sequence[Item], start: int, rows: Mapping[str, StoredApproval], here: set[str]) -> _Given:

@@ -23,6 +23,7 @@ from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.reconcile import (
     begins_a_turn,
     behind_request,
+    decisions_in,
     end_of_history,
     has_history,
     speaks,
@@ -116,7 +117,7 @@ class Continuing:
         items = await self._resolved(owner, invocation.items)
         place = await self._place(owner, invocation, items, recognize=recognize)
         place, said = await self._answered(owner, invocation, place, items, graph)
-        new = items[place.known :]
+        new = [item for item in items[place.known :] if not said.resends(item)]
         # An answer reaches only a graph that goes on where it waits.
         continues = keeps_messages or (said.answers is not None and said.answers.resume)
         start = await self._start(owner, place, new, graph if continues else None)
@@ -208,7 +209,7 @@ class Continuing:
                 "`custom_inputs` names; send only one of them.",
                 param="previous_response_id",
             )
-        known = await self._recognizing.known_of(parent, items)
+        known = await self._recognizing.known_of(owner, parent, items)
         return _Place.after(parent, known=known)
 
     async def _in(self, owner: Owner, name: str, *, must_exist: bool, items: Sequence[Item]) -> "_Place":
@@ -240,6 +241,12 @@ class Continuing:
     ) -> "tuple[_Place, Reading]":
         """What the request answers, and its place: an answer follows the response that asked."""
         said = await self._answers.read(owner, place.parent, items, start=place.known, graph=graph)
+        while invocation.previous_response_id is None and place.parent and (later := said.continued_by):
+            known = end_of_history(
+                items, place.known, [*place.parent.output, *decisions_in(later.input), *later.output]
+            )
+            place = _Place.after(later, known=known, inferred=place.inferred)
+            said = await self._answers.read(owner, later, items, start=known, graph=graph)
         if (approval := said.elsewhere) is None:
             return place, said
         names_a_place = invocation.conversation or invocation.thread

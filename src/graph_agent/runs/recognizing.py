@@ -12,11 +12,13 @@ from graph_agent.protocol.item_ids import id_of
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.reconcile import (
     Prefix,
+    decisions_in,
     end_of_history,
     end_of_questions,
     first_difference,
     has_returned,
     ids_of_assistant,
+    may_follow_earlier,
     may_resend,
     prefixes_of,
     texts_with,
@@ -78,13 +80,13 @@ class Recognizing:
             # It was deleted meanwhile.
             return None
 
-    async def known_of(self, parent: StoredResponse, items: Sequence[Item]) -> int:
+    async def known_of(self, owner: Owner, parent: StoredResponse, items: Sequence[Item]) -> int:
         """How many items of a request that names its parent repeat the conversation up to there."""
         end = 0
         if parent.fingerprints is not None:
             alike = [one.end for one in await self._prefixes(items) if _is_of(one, parent)]
             end = alike[0] if alike else 0
-        return end_of_history(items, end, parent.output)
+        return await self._end_of_history(owner, items, end, parent)
 
     async def known_questions(self, owner: Owner, head: StoredResponse, items: Sequence[Item]) -> int:
         """How many items of a request without any answer repeat what was asked from the root up to `head`."""
@@ -143,7 +145,23 @@ class Recognizing:
                 is_here = conversation in (None, older.conversation)
                 match = older.id if is_here and _is_of(prefix, older) else match
         parent = await self._responses.get(owner, match)
-        return Found(parent=parent, known=end_of_history(items, prefix.end, parent.output))
+        return Found(parent=parent, known=await self._end_of_history(owner, items, prefix.end, parent))
+
+    async def _end_of_history(self, owner: Owner, items: Sequence[Item], end: int, parent: StoredResponse) -> int:
+        """How many items are history, if the first `end` are.
+
+        A response that says nothing has the fingerprints of the one before it, such as one that asked for an approval.
+        The client resends the items of both behind the same text.
+        """
+        output, first = list(parent.output), parent
+        known = end_of_history(items, end, output)
+        while first.parent is not None and first.fingerprints is not None and may_follow_earlier(items, known):
+            before = await self._responses.get(owner, first.parent)
+            if before.fingerprints != first.fingerprints:
+                break
+            output = [*before.output, *decisions_in(first.input), *output]
+            known, first = end_of_history(items, end, output), before
+        return known
 
     # -- by ids, for clients that rewrite texts -----------------------------------------------------------------
 

@@ -74,12 +74,17 @@ def reply(messages: Sequence[BaseMessage]) -> list[Any]:
             results.insert(0, one.text)
         elif isinstance(one, HumanMessage):
             break
+    if messages[-1].text == "recall":
+        return [" | ".join(f"{one.type} {one.text}" for one in messages)]
+    if "sent to nobody" in results:
+        return [RuntimeError("it broke")]
     if results:
         return [f"Done: {'; '.join(results)}."]
     words = [word.split(":", 1) for word in messages[-1].text.split() if ":" in word]
     if not words:
         return [f"You said {messages[-1].text}."]
-    return [Call(name, {"to": to}, f"call_{next(CALLS)}") for name, to in words]
+    said = ["Gladly."] if "please" in messages[-1].text else []
+    return [*said, *(Call(name, {"to": to}, f"call_{next(CALLS)}") for name, to in words)]
 
 
 def model() -> Any:
