@@ -128,6 +128,31 @@ def test_a_store_that_cannot_be_opened_is_tried_again() -> None:
     assert store.batches == [["a"]]
 
 
+def test_a_new_local_file_that_is_being_made_gets_more_time_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, opening, closing = MemoryStore(), threading.Event(), threading.Event()
+
+    def opener() -> MemoryStore:
+        opening.set()
+        # Until `close` has waited for its own time in vain.
+        assert closing.wait(20)
+        return store
+
+    exporter = TraceExporter("sqlite:///traces.db", "tests", environ={}, opener=opener)
+    exporter.submit(finished_run("a"))
+    assert opening.wait(20)
+    flush = exporter.flush
+
+    def flushed(timeout_seconds: float) -> bool:
+        done = flush(timeout_seconds)
+        closing.set()
+        return done
+
+    monkeypatch.setattr(exporter, "flush", flushed)
+    exporter.close(0.01)
+
+    assert (store.batches, exporter.lost) == ([["a"]], 0)
+
+
 def test_a_stranger_s_exception_message_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     def opener() -> MemoryStore:
         raise OSError("password=hunter2")

@@ -28,6 +28,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 MOST_TRIES = 8
 """Tries of one batch, which take about two minutes. Then it is dropped, so that the next batch gets its turn."""
 
+OPENING_SECONDS = 6.0
+"""How much longer `close` waits for a local file that is being opened for the first time. MLflow's imports and the
+tables of a new file take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
+
 WARN_EVERY = 60.0
 """Seconds between two warnings, so that an unavailable store does not fill the log."""
 
@@ -55,6 +59,7 @@ class TraceExporter:
         self._experiment = experiment
         self._size = queue_size
         self._open = opener or self._open_store
+        self._is_opening = False
         self._version: Mapping[str, str] = {}
         self._location: str | None = None
         self._waiting: deque[RunRecord] = deque()
@@ -106,8 +111,12 @@ class TraceExporter:
             return self._changed.wait_for(lambda: self._settled >= goal or self._closed, timeout_seconds)
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver the queued runs within the time. The rest is dropped, counted and logged once."""
-        self.flush(timeout_seconds)
+        """Deliver the queued runs within the time. The rest is dropped, counted and logged once.
+
+        A local file that is being opened for the first time gets `OPENING_SECONDS` more.
+        """
+        if not self.flush(timeout_seconds) and self._is_opening and (self._uri or "").startswith("sqlite:"):
+            self.flush(OPENING_SECONDS)
         with self._changed:
             if self._closed:
                 return
@@ -139,14 +148,17 @@ class TraceExporter:
         self._location = getattr(store, "location", None)
         while batch := self._next_batch():
             self._deliver(store, batch)
+            self._is_opening = False
         store.close()
 
     def _opened(self) -> TraceStore | None:
         pauses = _pauses()
+        self._is_opening = True
         while not self._closed:
             try:
                 return self._open()
             except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise anything; tracing must go on
+                self._is_opening = False
                 self._warn("the trace store cannot be opened", error)
             self._pause(next(pauses))
         return None
