@@ -213,20 +213,19 @@ async def test_processes_share_conversations_and_take_over_those_of_one_that_was
         told = await asyncio.gather(*(talk(number) for number in range(50)))
         assert told == [f"{number}-0 | {number}-1 | {number}-2" for number in range(50)]
 
-        async def until(busy: bool, asked: str) -> httpx.Response:
-            """Ask the second process until it finds the shared conversation busy, or no longer."""
-            while True:
-                answer = await other.post("/responses", json={"input": asked, **SHARED})
-                if (answer.status_code == 409) is busy:
-                    return answer
-
-        waiting = asyncio.create_task(one.post("/responses", json={"input": "wait", **SHARED}))
-        refused = await until(True, "too early")
-        first.process.kill()
-        with pytest.raises(httpx.HTTPError):
-            await waiting
+        async with one.stream("POST", "/responses", json={"input": "wait", "stream": True, **SHARED}) as waiting:
+            lines = waiting.aiter_lines()
+            # The run has the conversation before its first event leaves.
+            assert "response.created" in await anext(lines)
+            refused = await other.post("/responses", json={"input": "too early", **SHARED})
+            assert refused.status_code == 409
+            first.process.kill()
+            with pytest.raises(httpx.HTTPError):
+                async for _ in lines:
+                    pass
         async with asyncio.timeout(LEASE_SECONDS * 3):
-            answer = await until(False, "now")
+            while (answer := await other.post("/responses", json={"input": "now", **SHARED})).status_code == 409:
+                pass
         assert answer.json()["status"] == "completed"
         assert text_of(answer.json()).endswith("now")
         [running] = re.findall(r"resp_\w+", refused.json()["error"]["message"])
