@@ -13,6 +13,7 @@ from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
+from graph_agent.serving.routes.not_found import NO_MEMORY, missing_things
 from graph_agent.serving.routes.queries import (
     check_query,
     is_plausible_id,
@@ -24,8 +25,6 @@ from graph_agent.serving.routes.stored_responses import FAMILIES
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.memory_records import Memory, MemorySearch
 from graph_agent.stores.store import Memories
-
-NO_MEMORY = "there is no such memory: it was deleted, or its id is wrong"
 
 LONGEST_QUERY = 1000
 """Characters of a search."""
@@ -76,10 +75,8 @@ class MemoryRoutes:
         """One memory."""
         check_query(request)
         owner, memories = await self._asked(request)
-        try:
+        with missing_things():
             return json_answer(_body(await memories.get(owner, _id(request))))
-        except MemoryNotFound:
-            raise MemoryNotFound(NO_MEMORY) from None
 
     async def change(self, request: Request) -> Response:
         """Replace the text of a memory."""
@@ -89,9 +86,8 @@ class MemoryRoutes:
         memory_id, service = _id(request), await self._gate.passed()
         text = await self._posted.parsed(request, service.parse_memory_change)
         try:
-            return json_answer(_body(await memories.change(owner, memory_id, text)))
-        except MemoryNotFound:
-            raise MemoryNotFound(NO_MEMORY) from None
+            with missing_things():
+                return json_answer(_body(await memories.change(owner, memory_id, text)))
         except MemoryRefused as error:
             raise InvalidRequest(error.message, param="text") from None
 
@@ -100,10 +96,8 @@ class MemoryRoutes:
         check_query(request)
         owner, memories = await self._asked(request)
         memory_id = _id(request)
-        try:
+        with missing_things():
             await memories.delete(owner, memory_id)
-        except MemoryNotFound:
-            raise MemoryNotFound(NO_MEMORY) from None
         return json_answer({"id": memory_id, "object": "memory.deleted", "deleted": True})
 
     async def delete_all(self, request: Request) -> Response:

@@ -6,10 +6,11 @@ It is the same whether the thing never existed, was deleted, or belongs to someb
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graph_agent.errors import ConversationNotFound, ItemNotFound, ResponseNotFound
+from graph_agent.errors import ConversationNotFound, ItemNotFound, MemoryNotFound, ResponseNotFound
 
 NO_RESPONSE = "there is no such response: it was not stored, it was deleted, or its id is wrong"
 NO_CONVERSATION = "there is no such conversation: it was deleted, or its id is wrong"
+NO_MEMORY = "there is no such memory: it was deleted, or its id is wrong"
 NO_ITEM = "the conversation has no such item: it was deleted, or its id is wrong"
 
 
@@ -35,3 +36,5 @@ def missing_things() -> Iterator[None]:
         raise ConversationNotFound(NO_CONVERSATION) from None
     except ItemNotFound:
         raise ItemNotFound(NO_ITEM) from None
+    except MemoryNotFound:
+        raise MemoryNotFound(NO_MEMORY) from None
