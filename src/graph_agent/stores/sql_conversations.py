@@ -7,7 +7,7 @@ from graph_agent.errors import ItemNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
 from graph_agent.stores.records import Conversation, Item, Page, StoredResponse
-from graph_agent.stores.sql_paging import Order
+from graph_agent.stores.sql_paging import Order, rows_of_page
 from graph_agent.stores.sql_responses import (
     ADD_ITEM,
     ADD_RESPONSE,
@@ -110,10 +110,8 @@ class SqlConversations(SqlResponses):
         """See `ResponseStore.conversations`."""
 
         async def work(connection: Connection) -> list[Row]:
-            order = Order("conversations", "updated_at", page)
-            return await connection.rows(
-                f"SELECT {CONVERSATION} FROM conversations WHERE owner = ? {order.condition} {order.clause}",
-                (owner.key, *order.parameters(owner), page.limit + 1),
+            return await rows_of_page(
+                connection, owner, page, columns=CONVERSATION, table="conversations", column="updated_at"
             )
 
         rows = await self._database.read(work)

@@ -15,7 +15,7 @@ from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection, Database
 from graph_agent.stores.memory_records import MEMORIES, TEXT, Memory, MemoryChange, MemorySearch, Namespace, Place
 from graph_agent.stores.records import Page
-from graph_agent.stores.sql_paging import Order
+from graph_agent.stores.sql_paging import rows_of_page
 from graph_agent.stores.sql_rows import Row, as_json, as_title
 from graph_agent.stores.vectors import Candidate, Embedder, Ranked, Vectors, best_of
 from graph_agent.threads import run_in_service_thread
@@ -163,11 +163,7 @@ class SqlMemories:
         """See `Memories.page`."""
 
         async def work(connection: Connection) -> list[Row]:
-            order = Order("memories", "created_at", page)
-            return await connection.rows(
-                f"SELECT {MEMORY} FROM memories WHERE owner = ? {order.condition} {order.clause}",
-                (owner.key, *order.parameters(owner), page.limit + 1),
-            )
+            return await rows_of_page(connection, owner, page, columns=MEMORY, table="memories", column="created_at")
 
         rows = await self._database.read(work)
         return [_memory(row) for row in rows[: page.limit]], len(rows) > page.limit

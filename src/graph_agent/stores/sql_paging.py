@@ -3,7 +3,9 @@
 from typing import Any
 
 from graph_agent.identity.owner import Owner
+from graph_agent.stores.database import Connection
 from graph_agent.stores.records import Page
+from graph_agent.stores.sql_rows import Row
 
 
 class Order:
@@ -22,3 +24,15 @@ class Order:
     def parameters(self, owner: Owner) -> tuple[Any, ...]:
         """The parameters of `condition`."""
         return () if self._after is None else (owner.key, self._after)
+
+
+async def rows_of_page(
+    connection: Connection, owner: Owner, page: Page, *, columns: str, table: str, column: str
+) -> list[Row]:
+    """The rows of a page of everything that an owner has in a table. One row more than its limit says that there are
+    more."""
+    order = Order(table, column, page)
+    return await connection.rows(
+        f"SELECT {columns} FROM {table} WHERE owner = ? {order.condition} {order.clause}",
+        (owner.key, *order.parameters(owner), page.limit + 1),
+    )
