@@ -15,6 +15,8 @@
     │   ├── OtherAddress             409  the response belongs to the other family of addresses
     │   ├── ConversationBusy         409  another run is in progress; names its response
     │   ├── ApprovalAnswered         409  the approval was answered with something else
+    │   ├── IdempotencyKeyUsed       409  the key was sent with another request
+    │   ├── EventLogExpired          410  the run has ended long ago, and its events are gone
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
@@ -178,6 +180,20 @@ class ApprovalAnswered(RequestError):
 
     status = 409
     code = "approval_answered"
+
+
+class IdempotencyKeyUsed(RequestError):
+    """The `Idempotency-Key` was sent before, with another request."""
+
+    status = 409
+    code = "idempotency_key_used"
+
+
+class EventLogExpired(RequestError):
+    """The run ended long ago, and its events were deleted. The response can still be read whole."""
+
+    status = 410
+    code = "event_log_expired"
 
 
 class OtherAddress(RequestError):

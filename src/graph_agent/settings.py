@@ -121,8 +121,27 @@ class Settings:
     write_seconds: float = 30.0
     """How long a client may read nothing while data waits for it. Then it is disconnected."""
 
-    grace_seconds: float = 0.0
-    """How long a run continues after the last reader of its stream has left. 0 cancels it immediately."""
+    grace_seconds: float | None = None
+    """How long a run continues after the last reader of its stream has left. 0 cancels it immediately. Unset: 20 if the
+    response is stored, so that a client can come back, and 0 otherwise."""
+
+    max_background_runs: int = 8
+    """The most active background runs of one process. Further ones wait in the queue."""
+
+    max_background_runs_per_owner: int = 4
+    """The most active background runs of one owner, over all processes."""
+
+    max_background_runs_in_all: int = 64
+    """The most active background runs of all processes that share the store."""
+
+    max_queued_runs: int = 1000
+    """The most background runs that wait in the queue. The next request is answered 429."""
+
+    background_seconds: float = 3600.0
+    """Budget of one background run: seconds of wall-clock time, from its first start on."""
+
+    event_log_seconds: float = 3600.0
+    """How long the events of a run can be read after its end. Later a stream cannot be joined any more."""
 
     max_steps: int = 40
     """Budget of one run: super-steps."""
@@ -246,6 +265,10 @@ class Settings:
             object.__setattr__(self, name, Path(getattr(self, name)))
         for name in (
             "max_runs",
+            "max_background_runs",
+            "max_background_runs_per_owner",
+            "max_background_runs_in_all",
+            "max_queued_runs",
             "max_connections",
             "max_steps",
             "max_tool_calls",

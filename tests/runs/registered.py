@@ -35,7 +35,7 @@ def a_request(owner: Caller = ANN, **fields: Any) -> RunRequest:
 
 
 def some_runs(**options: Any) -> Runs:
-    return Runs(**{"budgets": Budgets(seconds=30.0)} | options)
+    return Runs(**{"budgets": Budgets(seconds=30.0), "grace_seconds": 0.0} | options)
 
 
 async def rest(reader: Reader | AsyncIterator[Sequence[Entry]]) -> list[Entry]:

@@ -29,7 +29,7 @@ class OpenBook(MemoryStore):
         super().__init__()
         self.saver = InMemorySaver()
 
-    def checkpointer(self) -> Any:
+    def checkpointer(self, right: Any = None) -> Any:
         return self.saver
 
     @property

@@ -348,7 +348,7 @@ class WithSaver:
     def __init__(self, store: MemoryStore, saver: InMemorySaver) -> None:
         self.responses, self._store, self._saver = store.responses, store, saver
 
-    def checkpointer(self) -> InMemorySaver:
+    def checkpointer(self, right: Any = None) -> InMemorySaver:
         return self._saver
 
     async def open(self) -> None:

@@ -87,7 +87,7 @@ class Effects:
 
     def wait(self) -> None:
         """Wait until another process has done something."""
-        while not self.path.exists():
+        while not (self.path.exists() and self.path.stat().st_size):
             time.sleep(0.01)
 
 

@@ -21,6 +21,7 @@ from graph_agent.errors import ConfigurationError, ConversationBusy, StoreUnavai
 from graph_agent.stores.records import Page
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.sql_runs import SqlRuns
 from graph_agent.stores.sqlite_database import SqliteDatabase
 from graph_agent.stores.sqlite_store import SqliteStore
 
@@ -308,7 +309,7 @@ async def test_a_disk_that_cannot_be_written_is_explained_and_leaves_nothing_hal
     database = SqliteDatabase(path)
     await database.open()
     await bring_up_to_date(database)
-    responses = SqlConversations(database, delete_checkpoints=checkpoints_stay, clock=clock)
+    responses = SqlConversations(database, runs=SqlRuns(database), delete_checkpoints=checkpoints_stay, clock=clock)
     turns = Turns(SimpleNamespace(responses=responses), clock)
     await turns.turn("resp_1")
     await database.writer.use(broken)

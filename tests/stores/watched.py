@@ -7,6 +7,7 @@ from typing import Any
 from graph_agent.stores.database import Connection, T, Work
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.sql_runs import SqlRuns
 from graph_agent.stores.sqlite_database import SqliteDatabase
 
 
@@ -15,7 +16,9 @@ class WatchedStore:
 
     def __init__(self, database: "Watched", clock: Callable[[], float]) -> None:
         self.transactions = database.transactions
-        self.responses = SqlConversations(database, delete_checkpoints=no_checkpoints, clock=clock)
+        self.responses = SqlConversations(
+            database, runs=SqlRuns(database), delete_checkpoints=no_checkpoints, clock=clock
+        )
 
 
 @asynccontextmanager

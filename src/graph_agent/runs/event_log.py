@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -45,18 +45,30 @@ class Entry(NamedTuple):
         return event
 
 
+class Keeper(Protocol):
+    """Commits the events of a log to a store, and shows them."""
+
+    def has_more(self) -> None:
+        """Events were appended."""
+
+
 class EventLog:
     """The events of one run, in memory.
 
     A reader is an offset. It may be slow, join late or leave, and it never delays the run or another reader.
     """
 
-    def __init__(self) -> None:
-        self._entries: list[Entry] = []
+    def __init__(self, earlier: Iterable[Entry] = (), *, keeper: "Keeper | None" = None) -> None:
+        """`earlier` are the events of earlier attempts at the same run. `keeper` learns of new events."""
+        self._entries: list[Entry] = list(earlier)
+        self._keeper = keeper
+        self.shows_at_once = True
+        """Whether readers see an event at once. Otherwise they see it when `show` is called."""
+        self._shown = len(self._entries)
         self._readers: set[asyncio.Future[None]] = set()
         self._gathering: set[asyncio.Future[None]] = set()
         self._ended = False
-        self.size = 0
+        self.size = sum(len(one.data) for one in self._entries)
         """The bytes of JSON in the log."""
         self._open = 0
         """The bytes that are still to follow for open items."""
@@ -88,8 +100,28 @@ class EventLog:
             else:
                 self._open = max(self._open - len(data), 0)
             entries.append(Entry(number, kind, data))
-        if self._readers and len(entries) > before:
+        if len(entries) > before:
+            if self._keeper is not None:
+                self._keeper.has_more()
+            if self.shows_at_once:
+                self.show(len(entries))
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All events, also those that readers do not see yet."""
+        return self._entries
+
+    def show(self, count: int) -> None:
+        """Let readers see the first `count` events."""
+        self._shown = max(self._shown, count)
+        if self._readers:
             _wake(self._readers)
+
+    def take_back(self, count: int) -> None:
+        """Forget the events behind the first `count`, which no reader has seen."""
+        assert count >= self._shown, "a reader may have seen it"
+        self.size -= sum(len(one.data) for one in self._entries[count:])
+        del self._entries[count:]
 
     def end(self) -> None:
         """Say that no more events follow."""
@@ -105,7 +137,7 @@ class EventLog:
         """
         at = after + 1
         while True:
-            if at >= len(self._entries):
+            if at >= self._shown:
                 if self._ended:
                     return
                 try:
@@ -114,10 +146,10 @@ class EventLog:
                 except TimeoutError:
                     yield ()
                 continue
-            batch = self._entries[at : at + MOST_AT_ONCE]
+            batch = self._entries[at : min(at + MOST_AT_ONCE, self._shown)]
             at += len(batch)
             yield batch
-            if batch[-1].type in TOKENS and at == len(self._entries) and not self._ended:
+            if batch[-1].type in TOKENS and at >= self._shown and not self._ended:
                 await self._gather()
 
     async def _gather(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from graph_agent.errors import AgentError, LeaseLost, RunCancelled, StoreUnavailable
@@ -12,12 +13,14 @@ from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
 from graph_agent.protocol.fingerprints import Fingerprints
 from graph_agent.protocol.reconcile import fingerprints_after
+from graph_agent.runs.attempts import Attempt
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.request import RunRequest, Turn
 from graph_agent.runs.run_saver import RunSaver
 from graph_agent.stores.records import EndedResponse, Item, NewResponse, ResponseStatus, Waiting
+from graph_agent.stores.run_records import EventBatch, NewRun
 from graph_agent.stores.store import Store
 
 logger = logging.getLogger(__name__)
@@ -38,7 +41,11 @@ class Recording:
         head: ResponseHead,
         request: RunRequest,
         turn: Turn,
+        attempt: Attempt | None = None,
+        new: NewRun | None = None,
     ) -> None:
+        """`attempt` is that of a run which the store knows, and `new` what the store is told of it in `begin`."""
+        self._attempt, self._new = attempt, new
         self._responses = store.responses
         self._leases = leases
         self._head = head
@@ -46,11 +53,15 @@ class Recording:
         self._family = request.dialect.family
         self._turn = turn
         self._lost = False
+        right, continuation = None if attempt is None else attempt.right, turn.continuation
+        if attempt is not None and not attempt.is_first:
+            # It was created by an earlier attempt.
+            continuation = replace(continuation, is_new=False)
         self.saver = RunSaver(
-            store.checkpointer(),
-            continuation=turn.continuation,
-            holds_lease=lambda: leases.holds(head.id),
-            regains_lease=lambda: leases.regain(head.id),
+            store.checkpointer(right),
+            continuation=continuation,
+            holds_lease=lambda: self._holds_lease(),
+            regains_lease=self._regains_lease,
             recent=recent,
         )
         """The checkpoint saver of the run."""
@@ -75,6 +86,7 @@ class Recording:
             input=self._turn.items,
             title=self._turn.title,
             decisions=() if self._turn.answers is None else self._turn.answers.given,
+            run=self._new,
         )
         beginning = asyncio.ensure_future(self._responses.begin(self._owner, new, busy_until=lease.busy_until))
         try:
@@ -85,11 +97,28 @@ class Recording:
             raise
 
         def has_lost() -> None:
-            self._lost = True
-            self.saver.close()
+            self.lose()
             lost()
 
         self._leases.hold(self._head.id, lease, lost=has_lost)
+
+    def lose(self) -> None:
+        """Another process has the run: write nothing more."""
+        self._lost = True
+        self.saver.close()
+
+    def _holds_lease(self) -> bool:
+        if self._in_background:
+            # The store compares the right of the attempt with each write.
+            return not self._lost
+        return self._leases.holds(self._head.id)
+
+    async def _regains_lease(self) -> bool:
+        return not self._lost if self._in_background else await self._leases.regain(self._head.id)
+
+    @property
+    def _in_background(self) -> bool:
+        return self._attempt is not None and self._attempt.background
 
     async def _withdraw(self, beginning: "asyncio.Future[None]") -> None:
         await asyncio.wait([beginning])
@@ -103,11 +132,12 @@ class Recording:
         response: Mapping[str, Any],
         messages: Mapping[str, str],
         waiting: Waiting | None = None,
+        events: EventBatch | None = None,
     ) -> AgentError | None:
         """Record how the run ended and release the conversation. Returns why that failed, or `None`.
 
         `messages` says which message of the graph's state each item is, where their ids differ. `waiting` says what the
-        graph waits for.
+        graph waits for. `events` are the last events of a run which the store knows.
 
         After this, nothing that the run still writes is stored.
         """
@@ -123,6 +153,8 @@ class Recording:
                     fingerprints=await self._fingerprints(response["output"]),
                     messages=messages,
                     waiting=waiting,
+                    right=None if self._attempt is None else self._attempt.right,
+                    events=events,
                 )
                 await self._responses.finish(self._owner, self._head.id, ended)
         except LeaseLost:

@@ -29,6 +29,9 @@ FORCED_DRAIN_SECONDS = 0.1
 MOST_KEPT = 16
 """The most ended runs that are kept because a reader may come back. Each keeps up to 16 MB of events."""
 
+STORED_GRACE_SECONDS = 20.0
+"""How long a stored run waits for a reader to come back, unless the settings say otherwise."""
+
 QUIET_SECONDS = 60.0
 """The default time without events after which a reader gets an empty batch."""
 
@@ -69,7 +72,7 @@ class Runs:
         *,
         budgets: Budgets,
         most: int | None = None,
-        grace_seconds: float = 0.0,
+        grace_seconds: float | None = None,
         waits: bool = False,
         rejects_unanswered: bool = False,
         memories: "OpenStore | None" = None,
@@ -81,8 +84,9 @@ class Runs:
 
         With `rejects_unanswered`, a message while a graph waits for a person's decision counts as a rejection.
 
-        A streamed run is cancelled when it has had no reader for `grace_seconds`. A run with a whole answer is
-        cancelled as soon as its caller leaves, since nobody could fetch the answer later.
+        A streamed run is cancelled when it has had no reader for `grace_seconds`. `None`: 20 for one that is stored,
+        because its stream can be joined again, and 0 for others. A run with a whole answer is cancelled as soon as its
+        caller leaves.
 
         `memories` returns the store in which graphs remember things, when a graph asks for it.
         """
@@ -190,7 +194,7 @@ class Runs:
             run.start(scope)
             taken.has_run = True
             # From here on the slot belongs to the run and is released when its graph has stopped.
-            known = self._known[run.id] = _Known(run, self._grace_of(request))
+            known = self._known[run.id] = _Known(run, self._grace_of(run.request))
             run.when_over(lambda: self._over(known, taken))
         return run
 
@@ -267,7 +271,11 @@ class Runs:
         return known
 
     def _grace_of(self, request: RunRequest) -> float:
-        return self._grace_seconds if request.invocation.mode == "stream" else 0.0
+        if request.invocation.mode != "stream":
+            return 0.0
+        if self._grace_seconds is not None:
+            return self._grace_seconds
+        return STORED_GRACE_SECONDS if request.turn is not None else 0.0
 
     def _over(self, known: "_Known", slot: Slot) -> None:
         slot.free()

@@ -94,6 +94,12 @@ class RunRequest:
     turn: Turn | None = None
     """The place of this run in its conversation. `None`: nothing of it is stored."""
 
+    key: str | None = None
+    """The `Idempotency-Key` of the request."""
+
+    digest: str | None = None
+    """Identifies what was asked, so that the same request is recognized when it is sent again."""
+
     @property
     def conversation(self) -> str | None:
         """The id of the conversation as the caller knows it, if it has one."""

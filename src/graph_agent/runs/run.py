@@ -16,6 +16,7 @@ from graph_agent.errors import (
     AgentError,
     ApprovalNeedsStore,
     ApprovalNotResumable,
+    LeaseLost,
     OtherAddress,
     RunCancelled,
     StoreUnavailable,
@@ -23,13 +24,13 @@ from graph_agent.errors import (
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.approvals import Approval, approvals_of
-from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
 from graph_agent.protocol.questions import asks
 from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
+from graph_agent.runs.attempts import Attempt, Fate, Tracked
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
@@ -37,17 +38,19 @@ from graph_agent.runs.inner_graphs import without_checkpoints
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
-from graph_agent.runs.open_thread import answered_questions, open_thread
+from graph_agent.runs.open_thread import OpenThread, answered_questions, open_thread
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.remembering import with_memories
 from graph_agent.runs.request import RunRequest, Scope
+from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
 from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
-from graph_agent.stores.records import Continuation, ResponseStatus, Waiting
+from graph_agent.stores.records import ResponseStatus, Waiting
+from graph_agent.stores.run_records import EventBatch
 from graph_agent.stores.store import Store
 from graph_agent.tool_call_policy import NotRun
 
@@ -62,6 +65,9 @@ FORCED_CANCEL_SECONDS = 5.0
 FLUSH_SECONDS = 1.5
 """How long the record of a run waits for a graph that was stopped, which then writes its checkpoint. A process that is
 ending has no time to wait longer for a node that ignores its cancellation."""
+
+RETRY_SECONDS = 0.5
+"""How long a run in the background waits before it tries again to record its end."""
 
 LEAST_SECONDS = 1.0
 """The least time of a run whose caller has waited almost as long as it can."""
@@ -88,25 +94,25 @@ class Run:
         budgets: Budgets,
         observers: Iterable[RunObserver] = (),
         memories: OpenStore | None = None,
+        head: ResponseHead | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
+        """`head` is that of a response which has begun already. `attempt` is given for a run in the background: it goes
+        on where earlier attempts stopped."""
         invocation = request.invocation
-        self.head = ResponseHead(
-            model=name,
-            metadata=invocation.metadata,
-            said=invocation.said,
-            pending_usage=request.dialect.open_responses,
-        )
+        self.head = head or head_of(request, name)
         turn = request.turn
-        if turn is not None and turn.repeats is not None:
+        if head is not None:
+            pass
+        elif turn is not None and turn.repeats is not None:
             if turn.repeats.family != request.dialect.family:
                 raise OtherAddress(
                     "the approval was answered at an address of the other family, which writes tool calls in another "
                     "form: read its response there"
                 )
             self.head = replace(self.head, id=turn.repeats.id)
-        elif turn is not None:
-            self.head = _stored_head(self.head, turn.continuation, request.dialect)
         self.request = request
+        self._attempt = attempt
         self._graph = graph
         self._budgets = budgets
         self._observers = Observers(observers)
@@ -118,15 +124,17 @@ class Run:
             custom_inputs=invocation.custom_inputs,
         )
         self._monitor = RunMonitor(budgets)
-        self._translator = Translator(
-            dialect=request.dialect,
-            head=self.head,
-            known=invocation.messages,
-            server=name,
-            plain=invocation.mode == "reply",
-            inputs_of=self._monitor.inputs_of,
-        )
-        self._log = EventLog()
+        self._of_translator: Mapping[str, Any] = {
+            "dialect": request.dialect,
+            "head": self.head,
+            "server": name,
+            # What a run in the background takes back may have been read already.
+            "plain": invocation.mode == "reply" and attempt is None,
+            "inputs_of": self._monitor.inputs_of,
+        }
+        self._translator = Translator(known=invocation.messages, **self._of_translator)
+        self._log = EventLog() if attempt is None else attempt.kept.log
+        self._log.shows_at_once = attempt is None
         self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
         self._lifetime = RunLifetime()
         if memories is not None:
@@ -143,6 +151,8 @@ class Run:
         self._pending: Sequence[PendingInterrupt] | None = None
         self._stored: Mapping[str, Any] | None = None
         self._end_written = asyncio.Event()
+        self._resumed: ResumedThread | None = None
+        self._is_done = False
         self._seconds = budgets.seconds
         self._ending = False
         self._closed = False
@@ -154,8 +164,28 @@ class Run:
         """The id of the run and of its response."""
         return self.head.id
 
-    async def record_in(self, store: Store, leases: Leases, recent: RecentMessages | None = None) -> None:
-        """Begin the record of this run and read the state from which its graph continues.
+    @property
+    def fate(self) -> Fate | None:
+        """What became of a run that this process does not end."""
+        return None if self._attempt is None else self._attempt.fate
+
+    @property
+    def in_background(self) -> bool:
+        """Whether the run belongs to no connection, and another process may take it over."""
+        return self._attempt is not None and self._attempt.background
+
+    async def record_in(
+        self,
+        store: Store,
+        leases: Leases,
+        recent: RecentMessages | None = None,
+        *,
+        tracked: Tracked | None = None,
+    ) -> None:
+        """Begin the record of this run, and read the state from which its graph continues. A run in the background has
+        a record already.
+
+        `tracked` is given if the store must know of the run, and keep its events.
 
         Raises:
             ConversationBusy: another run of the conversation is in progress.
@@ -164,8 +194,25 @@ class Run:
         """
         turn = self.request.turn
         assert turn is not None, "only a request with a turn is recorded"
-        recording = Recording(store, leases, recent, head=self.head, request=self.request, turn=turn)
-        await recording.begin(lost=self._lose)
+        begins = self._attempt is None
+        if tracked is not None and begins:
+            self._attempt = tracked.attempt(self.request, self.id)
+            self._log = self._attempt.kept.log
+            self._events = EventWriter(self._log, most_bytes=self._budgets.event_bytes)
+        recording = Recording(
+            store,
+            leases,
+            recent,
+            head=self.head,
+            request=self.request,
+            turn=turn,
+            attempt=self._attempt,
+            new=None if tracked is None or not begins else tracked.new(self.request),
+        )
+        if begins:
+            await recording.begin(lost=self._lose)
+        if self._attempt is not None:
+            self._attempt.kept.lost = self.lose
         if turn.answers is not None and not turn.answers.resume:
             # Nothing runs: what waits is asked again.
             self._recording = recording
@@ -182,7 +229,10 @@ class Run:
                 unfinished=turn.unfinished,
                 turn=turn,
             )
+            await self._go_on(recording, opened)
         except BaseException as error:
+            if not begins:
+                raise
             failure = error if isinstance(error, AgentError) else RunCancelled("the run was cancelled")
             await asyncio.shield(recording.discard(failure))
             raise
@@ -196,7 +246,48 @@ class Run:
             self._input, self._then = opened.command, opened.messages
             self._translator.continues(opened.history, ())
             self._translator.resumes(opened.calls, answered_questions(turn.answers))
+        if self._resumed is not None:
+            self._take_up(self._resumed, opened)
         self._events.hold_end()
+
+    async def _go_on(self, recording: Recording, opened: OpenThread) -> None:
+        """Read where an earlier attempt at this run stopped."""
+        if self._attempt is not None and not self._attempt.is_first:
+            self._resumed = await resumed_at(opened, recording.saver, run_id=self.id, context=self._context)
+
+    def _take_up(self, resumed: ResumedThread, opened: OpenThread) -> None:
+        """Go on where an earlier attempt stopped: with its events, and with the last checkpoint that it wrote."""
+        given = () if self._then else opened.messages
+        self._translator = Translator.restored(
+            [one.event for one in self._log.entries],
+            state=resumed.values,
+            below=resumed.below,
+            known=[*opened.history, *given, *(self._then if resumed.is_behind_answers else ())],
+            **self._of_translator,
+        )
+        if resumed.phase == "begin":
+            return
+        self._input, self._stored = None, resumed.config
+        if resumed.is_behind_answers:
+            self._then = ()
+        if resumed.phase == "asks":
+            self._pending = resumed.pending
+        self._is_done = resumed.phase == "done"
+
+    def lose(self) -> None:
+        """Another process has the run: stop the graph, and end neither the response nor its log."""
+        self.give_away("lost")
+
+    def give_away(self, fate: Fate) -> None:
+        """Stop the graph without an end of the response, which another process or a later attempt brings."""
+        attempt = self._attempt
+        assert attempt is not None, "only a run in the background can be taken over"
+        if attempt.fate is None and not self._ending:
+            attempt.fate = fate
+            if fate == "lost" and self._recording is not None:
+                self._recording.lose()
+            self._end_written.set()
+            self._stop()
 
     async def give_up(self, error: AgentError) -> None:
         """Remove the record of a run that does not start after all."""
@@ -322,6 +413,9 @@ class Run:
             await self._end_gently("interrupted", self._translator.restate(items, self._monitor.usage))
         elif self._pending is not None:
             await self._wait_for_decision(self._pending)
+        elif self._is_done and not self._then:
+            # An earlier attempt came to the end of the graph, and not to that of the record.
+            await self._complete()
         else:
             return False
         return True
@@ -330,7 +424,8 @@ class Run:
         """Run the graph. A graph that was resumed gets the messages of the request when it has ended."""
         try:
             async with asyncio.timeout(self._seconds) as limit:
-                await self._stream(self._input, self._stored)
+                if not self._is_done:
+                    await self._stream(self._input, self._stored)
                 if self._then and self._may_go_on():
                     await self._events.write_gently(self._translator.goes_on_with(self._then), stopped=self._is_stopped)
                     given, self._then = self._then, ()
@@ -347,7 +442,7 @@ class Run:
         return {
             "configurable": {"thread_id": self._stored["configurable"]["thread_id"]},
             # Another id: LangGraph ignores the input of a run that has written the checkpoint itself.
-            "metadata": {"run_id": f"{self.id}:messages"},
+            "metadata": {"run_id": f"{self.id}{BEHIND_ANSWERS}"},
         }
 
     def _may_go_on(self) -> bool:
@@ -363,6 +458,7 @@ class Run:
             steps=self._budgets.steps,
             context=self._context,
             stored=stored,
+            resumable=self.in_background,
         )
         async with aclosing(stream) as parts:
             async for ns, kind, data in parts:
@@ -476,7 +572,10 @@ class Run:
 
     def _fail(self, error: AgentError, *, cause: BaseException | None = None, status: Status = "failed") -> None:
         # The first end counts: a later error, such as that of the cancellation itself, must not replace it.
-        if self._ending:
+        if self._ending or self._is_given_away:
+            return
+        if isinstance(error, LeaseLost) and self.in_background:
+            self.lose()
             return
         self.failure = error
         if cause is not None:
@@ -498,8 +597,12 @@ class Run:
                 self._events.write_until(ending, stopped=self._is_stopped)
                 self._has_ended()
 
+    @property
+    def _is_given_away(self) -> bool:
+        return self._attempt is not None and self._attempt.fate is not None
+
     def _begins_to_end(self, status: Status) -> bool:
-        if self._ending:
+        if self._ending or self._is_given_away:
             return False
         self._ending = True
         self._status = status
@@ -544,6 +647,9 @@ class Run:
     async def _record(self, recording: Recording) -> None:
         """Wait for the end, commit the record, and only then send the terminal event."""
         error: AgentError | None = StoreUnavailable("the response could not be stored; the service's log has the place")
+        if self._attempt is not None:
+            await self._record_attempt(recording, self._attempt)
+            return
         try:
             error = await self._committed(recording)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the readers must get an end
@@ -555,16 +661,57 @@ class Run:
                 self._log.end()
                 self._report()
 
-    async def _committed(self, recording: Recording) -> AgentError | None:
+    async def _record_attempt(self, recording: Recording, attempt: Attempt) -> None:
+        """The same for a run which the store knows: its last events are committed with the record."""
+        kept = attempt.kept
+        try:
+            await self._stopped()
+            await kept.leave()
+            if self._is_given_away:
+                recording.lose()
+                return
+            # The terminal event must not be seen before it is committed.
+            self._log.shows_at_once = False
+            count = len(self._log.entries)
+            self._events.release_end()
+            while True:
+                error = await self._finished(recording, kept.pending())
+                if not (isinstance(error, StoreUnavailable) and attempt.background):
+                    break
+                # Nothing else waits for this run, so it can wait for the database.
+                await asyncio.sleep(RETRY_SECONDS)
+            if error is None:
+                kept.has(len(self._log.entries))
+            elif attempt.background:
+                attempt.fate = "lost"
+            else:
+                self._log.take_back(count)
+                self._status, self.failure = "failed", error
+                self._events.write(self._translator.fail(error, self._monitor.usage))
+                self._log.show(len(self._log.entries))
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the readers must get an end
+            logger.error("the record of run %s failed: %s", self.id, describe_error(problem))
+        finally:
+            self._log.end()
+            self._report()
+
+    async def _stopped(self) -> None:
         await self._end_written.wait()
         assert self._task is not None
         # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
         await asyncio.wait([self._task], timeout=FLUSH_SECONDS)
+
+    async def _committed(self, recording: Recording) -> AgentError | None:
+        await self._stopped()
+        return await self._finished(recording, None)
+
+    async def _finished(self, recording: Recording, events: EventBatch | None) -> AgentError | None:
         return await recording.finish(
             status=self._recorded_status(),
             response=self._final_response(),
             messages=self._translator.message_ids,
             waiting=self._waiting,
+            events=events,
         )
 
     def _send_end(self, error: AgentError | None) -> None:
@@ -588,17 +735,28 @@ class Run:
 
     def _lose(self) -> None:
         """Another process has the conversation now."""
-        self.interrupt(process_lost())
+        if not self.in_background:
+            self.interrupt(process_lost())
 
 
-def _stored_head(head: ResponseHead, continuation: Continuation, dialect: Dialect) -> ResponseHead:
-    conversation = continuation.conversation
+def head_of(request: RunRequest, name: str) -> ResponseHead:
+    """The head of a new response of the graph `name`."""
+    invocation = request.invocation
+    head = ResponseHead(
+        model=name,
+        metadata=invocation.metadata,
+        said=invocation.said,
+        pending_usage=request.dialect.open_responses,
+    )
+    if request.turn is None or request.turn.repeats is not None:
+        return head
+    conversation = request.turn.continuation.conversation
     return replace(
         head,
         metadata={**head.metadata, "conversation_id": conversation},
         stored=StoredHead(
             conversation=conversation,
-            previous=continuation.parent,
-            has_field=dialect.family == "openai",
+            previous=request.turn.continuation.parent,
+            has_field=request.dialect.family == "openai",
         ),
     )

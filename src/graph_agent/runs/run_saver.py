@@ -141,6 +141,17 @@ class RunSaver(BaseCheckpointSaver[Any]):
             self._start.checkpoint["channel_versions"].pop(name, None)
         return self._start
 
+    def part_of_latest(self) -> str | None:
+        """Which run, or part of a run, wrote the newest checkpoint of the thread. Call `open` first."""
+        metadata: Mapping[str, Any] = {} if self._latest is None else self._latest.metadata
+        return metadata.get("run_id")
+
+    def resume(self) -> None:
+        """Start at the newest checkpoint, which an earlier attempt at this run wrote."""
+        assert self._latest is not None
+        self._start, self._channel = self._latest, None
+        self._written.checkpoint = self._latest.checkpoint["id"]
+
     def recent_messages(self) -> list[Any] | None:
         """The messages where the run starts, if this process has them in memory."""
         if self._recent is None or self._start is None:

@@ -18,19 +18,21 @@ def stream_of(
     steps: int,
     context: Any,
     stored: Mapping[str, Any] | None = None,
+    resumable: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """The parts of one run of `graph`, as `(namespace, mode, data)`. The caller must close it.
 
-    `given` is the input: messages, or the command that resumes the graph.
+    `given` is the input: messages, or the command that resumes the graph, or `None` to go on at its last checkpoint.
 
-    `stored` is what the config of a stored run has besides; the graph must have a checkpointer then.
+    `stored` is what the config of a stored run has besides; the graph must have a checkpointer then. With `resumable`,
+    it writes a checkpoint after each step, from which another process can go on.
     """
     config: dict[str, Any] = {"callbacks": callbacks, "recursion_limit": steps}
     more: dict[str, Any] = {}
     if stored is not None:
         config |= stored
-        # One checkpoint at the end of the run, also if it fails. The run cannot be resumed in its middle.
-        more["durability"] = "exit"
+        # One checkpoint at the end of the run, also if it fails, unless the run must be resumed in its middle.
+        more["durability"] = "sync" if resumable else "exit"
     # LangGraph's declared type has neither our list of modes nor `aclose`.
     untyped: Any = graph
     parts: AsyncGenerator[Any, None] = untyped.astream(

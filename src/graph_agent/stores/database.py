@@ -38,6 +38,10 @@ class Database(Protocol):
     never an exception of the driver. What `work` itself raises is raised to the caller.
     """
 
+    @property
+    def now(self) -> str:
+        """SQL for the time of the database's own clock, in seconds since 1970. All processes see the same."""
+
     async def open(self) -> None:
         """Connect."""
 

@@ -6,7 +6,7 @@ from graph_agent.stores.database import Connection
 from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.sql_responses import DeleteCheckpoints
 
-OWNED = ("items", "approvals", "responses", "memories")
+OWNED = ("items", "approvals", "responses", "memories", "events", "idempotency_keys", "runs")
 """The other tables with a column `owner`."""
 
 

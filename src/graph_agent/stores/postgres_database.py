@@ -43,6 +43,9 @@ class PostgresDatabase:
     It recovers by itself. A connection is checked before it is handed out, and one that does not answer is replaced.
     """
 
+    now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+    """See `Database.now`."""
+
     def __init__(self, sign_in: SignIn, *, schema: str) -> None:
         self._sign_in = sign_in
         self._schema = schema

@@ -10,10 +10,13 @@ from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.stores.database import Connection
 from graph_agent.stores.forgetting import forget
 from graph_agent.stores.memory_records import Forgotten
+from graph_agent.stores.run_records import Right
 from graph_agent.stores.schema import bring_up_to_date
+from graph_agent.stores.signals import PolledSignals
 from graph_agent.stores.sql_conversations import SqlConversations
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
-from graph_agent.stores.store import Memories, ResponseStore
+from graph_agent.stores.sql_runs import SqlRuns
+from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals
 from graph_agent.threads import run_in_service_thread
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ class PostgresStore:
         self._clock = clock
         self._database: PostgresDatabase | None = None
         self._responses: SqlConversations | None = None
+        self._runs: SqlRuns | None = None
+        self._signals = PolledSignals(None)
         self._memories: SqlMemories | None = None
 
     @property
@@ -61,6 +66,23 @@ class PostgresStore:
         if self._memories is None:
             raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
         return self._memories
+
+    @property
+    def runs(self) -> RunStore:
+        """See `Store.runs`."""
+        if self._runs is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return self._runs
+
+    @property
+    def signals(self) -> Signals:
+        """See `Store.signals`."""
+        return self._signals
+
+    @property
+    def may_be_shared(self) -> bool:
+        """See `Store.may_be_shared`."""
+        return True
 
     async def forget(self, owner: Owner) -> Forgotten:
         """See `Store.forget`."""
@@ -80,10 +102,14 @@ class PostgresStore:
         from graph_agent.stores.postgres_saver import set_up_savers
 
         await set_up_savers(self._database)
-        self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=self._clock)
+        self._signals.open()
+        self._runs = SqlRuns(self._database, announce=self._announce)
+        self._responses = SqlConversations(
+            self._database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=self._clock
+        )
         self._memories = SqlMemories(self._database, options=self._memory_options, clock=self._clock)
 
-    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
+    def checkpointer(self, right: Right | None = None) -> "BaseCheckpointSaver[Any]":
         """See `Store.checkpointer`."""
         from graph_agent.stores.postgres_saver import PostgresSaver
         from graph_agent.stores.serializer import checkpoint_serializer
@@ -94,9 +120,14 @@ class PostgresStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
+        await self._signals.aclose()
         database, self._database, self._responses, self._memories = self._database, None, None, None
+        self._runs = None
         if database is not None:
             await database.aclose()
+
+    async def _announce(self, connection: Connection, topic: str) -> None:
+        self._signals.announce(topic)
 
     async def check(self) -> str:
         """Connect and look at the rights, without creating anything. Returns a line about it.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graph_agent.protocol.fingerprints import Fingerprints as Fingerprints
+from graph_agent.stores.run_records import EventBatch, NewRun, Right
 
 Item = dict[str, Any]
 """A Responses item as JSON."""
@@ -16,7 +17,7 @@ Item = dict[str, Any]
 Family = Literal["databricks", "openai"]
 """Which addresses a response belongs to: `/v1` is `openai`, all others are `databricks`."""
 
-ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 Kind = Literal["response", "items"]
 """`items` are items that were added to a conversation without a run."""
@@ -115,6 +116,9 @@ class NewResponse:
     decisions: Sequence[GivenDecision] = ()
     """What was decided about approvals. It is recorded before the graph is resumed."""
 
+    run: NewRun | None = None
+    """What other processes must know of the run. `None`: the run lives and ends in this process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedResponse:
@@ -135,6 +139,12 @@ class EndedResponse:
 
     waiting: Waiting | None = None
     """What the graph waits for, or `None`."""
+
+    right: Right | None = None
+    """The right of a run that has a `NewRun`."""
+
+    events: EventBatch | None = None
+    """The last events of that run. They are committed with the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

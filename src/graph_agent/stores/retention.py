@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.errors import StoreUnavailable
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.memory_records import Forgotten
-from graph_agent.stores.store import Memories, ResponseStore, Store
+from graph_agent.stores.run_records import Right
+from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals, Store
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -46,6 +47,21 @@ class ExpiringStore:
         """See `Store.memories`."""
         return self._store.memories
 
+    @property
+    def runs(self) -> RunStore:
+        """See `Store.runs`."""
+        return self._store.runs
+
+    @property
+    def signals(self) -> Signals:
+        """See `Store.signals`."""
+        return self._store.signals
+
+    @property
+    def may_be_shared(self) -> bool:
+        """See `Store.may_be_shared`."""
+        return self._store.may_be_shared
+
     async def forget(self, owner: Owner) -> Forgotten:
         """See `Store.forget`."""
         return await self._store.forget(owner)
@@ -56,9 +72,9 @@ class ExpiringStore:
         # Of the store, so it inherits nothing of what opened it.
         self._upkeep = asyncio.create_task(self._expire(), context=Context())
 
-    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
+    def checkpointer(self, right: Right | None = None) -> "BaseCheckpointSaver[Any]":
         """See `Store.checkpointer`."""
-        return self._store.checkpointer()
+        return self._store.checkpointer(right)
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""

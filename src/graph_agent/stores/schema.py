@@ -53,7 +53,29 @@ VERSION_3 = (
     "CREATE INDEX approvals_of_conversation ON approvals (owner, conversation)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2, VERSION_3)
+VERSION_4 = (
+    # One row for each run that outlives its connection, or that other processes must find. `attempt` is the right to
+    # write. `process` has it until `busy_until`, by the clock of the database. `home` has the token of its user.
+    """CREATE TABLE runs (
+        owner TEXT NOT NULL, response TEXT NOT NULL, background INTEGER NOT NULL, state TEXT NOT NULL, process TEXT,
+        busy_until DOUBLE PRECISION, attempt INTEGER NOT NULL, crashes INTEGER NOT NULL, request TEXT, digest TEXT,
+        needs_token INTEGER NOT NULL, home TEXT, seconds DOUBLE PRECISION NOT NULL, accepted_at DOUBLE PRECISION
+        NOT NULL, queued_at DOUBLE PRECISION NOT NULL, ends_by DOUBLE PRECISION, ended_at DOUBLE PRECISION,
+        cancelled INTEGER NOT NULL, events INTEGER NOT NULL, has_events INTEGER NOT NULL,
+        PRIMARY KEY (owner, response))""",
+    "CREATE INDEX open_runs ON runs (state, queued_at) WHERE state <> 'ended'",
+    "CREATE INDEX ended_runs ON runs (ended_at) WHERE has_events = 1 AND ended_at IS NOT NULL",
+    # Events that follow each other, each as JSON on a line. `first` is the number of the first one.
+    """CREATE TABLE events (
+        owner TEXT NOT NULL, response TEXT NOT NULL, first INTEGER NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (owner, response, first))""",
+    """CREATE TABLE idempotency_keys (
+        owner TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, response TEXT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (owner, key))""",
+    "CREATE INDEX keys_of_response ON idempotency_keys (owner, response)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """The statements that lead to version 1, 2, and so on. Never change one that was released: append another."""
 
 

@@ -35,6 +35,7 @@ from graph_agent.stores.sql_rows import (
     stored_response,
     waiting_json,
 )
+from graph_agent.stores.sql_runs import SqlRuns
 
 T = TypeVar("T")
 
@@ -58,10 +59,12 @@ class SqlResponses:
         self,
         database: Database,
         *,
+        runs: SqlRuns,
         delete_checkpoints: DeleteCheckpoints,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
+        self._runs = runs
         self._delete_checkpoints = delete_checkpoints
         self._clock = clock
 
@@ -76,9 +79,11 @@ class SqlResponses:
                 await self._take_lease(connection, owner, new, busy_until, now)
             elif not await _created(connection, owner, new, busy_until, now):
                 raise await _busy(connection, owner, new.continuation.conversation)
-            await _add_response(connection, owner, new, "in_progress")
+            await _add_response(connection, owner, new, "queued" if new.run and new.run.background else "in_progress")
             await connection.run_many(ADD_ITEM, items)
             await _take_decisions(connection, owner, new)
+            if new.run is not None:
+                await self._runs.add(connection, owner, new.id, new.run)
 
         await self._database.write(work)
 
@@ -99,6 +104,9 @@ class SqlResponses:
         asked = () if ended.waiting is None else ended.waiting.approvals
 
         async def work(connection: Connection) -> None:
+            if ended.right is not None:
+                # First, because its row is the lock of everything that the run writes.
+                await self._runs.end(connection, ended.right, ended.events)
             freed = await connection.run(
                 "UPDATE conversations SET running = NULL, busy_until = NULL, head = ?, updated_at = ? "
                 "WHERE owner = ? AND running = ?",
@@ -156,6 +164,7 @@ class SqlResponses:
             raise await _busy(connection, owner, at.conversation)
         if before[0][0] is not None:
             await end_lost(connection, owner, before[0][0])
+            await self._runs.end_lost(connection, owner, before[0][0])
 
     # -- lookups ------------------------------------------------------------------------------------------------
 

@@ -142,6 +142,9 @@ class SqliteThread:
 class SqliteDatabase:
     """A SQLite file that only its owner can read, or a database in memory if there is no path."""
 
+    now = "((julianday('now') - 2440587.5) * 86400.0)"
+    """See `Database.now`."""
+
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self.writer = SqliteThread(path)
@@ -175,6 +178,10 @@ class SqliteDatabase:
 
     async def migrate(self, work: Work[T]) -> T:
         return await self.writer.do("BEGIN IMMEDIATE", work)
+
+    async def version(self) -> int:
+        """A number that changes when something was written. Only for a file."""
+        return await self._readers[0].use(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0])
 
     @property
     def reader(self) -> SqliteThread:

@@ -9,11 +9,14 @@ from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
 from graph_agent.stores.forgetting import forget
 from graph_agent.stores.memory_records import Forgotten
+from graph_agent.stores.run_records import Right
 from graph_agent.stores.schema import bring_up_to_date
+from graph_agent.stores.signals import PolledSignals
 from graph_agent.stores.sql_conversations import SqlConversations
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
+from graph_agent.stores.sql_runs import SqlRuns
 from graph_agent.stores.sqlite_database import SqliteDatabase
-from graph_agent.stores.store import Memories, ResponseStore
+from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -43,7 +46,11 @@ class SqliteStore:
         self.path = path
         self._clock = clock
         self._database = SqliteDatabase(path)
-        self._responses = SqlConversations(self._database, delete_checkpoints=_delete_checkpoints, clock=clock)
+        self._signals = PolledSignals(None if path is None else self._database.version)
+        self._runs = SqlRuns(self._database, announce=self._announce)
+        self._responses = SqlConversations(
+            self._database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=clock
+        )
         self._memories = SqlMemories(self._database, options=memories, clock=clock)
 
     @property
@@ -55,6 +62,21 @@ class SqliteStore:
     def memories(self) -> Memories:
         """See `Store.memories`."""
         return self._memories
+
+    @property
+    def runs(self) -> RunStore:
+        """See `Store.runs`."""
+        return self._runs
+
+    @property
+    def signals(self) -> Signals:
+        """See `Store.signals`."""
+        return self._signals
+
+    @property
+    def may_be_shared(self) -> bool:
+        """See `Store.may_be_shared`."""
+        return False
 
     async def forget(self, owner: Owner) -> Forgotten:
         """See `Store.forget`."""
@@ -72,8 +94,9 @@ class SqliteStore:
         except BaseException:
             await self._database.aclose()
             raise
+        self._signals.open()
 
-    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
+    def checkpointer(self, right: Right | None = None) -> "BaseCheckpointSaver[Any]":
         """See `Store.checkpointer`."""
         # Imports LangChain, which the graph that is run has done already.
         from graph_agent.stores.serializer import checkpoint_serializer
@@ -83,7 +106,13 @@ class SqliteStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
+        await self._signals.aclose()
         await self._database.aclose()
+
+    async def _announce(self, connection: Connection, topic: str) -> None:
+        # In the thread of the transaction, just before it is committed. Whoever looks too early is woken again by the
+        # number that the file has for its writes. In memory, reading waits for the transaction.
+        self._signals.announce(topic)
 
 
 class MemoryStore(SqliteStore):

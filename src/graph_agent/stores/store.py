@@ -7,6 +7,7 @@ Every method raises `StoreUnavailable` if the database does not answer.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graph_agent.identity.owner import Owner
@@ -20,6 +21,16 @@ from graph_agent.stores.records import (
     Page,
     StoredApproval,
     StoredResponse,
+)
+from graph_agent.stores.run_records import (
+    ClaimedRun,
+    EventBatch,
+    KeyedRun,
+    Renewed,
+    Right,
+    RunLimits,
+    RunState,
+    StoredRun,
 )
 
 if TYPE_CHECKING:
@@ -170,6 +181,80 @@ class ResponseStore(Protocol):
         """Delete every conversation without a response since then, and return how many were deleted."""
 
 
+class RunStore(Protocol):
+    """Runs that outlive their connection, and their events."""
+
+    # -- the life of a run: it begins and ends with its response, see `ResponseStore` -------------------------------
+
+    async def claim(self, process: str, *, limits: RunLimits, busy_seconds: float) -> Sequence[ClaimedRun]:
+        """Give queued runs, and those whose lease has expired, to this process, the oldest first.
+
+        Each gets a new attempt. Runs that were cancelled are given without regard to the limits, because ending them
+        takes no time.
+        """
+
+    async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
+        """Extend the leases of this process's runs: response id -> attempt."""
+
+    async def append(self, batches: Sequence[EventBatch]) -> Collection[str]:
+        """Commit events of several runs in one transaction. Returns the ids of runs whose right is lost.
+
+        A batch that is committed already counts as committed.
+        """
+
+    async def release(self, right: Right, *, process: str, to: RunState) -> None:
+        """Put a run back: to `queued` when its process ends, or to `parked` when its user's token is gone.
+
+        Raises:
+            LeaseLost: the right is lost.
+        """
+
+    async def made_progress(self, right: Right) -> None:
+        """Note that the run has written a checkpoint, so earlier crashes do not count any more."""
+
+    # -- for its owner ----------------------------------------------------------------------------------------------
+
+    async def get(self, owner: Owner, response_id: str) -> StoredRun | None:
+        """The run of a response, or `None` if the store knows none."""
+
+    async def with_key(self, owner: Owner, key: str) -> KeyedRun | None:
+        """The run that this owner has asked for with that `Idempotency-Key`."""
+
+    async def events(self, owner: Owner, response_id: str, *, after: int, most: int) -> Sequence[bytes]:
+        """At most about `most` committed events with a number above `after`, in order. Each is JSON on a line."""
+
+    async def cancel(self, owner: Owner, response_id: str) -> None:
+        """Ask the process that has the run to end it. A queued or parked run becomes claimable, to be ended."""
+
+    async def wake(self, owner: Owner, response_id: str, *, home: str) -> bool:
+        """Queue a parked run again: the process `home` has a token. Returns whether it was parked."""
+
+    # -- upkeep -----------------------------------------------------------------------------------------------------
+
+    async def expire_events(self, *, older_seconds: float) -> int:
+        """Delete the events and keys of runs that ended before so many seconds. Returns how many runs they were of."""
+
+
+class Signals(Protocol):
+    """News between the processes that share a store. A signal may come without reason, and one may be missed when the
+    database was away: whoever waits looks again from time to time."""
+
+    def listening(self, topic: str) -> AbstractAsyncContextManager["Listening"]:
+        """Listen to a topic: the id of a response, whose new events and end it announces; the id of a process, whose
+        runs somebody cancels; or `QUEUE`."""
+
+
+class Listening(Protocol):
+    """One listener."""
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the next signal since the last `wait` returned, or for so many seconds."""
+
+
+QUEUE = "queue"
+"""The topic of runs that wait for a process."""
+
+
 class Memories(Protocol):
     """What graphs remember about their owners beyond a conversation."""
 
@@ -231,6 +316,18 @@ class Store(Protocol):
     def memories(self) -> Memories:
         """What graphs remember."""
 
+    @property
+    def runs(self) -> RunStore:
+        """Runs that outlive their connection."""
+
+    @property
+    def signals(self) -> Signals:
+        """News between processes."""
+
+    @property
+    def may_be_shared(self) -> bool:
+        """Whether processes on other machines may use the same store."""
+
     async def forget(self, owner: Owner) -> Forgotten:
         """Delete everything of an owner in one transaction.
 
@@ -241,8 +338,11 @@ class Store(Protocol):
     async def open(self) -> None:
         """Connect and bring the schema up to date. Safe if several processes do it at once."""
 
-    def checkpointer(self) -> "BaseCheckpointSaver[Any]":
-        """A checkpoint saver for one run. Runs do not share savers, because a saver serializes its calls."""
+    def checkpointer(self, right: Right | None = None) -> "BaseCheckpointSaver[Any]":
+        """A checkpoint saver for one run. Runs do not share savers, because a saver serializes its calls.
+
+        With `right`, each write compares it in its own transaction, and raises `LeaseLost` if it is lost.
+        """
 
     async def aclose(self) -> None:
         """Close every connection."""
