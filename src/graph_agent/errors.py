@@ -33,6 +33,7 @@
     │   ├── ApprovalNeedsStore       501  the graph called `interrupt()`, and the run is not stored
     │   ├── ApprovalNotResumable     501  the graph waits in a way that no answer can resume
     │   ├── MemoryRefused            409  the memory is full, or cannot keep this
+    │   ├── RequestUnreadable        500  another version of the service has recorded the request
     │   ├── LeaseLost                500  another process has taken over the conversation
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
@@ -339,6 +340,12 @@ class ApprovalNotResumable(RunError):
 
     status = 501
     code = "approval_not_resumable"
+
+
+class RequestUnreadable(RunError):
+    """The request of a run in the background cannot be read from the store, so this process cannot run it."""
+
+    code = "request_unreadable"
 
 
 class LeaseLost(RunError):

@@ -1,5 +1,6 @@
 """The differences between the addresses. Everything else on the wire is the same."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,3 +63,11 @@ OPENAI = Dialect(
     stores=True,
     budget_sentence="details",
 )
+
+DIALECTS: Mapping[str, Dialect] = {"invocations": INVOCATIONS, "responses": RESPONSES, "openai": OPENAI}
+"""By the names under which stores keep them."""
+
+
+def name_of(dialect: Dialect) -> str:
+    """The name of one of `DIALECTS`."""
+    return next(name for name, one in DIALECTS.items() if one == dialect)

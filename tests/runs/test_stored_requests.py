@@ -1,0 +1,353 @@
+"""Requests that are recorded as text, so that another process can run them."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from tests.protocol.test_messages import broken_histories
+from tests.test_redaction_values import longest_wait
+
+from graph_agent.errors import InvalidRequest, RequestUnreadable
+from graph_agent.identity.caller import Caller
+from graph_agent.identity.user_token import UserToken, with_user_token
+from graph_agent.protocol.approvals import Approval, Decision
+from graph_agent.protocol.dialects import DIALECTS, OPENAI
+from graph_agent.protocol.events import ResponseHead, StoredHead
+from graph_agent.protocol.fingerprints import Fingerprints, Texts
+from graph_agent.protocol.messages import check_items, messages_of
+from graph_agent.protocol.requests import Invocation
+from graph_agent.runs.request import Answers, RunRequest, Turn
+from graph_agent.runs.stored_requests import VERSION, dump_request, load_request
+from graph_agent.stores.records import Continuation, GivenDecision, StoredResponse, Waiting
+
+pytestmark = pytest.mark.anyio
+
+HALVES = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF, categories=["Cs"])
+TEXT = st.text(st.characters(codec="utf-8") | st.just("\0") | st.sampled_from("\u2028\x85😀"), max_size=20) | HALVES
+NUMBERS = st.integers(-(10**400), 10**400) | st.floats(allow_nan=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(TEXT, JSON, max_size=3)
+STRINGS = st.dictionaries(TEXT, TEXT, max_size=3)
+COUNTS = st.none() | st.integers(1, 10**30)
+SECONDS = st.floats(0, 1e12)
+MAYBE = st.none() | TEXT
+KINDS = st.sampled_from(["approve", "edit", "reject", "respond"])
+
+FINGERPRINTS = st.builds(Fingerprints, whole=TEXT, answers=TEXT)
+DECISIONS = st.builds(Decision, kind=KINDS, arguments=st.none() | OBJECTS, text=JSON)
+APPROVALS = st.builds(
+    Approval,
+    id=TEXT,
+    interrupt=TEXT,
+    place=st.integers(0, 9),
+    form=st.sampled_from(["batch", "call", "question"]),
+    name=TEXT,
+    arguments=TEXT,
+    allowed=st.lists(KINDS).map(tuple),
+    call=MAYBE,
+)
+WAITING = st.builds(Waiting, approvals=st.lists(OBJECTS, max_size=2), unread=st.booleans())
+ITEMS = st.lists(OBJECTS, max_size=3)
+RESPONSES = st.builds(
+    StoredResponse,
+    id=TEXT,
+    conversation=TEXT,
+    thread=TEXT,
+    parent=MAYBE,
+    checkpoint=MAYBE,
+    kind=st.just("response"),
+    graph=TEXT,
+    family=st.sampled_from(["openai", "databricks"]),
+    status=st.sampled_from(["completed", "queued"]),
+    created_at=SECONDS,
+    input=ITEMS,
+    response=st.none() | OBJECTS,
+    fingerprints=st.none() | FINGERPRINTS,
+    messages=STRINGS,
+    waiting=st.none() | WAITING,
+)
+TURNS = st.builds(
+    Turn,
+    continuation=st.builds(
+        Continuation,
+        conversation=TEXT,
+        thread=TEXT,
+        parent=MAYBE,
+        checkpoint=MAYBE,
+        is_new=st.booleans(),
+        at_head=st.booleans(),
+    ),
+    items=ITEMS,
+    texts=st.builds(Texts, before=st.none() | FINGERPRINTS, segment=st.none() | st.lists(TEXT, max_size=3).map(tuple)),
+    unfinished=STRINGS,
+    inferred=st.booleans(),
+    title=MAYBE,
+    answers=st.none()
+    | st.builds(
+        Answers,
+        waiting=st.lists(APPROVALS, max_size=2),
+        decisions=st.dictionaries(TEXT, DECISIONS, max_size=2),
+        resume=OBJECTS,
+        given=st.lists(st.builds(GivenDecision, approval=TEXT, decision=OBJECTS, used=st.booleans()), max_size=2),
+    ),
+    sent_calls=STRINGS,
+    repeats=st.none() | RESPONSES,
+)
+HEADS = st.builds(
+    ResponseHead,
+    model=TEXT,
+    id=TEXT,
+    created_at=st.integers(0, 10**12),
+    metadata=STRINGS,
+    said=OBJECTS,
+    pending_usage=st.booleans(),
+    stored=st.none() | st.builds(StoredHead, conversation=TEXT, previous=MAYBE, has_field=st.booleans()),
+)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[Any]:
+    """Messages as a request's items become them: with images, files, calls, results, reasoning and what is kept."""
+    try:
+        return messages_of(check_items(draw(broken_histories())))
+    except InvalidRequest:
+        return [HumanMessage(draw(TEXT), id="msg_1")]
+
+
+def invocations() -> st.SearchStrategy[Invocation]:
+    return st.builds(
+        Invocation,
+        graph=MAYBE,
+        messages=messages(),
+        thread=MAYBE,
+        mode=st.sampled_from(["stream", "reply"]),
+        custom_inputs=OBJECTS,
+        metadata=STRINGS,
+        max_output_tokens=COUNTS,
+        max_tool_calls=COUNTS,
+        client_request_id=MAYBE,
+        said=OBJECTS,
+        items=st.just(()) | st.lists(OBJECTS, min_size=1, max_size=3),
+        instructions=MAYBE,
+        stored=st.booleans(),
+        previous_response_id=MAYBE,
+        conversation=MAYBE,
+        return_trace=st.booleans(),
+        background=st.booleans(),
+    )
+
+
+REQUESTS = st.builds(
+    RunRequest,
+    invocation=invocations(),
+    dialect=st.sampled_from(list(DIALECTS.values())),
+    owner=st.builds(Caller, TEXT, MAYBE, st.sampled_from(["local", "front_end", "apps"])),
+    accepted_at=SECONDS,
+    turn=st.none() | TURNS,
+    key=MAYBE,
+    digest=MAYBE,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(REQUESTS, HEADS)
+async def test_a_request_that_is_read_again_is_the_same(request: RunRequest, head: ResponseHead) -> None:
+    text = await dump_request(request, head)
+    assert await load_request(text) == (request, head)
+    # A column of text takes it.
+    assert "\0" not in text
+    text.encode()
+
+
+def a_request(**of_turn: Any) -> RunRequest:
+    """With a value in every field."""
+    call = {"name": "look", "args": {"at": "the sea"}, "id": "call_1", "type": "tool_call"}
+    said = [
+        SystemMessage("Be brief.", id="msg_1"),
+        HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}], id="msg_2"),
+        AIMessage("", tool_calls=[call], id="msg_3"),
+        ToolMessage("Waves.", tool_call_id="call_1", name="look", status="error", id="fco_1"),
+    ]
+    approval = Approval(
+        id="mcpr_1", interrupt="i", place=1, form="call", name="look", arguments="{}", allowed=("edit",), call="call_1"
+    )
+    decision = Decision(kind="edit", arguments={"at": "the sky"}, text="why")
+    item = {"type": "message", "role": "user", "content": "Look.", "id": "msg_2"}
+    prints = Fingerprints(whole="aa", answers="bb")
+    turn = Turn(
+        **{
+            "continuation": Continuation(
+                conversation="conv_1", thread="t", parent="resp_0", checkpoint="c", is_new=True, at_head=True
+            ),
+            "items": [item],
+            "texts": Texts(before=prints, segment=("Waves.",)),
+            "unfinished": {"msg_0": "I was"},
+            "inferred": True,
+            "title": "Look",
+            "answers": Answers(
+                waiting=[approval],
+                decisions={"mcpr_1": decision},
+                resume={"i": {"type": "edit"}},
+                given=[GivenDecision(approval="mcpr_1", decision=decision.fields(), used=True)],
+            ),
+            "sent_calls": {"call_1": "look"},
+            "repeats": StoredResponse(
+                id="resp_0",
+                conversation="conv_1",
+                thread="t",
+                parent="resp_9",
+                checkpoint="c",
+                kind="response",
+                graph="agent",
+                family="openai",
+                status="completed",
+                created_at=1.5,
+                input=[item],
+                response={"id": "resp_0"},
+                fingerprints=prints,
+                messages={"msg_5": "run--1"},
+                waiting=Waiting(approvals=[{**approval.fields(), "allowed": ["edit"]}], unread=True),
+            ),
+        }
+        | of_turn
+    )
+    invocation = Invocation(
+        graph="agent",
+        messages=said,
+        thread="conv_1",
+        mode="stream",
+        custom_inputs={"depth": 3},
+        metadata={"team": "sea"},
+        max_output_tokens=100,
+        max_tool_calls=5,
+        client_request_id="r-1",
+        said={"user": "ann"},
+        items=[item],
+        instructions="Be brief.",
+        stored=True,
+        previous_response_id="resp_0",
+        conversation="conv_1",
+        return_trace=True,
+        background=True,
+    )
+    return RunRequest(
+        invocation=invocation,
+        dialect=OPENAI,
+        owner=Caller("ann", "ann@example.com", "apps"),
+        accepted_at=2.5,
+        turn=turn,
+        key="key-1",
+        digest="cc",
+    )
+
+
+HEAD = ResponseHead(
+    model="agent",
+    id="resp_1",
+    created_at=3,
+    metadata={"team": "sea"},
+    said={"user": "ann"},
+    pending_usage=True,
+    stored=StoredHead(conversation="conv_1", previous="resp_0", has_field=True),
+)
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def _defaults(one: Any) -> list[str]:
+    """The fields that have their default, in this data class and in all inside it."""
+    found = []
+    for field in dataclasses.fields(one):
+        value = getattr(one, field.name)
+        if value == field.default:
+            found.append(f"{type(one).__name__}.{field.name}")
+        inner = [value, *value] if isinstance(value, list | tuple) else [value]
+        found += [name for each in inner if dataclasses.is_dataclass(each) for name in _defaults(each)]
+    return found
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+async def test_what_each_version_has_recorded_is_read(version: int) -> None:
+    text = (RECORDED / f"request_{version}.json").read_text()
+    assert await load_request(text) == (a_request(), HEAD)
+
+
+async def test_the_fields_that_are_recorded_are_those_of_the_version() -> None:
+    """If this fails, a field was added: raise `VERSION`, and keep a recording of it beside the ones before."""
+    assert [*_defaults(a_request()), *_defaults(HEAD)] == []
+    text = (RECORDED / f"request_{VERSION}.json").read_text()
+    assert json.loads(await dump_request(a_request(), HEAD)) == json.loads(text)
+
+
+async def test_a_request_of_a_newer_version_says_what_to_run() -> None:
+    value = json.loads(await dump_request(a_request(), HEAD))
+    newer = json.dumps({**value, "version": VERSION + 1, "request": {"what": "nobody knows yet"}})
+    with pytest.raises(RequestUnreadable, match="newer version of graph-agent"):
+        await load_request(newer)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"version": "1"}',
+        '{"version": 1, "request": {}, "head": {}}',
+        '{"version": 1, "request": null, "head": []}',
+    ],
+)
+async def test_a_damaged_text_has_an_error_that_does_not_quote_it(text: str) -> None:
+    with pytest.raises(RequestUnreadable, match="damaged: send it again") as caught:
+        await load_request(text)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("field", ["invocation", "dialect", "owner", "turn"])
+async def test_a_text_that_lacks_a_field_is_damaged(field: str) -> None:
+    value = json.loads(await dump_request(a_request(), HEAD))
+    del value["request"][field]
+    with pytest.raises(RequestUnreadable):
+        await load_request(json.dumps(value))
+
+
+async def test_the_token_of_the_user_is_not_in_the_text() -> None:
+    token = "dapi" + "0123456789abcdef" * 2
+    with with_user_token(UserToken(token)):
+        assert token not in await dump_request(a_request(), HEAD)
+
+
+def _great() -> dict[str, Any]:
+    return {
+        "one long text": [HumanMessage("é \u2028 x" * 1_500_000, id="msg_1")],
+        "one that must be escaped": [HumanMessage("\0\ud83d\n" * 1_500_000, id="msg_1")],
+        "many messages": [HumanMessage(f"Question {number}?", id=f"msg_{number}") for number in range(10_000)],
+        "many parts": [HumanMessage([{"type": "text", "text": "x"}] * 100_000, id="msg_1")],
+        "many values in one part": [HumanMessage([{"type": "file", "file": dict.fromkeys(map(str, range(200_000)))}])],
+    }
+
+
+@pytest.mark.parametrize("name", list(_great()))
+async def test_megabytes_hold_nobody_else_up(name: str) -> None:
+    request = dataclasses.replace(
+        a_request(), invocation=dataclasses.replace(a_request().invocation, messages=_great()[name])
+    )
+    read: list[Any] = []
+
+    async def there_and_back() -> None:
+        read.append(await load_request(await dump_request(request, HEAD)))
+
+    worst = await longest_wait(there_and_back)
+    assert read == [(request, HEAD)]
+    assert worst < 0.08, worst
