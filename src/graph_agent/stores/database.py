@@ -3,7 +3,7 @@
 Statements use `?` for parameters, and only SQL that both databases understand. JSON is kept as text.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +20,9 @@ class Connection(Protocol):
 
     async def run_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
         """Execute a statement once for each sequence of parameters."""
+
+    async def announce(self, topics: Collection[str]) -> None:
+        """Tell those who listen to these topics, in all processes, once the transaction is committed."""
 
 
 Work = Callable[[Connection], Coroutine[Any, Any, T]]
@@ -41,6 +44,10 @@ class Database(Protocol):
     @property
     def now(self) -> str:
         """SQL for the time of the database's own clock, in seconds since 1970. All processes see the same."""
+
+    @property
+    def for_update(self) -> str:
+        """SQL at the end of a query that locks the rows that it finds. Empty where only one transaction writes."""
 
     async def open(self) -> None:
         """Connect."""

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import lru_cache
@@ -45,6 +45,9 @@ class PostgresDatabase:
 
     now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
     """See `Database.now`."""
+
+    for_update = "FOR UPDATE"
+    """See `Database.for_update`."""
 
     def __init__(self, sign_in: SignIn, *, schema: str) -> None:
         self._sign_in = sign_in
@@ -207,6 +210,9 @@ class Statements:
             await self._connection.cursor().executemany(
                 _translated(statement), [_storable(some) for some in parameters]
             )
+
+    async def announce(self, topics: Collection[str]) -> None:
+        """Tell those who listen to these topics, in all processes, once the transaction is committed."""
 
 
 def _storable(parameters: Sequence[Any]) -> list[Any]:

@@ -103,7 +103,7 @@ class PostgresStore:
 
         await set_up_savers(self._database)
         self._signals.open()
-        self._runs = SqlRuns(self._database, announce=self._announce)
+        self._runs = SqlRuns(self._database, clock=self._clock)
         self._responses = SqlConversations(
             self._database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=self._clock
         )
@@ -125,9 +125,6 @@ class PostgresStore:
         self._runs = None
         if database is not None:
             await database.aclose()
-
-    async def _announce(self, connection: Connection, topic: str) -> None:
-        self._signals.announce(topic)
 
     async def check(self) -> str:
         """Connect and look at the rights, without creating anything. Returns a line about it.

@@ -1,7 +1,7 @@
 """News between the processes that share a store: who listens in this process, and what SQLite has in place of news."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 
@@ -50,10 +50,11 @@ class Listeners:
             if not self._by_topic[topic]:
                 del self._by_topic[topic]
 
-    def wake(self, topic: str) -> None:
-        """Wake those that listen to this topic."""
-        for one in self._by_topic.get(topic, ()):
-            one.wake()
+    def wake(self, topics: Collection[str]) -> None:
+        """Wake those that listen to one of these topics."""
+        for topic in topics:
+            for one in self._by_topic.get(topic, ()):
+                one.wake()
 
     def wake_all(self) -> None:
         """Wake everybody: something has happened, and nobody knows what."""
@@ -91,12 +92,12 @@ class PolledSignals:
                 self._polling = asyncio.create_task(self._poll(self._version), context=Context())
             yield listener
 
-    def announce(self, topic: str) -> None:
+    def announce(self, topics: Collection[str]) -> None:
         """Wake the listeners of this process. For any thread."""
         if self._loop is not None:
             with suppress(RuntimeError):
                 # The loop may have been closed.
-                self._loop.call_soon_threadsafe(self._listeners.wake, topic)
+                self._loop.call_soon_threadsafe(self._listeners.wake, topics)
 
     async def _poll(self, version: Callable[[], Awaitable[int]]) -> None:
         seen: int | None = None

@@ -21,6 +21,7 @@ from graph_agent.stores.sql_rows import (
     CONVERSATION,
     INPUT,
     RESPONSES,
+    UNDER_WAY,
     WITH_RESPONSE,
     Row,
     as_json,
@@ -28,6 +29,7 @@ from graph_agent.stores.sql_rows import (
     item_rows,
     stored_conversation,
 )
+from graph_agent.stores.sql_runs import delete_runs
 
 EXPIRED_AT_ONCE = 20
 """Conversations that are deleted in one transaction of `expire`, so that no run waits long for it."""
@@ -66,18 +68,19 @@ class SqlConversations(SqlResponses):
             )
             await connection.run("DELETE FROM items WHERE owner = ? AND response = ?", (owner.key, response_id))
             await connection.run("DELETE FROM approvals WHERE owner = ? AND response = ?", (owner.key, response_id))
+            await delete_runs(connection, "owner = ? AND response = ?", (owner.key, response_id))
             await connection.run("DELETE FROM responses WHERE owner = ? AND id = ?", (owner.key, response_id))
             # The newest response that has ended comes first.
             left = await connection.rows(
-                "SELECT id, status FROM responses WHERE owner = ? AND conversation = ? "
-                "ORDER BY CASE status WHEN 'in_progress' THEN 1 ELSE 0 END, created_at DESC, id DESC LIMIT 1",
+                "SELECT id, status FROM responses WHERE owner = ? AND conversation = ? ORDER BY "
+                "CASE WHEN status IN ('queued', 'in_progress') THEN 1 ELSE 0 END, created_at DESC, id DESC LIMIT 1",
                 place,
             )
             if not left:
                 await self._delete_checkpoints(connection, thread)
                 await _empty(connection, owner, conversation, lasting=bool(lasting))
             elif head == response_id:
-                newest = left[0][0] if left[0][1] != "in_progress" else None
+                newest = left[0][0] if left[0][1] not in UNDER_WAY else None
                 await connection.run("UPDATE conversations SET head = ? WHERE owner = ? AND id = ?", (newest, *place))
 
         await self._database.write(work)
@@ -183,6 +186,7 @@ class SqlConversations(SqlResponses):
                 raise conversation_busy(lost or "")
             if lost is not None:
                 await end_lost(connection, owner, lost)
+                await self._runs.end_lost(connection, owner, lost)
             await connection.run(
                 f"{ADD_RESPONSE} VALUES (?, ?, ?, ?, 'items', '', 'openai', 'completed', ?)",
                 (owner.key, record, conversation_id, head, now),
@@ -243,11 +247,9 @@ class SqlConversations(SqlResponses):
         )
         if not gone:
             return False
-        await connection.run(
-            "DELETE FROM items WHERE owner = ? AND response IN "
-            "(SELECT id FROM responses WHERE owner = ? AND conversation = ?)",
-            (owner, *key),
-        )
+        within = "owner = ? AND response IN (SELECT id FROM responses WHERE owner = ? AND conversation = ?)"
+        await connection.run(f"DELETE FROM items WHERE {within}", (owner, *key))
+        await delete_runs(connection, within, (owner, *key))
         await connection.run("DELETE FROM responses WHERE owner = ? AND conversation = ?", key)
         await connection.run("DELETE FROM approvals WHERE owner = ? AND conversation = ?", key)
         await self._delete_checkpoints(connection, gone[0][0])

@@ -75,6 +75,9 @@ class SqlResponses:
         now, items = self._clock(), item_rows(owner.key, new.id, INPUT, new.input)
 
         async def work(connection: Connection) -> None:
+            if new.run is not None:
+                # First, so that the same request sent twice is told of its key, and not that it waits for itself.
+                await self._runs.take_key(connection, owner, new.id, new.run)
             if not new.continuation.is_new:
                 await self._take_lease(connection, owner, new, busy_until, now)
             elif not await _created(connection, owner, new, busy_until, now):
@@ -104,9 +107,9 @@ class SqlResponses:
         asked = () if ended.waiting is None else ended.waiting.approvals
 
         async def work(connection: Connection) -> None:
-            if ended.right is not None:
-                # First, because its row is the lock of everything that the run writes.
-                await self._runs.end(connection, ended.right, ended.events)
+            # First, because the row of the run is the lock of everything that it writes.
+            if ended.right is not None and not await self._runs.end(connection, ended.right, ended.events):
+                return
             freed = await connection.run(
                 "UPDATE conversations SET running = NULL, busy_until = NULL, head = ?, updated_at = ? "
                 "WHERE owner = ? AND running = ?",
@@ -339,7 +342,7 @@ async def _busy(connection: Connection, owner: Owner, conversation: str) -> Conv
 async def end_lost(connection: Connection, owner: Owner, response_id: str) -> None:
     """End a response whose process is gone as `failed`."""
     for graph, created_at in await connection.rows(
-        "SELECT graph, created_at FROM responses WHERE owner = ? AND id = ? AND status = 'in_progress'",
+        "SELECT graph, created_at FROM responses WHERE owner = ? AND id = ? AND status IN ('queued', 'in_progress')",
         (owner.key, response_id),
     ):
         await connection.run(

@@ -25,6 +25,9 @@ RESPONSES = "responses r JOIN conversations c ON c.owner = r.owner AND c.id = r.
 CONVERSATION = "id, thread, title, metadata, created_at, updated_at, head"
 """The columns that `stored_conversation` reads."""
 
+UNDER_WAY = ("queued", "in_progress")
+"""The states of a response that has not ended."""
+
 LOST = "the process of this run stopped before the run had ended: send the request again"
 
 
@@ -70,7 +73,7 @@ def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -
     if body is not None:
         response = orjson.loads(body)
         response["output"] = [orjson.loads(item) for side, item in items if side == OUTPUT]
-    elif status == "in_progress" and not (running == id_ and busy_until > now):
+    elif status in UNDER_WAY and not (running == id_ and busy_until > now):
         status, response = "failed", lost_response(id_, graph, created_at)
     return StoredResponse(
         id=id_,
@@ -108,7 +111,7 @@ APPROVALS = (
 def stored_approval(row: Row, *, now: float) -> StoredApproval:
     """An approval from a row of `APPROVALS`. A run whose process is gone has not used it."""
     id_, conversation, response, body, decision, used_by, status, running, busy_until = row
-    if status == "in_progress" and not (running == used_by and busy_until > now):
+    if status in UNDER_WAY and not (running == used_by and busy_until > now):
         used_by = None
     return StoredApproval(
         id=id_,

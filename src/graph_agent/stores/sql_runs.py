@@ -1,13 +1,13 @@
-"""The statements behind `RunStore`, for SQLite and PostgreSQL.
+"""The statements behind `RunStore`, for SQLite and PostgreSQL: the life of a run. `SqlEvents` adds its events.
 
 Times are those of the database's clock, because leases of several machines are compared.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from graph_agent.errors import IdempotencyKeyUsed, LeaseLost, TooManyRuns
 from graph_agent.identity.owner import Owner
-from graph_agent.stores.database import Connection, Database
+from graph_agent.stores.database import Connection
 from graph_agent.stores.run_records import (
     ClaimedRun,
     EventBatch,
@@ -19,6 +19,7 @@ from graph_agent.stores.run_records import (
     RunState,
     StoredRun,
 )
+from graph_agent.stores.sql_events import SqlEvents
 from graph_agent.stores.sql_rows import Row
 
 HOME_SECONDS = 5.0
@@ -27,62 +28,63 @@ HOME_SECONDS = 5.0
 MOST_LOOKED_AT = 200
 """The most runs that one claim looks at."""
 
-EVENTS_PER_ROW = 200
-"""The most events in one row, so that a reader that comes back does not read a whole log for its last event."""
-
 QUEUE_RETRY_SECONDS = 10
 """What `Retry-After` says when the queue is full."""
 
-RUN = "background, state, process, busy_until, attempt, events, has_events, cancelled, accepted_at, ended_at, digest"
+QUEUE_TOPIC = "queue"
+"""See `stores.store.QUEUE`."""
+
+OPEN = "state <> 'ended'"
+"""The condition of the index of open runs. SQLite uses that index only where a statement repeats the condition."""
+
+RUN = "background, state, process, attempt, events, has_events, cancelled, accepted_at, ended_at, digest"
 
 
-class SqlRuns:
+class SqlRuns(SqlEvents):
     """See `RunStore`."""
 
-    def __init__(
-        self, database: Database, *, announce: Callable[[Connection, str], Awaitable[None]] | None = None
-    ) -> None:
-        """`announce` tells other processes about a topic when the transaction is committed."""
-        self._database = database
-        self._announce = announce or _to_nobody
-
     # -- within the transactions of responses -----------------------------------------------------------------------
+
+    async def take_key(self, connection: Connection, owner: Owner, response_id: str, run: NewRun) -> None:
+        """Record the `Idempotency-Key` of a run, if it has one, before anything else of it.
+
+        Raises:
+            IdempotencyKeyUsed: another request has used the key meanwhile.
+        """
+        if run.key is None:
+            return
+        added = await connection.run(
+            "INSERT INTO idempotency_keys (owner, key, digest, response, created_at) "
+            f"VALUES (?, ?, ?, ?, {self._database.now}) ON CONFLICT (owner, key) DO NOTHING",
+            (owner.key, run.key, run.digest or "", response_id),
+        )
+        if not added:
+            raise IdempotencyKeyUsed("another request with this `Idempotency-Key` has just begun")
 
     async def add(self, connection: Connection, owner: Owner, response_id: str, run: NewRun) -> None:
         """Record a run whose response begins in the same transaction.
 
         Raises:
             TooManyRuns: the queue is full.
-            IdempotencyKeyUsed: another request has used the key meanwhile.
         """
         now = self._database.now
         if run.background and run.most_queued is not None:
-            queued = await connection.rows("SELECT COUNT(*) FROM runs WHERE state = 'queued'")
+            queued = await connection.rows(f"SELECT COUNT(*) FROM runs WHERE {OPEN} AND state = 'queued'")
             if queued[0][0] >= run.most_queued:
                 raise TooManyRuns(
-                    f"{run.most_queued} background runs are waiting already; try again later",
+                    f"{run.most_queued} background runs are waiting already: try again later",
                     retry_after=QUEUE_RETRY_SECONDS,
                 )
-        if run.key is not None:
-            added = await connection.run(
-                "INSERT INTO idempotency_keys (owner, key, digest, response, created_at) "
-                f"VALUES (?, ?, ?, ?, {now}) ON CONFLICT (owner, key) DO NOTHING",
-                (owner.key, run.key, run.digest or "", response_id),
-            )
-            if not added:
-                raise IdempotencyKeyUsed("another request with this `Idempotency-Key` has just begun")
-        state = "queued" if run.background else "running"
         await connection.run(
             "INSERT INTO runs (owner, response, background, state, process, busy_until, attempt, crashes, request, "
             "digest, needs_token, home, seconds, accepted_at, queued_at, cancelled, events, has_events) "
-            f"VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, {now}, {now}, 0, ?, 1)",
+            f"VALUES (?, ?, ?, ?, ?, NULL, ?, 0, ?, ?, ?, ?, ?, {now}, {now}, 0, ?, 1)",
             (
                 owner.key,
                 response_id,
                 int(run.background),
-                state,
+                "queued" if run.background else "running",
                 None if run.background else run.process,
-                None,
                 0 if run.background else 1,
                 run.request,
                 run.digest,
@@ -92,35 +94,42 @@ class SqlRuns:
                 len(run.events),
             ),
         )
-        await self._add_events(connection, owner.key, response_id, 0, run.events)
+        await self._add_events(connection, (owner.key, response_id), 0, run.events)
         if run.background:
-            await self._announce(connection, QUEUE_TOPIC)
+            await connection.announce((QUEUE_TOPIC,))
 
-    async def end(self, connection: Connection, right: Right, events: EventBatch | None) -> None:
+    async def end(self, connection: Connection, right: Right, events: EventBatch | None) -> bool:
         """Record that a run has ended, with its last events, in the transaction of its response's end.
+
+        Returns whether that is new. It is not if the answer to an earlier transaction was lost.
 
         Raises:
             LeaseLost: the right is lost.
         """
-        if events is not None and not await self._append(connection, events):
-            raise lost()
-        ended = await connection.run(
+        key = (right.owner.key, right.response, right.attempt)
+        has_right = events is None or await self._append(connection, events)
+        if has_right and await connection.run(
             f"UPDATE runs SET state = 'ended', process = NULL, busy_until = NULL, ended_at = {self._database.now}, "
             "request = NULL WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running'",
-            (right.owner.key, right.response, right.attempt),
-        )
-        if not ended:
-            raise lost()
-        await self._announce(connection, right.response)
+            key,
+        ):
+            await connection.announce((right.response,))
+            return True
+        if await connection.rows(
+            "SELECT 1 FROM runs WHERE owner = ? AND response = ? AND attempt = ? AND state = 'ended'", key
+        ):
+            return False
+        raise lost()
 
     async def end_lost(self, connection: Connection, owner: Owner, response_id: str) -> None:
-        """Record that the process of a run in the foreground is gone."""
+        """End a run in the foreground whose process is gone. If the process comes back, its right is lost."""
         await connection.run(
-            f"UPDATE runs SET state = 'ended', process = NULL, busy_until = NULL, ended_at = {self._database.now} "
-            "WHERE owner = ? AND response = ? AND background = 0 AND state <> 'ended'",
+            f"UPDATE runs SET state = 'ended', process = NULL, busy_until = NULL, ended_at = {self._database.now}, "
+            "attempt = attempt + 1, request = NULL "
+            "WHERE owner = ? AND response = ? AND background = 0 AND state = 'running'",
             (owner.key, response_id),
         )
-        await self._announce(connection, response_id)
+        await connection.announce((response_id,))
 
     # -- the life of a run ------------------------------------------------------------------------------------------
 
@@ -128,37 +137,36 @@ class SqlRuns:
         """See `RunStore.claim`."""
         now = self._database.now
         free = (
-            f"((state = 'queued' AND (home IS NULL OR home = ? OR cancelled = 1 OR queued_at < {now} - ?)) "
+            f"{OPEN} AND ((state = 'queued' AND (home IS NULL OR home = ? OR cancelled = 1 OR queued_at < {now} - ?)) "
             f"OR (state = 'running' AND background = 1 AND busy_until < {now}))"
         )
         free_for = (process, HOME_SECONDS)
 
+        async def look(connection: Connection) -> list[Row]:
+            return await connection.rows(
+                "WITH active AS (SELECT owner, COUNT(*) AS busy FROM runs "
+                f"WHERE {OPEN} AND state = 'running' AND background = 1 AND busy_until >= {now} GROUP BY owner), "
+                "waiting AS (SELECT owner, response, attempt, cancelled, queued_at, "
+                "ROW_NUMBER() OVER (PARTITION BY owner, cancelled ORDER BY queued_at, response) AS nth "
+                f"FROM runs WHERE {free}), "
+                "every AS (SELECT CAST(COALESCE(SUM(busy), 0) AS INTEGER) AS busy FROM active) "
+                "SELECT waiting.owner, waiting.response, waiting.attempt, waiting.cancelled, every.busy "
+                "FROM every CROSS JOIN waiting LEFT JOIN active ON active.owner = waiting.owner "
+                "WHERE cancelled = 1 OR (? > 0 AND every.busy < ? AND nth + COALESCE(active.busy, 0) <= ?) "
+                "ORDER BY cancelled DESC, queued_at, response LIMIT ?",
+                (*free_for, limits.here, limits.in_all, limits.per_owner, MOST_LOOKED_AT),
+            )
+
         async def work(connection: Connection) -> Sequence[ClaimedRun]:
-            # Looked for without a lock, which is nearly always enough.
-            if not await connection.rows(f"SELECT 1 FROM runs WHERE {free} LIMIT 1", free_for):
-                return []
             # One process at a time, so that the limits over all of them hold.
             await connection.run("UPDATE graph_agent_schema SET version = version")
-            active = await connection.rows(
-                "SELECT owner, COUNT(*) FROM runs WHERE state = 'running' AND background = 1 "
-                f"AND busy_until >= {now} GROUP BY owner"
-            )
-            of_owner: dict[str, int] = dict(active)
-            in_all, here = sum(of_owner.values()), limits.here
-            found = await connection.rows(
-                "SELECT owner, response, attempt, cancelled FROM ("
-                "SELECT owner, response, attempt, cancelled, queued_at, "
-                "ROW_NUMBER() OVER (PARTITION BY owner, cancelled ORDER BY queued_at, response) AS nth "
-                f"FROM runs WHERE {free}) AS waiting WHERE cancelled = 1 OR nth <= ? "
-                "ORDER BY cancelled DESC, queued_at, response LIMIT ?",
-                (*free_for, limits.per_owner, MOST_LOOKED_AT),
-            )
+            found = await look(connection)
+            cancelled = [row for row in found if row[3]]
+            others = [row for row in found if not row[3]]
+            may = min(limits.here, limits.in_all - others[0][4]) if others else 0
             claimed = []
-            for owner, response, attempt, cancelled in found:
-                if not cancelled:
-                    if here <= 0 or in_all >= limits.in_all or of_owner.get(owner, 0) >= limits.per_owner:
-                        continue
-                    here, in_all, of_owner[owner] = here - 1, in_all + 1, of_owner.get(owner, 0) + 1
+            # In one order, so that two transactions never wait for each other.
+            for owner, response, attempt in sorted(row[:3] for row in (*cancelled, *others[:may])):
                 rows = await connection.rows(
                     "UPDATE runs SET crashes = crashes + (CASE WHEN state = 'running' THEN 1 ELSE 0 END), "
                     f"state = 'running', process = ?, attempt = attempt + 1, busy_until = {now} + ?, "
@@ -172,9 +180,11 @@ class SqlRuns:
                         (owner, response),
                     )
                 claimed += [_claimed(owner, response, row) for row in rows]
-            return claimed
+            place = {row[1]: number for number, row in enumerate(found)}
+            return sorted(claimed, key=lambda one: place[one.response])
 
-        return await self._database.write(work)
+        # Most of the time there is nothing, and reading keeps nobody from writing.
+        return await self._database.write(work) if await self._database.read(look) else ()
 
     async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
         """See `RunStore.renew`."""
@@ -182,9 +192,11 @@ class SqlRuns:
             return Renewed(lost=(), cancelled=())
 
         async def work(connection: Connection) -> Renewed:
+            # The rows are locked in the order in which `append` locks them, so that neither waits for the other.
             rows = await connection.rows(
-                f"UPDATE runs SET busy_until = {self._database.now} + ? WHERE process = ? AND state = 'running' "
-                "RETURNING response, attempt, cancelled",
+                f"UPDATE runs SET busy_until = {self._database.now} + ? WHERE (owner, response) IN (SELECT owner, "
+                f"response FROM runs WHERE process = ? AND {OPEN} AND state = 'running' ORDER BY owner, response "
+                f"{self._database.for_update}) RETURNING response, attempt, cancelled",
                 (busy_seconds, process),
             )
             held = {response: attempt for response, attempt, _ in rows}
@@ -195,76 +207,20 @@ class SqlRuns:
 
         return await self._database.write(work)
 
-    async def append(self, batches: Sequence[EventBatch]) -> Collection[str]:
-        """See `RunStore.append`."""
-        if not batches:
-            return ()
-
-        async def work(connection: Connection) -> Collection[str]:
-            # In one order, so that two processes never wait for each other.
-            ordered = sorted(batches, key=lambda one: (one.right.owner.key, one.right.response))
-            gone = {one.right.response for one in ordered if not await self._append(connection, one)}
-            for one in ordered:
-                await self._announce(connection, one.right.response)
-            return gone
-
-        return await self._database.write(work)
-
-    async def _append(self, connection: Connection, batch: EventBatch) -> bool:
-        """Returns whether the right is still there."""
-        if not batch.events:
-            return True
-        right, last = batch.right, batch.first + len(batch.events)
-        key = (right.owner.key, right.response)
-        taken = await connection.run(
-            "UPDATE runs SET events = ? WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' "
-            "AND events = ?",
-            (last, *key, right.attempt, batch.first),
-        )
-        if not taken:
-            # The answer to an earlier commit may have been lost with the connection.
-            return bool(
-                await connection.rows(
-                    "SELECT 1 FROM runs WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' "
-                    "AND events >= ?",
-                    (*key, right.attempt, last),
-                )
-            )
-        await self._add_events(connection, *key, batch.first, batch.events)
-        return True
-
-    async def _add_events(
-        self, connection: Connection, owner: str, response: str, first: int, events: Sequence[bytes]
-    ) -> None:
-        rows = [
-            (owner, response, first + start, b"\n".join(events[start : start + EVENTS_PER_ROW]).decode())
-            for start in range(0, len(events), EVENTS_PER_ROW)
-        ]
-        await connection.run_many("INSERT INTO events (owner, response, first, body) VALUES (?, ?, ?, ?)", rows)
-
     async def release(self, right: Right, *, process: str, to: RunState) -> None:
         """See `RunStore.release`."""
 
         async def work(connection: Connection) -> None:
+            # Somebody has to end a cancelled run.
             changed = await connection.run(
-                "UPDATE runs SET state = ?, process = NULL, busy_until = NULL, home = NULL, "
-                "crashes = 0 WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' AND process = ?",
+                "UPDATE runs SET state = (CASE WHEN cancelled = 1 THEN 'queued' ELSE ? END), process = NULL, "
+                "busy_until = NULL, home = NULL, crashes = 0 "
+                "WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' AND process = ?",
                 (to, right.owner.key, right.response, right.attempt, process),
             )
             if not changed:
                 raise lost()
-            await self._announce(connection, QUEUE_TOPIC)
-
-        await self._database.write(work)
-
-    async def made_progress(self, right: Right) -> None:
-        """See `RunStore.made_progress`."""
-
-        async def work(connection: Connection) -> None:
-            await connection.run(
-                "UPDATE runs SET crashes = 0 WHERE owner = ? AND response = ? AND attempt = ?",
-                (right.owner.key, right.response, right.attempt),
-            )
+            await connection.announce((QUEUE_TOPIC, right.response))
 
         await self._database.write(work)
 
@@ -274,9 +230,12 @@ class SqlRuns:
         """See `RunStore.get`."""
 
         async def work(connection: Connection) -> StoredRun | None:
+            # A run in the foreground lives as long as it has its conversation.
             rows = await connection.rows(
-                f"SELECT {RUN}, busy_until >= {self._database.now} FROM runs WHERE owner = ? AND response = ?",
-                (owner.key, response_id),
+                f"SELECT {RUN}, (CASE background WHEN 1 THEN busy_until >= {self._database.now} ELSE EXISTS (SELECT 1 "
+                "FROM conversations c WHERE c.running = runs.response AND c.owner = runs.owner AND c.busy_until > ?) "
+                "END) FROM runs WHERE owner = ? AND response = ?",
+                (self._clock(), owner.key, response_id),
             )
             return _stored(owner, response_id, rows[0]) if rows else None
 
@@ -293,34 +252,16 @@ class SqlRuns:
 
         return await self._database.read(work)
 
-    async def events(self, owner: Owner, response_id: str, *, after: int, most: int) -> Sequence[bytes]:
-        """See `RunStore.events`."""
-
-        async def work(connection: Connection) -> Sequence[bytes]:
-            rows = await connection.rows(
-                "SELECT first, body FROM events WHERE owner = ? AND response = ? AND first >= COALESCE((SELECT "
-                "MAX(first) FROM events WHERE owner = ? AND response = ? AND first <= ?), 0) ORDER BY first LIMIT ?",
-                (owner.key, response_id, owner.key, response_id, after + 1, max(most // EVENTS_PER_ROW, 1) + 1),
-            )
-            found: list[bytes] = []
-            for first, body in rows:
-                events = body.encode().split(b"\n")
-                found += events[max(after + 1 - first, 0) :]
-            return found
-
-        return await self._database.read(work)
-
     async def cancel(self, owner: Owner, response_id: str) -> None:
         """See `RunStore.cancel`."""
 
         async def work(connection: Connection) -> None:
             changed = await connection.rows(
                 "UPDATE runs SET cancelled = 1, state = (CASE WHEN state = 'parked' THEN 'queued' ELSE state END) "
-                "WHERE owner = ? AND response = ? AND state <> 'ended' RETURNING process",
+                f"WHERE owner = ? AND response = ? AND {OPEN} RETURNING process",
                 (owner.key, response_id),
             )
-            for (process,) in changed:
-                await self._announce(connection, process or QUEUE_TOPIC)
+            await connection.announce([process or QUEUE_TOPIC for (process,) in changed])
 
         await self._database.write(work)
 
@@ -333,39 +274,21 @@ class SqlRuns:
                 "WHERE owner = ? AND response = ? AND state = 'parked'",
                 (home, owner.key, response_id),
             )
-            await self._announce(connection, QUEUE_TOPIC)
+            if woken:
+                await connection.announce((QUEUE_TOPIC,))
             return bool(woken)
 
         return await self._database.write(work)
 
-    # -- upkeep -----------------------------------------------------------------------------------------------------
 
-    async def expire_events(self, *, older_seconds: float) -> int:
-        """See `RunStore.expire_events`."""
-
-        async def work(connection: Connection) -> int:
-            found = await connection.rows(
-                "SELECT owner, response FROM runs WHERE has_events = 1 "
-                f"AND ended_at < {self._database.now} - ? LIMIT ?",
-                (older_seconds, MOST_LOOKED_AT),
-            )
-            for table in ("events", "idempotency_keys"):
-                await connection.run_many(f"DELETE FROM {table} WHERE owner = ? AND response = ?", found)
-            await connection.run_many("UPDATE runs SET has_events = 0 WHERE owner = ? AND response = ?", found)
-            return len(found)
-
-        return await self._database.write(work)
-
-
-QUEUE_TOPIC = "queue"
-"""See `stores.store.QUEUE`."""
-
-TABLES = ("events", "idempotency_keys", "runs")
+RUN_TABLES = ("events", "idempotency_keys", "runs")
 """The tables of runs. Each has the columns `owner` and `response`."""
 
 
-async def _to_nobody(connection: Connection, topic: str) -> None:
-    """There is no other process."""
+async def delete_runs(connection: Connection, condition: str, parameters: Sequence[str]) -> None:
+    """Delete the runs of responses that are deleted, with their events and keys."""
+    for table in RUN_TABLES:
+        await connection.run(f"DELETE FROM {table} WHERE {condition}", parameters)
 
 
 def lost() -> LeaseLost:
@@ -389,13 +312,13 @@ def _claimed(owner: str, response: str, row: Row) -> ClaimedRun:
 
 
 def _stored(owner: Owner, response: str, row: Row) -> StoredRun:
-    background, state, process, _, attempt, events, has_events, cancelled, accepted_at, ended_at, digest, alive = row
+    background, state, process, attempt, events, has_events, cancelled, accepted_at, ended_at, digest, alive = row
     return StoredRun(
         owner=owner,
         response=response,
         background=bool(background),
         state=state,
-        process=process if alive or not background else None,
+        process=process if alive else None,
         attempt=attempt,
         events=events,
         has_events=bool(has_events),

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +41,11 @@ class ForeignFile(Exception):
 class ThreadConnection:
     """A `Connection` that is used in the thread of its database connection. Nothing in it ever waits for the loop."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "announced")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.announced: set[str] = set()
 
     async def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement, parameters).fetchall()
@@ -55,12 +56,17 @@ class ThreadConnection:
     async def run_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
         self._connection.executemany(statement, parameters)
 
+    async def announce(self, topics: Collection[str]) -> None:
+        self.announced.update(topics)
+
 
 class SqliteThread:
     """One connection and the thread that uses it."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, announce: Callable[[Collection[str]], None]) -> None:
+        """`announce` is called in the thread, after a transaction that has announced something."""
         self._path = path
+        self._announce = announce
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -123,13 +129,16 @@ class SqliteThread:
         with _explained(self._path):
             connection = self._ready()
             connection.execute(begin)
+            statements = ThreadConnection(connection)
             try:
-                result = _driven(work, ThreadConnection(connection))
+                result = _driven(work, statements)
                 connection.execute("COMMIT")
             except BaseException:
                 _roll_back(connection)
                 raise
-            return result
+        if statements.announced:
+            self._announce(statements.announced)
+        return result
 
     def _ready(self) -> sqlite3.Connection:
         assert self._connection is not None
@@ -145,11 +154,15 @@ class SqliteDatabase:
     now = "((julianday('now') - 2440587.5) * 86400.0)"
     """See `Database.now`."""
 
-    def __init__(self, path: Path | None) -> None:
+    for_update = ""
+    """See `Database.for_update`."""
+
+    def __init__(self, path: Path | None, *, announce: Callable[[Collection[str]], None] | None = None) -> None:
+        """`announce` tells this process about topics. It is called in another thread."""
         self._path = path
-        self.writer = SqliteThread(path)
+        self.writer = SqliteThread(path, announce or _to_nobody)
         # A database in memory belongs to its connection.
-        self._readers = [] if path is None else [SqliteThread(path) for _ in range(READERS)]
+        self._readers = [] if path is None else [SqliteThread(path, _to_nobody) for _ in range(READERS)]
         self._turn = 0
 
     async def open(self) -> None:
@@ -195,6 +208,10 @@ class SqliteDatabase:
         for one in (*self._readers, self.writer):
             with contextlib.suppress(sqlite3.Error):
                 await one.aclose()
+
+
+def _to_nobody(topics: Collection[str]) -> None:
+    """Nobody listens."""
 
 
 def _create(path: Path) -> None:

@@ -45,9 +45,9 @@ class SqliteStore:
     ) -> None:
         self.path = path
         self._clock = clock
-        self._database = SqliteDatabase(path)
+        self._database = SqliteDatabase(path, announce=lambda topics: self._signals.announce(topics))
         self._signals = PolledSignals(None if path is None else self._database.version)
-        self._runs = SqlRuns(self._database, announce=self._announce)
+        self._runs = SqlRuns(self._database, clock=clock)
         self._responses = SqlConversations(
             self._database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=clock
         )
@@ -108,11 +108,6 @@ class SqliteStore:
         """See `Store.aclose`."""
         await self._signals.aclose()
         await self._database.aclose()
-
-    async def _announce(self, connection: Connection, topic: str) -> None:
-        # In the thread of the transaction, just before it is committed. Whoever looks too early is woken again by the
-        # number that the file has for its writes. In memory, reading waits for the transaction.
-        self._signals.announce(topic)
 
 
 class MemoryStore(SqliteStore):

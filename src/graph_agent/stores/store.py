@@ -51,19 +51,24 @@ class ResponseStore(Protocol):
 
         Decisions are recorded in the same transaction, each for one run only.
 
+        A key and a run that `new` brings are recorded too.
+
         Raises:
             ConversationBusy: another run has the lease. `running` is the id of its response.
             ResponseNotFound: the parent was deleted meanwhile.
             ApprovalAnswered: an approval was answered meanwhile.
+            IdempotencyKeyUsed: another request has used the key of the run.
+            TooManyRuns: the queue is full.
         """
 
     async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
         """Record how a run ended, make the response the head of its conversation, and release the lease.
 
-        If it failed without a checkpoint, its decisions had no effect and may be given again.
+        If it failed without a checkpoint, its decisions had no effect and may be given again. With `ended.right`, the
+        end is recorded once, and recording it again does nothing.
 
         Raises:
-            LeaseLost: the run no longer has the lease. Nothing was written.
+            LeaseLost: the run no longer has the lease, or its right is lost. Nothing was written.
         """
 
     async def renew(self, response_ids: Collection[str], *, busy_until: float) -> Collection[str]:
@@ -189,28 +194,27 @@ class RunStore(Protocol):
     async def claim(self, process: str, *, limits: RunLimits, busy_seconds: float) -> Sequence[ClaimedRun]:
         """Give queued runs, and those whose lease has expired, to this process, the oldest first.
 
-        Each gets a new attempt. Runs that were cancelled are given without regard to the limits, because ending them
-        takes no time.
+        Each gets a new attempt. Runs that were cancelled come first and are given without regard to the limits, because
+        ending them takes no time.
         """
 
     async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
-        """Extend the leases of this process's runs: response id -> attempt."""
+        """Extend the leases of this process's runs for so many seconds from now: response id -> attempt."""
 
     async def append(self, batches: Sequence[EventBatch]) -> Collection[str]:
         """Commit events of several runs in one transaction. Returns the ids of runs whose right is lost.
 
-        A batch that is committed already counts as committed.
+        Events that are committed already count as committed, so a batch can be sent again, also with more at its end.
         """
 
     async def release(self, right: Right, *, process: str, to: RunState) -> None:
         """Put a run back: to `queued` when its process ends, or to `parked` when its user's token is gone.
 
+        A run that was cancelled is queued in any case, to be ended.
+
         Raises:
             LeaseLost: the right is lost.
         """
-
-    async def made_progress(self, right: Right) -> None:
-        """Note that the run has written a checkpoint, so earlier crashes do not count any more."""
 
     # -- for its owner ----------------------------------------------------------------------------------------------
 
@@ -232,7 +236,10 @@ class RunStore(Protocol):
     # -- upkeep -----------------------------------------------------------------------------------------------------
 
     async def expire_events(self, *, older_seconds: float) -> int:
-        """Delete the events and keys of runs that ended before so many seconds. Returns how many runs they were of."""
+        """Delete the events and keys of runs that ended before so many seconds. Returns how many runs they were of.
+
+        A run in the foreground whose process is gone for that long ends.
+        """
 
 
 class Signals(Protocol):
