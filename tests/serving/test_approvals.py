@@ -510,6 +510,42 @@ def test_a_conversation_keeps_an_answer_under_another_id_than_its_request(http: 
     assert kept["approval_request_id"] == approval["id"] != kept["id"]
 
 
+def test_a_question_that_was_asked_again_is_one_item_of_the_conversation(talk: Talk) -> None:
+    person = talk("mail")
+    response = person.say("send:ann")
+    person.say("look:bob")
+    assert person.say("look:eve")["output"] == response["output"]
+    items = f"/v1/conversations/{person.conversation}/items"
+    kinds = ["message", "mcp_approval_request", "message", "message"]
+    assert [item["type"] for item in all_pages(person.http, items)] == kinds
+    assert len(person.say([answer(asked(response)[0])])["output"]) >= 4
+    assert [item["type"] for item in all_pages(person.http, items)][:5] == [*kinds, "mcp_approval_response"]
+
+
+def test_a_question_that_a_client_resent_twice_is_one_item_of_the_lists(http: httpx.Client) -> None:
+    # A client that shows a question again resends it as often as it was asked.
+    asks = {"type": "mcp_approval_request", "id": "mcpr_2", "name": "send", "arguments": "{}", "server_label": "mail"}
+    history = [asks, {"role": "user", "content": "well"}, asks, {"role": "user", "content": "look:eve"}]
+    response = http.post("/v1/responses", json={"model": "mail", "input": history}).json()
+    kinds = ["mcp_approval_request", "message", "message"]
+    assert [item["type"] for item in all_pages(http, f"/v1/responses/{response['id']}/input_items")] == kinds
+    conversation = f"/v1/conversations/{response['conversation']['id']}/items"
+    assert [item["type"] for item in all_pages(http, conversation)][: len(kinds)] == kinds
+
+
+def all_pages(http: httpx.Client, address: str) -> list[Any]:
+    """A list's entries, from pages of one entry, as SDKs read them. No entry may occur twice, or it has no end."""
+    entries: list[Any] = []
+    query: dict[str, Any] = {"order": "asc", "limit": 1}
+    while True:
+        page = http.get(address, params=query).json()
+        entries += page["data"]
+        assert len({one["id"] for one in entries}) == len(entries)
+        if not page["has_more"]:
+            return entries
+        query["after"] = page["last_id"]
+
+
 def test_items_that_are_added_to_a_conversation_may_share_the_id_of_a_request(http: httpx.Client) -> None:
     asks = {"type": "mcp_approval_request", "id": "mcpr_1", "name": "send", "arguments": "{}", "server_label": "mail"}
     created = http.post("/v1/conversations", json={"items": [asks, page_answer(asks)]}).json()

@@ -1,9 +1,21 @@
 """Stored items as lists and lookups show them: with the fields that typed clients require."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Item = dict[str, Any]
+
+
+def listed_items(items: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """The items of a list in their full form, each id once, where it occurs first.
+
+    A question to a person keeps its id when it is asked again. A reader who continues after an id would read the list
+    from there again, without end. The first place is taken, because a list that a client has read must only grow.
+    """
+    first: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        first.setdefault(item["id"], item)
+    return [listed_item(item) for item in first.values()]
 
 
 def listed_item(item: Mapping[str, Any]) -> Item:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from graph_agent.errors import AgentError, ConversationNotFound, ItemNotFound, ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import new_id
-from graph_agent.protocol.listed_items import listed_item
+from graph_agent.protocol.listed_items import listed_item, listed_items
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
@@ -121,7 +121,7 @@ class ConversationRoutes:
         owner, responses = await self._asked(request)
         conversation = await _found(responses, owner, _id(request))
         items = await _items_of(responses, owner, conversation)
-        entries, has_more = page_through([listed_item(item) for item in items], page)
+        entries, has_more = page_through(listed_items(items), page)
         return json_answer(list_body(entries, has_more=has_more))
 
     async def add_items(self, request: Request) -> Response:

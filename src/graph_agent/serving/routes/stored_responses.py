@@ -10,7 +10,7 @@ from starlette.routing import Route
 from graph_agent.errors import OtherAddress, ResponseNotFound, UnsupportedField
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
-from graph_agent.protocol.listed_items import listed_item
+from graph_agent.protocol.listed_items import listed_items
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.mounting import prefix_of
 from graph_agent.serving.routes.answers import json_answer, route
@@ -65,7 +65,7 @@ class StoredResponseRoutes:
         """The items that the response added to its conversation, in pages."""
         page = page_of(request, *INCLUDE)
         stored = await self._stored(request)
-        items, has_more = page_through([listed_item(item) for item in stored.input], page)
+        items, has_more = page_through(listed_items(stored.input), page)
         return json_answer(list_body(items, has_more=has_more))
 
     async def _stored(self, request: Request) -> StoredResponse:
