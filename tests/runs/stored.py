@@ -54,7 +54,11 @@ class Chat:
         if "conversation" not in fields and "context" not in fields and (after or self.last):
             body["previous_response_id"] = after or self.last
         invocation = parse_request(
-            json.dumps(body).encode(), graphs=["agent"], stores=True, stored_by_default=self.dialect.stores
+            json.dumps(body).encode(),
+            graphs=["agent"],
+            stores=True,
+            stored_by_default=self.dialect.stores,
+            background_served=True,
         )
         return RunRequest(invocation=invocation, dialect=self.dialect, owner=self.owner, accepted_at=time.time())
 

@@ -9,7 +9,7 @@ A tool's result is valid only if the checkpoint has the same text for its call. 
 died before its checkpoint, or a node edited the message since: the result in the checkpoint counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,9 @@ class _Request:
 class ResumedItems:
     """The items of a log, matched with the messages that this run left in a checkpoint, in their order."""
 
-    def __init__(self, logged: LoggedResponse, messages: Iterable[BaseMessage]) -> None:
+    def __init__(self, logged: LoggedResponse, messages: Iterable[BaseMessage], spoken: Collection[str] = ()) -> None:
+        """`spoken` are the ids of messages that were streamed, even if the log has nothing of them."""
+        self._spoken = frozenset(spoken)
         # A message without an id gets one here, so that its calls are recognized when they are sent.
         self.messages = [one if one.id else one.model_copy(update={"id": new_id("lc")}) for one in messages]
         self.message_of: dict[int, BaseMessage] = {}
@@ -103,8 +105,10 @@ class ResumedItems:
         return isinstance(message, ToolMessage) and any(one is message for one in self.message_of.values())
 
     def is_partly_sent(self, message: BaseMessage) -> bool:
-        """Whether the beginning of this message was sent and is discarded. Then it is public and is sent again."""
-        return any(one is message for one in self._begun_of.values())
+        """Whether this message was streamed and is not valid in the log. Then it is public and is sent again."""
+        if any(one is message for one in self._begun_of.values()):
+            return True
+        return message.id in self._spoken and all(one is not message for one in self.message_of.values())
 
     def _match(self, message: BaseMessage) -> None:
         if isinstance(message, ToolMessage):

@@ -11,7 +11,7 @@ What is public:
 - Tool calls and tool results are public items. What a tool did inside is not, nor the message of an exception.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Self
@@ -103,6 +103,7 @@ class Translator:
         *,
         state: Any = None,
         below: Iterable[BaseMessage] = (),
+        spoken: Collection[str] = (),
         head: ResponseHead,
         known: Iterable[BaseMessage] = (),
         **more: Any,
@@ -110,7 +111,8 @@ class Translator:
         """A translator that continues where the `log` of an earlier attempt at the same run stops.
 
         `state` are the values of the checkpoint from which the graph resumes. `below` are the messages in checkpoints
-        of subgraphs that have not ended. `head` takes the response's id and time from the log. `more` is as for a new
+        of subgraphs that have not ended. `spoken` are the ids of the messages that were streamed before the checkpoint:
+        the log may have stopped earlier. `head` takes the response's id and time from the log. `more` is as for a new
         translator. Use the result like a new translator: `start` yields the events that are needed to continue.
 
         The response keeps its id, and valid items keep their ids and indexes. Every other item is discarded: it is
@@ -121,12 +123,15 @@ class Translator:
         if logged.response:
             head = replace(head, id=logged.response["id"], created_at=logged.response["created_at"])
         translator = cls(head=head, known=known, **more)
-        translator._restore(logged, state, below)
+        translator._restore(logged, state, below, spoken)
         return translator
 
-    def _restore(self, logged: LoggedResponse, state: Any, below: Iterable[BaseMessage]) -> None:
+    def _restore(
+        self, logged: LoggedResponse, state: Any, below: Iterable[BaseMessage], spoken: Collection[str]
+    ) -> None:
         self._state, self._logged = state, logged
-        resumed = self._resumed = ResumedItems(logged, [*FinalState.read(state, self._known).messages, *below])
+        messages = [*FinalState.read(state, self._known).messages, *below]
+        resumed = self._resumed = ResumedItems(logged, messages, spoken)
         self.status = logged.status
         self.ended = self.status != "in_progress"
         if self.ended or logged.error is not None:

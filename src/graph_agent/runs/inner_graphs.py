@@ -23,6 +23,20 @@ def without_checkpoints(graph: Pregel[Any, Any, Any, Any], interrupts: Sequence[
     return None
 
 
+def one_without_checkpoints(graph: Any) -> str | None:
+    """The node of a graph within the graph that keeps no checkpoint, at any depth, or `None`."""
+    seen, unread = {id(graph)}, [graph]
+    while unread:
+        for name, node in unread.pop().nodes.items():
+            for inner in _graphs_in(node):
+                if inner.checkpointer is False:
+                    return str(name)
+                if id(inner) not in seen:
+                    seen.add(id(inner))
+                    unread.append(inner)
+    return None
+
+
 def _graphs_in(node: Any) -> Iterator[Any]:
     """The graphs that a node runs. LangGraph's own list leaves out those that keep no checkpoint."""
     bound = getattr(node, "bound", None)

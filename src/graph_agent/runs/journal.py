@@ -31,10 +31,12 @@ class JournaledLog:
         self.committed = len(self.log.entries)
         """How many events the store has."""
         self._journal = journal
+        self._left = False
 
     def has_more(self) -> None:
         """See `Keeper.has_more`."""
-        self._journal.has_more(self)
+        if not self._left:
+            self._journal.has_more(self)
 
     def pending(self) -> EventBatch | None:
         """The events that are not committed."""
@@ -48,6 +50,7 @@ class JournaledLog:
 
     async def leave(self) -> None:
         """Stop to commit. The last events, which are not committed yet, are committed with the record."""
+        self._left = True
         await self._journal.leave(self)
 
 

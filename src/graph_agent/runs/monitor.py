@@ -59,6 +59,9 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._nested = NestedCalls(self._meter)
         self._inputs = ToolInputs()
         self._structured: set[UUID] = set()
+        self._heard: set[UUID] = set()
+        self.spoken: list[str] = []
+        """The ids of the messages that were streamed to the caller and are complete."""
         self.spent: str | None = None
         self.cut_off: EarlyEnd | None = None
         self.model_error: BaseException | None = None
@@ -206,6 +209,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         calls = getattr(message, "tool_call_chunks", None)
         has_content = bool(message.content or calls)
         self._meter.heard(call, getattr(message, "usage_metadata", None), chunks=has_content)
+        self._heard.add(run_id)
         if calls:
             self._invalid.heard(run_id, calls)
         # Not on a chunk without content: it only reports usage, and the answer may be complete.
@@ -220,6 +224,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         messages = [generation.message for generation in _generations(response)]
         usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
         self._meter.ended(call, usages)
+        if run_id in self._heard and not self._audience.is_private(run_id):
+            self.spoken += [one.id for one in messages if one.id]
         for message in messages:
             # Not for structured output, whose parser reads the message and handles its own errors.
             self._invalid.ended(run_id, message, repair=run_id not in self._structured)

@@ -128,3 +128,18 @@ class LogFacts:
         """Add how the run ended and how many tokens it used."""
         usage = outcome.usage
         add_log_facts(end=outcome.status, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+
+
+class Traced(RunObserver, Protocol):
+    """An observer that makes the trace of a run."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace, once the run has started."""
+
+
+def observers_of(trace: Traced | None) -> list[RunObserver]:
+    """The observers of a run: its trace, if it has one, and the facts in its log lines."""
+    if trace is None:
+        return [LogFacts()]
+    return [trace, LogFacts(trace_id=lambda: trace.trace_id)]

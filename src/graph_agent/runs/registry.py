@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graph_agent.errors import RunNotFound, ServiceStopping
 from graph_agent.identity.caller import Caller
+from graph_agent.runs.background import Background, BackgroundLimits
 from graph_agent.runs.event_log import Entry
+from graph_agent.runs.journal import Journal
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.slots import Slot, Slots
@@ -17,9 +20,11 @@ from graph_agent.runs.turns import Turns
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
+    from graph_agent.runs.attempts import Tracked
     from graph_agent.runs.run import Run
+    from graph_agent.runs.submitting import Submission
     from graph_agent.stores.memories import OpenStore
-    from graph_agent.stores.store import Store
+    from graph_agent.stores.store import RunStore, Store
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +81,9 @@ class Runs:
         waits: bool = False,
         rejects_unanswered: bool = False,
         memories: "OpenStore | None" = None,
+        shares: bool = False,
+        background: "BackgroundLimits | None" = None,
+        open_store: "Callable[[], Coroutine[Any, Any, Store]] | None" = None,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
@@ -89,7 +97,28 @@ class Runs:
         caller leaves.
 
         `memories` returns the store in which graphs remember things, when a graph asks for it.
+
+        With `shares`, other processes on this machine use the same store, so that it must know the stored runs.
+
+        `background` limits the runs in the background, and `open_store` returns the store that has them. Without these
+        two, there are none.
         """
+        self.process = new_process_id()
+        self._shares = shares
+        self._run_store: RunStore | None = None
+        self._journal = Journal(self._runs_in_store)
+        self.background: Background | None = None
+        if background is not None and open_store is not None:
+            self.background = Background(
+                process=self.process,
+                limits=background,
+                budgets=budgets,
+                journal=self._journal,
+                store=self._opened(open_store),
+                adopted=self._adopt,
+                memories=memories,
+                shares=shares,
+            )
         self._memories = memories
         self._budgets = budgets
         self._slots = Slots(most)
@@ -177,6 +206,7 @@ class Runs:
             if store is None:
                 run = run_of(request)
             else:
+                self._run_store = store.runs
                 from graph_agent.runs.open_thread import keeps_messages
 
                 run = await self._turns.begin(
@@ -187,6 +217,7 @@ class Runs:
                     run_of=run_of,
                     slot=taken,
                     seconds=self._seconds_of(scope),
+                    tracked=self._tracked(request, store),
                 )
                 if self._drained:
                     await run.give_up(stopping())
@@ -197,6 +228,51 @@ class Runs:
             known = self._known[run.id] = _Known(run, self._grace_of(run.request))
             run.when_over(lambda: self._over(known, taken))
         return run
+
+    async def submit(
+        self, request: RunRequest, scope: Scope, *, graphs: Graphs, store: "Store", needs_token: bool = False
+    ) -> "Submission":
+        """Put a request into the queue of background runs. Its conversation is busy from now on.
+
+        With `needs_token`, the run acts for its user. The token of `scope` stays in the memory of this process.
+
+        Raises:
+            AgentError: the request is refused; the message says why.
+        """
+        # Late, as in `start`.
+        from graph_agent.runs.open_thread import keeps_messages
+        from graph_agent.runs.submitting import Submission
+
+        background = self.background
+        if background is None or self._draining:
+            raise stopping()
+        name = request.invocation.graph or graphs.default
+        graph = await graphs.get(name)
+
+        def submission_of(planned: RunRequest) -> Submission:
+            return Submission(
+                planned,
+                graph,
+                name=name,
+                process=self.process,
+                limits=background.limits,
+                needs_token=needs_token,
+            )
+
+        self._run_store = store.runs
+        submission = await self._turns.begin(
+            request,
+            store=store,
+            graph=name,
+            keeps_messages=keeps_messages(graph),
+            run_of=submission_of,
+            slot=None,
+            seconds=self._seconds_of(scope),
+        )
+        if needs_token and scope.token is not None:
+            background.keep_token(submission.id, scope.token)
+        background.look()
+        return submission
 
     def read(self, run: "Run", *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
         """A reader of a run. It gets batches of the events with a number above `after`, and an empty batch after each
@@ -228,7 +304,8 @@ class Runs:
         The wait ends early when `is_forced` returns true.
         """
         self._draining = True
-        active = [known.run for known in self._known.values() if not known.run.over]
+        giving = None if self.background is None else asyncio.ensure_future(self.background.give_away())
+        active = [one.run for one in self._known.values() if not one.run.over and not one.run.in_background]
         if active:
             logger.info("stopping: %d runs have %g s to finish", len(active), within_seconds)
         # In short steps, because `is_forced` can only be polled: uvicorn sets a flag.
@@ -238,7 +315,10 @@ class Runs:
             _, waiting = await asyncio.wait(waiting, timeout=FORCED_DRAIN_SECONDS)
         self._drained = True
         for known in list(self._known.values()):
-            known.run.interrupt(stopping())
+            if not known.run.in_background:
+                known.run.interrupt(stopping())
+        if giving is not None:
+            await giving
 
     async def end(self, *, within_seconds: float) -> None:
         """End every active run with `service_stopping`, and wait for the ends for at most `within_seconds`."""
@@ -247,9 +327,42 @@ class Runs:
         if ending:
             await asyncio.wait(ending, timeout=within_seconds)
 
+    async def aclose(self) -> None:
+        """Stop the runs in the background, after those of requests have ended. Another process goes on with them."""
+        if self.background is not None:
+            await self.background.aclose()
+
     def accept(self) -> None:
         """Accept new runs again: an app may be started again after it was stopped."""
         self._draining = self._drained = False
+
+    # -- runs that the store knows --------------------------------------------------------------------------------
+
+    def _tracked(self, request: RunRequest, store: "Store") -> "Tracked | None":
+        if not request.invocation.stored or not (request.key or self._shares or store.may_be_shared):
+            return None
+        from graph_agent.runs.attempts import Tracked
+
+        return Tracked(process=self.process, journal=self._journal)
+
+    def _runs_in_store(self) -> "RunStore":
+        assert self._run_store is not None, "a run is journaled in the store that it was begun in"
+        return self._run_store
+
+    def _opened(
+        self, open_store: "Callable[[], Coroutine[Any, Any, Store]]"
+    ) -> "Callable[[], Coroutine[Any, Any, Store]]":
+        async def opened() -> "Store":
+            store = await open_store()
+            self._run_store = store.runs
+            return store
+
+        return opened
+
+    def _adopt(self, run: "Run") -> None:
+        """Let readers join a run in the background."""
+        known = self._known[run.id] = _Known(run, 0.0)
+        run.when_over(lambda: None if known.readers else self._forget(known))
 
     # -- which runs are known, and for how long -------------------------------------------------------------------
 
@@ -287,6 +400,11 @@ class Runs:
     async def _left(self, known: "_Known") -> None:
         known.readers -= 1
         if known.readers:
+            return
+        if known.run.in_background:
+            # It belongs to no reader.
+            if known.run.over:
+                self._forget(known)
             return
         if known.grace_seconds:
             known.wait(lambda: self._abandon(known))
@@ -344,6 +462,11 @@ class _Known:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def new_process_id() -> str:
+    """The id of this process among those that share a store."""
+    return f"proc_{secrets.token_hex(8)}"
 
 
 def stopping() -> ServiceStopping:

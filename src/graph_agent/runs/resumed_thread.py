@@ -1,6 +1,6 @@
 """Finds where an earlier attempt at a run stopped, by the last checkpoint that it wrote."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from graph_agent.protocol.final_state import all_messages
 from graph_agent.protocol.interrupts import PendingInterrupt
 from graph_agent.runs.instructions import MESSAGES
 from graph_agent.runs.open_thread import OpenThread
-from graph_agent.runs.run_saver import RunSaver
+from graph_agent.runs.run_saver import SPOKEN, RunSaver
 
 BEHIND_ANSWERS = ":messages"
 """What is behind the id of a run in the checkpoints of its second part: the graph was resumed with answers, and then
@@ -36,6 +36,9 @@ class ResumedThread:
     """For the graph's config."""
 
     pending: Sequence[PendingInterrupt] = ()
+    spoken: Collection[str] = ()
+    """The ids of the messages that were streamed to the caller before the checkpoint."""
+
     is_behind_answers: bool = False
     """Whether the graph has got the messages that came with the answers."""
 
@@ -46,7 +49,7 @@ async def resumed_at(opened: OpenThread, saver: RunSaver, *, run_id: str, contex
     Raises:
         StoreUnavailable: the database does not answer.
     """
-    part = saver.part_of_latest()
+    part, spoken = saver.noted_in_latest()
     if part not in (run_id, run_id + BEHIND_ANSWERS):
         return ResumedThread(phase="begin")
     saver.resume()
@@ -62,6 +65,7 @@ async def resumed_at(opened: OpenThread, saver: RunSaver, *, run_id: str, contex
             PendingInterrupt(one.id, one.value, schema=getattr(one, "response_schema", None))
             for one in state.interrupts
         ],
+        spoken=[*spoken, *_spoken_below(state)],
         is_behind_answers=part != run_id,
     )
 
@@ -72,6 +76,14 @@ def _phase(state: StateSnapshot) -> Phase:
     waiting = [task for task in state.tasks if task.interrupts]
     running = [task for task in state.tasks if not task.interrupts and task.result is None and task.error is None]
     return "asks" if waiting and not running else "middle"
+
+
+def _spoken_below(state: StateSnapshot) -> Iterator[str]:
+    for task in state.tasks:
+        if isinstance(task.state, StateSnapshot):
+            noted: Any = task.state.metadata or {}
+            yield from noted.get(SPOKEN) or ()
+            yield from _spoken_below(task.state)
 
 
 def _below(state: StateSnapshot) -> Iterator[BaseMessage]:

@@ -20,6 +20,7 @@ from graph_agent.errors import (
     OtherAddress,
     RunCancelled,
     StoreUnavailable,
+    Unauthenticated,
 )
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
@@ -210,9 +211,11 @@ class Run:
             new=None if tracked is None or not begins else tracked.new(self.request),
         )
         if begins:
-            await recording.begin(lost=self._lose)
+            await recording.begin(lost=self.lose)
         if self._attempt is not None:
             self._attempt.kept.lost = self.lose
+        if self.in_background:
+            recording.saver.spoken = self._monitor.spoken
         if turn.answers is not None and not turn.answers.resume:
             # Nothing runs: what waits is asked again.
             self._recording = recording
@@ -262,6 +265,7 @@ class Run:
             [one.event for one in self._log.entries],
             state=resumed.values,
             below=resumed.below,
+            spoken=resumed.spoken,
             known=[*opened.history, *given, *(self._then if resumed.is_behind_answers else ())],
             **self._of_translator,
         )
@@ -275,8 +279,12 @@ class Run:
         self._is_done = resumed.phase == "done"
 
     def lose(self) -> None:
-        """Another process has the run: stop the graph, and end neither the response nor its log."""
-        self.give_away("lost")
+        """Another process has the run or its conversation: stop the graph. The response of a run in the background goes
+        on there, so it does not end here."""
+        if self.in_background:
+            self.give_away("lost")
+        else:
+            self.interrupt(process_lost())
 
     def give_away(self, fate: Fate) -> None:
         """Stop the graph without an end of the response, which another process or a later attempt brings."""
@@ -577,6 +585,10 @@ class Run:
         if isinstance(error, LeaseLost) and self.in_background:
             self.lose()
             return
+        if isinstance(error, Unauthenticated) and self.in_background:
+            # Its user's token has expired. The run waits until its user brings another one.
+            self.give_away("parked")
+            return
         self.failure = error
         if cause is not None:
             place = describe_error(cause)
@@ -732,11 +744,6 @@ class Run:
         # The frame that ends a failed stream of `/invocations` has no response object.
         error = self.failure or RunCancelled("the run was cancelled")
         return self._translator.failed(error, self._monitor.usage)
-
-    def _lose(self) -> None:
-        """Another process has the conversation now."""
-        if not self.in_background:
-            self.interrupt(process_lost())
 
 
 def head_of(request: RunRequest, name: str) -> ResponseHead:

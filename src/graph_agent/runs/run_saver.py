@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -36,6 +36,9 @@ Without an id, LangGraph would continue from the newest checkpoint of the thread
 STUB_STEP = -2
 """The step of the empty checkpoint that LangGraph writes below the first one. It is not a state of the run."""
 
+
+SPOKEN = "graph_agent_spoken"
+"""The key of these ids in the metadata of a checkpoint."""
 
 UNFINISHED = frozenset({"__resume__", "__error__", "__error_source_node__"})
 """Channels in which LangGraph notes what happened to a task, other than that it ended or asked."""
@@ -92,6 +95,9 @@ class RunSaver(BaseCheckpointSaver[Any]):
         self._latest: CheckpointTuple | None = None
         self._start: CheckpointTuple | None = None
         self._hidden: SystemMessage | None = None
+        self.spoken: Sequence[str] | None = None
+        """The ids of the messages that were streamed so far, to be noted in each checkpoint. The process may die before
+        the events of these messages are stored."""
 
     @property
     def checkpoint(self) -> str | None:
@@ -141,10 +147,11 @@ class RunSaver(BaseCheckpointSaver[Any]):
             self._start.checkpoint["channel_versions"].pop(name, None)
         return self._start
 
-    def part_of_latest(self) -> str | None:
-        """Which run, or part of a run, wrote the newest checkpoint of the thread. Call `open` first."""
-        metadata: Mapping[str, Any] = {} if self._latest is None else self._latest.metadata
-        return metadata.get("run_id")
+    def noted_in_latest(self) -> tuple[str | None, Collection[str]]:
+        """Which run, or part of a run, wrote the newest checkpoint of the thread, and what had been streamed by then:
+        see `spoken`. Call `open` first."""
+        metadata: Mapping[str, Any] = {} if self._latest is None else cast("Mapping[str, Any]", self._latest.metadata)
+        return metadata.get("run_id"), metadata.get(SPOKEN) or ()
 
     def resume(self) -> None:
         """Start at the newest checkpoint, which an earlier attempt at this run wrote."""
@@ -315,7 +322,9 @@ class RunSaver(BaseCheckpointSaver[Any]):
         if self._written.unstorable:
             return saved
         with self._storing():
-            saved = await self._inner.aput(_below(config), self._shown(checkpoint), metadata, new_versions)
+            saved = await self._inner.aput(
+                _below(config), self._shown(checkpoint), self._noting(metadata), new_versions
+            )
             self._note(config, checkpoint, metadata)
         return saved
 
@@ -331,7 +340,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
         if self._written.unstorable:
             return saved
         with self._storing():
-            saved = self._inner.put(_below(config), self._shown(checkpoint), metadata, new_versions)
+            saved = self._inner.put(_below(config), self._shown(checkpoint), self._noting(metadata), new_versions)
             self._note(config, checkpoint, metadata)
         return saved
 
@@ -397,6 +406,11 @@ class RunSaver(BaseCheckpointSaver[Any]):
                 )
                 self._written.unstorable, self._written.checkpoint, self._written.snapshot = True, None, None
                 self._written.messages.clear()
+
+    def _noting(self, metadata: CheckpointMetadata) -> CheckpointMetadata:
+        if self.spoken is None:
+            return metadata
+        return cast("CheckpointMetadata", {**metadata, SPOKEN: list(self.spoken)})
 
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         if self._is_root(config) and metadata.get("step") != STUB_STEP:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graph_agent.errors import ConversationBusy, ServiceStopping
 from graph_agent.identity.owner import Owner
@@ -14,6 +14,7 @@ from graph_agent.runs.slots import Slot, Slots
 from graph_agent.runs.waiting_lines import WaitingLines
 
 if TYPE_CHECKING:
+    from graph_agent.runs.attempts import Tracked
     from graph_agent.runs.leases import Leases
     from graph_agent.runs.recent_messages import RecentMessages
     from graph_agent.runs.run import Run
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """How often a request asks again for a conversation in which a run of another process is in progress."""
+
+
+class Recorded(Protocol):
+    """What is recorded when its turn comes: a run, or a request for the queue."""
+
+    async def record_in(
+        self,
+        store: "Store",
+        leases: "Leases",
+        recent: "RecentMessages | None" = None,
+        *,
+        tracked: "Tracked | None" = None,
+    ) -> None:
+        """Begin the record. Raises `ConversationBusy` if another run of the conversation is in progress."""
+
+
+Begun = TypeVar("Begun", bound=Recorded)
 
 
 class Turns:
@@ -62,15 +80,18 @@ class Turns:
         store: "Store",
         graph: str,
         keeps_messages: bool,
-        run_of: "Callable[[RunRequest], Run]",
-        slot: Slot,
+        run_of: "Callable[[RunRequest], Begun]",
+        slot: Slot | None,
         seconds: float,
-    ) -> "Run":
+        tracked: "Tracked | None" = None,
+    ) -> Begun:
         """A run that is recorded in `store` and has not started. `run_of` makes it.
+
+        `tracked` is given if other processes must know of the run.
 
         `graph` is the name of the graph, and `keeps_messages` whether it finds earlier messages in its state.
 
-        The request waits for at most `seconds`, without its slot.
+        The request waits for at most `seconds`, without its slot. One that is only put into the queue has no slot.
 
         Raises:
             AgentError: the run cannot begin. Its slot may be free then.
@@ -90,7 +111,7 @@ class Turns:
                     else:
                         run = run_of(planned)
                         leases = self._leases_in(store)
-                        await run.record_in(store, leases, self._recent)
+                        await run.record_in(store, leases, self._recent, tracked=tracked)
                         return run
                     running = None
                 except ConversationBusy as busy:
@@ -106,9 +127,10 @@ class Turns:
                         first = await line.enter_async_context(self._lines.place(key))
                 await self._wait(first, running, slot, until)
 
-    async def _wait(self, first: asyncio.Event, running: str | None, slot: Slot, until: float) -> None:
+    async def _wait(self, first: asyncio.Event, running: str | None, slot: Slot | None, until: float) -> None:
         """Wait for the first place in the line and for the end of the run in progress, and take the slot again."""
-        slot.free()
+        if slot is not None:
+            slot.free()
         while not first.is_set() and time.monotonic() < until:
             await _either(first.wait())
             self._require_service()
@@ -121,7 +143,8 @@ class Turns:
             # Of another process, or one whose end could not be recorded: its lease must expire.
             await asyncio.sleep(POLL_SECONDS)
             self._require_service()
-        await self._slots.take_again(slot, within_seconds=max(until - time.monotonic(), 0.0))
+        if slot is not None:
+            await self._slots.take_again(slot, within_seconds=max(until - time.monotonic(), 0.0))
 
     async def _planned(
         self, request: RunRequest, store: "Store", graph: str, keeps_messages: bool, *, recognize: bool

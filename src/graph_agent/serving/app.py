@@ -20,6 +20,7 @@ from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, Rou
 from graph_agent.foreign_errors import describe_error
 from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
+from graph_agent.runs.background import BackgroundLimits, Surroundings
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
@@ -67,6 +68,7 @@ def create_app(
     *,
     environ: Mapping[str, str] | None = None,
     on_failed_start: Callable[[AgentError], None] | None = None,
+    shares_store: bool = False,
 ) -> Starlette:
     """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
 
@@ -77,6 +79,9 @@ def create_app(
 
     `on_failed_start` is called with the reason when the graphs could not be loaded or the store is not usable, for a
     server that stops then.
+
+    `shares_store` says that other processes on this machine use the same SQLite file, so that the streams of stored
+    responses are kept there too. Of a PostgreSQL store that is assumed.
 
     Raises:
         ConfigurationError: `graphs` is empty, or a graph in it cannot be served (`GraphNotLoaded`).
@@ -105,6 +110,15 @@ def create_app(
         waits=settings.busy == "wait",
         memories=store.passed,
         rejects_unanswered=settings.unanswered == "reject",
+        shares=shares_store,
+        background=BackgroundLimits(
+            here=settings.max_background_runs,
+            per_owner=settings.max_background_runs_per_owner,
+            in_all=settings.max_background_runs_in_all,
+            queued=settings.max_queued_runs,
+            seconds=settings.background_seconds,
+        ),
+        open_store=store.passed,
     )
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
@@ -137,7 +151,7 @@ def create_app(
         for warning in startup_warnings(settings, environ):
             logger.warning(warning)
         # Only on Apps, where nobody waits for the start. On a laptop a quick start matters more than the first run.
-        loading = asyncio.create_task(_load(context, built, gate, on_failed_start, warm=on_apps(environ)))
+        loading = asyncio.create_task(_load(context, built, gate, runs, on_failed_start, warm=on_apps(environ)))
         try:
             yield
         finally:
@@ -147,6 +161,7 @@ def create_app(
             gate.end()
             # Our own server has drained the runs by now. A host's server stops without knowing about them.
             await runs.end(within_seconds=ENDING_SECONDS)
+            await runs.aclose()
             # After the runs, which record their ends in it, and before the clients, with which it signs in.
             await store.aclose()
             if service is not None:
@@ -183,6 +198,7 @@ async def _load(
     app: AppContext,
     built: "ServedGraphs | None",
     gate: Gate,
+    runs: Runs,
     on_failed_start: Callable[[AgentError], None] | None,
     *,
     warm: bool,
@@ -200,6 +216,8 @@ async def _load(
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:
         gate.open(service)
+        if runs.background is not None:
+            runs.background.begin(Surroundings(app=app, graphs=service.catalog, observers=service.observers))
         if service.tracer is not None:
             # Not earlier: the tracer's imports would delay those of the graphs. Not at the first trace: opening a new
             # SQLite store takes seconds.

@@ -134,7 +134,12 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
 
     raise_descriptors(DESCRIPTORS)
     # With reload on, the service keeps running when a graph is broken: the developer fixes it and asks again.
-    app = create_app(settings, on_failed_start=None if settings.reload == "on" else stop)
+    app = create_app(
+        settings,
+        on_failed_start=None if settings.reload == "on" else stop,
+        # Several workers have one socket and one store.
+        shares_store=sockets is not None,
+    )
     server = Server(
         uvicorn.Config(
             app,

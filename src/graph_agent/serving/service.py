@@ -20,6 +20,7 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request
+from graph_agent.runs.observers import RunObserver, observers_of
 from graph_agent.stores.records import Item
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Service:
     catalog: ServedGraphs
     tracer: "Tracer | None"
 
+    def observers(self) -> list[RunObserver]:
+        """The observers of a run that belongs to no request."""
+        return observers_of(None if self.tracer is None else self.tracer.trace())
+
     def parse(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> Invocation:
         """Parse a request's body. `pulse` is called between the steps, so that a thread can give way or stop.
 
@@ -49,6 +54,7 @@ class Service:
             fallback=fallback,
             stores=True,
             stored_by_default=dialect.stores,
+            background_served=True,
             pulse=pulse,
         )
 

@@ -19,7 +19,7 @@ from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialec
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.log_context import current_log_facts
-from graph_agent.runs.observers import LogFacts, RunObserver
+from graph_agent.runs.observers import observers_of
 from graph_agent.runs.registry import Reader, Runs
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
@@ -40,6 +40,8 @@ from graph_agent.settings import Settings
 if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.run import Run
+    from graph_agent.runs.submitting import Submission
+    from graph_agent.serving.service import Service
     from graph_agent.tracing import RunTrace
 
 
@@ -102,7 +104,10 @@ class ResponseRoutes:
         token = self._identity.token(request.headers)
         with with_user_token(token):
             # The token must be known as a secret while the body is read: a caller may have pasted it into the input.
-            run, trace = await self._started(request, dialect, caller, token)
+            started = await self._started(request, dialect, caller, token)
+        if not isinstance(started, tuple):
+            return await self._queued(request, started)
+        run, trace = started
         reader = self._runs.read(run, quiet_seconds=self._settings.keepalive_seconds)
         trace_reply = TraceReply.asked(trace, run, headers=request.headers)
         if run.request.invocation.mode == "stream":
@@ -111,8 +116,8 @@ class ResponseRoutes:
 
     async def _started(
         self, request: Request, dialect: Dialect, caller: Caller, token: UserToken | None
-    ) -> "tuple[Run, RunTrace | None]":
-        """Read the request and start its run. Returns the run and its trace."""
+    ) -> "tuple[Run, RunTrace | None] | Submission":
+        """Read the request and start its run, or put it into the queue. Returns the run and its trace."""
         began = time.monotonic()
         if not self._bodies.is_small(request):
             # Refuses a large body before reading it. The slot itself is taken after the body has arrived, so that a
@@ -124,9 +129,14 @@ class ResponseRoutes:
             # A small body is parsed without a slot, in milliseconds: a malformed request gets its error, and not 429,
             # even when all slots are taken.
             invocation = service.parse(body, dialect) if len(body) <= MOST_PARSED_HERE else None
+            if invocation is not None and invocation.background:
+                return await self._submitted(service, invocation, dialect, caller, token)
             with self._runs.slot() as slot:
                 if invocation is None:
                     invocation = await parse_body(partial(service.parse, body, dialect), request.receive)
+                if invocation.background:
+                    slot.free()
+                    return await self._submitted(service, invocation, dialect, caller, token)
                 # A request that neither is stored nor names anything stored does not touch the store.
                 needs_store = invocation.stored or invocation.items
                 store = await self._store.passed() if needs_store else None
@@ -135,7 +145,7 @@ class ResponseRoutes:
                     RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
                     self._scope(service.app, invocation, token, began),
                     graphs=service.catalog,
-                    observers=_observers(trace),
+                    observers=observers_of(trace),
                     slot=slot,
                     store=store,
                 )
@@ -145,6 +155,24 @@ class ResponseRoutes:
                 with missing_things_named():
                     run = await starting
         return run, trace
+
+    async def _submitted(
+        self, service: "Service", invocation: "Invocation", dialect: Dialect, caller: Caller, token: UserToken | None
+    ) -> "Submission":
+        """Put a request into the queue of background runs."""
+        with missing_things_named():
+            return await self._runs.submit(
+                RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
+                RunScope(app=service.app, token=token),
+                graphs=service.catalog,
+                store=await self._store.passed(),
+                needs_token=token is not None and self._settings.authorization != "app",
+            )
+
+    async def _queued(self, request: Request, submission: "Submission") -> ASGIApp:
+        """The answer to a request whose run goes on in the background."""
+        headers = {"x-request-id": submission.id}
+        return Response(encode(submission.response), media_type="application/json", headers=headers)
 
     def _scope(self, app: AppContext, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
         """What the run inherits from its request."""
@@ -185,9 +213,3 @@ class ResponseRoutes:
             await reader.leave()
         headers = {"x-request-id": run.id}
         return Response(encode(response), media_type="application/json", headers=headers)
-
-
-def _observers(trace: "RunTrace | None") -> list[RunObserver]:
-    if trace is None:
-        return [LogFacts()]
-    return [trace, LogFacts(trace_id=lambda: trace.trace_id)]

@@ -1,0 +1,324 @@
+"""Runs in the background: queued in the store, taken by any process that shares it, and taken over when one is gone."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextvars import Context
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from graph_agent.app_context import AppContext
+from graph_agent.errors import AgentError, GraphFailed, RunCancelled
+from graph_agent.foreign_errors import describe_error
+from graph_agent.identity.user_token import UserToken
+from graph_agent.runs.journal import Journal
+from graph_agent.runs.observers import RunObserver
+from graph_agent.runs.request import Scope
+from graph_agent.settings import Budgets
+from graph_agent.stores.run_records import ClaimedRun, RunLimits, RunState
+
+if TYPE_CHECKING:
+    from graph_agent.runs.run import Run
+    from graph_agent.stores.store import Store
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 4.0
+"""How long a run stays this process's own after the process was last heard of."""
+
+RENEWALS = 4
+"""How often this process says so in that time."""
+
+LOOK_SECONDS = 1.0
+"""How often it looks for runs while it has some, or shares its store. A signal makes it look sooner."""
+
+IDLE_SECONDS = 30.0
+"""The same for a process that is alone and has nothing to do."""
+
+MOST_CRASHES = 3
+"""A run after which its process was gone so many times, without a new checkpoint, is not run again."""
+
+GIVEN_AWAY_SECONDS = 3.0
+"""How long a process that stops waits until its runs are given away."""
+
+
+class Graphs(Protocol):
+    """The source of graphs. The catalog implements it."""
+
+    @property
+    def default(self) -> str:
+        """The name of the graph that answers when a request names none."""
+
+    async def get(self, name: str) -> Any:
+        """The compiled graph with that name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run in the background needs of its app."""
+
+    app: AppContext
+    graphs: Graphs
+    observers: Callable[[], Iterable[RunObserver]]
+    """The observers of a new run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundLimits:
+    """How many runs may be in the background, and how long each may take."""
+
+    here: int
+    per_owner: int
+    in_all: int
+    queued: int
+    seconds: float
+    lease_seconds: float = LEASE_SECONDS
+
+
+class Background:
+    """The runs in the background of one process. All of it belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        process: str,
+        limits: BackgroundLimits,
+        budgets: Budgets,
+        journal: Journal,
+        store: "Callable[[], Coroutine[Any, Any, Store]]",
+        adopted: "Callable[[Run], None]",
+        memories: Any = None,
+        shares: bool = False,
+    ) -> None:
+        """`store` returns the open store. `adopted` is called with each run that starts, so that it can be joined.
+
+        With `shares`, other processes on this machine use the same store.
+        """
+        self.process = process
+        self.limits = limits
+        self._budgets = budgets
+        self._journal = journal
+        self._store = store
+        self._adopted = adopted
+        self._memories = memories
+        self._shares = shares
+        self._surroundings: Surroundings | None = None
+        self._active: dict[str, Run] = {}
+        self._suspects: list[ClaimedRun] = []
+        self._attempts: dict[str, int] = {}
+        """Response id -> attempt, of all runs of which this process renews the lease."""
+        self._tokens: dict[str, UserToken] = {}
+        self._news = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    # -- the life of the process ------------------------------------------------------------------------------------
+
+    def begin(self, surroundings: Surroundings) -> None:
+        """Start to take runs."""
+        self._surroundings, self._stopping = surroundings, False
+        self._task(self._take_runs())
+        self._task(self._renew_leases())
+
+    async def give_away(self) -> None:
+        """Take no more runs, and put those of this process back into the queue."""
+        self._stopping = True
+        self._news.set()
+        runs = list(self._active.values())
+        for run in runs:
+            run.give_away("queued")
+        waiting = [asyncio.ensure_future(run.ended()) for run in runs]
+        if waiting:
+            logger.info("stopping: %d runs in the background go back to the queue", len(runs))
+            await asyncio.wait(waiting, timeout=GIVEN_AWAY_SECONDS)
+        for one in self._suspects:
+            await self._put_back(one)
+        self._suspects.clear()
+
+    async def aclose(self) -> None:
+        """Stop everything."""
+        await self.give_away()
+        # The tasks that put runs back are among them.
+        pending = {one for one in self._tasks if not one.done()}
+        if pending:
+            await asyncio.wait(pending, timeout=GIVEN_AWAY_SECONDS)
+        for one in self._tasks:
+            one.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._surroundings = None
+
+    def look(self) -> None:
+        """Look for runs now."""
+        self._news.set()
+
+    def keep_token(self, response_id: str, token: UserToken) -> None:
+        """Keep the token of the user for whom a run acts, in memory, until the run has ended."""
+        self._tokens[response_id] = token
+
+    # -- which runs this process has --------------------------------------------------------------------------------
+
+    async def _take_runs(self) -> None:
+        while not self._stopping:
+            self._news.clear()
+            try:
+                store = await self._store()
+                await self._take(store)
+            except AgentError as error:
+                # The next look may succeed.
+                logger.debug("no runs could be taken: %s", error.code)
+            except Exception as error:  # noqa: BLE001 - taking runs must go on
+                logger.error("runs could not be taken from the store: %s", describe_error(error))
+            await self._wait_for_news()
+
+    async def _wait_for_news(self) -> None:
+        try:
+            store = await self._store()
+        except AgentError:
+            store = None
+        shares = self._shares or (store is not None and store.may_be_shared)
+        seconds = LOOK_SECONDS if shares or self._attempts else IDLE_SECONDS
+        if store is None or not shares:
+            await self._news_within(seconds)
+            return
+        async with store.signals.listening("queue") as queue:
+            heard = asyncio.ensure_future(queue.wait(seconds))
+            news = asyncio.ensure_future(self._news.wait())
+            try:
+                await asyncio.wait([heard, news], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                heard.cancel()
+                news.cancel()
+
+    async def _news_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    async def _take(self, store: "Store") -> None:
+        free = self.limits.here - len(self._active) - len(self._suspects)
+        limits = RunLimits(
+            here=0 if self._suspects else free, per_owner=self.limits.per_owner, in_all=self.limits.in_all
+        )
+        for claimed in await store.runs.claim(self.process, limits=limits, busy_seconds=self.limits.lease_seconds):
+            self._attempts[claimed.response] = claimed.attempt
+            if claimed.crashes and not claimed.cancelled and claimed.crashes < MOST_CRASHES:
+                # Its process may be gone because of it. So it runs alone.
+                self._suspects.append(claimed)
+            else:
+                self._start(store, claimed)
+        if self._suspects and not self._active:
+            self._start(store, self._suspects.pop(0))
+
+    def _start(self, store: "Store", claimed: ClaimedRun) -> None:
+        self._task(self._run(store, claimed))
+
+    async def _run(self, store: "Store", claimed: ClaimedRun) -> None:
+        """Run a claimed run to its end, or to the end of this process's part in it."""
+        from graph_agent.runs.background_attempt import begun, end_without_graph
+
+        assert self._surroundings is not None
+        run: Run | None = None
+        try:
+            error = self._why_not(claimed)
+            token = self._usable_token(claimed)
+            if error is None and claimed.needs_token and token is None:
+                await self._put_back(claimed, to="parked")
+                return
+            if error is None:
+                try:
+                    run = await begun(
+                        store,
+                        claimed,
+                        process=self.process,
+                        journal=self._journal,
+                        graphs=self._surroundings.graphs,
+                        budgets=replace(self._budgets, seconds=max(claimed.seconds_left, 0.001)),
+                        observers=self._surroundings.observers(),
+                        memories=self._memories,
+                    )
+                except AgentError as problem:
+                    error = problem
+            if run is None:
+                assert error is not None
+                await end_without_graph(store, claimed, error)
+                return
+            self._active[run.id] = run
+            run.start(Scope(app=self._surroundings.app, token=token, facts={"run_id": run.id}))
+            self._adopted(run)
+            if self._stopping:
+                run.give_away("queued")
+            await run.ended()
+            if run.fate in ("queued", "parked"):
+                await self._put_back(claimed, to=run.fate)
+        except AgentError as problem:
+            logger.error("run %s could not be continued here: %s", claimed.response, problem.code)
+        except Exception as problem:  # noqa: BLE001 - one run must not end the others
+            logger.error("run %s could not be continued here: %s", claimed.response, describe_error(problem))
+        finally:
+            self._attempts.pop(claimed.response, None)
+            self._active.pop(claimed.response, None)
+            self._tokens.pop(claimed.response, None)
+            self.look()
+
+    def _usable_token(self, claimed: ClaimedRun) -> UserToken | None:
+        token = self._tokens.get(claimed.response)
+        return None if token is None or token.expired() else token
+
+    def _why_not(self, claimed: ClaimedRun) -> AgentError | None:
+        if claimed.cancelled:
+            return RunCancelled("the run was cancelled")
+        if claimed.crashes >= MOST_CRASHES:
+            return GraphFailed(
+                f"the process of this run ended {claimed.crashes} times without a word, and without progress between: "
+                "the graph may use too much memory, or crash a library"
+            )
+        return None
+
+    async def _put_back(self, claimed: ClaimedRun, *, to: RunState = "queued") -> None:
+        from graph_agent.runs.background_attempt import right_of
+
+        try:
+            store = await self._store()
+            await store.runs.release(right_of(claimed), process=self.process, to=to)
+        except AgentError as error:
+            # Its lease expires, and then it counts as crashed.
+            logger.error("run %s could not be put back into the queue: %s", claimed.response, error.code)
+
+    # -- leases -----------------------------------------------------------------------------------------------------
+
+    async def _renew_leases(self) -> None:
+        while True:
+            began = time.monotonic()
+            if self._attempts:
+                await self._renew()
+            await asyncio.sleep(max(self.limits.lease_seconds / RENEWALS - (time.monotonic() - began), 0.01))
+
+    async def _renew(self) -> None:
+        attempts = dict(self._attempts)
+        try:
+            async with asyncio.timeout(self.limits.lease_seconds / 2):
+                store = await self._store()
+                renewed = await store.runs.renew(self.process, attempts, busy_seconds=self.limits.lease_seconds)
+        except Exception as error:  # noqa: BLE001 - the next renewal may succeed, and the store compares every write
+            logger.warning(
+                "the leases of %d background runs could not be renewed: %s", len(attempts), describe_error(error)
+            )
+            return
+        for one in renewed.lost:
+            # A run that has ended meanwhile is not lost.
+            if (run := self._active.get(one)) is not None and self._attempts.get(one) == attempts[one]:
+                logger.error("run %s was taken over by another process", one)
+                run.lose()
+        for one in renewed.cancelled:
+            if (run := self._active.get(one)) is not None:
+                self._task(run.aclose())
+
+    def _task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        # In an empty context: it must not inherit anything of a request.
+        task = asyncio.get_running_loop().create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,122 @@
+"""Makes the run of a claimed background run, or ends it if it cannot be run. Imports LangGraph."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from graph_agent.errors import AgentError, LeaseLost, RunCancelled, StoreUnavailable
+from graph_agent.protocol.events import Usage
+from graph_agent.protocol.json_encoding import encode
+from graph_agent.protocol.translator import Translator
+from graph_agent.runs.attempts import Attempt
+from graph_agent.runs.event_log import Entry
+from graph_agent.runs.journal import Journal
+from graph_agent.runs.leases import Leases
+from graph_agent.runs.observers import RunObserver
+from graph_agent.runs.run import Run
+from graph_agent.runs.stored_requests import load_request
+from graph_agent.settings import Budgets
+from graph_agent.stores.records import EndedResponse
+from graph_agent.stores.run_records import ClaimedRun, EventBatch, Right
+
+if TYPE_CHECKING:
+    from graph_agent.runs.background import Graphs
+    from graph_agent.stores.store import Store
+
+MOST_READ = 5_000
+"""Events that are read at once."""
+
+
+def right_of(claimed: ClaimedRun) -> Right:
+    """The right to write for a claimed run."""
+    return Right(owner=claimed.owner, response=claimed.response, attempt=claimed.attempt)
+
+
+async def begun(
+    store: "Store",
+    claimed: ClaimedRun,
+    *,
+    process: str,
+    journal: Journal,
+    graphs: "Graphs",
+    budgets: Budgets,
+    observers: Iterable[RunObserver],
+    memories: Any,
+) -> Run:
+    """The run, which has not started.
+
+    Raises:
+        AgentError: it cannot be run here.
+    """
+    from graph_agent.runs.registry import tighten_budgets
+
+    request, head = await load_request(claimed.request)
+    kept = journal.log_of(right_of(claimed), await logged(store, claimed))
+    run = Run(
+        graph=await graphs.get(head.model),
+        name=head.model,
+        request=request,
+        budgets=tighten_budgets(budgets, request),
+        observers=observers,
+        memories=memories,
+        head=head,
+        attempt=Attempt(process=process, kept=kept, background=True),
+    )
+    await run.record_in(store, Leases(store.responses))
+    return run
+
+
+async def logged(store: "Store", claimed: ClaimedRun) -> list[Entry]:
+    """The events that earlier attempts have committed."""
+    entries: list[Entry] = []
+    while len(entries) < claimed.events:
+        some = await store.runs.events(claimed.owner, claimed.response, after=len(entries) - 1, most=MOST_READ)
+        if not some:
+            raise StoreUnavailable("the events of the run could not be read")
+        entries += [Entry(len(entries) + place, type_of(data), data) for place, data in enumerate(some)]
+    return entries
+
+
+def type_of(data: bytes) -> str:
+    """The type of an event, as `Entry.type` has it."""
+    kind: str = orjson.loads(data).get("type", "")
+    return kind
+
+
+async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentError) -> None:
+    """End a run that is not run (any more), with the events and the record that any other run has.
+
+    Raises:
+        LeaseLost: another process has it.
+        StoreUnavailable: the database does not answer.
+    """
+    if isinstance(error, LeaseLost | StoreUnavailable):
+        # Not an end: it is tried again.
+        raise error
+    request, head = await load_request(claimed.request)
+    entries = await logged(store, claimed)
+    translator = Translator.restored(
+        [one.event for one in entries],
+        dialect=request.dialect,
+        head=head,
+        known=request.invocation.messages,
+        server=head.model,
+    )
+    events = []
+    for number, event in enumerate([*translator.start(), *translator.fail(error, Usage())], start=len(entries)):
+        event["sequence_number"] = number
+        events.append(event)
+    response = next(
+        (one["response"] for one in reversed(events) if "response" in one and one["type"] != "response.in_progress"),
+        None,
+    ) or translator.failed(error, Usage())
+    right = right_of(claimed)
+    ended = EndedResponse(
+        status="cancelled" if isinstance(error, RunCancelled) else "failed",
+        response=response,
+        checkpoint=None,
+        right=right,
+        events=EventBatch(right=right, first=len(entries), events=tuple(bytes(encode(one)) for one in events)),
+    )
+    await store.responses.finish(claimed.owner, claimed.response, ended)

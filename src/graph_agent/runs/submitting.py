@@ -1,0 +1,112 @@
+"""Puts a request into the queue of background runs. Imports LangChain."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from graph_agent.errors import UnsupportedField
+from graph_agent.identity.owner import Owner
+from graph_agent.protocol.json_encoding import encode
+from graph_agent.protocol.translator import Translator
+from graph_agent.runs.graph_context import fill_context
+from graph_agent.runs.inner_graphs import one_without_checkpoints
+from graph_agent.runs.request import RunRequest
+from graph_agent.runs.run import head_of
+from graph_agent.runs.stored_requests import dump_request
+from graph_agent.stores.records import NewResponse
+from graph_agent.stores.run_records import FOREVER, NewRun
+
+if TYPE_CHECKING:
+    from graph_agent.runs.background import BackgroundLimits
+    from graph_agent.runs.leases import Leases
+    from graph_agent.runs.recent_messages import RecentMessages
+    from graph_agent.stores.store import Store
+
+
+class Submission:
+    """One request that any process may run.
+
+    Raises:
+        InvalidRequest: `custom_inputs` does not fit the graph's context.
+        UnsupportedField: the graph cannot be resumed.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        graph: Any,
+        *,
+        name: str,
+        process: str,
+        limits: "BackgroundLimits",
+        needs_token: bool,
+    ) -> None:
+        fill_context(
+            graph.context_schema,
+            caller=request.owner,
+            thread=request.conversation,
+            custom_inputs=request.invocation.custom_inputs,
+        )
+        if (inner := one_without_checkpoints(graph)) is not None:
+            raise UnsupportedField(
+                f"`background` is not supported by this graph: the graph {inner!r} within it was compiled with "
+                "`checkpointer=False`, so it could not be resumed. Compile it without that argument.",
+                param="background",
+            )
+        self.request = request
+        self.head = head_of(request, name)
+        self._process, self._limits, self._needs_token = process, limits, needs_token
+
+    @property
+    def id(self) -> str:
+        """The id of the response."""
+        repeats = None if self.request.turn is None else self.request.turn.repeats
+        return self.head.id if repeats is None else repeats.id
+
+    @property
+    def response(self) -> Mapping[str, Any]:
+        """The response object, for the answer to the request."""
+        repeats = None if self.request.turn is None else self.request.turn.repeats
+        return self.head.response("in_progress") if repeats is None else repeats.response or {}
+
+    async def record_in(
+        self, store: "Store", leases: "Leases", recent: "RecentMessages | None" = None, *, tracked: object | None = None
+    ) -> None:
+        """Record the response and put its run into the queue, in one transaction.
+
+        Raises:
+            ConversationBusy: another run of the conversation is in progress.
+            TooManyRuns: the queue is full.
+            ResponseNotFound: the previous response was deleted meanwhile.
+            StoreUnavailable: the database does not answer.
+        """
+        turn = self.request.turn
+        assert turn is not None, "a background run is stored"
+        events = []
+        for number, event in enumerate(Translator(dialect=self.request.dialect, head=self.head).queued()):
+            event["sequence_number"] = number
+            events.append(bytes(encode(event)))
+        new = NewResponse(
+            id=self.head.id,
+            continuation=turn.continuation,
+            graph=self.head.model,
+            family=self.request.dialect.family,
+            created_at=time.time(),
+            input=turn.items,
+            title=turn.title,
+            decisions=() if turn.answers is None else turn.answers.given,
+            run=NewRun(
+                background=True,
+                process=self._process,
+                request=await dump_request(self.request, self.head),
+                digest=self.request.digest,
+                key=self.request.key,
+                needs_token=self._needs_token,
+                seconds=self._limits.seconds,
+                most_queued=self._limits.queued,
+                events=tuple(events),
+            ),
+        )
+        # Whether the caller still waits does not matter from here on.
+        await asyncio.shield(store.responses.begin(Owner.of(self.request.owner), new, busy_until=FOREVER))

@@ -1,0 +1,63 @@
+"""Runs in the background on every store: taken, put back, taken over, and ended once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
+from tests.stores.conftest import (  # noqa: F401
+    StoreOf,
+    clock,
+    postgres_store_of,
+    running_postgres,
+    sqlite_store_of,
+    store_of,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(store_of: StoreOf) -> AsyncIterator[Any]:  # noqa: F811
+    made = store_of()
+    await made.open()
+    yield made
+    await made.aclose()
+
+
+def texts(record: Any) -> list[str]:
+    return [part["text"] for item in record.response["output"] for part in item["content"]]
+
+
+async def test_a_queued_run_is_run_once_by_one_of_two_processes(store: Any) -> None:
+    nodes = Nodes()
+    first, second = Process(store, nodes.graph()), Process(store, nodes.graph()).begin()
+    run = await first.submit("Go.")
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    check_log(await events_of(store, run), record)
+    await first.aclose()
+    await second.aclose()
+
+
+@pytest.mark.parametrize("held", NODES)
+@pytest.mark.parametrize("how", ["kill", "aclose"])
+async def test_another_process_goes_on_where_one_stopped(store: Any, held: str, how: str) -> None:
+    nodes = Nodes()
+    nodes.hold(held)
+    first = Process(store, nodes.graph()).begin()
+    run = await first.submit("Go.")
+    async with asyncio.timeout(10):
+        await nodes.at[held].wait()
+    if how == "kill":
+        await first.kill()
+    else:
+        await first.aclose()
+    nodes.open()
+    second = Process(store, nodes.graph()).begin()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    check_log(await events_of(store, run), record)
+    assert texts(record) == [f"This is {name}." for name in NODES]
+    await second.aclose()
