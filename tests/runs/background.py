@@ -63,7 +63,9 @@ class Nodes:
 
 
 def limits(**changes: Any) -> BackgroundLimits:
-    return BackgroundLimits(**{"here": 8, "per_owner": 8, "in_all": 64, "queued": 100, "seconds": 60.0, "lease_seconds": 0.6} | changes)
+    return BackgroundLimits(
+        **{"here": 8, "per_owner": 8, "in_all": 64, "queued": 100, "seconds": 60.0, "lease_seconds": 0.6} | changes
+    )
 
 
 class Process:

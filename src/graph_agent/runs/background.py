@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError, GraphFailed, RunCancelled
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.user_token import UserToken
+from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import Scope
@@ -41,17 +42,6 @@ MOST_CRASHES = 3
 
 GIVEN_AWAY_SECONDS = 3.0
 """How long a process that stops waits until its runs are given away."""
-
-
-class Graphs(Protocol):
-    """The source of graphs. The catalog implements it."""
-
-    @property
-    def default(self) -> str:
-        """The name of the graph that answers when a request names none."""
-
-    async def get(self, name: str) -> Any:
-        """The compiled graph with that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

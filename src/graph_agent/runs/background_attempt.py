@@ -11,17 +11,18 @@ from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.translator import Translator
 from graph_agent.runs.attempts import Attempt
 from graph_agent.runs.event_log import Entry
+from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.run import Run
+from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.runs.stored_requests import load_request
 from graph_agent.settings import Budgets
 from graph_agent.stores.records import EndedResponse
 from graph_agent.stores.run_records import ClaimedRun, EventBatch, Right
 
 if TYPE_CHECKING:
-    from graph_agent.runs.background import Graphs
     from graph_agent.stores.store import Store
 
 MOST_READ = 5_000
@@ -49,8 +50,6 @@ async def begun(
     Raises:
         AgentError: it cannot be run here.
     """
-    from graph_agent.runs.registry import tighten_budgets
-
     request, head = await load_request(claimed.request)
     kept = journal.log_of(right_of(claimed), await logged(store, claimed))
     run = Run(

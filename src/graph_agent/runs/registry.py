@@ -5,16 +5,17 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import RunNotFound, ServiceStopping
 from graph_agent.identity.caller import Caller
 from graph_agent.runs.background import Background, BackgroundLimits
 from graph_agent.runs.event_log import Entry
+from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest, Scope
+from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.runs.slots import Slot, Slots
 from graph_agent.runs.turns import Turns
 from graph_agent.settings import Budgets
@@ -39,17 +40,6 @@ STORED_GRACE_SECONDS = 20.0
 
 QUIET_SECONDS = 60.0
 """The default time without events after which a reader gets an empty batch."""
-
-
-class Graphs(Protocol):
-    """The source of graphs. The catalog implements it."""
-
-    @property
-    def default(self) -> str:
-        """The name of the graph that answers when a request names none."""
-
-    async def get(self, name: str) -> Any:
-        """The compiled graph with that name."""
 
 
 class Reader:
@@ -472,13 +462,3 @@ def new_process_id() -> str:
 def stopping() -> ServiceStopping:
     """The error for a request that arrives while the process is about to end."""
     return ServiceStopping("the service is stopping; send the request again")
-
-
-def tighten_budgets(budgets: Budgets, request: RunRequest) -> Budgets:
-    """The budgets of a run. A request may lower the service's budgets, never raise them."""
-    asked = request.invocation
-    return replace(
-        budgets,
-        tool_calls=min(budgets.tool_calls, asked.max_tool_calls or budgets.tool_calls),
-        output_tokens=min(budgets.output_tokens, asked.max_output_tokens or budgets.output_tokens),
-    )

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import UnsupportedField
 from graph_agent.identity.owner import Owner
-from graph_agent.protocol.json_encoding import encode
-from graph_agent.protocol.translator import Translator
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import one_without_checkpoints
 from graph_agent.runs.request import RunRequest
@@ -83,10 +81,6 @@ class Submission:
         """
         turn = self.request.turn
         assert turn is not None, "a background run is stored"
-        events = []
-        for number, event in enumerate(Translator(dialect=self.request.dialect, head=self.head).queued()):
-            event["sequence_number"] = number
-            events.append(bytes(encode(event)))
         new = NewResponse(
             id=self.head.id,
             continuation=turn.continuation,
@@ -105,7 +99,6 @@ class Submission:
                 needs_token=self._needs_token,
                 seconds=self._limits.seconds,
                 most_queued=self._limits.queued,
-                events=tuple(events),
             ),
         )
         # Whether the caller still waits does not matter from here on.

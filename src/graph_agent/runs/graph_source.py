@@ -1,0 +1,14 @@
+"""Where runs get their graphs from."""
+
+from typing import Any, Protocol
+
+
+class Graphs(Protocol):
+    """The source of graphs. The catalog implements it."""
+
+    @property
+    def default(self) -> str:
+        """The name of the graph that answers when a request names none."""
+
+    async def get(self, name: str) -> Any:
+        """The compiled graph with that name."""
