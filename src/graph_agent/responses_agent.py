@@ -30,8 +30,9 @@ from graph_agent.protocol.dialects import RESPONSES
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.requests import parse_request
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
+from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.observers import RunObserver
-from graph_agent.runs.registry import Graphs, Runs
+from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.settings import Settings, as_environment
 from graph_agent.sync import call, iterate

@@ -12,9 +12,9 @@ from graph_agent.protocol.events import Event
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.requests import Invocation
 from graph_agent.runs.observers import RunObserver
-from graph_agent.runs.registry import tighten_budgets
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.run import Run
+from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.settings import Budgets
 
 Graph = Any
