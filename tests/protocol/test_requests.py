@@ -264,12 +264,11 @@ def test_what_is_not_served_is_refused_by_name_with_the_reason(fields: dict[str,
     assert (error.status, error.message) == (400, message)
 
 
-def test_background_is_asked_for_where_it_is_served():
-    body = b'{"input": "hi", "background": true, "stream": true}'
+def test_background_needs_a_store_whatever_is_served():
+    with pytest.raises(UnsupportedField) as caught:
+        parse_request(b'{"input": "hi", "background": true}', graphs=GRAPHS, background_served=True)
 
-    invocation = parse_request(body, graphs=GRAPHS, background_served=True)
-
-    assert (invocation.background, invocation.mode) == (True, "stream")
+    assert caught.value.param == "background"
 
 
 def test_serving_background_runs_serves_nothing_else():

@@ -136,8 +136,16 @@ def inputs_of(message: ToolMessage) -> Any:
     return {"where": message.text.removeprefix("facts on ")} if message.text.startswith("facts on ") else None
 
 
-def options(dialect: Dialect) -> dict[str, Any]:
-    return {"dialect": dialect, "head": ResponseHead(model="m"), "known": [ASKED], "inputs_of": inputs_of}
+BACKGROUND = pytest.mark.parametrize("background", [False, True], ids=["foreground", "background"])
+OPENING = {
+    False: ["response.created", "response.in_progress"],
+    True: ["response.created", "response.queued", "response.in_progress"],
+}
+
+
+def options(dialect: Dialect, background: bool = False) -> dict[str, Any]:
+    head = ResponseHead(model="m", background=background)
+    return {"dialect": dialect, "head": head, "known": [ASKED], "inputs_of": inputs_of}
 
 
 def state_after(steps: Iterable[Step]) -> dict[str, Any]:
@@ -154,13 +162,17 @@ def parts_of(steps: Sequence[Step], before: Sequence[Step], attempt: str) -> lis
     return found
 
 
-def run(translator: Translator, steps: Sequence[list[Part]]) -> tuple[list[Event], list[int]]:
+def run(
+    translator: Translator, steps: Sequence[list[Part]], *, begin: Iterable[Event] = ()
+) -> tuple[list[Event], list[int]]:
     """Every event, as a log keeps it, and how many there are after the start and after each step."""
-    events, counts = [], []
+    events: list[Event] = []
+    counts = []
 
     def keep(some: Iterable[Event]) -> None:
         events.extend(json.loads(encode(one)) for one in some)
 
+    keep(begin)
     keep(translator.start())
     counts.append(len(events))
     for parts in steps:
@@ -171,14 +183,18 @@ def run(translator: Translator, steps: Sequence[list[Part]]) -> tuple[list[Event
     return events, counts
 
 
-def uncut(name: str, dialect: Dialect) -> tuple[list[Event], list[int]]:
-    return run(Translator(**options(dialect)), parts_of(SCENARIOS[name], (), "1"))
+def uncut(name: str, dialect: Dialect, background: bool = False) -> tuple[list[Event], list[int]]:
+    translator = Translator(**options(dialect, background))
+    begin = translator.queued() if background else ()
+    return run(translator, parts_of(SCENARIOS[name], (), "1"), begin=begin)
 
 
-def gone_on(log: list[Event], name: str, step: int, dialect: Dialect, attempt: str = "2") -> list[Event]:
+def gone_on(
+    log: list[Event], name: str, step: int, dialect: Dialect, attempt: str = "2", *, background: bool = False
+) -> list[Event]:
     """The whole log when a run goes on behind `log`, from the checkpoint after `step` steps."""
     before, steps = SCENARIOS[name][:step], SCENARIOS[name][step:]
-    translator = Translator.restored(copy.deepcopy(log), state=state_after(before), **options(dialect))
+    translator = Translator.restored(copy.deepcopy(log), state=state_after(before), **options(dialect, background))
     if translator.ended:
         return log
     events, _ = run(translator, parts_of(steps, before, attempt))
@@ -195,13 +211,16 @@ def lasting(output: Iterable[Item]) -> list[Any]:
     return [one for one in said(output) if one["type"] != "reasoning" and one.get("phase") != "commentary"]
 
 
-def check(log: list[Event]) -> None:
+def check(log: list[Event], background: bool = False) -> None:
     """The grammar: every item is opened and closed once, one terminal event comes last, and the output is right."""
     opened = [one["output_index"] for one in log if one["type"] == "response.output_item.added"]
     closed = {one["output_index"]: one["item"] for one in log if one["type"] == "response.output_item.done"}
     assert opened == list(range(len(opened)))
     assert sorted(one["output_index"] for one in log if one["type"] == "response.output_item.done") == opened
-    assert [one["type"] for one in log[:2]] == ["response.created", "response.in_progress"]
+    responses = [one for one in log if "response" in one]
+    assert [one["type"] for one in log[: len(OPENING[background])]] == OPENING[background]
+    assert [one["type"] for one in responses] == [*OPENING[background], log[-1]["type"]]
+    assert {one["response"]["background"] for one in responses} == {background}
     assert [one["type"] for one in log if one["type"] in TERMINAL] == [log[-1]["type"]]
     assert len({one["response"]["id"] for one in log if "response" in one}) == 1
     discarded = {index for one in log if one["type"] == ITEMS_DISCARDED for index in one["output_indexes"]}
@@ -220,17 +239,18 @@ def check(log: list[Event]) -> None:
     assert SECRET not in json.dumps(log)
 
 
+@BACKGROUND
 @DIALECTS
 @EXACT
 def test_wherever_a_log_stops_ahead_of_its_checkpoint_the_output_is_that_of_one_run(
-    name: str, dialect: Dialect
+    name: str, dialect: Dialect, background: bool
 ) -> None:
-    events, counts = uncut(name, dialect)
-    check(events)
+    events, counts = uncut(name, dialect, background)
+    check(events, background)
     for step in range(len(counts)):
         for place in range(counts[step], len(events)):
-            log = gone_on(events[:place], name, step, dialect)
-            check(log)
+            log = gone_on(events[:place], name, step, dialect, background=background)
+            check(log, background)
             assert said(log[-1]["response"]["output"]) == said(events[-1]["response"]["output"]), (step, place)
 
 
@@ -243,6 +263,16 @@ def test_wherever_log_and_checkpoint_stop_nothing_that_lasts_is_missing(name: st
             log = gone_on(events[:place], name, step, dialect)
             check(log)
             assert lasting(log[-1]["response"]["output"]) == lasting(events[-1]["response"]["output"]), (step, place)
+
+
+@DIALECTS
+@EXACT
+def test_a_run_that_was_queued_starts_once_however_often_its_process_dies_before(name: str, dialect: Dialect) -> None:
+    events, _ = uncut(name, dialect, background=True)
+    for place in (2, 3):
+        log = gone_on(events[:place], name, 0, dialect, background=True)
+        assert [one["type"] for one in log] == [one["type"] for one in events]
+        check(log, background=True)
 
 
 @DIALECTS

@@ -7,6 +7,7 @@ import pytest
 
 from graph_agent.errors import RequestError
 from graph_agent.protocol.requests import Invocation, parse_request
+from graph_agent.redaction import with_hidden_values
 
 ASK = {"role": "user", "content": "hi"}
 
@@ -124,3 +125,86 @@ def test_one_conversation_may_be_named_in_two_ways() -> None:
     invocation = parse(conversation={"id": "t"}, context={"conversation_id": "t"})
 
     assert (invocation.conversation, invocation.thread) == ("t", "t")
+
+
+# -- background ---------------------------------------------------------------------------------------------------
+
+SECRET = "dapi" + "0123456789abcdef" * 2
+
+
+def background(**fields: Any) -> Invocation:
+    body = json.dumps({"input": "hi", "background": True, **fields}).encode()
+    return parse_request(body, graphs=["assistant"], stores=True, background_served=True)
+
+
+def refused(**fields: Any) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        background(**fields)
+    return caught.value
+
+
+@pytest.mark.parametrize("stream", [True, False, None])
+def test_a_background_run_is_stored_at_every_address(stream: bool | None) -> None:
+    invocation = background(stream=stream, custom_inputs={"depth": 3})
+
+    assert (invocation.background, invocation.stored, invocation.items[0]["content"]) == (True, True, "hi")
+    assert invocation.mode == ("stream" if stream else "reply")
+    assert invocation.custom_inputs == {"depth": 3}
+
+
+def test_a_background_run_may_say_that_it_is_stored() -> None:
+    assert background(store=True).stored
+    assert background(store=None).stored
+
+
+def test_a_background_run_cannot_be_kept_out_of_the_store() -> None:
+    error = refused(store=False)
+
+    assert (error.status, error.code, error.param) == (400, "invalid_request", "store")
+    assert error.message == (
+        "`store` must not be false with `background`: a background run is always stored. Leave one of them out."
+    )
+
+
+def test_a_background_run_returns_no_trace() -> None:
+    error = refused(databricks_options={"return_trace": True})
+
+    assert (error.status, error.code) == (400, "unsupported_field")
+    assert error.param == "databricks_options.return_trace"
+    assert not background(databricks_options={"return_trace": False}).return_trace
+
+
+@pytest.mark.parametrize(
+    ("custom_inputs", "path"),
+    [
+        ({"key": SECRET}, "custom_inputs.key"),
+        ({"password": "hunter2-5f0c"}, "custom_inputs.password"),
+        ({"a": {"b": [1, {"c": f"see {SECRET}."}]}}, "custom_inputs.a.b[1].c"),
+        ({"first": "x", SECRET: 1}, "custom_inputs"),
+    ],
+)
+def test_a_background_run_keeps_no_secret_of_its_custom_inputs(custom_inputs: dict[str, Any], path: str) -> None:
+    error = refused(custom_inputs=custom_inputs)
+
+    assert (error.status, error.code, error.param) == (400, "invalid_request", path)
+    assert error.message == (
+        f"`{path}` looks like a secret, and a background run keeps `custom_inputs` until it ends. Send the request "
+        "without `background`, or keep the secret in the settings of the app."
+    )
+    assert parse(custom_inputs=custom_inputs).custom_inputs == custom_inputs
+
+
+def test_a_background_run_keeps_none_of_the_values_that_the_app_hides() -> None:
+    with with_hidden_values(["sunflower-4711"]):
+        assert refused(custom_inputs={"note": "Is it sunflower-4711?"}).param == "custom_inputs.note"
+
+
+def test_what_is_not_asked_for_in_the_background_is_not_refused() -> None:
+    invocation = parse_request(
+        json.dumps({"input": "hi", "background": False, "store": False, "custom_inputs": {"key": SECRET}}).encode(),
+        graphs=["assistant"],
+        stores=True,
+        background_served=True,
+    )
+
+    assert (invocation.background, invocation.stored) == (False, False)

@@ -127,6 +127,21 @@ def test_one_answer_is_the_same_grammar_in_every_dialect(dialect: Dialect) -> No
     ]
 
 
+@DIALECTS
+def test_a_background_run_is_queued_before_it_starts_and_says_so_to_its_end(dialect: Dialect) -> None:
+    translator = Translator(dialect=dialect, head=ResponseHead(model="m", background=True))
+    queued = [*translator.queued()]
+    assert (translator.ended, translator.status) == (False, "in_progress")
+    events = [*queued, *translator.start(), *translator.finish(Usage())]
+    head = HEAD | {"background": True, "output": []}
+    assert told(events) == [
+        {"type": "response.created", "response": head | {"status": "queued"}},
+        {"type": "response.queued", "response": head | {"status": "queued"}},
+        {"type": "response.in_progress", "response": head | {"status": "in_progress"}},
+        {"type": "response.completed", "response": head | {"status": "completed", "completed_at": 0, "usage": USAGE}},
+    ]
+
+
 def test_a_call_and_its_result_are_two_items_for_databricks() -> None:
     events = translated(returns(AIMessage("", tool_calls=[CALL])), returns(ToolMessage("seen", tool_call_id="call_1")))
     place = {"item_id": "fc-1", "output_index": 0}

@@ -110,6 +110,7 @@ HEADS = st.builds(
     metadata=STRINGS,
     said=OBJECTS,
     pending_usage=st.booleans(),
+    background=st.booleans(),
     stored=st.none() | st.builds(StoredHead, conversation=TEXT, previous=MAYBE, has_field=st.booleans()),
 )
 
@@ -257,6 +258,7 @@ HEAD = ResponseHead(
     metadata={"team": "sea"},
     said={"user": "ann"},
     pending_usage=True,
+    background=True,
     stored=StoredHead(conversation="conv_1", previous="resp_0", has_field=True),
 )
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 Event = dict[str, Any]
 Item = dict[str, Any]
 Phase = Literal["commentary", "final_answer"]
-Status = Literal["in_progress", "completed", "incomplete", "failed"]
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed"]
 
 ITEMS_DISCARDED = "graph_agent:items_discarded"
 """Event types of extensions begin with their maker's name, as the Open Responses specification has it."""
@@ -67,6 +67,9 @@ class ResponseHead:
     pending_usage: bool = False
     """Whether `usage` is null until it is known. Otherwise it is absent: null breaks Databricks' accumulators."""
 
+    background: bool = False
+    """Whether the run is queued before it starts, and belongs to no connection."""
+
     stored: "StoredHead | None" = None
     """What a stored response says of its conversation. `None`: it is not stored."""
 
@@ -83,7 +86,7 @@ class ResponseHead:
             "created_at": self.created_at,
             "completed_at": int(time.time()) if status == "completed" else None,
             "status": status,
-            "background": False,
+            "background": self.background,
             "error": None,
             "incomplete_details": None,
             "instructions": None,
@@ -142,7 +145,7 @@ class StoredHead:
 
 
 def lifecycle(kind: str, response: dict[str, Any]) -> Event:
-    """`response.created`, `.in_progress`, `.completed`, `.incomplete` or `.failed`."""
+    """`response.created`, `.queued`, `.in_progress`, `.completed`, `.incomplete` or `.failed`."""
     return {"type": kind, "response": response}
 
 

@@ -156,11 +156,12 @@ class LoggedResponse:
 
     @property
     def status(self) -> Status:
-        """As the last event says it; the one error frame of `/invocations` is a terminal event too."""
+        """As the last event says it; the one error frame of `/invocations` is a terminal event too. A queued response
+        has not ended, so it counts as `in_progress`."""
         if self.error is not None and "databricks_output" in self.error:
             return "failed"
         status: Status = self.response.get("status", "in_progress")
-        return status
+        return "in_progress" if status == "queued" else status
 
     def _add(self, event: Event) -> None:
         kind = event["type"]

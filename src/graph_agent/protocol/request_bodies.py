@@ -1,4 +1,4 @@
-"""Reads the JSON body of a request as an object, and removes the secrets that a caller pasted into it."""
+"""Reads the JSON body of a request as an object, and removes or finds the secrets that a caller pasted into it."""
 
 from typing import Any
 
@@ -38,6 +38,27 @@ def redacted(value: Any, pulse: Pulse) -> Any:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def secret_in(value: Any, path: str, pulse: Pulse) -> str | None:
+    """The path of the first secret in the value, or `None`. `path` is that of the value."""
+    return _first_change(value, redacted(value, pulse), path, pulse)
+
+
+def _first_change(value: Any, changed: Any, path: str, pulse: Pulse) -> str | None:
+    pulse()
+    match value, changed:
+        case dict(), dict() if value.keys() == changed.keys():
+            inner = [(key, value[key], changed[key]) for key in value]
+        case list(), list() if len(value) == len(changed):
+            inner = list(zip(range(len(value)), value, changed, strict=True))
+        case _:
+            # A name may be a secret too. Then the path ends before it.
+            return None if value == changed else path
+    for key, one, other in inner:
+        if found := _first_change(one, other, at(path, key), pulse):
+            return found
+    return None
 
 
 def _unusable(flaw: UnusableJson) -> InvalidRequest:

@@ -17,7 +17,7 @@ from graph_agent.protocol.items_from_messages import new_id
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import check_items, messages_of
 from graph_agent.protocol.questions import require_question
-from graph_agent.protocol.request_bodies import body_fields, redacted
+from graph_agent.protocol.request_bodies import body_fields, redacted, secret_in
 from graph_agent.protocol.request_fields import check_fields
 from graph_agent.protocol.unsupported import refuse_unsupported
 
@@ -118,7 +118,7 @@ class Invocation:
     """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
 
     background: bool = False
-    """Answer immediately and let the run continue; only where background runs are supported."""
+    """Whether the run is queued, and the request answered at once. Such a run is always stored."""
 
 
 def parse_request(
@@ -134,7 +134,8 @@ def parse_request(
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
 
     `stores` says that there is a store, and `stored_by_default` that a response is stored unless the request says
-    otherwise. Without a store, every field that needs one is refused.
+    otherwise. Without a store, every field that needs one is refused, and so is `background`. With one,
+    `background_served` says whether this service runs in the background.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
@@ -142,9 +143,12 @@ def parse_request(
     sent = _fields(body, pulse)
     fields = _without_secrets(sent, pulse)
     check_fields(fields)
-    refuse_unsupported(fields, background_served=background_served, stores=stores)
+    refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
+    background = bool(fields.get("background"))
+    if background:
+        _check_background(fields, pulse)
     previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
-    stored = stores and _stored(fields, stored_by_default or any((previous, conversation, thread)))
+    stored = stores and _stored(fields, background or stored_by_default or any((previous, conversation, thread)))
     if stored:
         _check_names(previous, conversation, thread)
         _check_thread(thread, _thread(sent), pulse)
@@ -166,8 +170,8 @@ def parse_request(
         stored=stored,
         previous_response_id=previous,
         conversation=conversation,
-        return_trace=(fields.get("databricks_options") or {}).get("return_trace") is True,
-        background=bool(fields.get("background")),
+        return_trace=_returns_trace(fields),
+        background=background,
     )
 
 
@@ -242,9 +246,35 @@ def _tools(fields: Fields, graphs: Sequence[str]) -> dict[str, Any]:
     return {"tools": [{name: value for name, value in tool.items() if name not in CREDENTIALS} for tool in tools]}
 
 
+def _returns_trace(fields: Fields) -> bool:
+    return (fields.get("databricks_options") or {}).get("return_trace") is True
+
+
 def _stored(fields: Fields, by_default: bool) -> bool:
     asked = fields.get("store")
     return by_default if asked is None else bool(asked)
+
+
+def _check_background(fields: Fields, pulse: Pulse) -> None:
+    """Refuse what a run in the background cannot do, and what must not be kept for it."""
+    if fields.get("store") is False:
+        raise InvalidRequest(
+            "`store` must not be false with `background`: a background run is always stored. Leave one of them out.",
+            param="store",
+        )
+    if _returns_trace(fields):
+        path = "databricks_options.return_trace"
+        raise UnsupportedField(
+            f"`{path}` is not supported with `background`: the request is answered before there is a trace. Leave one "
+            "of them out.",
+            param=path,
+        )
+    if secret := secret_in(fields.get("custom_inputs"), "custom_inputs", pulse):
+        raise InvalidRequest(
+            f"`{secret}` looks like a secret, and a background run keeps `custom_inputs` until it ends. Send the "
+            "request without `background`, or keep the secret in the settings of the app.",
+            param=secret,
+        )
 
 
 def _check_names(previous: str | None, conversation: str | None, thread: str | None) -> None:

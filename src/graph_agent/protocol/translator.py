@@ -44,6 +44,9 @@ METADATA = "__metadata__"
 STREAM_MODES = ["messages", "updates", "values", "tools"]
 """What a run asks LangGraph for: tokens, what nodes return, what the state holds, and when tools begin and end."""
 
+BEFORE_START = ("response.created", "response.queued")
+"""The first events of a run that is queued. OpenAI sends both."""
+
 BUDGET_SENTENCES: Mapping[str, str] = {
     "event_bytes": "I stopped here: the answer grew beyond the size that one run may have.",
     "steps": "I stopped here: this answer would take more steps than one run may use.",
@@ -182,11 +185,21 @@ class Translator:
 
     # -- the life of a response ---------------------------------------------------------------------------------
 
+    def queued(self) -> Iterator[Event]:
+        """`response.created` and `response.queued`, with which the log of a background run begins before it starts."""
+        for kind in BEFORE_START:
+            yield events.lifecycle(kind, self._head.response("queued"))
+
     def start(self) -> Iterator[Event]:
-        """`response.created` and `response.in_progress`. For a restored translator, the events it needs to continue."""
+        """`response.created` and `response.in_progress`. For a restored translator, the events it needs to continue.
+
+        The log of a background run has what `queued` yields already.
+        """
         if self.ended:
             return
-        for kind in ("response.created", "response.in_progress"):
+        for kind in (
+            ("response.in_progress",) if self._head.background else ("response.created", "response.in_progress")
+        ):
             if kind not in self._logged.sent:
                 yield events.lifecycle(kind, self._head.response("in_progress"))
         if (error := self._logged.error) is not None:

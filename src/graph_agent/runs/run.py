@@ -753,6 +753,7 @@ def head_of(request: RunRequest, name: str) -> ResponseHead:
         model=name,
         metadata=invocation.metadata,
         said=invocation.said,
+        background=invocation.background,
         pending_usage=request.dialect.open_responses,
     )
     if request.turn is None or request.turn.repeats is not None:
