@@ -108,10 +108,11 @@ class SqlEvents:
             "UNION ALL SELECT owner, response FROM runs WHERE state <> 'ended' AND state = 'running' "
             f"AND background = 0 AND accepted_at < {now} - ? AND NOT EXISTS (SELECT 1 FROM conversations c "
             "WHERE c.running = runs.response AND c.owner = runs.owner AND c.busy_until > ?) "
-            "ORDER BY owner, response LIMIT ?",
+            "LIMIT ?",
             (older_seconds, older_seconds, self._clock() - SILENT_SECONDS, EXPIRED_AT_ONCE),
         )
-        return [(owner, response) for owner, response in rows]
+        # In one order, so that two processes never wait for each other.
+        return sorted((owner, response) for owner, response in rows)
 
     async def _expire(self, connection: Connection, runs: Sequence[tuple[str, str]]) -> None:
         await connection.run_many(

@@ -136,11 +136,12 @@ class SqlRuns(SqlEvents):
     async def claim(self, process: str, *, limits: RunLimits, busy_seconds: float) -> Sequence[ClaimedRun]:
         """See `RunStore.claim`."""
         now = self._database.now
-        free = (
-            f"{OPEN} AND ((state = 'queued' AND (home IS NULL OR home = ? OR cancelled = 1 OR queued_at < {now} - ?)) "
-            f"OR (state = 'running' AND background = 1 AND busy_until < {now}))"
-        )
+        queued = f"state = 'queued' AND (home IS NULL OR home = ? OR cancelled = 1 OR queued_at < {now} - ?)"
+        expired = f"state = 'running' AND background = 1 AND busy_until < {now}"
         free_for = (process, HOME_SECONDS)
+        # Two queries put together, because SQLite would not use the index for one with both conditions.
+        columns = f"SELECT owner, response, attempt, cancelled, queued_at FROM runs WHERE {OPEN} AND"
+        free = f"{columns} {queued} UNION ALL {columns} {expired}"
 
         async def look(connection: Connection) -> list[Row]:
             return await connection.rows(
@@ -148,7 +149,7 @@ class SqlRuns(SqlEvents):
                 f"WHERE {OPEN} AND state = 'running' AND background = 1 AND busy_until >= {now} GROUP BY owner), "
                 "waiting AS (SELECT owner, response, attempt, cancelled, queued_at, "
                 "ROW_NUMBER() OVER (PARTITION BY owner, cancelled ORDER BY queued_at, response) AS nth "
-                f"FROM runs WHERE {free}), "
+                f"FROM ({free}) AS free), "
                 "every AS (SELECT CAST(COALESCE(SUM(busy), 0) AS INTEGER) AS busy FROM active) "
                 "SELECT waiting.owner, waiting.response, waiting.attempt, waiting.cancelled, every.busy "
                 "FROM every CROSS JOIN waiting LEFT JOIN active ON active.owner = waiting.owner "
@@ -171,7 +172,8 @@ class SqlRuns(SqlEvents):
                     "UPDATE runs SET crashes = crashes + (CASE WHEN state = 'running' THEN 1 ELSE 0 END), "
                     f"state = 'running', process = ?, attempt = attempt + 1, busy_until = {now} + ?, "
                     f"ends_by = COALESCE(ends_by, {now} + seconds) WHERE owner = ? AND response = ? AND attempt = ? "
-                    f"AND {free} RETURNING attempt, request, events, crashes, cancelled, needs_token, ends_by - {now}",
+                    f"AND (({queued}) OR ({expired})) "
+                    f"RETURNING attempt, request, events, crashes, cancelled, needs_token, ends_by - {now}",
                     (process, busy_seconds, owner, response, attempt, *free_for),
                 )
                 if rows:
