@@ -8,7 +8,7 @@ from typing import Any
 ID = re.compile(r"^(resp|msg|fc|fco|mcp|rs|call|req)_[0-9a-f]{24,32}$")
 
 
-FRAME = re.compile(r"(?:event: (.*)\n)?data: (.*)")
+FRAME = re.compile(r"(?:id: \d+\n)?(?:event: (.*)\n)?data: (.*)")
 
 TIMES = ("created_at", "completed_at")
 

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.anyio
         ("POST", "/v1/responses/input_tokens", "`usage`"),
         ("GET", "/v1/responses/resp_1/output_items", "the service has /invocations"),
         ("GET", "/v1/conversations/conv_1/messages", "the service has /invocations"),
-        ("POST", "/v1/responses/resp_1/cancel", "close the connection"),
         ("POST", "/v1/chat/completions", "as `input` to /v1/responses"),
         ("POST", "/chat/completions", "as `input` to /responses"),
         ("POST", "/v1/messages", "as `input` to /v1/responses"),

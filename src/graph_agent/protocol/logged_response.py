@@ -30,6 +30,15 @@ class _Part:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     text_done: bool = False
 
+    def so_far(self) -> dict[str, Any]:
+        """The part with what it holds until now."""
+        match self.kind:
+            case "summary_text":
+                return {"type": self.kind, "text": self.shown}
+            case "refusal":
+                return item_events.refusal_part(self.shown)
+        return item_events.text_part(self.shown, self.annotations)
+
 
 @dataclass(slots=True, eq=False)
 class LoggedItem:
@@ -82,8 +91,23 @@ class LoggedItem:
                 if self._part:
                     self._part.shown += event["delta"]
 
-    def closing(self) -> Iterator[Event]:
-        """The events that close it: as `incomplete`, or a call as `failed`. None for an item that is closed."""
+    def so_far(self) -> Item:
+        """The item with what it holds until now. One that is open is `in_progress`."""
+        if self.done:
+            return self.item
+        parts = [*self._parts, *([] if self._part is None else [self._part.so_far()])]
+        match self.kind:
+            case "message":
+                return {**self.item, "content": parts}
+            case "reasoning":
+                return {**self.item, "summary": parts}
+            case "function_call" | "mcp_call":
+                return {**self.item, "arguments": self.shown or self.item["arguments"]}
+        return self.item
+
+    def closing(self, words: str = RESUMED) -> Iterator[Event]:
+        """The events that close it: as `incomplete`, or a call as `failed`, with these words. None for an item that is
+        closed."""
         if self.done:
             return
         if self._part is not None:
@@ -97,7 +121,7 @@ class LoggedItem:
             case "function_call":
                 item = {**item, "status": "incomplete", "arguments": self.shown}
             case "mcp_call":
-                item = {**item, "status": "failed", "arguments": self.shown, "error": RESUMED}
+                item = {**item, "status": "failed", "arguments": self.shown, "error": words}
                 if not self._tool_ended:
                     yield item_events.mcp_call_progress(item["id"], self.index, "failed")
         self.item, self.done = item, True
@@ -162,6 +186,12 @@ class LoggedResponse:
             return "failed"
         status: Status = self.response.get("status", "in_progress")
         return "in_progress" if status == "queued" else status
+
+    def so_far(self, head: Mapping[str, Any]) -> dict[str, Any]:
+        """The response object until now. `head` is used while no event has one."""
+        if self.response.get("status") not in (None, "queued", "in_progress"):
+            return dict(self.response)
+        return {**(self.response or head), "output": [one.so_far() for _, one in sorted(self.items.items())]}
 
     def _add(self, event: Event) -> None:
         kind = event["type"]

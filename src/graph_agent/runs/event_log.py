@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from graph_agent.protocol.events import Event
+from graph_agent.protocol.events import TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
 
 GATHER_SECONDS = 0.005
@@ -37,6 +37,12 @@ class Entry(NamedTuple):
 
     data: bytes
     """The event as JSON on one line, UTF-8."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the terminal event."""
+        # Few events are decoded for it: one that is named `error` may be the error frame of `/invocations`.
+        return self.type in TERMINAL or (self.type in ("error", "") and is_terminal(self.event))
 
     @property
     def event(self) -> Event:
@@ -110,6 +116,11 @@ class EventLog:
     def entries(self) -> Sequence[Entry]:
         """All events, also those that readers do not see yet."""
         return self._entries
+
+    @property
+    def shown(self) -> Sequence[Entry]:
+        """The events that readers see."""
+        return self._entries[: self._shown]
 
     def show(self, count: int) -> None:
         """Let readers see the first `count` events."""

@@ -13,6 +13,7 @@ from graph_agent.runs.background import Background, BackgroundLimits
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
+from graph_agent.runs.kept_logs import KeptLogs
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.run_budgets import tighten_budgets
@@ -33,7 +34,8 @@ FORCED_DRAIN_SECONDS = 0.1
 """How quickly `drain` notices a second Ctrl-C."""
 
 MOST_KEPT = 16
-"""The most ended runs that are kept because a reader may come back. Each keeps up to 16 MB of events."""
+"""The most ended runs that are kept because a reader may come back, and that are not stored. Each keeps up to 16 MB of
+events."""
 
 STORED_GRACE_SECONDS = 20.0
 """How long a stored run waits for a reader to come back, unless the settings say otherwise."""
@@ -74,6 +76,7 @@ class Runs:
         shares: bool = False,
         background: "BackgroundLimits | None" = None,
         open_store: "Callable[[], Coroutine[Any, Any, Store]] | None" = None,
+        event_log_seconds: float = 3600.0,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
@@ -92,6 +95,9 @@ class Runs:
 
         `background` limits the runs in the background, and `open_store` returns the store that has them. Without these
         two, there are none.
+
+        The events of a stored run can be read for `event_log_seconds` after its end, unless too many others have ended
+        since.
         """
         self.process = new_process_id()
         self._shares = shares
@@ -114,6 +120,8 @@ class Runs:
         self._slots = Slots(most)
         self._grace_seconds = grace_seconds
         self._known: dict[str, _Known] = {}
+        self.kept = KeptLogs(seconds=event_log_seconds)
+        """The logs of stored runs that have ended, and whose events the store does not have."""
         self._draining = self._drained = False
         self._turns = Turns(
             waits=waits,
@@ -273,20 +281,33 @@ class Runs:
         return Reader(run.batches(after=after, quiet_seconds=quiet_seconds), lambda: self._left(known))
 
     def join(self, owner: Caller, run_id: str, *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
-        """Add a reader to a run of this owner, as in `read`.
+        """Add a reader to a run of this owner, as in `read`. The run may have ended.
 
         Raises:
             RunNotFound: this process has no such run of this owner.
         """
+        if run_id not in self._known and (log := self.kept.find(owner, run_id)) is not None:
+            return Reader(log.read(after=after, quiet_seconds=quiet_seconds), _nothing)
         return self.read(self._of(owner, run_id).run, after=after, quiet_seconds=quiet_seconds)
 
-    async def cancel(self, owner: Caller, run_id: str) -> None:
-        """Stop a run of this owner, including its current model call. Does nothing if the run has ended.
+    def events_of(self, owner: Caller, run_id: str) -> Sequence[Entry]:
+        """The events so far of a run of this owner, as readers see them.
 
         Raises:
             RunNotFound: this process has no such run of this owner.
         """
-        await self._of(owner, run_id).run.aclose()
+        if run_id not in self._known and (log := self.kept.find(owner, run_id)) is not None:
+            return log.shown
+        return self._of(owner, run_id).run.log.shown
+
+    async def cancel(self, owner: Caller, run_id: str) -> None:
+        """Stop a run of this owner, including its current model call, and wait until that is recorded. Does nothing if
+        the run has ended.
+
+        Raises:
+            RunNotFound: this process has no such run of this owner.
+        """
+        await self._of(owner, run_id).run.cancel()
 
     async def drain(self, *, within_seconds: float, is_forced: Callable[[], bool] = lambda: False) -> None:
         """Refuse new runs, wait for the active ones, and after `within_seconds` end the rest with `service_stopping`.
@@ -316,6 +337,7 @@ class Runs:
         ending = [asyncio.ensure_future(known.run.ended()) for known in self._known.values() if not known.run.over]
         if ending:
             await asyncio.wait(ending, timeout=within_seconds)
+        self.kept.clear()
 
     async def aclose(self) -> None:
         """Stop the runs in the background, after those of requests have ended. Another process goes on with them."""
@@ -382,21 +404,20 @@ class Runs:
 
     def _over(self, known: "_Known", slot: Slot) -> None:
         slot.free()
-        if known.waiting:
+        if known.is_kept:
+            self.kept.keep(known.run.id, known.run.log, known.run.request)
+        if known.waiting and not known.is_told:
             self._forget_oldest()
         elif not known.readers:
             self._forget(known)
 
     async def _left(self, known: "_Known") -> None:
         known.readers -= 1
-        if known.readers:
+        if known.readers or (known.run.in_background and not known.run.over):
             return
-        if known.run.in_background:
-            # It belongs to no reader.
-            if known.run.over:
-                self._forget(known)
-            return
-        if known.grace_seconds:
+        if known.run.over and known.is_told:
+            self._forget(known)
+        elif known.grace_seconds:
             known.wait(lambda: self._abandon(known))
             self._forget_oldest()
         else:
@@ -434,6 +455,18 @@ class _Known:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
+    def is_kept(self) -> bool:
+        """Whether its log is kept in memory after its end."""
+        turn = self.run.request.turn
+        # A run that repeats an earlier response tells it in other events.
+        return turn is not None and turn.repeats is None and not self.run.is_journaled
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its events can be read after its end without it."""
+        return self.is_kept or self.run.is_journaled
+
+    @property
     def waiting(self) -> bool:
         """Whether the last reader has left and may come back."""
         return self._timer is not None
@@ -457,6 +490,10 @@ class _Known:
 def new_process_id() -> str:
     """The id of this process among those that share a store."""
     return f"proc_{secrets.token_hex(8)}"
+
+
+async def _nothing() -> None:
+    """A run that has ended does not mind that its reader leaves."""
 
 
 def stopping() -> ServiceStopping:

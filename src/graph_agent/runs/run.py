@@ -171,6 +171,16 @@ class Run:
         return None if self._attempt is None else self._attempt.fate
 
     @property
+    def log(self) -> EventLog:
+        """The events of the run."""
+        return self._log
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the store has the events of the run."""
+        return self._attempt is not None
+
+    @property
     def in_background(self) -> bool:
         """Whether the run belongs to no connection, and another process may take it over."""
         return self._attempt is not None and self._attempt.background
@@ -374,6 +384,12 @@ class Run:
         if self._task is not None and not self._task.done():
             self._fail(error)
             self._stop()
+
+    async def cancel(self) -> None:
+        """End the stream now, because its owner asks for it, and stop the graph. Does nothing if the run is over."""
+        if self._task is not None and not self._task.done():
+            self._fail(RunCancelled("the run was cancelled"), status="cancelled")
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Stop the graph, including its current model call. Does nothing if the run is over."""

@@ -35,7 +35,7 @@ from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
-from graph_agent.serving.routes.responses import ADDRESSES, ResponseRoutes
+from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.unsupported import NoWebSockets, alternative_to
@@ -119,6 +119,7 @@ def create_app(
             seconds=settings.background_seconds,
         ),
         open_store=store.passed,
+        event_log_seconds=settings.event_log_seconds,
     )
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
@@ -139,9 +140,16 @@ def create_app(
         reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
     )
 
-    stored = StoredResponseRoutes(identity=identity, store=store)
-    conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted)
-    memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted)
+    stored = StoredResponseRoutes(
+        identity=identity,
+        store=store,
+        runs=runs,
+        posted=posted,
+        keepalive_seconds=settings.keepalive_seconds,
+        write_seconds=settings.write_seconds + HOST_SECONDS,
+    )
+    conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
+    memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

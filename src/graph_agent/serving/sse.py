@@ -21,6 +21,9 @@ nothing."""
 WRITE_SECONDS = 30.0
 """How long one write may wait for the client."""
 
+LATE_READER_SECONDS = 300.0
+"""How long a slow client may take to read the rest of a run that is over. The events stay in memory until then."""
+
 KEEPALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 
@@ -32,8 +35,13 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-def frames(batch: Sequence[Entry], *, named: bool = False) -> bytes:
-    """Write events as `data:` frames, which every client reads. `named` adds an `event:` line with each type."""
+def frames(batch: Sequence[Entry], *, named: bool = False, numbered: bool = False) -> bytes:
+    """Write events as `data:` frames, which every client reads. `named` adds an `event:` line with each type, and
+    `numbered` an `id:` line with each number, which browsers send as `Last-Event-ID` when they come back."""
+    if numbered and named:
+        return b"".join(b"id: %d\nevent: %b\ndata: %b\n\n" % (no, kind.encode(), data) for no, kind, data in batch)
+    if numbered:
+        return b"".join(b"id: %d\ndata: %b\n\n" % (entry.number, entry.data) for entry in batch)
     if named:
         return b"".join(b"event: %b\ndata: %b\n\n" % (entry.type.encode(), entry.data) for entry in batch)
     return b"data: " + b"\n\ndata: ".join([entry.data for entry in batch]) + b"\n\n"
@@ -51,7 +59,7 @@ class EventStreamResponse:
 
     Starlette's `StreamingResponse` does not close its source when the client leaves. Here the reader leaves its run on
     every path. `trailers` returns frames that are sent after the last event, before `[DONE]`. `named` adds `event:`
-    lines.
+    lines, and `numbered` adds `id:` lines.
 
     A client is disconnected when a write of at most `PIECE` bytes does not return within `write_seconds`.
     """
@@ -63,9 +71,11 @@ class EventStreamResponse:
         headers: Mapping[str, str],
         trailers: Callable[[], Awaitable[Iterable[Mapping[str, Any]]]] | None = None,
         named: bool = False,
+        numbered: bool = False,
         write_seconds: float = WRITE_SECONDS,
     ) -> None:
         self._named = named
+        self._numbered = numbered
         self._write_seconds = write_seconds
         self._writing_since: float | None = None
         self._reader = reader
@@ -117,7 +127,7 @@ class EventStreamResponse:
     async def _write(self, send: Send) -> None:
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
         async for batch in self._reader:
-            body = frames(batch, named=self._named) if batch else KEEPALIVE
+            body = frames(batch, named=self._named, numbered=self._numbered) if batch else KEEPALIVE
             for start in range(0, len(body), PIECE):
                 piece = body[start : start + PIECE]
                 await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})

@@ -12,7 +12,6 @@ from graph_agent.serving.mounting import path_of, prefix_of
 NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'
 
 INSIDE_RESPONSES: Mapping[str, str] = {
-    "cancel": "background runs are not served; to cancel a run, close the connection that waits for it",
     "compact": "conversations are not compacted here; POST a shorter history in `input` to {run}",
     "input_tokens": "tokens are not counted in advance; `usage` in the answer of POST {run} has the count",
 }

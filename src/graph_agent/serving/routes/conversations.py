@@ -12,6 +12,7 @@ from graph_agent.errors import AgentError, ConversationNotFound, ItemNotFound, R
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import new_id
 from graph_agent.protocol.listed_items import listed_item, listed_items
+from graph_agent.runs.registry import Runs
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
@@ -35,11 +36,12 @@ from graph_agent.stores.store import ResponseStore
 class ConversationRoutes:
     """The caller's conversations. Their addresses and bodies are those of OpenAI's conversations API, and more."""
 
-    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson) -> None:
+    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson, runs: Runs) -> None:
         self._identity = identity
         self._gate = gate
         self._store = store
         self._posted = posted
+        self._runs = runs
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -111,6 +113,7 @@ class ConversationRoutes:
         conversation_id = _id(request)
         with missing_things():
             await responses.delete_conversation(owner, conversation_id)
+        self._runs.kept.forget(owner, conversation=conversation_id)
         return json_answer({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
     # -- items --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from graph_agent.errors import InvalidRequest, MemoryNotFound, MemoryRefused
 from graph_agent.identity.owner import Owner
+from graph_agent.runs.registry import Runs
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
@@ -39,11 +40,12 @@ TRACES_STAY = (
 class MemoryRoutes:
     """The caller's memories."""
 
-    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson) -> None:
+    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson, runs: Runs) -> None:
         self._identity = identity
         self._gate = gate
         self._store = store
         self._posted = posted
+        self._runs = runs
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -111,6 +113,7 @@ class MemoryRoutes:
         check_query(request)
         owner = Owner.of(await self._identity.caller(request.headers))
         gone = await (await self._store.passed()).forget(owner)
+        self._runs.kept.forget(owner)
         counts = {name: getattr(gone, name) for name in ("responses", "conversations", "checkpoints", "memories")}
         return json_answer({"object": "me.data.deleted", "deleted": counts, "not_deleted": {"traces": TRACES_STAY}})
 

@@ -14,6 +14,9 @@ MOST_IN_A_PAGE = 100
 LONGEST_ID = 256
 """Characters of an id in an address. Ids that this service issues are shorter."""
 
+MOST_DIGITS = 9
+"""Digits of the number of an event."""
+
 INCLUDE = ("include", "include[]")
 """Which further fields are wanted. Everything that is stored is returned anyway. The SDKs add the brackets."""
 
@@ -48,6 +51,36 @@ def page_of(request: Request, *more: str) -> Page:
     """
     query = check_query(request, *PAGING, *more)
     return Page(limit=_limit(query.get("limit")), after=_after(query.get("after")), order=_order(query.get("order")))
+
+
+def event_number(text: str | None, *, param: str) -> int | None:
+    """The number of an event, which a reader has got last.
+
+    Raises:
+        InvalidRequest: it is not a number.
+    """
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise InvalidRequest(
+            f"`{param}` must be the `sequence_number` of the last event that you have, a whole number from 0",
+            param=param,
+        )
+    return int(text)
+
+
+def switch(text: str | None, *, param: str) -> bool:
+    """Whether a parameter is `true`. Absent means `false`.
+
+    Raises:
+        InvalidRequest: it is neither `true` nor `false`.
+    """
+    match text:
+        case None | "false":
+            return False
+        case "true":
+            return True
+    raise InvalidRequest(f"`{param}` must be true or false", param=param)
 
 
 def _limit(text: str | None) -> int:

@@ -32,7 +32,7 @@ from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
-from graph_agent.serving.sse import EventStreamResponse, disconnected
+from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse, disconnected
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
@@ -60,9 +60,6 @@ HOST_SECONDS = 1.0
 being read, so it should decide first. A host's server does not disconnect such a client."""
 
 LEFT = "the caller left before the run began"
-
-LATE_READER_SECONDS = 300.0
-"""How long a slow client may take to read the rest of a run that is over. The events stay in memory until then."""
 
 
 class ResponseRoutes:
@@ -190,6 +187,8 @@ class ResponseRoutes:
             headers={"x-request-id": run.id},
             trailers=trace_reply.frames,
             named=run.request.dialect.open_responses,
+            # Streams that can be joined. Clients of other addresses may not expect more than `data:` lines.
+            numbered=run.request.dialect.open_responses and run.request.turn is not None,
             write_seconds=self._settings.write_seconds + HOST_SECONDS,
         )
         run.when_over(lambda: response.end_within(LATE_READER_SECONDS))

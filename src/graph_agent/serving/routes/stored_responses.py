@@ -1,4 +1,4 @@
-"""`/responses/{id}` and its input items: read and delete a stored response."""
+"""`/responses/{id}` and its input items: read, join, cancel and delete a stored response."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,32 +6,68 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from graph_agent.errors import OtherAddress, ResponseNotFound, UnsupportedField
+from graph_agent.errors import InvalidRequest, OtherAddress, ResponseNotFound, UnsupportedField
+from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
+from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.listed_items import listed_items
+from graph_agent.protocol.request_bodies import body_fields
+from graph_agent.runs.joining import OPEN, Joining
+from graph_agent.runs.registry import Runs
+from graph_agent.runs.stored_log import is_lost
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.mounting import prefix_of
+from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.not_found import NO_RESPONSE, missing_things
-from graph_agent.serving.routes.queries import INCLUDE, check_query, is_plausible_id, list_body, page_of, page_through
+from graph_agent.serving.routes.queries import (
+    INCLUDE,
+    check_query,
+    event_number,
+    is_plausible_id,
+    list_body,
+    page_of,
+    page_through,
+    switch,
+)
+from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Family, StoredResponse
+from graph_agent.stores.store import Store
 
 FAMILIES: Mapping[str, Family] = {"": "databricks", "/api": "databricks", "/v1": "openai"}
 """The beginning of an address -> the responses that it reads."""
 
-_LATER = ("stream", "starting_after", "include_obfuscation")
+STREAM = ("stream", "starting_after", "include_obfuscation")
 """Query parameters of OpenAI's API that read a response as a stream."""
+
+LAST_EVENT_ID = "last-event-id"
+"""The header with which browsers say what they have got when they come back."""
 
 
 class StoredResponseRoutes:
-    """Reads and deletes the caller's stored responses."""
+    """Reads, joins, cancels and deletes the caller's stored responses."""
 
-    def __init__(self, *, identity: Identity, store: StoreGate) -> None:
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        store: StoreGate,
+        runs: Runs,
+        posted: PostedJson,
+        keepalive_seconds: float,
+        write_seconds: float,
+    ) -> None:
         self._identity = identity
         self._store = store
+        self._runs = runs
+        self._joining = Joining(runs)
+        self._posted = posted
+        self._keepalive_seconds = keepalive_seconds
+        self._write_seconds = write_seconds
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -41,16 +77,61 @@ class StoredResponseRoutes:
             for made in (
                 route(f"{prefix}/responses/{{id}}", GET=self.read, DELETE=self.delete),
                 route(f"{prefix}/responses/{{id}}/input_items", GET=self.input_items),
+                route(f"{prefix}/responses/{{id}}/cancel", POST=self.cancel),
             )
         ]
 
-    async def read(self, request: Request) -> Response:
-        """The response object, as it was sent. Of a run in progress, what is known at its start."""
-        query = check_query(request, *INCLUDE, *_LATER)
-        for name in _LATER:
-            if query.get(name, "false") != "false":
-                raise UnsupportedField(f"`{name}` is not supported: a stored response is read whole", param=name)
-        return json_answer(response_of(await self._stored(request)))
+    async def read(self, request: Request) -> ASGIApp:
+        """The response object, as it was sent. Of a run in progress, its output so far. Or the stream of its events."""
+        query = check_query(request, *INCLUDE, *STREAM)
+        if switch(query.get("include_obfuscation"), param="include_obfuscation"):
+            raise UnsupportedField(
+                "`include_obfuscation` is not supported: events are not padded", param="include_obfuscation"
+            )
+        after = event_number(query.get("starting_after"), param="starting_after")
+        if switch(query.get("stream"), param="stream"):
+            return await self._joined(request, after)
+        if after is not None:
+            raise InvalidRequest("`starting_after` needs `stream=true`", param="starting_after")
+        caller, store, stored = await self._found(request)
+        return json_answer(await self._object(caller, store, stored))
+
+    async def cancel(self, request: Request) -> Response:
+        """End the run of a response. A response that has ended is returned as it is."""
+        self._posted.check_declared(request)
+        check_query(request)
+        caller, store, stored = await self._found(request)
+        await self._posted.parsed(request, _unread)
+        if stored.status in OPEN:
+            with missing_things():
+                await self._joining.cancel(caller, stored.id, store=store)
+                stored = await store.responses.get(Owner.of(caller), stored.id)
+        return json_answer(await self._object(caller, store, stored))
+
+    async def _joined(self, request: Request, after: int | None) -> EventStreamResponse:
+        # A browser repeats the address that it was given, so the header is newer.
+        came_back = event_number(request.headers.get(LAST_EVENT_ID) or None, param="Last-Event-ID")
+        after = came_back if came_back is not None else -1 if after is None else after
+        caller, store, stored = await self._found(request)
+        reader = await self._joining.reader(
+            caller, stored.id, store=store, after=after, quiet_seconds=self._keepalive_seconds
+        )
+        response = EventStreamResponse(
+            reader,
+            headers={"x-request-id": stored.id},
+            named=stored.family == "openai",
+            numbered=True,
+            write_seconds=self._write_seconds,
+        )
+        if stored.status not in OPEN:
+            response.end_within(LATE_READER_SECONDS)
+        return response
+
+    async def _object(self, caller: Caller, store: Store, stored: StoredResponse) -> Mapping[str, Any]:
+        head = response_of(stored)
+        if stored.status in OPEN or is_lost(stored):
+            return await self._joining.so_far(caller, stored, store=store, head=head)
+        return head
 
     async def delete(self, request: Request) -> Response:
         """Delete a response and its items."""
@@ -59,20 +140,21 @@ class StoredResponseRoutes:
         store, response_id = await self._store.passed(), _id(request)
         with missing_things():
             await store.responses.delete(owner, response_id)
+        self._runs.kept.forget(owner, response=response_id)
         return json_answer({"id": response_id, "object": "response", "deleted": True})
 
     async def input_items(self, request: Request) -> Response:
         """The items that the response added to its conversation, in pages."""
         page = page_of(request, *INCLUDE)
-        stored = await self._stored(request)
+        _, _, stored = await self._found(request)
         items, has_more = page_through(listed_items(stored.input), page)
         return json_answer(list_body(items, has_more=has_more))
 
-    async def _stored(self, request: Request) -> StoredResponse:
-        owner = Owner.of(await self._identity.caller(request.headers))
+    async def _found(self, request: Request) -> tuple[Caller, Store, StoredResponse]:
+        caller = await self._identity.caller(request.headers)
         store, response_id = await self._store.passed(), _id(request)
         with missing_things():
-            stored = await store.responses.get(owner, response_id)
+            stored = await store.responses.get(Owner.of(caller), response_id)
         if stored.kind != "response":
             raise ResponseNotFound(NO_RESPONSE)
         if stored.family != family_of(request):
@@ -81,7 +163,7 @@ class StoredResponseRoutes:
                 f"this response was made at an address of the other kind, and its items have another form; "
                 f"read it at {prefix}/responses/{response_id}"
             )
-        return stored
+        return caller, store, stored
 
 
 def family_of(request: Request) -> Family:
@@ -92,6 +174,9 @@ def family_of(request: Request) -> Family:
 def response_of(stored: StoredResponse) -> Mapping[str, Any]:
     """The response object of a stored response."""
     if stored.response is not None and "tools" in stored.response:
+        if stored.status == "cancelled":
+            # Events have no such status: their last one says that the response failed.
+            return {**stored.response, "status": "cancelled", "error": None}
         return stored.response
     # Of a run in progress, and of one whose process is gone, only the beginning is known.
     openai = stored.family == "openai"
@@ -103,6 +188,12 @@ def response_of(stored: StoredResponse) -> Mapping[str, Any]:
     status: Any = stored.status
     begun = head.response(status, store=True, previous_response_id=stored.parent, **more)
     return {**begun, **(stored.response or {})}
+
+
+def _unread(body: bytes, pulse: Pulse = no_pulse) -> None:
+    """A body that nobody reads. It must be JSON or empty."""
+    if body.strip():
+        body_fields(body, pulse)
 
 
 def _id(request: Request) -> str:
