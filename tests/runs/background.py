@@ -138,6 +138,12 @@ async def events_of(store: Any, response_id: str, *, owner: Any = ANN) -> list[A
 def check_log(events: list[Any], record: Any) -> None:
     """The numbers have no gap, there is one end, and what a reader makes of the events is the response."""
     assert [one["sequence_number"] for one in events] == list(range(len(events)))
+    states = [(one["type"], one["response"]["status"]) for one in events if "response" in one]
+    assert states[:-1] == [
+        ("response.created", "queued"),
+        ("response.queued", "queued"),
+        ("response.in_progress", "in_progress"),
+    ]
     ends = [one for one in events if one["type"] in ("response.completed", "response.failed", "response.incomplete")]
     assert ends == events[-1:]
     logged = LoggedResponse.read(events)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import UnsupportedField
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol.json_encoding import encode
+from graph_agent.protocol.translator import Translator
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import one_without_checkpoints
 from graph_agent.runs.request import RunRequest
@@ -66,7 +68,11 @@ class Submission:
     def response(self) -> Mapping[str, Any]:
         """The response object, for the answer to the request."""
         repeats = None if self.request.turn is None else self.request.turn.repeats
-        return self.head.response("in_progress") if repeats is None else repeats.response or {}
+        return self.head.response("queued") if repeats is None else repeats.response or {}
+
+    def _first_events(self) -> tuple[bytes, ...]:
+        events = Translator(dialect=self.request.dialect, head=self.head).queued()
+        return tuple(encode({**event, "sequence_number": number}) for number, event in enumerate(events))
 
     async def record_in(
         self, store: "Store", leases: "Leases", recent: "RecentMessages | None" = None, *, tracked: object | None = None
@@ -99,6 +105,7 @@ class Submission:
                 needs_token=self._needs_token,
                 seconds=self._limits.seconds,
                 most_queued=self._limits.queued,
+                events=self._first_events(),
             ),
         )
         # Whether the caller still waits does not matter from here on.
