@@ -41,7 +41,7 @@ def test_a_background_request_is_answered_at_once_and_runs_without_its_caller(ht
     answer = http.post(f"{prefix}/responses", json={"model": "team", "input": "Weather?", "background": True})
     assert answer.status_code == 200, answer.text
     queued = answer.json()
-    assert (queued["status"], queued["output"]) == ("in_progress", [])
+    assert (queued["status"], queued["background"], queued["output"]) == ("queued", True, [])
     response = ended(http, f"{prefix}/responses/{queued['id']}")
     assert response["status"] == "completed"
     plain = http.post(f"{prefix}/responses", json={"model": "team", "input": "Weather?"}).json()
