@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -93,9 +94,11 @@ class Process:
         self.background.begin(Surroundings(app=app, graphs=self.graphs, observers=lambda: [LogFacts()]))
         return self
 
-    async def submit(self, text: str, *, chat: Chat | None = None, **fields: Any) -> str:
+    async def submit(self, text: str, *, chat: Chat | None = None, graph: str | None = None, **fields: Any) -> str:
         """Queue a request. Returns the id of its response."""
         request = (chat or Chat(None, self.store)).request(text, background=True, **fields)
+        if graph is not None:
+            request = replace(request, invocation=replace(request.invocation, graph=graph))
         submission = await self.runs.submit(request, Scope(), graphs=self.graphs, store=self.store)
         return submission.id
 

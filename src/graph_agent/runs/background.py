@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError, GraphFailed, RunCancelled
 from graph_agent.foreign_errors import describe_error
+from graph_agent.identity.caller import Caller
+from graph_agent.identity.owner import Owner
 from graph_agent.identity.user_token import UserToken
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
@@ -145,6 +147,23 @@ class Background:
     def keep_token(self, response_id: str, token: UserToken) -> None:
         """Keep the token of the user for whom a run acts, in memory, until the run has ended."""
         self._tokens[response_id] = token
+
+    async def bring_token(self, owner: Caller, response_id: str, token: UserToken) -> bool:
+        """Go on with a run that waits for a token of its user. Returns whether it waited.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if token.expired():
+            return False
+        store = await self._store()
+        self._tokens[response_id] = token
+        if not await store.runs.wake(Owner.of(owner), response_id, home=self.process):
+            if response_id not in self._attempts:
+                self._tokens.pop(response_id, None)
+            return False
+        self.look()
+        return True
 
     # -- which runs this process has --------------------------------------------------------------------------------
 

@@ -1,0 +1,238 @@
+"""Which background runs a process takes: limits, deadlines, cancelled and dangerous ones, and those of a user."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
+from tests.runs.registered import ANN, BOB
+from tests.runs.stored import Chat
+
+from graph_agent.errors import TooManyRuns, UnsupportedField
+from graph_agent.identity.owner import Owner
+from graph_agent.identity.user_token import UserToken
+from graph_agent.runs.request import Scope
+from graph_agent.stores.sqlite_store import SqliteStore
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(tmp_path: Any) -> AsyncIterator[Any]:
+    made = SqliteStore(tmp_path / "store.sqlite")
+    await made.open()
+    yield made
+    await made.aclose()
+
+
+async def at(nodes: Nodes, name: str) -> None:
+    async with asyncio.timeout(10):
+        await nodes.at[name].wait()
+
+
+async def state_of(store: Any, run: str, owner: Any = ANN) -> str:
+    return str((await store.runs.get(Owner.of(owner), run)).state)
+
+
+async def until_state(store: Any, run: str, state: str, owner: Any = ANN) -> None:
+    ends = time.monotonic() + 10
+    while await state_of(store, run, owner) != state:
+        assert time.monotonic() < ends, f"the run is never {state}"
+        await asyncio.sleep(0.02)
+
+
+async def test_an_owner_takes_no_more_than_its_share_and_others_go_first(store: Any) -> None:
+    nodes = Nodes()
+    nodes.hold("one")
+    process = Process(store, nodes.graph(), here=3, per_owner=2)
+    mine = [await process.submit(f"Go {n}.") for n in range(3)]
+    theirs = await process.submit("Go.", chat=Chat(None, store, owner=BOB))
+    process.begin()
+    for run, owner in [(mine[0], ANN), (mine[1], ANN), (theirs, BOB)]:
+        await until_state(store, run, "running", owner)
+    assert await state_of(store, mine[2]) == "queued"
+    assert (await store.responses.get(Owner.of(ANN), mine[2])).status == "queued"
+    nodes.open()
+    for run in mine:
+        assert (await record_when_ended(store, run)).status == "completed"
+    await process.aclose()
+
+
+async def test_a_full_queue_refuses_with_a_time_to_come_back(store: Any) -> None:
+    process = Process(store, Nodes().graph(), queued=2)
+    for n in range(2):
+        await process.submit(f"Go {n}.")
+    with pytest.raises(TooManyRuns) as error:
+        await process.submit("One too many.")
+    assert error.value.retry_after
+    await process.aclose()
+
+
+async def test_a_run_that_is_cancelled_in_the_queue_ends_without_a_step(store: Any) -> None:
+    nodes = Nodes()
+    process = Process(store, nodes.graph(), here=0)
+    run = await process.submit("Go.")
+    await store.runs.cancel(Owner.of(ANN), run)
+    process.begin()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("cancelled", [])
+    check_log(await events_of(store, run), record)
+    await process.aclose()
+
+
+async def test_a_run_is_cancelled_by_another_process_within_a_second(store: Any) -> None:
+    nodes = Nodes()
+    nodes.hold("two")
+    process = Process(store, nodes.graph()).begin()
+    run = await process.submit("Go.")
+    await at(nodes, "two")
+    began = time.monotonic()
+    await store.runs.cancel(Owner.of(ANN), run)
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("cancelled", ["one"])
+    assert time.monotonic() - began < 5
+    check_log(await events_of(store, run), record)
+    await process.aclose()
+
+
+async def test_a_run_that_takes_too_long_ends_incomplete_and_its_time_runs_on_without_a_process(store: Any) -> None:
+    nodes = Nodes()
+    nodes.hold("two")
+    first = Process(store, nodes.graph(), seconds=1.0).begin()
+    run = await first.submit("Go.")
+    await at(nodes, "two")
+    await first.aclose()
+    await asyncio.sleep(1.0)
+    second = Process(store, nodes.graph(), seconds=1.0).begin()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("incomplete", ["one"])
+    await second.aclose()
+
+
+async def test_a_run_that_kills_its_processes_is_given_up_with_the_reason(store: Any) -> None:
+    nodes = Nodes()
+    nodes.hold("two")
+    run = await Process(store, nodes.graph()).submit("Go.")
+    for _ in range(3):
+        nodes.at["two"].clear()
+        process = Process(store, nodes.graph()).begin()
+        await at(nodes, "two")
+        await process.kill()
+    last = Process(store, nodes.graph()).begin()
+    record = await record_when_ended(store, run)
+    assert record.status == "failed"
+    assert "3 times" in record.response["error"]["message"]
+    check_log(await events_of(store, run), record)
+    await last.aclose()
+
+
+async def test_a_run_whose_process_was_stopped_many_times_is_not_suspected(store: Any) -> None:
+    nodes = Nodes()
+    nodes.hold("two")
+    run = await Process(store, nodes.graph()).submit("Go.")
+    for _ in range(4):
+        nodes.at["two"].clear()
+        process = Process(store, nodes.graph()).begin()
+        await at(nodes, "two")
+        await process.aclose()
+    nodes.open()
+    last = Process(store, nodes.graph()).begin()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    check_log(await events_of(store, run), record)
+    await last.aclose()
+
+
+async def test_neighbors_of_a_run_that_kills_its_process_complete(store: Any) -> None:
+    deadly, harmless = Nodes(), Nodes()
+    deadly.hold("two")
+    harmless.hold("two")
+    graphs = {"deadly": deadly.graph(), "harmless": harmless.graph()}
+
+    class Both:
+        default = "harmless"
+
+        async def get(self, name: str) -> Any:
+            return graphs[name]
+
+    def process(**changes: Any) -> Process:
+        made = Process(store, None, **changes)
+        made.graphs = Both()  # type: ignore[assignment]
+        return made
+
+    first = process()
+    bad = await first.submit("Go.", graph="deadly")
+    good = await first.submit("Go.", graph="harmless")
+    first.begin()
+    await at(deadly, "two")
+    await at(harmless, "two")
+    await first.kill()
+    harmless.open()
+    for _ in range(2):
+        deadly.at["two"].clear()
+        next_one = process().begin()
+        await at(deadly, "two")
+        await next_one.kill()
+    last = process().begin()
+    assert (await record_when_ended(store, bad)).status == "failed"
+    assert (await record_when_ended(store, good)).status == "completed"
+    await last.aclose()
+
+
+async def test_a_graph_that_could_not_be_resumed_is_refused_by_name(store: Any) -> None:
+    from langgraph.graph import START, StateGraph
+
+    from graph_agent.contract import AgentState
+
+    inner: Any = StateGraph(AgentState)
+    inner.add_node("say", Nodes()._node("one"))
+    inner.add_edge(START, "say")
+    outer: Any = StateGraph(AgentState)
+    outer.add_node("research", inner.compile(checkpointer=False))
+    outer.add_edge(START, "research")
+    process = Process(store, outer.compile())
+    with pytest.raises(UnsupportedField, match="research") as error:
+        await process.submit("Go.")
+    assert error.value.param == "background"
+    await process.aclose()
+
+
+# -- on behalf of a user -----------------------------------------------------------------------------------------
+
+
+def token(seconds: float) -> UserToken:
+    """A token that expires in so many seconds."""
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + seconds}).encode()).decode().rstrip("=")
+    return UserToken(f"e30.{claims}.planted-secret-{time.time_ns()}")
+
+
+async def submit_for_user(process: Process, held: UserToken) -> str:
+    request = Chat(None, process.store).request("Go.", background=True)
+    scope = Scope(token=held)
+    submission = await process.runs.submit(request, scope, graphs=process.graphs, store=process.store, needs_token=True)
+    return submission.id
+
+
+async def test_a_run_whose_users_token_is_gone_waits_for_another_one_and_goes_on(store: Any, tmp_path: Any) -> None:
+    nodes = Nodes()
+    nodes.hold("two")
+    first, planted = Process(store, nodes.graph()).begin(), token(3600)
+    run = await submit_for_user(first, planted)
+    await at(nodes, "two")
+    await first.kill()
+    nodes.open()
+    second = Process(store, nodes.graph()).begin()
+    await until_state(store, run, "parked")
+    assert (await store.responses.get(Owner.of(ANN), run)).status == "in_progress"
+    assert second.background is not None
+    await second.background.bring_token(ANN, run, token(3600))
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    check_log(await events_of(store, run), record)
+    await second.aclose()
+    for file in tmp_path.iterdir():
+        assert planted.value.encode() not in file.read_bytes()
