@@ -42,6 +42,9 @@ IDLE_SECONDS = 30.0
 MOST_CRASHES = 3
 """A run after which its process was gone so many times, without a new checkpoint, is not run again."""
 
+SUSPECT = 2
+"""A run after so many of these may be their cause. So it runs alone."""
+
 GIVEN_AWAY_SECONDS = 3.0
 """How long a process that stops waits until its runs are given away."""
 
@@ -97,7 +100,7 @@ class Background:
         self._shares = shares
         self._surroundings: Surroundings | None = None
         self._active: dict[str, Run] = {}
-        self._suspects: list[ClaimedRun] = []
+        self._suspects: set[str] = set()
         self._attempts: dict[str, int] = {}
         """Response id -> attempt, of all runs of which this process renews the lease."""
         self._tokens: dict[str, UserToken] = {}
@@ -124,9 +127,6 @@ class Background:
         if waiting:
             logger.info("stopping: %d runs in the background go back to the queue", len(runs))
             await asyncio.wait(waiting, timeout=GIVEN_AWAY_SECONDS)
-        for one in self._suspects:
-            await self._put_back(one)
-        self._suspects.clear()
 
     async def aclose(self) -> None:
         """Stop everything."""
@@ -207,22 +207,18 @@ class Background:
             pass
 
     async def _take(self, store: "Store") -> None:
-        free = self.limits.here - len(self._active) - len(self._suspects)
         limits = RunLimits(
-            here=0 if self._suspects else free, per_owner=self.limits.per_owner, in_all=self.limits.in_all
+            here=0 if self._suspects else self.limits.here - len(self._attempts),
+            per_owner=self.limits.per_owner,
+            in_all=self.limits.in_all,
+            alone=not self._attempts,
         )
         for claimed in await store.runs.claim(self.process, limits=limits, busy_seconds=self.limits.lease_seconds):
             self._attempts[claimed.response] = claimed.attempt
-            if claimed.crashes and not claimed.cancelled and claimed.crashes < MOST_CRASHES:
-                # Its process may be gone because of it. So it runs alone.
-                self._suspects.append(claimed)
-            else:
-                self._start(store, claimed)
-        if self._suspects and not self._active:
-            self._start(store, self._suspects.pop(0))
-
-    def _start(self, store: "Store", claimed: ClaimedRun) -> None:
-        self._task(self._run(store, claimed))
+            if claimed.crashes >= SUSPECT:
+                # No other run begins beside it.
+                self._suspects.add(claimed.response)
+            self._task(self._run(store, claimed))
 
     async def _run(self, store: "Store", claimed: ClaimedRun) -> None:
         """Run a claimed run to its end, or to the end of this process's part in it."""
@@ -268,6 +264,7 @@ class Background:
             logger.error("run %s could not be continued here: %s", claimed.response, describe_error(problem))
         finally:
             self._attempts.pop(claimed.response, None)
+            self._suspects.discard(claimed.response)
             self._active.pop(claimed.response, None)
             self._tokens.pop(claimed.response, None)
             self.look()

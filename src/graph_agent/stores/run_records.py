@@ -109,6 +109,9 @@ class RunLimits:
 
     per_owner: int
     in_all: int
+    alone: bool = True
+    """Whether this process has no runs now, so that it may take a suspect: a run that was there when two processes in a
+    row ended without a word. It is taken alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

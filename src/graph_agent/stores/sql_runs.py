@@ -25,6 +25,12 @@ from graph_agent.stores.sql_rows import Row
 HOME_SECONDS = 5.0
 """How long only the process with the user's token may take a queued run. Later another one takes it, and parks it."""
 
+SUSPECT = 2
+"""After so many crashes in a row, without a new checkpoint, a run is suspected to have caused them."""
+
+SUSPECT_SECONDS = 60.0
+"""How long a suspect waits for a process that has no other runs."""
+
 MOST_LOOKED_AT = 200
 """The most runs that one claim looks at."""
 
@@ -140,18 +146,23 @@ class SqlRuns(SqlEvents):
         expired = f"state = 'running' AND background = 1 AND busy_until < {now}"
         free_for = (process, HOME_SECONDS)
         # Two queries put together, because SQLite would not use the index for one with both conditions.
-        columns = f"SELECT owner, response, attempt, cancelled, queued_at FROM runs WHERE {OPEN} AND"
-        free = f"{columns} {queued} UNION ALL {columns} {expired}"
+        columns = "SELECT owner, response, attempt, cancelled, queued_at,"
+        suspect = f"(CASE WHEN crashes = {SUSPECT - 1} AND busy_until > {now} - {SUSPECT_SECONDS} THEN 1 ELSE 0 END)"
+        free = (
+            f"{columns} 0 AS suspect FROM runs WHERE {OPEN} AND {queued} UNION ALL "
+            f"{columns} {suspect} AS suspect FROM runs WHERE {OPEN} AND {expired}"
+        )
 
         async def look(connection: Connection) -> list[Row]:
             return await connection.rows(
                 "WITH active AS (SELECT owner, COUNT(*) AS busy FROM runs "
                 f"WHERE {OPEN} AND state = 'running' AND background = 1 AND busy_until >= {now} GROUP BY owner), "
-                "waiting AS (SELECT owner, response, attempt, cancelled, queued_at, "
+                "waiting AS (SELECT owner, response, attempt, cancelled, queued_at, suspect, "
                 "ROW_NUMBER() OVER (PARTITION BY owner, cancelled ORDER BY queued_at, response) AS nth "
                 f"FROM ({free}) AS free), "
                 "every AS (SELECT CAST(COALESCE(SUM(busy), 0) AS INTEGER) AS busy FROM active) "
-                "SELECT waiting.owner, waiting.response, waiting.attempt, waiting.cancelled, every.busy "
+                "SELECT waiting.owner, waiting.response, waiting.attempt, waiting.cancelled, every.busy, "
+                "waiting.suspect "
                 "FROM every CROSS JOIN waiting LEFT JOIN active ON active.owner = waiting.owner "
                 "WHERE cancelled = 1 OR (? > 0 AND every.busy < ? AND nth + COALESCE(active.busy, 0) <= ?) "
                 "ORDER BY cancelled DESC, queued_at, response LIMIT ?",
@@ -165,6 +176,10 @@ class SqlRuns(SqlEvents):
             cancelled = [row for row in found if row[3]]
             others = [row for row in found if not row[3]]
             may = min(limits.here, limits.in_all - others[0][4]) if others else 0
+            if limits.alone and others[:1] and others[0][5]:
+                may = min(may, 1)
+            else:
+                others = [row for row in others if not row[5]]
             claimed = []
             # In one order, so that two transactions never wait for each other.
             for owner, response, attempt in sorted(row[:3] for row in (*cancelled, *others[:may])):
