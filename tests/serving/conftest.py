@@ -55,10 +55,12 @@ class _Log(logging.Handler):
 
 
 @contextmanager
-def serving(environ: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Service]:
+def serving(
+    environ: Mapping[str, str] | None = None, *, shares_store: bool = False, **settings: Any
+) -> Iterator[Service]:
     """Run the service in a thread until the block ends."""
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "store": "memory", "max_seconds": 8.0}
-    app = create_app(Settings(**values | settings), environ=environ or {})
+    app = create_app(Settings(**values | settings), environ=environ or {}, shares_store=shares_store)
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log = _Log()
     listening = listening_socket("127.0.0.1", 0)

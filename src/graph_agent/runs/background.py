@@ -14,6 +14,7 @@ from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.identity.user_token import UserToken
+from graph_agent.runs.cancellations import end_cancelled_runs
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.observers import RunObserver
@@ -85,8 +86,13 @@ class Background:
         adopted: "Callable[[Run], None]",
         memories: Any = None,
         shares: bool = False,
+        find: "Callable[[str], Run | None]" = lambda response_id: None,
+        has_runs: Callable[[], bool] = lambda: False,
     ) -> None:
         """`store` returns the open store. `adopted` is called with each run that starts, so that it can be joined.
+
+        `has_runs` says whether this process has runs which the store knows, in the foreground too. `find` is one of
+        them, which is ended if another process cancels it.
 
         With `shares`, other processes on this machine use the same store.
         """
@@ -98,6 +104,7 @@ class Background:
         self._adopted = adopted
         self._memories = memories
         self._shares = shares
+        self._find, self._has_runs = find, has_runs
         self._surroundings: Surroundings | None = None
         self._active: dict[str, Run] = {}
         self._suspects: set[str] = set()
@@ -115,6 +122,11 @@ class Background:
         self._surroundings, self._stopping = surroundings, False
         self._task(self._take_runs())
         self._task(self._renew_leases())
+        self._task(
+            end_cancelled_runs(
+                self.process, store=self._store, shares=self._shares, has_runs=self._has_runs, find=self._find
+            )
+        )
 
     async def give_away(self) -> None:
         """Take no more runs, and put those of this process back into the queue."""
@@ -320,7 +332,7 @@ class Background:
                 run.lose()
         for one in renewed.cancelled:
             if (run := self._active.get(one)) is not None:
-                self._task(run.aclose())
+                self._task(run.cancel())
 
     def _task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         # In an empty context: it must not inherit anything of a request.

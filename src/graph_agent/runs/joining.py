@@ -123,6 +123,9 @@ class Joining:
                     return
                 raise RunNotFound(ELSEWHERE)
             await store.runs.cancel(owner, response_id)
+            if self._runs.background is not None:
+                # A run that waits in the queue is ended by whoever takes it.
+                self._runs.background.look()
             until = time.monotonic() + CANCEL_SECONDS
             while time.monotonic() < until and await _is_open(store, owner, response_id):
                 await news.wait(LOOK_SECONDS)

@@ -114,6 +114,8 @@ class Runs:
                 adopted=self._adopt,
                 memories=memories,
                 shares=shares,
+                find=self._find,
+                has_runs=lambda: any(one.run.is_journaled for one in self._known.values()),
             )
         self._memories = memories
         self._budgets = budgets

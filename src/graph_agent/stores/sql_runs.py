@@ -3,7 +3,7 @@
 Times are those of the database's clock, because leases of several machines are compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from graph_agent.errors import IdempotencyKeyUsed, LeaseLost, TooManyRuns
 from graph_agent.identity.owner import Owner
@@ -281,6 +281,17 @@ class SqlRuns(SqlEvents):
             await connection.announce([process or QUEUE_TOPIC for (process,) in changed])
 
         await self._database.write(work)
+
+    async def cancelled(self, process: str) -> Collection[str]:
+        """See `RunStore.cancelled`."""
+
+        async def work(connection: Connection) -> Collection[str]:
+            rows = await connection.rows(
+                "SELECT response FROM runs WHERE process = ? AND state = 'running' AND cancelled = 1", (process,)
+            )
+            return [response for (response,) in rows]
+
+        return await self._database.read(work)
 
     async def wake(self, owner: Owner, response_id: str, *, home: str) -> bool:
         """See `RunStore.wake`."""

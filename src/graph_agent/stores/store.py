@@ -230,6 +230,9 @@ class RunStore(Protocol):
     async def cancel(self, owner: Owner, response_id: str) -> None:
         """Ask the process that has the run to end it. A queued or parked run becomes claimable, to be ended."""
 
+    async def cancelled(self, process: str) -> Collection[str]:
+        """The ids of the runs that this process has, and that somebody asked to cancel."""
+
     async def wake(self, owner: Owner, response_id: str, *, home: str) -> bool:
         """Queue a parked run again: the process `home` has a token. Returns whether it was parked."""
 
