@@ -23,9 +23,9 @@ ANSWER_SECONDS = 12.0
 FRESH_SECONDS = 2.0
 """A connection that was used so recently is not asked for a sign of life, only looked at."""
 
-IDLE_SECONDS = 30
+IDLE_SECONDS = 3
 """The database ends a transaction in which nothing happens for this long, such as one of a process that was stopped.
-Its locks would block others."""
+Its locks would block others, and the process that takes over its runs is one of them."""
 
 LIMITS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,

@@ -81,9 +81,14 @@ class PostgresDatabase:
         It is repeated if another transaction was in the way, or if the connection is lost before the end.
         """
 
+        return await self.in_transaction(lambda connection: work(Statements(connection)))
+
+    async def in_transaction(self, work: Callable[[BoundedConnection], Awaitable[T]]) -> T:
+        """The same for work on a connection of psycopg."""
+
         async def transaction(connection: BoundedConnection) -> T:
             async with connection.transaction():
-                done = await work(Statements(connection))
+                done = await work(connection)
                 # From here on nobody knows whether it was committed.
                 connection.may_be_repeated = False
             return done

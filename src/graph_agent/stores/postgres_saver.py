@@ -1,7 +1,10 @@
 """LangGraph's checkpoints in PostgreSQL. Imports psycopg and LangGraph."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -19,8 +22,20 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 
-from graph_agent.stores.postgres_database import PostgresDatabase
+from graph_agent.errors import StoreUnavailable
+from graph_agent.stores.fence import HELD, NO_CRASHES, is_of_a_node, is_progress, key_of, lost
+from graph_agent.stores.postgres_connection import BoundedConnection
+from graph_agent.stores.postgres_database import PostgresDatabase, Statements
+from graph_agent.stores.run_records import Right
 from graph_agent.threads import run_in_service_thread
+
+AWAY_SECONDS = 60.0
+"""How long a checkpoint of a run with a right waits for a database that does not answer."""
+
+RETRY_SECONDS = 0.5
+"""The pause before it is tried again."""
+
+_PROGRESS: ContextVar[bool] = ContextVar("graph_agent_progress", default=False)
 
 MOST_ON_LOOP = 16_384
 """Bytes that are read on the event loop. Another thread would take longer to start than they take to read."""
@@ -32,9 +47,11 @@ class PostgresSaver(AsyncPostgresSaver):
     Its methods raise `StoreUnavailable` if the database does not answer.
     """
 
-    def __init__(self, database: PostgresDatabase, *, serde: SerializerProtocol) -> None:
+    def __init__(self, database: PostgresDatabase, *, serde: SerializerProtocol, right: Right | None = None) -> None:
+        """With `right`, each write raises `LeaseLost` if it is lost."""
         super().__init__(database.pool, serde=serde)
         self._database = database
+        self._right = right
 
     async def aput(
         self,
@@ -49,7 +66,15 @@ class PostgresSaver(AsyncPostgresSaver):
         boxed = {name: Box(value) for name, value in values.items() if isinstance(value, str) and not _fits(value)}
         if boxed:
             checkpoint = cast("Checkpoint", {**checkpoint, "channel_values": {**values, **boxed}})
-        return await super().aput(config, checkpoint, metadata, new_versions)
+        with _progress(is_progress(metadata)):
+            return await super().aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As the base class."""
+        with _progress(is_of_a_node(task_id)):
+            await super().aput_writes(config, writes, task_id, task_path)
 
     def _dump_blobs(
         self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
@@ -81,8 +106,65 @@ class PostgresSaver(AsyncPostgresSaver):
     # Every statement of the base class is executed on this cursor.
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        # The base class asks for a pipeline when it writes, and does not ask for results then.
+        if pipeline and self._right is not None:
+            collected = Collected()
+            yield cast("AsyncCursor[DictRow]", collected)
+            await self._write(self._right, collected)
+            return
         async with self._database.answering(), super()._cursor(pipeline=pipeline) as cursor:
             yield cursor
+
+    async def _write(self, right: Right, collected: "Collected") -> None:
+        progress = _PROGRESS.get()
+
+        # Statement by statement, and not in a pipeline: while a process that was stopped has sent only a part of a
+        # pipeline, its transaction does not count as idle, and would keep its locks.
+        async def work(connection: BoundedConnection) -> None:
+            statements = Statements(connection)
+            held = await statements.rows(f"{HELD} {self._database.for_update}", key_of(right))
+            if not held:
+                raise lost()
+            if progress and held[0][0]:
+                await statements.run(NO_CRASHES, key_of(right)[:2])
+            for query, parameters in collected.statements:
+                await connection.execute(query, parameters)
+
+        # A graph cannot go on where a checkpoint is missing, and a run in the background can wait for the database.
+        ends = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return await self._database.in_transaction(work)
+            except StoreUnavailable:
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+class Collected:
+    """A cursor that only collects statements, so that a transaction begins when all of them are there: the values are
+    written as bytes in between, in another thread."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[Any, Any]] = []
+
+    async def execute(self, query: Any, parameters: Any = None) -> None:
+        """Execute a statement later."""
+        self.statements.append((query, parameters))
+
+    async def executemany(self, query: Any, parameters: Iterable[Any]) -> None:
+        """Execute a statement later, once for each of the parameters."""
+        self.statements += [(query, one) for one in parameters]
+
+
+@contextmanager
+def _progress(made: bool) -> Iterator[None]:
+    """What is written inside of the block notes that the run has come further."""
+    token = _PROGRESS.set(made)
+    try:
+        yield
+    finally:
+        _PROGRESS.reset(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class PostgresStore:
 
         if self._database is None:
             raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
-        return PostgresSaver(self._database, serde=checkpoint_serializer())
+        return PostgresSaver(self._database, serde=checkpoint_serializer(), right=right)
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""

@@ -7,12 +7,16 @@ from functools import partial
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection, Database
 from graph_agent.stores.run_records import EventBatch
+from graph_agent.stores.sql_rows import Row
 
 EVENTS_PER_ROW = 200
 """The most events in one row, so that a reader that comes back does not read a whole log for its last event."""
 
 EXPIRED_AT_ONCE = 200
 """The most runs whose events are deleted in one transaction."""
+
+ROWS_AT_ONCE = 50
+"""The most rows of events that one statement inserts."""
 
 SILENT_SECONDS = 60.0
 """How long after the end of its lease a run in the foreground counts as lost when old events are looked for."""
@@ -32,43 +36,51 @@ class SqlEvents:
         ordered = sorted(batches, key=lambda one: (one.right.owner.key, one.right.response))
 
         async def work(connection: Connection) -> Collection[str]:
-            gone = {one.right.response for one in ordered if not await self._append(connection, one)}
-            await connection.announce({one.right.response for one in ordered} - gone)
-            return gone
+            taken = {one.right.response: await self._take(connection, one) for one in ordered}
+            await self._insert(connection, [row for rows in taken.values() for row in rows or ()])
+            await connection.announce([response for response, rows in taken.items() if rows])
+            return {response for response, rows in taken.items() if rows is None}
 
         return await self._database.write(work) if batches else ()
 
     async def _append(self, connection: Connection, batch: EventBatch) -> bool:
         """Returns whether the right is still there."""
+        rows = await self._take(connection, batch)
+        await self._insert(connection, rows or ())
+        return rows is not None
+
+    async def _take(self, connection: Connection, batch: EventBatch) -> Sequence[Row] | None:
+        """Lock the run and count the events. Returns the rows that are to be inserted, or `None` if the right is lost.
+
+        The answer to an earlier commit of these events, or of some of them, may have been lost with the connection.
+        """
         right, last = batch.right, batch.first + len(batch.events)
         key = (right.owner.key, right.response)
-        taken = await connection.run(
-            "UPDATE runs SET events = ? WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' "
-            "AND events = ?",
-            (last, *key, right.attempt, batch.first),
-        )
-        if taken:
-            await self._add_events(connection, key, batch.first, batch.events)
-            return True
-        # The answer to an earlier commit, of these events or of some of them, may have been lost with the connection.
+        held = "WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' AND events {} ?"
+        if await connection.run(
+            f"UPDATE runs SET events = ? {held.format('=')}", (last, *key, right.attempt, batch.first)
+        ):
+            return rows_of(key, batch.first, batch.events)
         found = await connection.rows(
-            "SELECT events FROM runs WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' "
-            "AND events >= ?",
-            (*key, right.attempt, batch.first),
+            f"SELECT events FROM runs {held.format('>=')}", (*key, right.attempt, batch.first)
         )
-        if found and (known := found[0][0]) < last:
-            rest = EventBatch(right=right, first=known, events=batch.events[known - batch.first :])
-            return await self._append(connection, rest)
-        return bool(found)
+        if not found:
+            return None
+        known = found[0][0]
+        if known >= last:
+            return ()
+        return await self._take(
+            connection, EventBatch(right=right, first=known, events=batch.events[known - batch.first :])
+        )
 
-    async def _add_events(
-        self, connection: Connection, key: tuple[str, str], first: int, events: Sequence[bytes]
-    ) -> None:
-        rows = [
-            (*key, first + start, b"\n".join(events[start : start + EVENTS_PER_ROW]).decode())
-            for start in range(0, len(events), EVENTS_PER_ROW)
-        ]
-        await connection.run_many("INSERT INTO events (owner, response, first, body) VALUES (?, ?, ?, ?)", rows)
+    async def _insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+        # Many rows with one statement: a process that is stopped while it sends several would keep its locks.
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            await connection.run(
+                f"INSERT INTO events (owner, response, first, body) VALUES {', '.join(['(?, ?, ?, ?)'] * len(some))}",
+                [value for row in some for value in row],
+            )
 
     async def events(self, owner: Owner, response_id: str, *, after: int, most: int) -> Sequence[bytes]:
         """See `RunStore.events`."""
@@ -123,3 +135,11 @@ class SqlEvents:
         )
         for table in ("events", "idempotency_keys"):
             await connection.run_many(f"DELETE FROM {table} WHERE owner = ? AND response = ?", runs)
+
+
+def rows_of(key: tuple[str, str], first: int, events: Sequence[bytes]) -> Sequence[Row]:
+    """The rows of the table `events`. `first` is the number of the first event."""
+    return [
+        (*key, first + start, b"\n".join(events[start : start + EVENTS_PER_ROW]).decode())
+        for start in range(0, len(events), EVENTS_PER_ROW)
+    ]

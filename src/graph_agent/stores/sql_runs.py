@@ -5,9 +5,10 @@ Times are those of the database's clock, because leases of several machines are 
 
 from collections.abc import Collection, Mapping, Sequence
 
-from graph_agent.errors import IdempotencyKeyUsed, LeaseLost, TooManyRuns
+from graph_agent.errors import IdempotencyKeyUsed, TooManyRuns
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
+from graph_agent.stores.fence import lost
 from graph_agent.stores.run_records import (
     ClaimedRun,
     EventBatch,
@@ -19,7 +20,7 @@ from graph_agent.stores.run_records import (
     RunState,
     StoredRun,
 )
-from graph_agent.stores.sql_events import SqlEvents
+from graph_agent.stores.sql_events import SqlEvents, rows_of
 from graph_agent.stores.sql_rows import Row
 
 HOME_SECONDS = 5.0
@@ -100,7 +101,7 @@ class SqlRuns(SqlEvents):
                 len(run.events),
             ),
         )
-        await self._add_events(connection, (owner.key, response_id), 0, run.events)
+        await self._insert(connection, rows_of((owner.key, response_id), 0, run.events))
         if run.background:
             await connection.announce((QUEUE_TOPIC,))
 
@@ -317,11 +318,6 @@ async def delete_runs(connection: Connection, condition: str, parameters: Sequen
     """Delete the runs of responses that are deleted, with their events and keys."""
     for table in RUN_TABLES:
         await connection.run(f"DELETE FROM {table} WHERE {condition}", parameters)
-
-
-def lost() -> LeaseLost:
-    """The error of a write whose right is lost."""
-    return LeaseLost("another process has taken over this run")
 
 
 def _claimed(owner: str, response: str, row: Row) -> ClaimedRun:

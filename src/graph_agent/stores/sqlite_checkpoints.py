@@ -17,6 +17,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from graph_agent.stores.fence import HELD, NO_CRASHES, is_of_a_node, is_progress, key_of, lost
+from graph_agent.stores.run_records import Right
 from graph_agent.stores.sqlite_database import SqliteDatabase, SqliteThread
 
 T = TypeVar("T")
@@ -25,9 +27,11 @@ T = TypeVar("T")
 class SqliteCheckpoints(BaseCheckpointSaver[str]):
     """The saver of one run. Make it on the event loop; its synchronous methods are for other threads."""
 
-    def __init__(self, database: SqliteDatabase, serializer: SerializerProtocol) -> None:
+    def __init__(self, database: SqliteDatabase, serializer: SerializerProtocol, *, right: Right | None = None) -> None:
+        """With `right`, each write raises `LeaseLost` if it is lost."""
         super().__init__(serde=serializer)
         self._database = database
+        self._right = right
         self._loop = asyncio.get_running_loop()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -53,14 +57,16 @@ class SqliteCheckpoints(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return await self._use(
-            self._database.writer, lambda saver: saver.put(config, checkpoint, metadata, new_versions)
+        return await self._write(
+            lambda saver: saver.put(config, checkpoint, metadata, new_versions), progress=is_progress(metadata)
         )
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._use(self._database.writer, lambda saver: saver.put_writes(config, writes, task_id, task_path))
+        await self._write(
+            lambda saver: saver.put_writes(config, writes, task_id, task_path), progress=is_of_a_node(task_id)
+        )
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._use(self._database.writer, lambda saver: saver.delete_thread(thread_id))
@@ -114,6 +120,23 @@ class SqliteCheckpoints(BaseCheckpointSaver[str]):
         # The method reads nothing of its object.
         return SqliteSaver.get_next_version(self, current, channel)  # type: ignore[arg-type]
 
+    async def _write(self, write: Callable[[SqliteSaver], T], *, progress: bool) -> T:
+        right = self._right
+        if right is None:
+            return await self._use(self._database.writer, write)
+
+        def in_one_transaction(saver: SqliteSaver) -> T:
+            # The saver commits it.
+            saver.conn.execute("BEGIN IMMEDIATE")
+            try:
+                _compare(saver.conn, right, progress=progress)
+                return write(saver)
+            finally:
+                if saver.conn.in_transaction:
+                    saver.conn.rollback()
+
+        return await self._use(self._database.writer, in_one_transaction)
+
     async def _use(self, thread: SqliteThread, use: Callable[[SqliteSaver], T]) -> T:
         def with_saver(connection: sqlite3.Connection) -> T:
             saver = SqliteSaver(connection, serde=self.serde)
@@ -125,3 +148,11 @@ class SqliteCheckpoints(BaseCheckpointSaver[str]):
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+
+def _compare(connection: sqlite3.Connection, right: Right, *, progress: bool) -> None:
+    found = connection.execute(HELD, key_of(right)).fetchone()
+    if found is None:
+        raise lost()
+    if progress and found[0]:
+        connection.execute(NO_CRASHES, key_of(right)[:2])

@@ -102,7 +102,7 @@ class SqliteStore:
         from graph_agent.stores.serializer import checkpoint_serializer
         from graph_agent.stores.sqlite_checkpoints import SqliteCheckpoints
 
-        return SqliteCheckpoints(self._database, checkpoint_serializer())
+        return SqliteCheckpoints(self._database, checkpoint_serializer(), right=right)
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""

@@ -1,0 +1,188 @@
+"""Checkpoints of a run that another attempt has taken over."""
+
+import asyncio
+import signal
+import sys
+import textwrap
+import time
+from asyncio.subprocess import PIPE
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
+from langgraph.graph import StateGraph
+from tests.stores.accepted import GONE, THERE, Accepted, right_of
+from tests.stores.postgres_server import PostgresServer
+from tests.stores.turns import ANN, Clock
+
+from graph_agent.contract import AgentState
+from graph_agent.errors import LeaseLost
+from graph_agent.stores.fence import NO_TASK
+from graph_agent.stores.postgres_sign_in import UrlSignIn
+from graph_agent.stores.postgres_store import PostgresStore
+from graph_agent.stores.run_records import Right
+from graph_agent.stores.store import Store
+
+pytestmark = pytest.mark.anyio
+
+AT: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+
+LOOP: CheckpointMetadata = {"source": "loop", "step": 1}
+
+
+async def checkpoints(store: Store) -> int:
+    return len([one async for one in store.checkpointer().alist(AT)])
+
+
+async def test_an_attempt_that_was_taken_over_writes_no_checkpoint_any_more(store: Store, clock: Clock) -> None:
+    before = await Accepted(store, clock).run("resp_1", busy_seconds=GONE)
+    saver = store.checkpointer(before)
+    place = await saver.aput(AT, empty_checkpoint(), LOOP, {})
+    await saver.aput_writes(place, [("messages", "one")], "task 1")
+    [claimed] = await Accepted(store, clock, THERE).claim()
+
+    with pytest.raises(LeaseLost):
+        await saver.aput(place, empty_checkpoint(), LOOP, {})
+    with pytest.raises(LeaseLost):
+        await saver.aput_writes(place, [("messages", "two")], "task 2")
+    with pytest.raises(LeaseLost):
+        await asyncio.to_thread(saver.put, place, empty_checkpoint(), LOOP, {})
+    found = await saver.aget_tuple(AT)
+    assert found is not None
+    assert found.pending_writes == [("task 1", "messages", "one")]
+    assert await checkpoints(store) == 1
+
+    successor = store.checkpointer(right_of(claimed))
+    await successor.aput_writes(place, [("messages", "two")], "task 2")
+    await successor.aput(place, empty_checkpoint(), LOOP, {})
+    assert await checkpoints(store) == 2
+
+
+async def test_nothing_is_written_after_the_end_of_a_run(store: Store, clock: Clock) -> None:
+    runs = Accepted(store, clock)
+    right = await runs.run("resp_1")
+    await runs.finish(right)
+    with pytest.raises(LeaseLost):
+        await store.checkpointer(right).aput(AT, empty_checkpoint(), LOOP, {})
+    assert await checkpoints(store) == 0
+
+
+async def test_a_graph_ends_at_the_step_after_which_it_was_taken_over(store: Store, clock: Clock) -> None:
+    right = await Accepted(store, clock).run("resp_1", busy_seconds=GONE)
+    told: list[str] = []
+
+    async def first(state: AgentState) -> dict[str, Any]:
+        told.append("first")
+        return {"messages": [AIMessage("one")]}
+
+    async def second(state: AgentState) -> dict[str, Any]:
+        told.append("second")
+        await Accepted(store, clock, THERE).claim()
+        return {"messages": [AIMessage("two")]}
+
+    async def third(state: AgentState) -> dict[str, Any]:
+        told.append("third")
+        return {}
+
+    builder = StateGraph(AgentState).add_sequence([("first", first), ("second", second), ("third", third)])
+    graph = builder.set_entry_point("first").compile().copy(update={"checkpointer": store.checkpointer(right)})
+    with pytest.raises(LeaseLost):
+        await graph.ainvoke({"messages": [HumanMessage("hi")]}, AT, durability="sync")
+    assert told == ["first", "second"]
+    reader = graph.copy(update={"checkpointer": store.checkpointer()})
+    assert [one.text for one in (await reader.aget_state(AT)).values["messages"]] == ["hi", "one"]
+
+
+async def crashes_after(store: Store, clock: Clock) -> int:
+    [claimed] = await Accepted(store, clock).claim(busy_seconds=GONE)
+    return claimed.crashes
+
+
+async def test_earlier_crashes_do_not_count_once_the_run_has_come_further(store: Store, clock: Clock) -> None:
+    await Accepted(store, clock).run("resp_1", busy_seconds=GONE)
+    assert await crashes_after(store, clock) == 1
+    attempt = 2
+
+    def saver() -> Any:
+        return store.checkpointer(Right(owner=ANN, response="resp_1", attempt=attempt))
+
+    # The input is written at each attempt again.
+    place = await saver().aput(AT, empty_checkpoint(), {"source": "input", "step": -1}, {})
+    await saver().aput_writes(place, [("__resume__", True), ("messages", "hi")], NO_TASK)
+    assert await crashes_after(store, clock) == 2
+    attempt = 3
+    await saver().aput_writes(place, [("messages", "one")], "task 1")
+    assert await crashes_after(store, clock) == 1
+    attempt = 4
+    await saver().aput(place, empty_checkpoint(), LOOP, {})
+    assert await crashes_after(store, clock) == 1
+
+
+STOPPING = textwrap.dedent("""
+    import asyncio, os, signal, sys
+    from langgraph.checkpoint.base import empty_checkpoint
+    from graph_agent.errors import LeaseLost
+    from graph_agent.identity.owner import Owner
+    from graph_agent.stores import postgres_database
+    from graph_agent.stores.postgres_sign_in import UrlSignIn
+    from graph_agent.stores.postgres_store import PostgresStore
+    from graph_agent.stores.run_records import EventBatch, Right
+
+    class Stopping(postgres_database.Statements):
+        # Stops this process when its transaction has the row of the run.
+        stop = True
+
+        async def rows(self, statement, parameters=()):
+            found = await super().rows(statement, parameters)
+            if Stopping.stop and "FROM runs" in statement and "attempt" in statement:
+                Stopping.stop = False
+                print("in the middle of a transaction", flush=True)
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return found
+
+    async def main(url, schema):
+        store = PostgresStore(lambda: UrlSignIn(url, {}), schema=schema)
+        await store.open()
+        from graph_agent.stores import postgres_saver
+        postgres_saver.Statements = Stopping
+        right = Right(owner=Owner("ann"), response="resp_1", attempt=1)
+        at = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        try:
+            await store.checkpointer(right).aput(at, empty_checkpoint(), {"source": "loop", "step": 1}, {})
+        except LeaseLost:
+            print("lost", flush=True)
+        gone = await store.runs.append([EventBatch(right=right, first=0, events=(b"{}",))])
+        print(*gone, flush=True)
+        await store.aclose()
+
+    asyncio.run(main(*sys.argv[1:]))
+""")
+"""A process that is stopped while it writes a checkpoint."""
+
+
+async def test_a_process_that_is_stopped_in_a_transaction_is_taken_over_and_writes_nothing_when_it_goes_on(
+    running_postgres: PostgresServer, clock: Clock
+) -> None:
+    store = PostgresStore(lambda: UrlSignIn(running_postgres.url, {}), schema="stopped", clock=clock)
+    await store.open()
+    await Accepted(store, clock).run("resp_1", busy_seconds=GONE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STOPPING, running_postgres.url, "stopped", stdout=PIPE
+    )
+    assert process.stdout is not None
+    try:
+        assert (await process.stdout.readline()).decode() == "in the middle of a transaction\n"
+        began = time.monotonic()
+        [claimed] = await Accepted(store, clock, THERE).claim()
+        assert claimed.attempt == 2
+        assert time.monotonic() - began < 8
+        process.send_signal(signal.SIGCONT)
+        assert (await process.stdout.read()).decode() == "lost\nresp_1\n"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    assert await checkpoints(store) == 0
+    await store.aclose()
