@@ -11,6 +11,7 @@ from typing import Any, Literal
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
+from graph_agent.protocol.digests import digest_of
 from graph_agent.protocol.field_checks import a_name, shown, wrong
 from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.items_from_messages import new_id
@@ -120,6 +121,10 @@ class Invocation:
     background: bool = False
     """Whether the run is queued, and the request answered at once. Such a run is always stored."""
 
+    digest: str | None = None
+    """Identifies what is asked, however it is answered. `None` if a repetition is not recognized: the request has no
+    `Idempotency-Key`, and it names no conversation or is not stored."""
+
 
 def parse_request(
     body: bytes,
@@ -129,13 +134,15 @@ def parse_request(
     background_served: bool = False,
     stores: bool = False,
     stored_by_default: bool = False,
+    keyed: bool = False,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
 
     `stores` says that there is a store, and `stored_by_default` that a response is stored unless the request says
     otherwise. Without a store, every field that needs one is refused, and so is `background`. With one,
-    `background_served` says whether this service runs in the background.
+    `background_served` says whether this service runs in the background. `keyed` says that the request has an
+    `Idempotency-Key`, which needs a stored response.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
@@ -148,7 +155,12 @@ def parse_request(
     if background:
         _check_background(fields, pulse)
     previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
-    stored = stores and _stored(fields, background or stored_by_default or any((previous, conversation, thread)))
+    by_default = background or keyed or stored_by_default or any((previous, conversation, thread))
+    stored = stores and _stored(fields, by_default)
+    if keyed and not stored:
+        raise InvalidRequest(
+            "An `Idempotency-Key` finds a stored response: leave `store: false` out, or send no key.", param="store"
+        )
     if stored:
         _check_names(previous, conversation, thread)
         _check_thread(thread, _thread(sent), pulse)
@@ -172,6 +184,7 @@ def parse_request(
         conversation=conversation,
         return_trace=_returns_trace(fields),
         background=background,
+        digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
 
 

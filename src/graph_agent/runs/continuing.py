@@ -6,7 +6,7 @@ stored may still read what is stored: items that it refers to, and the history t
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -62,9 +62,19 @@ def new_conversation_id() -> str:
 class Continuing:
     """Looks up what requests refer to. Several tasks may use one object."""
 
-    def __init__(self, responses: "ResponseStore", *, rejects_unanswered: bool = False) -> None:
-        """With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection."""
+    def __init__(
+        self,
+        responses: "ResponseStore",
+        *,
+        rejects_unanswered: bool = False,
+        retried: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection.
+
+        `retried` is called with the id of a response that has failed, when its question comes again.
+        """
         self._responses = responses
+        self._retried = retried
         self._recognizing = Recognizing(responses)
         self._answers = AnswerReader(responses, rejects_unanswered=rejects_unanswered)
 
@@ -232,6 +242,8 @@ class Continuing:
             return root
         if head.status in ("failed", "cancelled") and await same_question(head.input, items):
             # The client tries again.
+            if head.status == "failed" and self._retried is not None:
+                await self._retried(head.id)
             return root if head.parent is None else _Place.after(await self._responses.get(owner, head.parent))
         known = known or await self._recognizing.known_questions(owner, head, items)
         return _Place.after(head, known=known, at_head=True)

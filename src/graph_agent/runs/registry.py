@@ -87,7 +87,7 @@ class Runs:
 
         A streamed run is cancelled when it has had no reader for `grace_seconds`. `None`: 20 for one that is stored,
         because its stream can be joined again, and 0 for others. A run with a whole answer is cancelled as soon as its
-        caller leaves.
+        caller leaves, unless the request has a key with which the caller can come back.
 
         `memories` returns the store in which graphs remember things, when a graph asks for it.
 
@@ -398,7 +398,8 @@ class Runs:
         return known
 
     def _grace_of(self, request: RunRequest) -> float:
-        if request.invocation.mode != "stream":
+        # A caller with a key comes back for a whole answer, too.
+        if request.invocation.mode != "stream" and request.key is None:
             return 0.0
         if self._grace_seconds is not None:
             return self._grace_seconds

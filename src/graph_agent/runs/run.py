@@ -365,6 +365,11 @@ class Run:
         return self._translator.interrupted
 
     @property
+    def output(self) -> Sequence[Mapping[str, Any]]:
+        """The items so far."""
+        return self._translator.output
+
+    @property
     def usage(self) -> Usage:
         """The tokens so far."""
         return self._monitor.usage

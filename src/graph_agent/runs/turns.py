@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from graph_agent.errors import ConversationBusy, ServiceStopping
+from graph_agent.errors import ConversationBusy, IdempotencyKeyUsed, ServiceStopping
 from graph_agent.identity.owner import Owner
+from graph_agent.runs.repeats import BegunBefore, begun_elsewhere
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.slots import Slot, Slots
 from graph_agent.runs.waiting_lines import WaitingLines
@@ -95,6 +96,7 @@ class Turns:
 
         Raises:
             AgentError: the run cannot begin. Its slot may be free then.
+            BegunBefore: this request has begun a run before, perhaps in another process.
         """
         until = time.monotonic() + seconds
         recognize = True
@@ -114,7 +116,11 @@ class Turns:
                         await run.record_in(store, leases, self._recent, tracked=tracked)
                         return run
                     running = None
+                except IdempotencyKeyUsed:
+                    await self._require_new(request, store, "")
+                    raise
                 except ConversationBusy as busy:
+                    await self._require_new(request, store, busy.running)
                     if planned is not None and planned.turn is not None and planned.turn.inferred:
                         # Nothing in the request names the conversation, so another one is as good.
                         recognize = False
@@ -156,13 +162,22 @@ class Turns:
         if request.turn is not None:
             return request
         owner = Owner.of(request.owner)
-        continuing = Continuing(store.responses, rejects_unanswered=self._rejects_unanswered)
+        continuing = Continuing(
+            store.responses,
+            rejects_unanswered=self._rejects_unanswered,
+            retried=lambda failed: self._require_new(request, store, failed),
+        )
         if not request.invocation.stored:
             return replace(request, invocation=await continuing.resolve(owner, request.invocation))
         invocation, turn = await continuing.plan(
             owner, request.invocation, graph=graph, keeps_messages=keeps_messages, recognize=recognize
         )
         return replace(request, invocation=invocation, turn=turn)
+
+    async def _require_new(self, request: RunRequest, store: "Store", other: str) -> None:
+        """Check that the request has not begun a run before: `other`, or the one with its key."""
+        if (begun := await begun_elsewhere(store, request, other)) is not None:
+            raise BegunBefore(begun)
 
     def _require_service(self) -> None:
         if self._is_stopping():

@@ -41,8 +41,9 @@ class Service:
         """The observers of a run that belongs to no request."""
         return observers_of(None if self.tracer is None else self.tracer.trace())
 
-    def parse(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> Invocation:
-        """Parse a request's body. `pulse` is called between the steps, so that a thread can give way or stop.
+    def parse(self, body: bytes, dialect: Dialect, *, keyed: bool = False, pulse: Pulse = no_pulse) -> Invocation:
+        """Parse a request's body. `pulse` is called between the steps, so that a thread can give way or stop. `keyed`
+        says that the request has an `Idempotency-Key`.
 
         Raises:
             InvalidRequest: the request is wrong, or one of its subclasses; `param` names the field.
@@ -55,6 +56,7 @@ class Service:
             stores=True,
             stored_by_default=dialect.stores,
             background_served=True,
+            keyed=keyed,
             pulse=pulse,
         )
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,23 +16,28 @@ from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
-from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect
+from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect, name_of
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import current_hidden_values
+from graph_agent.runs.joining import Joining
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.observers import observers_of
 from graph_agent.runs.registry import Reader, Runs
+from graph_agent.runs.repeats import BegunBefore, Repeats
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
+from graph_agent.runs.slots import Slot
 from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
+from graph_agent.serving.idempotency_key import idempotency_key
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.leaving import unless_left
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
+from graph_agent.serving.routes.repeated import Begun, RepeatedAnswers
 from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse, disconnected
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.trace_reply import TraceReply
@@ -85,6 +91,13 @@ class ResponseRoutes:
         self._store = store
         self._bodies = bodies
         self._runs = runs
+        self._repeats = Repeats()
+        self._repeated = RepeatedAnswers(
+            settings=settings,
+            joining=Joining(runs),
+            repeats=self._repeats,
+            write_seconds=settings.write_seconds + HOST_SECONDS,
+        )
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -96,12 +109,15 @@ class ResponseRoutes:
         Raises:
             AgentError: the request is refused or the run cannot start.
         """
+        began = time.monotonic()
         self._posted.check_declared(request)
         caller = await self._identity.caller(request.headers)
         token = self._identity.token(request.headers)
         with with_user_token(token):
             # The token must be known as a secret while the body is read: a caller may have pasted it into the input.
-            started = await self._started(request, dialect, caller, token)
+            started = await self._started(request, dialect, caller, token, began)
+        if isinstance(started, Begun):
+            return await self._repeated.answer(request, started, until=self._ends_by(started.asked.invocation, began))
         if not isinstance(started, tuple):
             return await self._queued(request, started)
         run, trace = started
@@ -112,10 +128,10 @@ class ResponseRoutes:
         return await self._reply(run, reader, request, trace_reply)
 
     async def _started(
-        self, request: Request, dialect: Dialect, caller: Caller, token: UserToken | None
-    ) -> "tuple[Run, RunTrace | None] | Submission":
+        self, request: Request, dialect: Dialect, caller: Caller, token: UserToken | None, began: float
+    ) -> "tuple[Run, RunTrace | None] | Submission | Begun":
         """Read the request and start its run, or put it into the queue. Returns the run and its trace."""
-        began = time.monotonic()
+        key = idempotency_key(request.headers)
         if not self._bodies.is_small(request):
             # Refuses a large body before reading it. The slot itself is taken after the body has arrived, so that a
             # slow sender does not occupy one.
@@ -123,69 +139,107 @@ class ResponseRoutes:
         async with self._bodies.read(request) as body:
             service = await self._gate.passed()
             await service.catalog.refresh()
+            parse = partial(service.parse, body, dialect, keyed=key is not None)
             # A small body is parsed without a slot, in milliseconds: a malformed request gets its error, and not 429,
             # even when all slots are taken.
-            invocation = service.parse(body, dialect) if len(body) <= MOST_PARSED_HERE else None
-            if invocation is not None and invocation.background:
-                return await self._submitted(service, invocation, dialect, caller, token)
-            with self._runs.slot() as slot:
+            invocation = parse() if len(body) <= MOST_PARSED_HERE else None
+            with ExitStack() as held:
+                slot = None
                 if invocation is None:
-                    invocation = await parse_body(partial(service.parse, body, dialect), request.receive)
-                if invocation.background:
-                    slot.free()
-                    return await self._submitted(service, invocation, dialect, caller, token)
-                # A request that neither is stored nor names anything stored does not touch the store.
-                needs_store = invocation.stored or invocation.items
-                store = await self._store.passed() if needs_store else None
-                trace = None if service.tracer is None else service.tracer.trace()
-                starting = self._runs.start(
-                    RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
-                    self._scope(service.app, invocation, token, began),
-                    graphs=service.catalog,
-                    observers=observers_of(trace),
-                    slot=slot,
-                    store=store,
+                    slot = held.enter_context(self._runs.slot())
+                    invocation = await parse_body(parse, request.receive)
+                asked = RunRequest(
+                    invocation=invocation,
+                    dialect=dialect,
+                    owner=caller,
+                    accepted_at=time.time(),
+                    key=key,
+                    digest=invocation.digest and f"{name_of(dialect)} {invocation.digest}",
                 )
-                if store is not None and self._settings.busy == "wait":
-                    # A run that nobody waits for any more must not take its turn.
-                    starting = unless_left(starting, request.receive, message=LEFT)
-                with missing_things_named():
-                    run = await starting
+                async with self._repeats.alone(asked):
+                    # What is begun already needs no slot.
+                    if asked.digest is not None and (begun := await self._begun_before(asked)) is not None:
+                        return begun
+                    if invocation.background:
+                        if slot is not None:
+                            slot.free()
+                        return await self._submitted(service, asked, token)
+                    slot = slot or held.enter_context(self._runs.slot())
+                    return await self._run(request, service, asked, self._scope(service.app, asked, token, began), slot)
+
+    async def _begun_before(self, asked: RunRequest) -> Begun | None:
+        store = await self._store.passed()
+        response_id = await self._repeats.find(asked, store)
+        return None if response_id is None else Begun(asked, response_id, store)
+
+    async def _run(
+        self, request: Request, service: "Service", asked: RunRequest, scope: RunScope, slot: Slot
+    ) -> "tuple[Run, RunTrace | None] | Begun":
+        """Start a run."""
+        # A request that neither is stored nor names anything stored does not touch the store.
+        needs_store = asked.invocation.stored or asked.invocation.items
+        store = await self._store.passed() if needs_store else None
+        trace = None if service.tracer is None else service.tracer.trace()
+        starting = self._runs.start(
+            asked, scope, graphs=service.catalog, observers=observers_of(trace), slot=slot, store=store
+        )
+        if store is not None and self._settings.busy == "wait":
+            # A run that nobody waits for any more must not take its turn.
+            starting = unless_left(starting, request.receive, message=LEFT)
+        try:
+            with missing_things_named():
+                run = await starting
+        except BegunBefore as before:
+            assert store is not None
+            return Begun(asked, before.response_id, store)
+        self._repeats.began(asked, run)
         return run, trace
 
-    async def _submitted(
-        self, service: "Service", invocation: "Invocation", dialect: Dialect, caller: Caller, token: UserToken | None
-    ) -> "Submission":
+    async def _submitted(self, service: "Service", asked: RunRequest, token: UserToken | None) -> "Submission | Begun":
         """Put a request into the queue of background runs."""
-        with missing_things_named():
-            return await self._runs.submit(
-                RunRequest(invocation=invocation, dialect=dialect, owner=caller, accepted_at=time.time()),
-                RunScope(app=service.app, token=token),
-                graphs=service.catalog,
-                store=await self._store.passed(),
-                needs_token=token is not None and self._settings.authorization != "app",
-            )
+        store = await self._store.passed()
+        try:
+            with missing_things_named():
+                return await self._runs.submit(
+                    asked,
+                    RunScope(app=service.app, token=token),
+                    graphs=service.catalog,
+                    store=store,
+                    needs_token=token is not None and self._settings.authorization != "app",
+                )
+        except BegunBefore as before:
+            return Begun(asked, before.response_id, store)
 
     async def _queued(self, request: Request, submission: "Submission") -> ASGIApp:
         """The answer to a request whose run goes on in the background."""
         headers = {"x-request-id": submission.id}
         return Response(encode(submission.response), media_type="application/json", headers=headers)
 
-    def _scope(self, app: AppContext, invocation: "Invocation", token: UserToken | None, began: float) -> RunScope:
+    def _scope(self, app: AppContext, asked: RunRequest, token: UserToken | None, began: float) -> RunScope:
         """What the run inherits from its request."""
-        ends_by = None
-        # The proxy's time limit for a whole answer began with the request, not with the run.
-        if self._reply_seconds is not None and invocation.mode == "reply":
-            ends_by = began + self._reply_seconds
         return RunScope(
-            app=app, token=token, hidden=current_hidden_values(), facts=current_log_facts(), ends_by=ends_by
+            app=app,
+            token=token,
+            hidden=current_hidden_values(),
+            facts=current_log_facts(),
+            ends_by=self._ends_by(asked.invocation, began),
         )
 
+    def _ends_by(self, invocation: "Invocation", began: float) -> float | None:
+        # The proxy's time limit for a whole answer began with the request, not with the run.
+        if self._reply_seconds is None or invocation.mode != "reply":
+            return None
+        return began + self._reply_seconds
+
     def _stream(self, run: "Run", reader: Reader, trace_reply: TraceReply) -> EventStreamResponse:
+        async def trailers() -> Iterable[Mapping[str, Any]]:
+            self._repeats.told(run.request, run.id)
+            return await trace_reply.frames()
+
         response = EventStreamResponse(
             reader,
             headers={"x-request-id": run.id},
-            trailers=trace_reply.frames,
+            trailers=trailers,
             named=run.request.dialect.open_responses,
             # Streams that can be joined. Clients of other addresses may not expect more than `data:` lines.
             numbered=run.request.dialect.open_responses and run.request.turn is not None,
@@ -201,6 +255,7 @@ class ResponseRoutes:
             await asyncio.wait([answer, leaver], return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 return Response(status_code=NO_RESPONSE_STATUS)
+            self._repeats.told(run.request, run.id)
             response = answer.result()
             await trace_reply.add_to(response)
         except AgentError as error:
