@@ -145,7 +145,8 @@ STOPPING = textwrap.dedent("""
     async def main(url, schema):
         store = PostgresStore(lambda: UrlSignIn(url, {}), schema=schema)
         await store.open()
-        postgres_database.Statements = Stopping
+        from graph_agent.stores import postgres_saver
+        postgres_saver.Statements = Stopping
         right = Right(owner=Owner("ann"), response="resp_1", attempt=1)
         at = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         try:

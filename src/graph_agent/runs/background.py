@@ -21,10 +21,11 @@ from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import Scope
 from graph_agent.settings import Budgets
 from graph_agent.stores.run_records import ClaimedRun, RunLimits, RunState
+from graph_agent.stores.store import QUEUE
 
 if TYPE_CHECKING:
     from graph_agent.runs.run import Run
-    from graph_agent.stores.store import Store
+    from graph_agent.stores.store import Listening, Store
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,10 @@ RENEWALS = 4
 """How often this process says so in that time."""
 
 LOOK_SECONDS = 1.0
-"""How often it looks for runs while it has some, or shares its store. A signal makes it look sooner."""
+"""How often it looks for runs while there are some, whose process may die. A signal makes it look sooner."""
 
 IDLE_SECONDS = 30.0
-"""The same for a process that is alone and has nothing to do."""
+"""The same while there are none, so that a database may sleep."""
 
 MOST_CRASHES = 3
 """A run after which its process was gone so many times, without a new checkpoint, is not run again."""
@@ -111,6 +112,7 @@ class Background:
         self._attempts: dict[str, int] = {}
         """Response id -> attempt, of all runs of which this process renews the lease."""
         self._tokens: dict[str, UserToken] = {}
+        self._awaited: dict[str, asyncio.Event] = {}
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -152,6 +154,20 @@ class Background:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._surroundings = None
 
+    async def begins_here(self, response_id: str, *, seconds: float) -> bool:
+        """Wait until this process begins a run that is queued, and at most so long. Returns whether it has begun."""
+        if response_id in self._active:
+            return True
+        begun = self._awaited.setdefault(response_id, asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                await begun.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._awaited.pop(response_id, None)
+        return True
+
     def look(self) -> None:
         """Look for runs now."""
         self._news.set()
@@ -181,28 +197,28 @@ class Background:
 
     async def _take_runs(self) -> None:
         while not self._stopping:
-            self._news.clear()
             try:
                 store = await self._store()
-                await self._take(store)
+                if self._shares or store.may_be_shared:
+                    # Before the first look, so that nothing is missed in between.
+                    async with store.signals.listening(QUEUE) as queue:
+                        await self._look_again_and_again(store, queue)
+                else:
+                    await self._look_again_and_again(store, None)
             except AgentError as error:
-                # The next look may succeed.
                 logger.debug("no runs could be taken: %s", error.code)
             except Exception as error:  # noqa: BLE001 - taking runs must go on
                 logger.error("runs could not be taken from the store: %s", describe_error(error))
-            await self._wait_for_news()
+            await self._news_within(LOOK_SECONDS)
 
-    async def _wait_for_news(self) -> None:
-        try:
-            store = await self._store()
-        except AgentError:
-            store = None
-        shares = self._shares or (store is not None and store.may_be_shared)
-        seconds = LOOK_SECONDS if shares or self._attempts else IDLE_SECONDS
-        if store is None or not shares:
-            await self._news_within(seconds)
-            return
-        async with store.signals.listening("queue") as queue:
+    async def _look_again_and_again(self, store: "Store", queue: "Listening | None") -> None:
+        while not self._stopping:
+            self._news.clear()
+            await self._take(store)
+            seconds = LOOK_SECONDS if self._attempts or await store.runs.has_open() else IDLE_SECONDS
+            if queue is None:
+                await self._news_within(seconds)
+                continue
             heard = asyncio.ensure_future(queue.wait(seconds))
             news = asyncio.ensure_future(self._news.wait())
             try:
@@ -265,6 +281,8 @@ class Background:
             self._active[run.id] = run
             run.start(Scope(app=self._surroundings.app, token=token, facts={"run_id": run.id}))
             self._adopted(run)
+            if (awaited := self._awaited.get(run.id)) is not None:
+                awaited.set()
             if self._stopping:
                 run.give_away("queued")
             await run.ended()

@@ -147,6 +147,7 @@ def create_app(
         posted=posted,
         keepalive_seconds=settings.keepalive_seconds,
         write_seconds=settings.write_seconds + HOST_SECONDS,
+        acts_for_users=settings.authorization != "app",
     )
     conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)

@@ -204,6 +204,15 @@ class SqlRuns(SqlEvents):
         # Most of the time there is nothing, and reading keeps nobody from writing.
         return await self._database.write(work) if await self._database.read(look) else ()
 
+    async def has_open(self) -> bool:
+        """See `RunStore.has_open`."""
+
+        async def work(connection: Connection) -> bool:
+            open_states = f"{OPEN} AND state IN ('queued', 'running')"
+            return bool(await connection.rows(f"SELECT 1 FROM runs WHERE {open_states} AND background = 1 LIMIT 1"))
+
+        return await self._database.read(work)
+
     async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
         """See `RunStore.renew`."""
         if not attempts:

@@ -198,6 +198,9 @@ class RunStore(Protocol):
         ending them takes no time.
         """
 
+    async def has_open(self) -> bool:
+        """Whether any background run is queued or running, of any owner and process. Parked ones do not count."""
+
     async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
         """Extend the leases of this process's runs for so many seconds from now: response id -> attempt."""
 

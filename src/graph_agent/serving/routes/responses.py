@@ -65,6 +65,9 @@ HOST_SECONDS = 1.0
 """How much later than our own server a route disconnects a client that reads nothing. Our own server sees single bytes
 being read, so it should decide first. A host's server does not disconnect such a client."""
 
+BEGIN_SECONDS = 0.1
+"""How long the stream of a queued run waits for the run to begin in this process, before it reads from the store."""
+
 LEFT = "the caller left before the run began"
 
 
@@ -91,10 +94,11 @@ class ResponseRoutes:
         self._store = store
         self._bodies = bodies
         self._runs = runs
+        self._joining = Joining(runs)
         self._repeats = Repeats()
         self._repeated = RepeatedAnswers(
             settings=settings,
-            joining=Joining(runs),
+            joining=self._joining,
             repeats=self._repeats,
             write_seconds=settings.write_seconds + HOST_SECONDS,
         )
@@ -119,7 +123,7 @@ class ResponseRoutes:
         if isinstance(started, Begun):
             return await self._repeated.answer(request, started, until=self._ends_by(started.asked.invocation, began))
         if not isinstance(started, tuple):
-            return await self._queued(request, started)
+            return await self._queued(caller, started)
         run, trace = started
         reader = self._runs.read(run, quiet_seconds=self._settings.keepalive_seconds)
         trace_reply = TraceReply.asked(trace, run, headers=request.headers)
@@ -210,9 +214,27 @@ class ResponseRoutes:
         except BegunBefore as before:
             return Begun(asked, before.response_id, store)
 
-    async def _queued(self, request: Request, submission: "Submission") -> ASGIApp:
-        """The answer to a request whose run goes on in the background."""
+    async def _queued(self, caller: Caller, submission: "Submission") -> ASGIApp:
+        """The answer to a request whose run goes on in the background: the response object, or the stream of the run
+        from its first event on."""
         headers = {"x-request-id": submission.id}
+        if submission.request.invocation.mode == "stream":
+            if self._runs.background is not None:
+                # The log of this process is faster than the store.
+                await self._runs.background.begins_here(submission.id, seconds=BEGIN_SECONDS)
+            reader = await self._joining.reader(
+                caller,
+                submission.id,
+                store=await self._store.passed(),
+                quiet_seconds=self._settings.keepalive_seconds,
+            )
+            return EventStreamResponse(
+                reader,
+                headers=headers,
+                named=submission.request.dialect.open_responses,
+                numbered=True,
+                write_seconds=self._settings.write_seconds + HOST_SECONDS,
+            )
         return Response(encode(submission.response), media_type="application/json", headers=headers)
 
     def _scope(self, app: AppContext, asked: RunRequest, token: UserToken | None, began: float) -> RunScope:

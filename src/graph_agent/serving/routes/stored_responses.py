@@ -1,6 +1,7 @@
 """`/responses/{id}` and its input items: read, join, cancel and delete a stored response."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from graph_agent.errors import InvalidRequest, OtherAddress, ResponseNotFound, UnsupportedField
+from graph_agent.errors import InvalidRequest, OtherAddress, ResponseNotFound, Unauthenticated, UnsupportedField
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
@@ -44,6 +45,15 @@ FAMILIES: Mapping[str, Family] = {"": "databricks", "/api": "databricks", "/v1":
 STREAM = ("stream", "starting_after", "include_obfuscation")
 """Query parameters of OpenAI's API that read a response as a stream."""
 
+WAITS_FOR_TOKEN: Mapping[str, Any] = {
+    "status": "incomplete",
+    "incomplete_details": {
+        "reason": "user_token_required",
+        "message": "the run acts for its user, and waits for a token: read or join it again with a valid one",
+    },
+}
+"""What a reader without a token sees of a run that waits for one. The run has not ended."""
+
 LAST_EVENT_ID = "last-event-id"
 """The header with which browsers say what they have got when they come back."""
 
@@ -60,7 +70,10 @@ class StoredResponseRoutes:
         posted: PostedJson,
         keepalive_seconds: float,
         write_seconds: float,
+        acts_for_users: bool = False,
     ) -> None:
+        """With `acts_for_users`, runs may need the token of their user."""
+        self._acts_for_users = acts_for_users
         self._identity = identity
         self._store = store
         self._runs = runs
@@ -94,7 +107,9 @@ class StoredResponseRoutes:
         if after is not None:
             raise InvalidRequest("`starting_after` needs `stream=true`", param="starting_after")
         caller, store, stored = await self._found(request)
-        return json_answer(await self._object(caller, store, stored))
+        waits = await self._continued(request, caller, store, stored)
+        response = await self._object(caller, store, stored)
+        return json_answer({**response, **WAITS_FOR_TOKEN} if waits else response)
 
     async def cancel(self, request: Request) -> Response:
         """End the run of a response. A response that has ended is returned as it is."""
@@ -113,6 +128,7 @@ class StoredResponseRoutes:
         came_back = event_number(request.headers.get(LAST_EVENT_ID) or None, param="Last-Event-ID")
         after = came_back if came_back is not None else -1 if after is None else after
         caller, store, stored = await self._found(request)
+        await self._continued(request, caller, store, stored)
         reader = await self._joining.reader(
             caller, stored.id, store=store, after=after, quiet_seconds=self._keepalive_seconds
         )
@@ -132,6 +148,22 @@ class StoredResponseRoutes:
         if stored.status in OPEN or is_lost(stored):
             return await self._joining.so_far(caller, stored, store=store, head=head)
         return head
+
+    async def _continued(self, request: Request, caller: Caller, store: Store, stored: StoredResponse) -> bool:
+        """Go on with a run that waits for a token of its user, if the request brings one. Returns whether the run
+        (still) waits."""
+        if not self._acts_for_users or stored.status not in OPEN:
+            return False
+        run = await store.runs.get(Owner.of(caller), stored.id)
+        if run is None or run.state != "parked":
+            return False
+        token, background = None, self._runs.background
+        # Whoever has no token may still read how the run is.
+        with suppress(Unauthenticated):
+            token = self._identity.token(request.headers)
+        if token is None or background is None:
+            return True
+        return not await background.bring_token(caller, stored.id, token)
 
     async def delete(self, request: Request) -> Response:
         """Delete a response and its items."""
