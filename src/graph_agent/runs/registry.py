@@ -288,7 +288,7 @@ class Runs:
         Raises:
             RunNotFound: this process has no such run of this owner.
         """
-        if run_id not in self._known and (log := self.kept.find(owner, run_id)) is not None:
+        if (log := self.kept.find(owner, run_id)) is not None:
             return Reader(log.read(after=after, quiet_seconds=quiet_seconds), _nothing)
         return self.read(self._of(owner, run_id).run, after=after, quiet_seconds=quiet_seconds)
 
@@ -298,7 +298,7 @@ class Runs:
         Raises:
             RunNotFound: this process has no such run of this owner.
         """
-        if run_id not in self._known and (log := self.kept.find(owner, run_id)) is not None:
+        if (log := self.kept.find(owner, run_id)) is not None:
             return log.shown
         return self._of(owner, run_id).run.log.shown
 
@@ -407,8 +407,7 @@ class Runs:
 
     def _over(self, known: "_Known", slot: Slot) -> None:
         slot.free()
-        if known.is_kept:
-            self.kept.keep(known.run.id, known.run.log, known.run.request)
+        self._keep_log(known)
         if known.waiting and not known.is_told:
             self._forget_oldest()
         elif not known.readers:
@@ -435,6 +434,12 @@ class Runs:
         if not known.readers:
             self._forget(known)
 
+    def _keep_log(self, known: "_Known") -> None:
+        # Once: what was deleted since must not come back.
+        if known.is_kept and not known.was_kept:
+            known.was_kept = True
+            self.kept.keep(known.run.id, known.run.log, known.run.request)
+
     def _forget_oldest(self) -> None:
         kept = [known for known in self._known.values() if known.waiting and known.run.over]
         for known in kept[:-MOST_KEPT]:
@@ -442,6 +447,9 @@ class Runs:
 
     def _forget(self, known: "_Known") -> None:
         known.stop_waiting()
+        if known.run.over:
+            # Its readers may leave before it is told that the run is over.
+            self._keep_log(known)
         self._known.pop(known.run.id, None)
 
 
@@ -452,6 +460,7 @@ class _Known:
         self.run = run
         self.grace_seconds = grace_seconds
         self.readers = 0
+        self.was_kept = False
         self.ending: asyncio.Future[None] | None = None
         """The task that ends the run after its grace period. It is kept here because a loop holds only weak references
         to tasks."""

@@ -102,7 +102,7 @@ class StoredResponseRoutes:
                 "`include_obfuscation` is not supported: events are not padded", param="include_obfuscation"
             )
         after = event_number(query.get("starting_after"), param="starting_after")
-        if switch(query.get("stream"), param="stream"):
+        if switch(query.get("stream"), param="stream") and request.method != "HEAD":
             return await self._joined(request, after)
         if after is not None:
             raise InvalidRequest("`starting_after` needs `stream=true`", param="starting_after")
