@@ -27,7 +27,8 @@ async def test_by_default_conversations_are_in_a_file_in_the_cache_folder_and_st
     await store.open()
     await store.aclose()
     assert (tmp_path / "conversations.sqlite").exists()
-    assert not isinstance(store, ExpiringStore)
+    assert isinstance(store, ExpiringStore)
+    assert (store.days, store.event_seconds) == (0, 3600)
     assert str(tmp_path / "conversations.sqlite") in caplog.text
     assert "lost" not in caplog.text
 
@@ -59,7 +60,9 @@ async def test_another_kind_of_store_is_refused_with_the_kinds_that_there_are(tm
 
 
 async def test_days_make_a_store_that_expires(tmp_path: Path) -> None:
-    assert isinstance(opened_with(tmp_path, retention_days=0.5), ExpiringStore)
+    store = opened_with(tmp_path, retention_days=0.5, event_log_seconds=60)
+    assert isinstance(store, ExpiringStore)
+    assert (store.days, store.event_seconds) == (0.5, 60)
     for days in (-1, 1e9, float("nan")):
         with pytest.raises(BadSetting, match="RETENTION_DAYS"):
             opened_with(tmp_path, retention_days=days)

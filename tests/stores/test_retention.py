@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
+from tests.stores.accepted import Accepted, batch
 from tests.stores.conftest import StoreOf
 from tests.stores.turns import ANN, Clock, Turns, ids
 
@@ -57,3 +58,18 @@ async def test_a_store_that_does_not_answer_is_asked_again_later(monkeypatch: py
     await asyncio.sleep(0)
     assert len(asked) == count
     assert set(asked) == {DAY}
+
+
+async def test_events_of_a_run_that_ended_long_ago_are_deleted_while_the_store_is_open(
+    store_of: StoreOf, clock: Clock
+) -> None:
+    store = ExpiringStore(store_of(), event_seconds=0.05, clock=clock)
+    await store.open()
+    runs = Accepted(store, clock)
+    right = await runs.run("resp_1")
+    await runs.finish(right, last=batch(right, 0, 3))
+    with anyio.fail_after(20):
+        while await store.runs.events(ANN, "resp_1", after=-1, most=10):  # noqa: ASYNC110 - the store itself is asked
+            await asyncio.sleep(0.01)
+    assert await store.responses.find_conversation(ANN, "conv_resp_1")
+    await store.aclose()

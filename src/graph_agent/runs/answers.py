@@ -164,7 +164,7 @@ class AnswerReader:
         except ResponseNotFound:
             # It was deleted.
             return None
-        if later.parent != parent.id or later.status == "in_progress":
+        if later.parent != parent.id or later.is_open:
             return None
         return later if repeated or later.status != "completed" else None
 
@@ -172,7 +172,7 @@ class AnswerReader:
         used_by = list(repeated.values())[-1].used_by
         assert used_by is not None
         response = await self._responses.get(owner, used_by)
-        if response.status == "in_progress":
+        if response.is_open:
             raise ConversationBusy(
                 f"the approval was answered, and response {used_by} is in progress: wait until it has ended",
                 running=used_by,

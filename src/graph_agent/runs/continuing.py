@@ -208,7 +208,7 @@ class Continuing:
     async def _after(self, owner: Owner, previous: str, thread: str | None, items: Sequence[Item]) -> "_Place":
         """The place behind the response that the request names."""
         parent = await self._responses.get(owner, previous)
-        if parent.status == "in_progress":
+        if parent.is_open:
             raise ConversationBusy(
                 f"The response {parent.id} is still in progress; send the request again when it has ended.",
                 running=parent.id,

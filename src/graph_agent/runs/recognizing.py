@@ -174,7 +174,7 @@ class Recognizing:
         if not places:
             return None
         lineage = await self._responses.lineage(owner, places[0][1])
-        if conversation not in (None, lineage[0].conversation) or lineage[-1].status == "in_progress":
+        if conversation not in (None, lineage[0].conversation) or lineage[-1].is_open:
             return None
         return await run_gently(lambda pulse: _agreeing(items, places, lineage, pulse), items)
 

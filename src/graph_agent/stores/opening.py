@@ -29,14 +29,15 @@ POSTGRESQL = ("postgresql://", "postgres://")
 
 
 def open_store(settings: Settings, app: AppContext) -> Store:
-    """The store of `GRAPH_AGENT_STORE`. Its `open` connects, and begins to expire idle conversations if the settings
-    say so.
+    """The store of `GRAPH_AGENT_STORE`. Its `open` connects, and begins to expire old events, and idle conversations if
+    the settings say so.
 
     Raises:
         BadSetting: the setting names no kind of store.
     """
-    store = named_store(settings, app)
-    return ExpiringStore(store, days=settings.retention_days) if settings.retention_days else store
+    return ExpiringStore(
+        named_store(settings, app), days=settings.retention_days, event_seconds=settings.event_log_seconds
+    )
 
 
 def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresStore:

@@ -173,6 +173,11 @@ class StoredResponse:
     """What the graph waits for after this response, or `None`."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether its run has not ended."""
+        return self.status in ("queued", "in_progress")
+
+    @property
     def output(self) -> Sequence[Item]:
         """The items that the response returned."""
         return (self.response or {}).get("output") or []

@@ -1,4 +1,4 @@
-"""Deletes conversations that nobody has continued for a while."""
+"""Deletes conversations that nobody has continued for a while, and the events of runs that ended a while ago."""
 
 import asyncio
 import contextlib
@@ -24,18 +24,31 @@ DAY = 86_400.0
 INTERVAL_SECONDS = 3600.0
 """How often idle conversations are looked for."""
 
+MOST_EVENT_SECONDS = 600.0
+"""How often old events are looked for, at least. A short life of events is looked at ten times."""
+
 
 class ExpiringStore:
-    """A store whose idle conversations are deleted while it is open.
+    """A store whose idle conversations and old events are deleted while it is open.
 
     Each process that uses the store does it. What one has deleted, the others do not find.
     """
 
-    def __init__(self, store: Store, *, days: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        days: float = 0.0,
+        event_seconds: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Conversations go when they were idle for so many days, and events so many seconds after the end of their run.
+        Conversations stay with 0, and events with `None`."""
         self._store = store
-        self._days = days
+        self.days = days
+        self.event_seconds = event_seconds
         self._clock = clock
-        self._upkeep: asyncio.Task[None] | None = None
+        self._upkeep: list[asyncio.Task[None]] = []
 
     @property
     def responses(self) -> ResponseStore:
@@ -69,8 +82,11 @@ class ExpiringStore:
     async def open(self) -> None:
         """See `Store.open`."""
         await self._store.open()
-        # Of the store, so it inherits nothing of what opened it.
-        self._upkeep = asyncio.create_task(self._expire(), context=Context())
+        # Of the store, so they inherit nothing of what opened it.
+        if self.days:
+            self._upkeep.append(asyncio.create_task(self._expire(), context=Context()))
+        if self.event_seconds is not None:
+            self._upkeep.append(asyncio.create_task(self._expire_events(self.event_seconds), context=Context()))
 
     def checkpointer(self, right: Right | None = None) -> "BaseCheckpointSaver[Any]":
         """See `Store.checkpointer`."""
@@ -78,17 +94,25 @@ class ExpiringStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
-            self._upkeep = None
+        upkeep, self._upkeep = self._upkeep, []
+        for one in upkeep:
+            one.cancel()
+        await asyncio.gather(*upkeep, return_exceptions=True)
         await self._store.aclose()
 
     async def _expire(self) -> None:
         while True:
             # If the store does not answer now, the next time will do.
             with contextlib.suppress(StoreUnavailable):
-                expired = await self.responses.expire(idle_since=self._clock() - self._days * DAY)
+                expired = await self.responses.expire(idle_since=self._clock() - self.days * DAY)
                 if expired:
-                    logger.info("deleted %d conversations that were idle for %g days", expired, self._days)
+                    logger.info("deleted %d conversations that were idle for %g days", expired, self.days)
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _expire_events(self, seconds: float) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                expired = await self.runs.expire_events(older_seconds=seconds)
+                if expired:
+                    logger.debug("deleted the events of %d runs that ended %g s ago or earlier", expired, seconds)
+            await asyncio.sleep(min(seconds / 10, MOST_EVENT_SECONDS))
