@@ -145,8 +145,7 @@ STOPPING = textwrap.dedent("""
     async def main(url, schema):
         store = PostgresStore(lambda: UrlSignIn(url, {}), schema=schema)
         await store.open()
-        from graph_agent.stores import postgres_saver
-        postgres_saver.Statements = Stopping
+        postgres_database.Statements = Stopping
         right = Right(owner=Owner("ann"), response="resp_1", attempt=1)
         at = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         try:

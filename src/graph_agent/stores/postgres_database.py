@@ -19,6 +19,7 @@ from graph_agent.errors import StoreUnavailable
 from graph_agent.stores.database import Work
 from graph_agent.stores.postgres_connection import BoundedConnection, SignIn, reason_of, was_in_the_way, was_lost
 from graph_agent.stores.postgres_pool import ConnectionPool
+from graph_agent.stores.postgres_signals import channel_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class PostgresDatabase:
     def __init__(self, sign_in: SignIn, *, schema: str) -> None:
         self._sign_in = sign_in
         self._schema = schema
+        self._channel = channel_of(schema)
         self._pool: ConnectionPool | None = None
 
     async def open(self) -> None:
@@ -73,7 +75,7 @@ class PostgresDatabase:
     async def read(self, work: Work[T]) -> T:
         """Do something that only reads. Each statement sees what was committed when it began."""
         # No transaction: at PostgreSQL's default isolation it would see the same, and cost two round trips.
-        return await self._repeated(lambda connection: work(Statements(connection)))
+        return await self._repeated(lambda connection: work(self.statements(connection)))
 
     async def write(self, work: Work[T]) -> T:
         """Do something in one transaction, which is committed at the end, and rolled back if `work` raises.
@@ -81,7 +83,7 @@ class PostgresDatabase:
         It is repeated if another transaction was in the way, or if the connection is lost before the end.
         """
 
-        return await self.in_transaction(lambda connection: work(Statements(connection)))
+        return await self.in_transaction(lambda connection: work(self.statements(connection)))
 
     async def in_transaction(self, work: Callable[[BoundedConnection], Awaitable[T]]) -> T:
         """The same for work on a connection of psycopg."""
@@ -98,7 +100,11 @@ class PostgresDatabase:
     async def migrate(self, work: Work[T]) -> T:
         """The same, in a transaction that only one process at a time enters. The others wait."""
         async with self.alone() as connection, connection.transaction():
-            return await work(Statements(connection))
+            return await work(self.statements(connection))
+
+    def statements(self, connection: BoundedConnection) -> "Statements":
+        """Our statements on a connection of psycopg."""
+        return Statements(connection, self._channel)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[BoundedConnection]:
@@ -196,8 +202,9 @@ class PostgresDatabase:
 class Statements:
     """The statements of one transaction."""
 
-    def __init__(self, connection: BoundedConnection) -> None:
+    def __init__(self, connection: BoundedConnection, channel: str) -> None:
         self._connection = connection
+        self._channel = channel
 
     async def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Execute a statement and return its rows."""
@@ -218,6 +225,10 @@ class Statements:
 
     async def announce(self, topics: Collection[str]) -> None:
         """Tell those who listen to these topics, in all processes, once the transaction is committed."""
+        if topics:
+            await self._connection.execute(
+                "SELECT pg_notify(%s, topic) FROM unnest(CAST(%s AS TEXT[])) AS topic", (self._channel, list(topics))
+            )
 
 
 def _storable(parameters: Sequence[Any]) -> list[Any]:

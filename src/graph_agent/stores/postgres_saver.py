@@ -25,7 +25,7 @@ from psycopg.rows import DictRow
 from graph_agent.errors import StoreUnavailable
 from graph_agent.stores.fence import HELD, NO_CRASHES, is_of_a_node, is_progress, key_of, lost
 from graph_agent.stores.postgres_connection import BoundedConnection
-from graph_agent.stores.postgres_database import PostgresDatabase, Statements
+from graph_agent.stores.postgres_database import PostgresDatabase
 from graph_agent.stores.run_records import Right
 from graph_agent.threads import run_in_service_thread
 
@@ -121,7 +121,7 @@ class PostgresSaver(AsyncPostgresSaver):
         # Statement by statement, and not in a pipeline: while a process that was stopped has sent only a part of a
         # pipeline, its transaction does not count as idle, and would keep its locks.
         async def work(connection: BoundedConnection) -> None:
-            statements = Statements(connection)
+            statements = self._database.statements(connection)
             held = await statements.rows(f"{HELD} {self._database.for_update}", key_of(right))
             if not held:
                 raise lost()

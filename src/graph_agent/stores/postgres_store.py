@@ -12,7 +12,6 @@ from graph_agent.stores.forgetting import forget
 from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.run_records import Right
 from graph_agent.stores.schema import bring_up_to_date
-from graph_agent.stores.signals import PolledSignals
 from graph_agent.stores.sql_conversations import SqlConversations
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sql_runs import SqlRuns
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from graph_agent.stores.postgres_connection import SignIn
     from graph_agent.stores.postgres_database import PostgresDatabase
+    from graph_agent.stores.postgres_signals import PostgresSignals
 
 CHECKPOINT_TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 """The tables of LangGraph's saver that have the column `thread_id`."""
@@ -50,7 +50,7 @@ class PostgresStore:
         self._database: PostgresDatabase | None = None
         self._responses: SqlConversations | None = None
         self._runs: SqlRuns | None = None
-        self._signals = PolledSignals(None)
+        self._signals: PostgresSignals | None = None
         self._memories: SqlMemories | None = None
 
     @property
@@ -77,6 +77,8 @@ class PostgresStore:
     @property
     def signals(self) -> Signals:
         """See `Store.signals`."""
+        if self._signals is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
         return self._signals
 
     @property
@@ -95,19 +97,17 @@ class PostgresStore:
 
     async def open(self) -> None:
         """See `Store.open`. After a `StoreUnavailable` the next `open` tries again."""
-        if self._database is None:
-            self._database = await run_in_service_thread(self._made)
-        await self._database.open()
-        await bring_up_to_date(self._database)
+        database = await self._connectable()
+        await database.open()
+        await bring_up_to_date(database)
         from graph_agent.stores.postgres_saver import set_up_savers
 
-        await set_up_savers(self._database)
-        self._signals.open()
-        self._runs = SqlRuns(self._database, clock=self._clock)
+        await set_up_savers(database)
+        self._runs = SqlRuns(database, clock=self._clock)
         self._responses = SqlConversations(
-            self._database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=self._clock
+            database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=self._clock
         )
-        self._memories = SqlMemories(self._database, options=self._memory_options, clock=self._clock)
+        self._memories = SqlMemories(database, options=self._memory_options, clock=self._clock)
 
     def checkpointer(self, right: Right | None = None) -> "BaseCheckpointSaver[Any]":
         """See `Store.checkpointer`."""
@@ -120,9 +120,11 @@ class PostgresStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        await self._signals.aclose()
+        signals, self._signals = self._signals, None
         database, self._database, self._responses, self._memories = self._database, None, None, None
         self._runs = None
+        if signals is not None:
+            await signals.aclose()
         if database is not None:
             await database.aclose()
 
@@ -132,19 +134,28 @@ class PostgresStore:
         Raises:
             StoreUnavailable: the database does not answer, or the user lacks a right.
         """
-        if self._database is None:
-            self._database = await run_in_service_thread(self._made)
+        database = await self._connectable()
         from graph_agent.stores.postgres_access import check_access
 
-        return await check_access(self._database, self._schema)
+        return await check_access(database, self._schema)
 
-    def _made(self) -> "PostgresDatabase":
+    async def _connectable(self) -> "PostgresDatabase":
+        if self._database is None:
+            made = await run_in_service_thread(self._made)
+            self._database, self._signals = made
+            return made[0]
+        return self._database
+
+    def _made(self) -> "tuple[PostgresDatabase, PostgresSignals]":
         with IMPORT_LOCK:
             # Those that are not used here are imported too, so that `open` and `check` do not do it on the event loop.
             # LangChain takes seconds.
             from graph_agent.stores import postgres_access, postgres_database, postgres_saver  # noqa: F401
+            from graph_agent.stores.postgres_signals import PostgresSignals
 
-        return postgres_database.PostgresDatabase(self._sign_in(), schema=self._schema)
+        sign_in = self._sign_in()
+        database = postgres_database.PostgresDatabase(sign_in, schema=self._schema)
+        return database, PostgresSignals(sign_in, schema=self._schema)
 
 
 async def _delete_checkpoints(connection: Connection, thread: str) -> int:

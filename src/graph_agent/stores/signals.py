@@ -67,7 +67,7 @@ class PolledSignals:
     """The signals of a SQLite file, which can be asked whether somebody has written to it, and of memory."""
 
     def __init__(self, version: Callable[[], Awaitable[int]] | None) -> None:
-        """`version` is a number that changes when another connection has written. `None`: there is no other."""
+        """`version` is a number that changes when another process has written. `None`: there is no other."""
         self._listeners = Listeners()
         self._version = version
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -193,8 +193,9 @@ class SqliteDatabase:
         return await self.writer.do("BEGIN IMMEDIATE", work)
 
     async def version(self) -> int:
-        """A number that changes when something was written. Only for a file."""
-        return await self._readers[0].use(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0])
+        """A number that changes when another process has written."""
+        # The number of a connection does not change when the connection itself writes.
+        return await self.writer.use(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0])
 
     @property
     def reader(self) -> SqliteThread:
