@@ -263,8 +263,8 @@ def _values() -> Iterator[Case]:
 
 
 def _refused() -> Iterator[Case]:
-    yield "background", _sound(background=True), "background"
-    yield "background and stream", _sound(background=True, stream=True), "background"
+    yield "background", _sound(background=True, store=False), "background"
+    yield "background and stream", _sound(background=True, stream=True, custom_inputs={"password": LEAK}), "background"
     yield "previous_response_id", _sound(previous_response_id="resp_1"), "previous_response_id"
     yield "conversation by id", _sound(conversation="conv_1"), "conversation"
     yield "conversation by object", _sound(conversation={"id": "conv_1"}), "conversation"

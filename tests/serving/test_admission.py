@@ -27,7 +27,7 @@ def refused_bodies() -> list[bytes]:
     bodies: list[dict[str, Any]] = [
         {"input": [*PADDING, {"role": "nobody", "content": "x"}]},
         {"input": PADDING, "unknown": 1},
-        {"input": PADDING, "background": True},
+        {"input": PADDING, "background": True, "store": False},
         {"input": [*PADDING, {"role": "user", "content": [{"type": "hologram"}]}]},
         {"model": "upstream", "input": PADDING, "custom_inputs": {"node": "sync"}},
         {"model": "upstream", "input": "Hi", "custom_inputs": {"node": "sync"}},

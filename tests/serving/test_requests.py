@@ -20,8 +20,13 @@ ADDRESSES = ["/invocations", "/api/invocations", "/responses", "/api/responses",
 QUESTION = {"model": "plain", "input": "Hello?"}
 JSON = {"content-type": "application/json"}
 
-LOOKED_UP = {"an item_reference": "input[1].id", "an approval that is also a denial": "input[0].approval_request_id"}
-"""What is wrong with these requests where something is stored: it has no such item, or no such question."""
+STORED = {
+    "an item_reference": "input[1].id",
+    "an approval that is also a denial": "input[0].approval_request_id",
+    "background": "store",
+    "background and stream": "custom_inputs.password",
+}
+"""What is wrong with these requests where something is stored: it has no such item or question, or must not have it."""
 
 
 def check_error(answer: httpx.Response, status: int, code: str, param: str | None = None) -> None:
@@ -46,7 +51,7 @@ async def test_every_malformed_body_is_a_4xx_that_names_its_field(service: Servi
             answer = await client.post(address, content=body, headers=JSON)
             error = answer.json()["error"]
             assert 400 <= answer.status_code < 500, name
-            assert error["param"] in (param, LOOKED_UP.get(name)), name
+            assert error["param"] in (param, STORED.get(name)), name
             assert answer.json()["detail"] == error["message"]
             assert LEAK not in answer.text or LEAK in (param or ""), name
     assert len(MALFORMED) >= 200
@@ -58,10 +63,16 @@ async def test_every_address_refuses_in_the_same_way(service: Service, address: 
     async with service.client() as client:
         for stream in (True, False):
             check_error(
-                await client.post(address, json={"input": "Hi", "stream": stream, "background": True}),
+                await client.post(address, json={"input": "Hi", "stream": stream, "prompt": {"id": "p"}}),
                 400,
                 "unsupported_field",
-                "background",
+                "prompt",
+            )
+            check_error(
+                await client.post(address, json={"input": "Hi", "stream": stream, "background": True, "store": False}),
+                400,
+                "invalid_request",
+                "store",
             )
 
 
