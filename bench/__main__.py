@@ -10,6 +10,9 @@ import sys
 import time
 
 from bench.contest import Contest
+from bench.durable import FULL as MANY
+from bench.durable import QUICK as FEW
+from bench.durable import durable_report, measure_durable
 from bench.figures import FULL, QUICK
 from bench.postgres import postgres_url
 from bench.processes import ServerBroken, servers
@@ -42,6 +45,11 @@ def main() -> int:
                 conversations = measure(running, postgres, points=points)
                 print("\n" + thread_report(conversations, postgres=postgres is not None))
                 broken = any(one.broken for one in conversations)
+            if options.durable:
+                amount = FEW if options.quick else MANY
+                stores = measure_durable(running, postgres, amount=amount)
+                print("\n" + durable_report(stores, amount=amount))
+                broken = broken or any(one.broken for one in stores)
     except KeyboardInterrupt:
         return 130
     except ServerBroken as broken:
@@ -57,6 +65,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", default=names, type=_names, metavar="A,B", help=f"one or more of: {', '.join(names)}")
     parser.add_argument(
         "--turns", action=argparse.BooleanOptionalAction, default=True, help="also let one conversation grow long"
+    )
+    parser.add_argument(
+        "--durable", action=argparse.BooleanOptionalAction, default=True, help="also measure runs in the background"
     )
     return parser.parse_args()
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import time
+import uuid
 from dataclasses import dataclass
 
 QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}
@@ -34,6 +35,12 @@ class Target:
 
     body: bytes = BODY
 
+    tokens: int | None = TOKENS
+    """How often that is in a complete stream. `None`: it is not known."""
+
+    keyed: bool = False
+    """Whether each request has an `Idempotency-Key` of its own."""
+
 
 @dataclass(slots=True)
 class Stream:
@@ -63,8 +70,8 @@ class _Connection(asyncio.Protocol):
     A bare protocol has less overhead than asyncio's streams, and the client shares the CPU with the servers.
     """
 
-    def __init__(self, token: bytes) -> None:
-        self._token = token
+    def __init__(self, target: Target) -> None:
+        self._token, self._tokens = target.token, target.tokens
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._stream = Stream()
@@ -109,8 +116,8 @@ class _Connection(asyncio.Protocol):
         except TimeoutError:
             raise StreamBroken(f"a stream took longer than {STREAM_SECONDS:.0f} s") from None
         self._stream.seconds = time.perf_counter() - self._started
-        if self._stream.tokens != TOKENS:
-            raise StreamBroken(f"a stream had {self._stream.tokens} tokens, not {TOKENS}")
+        if self._tokens is not None and self._stream.tokens != self._tokens:
+            raise StreamBroken(f"a stream had {self._stream.tokens} tokens, not {self._tokens}")
         return self._stream
 
     def close(self) -> None:
@@ -132,8 +139,9 @@ class _Connection(asyncio.Protocol):
 
 
 def _request(target: Target) -> bytes:
+    key = f"Idempotency-Key: {uuid.uuid4().hex}\r\n" if target.keyed else ""
     head = (
-        f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n"
+        f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n{key}"
         f"Content-Type: application/json\r\nContent-Length: {len(target.body)}\r\n\r\n"
     )
     return head.encode() + target.body
@@ -141,7 +149,7 @@ def _request(target: Target) -> bytes:
 
 async def _connect(target: Target) -> _Connection:
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: _Connection(target.token), "127.0.0.1", target.port)
+    _, connection = await loop.create_connection(lambda: _Connection(target), "127.0.0.1", target.port)
     return connection
 
 

@@ -71,7 +71,8 @@ async def resumed_at(opened: OpenThread, saver: RunSaver, *, run_id: str, contex
 
 
 def _phase(state: StateSnapshot) -> Phase:
-    if not state.next:
+    # Not `next`: it leaves out a node that has ended, and whose writes are in no checkpoint yet.
+    if not state.tasks:
         return "done"
     waiting = [task for task in state.tasks if task.interrupts]
     running = [task for task in state.tasks if not task.interrupts and task.result is None and task.error is None]
