@@ -35,6 +35,10 @@ CLOSE_SECONDS = 3
 DESCRIPTORS = 8192
 """Files and connections that this process asks the system to allow."""
 
+NEW_OBJECTS = 5_000
+"""How many more objects than before start a collection of the youngest ones. A run makes a few thousand that need no
+collector, and with Python's default of 700 it is interrupted by one several times, also before its first token."""
+
 MORE_MODULES = 20
 """After this many new modules, the objects of imported modules are removed from the garbage collector's work."""
 
@@ -133,6 +137,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
         server.should_exit = True
 
     raise_descriptors(DESCRIPTORS)
+    gc.set_threshold(max(NEW_OBJECTS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
     # With reload on, the service keeps running when a graph is broken: the developer fixes it and asks again.
     app = create_app(
         settings,
