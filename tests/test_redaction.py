@@ -103,7 +103,7 @@ ADVERSARIES = {
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-@pytest.mark.parametrize("frame", ["{}", "see {} there", "line\\n{}", "({})", "a\n{}\nb", "%20{}"])
+@pytest.mark.parametrize("frame", ["{}", "see {} there", "line\\n{}", "({})", "a\n{}\nb", "%20{}", "long " * 60 + "{}"])
 def test_a_secret_is_replaced_by_its_kind(kind: str, frame: str) -> None:
     text, core = PLANTED[kind]
     shown = redact(frame.format(text))

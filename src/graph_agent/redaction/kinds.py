@@ -198,3 +198,19 @@ HINTS = _by_sign({hint for kind in KINDS for hint in kind.hints} - _OF_PAIRS)
 """Lower-case texts. Every secret contains one, except those in pairs and connection strings."""
 
 ALL_HINTS = (*HINTS, *((sign, tuple(sorted(_OF_PAIRS))) for sign in ":="))
+
+
+def _one_of(words: Iterable[str]) -> str:
+    """A pattern for any of the words. It reads each letter once, which is several times faster than `a|b|c`."""
+    by_letter: dict[str, list[str]] = {}
+    for word in words:
+        by_letter.setdefault(word[:1], []).append(word[1:])
+    if "" in by_letter:
+        # One of the words ends here, so a longer one need not be looked for.
+        return ""
+    rest = [re.escape(letter) + _one_of(several) for letter, several in sorted(by_letter.items())]
+    return rest[0] if len(rest) == 1 else f"(?:{'|'.join(rest)})"
+
+
+ANY_HINT = tuple((sign, re.compile(_one_of(hints))) for sign, hints in ALL_HINTS)
+"""The hints as one pattern for each sign. For short texts this is faster than a search for each hint."""

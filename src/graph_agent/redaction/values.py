@@ -17,6 +17,7 @@ from graph_agent.redaction.text import (
     KNOWN_MARKER,
     LEAST_PAYLOAD,
     PAYLOAD,
+    SHORT,
     Steps,
     finished,
     found,
@@ -117,7 +118,13 @@ def _like(value: Any, shown: list[Any]) -> Any:
 def _members(value: Mapping[Any, Any], effort: _Effort, levels: int) -> Steps[dict[Any, Any]]:
     shown: dict[Any, Any] = {}
     for name, one in value.items():
-        key = yield from _key(name, effort, levels)
+        if type(name) is str and len(name) <= SHORT:
+            # As in `_key`, without two generators for each name.
+            if effort.too_much(len(name)):
+                yield
+            key = redact(name)
+        else:
+            key = yield from _key(name, effort, levels)
         # Two secret keys get the same marker, and neither value may be lost.
         while key in shown:
             key = f"{key}+"
