@@ -5,16 +5,24 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from tests.serving.conftest import Service, Upstream, ask, leave, run_head, settled
+from tests.serving.conftest import Service, Upstream, ask, leave, run_head, serving, settled
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service in which no stream waits for its reader to come back."""
+    with serving(grace_seconds=0.0) as running:
+        yield running
+
 
 MODES = pytest.mark.parametrize("stream", [True, False], ids=["stream", "reply"])
 ADDRESSES = pytest.mark.parametrize("address", ["/invocations", "/responses", "/v1/responses"])
