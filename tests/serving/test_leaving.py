@@ -65,7 +65,7 @@ async def test_a_synchronous_node_stops_at_its_models_next_token(
 async def test_a_slot_is_free_as_soon_as_its_caller_has_left(
     serve: Callable[..., Any], upstream: Upstream, stream: bool
 ) -> None:
-    with serve(max_runs=1) as service:
+    with serve(max_runs=1, grace_seconds=0.0) as service:
         before = service.tasks()
         with anyio.fail_after(5):
             _, writer = await ask(service, upstream, stream=stream, custom_inputs={"node": "blocking"})
@@ -118,7 +118,7 @@ async def test_a_reader_that_does_not_read_holds_up_nothing_and_gets_all_of_it(s
 
 
 async def test_a_caller_may_come_and_go_many_times(serve: Callable[..., Any], upstreams: Callable[[], Any]) -> None:
-    with serve(max_runs=2) as service:
+    with serve(max_runs=2, grace_seconds=0.0) as service:
         before = service.tasks()
         with anyio.fail_after(20):
             for number in range(20):
