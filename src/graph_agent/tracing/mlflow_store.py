@@ -17,7 +17,6 @@ from mlflow.tracing.constant import (
 )
 from mlflow.tracing.utils.truncation import set_request_response_preview
 
-from graph_agent.private_files import make_private
 from graph_agent.tracing.attributes import (
     INPUTS,
     OUTPUTS,
@@ -31,6 +30,7 @@ from graph_agent.tracing.attributes import (
     usage_of,
 )
 from graph_agent.tracing.destinations import Tables, id_at
+from graph_agent.tracing.new_database import make_database
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.values import to_json
@@ -39,8 +39,8 @@ from graph_agent.tracing.version import MODEL
 OF_TABLES = "4"
 """The version of MLflow's trace schema in tables of Unity Catalog."""
 
-OWN_DATABASE = "traces.db"
-"""The name of the service's own file of traces. Only its owner may read it."""
+FILE = "sqlite:///"
+"""The prefix of a tracking URI that is a local file."""
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """Prefixes of the tracking URIs that are databases."""
@@ -50,8 +50,9 @@ class MlflowStore:
     """Stores finished traces with MLflow's own client, without a tracer provider or an active span."""
 
     def __init__(self, tracking_uri: str | None, *, experiment: str, experiment_id: str | None) -> None:
-        _make_folder(tracking_uri)
         try:
+            if tracking_uri is not None and tracking_uri.startswith(FILE):
+                make_database(Path(tracking_uri.removeprefix(FILE)))
             self._client = TracingClient(tracking_uri)
             self._experiment_id = experiment_id or _experiment(MlflowClient(self._client.tracking_uri), experiment)
         except MlflowException as error:
@@ -115,15 +116,6 @@ def trace_as_dict(record: RunRecord, location: str | None) -> dict[str, Any]:
     kept_in: str | Tables = Tables(location, "") if location else ""
     written: dict[str, Any] = trace_of(record, kept_in).to_dict()
     return written
-
-
-def _make_folder(tracking_uri: str | None) -> None:
-    if tracking_uri is not None and tracking_uri.startswith("sqlite:///"):
-        path = Path(tracking_uri.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # An existing file with another name may be shared on purpose, so its permissions stay as they are.
-        if path.name == OWN_DATABASE or not path.exists():
-            make_private(path)
 
 
 def _translated(error: MlflowException) -> StoreError:
