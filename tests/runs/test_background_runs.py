@@ -15,6 +15,8 @@ from tests.stores.conftest import (  # noqa: F401
     store_of,
 )
 
+from graph_agent.runs import stored_requests
+
 pytestmark = pytest.mark.anyio
 
 
@@ -61,3 +63,21 @@ async def test_another_process_goes_on_where_one_stopped(store: Any, held: str, 
     check_log(await events_of(store, run), record)
     assert texts(record) == [f"This is {name}." for name in NODES]
     await second.aclose()
+
+
+async def test_a_request_of_a_newer_version_ends_with_what_to_run(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Nodes()
+    newer, older = Process(store, nodes.graph()), Process(store, nodes.graph())
+    with monkeypatch.context() as version:
+        version.setattr(stored_requests, "VERSION", stored_requests.VERSION + 1)
+        run = await newer.submit("Go.")
+    older.begin()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("failed", [])
+    assert record.response["error"]["code"] == "request_unreadable"
+    assert "newer version of graph-agent" in record.response["error"]["message"]
+    events = await events_of(store, run)
+    assert [one["type"] for one in events] == ["response.created", "response.queued", "error", "response.failed"]
+    assert [one["sequence_number"] for one in events] == list(range(4))
+    await newer.aclose()
+    await older.aclose()

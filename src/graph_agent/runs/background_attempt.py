@@ -1,13 +1,15 @@
 """Makes the run of a claimed background run, or ends it if it cannot be run. Imports LangGraph."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from graph_agent.errors import AgentError, LeaseLost, RunCancelled, StoreUnavailable
-from graph_agent.protocol.events import Usage
+from graph_agent.errors import AgentError, LeaseLost, RequestUnreadable, RunCancelled, StoreUnavailable
+from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.json_encoding import encode
+from graph_agent.protocol.logged_response import LoggedResponse
+from graph_agent.protocol.lost_response import lost_end
 from graph_agent.protocol.translator import Translator
 from graph_agent.runs.attempts import Attempt
 from graph_agent.runs.event_log import Entry
@@ -15,6 +17,7 @@ from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.observers import RunObserver
+from graph_agent.runs.request import RunRequest
 from graph_agent.runs.run import Run
 from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.runs.stored_requests import load_request
@@ -93,23 +96,12 @@ async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentErr
     if isinstance(error, LeaseLost | StoreUnavailable):
         # Not an end: it is tried again.
         raise error
-    request, head = await load_request(claimed.request)
     entries = await logged(store, claimed)
-    translator = Translator.restored(
-        [one.event for one in entries],
-        dialect=request.dialect,
-        head=head,
-        known=request.invocation.messages,
-        server=head.model,
-    )
-    events = []
-    for number, event in enumerate([*translator.start(), *translator.fail(error, Usage())], start=len(entries)):
-        event["sequence_number"] = number
-        events.append(event)
-    response = next(
-        (one["response"] for one in reversed(events) if "response" in one and one["type"] != "response.in_progress"),
-        None,
-    ) or translator.failed(error, Usage())
+    try:
+        told, response = _end_of(*await load_request(claimed.request), entries, error)
+    except RequestUnreadable as unreadable:
+        told, response = _end_of_unreadable(entries, unreadable)
+    events = [{**event, "sequence_number": number} for number, event in enumerate(told, start=len(entries))]
     right = right_of(claimed)
     ended = EndedResponse(
         status="cancelled" if isinstance(error, RunCancelled) else "failed",
@@ -119,3 +111,29 @@ async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentErr
         events=EventBatch(right=right, first=len(entries), events=tuple(bytes(encode(one)) for one in events)),
     )
     await store.responses.finish(claimed.owner, claimed.response, ended)
+
+
+def _end_of(
+    request: RunRequest, head: ResponseHead, entries: Sequence[Entry], error: AgentError
+) -> tuple[list[Event], Mapping[str, Any]]:
+    """The last events of a run and its response."""
+    translator = Translator.restored(
+        [one.event for one in entries],
+        dialect=request.dialect,
+        head=head,
+        known=request.invocation.messages,
+        server=head.model,
+    )
+    events = [*translator.start(), *translator.fail(error, Usage())]
+    response = next(
+        (one["response"] for one in reversed(events) if "response" in one and one["type"] != "response.in_progress"),
+        None,
+    )
+    return events, response or translator.failed(error, Usage())
+
+
+def _end_of_unreadable(entries: Sequence[Entry], error: AgentError) -> tuple[list[Event], Mapping[str, Any]]:
+    """The same where only the events are known."""
+    logged = LoggedResponse.read(one.event for one in entries)
+    events = list(lost_end(logged, error, head={}))
+    return events, events[-1]["response"]
