@@ -568,8 +568,9 @@ def test_the_same_answer_after_a_failed_run_is_refused_with_the_history_too(
     history += [*as_page(response["output"]), page_answer(approval)]
     assert person.refused(history, **named)[1]["code"] == "model_failed"
     assert "send nobody" in effects()
-    for again in (history, [page_answer(approval)]):
-        assert person.refused(again, **named)[1]["code"] == "approval_answered"
+    # The same request in a conversation that it names is one attempt more, and hears how the run failed.
+    assert person.refused(history, **named)[1]["code"] == ("approval_answered" if named else "model_failed")
+    assert person.refused([page_answer(approval)], **named)[1]["code"] == "approval_answered"
     assert effects() == []
 
 

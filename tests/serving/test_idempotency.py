@@ -30,6 +30,7 @@ class Asker:
 
     def __init__(self, tmp_path: Path, address: str = "/responses", **custom: Any) -> None:
         self.address, self.key = address, secrets.token_hex(8)
+        tmp_path.mkdir(exist_ok=True)
         self._notes = tmp_path / "notes"
         self.body: dict[str, Any] = {
             "model": "noting",

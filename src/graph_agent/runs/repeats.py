@@ -138,10 +138,10 @@ async def keyed_response(store: "Store", request: RunRequest) -> str | None:
     return keyed.response
 
 
-async def begun_elsewhere(store: "Store", request: RunRequest, response_id: str) -> str | None:
+async def begun_elsewhere(store: "Store", request: RunRequest, other: str, *, was_running: bool) -> str | None:
     """The id of the response that this request has begun before, perhaps in another process, or `None`.
 
-    `response_id` is the response that keeps the conversation busy, or its newest one, which has failed.
+    `other` is the response that keeps the conversation busy, or without `was_running` its newest one, which has failed.
 
     Raises:
         IdempotencyKeyUsed: the key was sent with another request.
@@ -151,15 +151,15 @@ async def begun_elsewhere(store: "Store", request: RunRequest, response_id: str)
     if request.digest is None:
         return None
     owner = Owner.of(request.owner)
-    run = await store.runs.get(owner, response_id)
+    run = await store.runs.get(owner, other)
     if run is None or run.digest != request.digest:
         return None
-    if run.ended_at is None:
-        return response_id
-    if run.ended_at < time.time() - SOON_SECONDS:
+    if was_running:
+        # It may have ended since.
+        return other
+    if run.ended_at is not None and run.ended_at < time.time() - SOON_SECONDS:
         return None
-    stored = await store.responses.get(owner, response_id)
-    return response_id if stored.status == "failed" and has_called(stored.output) else None
+    return other if has_called((await store.responses.get(owner, other)).output) else None
 
 
 def has_called(output: Sequence[Mapping[str, Any]]) -> bool:

@@ -117,10 +117,10 @@ class Turns:
                         return run
                     running = None
                 except IdempotencyKeyUsed:
-                    await self._require_new(request, store, "")
+                    await self._require_new(request, store, "", was_running=True)
                     raise
                 except ConversationBusy as busy:
-                    await self._require_new(request, store, busy.running)
+                    await self._require_new(request, store, busy.running, was_running=True)
                     if planned is not None and planned.turn is not None and planned.turn.inferred:
                         # Nothing in the request names the conversation, so another one is as good.
                         recognize = False
@@ -165,7 +165,7 @@ class Turns:
         continuing = Continuing(
             store.responses,
             rejects_unanswered=self._rejects_unanswered,
-            retried=lambda failed: self._require_new(request, store, failed),
+            retried=lambda failed: self._require_new(request, store, failed, was_running=False),
         )
         if not request.invocation.stored:
             return replace(request, invocation=await continuing.resolve(owner, request.invocation))
@@ -174,9 +174,9 @@ class Turns:
         )
         return replace(request, invocation=invocation, turn=turn)
 
-    async def _require_new(self, request: RunRequest, store: "Store", other: str) -> None:
+    async def _require_new(self, request: RunRequest, store: "Store", other: str, *, was_running: bool) -> None:
         """Check that the request has not begun a run before: `other`, or the one with its key."""
-        if (begun := await begun_elsewhere(store, request, other)) is not None:
+        if (begun := await begun_elsewhere(store, request, other, was_running=was_running)) is not None:
             raise BegunBefore(begun)
 
     def _require_service(self) -> None:
