@@ -90,6 +90,8 @@ def attempts(ann: Ann) -> Iterator[tuple[str, str, Any, set[int]]]:
     for prefix in ("", "/api", "/v1"):
         for one in ann.responses:
             yield "GET", f"{prefix}/responses/{one}", None, {404}
+            yield "GET", f"{prefix}/responses/{one}?stream=true", None, {404}
+            yield "POST", f"{prefix}/responses/{one}/cancel", {}, {404}
             yield "GET", f"{prefix}/responses/{one}/input_items", None, {404}
             yield "DELETE", f"{prefix}/responses/{one}", None, {404}
         for one in ann.conversations:
@@ -155,6 +157,8 @@ def test_what_is_foreign_and_what_does_not_exist_have_the_same_answers(guarded: 
         nothing = {"resp": f"resp_{'0' * 24}", "conv": f"conv_{'0' * 24}", "msg": f"msg_{'0' * 24}"}
         for method, address in [
             ("GET", "/v1/responses/{resp}"),
+            ("GET", "/v1/responses/{resp}?stream=true"),
+            ("POST", "/v1/responses/{resp}/cancel"),
             ("DELETE", "/v1/responses/{resp}"),
             ("GET", "/responses/{resp}"),
             ("GET", "/v1/responses/{resp}/input_items"),
@@ -166,7 +170,9 @@ def test_what_is_foreign_and_what_does_not_exist_have_the_same_answers(guarded: 
             ("GET", "/v1/conversations/{conv}/responses"),
         ]:
             foreign = address.format(resp=made["id"], conv=conversation, msg=item)
-            answers = [client.request(method, one, headers=bob) for one in (foreign, address.format(**nothing))]
+            answers = [
+                client.request(method, one, headers=bob, json={}) for one in (foreign, address.format(**nothing))
+            ]
             assert answers[0].json() == answers[1].json()
             assert [answer.status_code for answer in answers] == [404, 404]
             different = {"x-request-id", "date"}

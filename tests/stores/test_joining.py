@@ -125,10 +125,8 @@ async def test_a_client_that_comes_back_to_another_process_each_time_misses_noth
 
 
 async def test_an_event_reaches_a_reader_at_another_process_at_once(
-    two: tuple[Service, Service], upstream: Upstream, place: Place
+    two: tuple[Service, Service], upstream: Upstream
 ) -> None:
-    if place.kind == "postgres":
-        pytest.skip("PostgreSQL does not push yet")
     here, there = two
     async with there.client() as other:
         with anyio.fail_after(20):
