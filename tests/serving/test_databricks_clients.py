@@ -193,7 +193,10 @@ async def test_a_caller_who_leaves_closes_the_call_of_chat_databricks(
     service: Service, upstream: Upstream, stream: bool
 ) -> None:
     with anyio.fail_after(10):
-        _, writer = await ask(service, upstream, stream=stream, custom_inputs={"node": "databricks"})
+        # Nothing is stored at this address, so that no stream waits for its reader to come back.
+        _, writer = await ask(
+            service, upstream, address="/invocations", stream=stream, custom_inputs={"node": "databricks"}
+        )
         upstream.send(
             b'data: {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": '
             b'[{"index": 0, "delta": {"role": "assistant", "content": "Half"}, "finish_reason": null}]}\n\n'
