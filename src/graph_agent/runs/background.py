@@ -115,6 +115,9 @@ class Background:
         self._awaited: dict[str, asyncio.Event] = {}
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._taking: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+        """Those of the tasks that run a run."""
         self._stopping = False
 
     # -- the life of the process ------------------------------------------------------------------------------------
@@ -122,7 +125,7 @@ class Background:
     def begin(self, surroundings: Surroundings) -> None:
         """Start to take runs."""
         self._surroundings, self._stopping = surroundings, False
-        self._task(self._take_runs())
+        self._taking = self._task(self._take_runs())
         self._task(self._renew_leases())
         self._task(
             end_cancelled_runs(
@@ -134,21 +137,21 @@ class Background:
         """Take no more runs, and put those of this process back into the queue."""
         self._stopping = True
         self._news.set()
+        if self._taking is not None:
+            # It may be taking a run at this moment.
+            await asyncio.wait([self._taking], timeout=GIVEN_AWAY_SECONDS)
         runs = list(self._active.values())
         for run in runs:
             run.give_away("queued")
-        waiting = [asyncio.ensure_future(run.ended()) for run in runs]
-        if waiting:
+        if runs:
             logger.info("stopping: %d runs in the background go back to the queue", len(runs))
-            await asyncio.wait(waiting, timeout=GIVEN_AWAY_SECONDS)
+        if self._running:
+            # They put the runs back.
+            await asyncio.wait(list(self._running), timeout=GIVEN_AWAY_SECONDS)
 
     async def aclose(self) -> None:
         """Stop everything."""
         await self.give_away()
-        # The tasks that put runs back are among them.
-        pending = {one for one in self._tasks if not one.done()}
-        if pending:
-            await asyncio.wait(pending, timeout=GIVEN_AWAY_SECONDS)
         for one in self._tasks:
             one.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -246,7 +249,9 @@ class Background:
             if claimed.crashes >= SUSPECT:
                 # No other run begins beside it.
                 self._suspects.add(claimed.response)
-            self._task(self._run(store, claimed))
+            running = self._task(self._run(store, claimed))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
 
     async def _run(self, store: "Store", claimed: ClaimedRun) -> None:
         """Run a claimed run to its end, or to the end of this process's part in it."""
