@@ -1,5 +1,6 @@
 """Runs as a service hands them to its store."""
 
+import time
 from typing import Any
 
 from tests.stores.turns import ANN, LEASE, Clock, message, response_object
@@ -7,9 +8,12 @@ from tests.stores.turns import ANN, LEASE, Clock, message, response_object
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.records import Continuation, EndedResponse, NewResponse, ResponseStatus
 from graph_agent.stores.run_records import FOREVER, ClaimedRun, EventBatch, NewRun, Right, RunLimits
-from graph_agent.stores.store import Store
+from graph_agent.stores.store import Listening, Store
 
 HERE, THERE = "process_here", "process_there"
+
+SOON = 20.0
+"""Much longer than any news takes, and how long a listener may wait for it in vain."""
 
 GONE = -1.0
 """The seconds of a lease that has expired already, as that of a dead process."""
@@ -91,3 +95,10 @@ def right_of(claimed: ClaimedRun) -> Right:
 
 def names(claimed: list[ClaimedRun]) -> list[str]:
     return [one.response for one in claimed]
+
+
+async def wakes(listener: Listening, *, within: float = SOON) -> bool:
+    """Whether there is news."""
+    began = time.monotonic()
+    await listener.wait(within)
+    return time.monotonic() - began < within

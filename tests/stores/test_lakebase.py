@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.standin.lakebase import DATABASE, ENDPOINT, LakebaseApi
 from tests.standin.server import StandIn, stand_in
+from tests.stores.accepted import Accepted, wakes
 from tests.stores.postgres_server import PostgresServer
 from tests.stores.turns import Clock, Turns
 
@@ -142,6 +143,25 @@ async def test_a_password_that_the_database_refuses_is_replaced(lakehouse: Lakeh
         await turns.turn("resp_2", after="resp_1")
 
     assert len(lakehouse.workspace.calls(CREDENTIALS)) > 1
+
+
+async def test_the_connection_for_news_signs_in_as_the_app_too_and_again_when_it_is_lost(
+    lakehouse: Lakehouse, clock: Clock
+) -> None:
+    lakehouse.api.life_seconds = 60
+    async with lakehouse.store() as store:
+        await store.open()
+        async with store.signals.listening("queue") as queue:
+            # Whoever begins to listen is woken once, and again after each new connection.
+            assert await wakes(queue)
+            before = len(lakehouse.workspace.calls(CREDENTIALS))
+            lakehouse.server.drop_connections()
+            assert await wakes(queue)
+            await Accepted(store, clock).queue("resp_1")
+            assert await wakes(queue)
+        assert {(database, role) for database, role, _ in sessions_of(lakehouse)} == {(DATABASE, lakehouse.api.role)}
+
+    assert len(lakehouse.workspace.calls(CREDENTIALS)) > before
 
 
 async def test_a_workspace_that_refuses_is_a_typed_error_until_it_agrees(lakehouse: Lakehouse) -> None:

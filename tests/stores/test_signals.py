@@ -1,12 +1,11 @@
 """News between the processes that share a store."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.stores.accepted import HERE, THERE, Accepted, batch, right_of
+from tests.stores.accepted import HERE, THERE, Accepted, batch, right_of, wakes
 from tests.stores.conftest import StoreOf
 from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import ANN, Clock
@@ -18,9 +17,6 @@ from graph_agent.stores.postgres_store import PostgresStore
 from graph_agent.stores.store import QUEUE, Listening, Store
 
 pytestmark = pytest.mark.anyio
-
-SOON = 5.0
-"""Much longer than any news takes, and what a listener waits for in vain."""
 
 Two = tuple[Store, Store]
 
@@ -45,17 +41,18 @@ def own_postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-async def wakes(listener: Listening, *, within: float = SOON) -> bool:
-    """Whether there is news."""
-    began = time.monotonic()
-    await listener.wait(within)
-    return time.monotonic() - began < within
-
-
 async def quiet(listener: Listening) -> None:
     """Return once everything that has happened so far has arrived."""
     while await wakes(listener, within=0.3):
         pass
+
+
+async def ready(store: Store, listener: Listening) -> None:
+    """Return once news arrive. `listener` is the first one of the store."""
+    if store.may_be_shared:
+        # Everybody is woken when the connection is there.
+        assert await wakes(listener)
+    await quiet(listener)
 
 
 async def test_new_events_and_the_end_of_a_run_arrive_in_the_other_process(two: Two, clock: Clock) -> None:
@@ -63,7 +60,7 @@ async def test_new_events_and_the_end_of_a_run_arrive_in_the_other_process(two: 
     runs = Accepted(here, clock)
     right = await runs.run("resp_1")
     async with there.signals.listening("resp_1") as listener:
-        await quiet(listener)
+        await ready(there, listener)
         await here.runs.append([batch(right, 0, 1)])
         assert await wakes(listener)
         # The news came with the transaction, not before it.
@@ -77,7 +74,7 @@ async def test_new_events_and_the_end_of_a_run_arrive_in_the_other_process(two: 
 async def test_a_process_hears_of_runs_that_wait_and_of_cancellations(two: Two, clock: Clock) -> None:
     here, there = two
     async with here.signals.listening(QUEUE) as queue, here.signals.listening(HERE) as cancelled:
-        await quiet(queue)
+        await ready(here, queue)
         await Accepted(there, clock, THERE).queue("resp_1")
         assert await wakes(queue)
         right = right_of((await Accepted(here, clock).claim())[0])
@@ -91,7 +88,7 @@ async def test_a_process_hears_of_runs_that_wait_and_of_cancellations(two: Two, 
 
 async def test_news_that_comes_between_two_waits_is_not_lost(store: Store, clock: Clock) -> None:
     async with store.signals.listening(QUEUE) as listener:
-        await quiet(listener)
+        await ready(store, listener)
         await Accepted(store, clock).queue("resp_1")
         await asyncio.sleep(0.1)
         assert await wakes(listener)
@@ -101,7 +98,7 @@ async def test_nobody_is_woken_by_what_is_rolled_back_or_concerns_others(store: 
     runs = Accepted(store, clock)
     right = await runs.run("resp_1")
     async with store.signals.listening(QUEUE) as queue, store.signals.listening("resp_2") as other:
-        await quiet(queue)
+        await ready(store, queue)
         await quiet(other)
         await store.runs.append([batch(right, 0, 1)])
         assert not await wakes(other, within=0.3)
@@ -158,7 +155,7 @@ async def test_stores_in_other_schemas_are_not_heard(running_postgres: PostgresS
     await here.open()
     await there.open()
     async with here.signals.listening(QUEUE) as listener:
-        await quiet(listener)
+        await ready(here, listener)
         await Accepted(there, clock).queue("resp_1")
         assert not await wakes(listener, within=0.3)
     await here.aclose()
@@ -171,7 +168,7 @@ async def test_listening_goes_on_after_the_database_was_away_and_wakes_everybody
     store = PostgresStore(lambda: UrlSignIn(own_postgres.url, {}), schema="signals_away", clock=clock)
     await store.open()
     async with store.signals.listening(QUEUE) as queue, store.signals.listening("resp_1") as other:
-        await quiet(queue)
+        await ready(store, queue)
         await quiet(other)
         await asyncio.to_thread(own_postgres.stop)
         assert not await wakes(queue, within=0.3)
@@ -196,7 +193,7 @@ async def test_a_connection_that_was_dropped_is_replaced(own_postgres: PostgresS
     store = PostgresStore(lambda: UrlSignIn(own_postgres.url, {}), schema="signals_dropped", clock=clock)
     await store.open()
     async with store.signals.listening(QUEUE) as queue:
-        await quiet(queue)
+        await ready(store, queue)
         await asyncio.to_thread(own_postgres.drop_connections)
         assert await wakes(queue)
         await quiet(queue)
