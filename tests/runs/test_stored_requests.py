@@ -239,6 +239,7 @@ def a_request(**of_turn: Any) -> RunRequest:
         conversation="conv_1",
         return_trace=True,
         background=True,
+        awaited=True,
         digest="bb",
     )
     return RunRequest(

@@ -121,6 +121,9 @@ class Invocation:
     background: bool = False
     """Whether the run is queued, and the request answered at once. Such a run is always stored."""
 
+    awaited: bool = False
+    """Whether the caller waits for a run in the background, as `Prefer: respond-async` asks for it."""
+
     digest: str | None = None
     """Identifies what is asked, however it is answered. `None` if a repetition is not recognized: the request has no
     `Idempotency-Key`, and it names no conversation or is not stored."""
@@ -135,6 +138,7 @@ def parse_request(
     stores: bool = False,
     stored_by_default: bool = False,
     keyed: bool = False,
+    respond_async: bool = False,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
@@ -142,7 +146,8 @@ def parse_request(
     `stores` says that there is a store, and `stored_by_default` that a response is stored unless the request says
     otherwise. Without a store, every field that needs one is refused, and so is `background`. With one,
     `background_served` says whether this service runs in the background. `keyed` says that the request has an
-    `Idempotency-Key`, which needs a stored response.
+    `Idempotency-Key`, which needs a stored response. With `respond_async`, a request without `stream` runs in the
+    background if it can.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
@@ -154,6 +159,8 @@ def parse_request(
     background = bool(fields.get("background"))
     if background:
         _check_background(fields, pulse)
+    awaited = respond_async and not background and not fields.get("stream") and _may_be_in_background(fields, pulse)
+    background = background or awaited
     previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
     by_default = background or keyed or stored_by_default or any((previous, conversation, thread))
     stored = stores and _stored(fields, by_default)
@@ -184,6 +191,7 @@ def parse_request(
         conversation=conversation,
         return_trace=_returns_trace(fields),
         background=background,
+        awaited=awaited,
         digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
 
@@ -288,6 +296,14 @@ def _check_background(fields: Fields, pulse: Pulse) -> None:
             "request without `background`, or keep the secret in the settings of the app.",
             param=secret,
         )
+
+
+def _may_be_in_background(fields: Fields, pulse: Pulse) -> bool:
+    try:
+        _check_background(fields, pulse)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _check_names(previous: str | None, conversation: str | None, thread: str | None) -> None:

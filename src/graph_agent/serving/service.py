@@ -41,9 +41,18 @@ class Service:
         """The observers of a run that belongs to no request."""
         return observers_of(None if self.tracer is None else self.tracer.trace())
 
-    def parse(self, body: bytes, dialect: Dialect, *, keyed: bool = False, pulse: Pulse = no_pulse) -> Invocation:
-        """Parse a request's body. `pulse` is called between the steps, so that a thread can give way or stop. `keyed`
-        says that the request has an `Idempotency-Key`.
+    def parse(
+        self,
+        body: bytes,
+        dialect: Dialect,
+        *,
+        keyed: bool = False,
+        respond_async: bool = False,
+        pulse: Pulse = no_pulse,
+    ) -> Invocation:
+        """Parse a request's body. `pulse` is called between the steps, so that a thread can give way or stop.
+
+        `keyed` says that the request has an `Idempotency-Key`, and `respond_async` that its caller prefers that.
 
         Raises:
             InvalidRequest: the request is wrong, or one of its subclasses; `param` names the field.
@@ -57,6 +66,7 @@ class Service:
             stored_by_default=dialect.stores,
             background_served=True,
             keyed=keyed,
+            respond_async=respond_async,
             pulse=pulse,
         )
 

@@ -1,4 +1,7 @@
-"""The answer to a request that has begun a run before: the stream or the response of that run."""
+"""The answer to a request with a run that exists: the stream or the response of that run.
+
+The request has begun it before, or waits for its run in the background.
+"""
 
 import asyncio
 import time
@@ -29,6 +32,8 @@ from graph_agent.runs.registry import Reader
 from graph_agent.runs.repeats import Repeats
 from graph_agent.runs.request import RunRequest
 from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
+from graph_agent.serving.mounting import prefix_of
+from graph_agent.serving.preferences import APPLIED
 from graph_agent.serving.routes.not_found import missing_things
 from graph_agent.serving.routes.stored_responses import response_of
 from graph_agent.serving.sse import EventStreamResponse, disconnected
@@ -43,7 +48,7 @@ FAILURES = (RunError, ServiceStopping, StoreUnavailable)
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A request whose run has begun before."""
+    """A request, and the run that answers it."""
 
     asked: RunRequest
     response_id: str
@@ -60,14 +65,16 @@ class RepeatedAnswers:
         self._write_seconds = write_seconds
 
     async def answer(self, request: Request, begun: Begun, *, until: float | None) -> ASGIApp:
-        """The answer. A whole response is waited for until `until`, in terms of `time.monotonic()`.
+        """The answer. A whole response is waited for until `until`, in terms of `time.monotonic()`. A request that
+        prefers `respond-async` then gets the address of its response.
 
         Raises:
             AgentError: the response was deleted meanwhile, or it is not there in time.
         """
         asked, response_id, store = begun.asked, begun.response_id, begun.store
-        if asked.invocation.background and asked.invocation.mode != "stream":
-            return await self._now(asked, response_id, store)
+        invocation = asked.invocation
+        if invocation.background and not invocation.awaited and invocation.mode != "stream":
+            return await self._now(begun)
         try:
             reader = await self._joining.reader(
                 asked.owner, response_id, store=store, quiet_seconds=self._settings.keepalive_seconds
@@ -85,14 +92,26 @@ class RepeatedAnswers:
             )
         return await self._reply(request, begun, reader, until)
 
-    async def _now(self, asked: RunRequest, response_id: str, store: "Store") -> Response:
+    async def _now(self, begun: Begun, status: int = 200, **headers: str) -> Response:
         """The response object of a run in the background, as it is now."""
+        asked, response_id, store = begun.asked, begun.response_id, begun.store
         with missing_things():
             stored = await store.responses.get(Owner.of(asked.owner), response_id)
         response = response_of(stored)
         if stored.status in OPEN:
             response = await self._joining.so_far(asked.owner, stored, store=store, head=response)
-        return Response(encode(response), media_type="application/json", headers={"x-request-id": response_id})
+        return Response(
+            encode(response),
+            status_code=status,
+            media_type="application/json",
+            headers={"x-request-id": response_id, **headers},
+        )
+
+    async def _accepted(self, request: Request, begun: Begun) -> Response:
+        """The answer to a request that does not wait any longer."""
+        path: str = request.scope["route"].path
+        address = f"{prefix_of(request.scope)}{path[: path.rindex('/')]}/responses/{begun.response_id}"
+        return await self._now(begun, 202, location=address, **{"preference-applied": APPLIED})
 
     async def _told(self, asked: RunRequest, response_id: str) -> Sequence[Mapping[str, Any]]:
         self._repeats.told(asked, response_id)
@@ -120,6 +139,8 @@ class RepeatedAnswers:
             await asyncio.wait([last, leaver], return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
             if leaver.done() and not last.done():
                 return Response(status_code=NO_RESPONSE_STATUS)
+            if not last.done() and asked.invocation.awaited:
+                return await self._accepted(request, begun)
             if not last.done():
                 raise _still_running(response_id)
             # The frame that ends a failed stream of `/invocations` has no response object.

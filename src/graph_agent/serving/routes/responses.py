@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from graph_agent.app_context import AppContext
-from graph_agent.errors import AgentError
+from graph_agent.errors import AgentError, UnsupportedField
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect, name_of
@@ -35,6 +36,7 @@ from graph_agent.serving.identity import Identity
 from graph_agent.serving.leaving import unless_left
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.posted_json import PostedJson
+from graph_agent.serving.preferences import respond_async
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
 from graph_agent.serving.routes.repeated import Begun, RepeatedAnswers
@@ -67,6 +69,10 @@ being read, so it should decide first. A host's server does not disconnect such 
 
 BEGIN_SECONDS = 0.1
 """How long the stream of a queued run waits for the run to begin in this process, before it reads from the store."""
+
+REPLY_SECONDS = 110.0
+"""How long a caller that prefers `respond-async` waits, unless the setting for replies says otherwise. The proxy of
+Databricks Apps answers 504 after 120 s, and many others are not more patient."""
 
 LEFT = "the caller left before the run began"
 
@@ -121,9 +127,9 @@ class ResponseRoutes:
             # The token must be known as a secret while the body is read: a caller may have pasted it into the input.
             started = await self._started(request, dialect, caller, token, began)
         if isinstance(started, Begun):
-            return await self._repeated.answer(request, started, until=self._ends_by(started.asked.invocation, began))
+            return await self._repeated.answer(request, started, until=self._waits_until(request, started, began))
         if not isinstance(started, tuple):
-            return await self._queued(caller, started)
+            return await self._queued(request, caller, started, began)
         run, trace = started
         reader = self._runs.read(run, quiet_seconds=self._settings.keepalive_seconds)
         trace_reply = TraceReply.asked(trace, run, headers=request.headers)
@@ -143,7 +149,8 @@ class ResponseRoutes:
         async with self._bodies.read(request) as body:
             service = await self._gate.passed()
             await service.catalog.refresh()
-            parse = partial(service.parse, body, dialect, keyed=key is not None)
+            later = respond_async(request.headers) is not None
+            parse = partial(service.parse, body, dialect, keyed=key is not None, respond_async=later)
             # A small body is parsed without a slot, in milliseconds: a malformed request gets its error, and not 429,
             # even when all slots are taken.
             invocation = parse() if len(body) <= MOST_PARSED_HERE else None
@@ -167,7 +174,9 @@ class ResponseRoutes:
                     if invocation.background:
                         if slot is not None:
                             slot.free()
-                        return await self._submitted(service, asked, token)
+                        if (submitted := await self._submitted(service, asked, token)) is not None:
+                            return submitted
+                        asked, slot = replace(asked, invocation=replace(invocation, background=False)), None
                     slot = slot or held.enter_context(self._runs.slot())
                     return await self._run(request, service, asked, self._scope(service.app, asked, token, began), slot)
 
@@ -199,8 +208,10 @@ class ResponseRoutes:
         self._repeats.began(asked, run)
         return run, trace
 
-    async def _submitted(self, service: "Service", asked: RunRequest, token: UserToken | None) -> "Submission | Begun":
-        """Put a request into the queue of background runs."""
+    async def _submitted(
+        self, service: "Service", asked: RunRequest, token: UserToken | None
+    ) -> "Submission | Begun | None":
+        """Put a request into the queue of background runs. `None`: it only prefers that, and its graph cannot do it."""
         store = await self._store.passed()
         try:
             with missing_things_named():
@@ -213,11 +224,21 @@ class ResponseRoutes:
                 )
         except BegunBefore as before:
             return Begun(asked, before.response_id, store)
+        except UnsupportedField as error:
+            if error.param == "background" and asked.invocation.awaited:
+                return None
+            raise
 
-    async def _queued(self, caller: Caller, submission: "Submission") -> ASGIApp:
+    async def _queued(self, request: Request, caller: Caller, submission: "Submission", began: float) -> ASGIApp:
         """The answer to a request whose run goes on in the background: the response object, or the stream of the run
         from its first event on."""
         headers = {"x-request-id": submission.id}
+        if submission.request.invocation.awaited:
+            begun = Begun(submission.request, submission.id, await self._store.passed())
+            until = self._waits_until(request, begun, began)
+            if self._runs.background is not None and (until is None or until > time.monotonic()):
+                await self._runs.background.begins_here(submission.id, seconds=BEGIN_SECONDS)
+            return await self._repeated.answer(request, begun, until=until)
         if submission.request.invocation.mode == "stream":
             if self._runs.background is not None:
                 # The log of this process is faster than the store.
@@ -246,6 +267,14 @@ class ResponseRoutes:
             facts=current_log_facts(),
             ends_by=self._ends_by(asked.invocation, began),
         )
+
+    def _waits_until(self, request: Request, begun: Begun, began: float) -> float | None:
+        """How long a request waits for the end of a run that does not end with it, in terms of `time.monotonic()`."""
+        preference = respond_async(request.headers)
+        if preference is None or not begun.asked.invocation.awaited:
+            return self._ends_by(begun.asked.invocation, began)
+        limit = self._reply_seconds or REPLY_SECONDS
+        return began + (limit if preference.seconds is None else min(preference.seconds, limit))
 
     def _ends_by(self, invocation: "Invocation", began: float) -> float | None:
         # The proxy's time limit for a whole answer began with the request, not with the run.
