@@ -149,6 +149,20 @@ async def test_a_deleted_response_leaves_no_run_no_events_and_no_key(
     assert await store.runs.with_key(ANN, "k") is None
 
 
+@pytest.mark.parametrize("remove", [delete_response, delete_conversation, expire, forget])
+async def test_a_run_that_waits_for_a_token_can_be_deleted(
+    store: Store, clock: Clock, remove: Callable[[Store], Awaitable[None]]
+) -> None:
+    runs = Accepted(store, clock)
+    right = await runs.run("resp_1", key="k", digest="d", events=events(0, 1))
+    await store.runs.release(right, process=HERE, to="parked")
+    await remove(store)
+    assert await store.runs.get(ANN, "resp_1") is None
+    assert await every(store, "resp_1") == []
+    assert not await store.runs.wake(ANN, "resp_1", home=HERE)
+    assert await store.responses.find_conversation(ANN, "conv_resp_1") is None
+
+
 async def test_deleting_a_response_leaves_the_others_of_its_conversation(store: Store, clock: Clock) -> None:
     runs = Accepted(store, clock)
     right = await runs.run("resp_1", key="k", digest="d")

@@ -5,6 +5,7 @@ from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
 from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.sql_responses import DeleteCheckpoints
+from graph_agent.stores.sql_runs import DELETABLE
 
 OWNED = ("items", "approvals", "responses", "memories", "events", "idempotency_keys", "runs")
 """The other tables with a column `owner`."""
@@ -20,7 +21,7 @@ async def forget(
     """
     # First, because a run that begins meanwhile waits for it.
     threads = await connection.rows(
-        "DELETE FROM conversations WHERE owner = ? AND (running IS NULL OR busy_until <= ?) RETURNING thread",
+        f"DELETE FROM conversations WHERE owner = ? AND {DELETABLE} RETURNING thread",
         (owner.key, now),
     )
     busy = await connection.rows(

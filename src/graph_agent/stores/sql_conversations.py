@@ -29,7 +29,7 @@ from graph_agent.stores.sql_rows import (
     item_rows,
     stored_conversation,
 )
-from graph_agent.stores.sql_runs import delete_runs
+from graph_agent.stores.sql_runs import DELETABLE, delete_runs
 
 EXPIRED_AT_ONCE = 20
 """Conversations that are deleted in one transaction of `expire`, so that no run waits long for it."""
@@ -58,7 +58,10 @@ class SqlConversations(SqlResponses):
                 raise response_not_found()
             conversation, parent, thread, head, running, busy_until, lasting = found[0]
             if running == response_id:
-                if busy_until > now:
+                run = await connection.rows(
+                    "SELECT state FROM runs WHERE owner = ? AND response = ?", (owner.key, response_id)
+                )
+                if busy_until > now and run != [("parked",)]:
                     raise conversation_busy(running)
                 await _release(connection, owner, conversation)
             place = (owner.key, conversation)
@@ -146,8 +149,10 @@ class SqlConversations(SqlResponses):
         now = self._clock()
 
         async def work(connection: Connection) -> None:
-            await _lease_state(connection, owner, conversation_id, now)
-            await self._remove(connection, owner.key, conversation_id, now)
+            if not await self._remove(connection, owner.key, conversation_id, now):
+                running, _ = await _lease_state(connection, owner, conversation_id, now)
+                # It has ended just now.
+                raise conversation_busy(running or "")
 
         await self._database.write(work)
 
@@ -222,8 +227,8 @@ class SqlConversations(SqlResponses):
 
             async def work(connection: Connection, now: float = now) -> tuple[int, int]:
                 found = await connection.rows(
-                    "SELECT owner, id FROM conversations WHERE updated_at < ? "
-                    "AND (running IS NULL OR busy_until <= ?) ORDER BY updated_at LIMIT ?",
+                    f"SELECT owner, id FROM conversations WHERE updated_at < ? AND {DELETABLE} "
+                    "ORDER BY updated_at LIMIT ?",
                     (idle_since, now, EXPIRED_AT_ONCE),
                 )
                 gone = [await self._remove(connection, key[0], key[1], now, idle_since=idle_since) for key in found]
@@ -241,8 +246,7 @@ class SqlConversations(SqlResponses):
         idle, since = ("", ()) if idle_since is None else ("AND updated_at < ?", (idle_since,))
         key = (owner, conversation)
         gone = await connection.rows(
-            "DELETE FROM conversations WHERE owner = ? AND id = ? AND (running IS NULL OR busy_until <= ?) "
-            f"{idle} RETURNING thread",
+            f"DELETE FROM conversations WHERE owner = ? AND id = ? AND {DELETABLE} {idle} RETURNING thread",
             (*key, now, *since),
         )
         if not gone:

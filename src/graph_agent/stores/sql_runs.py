@@ -319,6 +319,12 @@ class SqlRuns(SqlEvents):
         return await self._database.write(work)
 
 
+DELETABLE = (
+    "(running IS NULL OR busy_until <= ? OR EXISTS (SELECT 1 FROM runs WHERE runs.owner = conversations.owner "
+    "AND runs.response = conversations.running AND runs.state = 'parked'))"
+)
+"""The condition of conversations that may be deleted: no process works on them. The parameter is the time."""
+
 RUN_TABLES = ("events", "idempotency_keys", "runs")
 """The tables of runs. Each has the columns `owner` and `response`."""
 

@@ -117,7 +117,7 @@ class ResponseStore(Protocol):
 
         Raises:
             ResponseNotFound: this owner has no such response.
-            ConversationBusy: the response is still in progress.
+            ConversationBusy: the response is still in progress, unless it waits for a token of its user.
         """
 
     # -- conversations ------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class ResponseStore(Protocol):
 
         Raises:
             ConversationNotFound: this owner has no such conversation.
-            ConversationBusy: a run is in progress.
+            ConversationBusy: a run is in progress, unless it waits for a token of its user.
         """
 
     async def responses_of(
@@ -345,7 +345,7 @@ class Store(Protocol):
         """Delete everything of an owner in one transaction.
 
         Raises:
-            ConversationBusy: a run of the owner is in progress. Nothing was deleted.
+            ConversationBusy: a run of the owner is in progress, unless it waits for a token. Nothing was deleted.
         """
 
     async def open(self) -> None:
