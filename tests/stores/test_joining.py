@@ -16,7 +16,7 @@ from tests.serving.conftest import Service, Upstream, serving, upstream_server
 from tests.serving.joining import Joined, begun, joined
 from tests.serving.test_requests import check_error
 from tests.stores.accepted import Accepted, right_of
-from tests.stores.postgres_server import PostgresServer
+from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import Clock
 
 from graph_agent.identity.caller import Caller
@@ -292,3 +292,30 @@ async def test_another_owner_finds_neither_run_nor_events(two: tuple[Service, Se
     run = await store.runs.get(Owner("local:ann"), id_)
     assert run is not None
     assert not run.cancelled
+
+
+async def test_a_reader_outlasts_a_restart_of_its_database(upstream: Upstream) -> None:
+    with postgres_server() as server:
+        settings = {"store": server.url, "store_schema": "restarted", "keepalive_seconds": 0.2}
+        with serving(**settings) as here, serving(**settings) as there:
+            async with here.client() as one, there.client() as other:
+                with anyio.fail_after(60):
+                    body = {"model": "upstream", "input": "Hi", "custom_inputs": {"upstream": upstream.url}}
+                    queued = (await one.post("/responses", json=body | {"background": True})).json()
+                    address = f"/responses/{queued['id']}?stream=true"
+                    readers = [asyncio.create_task(joined(client, address)) for client in (one, other)]
+                    await upstream.asked.wait()
+                    upstream.say("Before, ")
+                    await joined(other, address, most=6)
+                    await asyncio.to_thread(server.stop)
+                    upstream.say("meanwhile, ")
+                    await asyncio.sleep(1)
+                    await asyncio.to_thread(server.start)
+                    upstream.say("and after.")
+                    upstream.end()
+                    first, second = [await reader for reader in readers]
+                    late = await joined(other, address)
+    assert first.text == "Before, meanwhile, and after."
+    assert first.frames == second.frames == late.frames
+    assert first.numbers == [*range(len(first.frames))]
+    assert first.events[-1]["type"] == "response.completed"
