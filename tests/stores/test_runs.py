@@ -159,6 +159,16 @@ async def test_a_renewed_run_is_not_taken_over(store: Store, clock: Clock) -> No
     assert (await found(store, "resp_1")).process == HERE
 
 
+async def test_a_run_that_a_process_was_given_without_learning_of_it_is_taken_over(store: Store, clock: Clock) -> None:
+    here, there = Accepted(store, clock), Accepted(store, clock, THERE)
+    await here.run("resp_1", busy_seconds=GONE)
+    # The answer to this is lost.
+    await here.claim(busy_seconds=GONE)
+    renewed = await store.runs.renew(HERE, {"resp_1": 1, "resp_2": 1}, busy_seconds=60)
+    assert renewed.lost == {"resp_1", "resp_2"}
+    assert [(one.response, one.attempt) for one in await there.claim()] == [("resp_1", 3)]
+
+
 async def test_a_process_whose_lease_has_expired_does_not_have_the_run(store: Store, clock: Clock) -> None:
     await Accepted(store, clock).run("resp_1", busy_seconds=GONE)
     assert (await found(store, "resp_1")).process is None

@@ -219,12 +219,14 @@ class SqlRuns(SqlEvents):
             return Renewed(lost=(), cancelled=())
 
         async def work(connection: Connection) -> Renewed:
-            # The rows are locked in the order in which `append` locks them, so that neither waits for the other.
+            # Only those that it knows, because it may have been given others without learning of it. Rows are locked in
+            # the order in which `append` locks them, so that neither waits for the other.
             rows = await connection.rows(
                 f"UPDATE runs SET busy_until = {self._database.now} + ? WHERE (owner, response) IN (SELECT owner, "
-                f"response FROM runs WHERE process = ? AND {OPEN} AND state = 'running' ORDER BY owner, response "
+                f"response FROM runs WHERE process = ? AND {OPEN} AND state = 'running' AND (response, attempt) IN "
+                f"(VALUES {', '.join(['(?, ?)'] * len(attempts))}) ORDER BY owner, response "
                 f"{self._database.for_update}) RETURNING response, attempt, cancelled",
-                (busy_seconds, process),
+                (busy_seconds, process, *(value for pair in attempts.items() for value in pair)),
             )
             held = {response: attempt for response, attempt, _ in rows}
             return Renewed(
@@ -297,7 +299,8 @@ class SqlRuns(SqlEvents):
 
         async def work(connection: Connection) -> Collection[str]:
             rows = await connection.rows(
-                "SELECT response FROM runs WHERE process = ? AND state = 'running' AND cancelled = 1", (process,)
+                f"SELECT response FROM runs WHERE process = ? AND {OPEN} AND state = 'running' AND cancelled = 1",
+                (process,),
             )
             return [response for (response,) in rows]
 
