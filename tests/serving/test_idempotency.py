@@ -92,10 +92,13 @@ async def test_requests_without_a_key_are_two(service: Service, tmp_path: Path) 
     assert (len(ids), asker.runs) == (2, 2)
 
 
-async def test_fifty_at_once_are_one_run(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [{}, {"context": {"conversation_id": "named", "user_id": "somebody"}}])
+async def test_fifty_at_once_are_one_run(serve: Callable[..., Any], named: dict[str, Any], tmp_path: Path) -> None:
     asker = Asker(tmp_path)
-    async with service.client() as client:
-        answers = await asyncio.gather(*(asker.post(client, stream=number % 2 == 0) for number in range(50)))
+    with serve(config=NOTING, store=f"sqlite:{tmp_path / 'store.sqlite'}") as service:
+        async with service.client() as client:
+            posts = [asker.post(client, stream=number % 2 == 0, **named) for number in range(50)]
+            answers = await asyncio.gather(*posts)
     for answer in answers:
         assert answer.status_code == 200, answer.text
     ids = {

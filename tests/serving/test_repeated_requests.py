@@ -165,3 +165,12 @@ async def test_a_run_that_was_cancelled_is_tried_again(service: Service, upstrea
             upstream.end()
             assert (await asking).json()["status"] == "completed"
     assert page.runs == 2
+
+
+async def test_a_deleted_response_is_not_repeated(service: Service, tmp_path: Path) -> None:
+    page = Page(tmp_path, fail=True)
+    async with service.client() as client:
+        for _ in range(2):
+            assert (await page.again(client)).status_code == 500
+            await client.delete(f"/conversations/{page.key}")
+    assert page.runs == 2

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from graph_agent.errors import IdempotencyKeyUsed
+from graph_agent.errors import IdempotencyKeyUsed, ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.waiting_lines import WaitingLines
@@ -60,15 +60,24 @@ class Repeats:
     async def find(self, request: RunRequest, store: "Store") -> str | None:
         """The id of the response that this request has begun before, or `None`.
 
-        Looks into the store only for the key of a request.
+        A request without a key that is new does not touch the store.
 
         Raises:
             IdempotencyKeyUsed: the key was sent with another request.
         """
         if request.key is not None:
             return await keyed_response(store, request)
-        asked = self._asked.get((Owner.of(request.owner), request.digest or ""))
-        return asked.response_id if asked is not None and asked.is_repeated() else None
+        owner = Owner.of(request.owner)
+        asked = self._asked.get((owner, request.digest or ""))
+        if asked is None or not asked.is_repeated():
+            return None
+        if asked.is_over:
+            try:
+                await store.responses.get(owner, asked.response_id)
+            except ResponseNotFound:
+                # It was deleted.
+                return None
+        return asked.response_id
 
     def began(self, request: RunRequest, run: "Run") -> None:
         """The request has begun this run."""
@@ -106,6 +115,11 @@ class _Asked:
 
     def ended(self, status: "Status", output: Sequence[Mapping[str, Any]]) -> None:
         self._status, self._called = status, has_called(output)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self._status is not None
 
     def is_repeated(self) -> bool:
         """Whether the same request means this run."""

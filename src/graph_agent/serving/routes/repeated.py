@@ -28,6 +28,7 @@ from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.retelling import retold
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.joining import OPEN, Joining
+from graph_agent.runs.log_context import add_log_facts, log_facts
 from graph_agent.runs.registry import Reader
 from graph_agent.runs.repeats import Repeats
 from graph_agent.runs.request import RunRequest
@@ -73,6 +74,8 @@ class RepeatedAnswers:
         """
         asked, response_id, store = begun.asked, begun.response_id, begun.store
         invocation = asked.invocation
+        request_id = log_facts().get("request_id", response_id)
+        add_log_facts(user=asked.owner.user, run_id=response_id, request_id=request_id)
         if invocation.background and not invocation.awaited and invocation.mode != "stream":
             return await self._now(begun)
         try:
