@@ -1,8 +1,10 @@
 """`Idempotency-Key`: the same request with the same key finds the run that exists, over real HTTP."""
 
 import asyncio
+import base64
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,42 @@ async def test_a_run_goes_on_without_its_caller_who_comes_back_with_the_key(
             answer = await coming
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert asker.runs == 1
+
+
+async def test_a_background_run_whose_token_has_expired_goes_on_with_that_of_a_repeated_request(
+    serve: Callable[..., Any], upstream: Upstream, tmp_path: Path
+) -> None:
+    asker = Asker(tmp_path, wait=upstream.url, for_user=True)
+    apps = {"DATABRICKS_APP_NAME": "app", "DATABRICKS_HOST": "https://workspace.invalid"}
+    with serve(apps, config=NOTING, authorization="user") as service, anyio.fail_after(20):
+
+        async def post(seconds: float) -> httpx.Response:
+            user = {"x-forwarded-user": "ann", "x-forwarded-access-token": token(seconds)}
+            async with service.client(headers=user) as client:
+                return await asker.post(client, background=True)
+
+        first = await post(1)
+        await upstream.asked.wait()
+        await asyncio.sleep(1)
+        # The token of the first request has expired, so that the run waits for another one.
+        upstream.end()
+        upstream.asked.clear()
+        while not upstream.asked.is_set():
+            again = await post(60)
+            assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+            await asyncio.sleep(0.1)
+        upstream.end()
+        async with service.client(headers={"x-forwarded-user": "ann"}) as client:
+            while (answer := await client.get(f"/responses/{first.json()['id']}")).json()["status"] != "completed":
+                assert answer.status_code == 200
+                await asyncio.sleep(0.05)
+    assert asker.runs == 1
+
+
+def token(seconds: float) -> str:
+    """A token of a user that is valid for so long."""
+    claims = json.dumps({"exp": time.time() + seconds}).encode()
+    return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
 
 
 # -- after its end ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, ToolRuntime
 from langgraph.runtime import Runtime
 
+from graph_agent.identity.user_token import user_token
+
 
 @dataclass
 class Context:
@@ -20,6 +22,8 @@ class Context:
 
     fail: bool = False
     tool: bool = True
+    for_user: bool = False
+    """Whether the answer needs the token of the user."""
 
 
 def write(context: Context) -> None:
@@ -45,6 +49,8 @@ async def answer(state: MessagesState, runtime: Runtime[Context]) -> dict[str, A
     if runtime.context.wait:
         async with httpx.AsyncClient(timeout=30) as client:
             await client.post(runtime.context.wait)
+    if runtime.context.for_user:
+        user_token()
     if runtime.context.fail:
         raise RuntimeError("as it was told to")
     said = [one.text for one in state["messages"] if one.type == "human"]

@@ -127,6 +127,10 @@ class ResponseRoutes:
             # The token must be known as a secret while the body is read: a caller may have pasted it into the input.
             started = await self._started(request, dialect, caller, token, began)
         if isinstance(started, Begun):
+            background = self._runs.background
+            if background is not None and started.asked.invocation.background and token is not None:
+                # Its run may wait for it.
+                await background.bring_token(caller, started.response_id, token)
             return await self._repeated.answer(request, started, until=self._waits_until(request, started, began))
         if not isinstance(started, tuple):
             return await self._queued(request, caller, started, began)
