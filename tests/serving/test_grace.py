@@ -56,6 +56,53 @@ async def test_a_run_goes_on_after_its_reader_has_left_and_holds_its_slot(
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("busy", ["reject", "wait"])
+@pytest.mark.parametrize("address", ["/responses", "/v1/responses"])
+async def test_the_next_message_does_not_wait_for_a_reader_that_has_left(
+    serve: Callable[..., Any], upstream: Upstream, busy: str, address: str
+) -> None:
+    named = {"context": {"conversation_id": "mine"}}
+    with serve(busy=busy, grace_seconds=20.0, max_seconds=60.0) as service, anyio.fail_after(10):
+        async with service.client() as client:
+            reader, writer = await ask(service, upstream, address=address, stream=True, **named)
+            upstream.say("So far.")
+            await reader.readuntil(b"So far.")
+            await leave(writer)
+            body = {"model": "echo", "input": "Two", **named}
+            # The service may not have noticed yet that the reader has left.
+            while (answer := await client.post(address, json=body)).status_code == 409:
+                assert answer.json()["error"]["code"] == "conversation_busy"
+            await upstream.left.wait()
+            listed = await client.get("/conversations/mine/responses")
+    said = json.loads(answer.json()["output"][-1]["content"][0]["text"])
+    assert [text for _, text, *_ in said] == ["Hi", "So far.", "Two"]
+    assert [one["previous_response_id"] for one in listed.json()["data"]] == [listed.json()["data"][1]["id"], None]
+
+
+async def test_a_caller_with_a_key_is_waited_for(serve: Callable[..., Any], upstream: Upstream) -> None:
+    with serve(grace_seconds=20.0) as service, anyio.fail_after(10):
+        async with service.client() as client:
+            named = {"context": {"conversation_id": "mine"}}
+            keyed = {"model": "upstream", "input": "Hi", "custom_inputs": {"upstream": upstream.url}, **named}
+            key = {"idempotency-key": "one"}
+            with anyio.move_on_after(10) as leaves:
+                async with anyio.create_task_group() as tasks:
+
+                    async def first() -> None:
+                        await client.post("/responses", json=keyed, headers=key)
+
+                    tasks.start_soon(first)
+                    await upstream.asked.wait()
+                    leaves.cancel()
+            for _ in range(20):
+                refused = await client.post("/responses", json={"model": "echo", "input": "Two", **named})
+                assert refused.status_code == 409
+            upstream.say("Yes.")
+            upstream.end()
+            again = await client.post("/responses", json=keyed, headers=key)
+    assert again.json()["output"][0]["content"][0]["text"] == "Yes."
+
+
 class Foreign:
     """A host's middleware that sets a context variable for each request."""
 

@@ -129,6 +129,7 @@ class Runs:
             waits=waits,
             slots=self._slots,
             find=self._find,
+            end_left=self._end_left,
             is_stopping=lambda: self._draining,
             rejects_unanswered=rejects_unanswered,
         )
@@ -424,6 +425,16 @@ class Runs:
             self._forget_oldest()
         else:
             await self._end(known)
+
+    async def _end_left(self, run_id: str) -> bool:
+        """End a run that waits for a reader to come back, because its conversation goes on without it, and say whether
+        it was one. A caller with a key comes back in any case."""
+        known = self._known.get(run_id)
+        if known is None or not known.waiting or known.run.over or known.run.request.key is not None:
+            return False
+        known.stop_waiting()
+        await self._end(known)
+        return known.run.over
 
     def _abandon(self, known: "_Known") -> None:
         known.ending = asyncio.ensure_future(self._end(known))

@@ -51,6 +51,7 @@ class Turns:
         waits: bool,
         slots: Slots,
         find: "Callable[[str], Run | None]",
+        end_left: Callable[[str], Coroutine[Any, Any, bool]],
         is_stopping: Callable[[], bool],
         rejects_unanswered: bool = False,
     ) -> None:
@@ -58,11 +59,13 @@ class Turns:
 
         With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection.
 
-        `find` is a run of this process by its id.
+        `find` is a run of this process by its id. `end_left` ends a run that only waits for a reader to come back, and
+        says whether it was one.
         """
         self._waits = waits
         self._slots = slots
         self._find = find
+        self._end_left = end_left
         self._is_stopping = is_stopping
         self._rejects_unanswered = rejects_unanswered
         self._lines = WaitingLines()
@@ -121,6 +124,8 @@ class Turns:
                     raise
                 except ConversationBusy as busy:
                     await self._require_new(request, store, busy.running, was_running=True)
+                    if await self._end_left(busy.running):
+                        continue
                     if planned is not None and planned.turn is not None and planned.turn.inferred:
                         # Nothing in the request names the conversation, so another one is as good.
                         recognize = False
@@ -142,7 +147,7 @@ class Turns:
             self._require_service()
         run = None if running is None else self._find(running)
         if run is not None and not run.over:
-            while not run.over and time.monotonic() < until:
+            while not run.over and time.monotonic() < until and not await self._end_left(run.id):
                 await _either(run.ended())
                 self._require_service()
         elif running is not None:
