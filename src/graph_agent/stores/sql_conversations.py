@@ -9,7 +9,6 @@ from graph_agent.stores.database import Connection
 from graph_agent.stores.records import Conversation, Item, Page, StoredResponse
 from graph_agent.stores.sql_paging import Order, rows_of_page
 from graph_agent.stores.sql_responses import (
-    ADD_ITEM,
     ADD_RESPONSE,
     SqlResponses,
     conversation_busy,
@@ -20,12 +19,14 @@ from graph_agent.stores.sql_responses import (
 from graph_agent.stores.sql_rows import (
     CONVERSATION,
     INPUT,
+    ITEMS,
     RESPONSES,
     UNDER_WAY,
     WITH_RESPONSE,
     Row,
     as_json,
     as_title,
+    insert,
     item_rows,
     stored_conversation,
 )
@@ -196,7 +197,7 @@ class SqlConversations(SqlResponses):
                 f"{ADD_RESPONSE} VALUES (?, ?, ?, ?, 'items', '', 'openai', 'completed', ?)",
                 (owner.key, record, conversation_id, head, now),
             )
-            await connection.run_many(ADD_ITEM, rows)
+            await insert(connection, ITEMS, rows)
             added = await connection.rows(
                 f"SELECT {WITH_RESPONSE} FROM {RESPONSES} WHERE r.owner = ? AND r.id = ?", (owner.key, record)
             )

@@ -7,7 +7,7 @@ from functools import partial
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection, Database
 from graph_agent.stores.run_records import EventBatch
-from graph_agent.stores.sql_rows import Row
+from graph_agent.stores.sql_rows import Row, insert
 
 EVENTS_PER_ROW = 200
 """The most events in one row, so that a reader that comes back does not read a whole log for its last event."""
@@ -15,8 +15,8 @@ EVENTS_PER_ROW = 200
 EXPIRED_AT_ONCE = 200
 """The most runs whose events are deleted in one transaction."""
 
-ROWS_AT_ONCE = 50
-"""The most rows of events that one statement inserts."""
+EVENTS = "INSERT INTO events (owner, response, first, body)"
+"""What `insert` inserts the rows of `rows_of` with."""
 
 SILENT_SECONDS = 60.0
 """How long after the end of its lease a run in the foreground counts as lost when old events are looked for."""
@@ -37,7 +37,7 @@ class SqlEvents:
 
         async def work(connection: Connection) -> Collection[str]:
             taken = {one.right.response: await self._take(connection, one) for one in ordered}
-            await self._insert(connection, [row for rows in taken.values() for row in rows or ()])
+            await insert(connection, EVENTS, [row for rows in taken.values() for row in rows or ()])
             await connection.announce([response for response, rows in taken.items() if rows])
             return {response for response, rows in taken.items() if rows is None}
 
@@ -46,7 +46,7 @@ class SqlEvents:
     async def _append(self, connection: Connection, batch: EventBatch) -> bool:
         """Returns whether the right is still there."""
         rows = await self._take(connection, batch)
-        await self._insert(connection, rows or ())
+        await insert(connection, EVENTS, rows or ())
         return rows is not None
 
     async def _take(self, connection: Connection, batch: EventBatch) -> Sequence[Row] | None:
@@ -72,15 +72,6 @@ class SqlEvents:
         return await self._take(
             connection, EventBatch(right=right, first=known, events=batch.events[known - batch.first :])
         )
-
-    async def _insert(self, connection: Connection, rows: Sequence[Row]) -> None:
-        # Many rows with one statement: a process that is stopped while it sends several would keep its locks.
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            some = rows[start : start + ROWS_AT_ONCE]
-            await connection.run(
-                f"INSERT INTO events (owner, response, first, body) VALUES {', '.join(['(?, ?, ?, ?)'] * len(some))}",
-                [value for row in some for value in row],
-            )
 
     async def events(self, owner: Owner, response_id: str, *, after: int, most: int) -> Sequence[bytes]:
         """See `RunStore.events`."""

@@ -21,6 +21,7 @@ from graph_agent.stores.sql_rows import (
     APPROVAL,
     APPROVALS,
     INPUT,
+    ITEMS,
     OUTPUT,
     RESPONSES,
     WITH_RESPONSE,
@@ -28,6 +29,7 @@ from graph_agent.stores.sql_rows import (
     Row,
     as_json,
     as_title,
+    insert,
     item_rows,
     lost_response,
     response_json,
@@ -49,7 +51,6 @@ MOST_ALIKE = 20
 """The most responses that `matching` returns for one fingerprint. Many conversations begin with the same words."""
 
 ADD_RESPONSE = "INSERT INTO responses (owner, id, conversation, parent, kind, graph, family, status, created_at) "
-ADD_ITEM = "INSERT INTO items (owner, response, side, place, id, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class SqlResponses:
@@ -83,7 +84,7 @@ class SqlResponses:
             elif not await _created(connection, owner, new, busy_until, now):
                 raise await _busy(connection, owner, new.continuation.conversation)
             await _add_response(connection, owner, new, "queued" if new.run and new.run.background else "in_progress")
-            await connection.run_many(ADD_ITEM, items)
+            await insert(connection, ITEMS, items)
             await _take_decisions(connection, owner, new)
             if new.run is not None:
                 await self._runs.add(connection, owner, new.id, new.run)
@@ -122,7 +123,7 @@ class SqlResponses:
                 "waiting = ? WHERE owner = ? AND id = ?",
                 (*values, owner.key, response_id),
             )
-            await connection.run_many(ADD_ITEM, items)
+            await insert(connection, ITEMS, items)
             if ended.checkpoint is None and ended.status != "completed":
                 await _free_decisions(connection, owner, response_id)
             for one in asked:

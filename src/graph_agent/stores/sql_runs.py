@@ -20,8 +20,8 @@ from graph_agent.stores.run_records import (
     RunState,
     StoredRun,
 )
-from graph_agent.stores.sql_events import SqlEvents, rows_of
-from graph_agent.stores.sql_rows import Row
+from graph_agent.stores.sql_events import EVENTS, SqlEvents, rows_of
+from graph_agent.stores.sql_rows import Row, insert
 
 HOME_SECONDS = 5.0
 """How long only the process with the user's token may take a queued run. Later another one takes it, and parks it."""
@@ -101,7 +101,7 @@ class SqlRuns(SqlEvents):
                 len(run.events),
             ),
         )
-        await self._insert(connection, rows_of((owner.key, response_id), 0, run.events))
+        await insert(connection, EVENTS, rows_of((owner.key, response_id), 0, run.events))
         if run.background:
             await connection.announce((QUEUE_TOPIC,))
 
