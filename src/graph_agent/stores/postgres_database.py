@@ -53,7 +53,8 @@ class PostgresDatabase:
     def __init__(self, sign_in: SignIn, *, schema: str) -> None:
         self._sign_in = sign_in
         self._schema = schema
-        self._channel = channel_of(schema)
+        self.channel = channel_of(schema)
+        """Where news is announced."""
         self._pool: ConnectionPool | None = None
 
     async def open(self) -> None:
@@ -76,6 +77,13 @@ class PostgresDatabase:
         """Do something that only reads. Each statement sees what was committed when it began."""
         # No transaction: at PostgreSQL's default isolation it would see the same, and cost two round trips.
         return await self._repeated(lambda connection: work(self.statements(connection)))
+
+    async def at_once(self, work: Work[T]) -> T:
+        """Execute a single statement that writes, in a transaction of its own.
+
+        It is repeated if the connection is lost, although it may have been committed. So it must recognize that.
+        """
+        return await self.read(work)
 
     async def write(self, work: Work[T]) -> T:
         """Do something in one transaction, which is committed at the end, and rolled back if `work` raises.
@@ -104,7 +112,7 @@ class PostgresDatabase:
 
     def statements(self, connection: BoundedConnection) -> "Statements":
         """Our statements on a connection of psycopg."""
-        return Statements(connection, self._channel)
+        return Statements(connection, self.channel)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[BoundedConnection]:

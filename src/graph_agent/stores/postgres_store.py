@@ -10,11 +10,11 @@ from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.stores.database import Connection
 from graph_agent.stores.forgetting import forget
 from graph_agent.stores.memory_records import Forgotten
+from graph_agent.stores.postgres_runs import PostgresRuns
 from graph_agent.stores.run_records import Right
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
-from graph_agent.stores.sql_runs import SqlRuns
 from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals
 from graph_agent.threads import run_in_service_thread
 
@@ -49,7 +49,7 @@ class PostgresStore:
         self._clock = clock
         self._database: PostgresDatabase | None = None
         self._responses: SqlConversations | None = None
-        self._runs: SqlRuns | None = None
+        self._runs: PostgresRuns | None = None
         self._signals: PostgresSignals | None = None
         self._memories: SqlMemories | None = None
 
@@ -103,7 +103,7 @@ class PostgresStore:
         from graph_agent.stores.postgres_saver import set_up_savers
 
         await set_up_savers(database)
-        self._runs = SqlRuns(database, clock=self._clock)
+        self._runs = PostgresRuns(database, clock=self._clock)
         self._responses = SqlConversations(
             database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=self._clock
         )
