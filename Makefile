@@ -49,8 +49,8 @@ test: setup $(STUDIO)/.ready ## Run the tests, including those of the local mode
 	@$(BIN)/graph-agent model
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-kills: setup ## Kill the service 200 times in the middle of its runs; KILLS=1000 kills more often
-	@KILLS=$(or $(KILLS),200) $(BIN)/pytest tests/durable -n 2 --dist load --max-worker-restart 0 -rP -q
+kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 takes more runs
+	@KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/durable/test_kills.py -n 2 --dist load --max-worker-restart 0 -rP -q
 
 check: lint types test ## Run lint, types and tests
 

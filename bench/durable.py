@@ -260,7 +260,8 @@ def durable_report(every: Sequence[Durable], *, amount: Amount = FULL) -> str:
     """Return the table of runs that outlive their process, and its goals."""
     head = (
         "Runs in the background. Events of 180 bytes are committed by one connection, runs x events in a transaction.\n"
-        f"First item: medians of {amount.starts} runs, one at a time. Takeover: from the kill to the next event."
+        f"First item: medians of {amount.starts} runs, one at a time. Takeover: from the kill to the next event,\n"
+        "on SQLite with the start of the next process."
     )
     heads = [f"{runs} x {events}" for runs, events in BATCHES]
     lines = [head, "", f"{'events/s':<12}" + "".join(f"{one:>12}" for one in heads)]

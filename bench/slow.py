@@ -14,7 +14,7 @@ from bench.scripted import ScriptedModel
 
 WORD_SECONDS = 0.02
 
-WORDS = 400
+WORDS = 3_000
 
 
 class SlowModel(ScriptedModel):

@@ -20,7 +20,7 @@ NODES = ("plan", "tools", "draft", "check", "answer", "close")
 
 START_SECONDS = 60
 
-END_SECONDS = 60
+END_SECONDS = 120
 """How long a run may take in all, with a takeover."""
 
 POLL_SECONDS = 0.003
