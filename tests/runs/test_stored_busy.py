@@ -69,7 +69,8 @@ async def test_a_caller_that_leaves_while_its_run_begins_does_not_keep_the_conve
     store: MemoryStore,
 ) -> None:
     held, book = Held(), SlowBook(store)
-    chat = Chat(held.graph, SimpleNamespace(responses=book, checkpointer=store.checkpointer))
+    slow = SimpleNamespace(responses=book, checkpointer=store.checkpointer, runs=store.runs, may_be_shared=False)
+    chat = Chat(held.graph, slow)
     with anyio.fail_after(20):
         leaving = asyncio.create_task(chat.start("one", conversation=None, context={"conversation_id": "mine"}))
         await book.reached.wait()

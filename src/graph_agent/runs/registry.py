@@ -418,9 +418,7 @@ class Runs:
         known.readers -= 1
         if known.readers or (known.run.in_background and not known.run.over):
             return
-        if known.run.over and known.is_told:
-            self._forget(known)
-        elif known.grace_seconds:
+        if known.grace_seconds and not (known.run.over and known.is_told):
             known.wait(lambda: self._abandon(known))
             self._forget_oldest()
         else:
