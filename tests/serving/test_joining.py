@@ -1,14 +1,19 @@
 """Streams of stored responses are joined over real sockets, by hand and with the official OpenAI SDK."""
 
 import asyncio
+import signal
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from openai import AsyncOpenAI
 from tests.serving.conftest import Service, Upstream, ask, leave
 from tests.serving.joining import Joined, begun, joined
+from tests.serving.test_process import ready
 from tests.serving.test_requests import check_error
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +221,44 @@ async def test_a_run_in_progress_is_read_with_its_output_so_far(
 async def _lines(text: str) -> Any:
     for line in text.split("\n"):
         yield line
+
+
+# -- the end of the process -----------------------------------------------------------------------------------------
+
+
+async def test_a_stream_of_a_background_run_is_broken_off_when_the_service_stops_and_goes_on_in_the_next(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    store = {"GRAPH_AGENT_STORE": f"sqlite:{tmp_path / 'store.sqlite'}"}
+    body = {"model": "upstream", "input": "Hi", "background": True, "stream": True}
+    read = Joined()
+    async with ready(**store) as first, first.client() as client:
+        with anyio.fail_after(20):
+            body["custom_inputs"] = {"upstream": upstream.url}
+            async with client.stream("POST", "/v1/responses", json=body) as stream:
+                await upstream.asked.wait()
+                upstream.asked.clear()
+                upstream.say("Half told.")
+                lines = stream.aiter_lines()
+                await read.read(lines, most=6)
+                began = time.monotonic()
+                first.process.send_signal(signal.SIGTERM)
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await read.read(lines)
+            assert await first.ended() == 0
+            took = time.monotonic() - began
+    assert not read.done
+    assert not [line for line in first.log if '"ERROR"' in line]
+    id_ = read.events[0]["response"]["id"]
+    async with ready(**store) as second, second.client() as client:
+        with anyio.fail_after(30):
+            await upstream.asked.wait()
+            upstream.say("Told whole.")
+            upstream.end()
+            address = f"/v1/responses/{id_}?stream=true&starting_after={read.numbers[-1]}"
+            await joined(client, address, read)
+            last = (await client.get(f"/v1/responses/{id_}")).json()
+    assert took < 3
+    assert read.numbers == [*range(len(read.frames))]
+    assert read.events[-1]["response"] == last
+    assert last["output"][0]["content"][0]["text"] == "Told whole."

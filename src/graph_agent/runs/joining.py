@@ -14,7 +14,7 @@ from graph_agent.protocol.logged_response import LoggedResponse
 from graph_agent.protocol.lost_response import lost_end
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.gently import run_gently
-from graph_agent.runs.registry import QUIET_SECONDS, Reader, Runs
+from graph_agent.runs.registry import QUIET_SECONDS, Reader, Runs, stopping
 from graph_agent.runs.stored_log import StoredLog, is_lost, lost_error
 from graph_agent.stores.records import StoredResponse
 from graph_agent.stores.store import Store
@@ -50,6 +50,7 @@ class Joining:
 
         Raises:
             EventLogExpired: the events are gone, or this process cannot read them.
+            ServiceStopping: this process stops, and does not have the run.
         """
         try:
             reader = self._runs.join(caller, response_id, after=after, quiet_seconds=quiet_seconds)
@@ -57,7 +58,9 @@ class Joining:
             run = await store.runs.get(Owner.of(caller), response_id)
             if run is None or not run.has_events:
                 raise EventLogExpired(EXPIRED) from None
-            log = StoredLog(store, Owner.of(caller), response_id)
+            if run.state != "ended" and self._runs.draining:
+                raise stopping() from None
+            log = self._stored(store, caller, response_id)
             return Reader(log.read(after=after, quiet_seconds=quiet_seconds), _nothing)
         return self.going_on(reader, caller, response_id, store=store, after=after, quiet_seconds=quiet_seconds)
 
@@ -82,11 +85,14 @@ class Joining:
                 yield batch
             if ended or await store.runs.get(Owner.of(caller), response_id) is None:
                 return
-            log = StoredLog(store, Owner.of(caller), response_id)
+            log = self._stored(store, caller, response_id)
             async for batch in log.read(after=at, quiet_seconds=quiet_seconds):
                 yield batch
 
         return Reader(batches(), reader.leave)
+
+    def _stored(self, store: Store, caller: Caller, response_id: str) -> StoredLog:
+        return StoredLog(store, Owner.of(caller), response_id, is_stopping=lambda: self._runs.draining)
 
     async def so_far(
         self, caller: Caller, stored: StoredResponse, *, store: Store, head: Mapping[str, Any]
@@ -97,7 +103,7 @@ class Joining:
         try:
             log = self._runs.events_of(caller, stored.id)
         except RunNotFound:
-            log = await StoredLog(store, Owner.of(caller), stored.id).events()
+            log = await self._stored(store, caller, stored.id).events()
         if not log:
             return head
         return await run_gently(lambda pulse: _folded(log, stored, head, pulse), [None] * len(log))

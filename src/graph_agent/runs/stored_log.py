@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from graph_agent.errors import AgentError, LeaseLost, ResponseNotFound, StoreUnavailable
+from graph_agent.errors import AgentError, LeaseLost, ResponseNotFound, ServiceStopping, StoreUnavailable
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.json_encoding import encode
@@ -28,7 +28,11 @@ LOST_SECONDS = 2.0
 class StoredLog:
     """The events of one run in the store."""
 
-    def __init__(self, store: Store, owner: Owner, response_id: str) -> None:
+    def __init__(
+        self, store: Store, owner: Owner, response_id: str, *, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        """While `is_stopping`, nobody waits for new events."""
+        self._is_stopping = is_stopping
         self._store = store
         self._owner = owner
         self._id = response_id
@@ -39,6 +43,9 @@ class StoredLog:
 
         A run in the foreground whose process is gone ends as failed, with `process_lost`. One in the background goes
         on in another process, and so does its log. The batches also end when the response is deleted meanwhile.
+
+        Raises:
+            ServiceStopping: this process stops, and the run has not ended. Another process has its next events.
         """
         at, heard, looked = after, time.monotonic(), 0.0
         async with self._store.signals.listening(self._id) as news:
@@ -57,6 +64,8 @@ class StoredLog:
                     yield batch
                 if over or (batch and batch[-1].is_last):
                     return
+                if not batch and self._is_stopping():
+                    raise ServiceStopping("the service is stopping; come back to the stream")
                 if not batch and time.monotonic() - heard >= quiet_seconds:
                     heard = time.monotonic()
                     yield ()

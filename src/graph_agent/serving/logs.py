@@ -127,14 +127,21 @@ def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, An
         },
         # The class and not its name: `dictConfig` would import the name while it holds logging's lock.
         "handlers": {"stdout": {"()": StdoutHandler, "formatter": log_format}},
+        "filters": {"cut": {"()": lambda: _not_of_cut_streams}},
         "root": {"handlers": ["stdout"], "level": "WARNING"},
         "loggers": {
             "graph_agent": {"level": "INFO"},
             "uvicorn": {"level": "INFO"},
+            "uvicorn.error": {"filters": ["cut"]},
             # LangChain logs what a callback raises, with its message. Runs are stopped by raising from a callback.
             "langchain_core.callbacks": {"level": "ERROR"},
         },
     }
+
+
+def _not_of_cut_streams(record: logging.LogRecord) -> bool:
+    # A stream is broken off on purpose if its client reads nothing, which is logged, or if the service stops.
+    return record.msg != "ASGI callable returned without completing response."
 
 
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})

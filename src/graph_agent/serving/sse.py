@@ -4,10 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from graph_agent.errors import ServiceStopping
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.registry import Reader
@@ -112,7 +114,9 @@ class EventStreamResponse:
         try:
             await asyncio.wait([writer, leaver], return_when=asyncio.FIRST_COMPLETED)
             if writer.done() and not writer.cancelled():
-                writer.result()
+                # Breaks the connection off: the stream has no end, so that its client comes back.
+                with suppress(ServiceStopping):
+                    writer.result()
         finally:
             self._over, self._writer = True, None
             for timer in (self._timer, self._watching):
