@@ -122,53 +122,72 @@ async def test_earlier_crashes_do_not_count_once_the_run_has_come_further(store:
 
 STOPPING = textwrap.dedent("""
     import asyncio, os, signal, sys
-    from langgraph.checkpoint.base import empty_checkpoint
     from graph_agent.errors import LeaseLost
     from graph_agent.identity.owner import Owner
     from graph_agent.stores import postgres_database
     from graph_agent.stores.postgres_sign_in import UrlSignIn
     from graph_agent.stores.postgres_store import PostgresStore
+    from graph_agent.stores.records import EndedResponse
     from graph_agent.stores.run_records import EventBatch, Right
 
+    RIGHT = Right(owner=Owner("ann"), response="resp_1", attempt=1)
+    EVENTS = EventBatch(right=RIGHT, first=0, events=(b"{}",))
+
     class Stopping(postgres_database.Statements):
-        # Stops this process when its transaction has the row of the run.
-        stop = True
+        # Stops this process when its transaction has locked the row of the run.
+        once = True
 
         async def rows(self, statement, parameters=()):
-            found = await super().rows(statement, parameters)
-            if Stopping.stop and "FROM runs" in statement and "attempt" in statement:
-                Stopping.stop = False
+            return self.stop(statement, await super().rows(statement, parameters))
+
+        async def run(self, statement, parameters=()):
+            return self.stop(statement, await super().run(statement, parameters))
+
+        def stop(self, statement, result):
+            if Stopping.once and " runs " in statement and "attempt = ?" in statement:
+                Stopping.once = False
                 print("in the middle of a transaction", flush=True)
                 os.kill(os.getpid(), signal.SIGSTOP)
-            return found
+            return result
 
-    async def main(url, schema):
+    async def checkpoint(store):
+        from langgraph.checkpoint.base import empty_checkpoint
+        at = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        await store.checkpointer(RIGHT).aput(at, empty_checkpoint(), {"source": "loop", "step": 1}, {})
+
+    async def finish(store):
+        output = [{"id": f"out_{number}", "type": "message"} for number in range(3)]
+        ended = EndedResponse(
+            status="completed", response={"output": output}, checkpoint=None, right=RIGHT, events=EVENTS
+        )
+        await store.responses.finish(RIGHT.owner, RIGHT.response, ended)
+
+    async def main(url, schema, what):
         store = PostgresStore(lambda: UrlSignIn(url, {}), schema=schema)
         await store.open()
         postgres_database.Statements = Stopping
-        right = Right(owner=Owner("ann"), response="resp_1", attempt=1)
-        at = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         try:
-            await store.checkpointer(right).aput(at, empty_checkpoint(), {"source": "loop", "step": 1}, {})
+            await {"checkpoint": checkpoint, "finish": finish}[what](store)
         except LeaseLost:
             print("lost", flush=True)
-        gone = await store.runs.append([EventBatch(right=right, first=0, events=(b"{}",))])
-        print(*gone, flush=True)
+        print(*await store.runs.append([EVENTS]), flush=True)
         await store.aclose()
 
     asyncio.run(main(*sys.argv[1:]))
 """)
-"""A process that is stopped while it writes a checkpoint."""
+"""A process that is stopped while it writes a checkpoint, or the end of a run."""
 
 
+@pytest.mark.parametrize("what", ["checkpoint", "finish"])
 async def test_a_process_that_is_stopped_in_a_transaction_is_taken_over_and_writes_nothing_when_it_goes_on(
-    running_postgres: PostgresServer, clock: Clock
+    running_postgres: PostgresServer, clock: Clock, what: str
 ) -> None:
-    store = PostgresStore(lambda: UrlSignIn(running_postgres.url, {}), schema="stopped", clock=clock)
+    schema = f"stopped_{what}"
+    store = PostgresStore(lambda: UrlSignIn(running_postgres.url, {}), schema=schema, clock=clock)
     await store.open()
     await Accepted(store, clock).run("resp_1", busy_seconds=GONE)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", STOPPING, running_postgres.url, "stopped", stdout=PIPE
+        sys.executable, "-c", STOPPING, running_postgres.url, schema, what, stdout=PIPE
     )
     assert process.stdout is not None
     try:
@@ -184,4 +203,6 @@ async def test_a_process_that_is_stopped_in_a_transaction_is_taken_over_and_writ
             process.kill()
         await process.wait()
     assert await checkpoints(store) == 0
+    assert await store.runs.events(ANN, "resp_1", after=-1, most=10) == []
+    assert (await store.responses.get(ANN, "resp_1")).status == "in_progress"
     await store.aclose()

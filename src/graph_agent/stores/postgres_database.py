@@ -126,6 +126,8 @@ class PostgresDatabase:
             try:
                 await self._locked(connection, key)
                 await connection.execute("SET statement_timeout = 0")
+                # Nobody waits for the lock of a migration in a transaction.
+                await connection.execute("SET idle_in_transaction_session_timeout = 0")
                 connection.patience = MIGRATION_SECONDS
                 await self._make_schema(connection)
                 yield connection

@@ -94,7 +94,7 @@ class PolledSignals:
 
     def announce(self, topics: Collection[str]) -> None:
         """Wake the listeners of this process. For any thread."""
-        if self._loop is not None:
+        if self._loop is not None and self._listeners:
             with suppress(RuntimeError):
                 # The loop may have been closed.
                 self._loop.call_soon_threadsafe(self._listeners.wake, topics)
