@@ -11,7 +11,7 @@ from uuid import UUID
 
 Namespace = tuple[str, ...]
 
-_INTERNAL = ("lc_source", "lc_internal_call")
+_SOURCE, _INTERNAL = "lc_source", "lc_internal_call"
 """Metadata with which LangChain's middleware marks its own model calls: summaries, emulated tools, choices."""
 
 _SCHEMAS = ("response_format", "response_schema", "response_mime_type", "output_format", "guided_json")
@@ -76,7 +76,8 @@ class Audience:
 
 
 def _is_internal(metadata: Mapping[str, Any] | None) -> bool:
-    return metadata is not None and any(metadata.get(key) for key in _INTERNAL)
+    # Asked for each step, model and tool of a run, and a generator takes longer than the lookups.
+    return metadata is not None and bool(metadata.get(_SOURCE) or metadata.get(_INTERNAL))
 
 
 def wants_schema(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:

@@ -71,8 +71,8 @@ class EventLog:
         self.shows_at_once = True
         """Whether readers see an event at once. Otherwise they see it when `show` is called."""
         self._shown = len(self._entries)
-        self._readers: set[asyncio.Future[None]] = set()
-        self._gathering: set[asyncio.Future[None]] = set()
+        self._readers: set[asyncio.Future[bool]] = set()
+        self._gathering: set[asyncio.Future[bool]] = set()
         self._ended = False
         self.size = sum(len(one.data) for one in self._entries)
         """The bytes of JSON in the log."""
@@ -151,44 +151,35 @@ class EventLog:
             if at >= self._shown:
                 if self._ended:
                     return
-                try:
-                    async with asyncio.timeout(quiet_seconds):
-                        await _woken(self._readers)
-                except TimeoutError:
+                if not await _woken(self._readers, within_seconds=quiet_seconds):
                     yield ()
                 continue
             batch = self._entries[at : min(at + MOST_AT_ONCE, self._shown)]
             at += len(batch)
             yield batch
             if batch[-1].type in TOKENS and at >= self._shown and not self._ended:
-                await self._gather()
-
-    async def _gather(self) -> None:
-        pause: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gathering.add(pause)
-        # A plain timer, because `asyncio.timeout` would take more time than the saved writes.
-        timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, _settle, pause)
-        try:
-            await pause
-        finally:
-            timer.cancel()
-            self._gathering.discard(pause)
+                await _woken(self._gathering, within_seconds=GATHER_SECONDS)
 
 
-async def _woken(waiting: set["asyncio.Future[None]"]) -> None:
-    one: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+async def _woken(waiting: set["asyncio.Future[bool]"], *, within_seconds: float) -> bool:
+    """Wait for `_wake`, at most so long. Returns whether it was called."""
+    loop = asyncio.get_running_loop()
+    one: asyncio.Future[bool] = loop.create_future()
     waiting.add(one)
+    # A plain timer, because `asyncio.timeout` takes more time than the write that follows.
+    timer = loop.call_later(within_seconds, _settle, one, False)
     try:
-        await one
+        return await one
     finally:
+        timer.cancel()
         waiting.discard(one)
 
 
-def _wake(waiting: set["asyncio.Future[None]"]) -> None:
+def _wake(waiting: set["asyncio.Future[bool]"]) -> None:
     for one in waiting:
-        _settle(one)
+        _settle(one, True)
 
 
-def _settle(one: "asyncio.Future[None]") -> None:
+def _settle(one: "asyncio.Future[bool]", woken: bool) -> None:
     if not one.done():
-        one.set_result(None)
+        one.set_result(woken)

@@ -70,6 +70,9 @@ ending has no time to wait longer for a node that ignores its cancellation."""
 RETRY_SECONDS = 0.5
 """How long a run in the background waits before it tries again to record its end."""
 
+UNCHANGED: AbstractContextManager[None] = nullcontext()
+"""The context in which a part of the stream is translated that needs no redaction ahead. It holds nothing."""
+
 LEAST_SECONDS = 1.0
 """The least time of a run whose caller has waited almost as long as it can."""
 
@@ -494,7 +497,7 @@ class Run:
                 # Tokens carry their own mark of whether they are public (`SPEAKER`).
                 if ns and kind != "messages" and not self._monitor.hears(ns):
                     continue
-                context: AbstractContextManager[None] = nullcontext()
+                context = UNCHANGED
                 if kind == "updates":
                     data, context = await redact_returned(data)
                     if self._translator.ended:
