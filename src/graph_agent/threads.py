@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from graph_agent.errors import NoThreadFree, RunCancelled
 from graph_agent.run_lifetime import RunLifetime, current_lifetime
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 PER_RUN = 4
 """Threads for synchronous nodes, for each run that may be active. asyncio's default is six threads for all runs on a
@@ -87,7 +88,18 @@ class NodeThreads(ThreadPoolExecutor):
 
 
 class GraphLoop(asyncio.SelectorEventLoop):
-    """An event loop for graphs. Its DNS lookups run in threads that nodes cannot occupy."""
+    """An event loop for graphs. Nodes cannot occupy the threads of its DNS lookups. Its own tasks do not wake it up."""
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As the base class."""
+        # LangGraph passes each token and each step on this way, from a task of this loop. The base class would write to
+        # a socket each time and read from it again. A loop that runs a task is not waiting. Without a task it may be:
+        # a handler of a signal runs in the thread of the loop too.
+        if asyncio._get_running_loop() is self and asyncio.current_task(self) is not None:
+            return self.call_soon(callback, *args, context=context)
+        return super().call_soon_threadsafe(callback, *args, context=context)
 
     # asyncio would use the default executor, whose threads nodes may occupy.
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
