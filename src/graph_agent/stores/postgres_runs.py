@@ -16,7 +16,7 @@ APPEND = """
     WITH given AS (
         SELECT * FROM unnest(
             CAST(? AS TEXT[]), CAST(? AS TEXT[]), CAST(? AS INTEGER[]), CAST(? AS INTEGER[]), CAST(? AS INTEGER[]),
-            CAST(? AS TEXT[])
+            string_to_array(?, chr(30))
         ) AS given (owner, response, attempt, first, last, body)
     ), held AS (
         SELECT given.* FROM runs JOIN given ON given.owner = runs.owner AND given.response = runs.response
@@ -31,6 +31,9 @@ APPEND = """
     SELECT response, pg_notify(?, response) FROM counted"""
 """Locks the runs in one order, compares the attempts, counts the events, inserts them, and announces them."""
 
+SEPARATOR = "\x1e"
+"""Between the texts of events. JSON never has it unescaped."""
+
 
 class PostgresRuns(SqlRuns):
     """See `RunStore`. Events are what is written most, and a transaction of several statements would take five round
@@ -43,8 +46,9 @@ class PostgresRuns(SqlRuns):
     async def append(self, batches: Sequence[EventBatch]) -> Collection[str]:
         """See `RunStore.append`."""
         small = [one for one in batches if 0 < len(one.events) <= EVENTS_PER_ROW]
-        columns = zip(*(_row(one) for one in small), strict=True)
-        parameters = [list(column) for column in columns]
+        *columns, bodies = zip(*(_row(one) for one in small), strict=True) if small else ((),)
+        # Not as an array: to quote every quotation mark in it takes three times as long as all the rest.
+        parameters = [*map(list, columns), SEPARATOR.join(bodies)]
 
         async def work(connection: Connection) -> set[str]:
             return {response for response, _ in await connection.rows(APPEND, (*parameters, self._postgres.channel))}
