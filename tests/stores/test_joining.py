@@ -220,7 +220,11 @@ async def test_the_stream_of_a_process_that_is_gone_ends_and_its_numbers_follow(
             read, half = await joined(one, address), Joined()
             await joined(other, f"{address}&starting_after=3", half)
             missed = await joined(other, f"{address}&starting_after={len(told) - 1}")
+            # It was read at its own process, which showed three events more than it could commit.
+            more = await joined(other, f"{address}&starting_after={len(told) + 2}")
             response = (await one.get(f"/v1/responses/{id_}")).json()
+    assert more.numbers == [*range(len(told) + 3, len(told) + 3 + len(missed.frames))]
+    assert more.events[-1]["response"]["error"]["code"] == "process_lost"
     assert read.numbers == [*range(len(read.frames))]
     assert half.numbers == read.numbers[4:]
     assert missed.numbers == read.numbers[len(told) :]

@@ -81,11 +81,11 @@ class StoredLog:
         if run.events > at + 1:
             return await self._entries(after=at, most=MOST_AT_ONCE), False, looked
         if run.state == "ended":
-            return await self._missing_end(run), True, looked
+            return await self._missing_end(run, at), True, looked
         if not run.background and time.monotonic() - looked >= LOST_SECONDS:
             looked = time.monotonic()
             if is_lost(await self._response()):
-                return await self._missing_end(run), True, looked
+                return await self._missing_end(run, at), True, looked
         return (), False, looked
 
     async def events(self) -> Sequence[Event]:
@@ -106,13 +106,15 @@ class StoredLog:
         found = await self._store.runs.events(self._owner, self._id, after=after, most=most)
         return [entry_of(after + 1 + place, data) for place, data in enumerate(found)]
 
-    async def _missing_end(self, run: StoredRun) -> Sequence[Entry]:
-        """The end of a log that its process did not end. Nothing if it has one."""
+    async def _missing_end(self, run: StoredRun, at: int) -> Sequence[Entry]:
+        """The end of a log that its process did not end, for a reader that has the events up to `at`. Nothing if it has
+        one."""
         last = await self._entries(after=run.events - 2, most=1) if run.events else ()
         if last and last[-1].is_last:
             return ()
         events = await self.events()
-        return list(_ended(events, await self._response()))
+        # A reader at the process itself may have seen events that were not committed any more.
+        return list(_ended(events, await self._response(), first=max(len(events), at + 1)))
 
 
 def is_lost(stored: StoredResponse) -> bool:
@@ -133,8 +135,8 @@ def entry_of(number: int, data: bytes) -> Entry:
     return Entry(number, kind if isinstance(kind, str) else "", data)
 
 
-def _ended(log: Sequence[Event], stored: StoredResponse) -> Iterator[Entry]:
+def _ended(log: Sequence[Event], stored: StoredResponse, *, first: int) -> Iterator[Entry]:
     head: Mapping[str, Any] = stored.response or {}
-    for number, event in enumerate(lost_end(LoggedResponse.read(log), lost_error(stored), head=head), start=len(log)):
+    for number, event in enumerate(lost_end(LoggedResponse.read(log), lost_error(stored), head=head), start=first):
         event["sequence_number"] = number
         yield Entry(number, event["type"], encode(event))
