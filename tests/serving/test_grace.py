@@ -1,6 +1,7 @@
 """A stream's run outlives its reader for the time of grace, and nothing of the request's surroundings reaches it."""
 
 import json
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -77,6 +78,59 @@ async def test_the_next_message_does_not_wait_for_a_reader_that_has_left(
     said = json.loads(answer.json()["output"][-1]["content"][0]["text"])
     assert [text for _, text, *_ in said] == ["Hi", "So far.", "Two"]
     assert [one["previous_response_id"] for one in listed.json()["data"]] == [listed.json()["data"][1]["id"], None]
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_client_may_refer_to_what_it_has_read_of_an_answer_that_it_has_left(
+    serve: Callable[..., Any], upstream: Upstream, store: bool
+) -> None:
+    with serve(grace_seconds=20.0, max_seconds=60.0) as service, anyio.fail_after(10):
+        async with service.client() as client:
+            reader, writer = await ask(service, upstream, address="/v1/responses", stream=True)
+            upstream.say("So far.")
+            read = await reader.readuntil(b"So far.")
+            [item] = set(re.findall(r'"(msg_[0-9a-f]+)"', read.decode()))
+            reference = {"type": "item_reference", "id": item}
+            history = [{"role": "user", "content": "Hi"}, reference, {"role": "user", "content": "Two"}]
+            body = {"model": "echo", "input": history, "store": store}
+            # It is not stored yet, and belongs to a run that has a reader.
+            refused = await client.post("/v1/responses", json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conversation_busy")
+            await leave(writer)
+            while (answer := await client.post("/v1/responses", json=body)).status_code == 409:
+                pass
+            assert answer.status_code == 200, answer.text
+    said = json.loads(answer.json()["output"][-1]["content"][0]["text"])
+    assert [text for _, text, *_ in said] == ["Hi", "So far.", "Two"]
+
+
+async def test_an_item_of_a_strangers_run_is_one_that_is_not_stored(
+    serve: Callable[..., Any], upstream: Upstream
+) -> None:
+    token = {"authorization": "Bearer open sesame"}
+    with (
+        serve(grace_seconds=20.0, max_seconds=60.0, bearer_token="open sesame", user_header="X-User") as service,
+        anyio.fail_after(10),
+    ):
+        async with service.client() as client:
+            asked = {"model": "upstream", "input": "Hi", "custom_inputs": {"upstream": upstream.url}, "stream": True}
+            hers, his = ({**token, "x-user": name} for name in ("ann", "bob"))
+            async with client.stream("POST", "/v1/responses", json=asked, headers=hers) as stream:
+                upstream.say("So far.")
+                async for line in stream.aiter_lines():
+                    if "So far." in line:
+                        break
+                item = json.loads(line.removeprefix("data: "))["item_id"]
+                answers = [
+                    await client.post(
+                        "/v1/responses",
+                        json={"input": [{"type": "item_reference", "id": one}, {"role": "user", "content": "Two"}]},
+                        headers=his,
+                    )
+                    for one in (item, f"msg_{'0' * 24}")
+                ]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert answers[0].json() == answers[1].json()
 
 
 async def test_a_caller_with_a_key_is_waited_for(serve: Callable[..., Any], upstream: Upstream) -> None:

@@ -68,11 +68,15 @@ class Continuing:
         *,
         rejects_unanswered: bool = False,
         retried: Callable[[str], Awaitable[None]] | None = None,
+        writing: "Callable[[Owner, str], str | None]" = lambda owner, item: None,
     ) -> None:
         """With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection.
 
         `retried` is called with the id of a response that has failed, when its question comes again.
+
+        `writing` is the id of the response in progress to which an item of the owner belongs.
         """
+        self._writing = writing
         self._responses = responses
         self._retried = retried
         self._recognizing = Recognizing(responses)
@@ -84,7 +88,7 @@ class Continuing:
         Raises:
             InvalidRequest: an item that the request refers to does not exist.
             ResponseNotFound, ConversationNotFound: the history that it names does not exist.
-            ConversationBusy: the response that it follows is in progress.
+            ConversationBusy: the response that it follows, or that has such an item, is in progress.
             StoreUnavailable: the database does not answer.
         """
         if not invocation.items:
@@ -121,7 +125,7 @@ class Continuing:
             InvalidRequest: an item that the request refers to does not exist, or it names two conversations.
             ResponseNotFound, ConversationNotFound: what it continues does not exist.
             ApprovalNotFound, ApprovalAnswered: it answers an approval that does not exist, or not the first time.
-            ConversationBusy: the response that it follows is in progress.
+            ConversationBusy: the response that it follows, or that has such an item, is in progress.
             StoreUnavailable: the database does not answer.
         """
         items = await self._resolved(owner, invocation.items)
@@ -179,6 +183,9 @@ class Continuing:
             if item["type"] != REFERENCE:
                 resolved.append(item)
             elif item["id"] not in found:
+                # A client that has left refers to what it has read, before that is stored.
+                if (running := self._writing(owner, item["id"])) is not None:
+                    raise _in_progress(running)
                 raise InvalidRequest(
                     f"`input[{index}].id` refers to an item that is not stored. Send the item itself.",
                     param=f"input[{index}].id",
@@ -209,10 +216,7 @@ class Continuing:
         """The place behind the response that the request names."""
         parent = await self._responses.get(owner, previous)
         if parent.is_open:
-            raise ConversationBusy(
-                f"The response {parent.id} is still in progress; send the request again when it has ended.",
-                running=parent.id,
-            )
+            raise _in_progress(parent.id)
         if thread not in (None, parent.conversation):
             raise InvalidRequest(
                 "`previous_response_id` belongs to another conversation than the one that `context` or "
@@ -292,6 +296,13 @@ class Continuing:
             base=NO_TEXTS if base is None else Texts(before=ancestors[base].fingerprints),
             unread=_said(reversed(ancestors[:base])),
         )
+
+
+def _in_progress(response_id: str) -> ConversationBusy:
+    return ConversationBusy(
+        f"The response {response_id} is still in progress; send the request again when it has ended.",
+        running=response_id,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

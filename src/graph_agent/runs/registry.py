@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import RunNotFound, ServiceStopping
 from graph_agent.identity.caller import Caller
+from graph_agent.identity.owner import Owner
 from graph_agent.runs.background import Background, BackgroundLimits
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.graph_source import Graphs
@@ -130,6 +131,7 @@ class Runs:
             slots=self._slots,
             find=self._find,
             end_left=self._end_left,
+            writing=self._writing,
             is_stopping=lambda: self._draining,
             rejects_unanswered=rejects_unanswered,
         )
@@ -433,6 +435,15 @@ class Runs:
         known.stop_waiting()
         await self._end(known)
         return known.run.over
+
+    def _writing(self, owner: Owner, item_id: str) -> str | None:
+        for known in self._known.values():
+            # The items of other runs are stored, or never will be.
+            if known.run.over or known.run.request.turn is None or Owner.of(known.run.request.owner) != owner:
+                continue
+            if known.run.has_sent(item_id):
+                return known.run.id
+        return None
 
     def _abandon(self, known: "_Known") -> None:
         known.ending = asyncio.ensure_future(self._end(known))

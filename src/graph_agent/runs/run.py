@@ -367,6 +367,11 @@ class Run:
         """What the graph waits for. It is complete once `status` is `interrupted`."""
         return self._translator.interrupted
 
+    def has_sent(self, item_id: str) -> bool:
+        """Whether readers have seen the beginning of an item with this id."""
+        added = (entry.event["item"] for entry in self.log.shown if entry.type == "response.output_item.added")
+        return any(item.get("id") == item_id for item in added)
+
     @property
     def output(self) -> Sequence[Mapping[str, Any]]:
         """The items so far."""

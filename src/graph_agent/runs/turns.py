@@ -52,6 +52,7 @@ class Turns:
         slots: Slots,
         find: "Callable[[str], Run | None]",
         end_left: Callable[[str], Coroutine[Any, Any, bool]],
+        writing: Callable[[Owner, str], str | None],
         is_stopping: Callable[[], bool],
         rejects_unanswered: bool = False,
     ) -> None:
@@ -60,12 +61,13 @@ class Turns:
         With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection.
 
         `find` is a run of this process by its id. `end_left` ends a run that only waits for a reader to come back, and
-        says whether it was one.
+        says whether it was one. `writing` is the id of the owner's run of this process that has sent an item.
         """
         self._waits = waits
         self._slots = slots
         self._find = find
         self._end_left = end_left
+        self._writing = writing
         self._is_stopping = is_stopping
         self._rejects_unanswered = rejects_unanswered
         self._lines = WaitingLines()
@@ -171,6 +173,7 @@ class Turns:
             store.responses,
             rejects_unanswered=self._rejects_unanswered,
             retried=lambda failed: self._require_new(request, store, failed, was_running=False),
+            writing=self._writing,
         )
         if not request.invocation.stored:
             return replace(request, invocation=await continuing.resolve(owner, request.invocation))
