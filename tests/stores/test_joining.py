@@ -212,7 +212,7 @@ async def test_the_stream_of_a_process_that_is_gone_ends_and_its_numbers_follow(
     id_ = f"resp_{secrets.token_hex(12)}"
     # Its clock shows another time, so that its lease has expired.
     told = half_told(id_)
-    await Accepted(store, Clock()).start(id_, owner=OWNER, events=as_lines(told))
+    right = await Accepted(store, Clock()).start(id_, owner=OWNER, events=as_lines(told))
     here, there = two
     async with here.client() as one, there.client() as other:
         with anyio.fail_after(20):
@@ -223,6 +223,8 @@ async def test_the_stream_of_a_process_that_is_gone_ends_and_its_numbers_follow(
             # It was read at its own process, which showed three events more than it could commit.
             more = await joined(other, f"{address}&starting_after={len(told) + 2}")
             response = (await one.get(f"/v1/responses/{id_}")).json()
+    # Whoever was only frozen learns it as well.
+    assert await store.runs.append([EventBatch(right=right, first=len(told), events=(b"{}",))]) == {id_}
     assert more.numbers == [*range(len(told) + 3, len(told) + 3 + len(missed.frames))]
     assert more.events[-1]["response"]["error"]["code"] == "process_lost"
     assert read.numbers == [*range(len(read.frames))]

@@ -111,6 +111,26 @@ async def test_an_expired_lease_is_taken_over_and_its_run_can_write_nothing_more
     assert conversation.head == "resp_3"
 
 
+async def test_a_run_whose_lease_has_expired_is_ended_for_those_who_wait_for_it(store: Store, clock: Clock) -> None:
+    turns = Turns(store, clock)
+    await turns.turn("resp_1")
+    await turns.begin("resp_2", after="resp_1")
+    assert not await store.responses.end_lost(ANN, "resp_2")
+    clock.now += LEASE + 1
+    assert not await store.responses.end_lost(BOB, "resp_2")
+    assert not await store.responses.end_lost(ANN, "resp_1")
+    assert await store.responses.end_lost(ANN, "resp_2")
+    assert not await store.responses.end_lost(ANN, "resp_2")
+    assert await store.responses.renew(["resp_2"], busy_until=clock() + LEASE) == {"resp_2"}
+    with pytest.raises(LeaseLost):
+        await turns.finish("resp_2")
+    assert (await store.responses.get(ANN, "resp_2")).status == "failed"
+    # The conversation is free.
+    await turns.begin("resp_3", after="resp_1")
+    await turns.finish("resp_3")
+    assert (await store.responses.get(ANN, "resp_1")).status == "completed"
+
+
 async def test_a_run_that_was_silent_for_too_long_ends_well_if_nobody_took_over(store: Store, clock: Clock) -> None:
     turns = Turns(store, clock)
     await turns.begin("resp_1")

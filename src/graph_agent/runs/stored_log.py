@@ -84,7 +84,8 @@ class StoredLog:
             return await self._missing_end(run, at), True, looked
         if not run.background and time.monotonic() - looked >= LOST_SECONDS:
             looked = time.monotonic()
-            if is_lost(await self._response()):
+            # Recorded as well: a process that was only frozen must not go on with what its readers know as failed.
+            if is_lost(await self._response()) and await self._store.responses.end_lost(self._owner, self._id):
                 return await self._missing_end(run, at), True, looked
         return (), False, looked
 

@@ -175,6 +175,23 @@ class SqlConversations(SqlResponses):
         found = await self._database.read(work)
         return found[: page.limit], len(found) > page.limit
 
+    async def end_lost(self, owner: Owner, response_id: str) -> bool:
+        """See `ResponseStore.end_lost`."""
+        now = self._clock()
+
+        async def work(connection: Connection) -> bool:
+            freed = await connection.run(
+                "UPDATE conversations SET running = NULL, busy_until = NULL "
+                "WHERE owner = ? AND running = ? AND busy_until <= ?",
+                (owner.key, response_id, now),
+            )
+            if freed:
+                await end_lost(connection, owner, response_id)
+                await self._runs.end_lost(connection, owner, response_id)
+            return bool(freed)
+
+        return await self._database.write(work)
+
     async def add_items(self, owner: Owner, conversation_id: str, items: Sequence[Item]) -> StoredResponse:
         """See `ResponseStore.add_items`."""
         now, record = self._clock(), f"items_{secrets.token_hex(16)}"

@@ -74,6 +74,10 @@ class ResponseStore(Protocol):
     async def renew(self, response_ids: Collection[str], *, busy_until: float) -> Collection[str]:
         """Extend the leases of these responses. Returns the ids of those that have lost theirs."""
 
+    async def end_lost(self, owner: Owner, response_id: str) -> bool:
+        """End a response whose lease has expired, as `begin` does when it takes the lease over. From now on its
+        process can write nothing more. Returns whether it was ended."""
+
     # -- lookups ------------------------------------------------------------------------------------------------
 
     async def get(self, owner: Owner, response_id: str) -> StoredResponse:
