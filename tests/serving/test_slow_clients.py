@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import json
 import logging
 import re
 import socket
@@ -17,7 +18,7 @@ import pytest
 from tests.serving.conftest import GRAPHS, Service, settled
 
 from graph_agent.serving import logs
-from graph_agent.serving.routes import responses
+from graph_agent.serving.routes import responses, stored_responses
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +111,33 @@ async def test_a_reader_that_lingers_after_the_end_of_its_run_is_cut(
             writer.write(post(b'{"model": "many", "input": "Many.", "stream": true}'))
             seen = b""
             # Takes something all the time, and would take minutes for all of it.
+            while service.tasks() - before or not seen:
+                seen += await reader.read(1000)
+                await asyncio.sleep(0.02)
+        await gone(writer)
+    assert b"[DONE]" not in seen
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "in-progress"])
+async def test_a_reader_that_joined_and_lingers_is_cut_too(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setattr(stored_responses, "LATE_READER_SECONDS", 0.5)
+    with serve(config=UNRULY, max_output_tokens=100_000) as service:
+        before = service.tasks()
+        with anyio.fail_after(30):
+            async with service.client() as client:
+                body = {"model": "many", "input": "Many.", "stream": True}
+                async with client.stream("POST", "/responses", json=body) as stream:
+                    lines = stream.aiter_lines()
+                    first = json.loads((await anext(lines)).removeprefix("data: "))
+                    if ended:
+                        async for _ in lines:
+                            pass
+            reader, writer = await connected(service)
+            address = f"/responses/{first['response']['id']}?stream=true"
+            writer.write(f"GET {address} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            seen = b""
             while service.tasks() - before or not seen:
                 seen += await reader.read(1000)
                 await asyncio.sleep(0.02)

@@ -305,6 +305,11 @@ class Runs:
             return log.shown
         return self._of(owner, run_id).run.log.shown
 
+    def when_over(self, run_id: str, notify: Callable[[], None]) -> None:
+        """Call `notify` once when this run is over, if this process has it."""
+        if (run := self._find(run_id)) is not None:
+            run.when_over(notify)
+
     async def cancel(self, owner: Caller, run_id: str) -> None:
         """Stop a run of this owner, including its current model call, and wait until that is recorded. Does nothing if
         the run has ended.

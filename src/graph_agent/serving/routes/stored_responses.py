@@ -141,6 +141,9 @@ class StoredResponseRoutes:
         )
         if stored.status not in OPEN:
             response.end_within(LATE_READER_SECONDS)
+        else:
+            # Of another process's run, nothing is held in memory.
+            self._runs.when_over(stored.id, lambda: response.end_within(LATE_READER_SECONDS))
         return response
 
     async def _object(self, caller: Caller, store: Store, stored: StoredResponse) -> Mapping[str, Any]:
