@@ -108,6 +108,15 @@ async def test_events_and_keys_of_runs_that_ended_long_ago_are_deleted(store: St
     assert (await store.responses.get(ANN, "resp_old")).status == "completed"
 
 
+async def test_events_of_any_number_of_runs_are_deleted(store: Store, clock: Clock) -> None:
+    runs = Accepted(store, clock)
+    for number in range(25):
+        right = await runs.run(f"resp_{number}")
+        await runs.finish(right, last=batch(right, 0, 1))
+    assert await store.runs.expire_events(older_seconds=-600) == 25
+    assert [await every(store, f"resp_{number}") for number in range(25)] == [[]] * 25
+
+
 async def test_a_run_in_the_foreground_whose_process_is_gone_ends_with_its_events(store: Store, clock: Clock) -> None:
     runs = Accepted(store, clock)
     right = await runs.start("resp_1", events=events(0, 1), key="k")

@@ -12,8 +12,9 @@ from graph_agent.stores.sql_rows import Row, insert
 EVENTS_PER_ROW = 200
 """The most events in one row, so that a reader that comes back does not read a whole log for its last event."""
 
-EXPIRED_AT_ONCE = 200
-"""The most runs whose events are deleted in one transaction."""
+EXPIRED_AT_ONCE = 10
+"""The most runs whose events are deleted in one transaction. A long run may have ten thousand rows, and while they are
+deleted from a SQLite file nobody writes to it."""
 
 EVENTS = "INSERT INTO events (owner, response, first, body)"
 """What `insert` inserts the rows of `rows_of` with."""
