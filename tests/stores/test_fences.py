@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
 from langgraph.graph import StateGraph
 from tests.stores.accepted import GONE, THERE, Accepted, right_of
-from tests.stores.postgres_server import PostgresServer
+from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import ANN, Clock
 
 from graph_agent.contract import AgentState
@@ -118,6 +118,21 @@ async def test_earlier_crashes_do_not_count_once_the_run_has_come_further(store:
     attempt = 4
     await saver().aput(place, empty_checkpoint(), LOOP, {})
     assert await crashes_after(store, clock) == 1
+
+
+async def test_a_checkpoint_waits_for_a_database_that_is_started_again(clock: Clock) -> None:
+    with postgres_server() as server:
+        store = PostgresStore(lambda: UrlSignIn(server.url, {}), schema="restarted", clock=clock)
+        await store.open()
+        saver = store.checkpointer(await Accepted(store, clock).run("resp_1", busy_seconds=GONE))
+        await asyncio.to_thread(server.stop)
+        writing = asyncio.create_task(saver.aput(AT, empty_checkpoint(), LOOP, {}))
+        done, _ = await asyncio.wait([writing], timeout=0.5)
+        assert not done
+        await asyncio.to_thread(server.start)
+        await writing
+        assert await checkpoints(store) == 1
+        await store.aclose()
 
 
 STOPPING = textwrap.dedent("""
