@@ -212,6 +212,11 @@ def checked(client: Client, *, committed: int, interrupted: bool) -> None:
         most = 2 if interrupted and place == committed else 1
         assert 1 <= begins <= most, f"{node} began {begins} times, and {committed} nodes were committed"
         assert 1 <= ends <= most, f"{node} ended {ends} times, and {committed} nodes were committed"
+    kinds = [kind for kind, _ in told(events)]
+    # What a node said before it called a tool, or before another node answered, may be lost with its process.
+    assert kinds.count("mcp_call") == 1
+    assert kinds[-1] == "message"
+    assert told(events)[-1][1].split() == ["answer:", *(f"word{number}" for number in range(40))]
     order = [node for node, _ in itertools.groupby(effects, key=lambda one: one.node)]
     assert order == list(NODES)
 

@@ -65,6 +65,53 @@ async def test_another_process_goes_on_where_one_stopped(store: Any, held: str, 
     await second.aclose()
 
 
+class StoppingStore:
+    """A store whose savers stop when a node has ended and what it wrote is committed, before the step's checkpoint."""
+
+    def __init__(self, store: Any, *, node: str) -> None:
+        self._store = store
+        self._step = NODES.index(node) + 1
+        self.stopped = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def checkpointer(self, right: Any = None) -> Any:
+        saver = self._store.checkpointer(right)
+        aput = saver.aput
+
+        async def stopping(config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+            if metadata["step"] == self._step:
+                self.stopped.set()
+                await asyncio.Event().wait()
+            return await aput(config, checkpoint, metadata, new_versions)
+
+        saver.aput = stopping
+        return saver
+
+
+@pytest.mark.parametrize("node", NODES)
+async def test_a_node_that_ended_just_before_its_process_was_killed_is_not_the_end_of_the_run(
+    store: Any, node: str
+) -> None:
+    nodes, stopping = Nodes(), StoppingStore(store, node=node)
+    first = Process(stopping, nodes.graph()).begin()
+    run = await first.submit("Go.")
+    async with asyncio.timeout(10):
+        await stopping.stopped.wait()
+        # What was told is committed a little later.
+        while f"This is {node}." not in str(await events_of(store, run)):
+            await asyncio.sleep(0.01)
+    await first.kill()
+    assert nodes.done[-1] == node
+    second = Process(store, nodes.graph()).begin()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    check_log(await events_of(store, run), record)
+    assert texts(record) == [f"This is {name}." for name in NODES]
+    await second.aclose()
+
+
 async def test_a_request_of_a_newer_version_ends_with_what_to_run(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes()
     newer, older = Process(store, nodes.graph()), Process(store, nodes.graph())
