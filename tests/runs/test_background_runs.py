@@ -100,7 +100,7 @@ async def test_a_node_that_ended_just_before_its_process_was_killed_is_not_the_e
     async with asyncio.timeout(10):
         await stopping.stopped.wait()
         # What was told is committed a little later.
-        while f"This is {node}." not in str(await events_of(store, run)):
+        while f"This is {node}." not in str(await events_of(store, run)):  # noqa: ASYNC110 - of the store
             await asyncio.sleep(0.01)
     await first.kill()
     assert nodes.done[-1] == node
