@@ -37,6 +37,15 @@ def written(tables: PostgresTables) -> dict[str, list[tuple[Any, ...]]]:
     return {table: sorted(tables.rows(f"SELECT {columns} FROM {table}"), key=repr) for table, columns in TABLES.items()}
 
 
+async def settled(tables: PostgresTables) -> dict[str, list[tuple[Any, ...]]]:
+    """What is written, once the last events of the node that has stopped are committed."""
+    last, now = None, written(tables)
+    while last != now:
+        await asyncio.sleep(0.5)
+        last, now = now, written(tables)
+    return now
+
+
 @pytest.mark.parametrize("node", ["draft", "tools"])
 async def test_a_process_that_was_stopped_writes_nothing_after_it_has_lost_its_run(
     node: str, postgres: PostgresTables, tmp_path: Path
@@ -58,7 +67,7 @@ async def test_a_process_that_was_stopped_writes_nothing_after_it_has_lost_its_r
         again = await machines.noted("frozen", node, "begin", but=frozen.process.pid)
         assert again.at - stopped < FROZEN_SECONDS
 
-        before = written(postgres)
+        before = await settled(postgres)
         # The node of the stopped process goes on at once, and wants to write what it found.
         machines.let_go("frozen", node)
         os.kill(frozen.process.pid, signal.SIGCONT)
