@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graph_agent.app_context import AppContext
 from graph_agent.errors import AgentError, GraphFailed, RunCancelled
@@ -73,6 +73,14 @@ class BackgroundLimits:
     lease_seconds: float = LEASE_SECONDS
 
 
+class _KeptToken(NamedTuple):
+    """A token of a user, in memory."""
+
+    token: UserToken
+    since: float
+    """In terms of `time.monotonic()`."""
+
+
 class Background:
     """The runs in the background of one process. All of it belongs to one event loop."""
 
@@ -111,7 +119,7 @@ class Background:
         self._suspects: set[str] = set()
         self._attempts: dict[str, int] = {}
         """Response id -> attempt, of all runs of which this process renews the lease."""
-        self._tokens: dict[str, UserToken] = {}
+        self._tokens: dict[str, _KeptToken] = {}
         self._awaited: dict[str, asyncio.Event] = {}
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -125,6 +133,8 @@ class Background:
     def begin(self, surroundings: Surroundings) -> None:
         """Start to take runs."""
         self._surroundings, self._stopping = surroundings, False
+        # Another lifespan of the app may have another event loop.
+        self._news = asyncio.Event()
         self._taking = self._task(self._take_runs())
         self._task(self._renew_leases())
         self._task(
@@ -155,7 +165,8 @@ class Background:
         for one in self._tasks:
             one.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._surroundings = None
+        self._surroundings = self._taking = None
+        self._tokens.clear()
 
     async def begins_here(self, response_id: str, *, seconds: float) -> bool:
         """Wait until this process begins a run that is queued, and at most so long. Returns whether it has begun."""
@@ -177,7 +188,14 @@ class Background:
 
     def keep_token(self, response_id: str, token: UserToken) -> None:
         """Keep the token of the user for whom a run acts, in memory, until the run has ended."""
-        self._tokens[response_id] = token
+        # Another process may have ended the run. Its token must not stay here for longer than a run can take.
+        oldest = time.monotonic() - self.limits.seconds
+        self._tokens = {
+            id_: kept
+            for id_, kept in self._tokens.items()
+            if id_ in self._attempts or (kept.since > oldest and not kept.token.expired())
+        }
+        self._tokens[response_id] = _KeptToken(token, time.monotonic())
 
     async def bring_token(self, owner: Caller, response_id: str, token: UserToken) -> bool:
         """Go on with a run that waits for a token of its user. Returns whether it waited.
@@ -188,7 +206,7 @@ class Background:
         if token.expired():
             return False
         store = await self._store()
-        self._tokens[response_id] = token
+        self.keep_token(response_id, token)
         if not await store.runs.wake(Owner.of(owner), response_id, home=self.process):
             if response_id not in self._attempts:
                 self._tokens.pop(response_id, None)
@@ -305,8 +323,8 @@ class Background:
             self.look()
 
     def _usable_token(self, claimed: ClaimedRun) -> UserToken | None:
-        token = self._tokens.get(claimed.response)
-        return None if token is None or token.expired() else token
+        kept = self._tokens.get(claimed.response)
+        return None if kept is None or kept.token.expired() else kept.token
 
     def _why_not(self, claimed: ClaimedRun) -> AgentError | None:
         if claimed.cancelled:

@@ -72,6 +72,9 @@ class Journal:
         """Commit the new events of this log soon."""
         self._waiting[log.right.response] = log
         if self._writer is None:
+            if not self._writing.locked():
+                # A lock belongs to one event loop, and an app may be started again on another one.
+                self._writing = asyncio.Lock()
             self._writer = asyncio.get_running_loop().create_task(self._write(), context=Context())
 
     async def leave(self, log: JournaledLog) -> None:

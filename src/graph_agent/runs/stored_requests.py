@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """The version of the text. Raise it with every field that is added, and keep reading the versions before it."""
 
-HALF = re.compile("[\ud800-\udfff]")
+HALF = re.compile(r"[\ud800-\udfff]")
 """Half of a surrogate pair, which no database can keep as text."""
 
 Fields = dict[str, Any]
