@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import Context
 
 from graph_agent.errors import StoreUnavailable
@@ -15,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.01
 """The pause between two transactions. What is appended meanwhile goes into the next one."""
+
+LAZY_SECONDS = 0.05
+"""The same if no reader in this process waits for what is appended, because runs in the foreground show it at once."""
 
 RETRY_SECONDS = 0.5
 """The pause after a transaction that failed."""
@@ -62,6 +66,8 @@ class Journal:
         self._runs = runs
         self._waiting: dict[str, JournaledLog] = {}
         self._writing = asyncio.Lock()
+        self._awaited = asyncio.Event()
+        """Whether a reader waits for what is appended."""
         self._writer: asyncio.Task[None] | None = None
 
     def log_of(self, right: Right, earlier: Iterable[Entry] = ()) -> JournaledLog:
@@ -72,10 +78,13 @@ class Journal:
         """Commit the new events of this log soon."""
         self._waiting[log.right.response] = log
         if self._writer is None:
+            # A lock and an event belong to one event loop, and an app may be started again on another one.
+            self._awaited = asyncio.Event()
             if not self._writing.locked():
-                # A lock belongs to one event loop, and an app may be started again on another one.
                 self._writing = asyncio.Lock()
             self._writer = asyncio.get_running_loop().create_task(self._write(), context=Context())
+        if not log.log.shows_at_once:
+            self._awaited.set()
 
     async def leave(self, log: JournaledLog) -> None:
         """Commit nothing more of this log. A transaction that has begun is waited for."""
@@ -94,12 +103,16 @@ class Journal:
                 async with self._writing:
                     pause = await self._write_all()
                 await asyncio.sleep(pause)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAZY_SECONDS - PAUSE_SECONDS):
+                        await self._awaited.wait()
         finally:
             self._writer = None
 
     async def _write_all(self) -> float:
         """One transaction. Returns how long to pause after it."""
         logs, self._waiting = self._waiting, {}
+        self._awaited.clear()
         batches = {id_: batch for id_, log in logs.items() if (batch := log.pending()) is not None}
         try:
             lost = await self._runs().append(list(batches.values()))
@@ -107,6 +120,7 @@ class Journal:
             if not isinstance(error, StoreUnavailable):
                 logger.error("the events of %d runs could not be stored: %s", len(batches), describe_error(error))
             self._waiting = logs | self._waiting
+            self._awaited.set()
             return RETRY_SECONDS
         for id_, batch in batches.items():
             if id_ in lost:
