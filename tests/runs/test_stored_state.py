@@ -346,7 +346,8 @@ class WithSaver:
     """A store whose runs share one saver."""
 
     def __init__(self, store: MemoryStore, saver: InMemorySaver) -> None:
-        self.responses, self._store, self._saver = store.responses, store, saver
+        self.responses, self.runs, self._store, self._saver = store.responses, store.runs, store, saver
+        self.may_be_shared = store.may_be_shared
 
     def checkpointer(self, right: Any = None) -> InMemorySaver:
         return self._saver

@@ -77,12 +77,18 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
         if graph is not None:
             # Checked here so that a typo fails before the model is loaded, which can take a minute.
             check_graph_name(graph, read_manifest(settings.config))
-        with tempfile.TemporaryFile() as log, _started(log) as child:
+        with tempfile.TemporaryFile() as log:
+            has_ended = True
             try:
-                _wait(client, address, child)
-                return _show(client, address + path, question, graph)
+                with _started(log) as child:
+                    try:
+                        _wait(client, address, child)
+                        return _show(client, address + path, question, graph)
+                    finally:
+                        has_ended = child.poll() is not None
             finally:
-                _print_errors(log, whole=child.poll() is not None)
+                # After the service has stopped: it writes its log a little later than its answer.
+                _print_errors(log, whole=has_ended)
 
 
 def _deployed(app: str) -> tuple[str, Mapping[str, str]]:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from graph_agent.evaluating.errors import EvalError
@@ -16,6 +17,9 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+FILE = "sqlite:///"
+"""The prefix of a tracking URI that is a local file."""
+
 TRACE_SECONDS = 20.0
 """How long a new trace may take to reach its store."""
 
@@ -36,8 +40,6 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
         EvalError: the store of the traces does not answer.
     """
     uri = tracking_uri(settings)
-    if uri.startswith("sqlite:///"):
-        settings.cache_dir.mkdir(parents=True, exist_ok=True)
     before = dict(os.environ)
     # Set before the import, because MLflow starts its telemetry while it is imported.
     os.environ.update({**QUIET, **more})
@@ -46,6 +48,11 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
         import mlflow.genai
         from mlflow.exceptions import MlflowException
         from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
+        from graph_agent.tracing.new_database import make_database
+    if uri.startswith(FILE):
+        # A service in this process may be making the same file, and MLflow can make only one at a time.
+        make_database(Path(uri.removeprefix(FILE)))
     try:
         with _use_tracking_uri(uri), _without_autologging():
             try:
