@@ -11,7 +11,7 @@ from graph_agent.evaluating.errors import BadDataset, EvalError
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.row_reader import read_row, read_rows
 from graph_agent.evaluating.rows import HALVES, Row
-from graph_agent.evaluating.tracking import tracking_uri
+from graph_agent.evaluating.tracking import local_file, tracking_uri
 from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.redaction import redact_value
 from graph_agent.settings import Settings
@@ -90,11 +90,15 @@ def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
     Raises:
         EvalError: there is no such trace, or it has no conversation.
     """
+    uri = tracking_uri(settings)
+    if (file := local_file(uri)) is not None and not file.exists():
+        # MLflow would make the file, which is the part of the service.
+        raise EvalError(f"there is no trace {trace_id!r}, because {file} does not exist: ask the service first")
     with IMPORT_LOCK:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
     try:
-        trace = MlflowClient(tracking_uri=tracking_uri(settings)).get_trace(trace_id)
+        trace = MlflowClient(tracking_uri=uri).get_trace(trace_id)
     except MlflowException as error:
         raise EvalError(
             f"there is no trace {trace_id!r} ({error.error_code}); check where GRAPH_AGENT_TRACKING_URI points"

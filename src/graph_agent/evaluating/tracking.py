@@ -30,6 +30,11 @@ def tracking_uri(settings: Settings) -> str:
     return named or f"sqlite:///{settings.cache_dir.resolve()}/traces.db"
 
 
+def local_file(uri: str) -> Path | None:
+    """Return the file of a tracking URI that is a local file, or `None`."""
+    return Path(uri.removeprefix(FILE)) if uri.startswith(FILE) else None
+
+
 @contextmanager
 def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
     """Point MLflow at the traces and at the experiment of the service, and yield the id of the experiment.
@@ -50,9 +55,9 @@ def tracked(settings: Settings, more: Mapping[str, str]) -> Iterator[str]:
         from mlflow.tracking._tracking_service.utils import _use_tracking_uri
 
         from graph_agent.tracing.new_database import make_database
-    if uri.startswith(FILE):
+    if (file := local_file(uri)) is not None:
         # A service in this process may be making the same file, and MLflow can make only one at a time.
-        make_database(Path(uri.removeprefix(FILE)))
+        make_database(file)
     try:
         with _use_tracking_uri(uri), _without_autologging():
             try:

@@ -17,6 +17,7 @@ from graph_agent.packaging.model_files import requirements, stage_files
 from graph_agent.packaging.resources import Resources
 from graph_agent.settings import Settings, as_environment
 from graph_agent.sync import call
+from graph_agent.tracing.new_database import OWN_DATABASE, make_database
 from graph_agent.tracing.version import version_of
 
 HERE = Path(__file__).parent
@@ -161,7 +162,8 @@ def _use_experiment(settings: Settings, experiment_id: str | None, environ: Mapp
     if uri := settings.tracking_uri or environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(uri)
     else:
-        mlflow.set_tracking_uri(f"sqlite:///{settings.cache_dir / 'traces.db'}")
+        make_database(settings.cache_dir / OWN_DATABASE)
+        mlflow.set_tracking_uri(f"sqlite:///{settings.cache_dir / OWN_DATABASE}")
     if experiment_id:
         mlflow.set_experiment(experiment_id=experiment_id)
     else:

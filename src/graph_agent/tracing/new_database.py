@@ -38,7 +38,9 @@ def make_database(path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _has_content(path):
             _make(folder / path.name)
-            (folder / path.name).replace(path)
+            # A program that knows nothing of this lock may have made it meanwhile.
+            if not _has_content(path):
+                (folder / path.name).replace(path)
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
