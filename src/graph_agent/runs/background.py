@@ -337,11 +337,9 @@ class Background:
         return None
 
     async def _put_back(self, claimed: ClaimedRun, *, to: RunState = "queued") -> None:
-        from graph_agent.runs.background_attempt import right_of
-
         try:
             store = await self._store()
-            await store.runs.release(right_of(claimed), process=self.process, to=to)
+            await store.runs.release(claimed.right, process=self.process, to=to)
         except AgentError as error:
             # Its lease expires, and then it counts as crashed.
             logger.error("run %s could not be put back into the queue: %s", claimed.response, error.code)

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from graph_agent.errors import AgentError, LeaseLost, RequestUnreadable, RunCancelled, StoreUnavailable
 from graph_agent.protocol.events import Event, ResponseHead, Usage
 from graph_agent.protocol.json_encoding import encode
@@ -20,21 +18,17 @@ from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.run import Run
 from graph_agent.runs.run_budgets import tighten_budgets
+from graph_agent.runs.stored_log import entry_of
 from graph_agent.runs.stored_requests import load_request
 from graph_agent.settings import Budgets
 from graph_agent.stores.records import EndedResponse
-from graph_agent.stores.run_records import ClaimedRun, EventBatch, Right
+from graph_agent.stores.run_records import ClaimedRun, EventBatch
 
 if TYPE_CHECKING:
     from graph_agent.stores.store import Store
 
 MOST_READ = 5_000
 """Events that are read at once."""
-
-
-def right_of(claimed: ClaimedRun) -> Right:
-    """The right to write for a claimed run."""
-    return Right(owner=claimed.owner, response=claimed.response, attempt=claimed.attempt)
 
 
 async def begun(
@@ -54,7 +48,7 @@ async def begun(
         AgentError: it cannot be run here.
     """
     request, head = await load_request(claimed.request)
-    kept = journal.log_of(right_of(claimed), await logged(store, claimed))
+    kept = journal.log_of(claimed.right, await logged(store, claimed))
     run = Run(
         graph=await graphs.get(head.model),
         name=head.model,
@@ -76,14 +70,8 @@ async def logged(store: "Store", claimed: ClaimedRun) -> list[Entry]:
         some = await store.runs.events(claimed.owner, claimed.response, after=len(entries) - 1, most=MOST_READ)
         if not some:
             raise StoreUnavailable("the events of the run could not be read")
-        entries += [Entry(len(entries) + place, type_of(data), data) for place, data in enumerate(some)]
+        entries += [entry_of(len(entries) + place, data) for place, data in enumerate(some)]
     return entries
-
-
-def type_of(data: bytes) -> str:
-    """The type of an event, as `Entry.type` has it."""
-    kind: str = orjson.loads(data).get("type", "")
-    return kind
 
 
 async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentError) -> None:
@@ -102,7 +90,7 @@ async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentErr
     except RequestUnreadable as unreadable:
         told, response = _end_of_unreadable(entries, unreadable)
     events = [{**event, "sequence_number": number} for number, event in enumerate(told, start=len(entries))]
-    right = right_of(claimed)
+    right = claimed.right
     ended = EndedResponse(
         status="cancelled" if isinstance(error, RunCancelled) else "failed",
         response=response,

@@ -99,6 +99,11 @@ class ClaimedRun:
     seconds_left: float
     """Until its deadline."""
 
+    @property
+    def right(self) -> "Right":
+        """The right to write for it."""
+        return Right(owner=self.owner, response=self.response, attempt=self.attempt)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
