@@ -72,7 +72,7 @@ class Accepted:
     async def run(self, response: str, *, busy_seconds: float = 60, **run: Any) -> Right:
         """Accept a run in the background, and claim it."""
         await self.queue(response, **run)
-        return right_of((await self.claim(busy_seconds=busy_seconds))[-1])
+        return (await self.claim(busy_seconds=busy_seconds))[-1].right
 
     async def finish(
         self, right: Right, *, status: ResponseStatus = "completed", last: EventBatch | None = None
@@ -87,10 +87,6 @@ class Accepted:
             events=last,
         )
         await self.store.responses.finish(right.owner, right.response, ended)
-
-
-def right_of(claimed: ClaimedRun) -> Right:
-    return Right(owner=claimed.owner, response=claimed.response, attempt=claimed.attempt)
 
 
 def names(claimed: list[ClaimedRun]) -> list[str]:

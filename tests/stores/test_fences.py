@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
 from langgraph.graph import StateGraph
-from tests.stores.accepted import GONE, THERE, Accepted, right_of
+from tests.stores.accepted import GONE, THERE, Accepted
 from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import ANN, Clock
 
@@ -54,7 +54,7 @@ async def test_an_attempt_that_was_taken_over_writes_no_checkpoint_any_more(stor
     assert found.pending_writes == [("task 1", "messages", "one")]
     assert await checkpoints(store) == 1
 
-    successor = store.checkpointer(right_of(claimed))
+    successor = store.checkpointer(claimed.right)
     await successor.aput_writes(place, [("messages", "two")], "task 2")
     await successor.aput(place, empty_checkpoint(), LOOP, {})
     assert await checkpoints(store) == 2

@@ -15,7 +15,7 @@ import pytest
 from tests.serving.conftest import Service, Upstream, serving, upstream_server
 from tests.serving.joining import Joined, begun, joined
 from tests.serving.test_requests import check_error
-from tests.stores.accepted import Accepted, right_of
+from tests.stores.accepted import Accepted
 from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import Clock
 
@@ -254,7 +254,7 @@ async def test_readers_of_a_run_that_waits_in_the_queue_wait_with_it(
             reading = asyncio.create_task(joined(client, f"/v1/responses/{id_}?stream=true"))
             assert (await client.get(f"/v1/responses/{id_}")).json()["status"] == "queued"
             [claimed] = await runs.claim()
-            right = right_of(claimed)
+            right = claimed.right
             await store.runs.append([EventBatch(right=right, first=1, events=as_lines(told)[1:])])
             begun_ = await joined(client, f"/v1/responses/{id_}?stream=true", most=len(told))
             in_progress = (await client.get(f"/v1/responses/{id_}")).json()

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.stores.accepted import GONE, HERE, PLENTY, THERE, Accepted, batch, events, names, right_of
+from tests.stores.accepted import GONE, HERE, PLENTY, THERE, Accepted, batch, events, names
 from tests.stores.conftest import StoreOf
 from tests.stores.turns import ANN, BOB, LEASE, Clock, Turns
 
@@ -81,7 +81,7 @@ async def test_an_owner_with_many_runs_does_not_keep_others_waiting(store: Store
     claimed = await runs.claim(limits=limits)
     assert names(claimed) == ["resp_ann_0", "resp_ann_1", "resp_bob"]
     assert await runs.claim(limits=limits) == []
-    await runs.finish(right_of(claimed[0]))
+    await runs.finish(claimed[0].right)
     assert names(await Accepted(store, clock, THERE).claim(limits=limits)) == ["resp_ann_2"]
 
 
@@ -130,7 +130,7 @@ async def test_a_run_whose_process_is_gone_is_taken_over_and_its_process_can_wri
     assert (await store.responses.get(ANN, "resp_1")).status == "in_progress"
     assert (await found(store, "resp_1")).events == 3
 
-    await there.finish(right_of(claimed), last=batch(right_of(claimed), 3, 1))
+    await there.finish(claimed.right, last=batch(claimed.right, 3, 1))
     assert (await store.responses.get(ANN, "resp_1")).status == "completed"
 
 
@@ -282,7 +282,7 @@ async def test_runs_that_wait_are_given_to_any_process_to_be_cancelled_whatever_
     claimed = await there.claim(limits=RunLimits(here=0, per_owner=1, in_all=1))
     assert [(one.response, one.cancelled) for one in claimed] == [("resp_parked", True), ("resp_queued", True)]
     for one in claimed:
-        await there.finish(right_of(one), status="cancelled")
+        await there.finish(one.right, status="cancelled")
     assert (await store.responses.get(ANN, "resp_queued")).status == "cancelled"
     await store.runs.cancel(ANN, "resp_queued")
     assert not await store.runs.wake(ANN, "resp_queued", home=HERE)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.stores.accepted import HERE, THERE, Accepted, batch, right_of, wakes
+from tests.stores.accepted import HERE, THERE, Accepted, batch, wakes
 from tests.stores.conftest import StoreOf
 from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import ANN, Clock
@@ -77,7 +77,7 @@ async def test_a_process_hears_of_runs_that_wait_and_of_cancellations(two: Two, 
         await ready(here, queue)
         await Accepted(there, clock, THERE).queue("resp_1")
         assert await wakes(queue)
-        right = right_of((await Accepted(here, clock).claim())[0])
+        right = (await Accepted(here, clock).claim())[0].right
         await quiet(cancelled)
         await there.runs.cancel(ANN, "resp_1")
         assert await wakes(cancelled)
