@@ -1,0 +1,167 @@
+/**
+ * What the page shows, as signals: the contract between the state (`conversation/`), which talks to the service, and
+ * the view (`ui/`), which talks to nobody. The view reads signals and calls the methods of `Chat` and of what it holds.
+ */
+
+import type { ReadonlySignal } from "@preact/signals";
+import type {
+  ApprovalResponseItem,
+  Conversation,
+  Decision,
+  FoundDocument,
+  Model,
+  NodeStep,
+  PageSettings,
+  Source,
+  Status,
+} from "../api/wire";
+
+/** A citation in the text of a message. `start` and `end` count UTF-16 units of the text: JavaScript's own indices. */
+export interface Citation {
+  start: number;
+  end: number;
+  /** The number that readers see, equal for equal sources of an answer. */
+  number: number;
+  url: string;
+  title: string;
+  /** The passage that the citation stands for, if it is known. */
+  passage: string | null;
+}
+
+export interface TextPart {
+  kind: "text";
+  id: string;
+  /** Grows while it streams, and never changes otherwise. */
+  text: ReadonlySignal<string>;
+  citations: ReadonlySignal<readonly Citation[]>;
+  phase: ReadonlySignal<"final_answer" | "commentary" | null>;
+  refusal: boolean;
+  streaming: ReadonlySignal<boolean>;
+}
+
+export interface ReasoningPart {
+  kind: "reasoning";
+  id: string;
+  text: ReadonlySignal<string>;
+  streaming: ReadonlySignal<boolean>;
+  seconds: ReadonlySignal<number | null>;
+}
+
+export interface ToolPart {
+  kind: "tool";
+  id: string;
+  name: string;
+  /** JSON text, as far as it is known. */
+  arguments: ReadonlySignal<string>;
+  output: ReadonlySignal<string | null>;
+  error: ReadonlySignal<string | null>;
+  status: ReadonlySignal<"in_progress" | "completed" | "failed">;
+  seconds: ReadonlySignal<number | null>;
+}
+
+export interface ApprovalPart {
+  kind: "approval";
+  id: string;
+  name: string;
+  arguments: string;
+  /** Whether it is a question of the graph and not a call of a tool. */
+  question: boolean;
+  schema: Record<string, unknown> | null;
+  decisions: readonly Decision[];
+  /** What was decided, in this page or earlier; `null` while it waits. */
+  decided: ReadonlySignal<ApprovalResponseItem | null>;
+}
+
+export interface StepPart {
+  kind: "step";
+  id: string;
+  step: ReadonlySignal<NodeStep>;
+  documents: ReadonlySignal<readonly { query: string; documents: readonly FoundDocument[] }[]>;
+}
+
+/** One thing of an answer, in the order in which it began. */
+export type Part = TextPart | ReasoningPart | ToolPart | ApprovalPart | StepPart;
+
+export interface Problem {
+  code: string;
+  /** What happened and what to do, for the person who reads it. */
+  message: string;
+  /** Whether the same message may be sent again. */
+  retryable: boolean;
+}
+
+export interface Answer {
+  parts: ReadonlySignal<readonly Part[]>;
+  /** `lost` means that the connection is gone and the page is trying to join the stream again. */
+  status: ReadonlySignal<Status | "sending" | "lost">;
+  problem: ReadonlySignal<Problem | null>;
+  sources: ReadonlySignal<readonly Source[]>;
+  warnings: ReadonlySignal<readonly string[]>;
+  startedAt: ReadonlySignal<number | null>;
+  seconds: ReadonlySignal<number | null>;
+  totalTokens: ReadonlySignal<number | null>;
+}
+
+/** A message of the user and its answer. A turn that only answers approvals has no text. */
+export interface Turn {
+  /** Stays the same for the life of the turn, for use as a key. */
+  key: string;
+  responseId: ReadonlySignal<string | null>;
+  text: string;
+  model: string;
+  createdAt: number;
+  answer: Answer;
+  /** The other turns that follow the same response: edits and regenerations, this one included, oldest first. */
+  branches: ReadonlySignal<{ index: number; count: number }>;
+}
+
+export interface OpenConversation {
+  /** `null` until the first message is sent. */
+  id: ReadonlySignal<string | null>;
+  /** The turns of the branch that is shown, oldest first. */
+  turns: ReadonlySignal<readonly Turn[]>;
+  loading: ReadonlySignal<boolean>;
+  problem: ReadonlySignal<Problem | null>;
+  /** Whether a run of this conversation is in progress. */
+  busy: ReadonlySignal<boolean>;
+  send(text: string): Promise<void>;
+  stop(): Promise<void>;
+  /** Ask the message of the turn again, as another branch. After a failure this is "retry". */
+  regenerate(turn: Turn): Promise<void>;
+  /** Send another text in place of the turn's, as another branch. */
+  edit(turn: Turn, text: string): Promise<void>;
+  showBranch(turn: Turn, index: number): Promise<void>;
+  /** Answer approvals of the turn. All or some of those that wait. */
+  decide(turn: Turn, decisions: readonly ApprovalResponseItem[]): Promise<void>;
+  /** Stop reading. The run goes on at the service. */
+  close(): void;
+}
+
+export interface ConversationList {
+  entries: ReadonlySignal<readonly Conversation[]>;
+  pinned: ReadonlySignal<readonly Conversation[]>;
+  query: ReadonlySignal<string>;
+  hasMore: ReadonlySignal<boolean>;
+  loading: ReadonlySignal<boolean>;
+  problem: ReadonlySignal<Problem | null>;
+  search(query: string): void;
+  more(): Promise<void>;
+  rename(id: string, title: string): Promise<void>;
+  pin(id: string, pinned: boolean): Promise<void>;
+  remove(id: string): Promise<void>;
+}
+
+export interface Chat {
+  settings: ReadonlySignal<PageSettings>;
+  /** Whether the page needs a token, and whether the one it has was refused. */
+  signIn: ReadonlySignal<"ready" | "needed" | "refused">;
+  enterToken(token: string): Promise<void>;
+  models: ReadonlySignal<readonly Model[]>;
+  model: ReadonlySignal<string>;
+  chooseModel(id: string): void;
+  conversations: ConversationList;
+  open: ReadonlySignal<OpenConversation>;
+  /** Open a conversation, or with `null` a new one. The address of the page follows: `#/c/{id}`. */
+  show(id: string | null): Promise<void>;
+  online: ReadonlySignal<boolean>;
+}
