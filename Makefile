@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev studio traces test kills check lint types bench batch eval eval-baseline lock deploy clean
+.PHONY: help setup dev studio traces test test-page kills check lint types bench batch eval eval-baseline lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ traces: setup ## Show the local traces in MLflow's own pages
 test: setup $(STUDIO)/.ready ## Run the tests, including those of the local model
 	@$(BIN)/graph-agent model
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+test-page: setup ## Run the tests of the page in a browser
+	@$(BIN)/pytest tests/page -n 2 --dist loadfile --max-worker-restart 0
 
 kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 takes more runs
 	@KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/durable/test_kills.py -n 2 --dist load --max-worker-restart 0 -rP -q
