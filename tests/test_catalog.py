@@ -14,6 +14,7 @@ import anyio
 import pytest
 from langchain_core.messages import HumanMessage
 
+from graph_agent.catalog.cards import GraphCard
 from graph_agent.catalog.catalog import Catalog
 from graph_agent.catalog.manifest import GraphSpec, read_manifest
 from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
@@ -155,10 +156,34 @@ async def test_a_manifest_may_describe_its_graphs(tmp_path: Path) -> None:
     manifest.write_text(
         json.dumps({"graphs": {"a": {"path": "./a.py:graph", "description": "Does a."}, "b": "sub/b.py:make"}})
     )
+    card = GraphCard(description="Does a.")
     assert read_manifest(manifest) == [
-        GraphSpec(name="a", path=tmp_path / "a.py", variable="graph", description="Does a.", folders=()),
-        GraphSpec(name="b", path=tmp_path / "sub" / "b.py", variable="make", description=None, folders=()),
+        GraphSpec(name="a", path=tmp_path / "a.py", variable="graph", card=card, folders=()),
+        GraphSpec(name="b", path=tmp_path / "sub" / "b.py", variable="make", card=GraphCard(), folders=()),
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("title", 7, "a text of at most 100 characters"),
+        ("title", " ", "a text of at most 100 characters"),
+        ("description", ["x"], "a text of at most 2000 characters"),
+        ("example_questions", "Why?", "a list of at most 12 texts, each of at most 500 characters"),
+        ("example_questions", ["Why?", 7], "a list of at most 12 texts, each of at most 500 characters"),
+        ("example_questions", ["Why?"] * 13, "a list of at most 12 texts, each of at most 500 characters"),
+        ("accepts", ["images"], r'an object such as \{"images": true, "files": false\}'),
+        ("accepts", {"images": "yes"}, r'an object such as \{"images": true, "files": false\}'),
+        ("accepts", {"video": True}, r'an object such as \{"images": true, "files": false\}'),
+    ],
+)
+async def test_a_manifest_that_describes_a_graph_in_a_wrong_form_names_graph_and_field(
+    tmp_path: Path, field: str, value: Any, expected: str
+) -> None:
+    manifest = tmp_path / "langgraph.json"
+    manifest.write_text(json.dumps({"graphs": {"mine": {"path": "./a.py:graph", field: value}}}))
+    with pytest.raises(GraphNotLoaded, match=rf"langgraph\.json: `{field}` of graph 'mine' must be {expected}$"):
+        read_manifest(manifest)
 
 
 async def test_the_first_graph_is_the_default_unless_another_is_named(folder: Folder) -> None:
@@ -488,7 +513,7 @@ async def test_a_name_that_stands_for_another_graph_now_gives_that_one(edited: A
     edited({"two": {"path": "./two.py:other", "description": "Another."}})
     await opened.refresh()
     assert await said(opened, "two") == "other"
-    assert next(iter(opened.descriptions.values())) == "Another."
+    assert next(iter(opened.cards.values())).description == "Another."
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"graphs": {}}', '{"graphs": {"one": 7}}'])

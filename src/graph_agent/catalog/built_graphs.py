@@ -5,6 +5,7 @@ from typing import Any
 
 from langgraph.pregel import Pregel
 
+from graph_agent.catalog.cards import GraphCard
 from graph_agent.catalog.servable import servable_graph
 from graph_agent.errors import ConfigurationError, GraphNotLoaded, UnknownGraph
 
@@ -37,9 +38,9 @@ class BuiltGraphs:
         return list(self._graphs)
 
     @property
-    def descriptions(self) -> Mapping[str, str | None]:
-        """The name of every graph. Graphs built in code have no description."""
-        return dict.fromkeys(self._graphs)
+    def cards(self) -> Mapping[str, GraphCard]:
+        """The name of every graph. Nothing is known to tell people about graphs built in code."""
+        return dict.fromkeys(self._graphs, GraphCard())
 
     @property
     def broken(self) -> Mapping[str, GraphNotLoaded]:

@@ -22,6 +22,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from graph_agent.app_context import AppContext
+from graph_agent.catalog.cards import GraphCard
 from graph_agent.catalog.factories import Factories
 from graph_agent.catalog.manifest import GraphSpec, check_graph_name, read_manifest
 from graph_agent.catalog.servable import servable_graph
@@ -83,9 +84,9 @@ class Catalog:
         return {name: error for name, error in self._broken.items() if name not in self._graphs}
 
     @property
-    def descriptions(self) -> Mapping[str, str | None]:
-        """The name of every graph with its description in the manifest, in the manifest's order."""
-        return {name: spec.description for name, spec in self._specs.items()}
+    def cards(self) -> Mapping[str, GraphCard]:
+        """The name of every graph with what the manifest tells people about it, in the manifest's order."""
+        return {name: spec.card for name, spec in self._specs.items()}
 
     async def open(self) -> None:
         """Load every graph.

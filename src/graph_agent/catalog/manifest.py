@@ -6,10 +6,11 @@ configuration reference.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graph_agent.catalog.cards import GraphCard, read_card
 from graph_agent.errors import GraphNotLoaded, UnknownGraph
 
 
@@ -20,7 +21,8 @@ class GraphSpec:
     name: str
     path: Path
     variable: str
-    description: str | None = None
+    card: GraphCard = field(default_factory=GraphCard)
+    """What people are told about the graph."""
 
     folders: tuple[Path, ...] = ()
     """Folders from which the graph may import: those among the manifest's `dependencies`."""
@@ -57,7 +59,8 @@ def _folders(manifest: Path, dependencies: Any) -> tuple[Path, ...]:
 
 
 def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> GraphSpec:
-    target, description = (entry.get("path"), entry.get("description")) if isinstance(entry, dict) else (entry, None)
+    described = entry if isinstance(entry, dict) else {}
+    target = described.get("path") if isinstance(entry, dict) else entry
     file, _, variable = target.rpartition(":") if isinstance(target, str) else ("", "", "")
     if not file or not variable:
         raise GraphNotLoaded(f"{manifest}: graph {name!r} must be './file.py:variable'", param=name)
@@ -66,7 +69,7 @@ def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> G
         # Absolute: graphs are loaded later, when a host app may have changed the working directory.
         path=(manifest.parent / file).resolve(),
         variable=variable,
-        description=description,
+        card=read_card(manifest, name, described),
         folders=folders,
     )
 

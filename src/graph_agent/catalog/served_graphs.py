@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from graph_agent.catalog.cards import GraphCard
 from graph_agent.errors import GraphNotLoaded
 
 
@@ -18,8 +19,8 @@ class ServedGraphs(Protocol):
         """The name of every graph, in order."""
 
     @property
-    def descriptions(self) -> Mapping[str, str | None]:
-        """The name of every graph with its description, in order."""
+    def cards(self) -> Mapping[str, GraphCard]:
+        """The name of every graph with what people are told about it, in order."""
 
     @property
     def broken(self) -> Mapping[str, GraphNotLoaded]:

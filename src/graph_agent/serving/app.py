@@ -35,6 +35,7 @@ from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
+from graph_agent.serving.routes.models import ModelRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
 from graph_agent.serving.store_gate import StoreGate
@@ -129,6 +130,7 @@ def create_app(
         nodes=nodes,
         app_name=environ.get("DATABRICKS_APP_NAME"),
     )
+    models = ModelRoutes(gate=gate)
     responses = ResponseRoutes(
         settings=settings,
         identity=identity,
@@ -179,7 +181,9 @@ def create_app(
             await context.aclose()
 
     app = Starlette(
-        routes=[*responses.routes(), *stored.routes(), *conversations.routes(), *memories.routes(), *meta.routes()],
+        routes=[
+            made for group in (responses, stored, conversations, memories, models, meta) for made in group.routes()
+        ],
         lifespan=lifespan,
         middleware=_middleware(settings, environ),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},

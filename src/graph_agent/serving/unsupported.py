@@ -29,7 +29,7 @@ INSTEAD: Mapping[str, str] = {
     "chat": _CHAT,
     "completions": _CHAT,
     "messages": _CHAT,
-    "models": "`model` is the name of a graph; GET {info} lists them",
+    "models": "`model` is the name of a graph; GET {models} lists them",
     "files": _NO_FILES,
     "uploads": _NO_FILES,
     "vector_stores": _NO_FILES,
@@ -58,7 +58,7 @@ def alternative_to(request: HTTPConnection) -> str | None:
     words = INSTEAD.get(first)
     if first == "responses" and rest:
         words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), None)
-    return words and words.format(run=run, info=f"{prefix}/agent/info")
+    return words and words.format(run=run, models=f"{run.removesuffix('/responses')}/models")
 
 
 class NoWebSockets:

@@ -51,8 +51,8 @@ class MetaRoutes:
         """Describes the service: the fields of MLflow's AgentServer, and the graphs."""
         service = await self._gate.passed()
         await service.catalog.refresh()
-        descriptions = service.catalog.descriptions.items()
-        graphs = [{"name": name, "description": description} for name, description in descriptions]
+        cards = service.catalog.cards.items()
+        graphs = [{"name": name, "description": card.description} for name, card in cards]
         return JSONResponse(
             {
                 # AgentServer also reports the app's name where it runs as a Databricks App.

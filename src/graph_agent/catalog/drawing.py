@@ -1,0 +1,37 @@
+"""A graph as nodes and edges, for clients that draw it."""
+
+from typing import Any
+
+MOST = 500
+"""Nodes of a drawing, and edges. Nobody could read more."""
+
+
+def drawing_of(graph: Any) -> dict[str, Any]:
+    """The nodes and edges of a compiled graph, with those of the graphs within it.
+
+    `complete` is false, and the lists are empty, if there are more than `MOST` of either. Call it in a thread: it may
+    take long.
+    """
+    drawn = graph.get_graph(xray=True)
+    if max(len(drawn.nodes), len(drawn.edges)) > MOST:
+        return {"complete": False, "nodes": [], "edges": []}
+    return {
+        "complete": True,
+        "nodes": [
+            {"id": id_, "name": node.name, "kind": _kind(node.name), "group": id_.rpartition(":")[0] or None}
+            for id_, node in drawn.nodes.items()
+        ],
+        "edges": [
+            {
+                "source": edge.source,
+                "target": edge.target,
+                "conditional": edge.conditional,
+                "label": None if edge.data is None else str(edge.data),
+            }
+            for edge in drawn.edges
+        ],
+    }
+
+
+def _kind(name: str) -> str:
+    return {"__start__": "start", "__end__": "end"}.get(name, "node")
