@@ -114,6 +114,18 @@ def test_what_has_no_effect_here_is_accepted():
     assert described(parse(**harmless)) == described(parse())
 
 
+def test_a_request_may_ask_for_the_steps():
+    assert parse(include=["graph_agent.steps", "message.output_text.logprobs"]).steps
+    assert not parse(include=["message.output_text.logprobs"]).steps
+
+
+@pytest.mark.parametrize("name", ["graph_agent.step", "graph_agent:node", "graph_agent"])
+def test_what_this_service_cannot_include_is_refused_by_name(name: str):
+    with pytest.raises(InvalidRequest, match=r"`include\[1\]` must be 'graph_agent.steps'") as refused:
+        parse(include=["x", name])
+    assert refused.value.param == "include[1]"
+
+
 def described(invocation: Invocation) -> list[Any]:
     names = [name for name in Invocation.__dataclass_fields__ if name not in ("messages", "said")]
     return [*(getattr(invocation, name) for name in names), said(invocation.messages)]

@@ -9,7 +9,7 @@ import orjson
 
 from graph_agent.protocol.json_decoding import Pulse
 
-HOW_IT_IS_ANSWERED = frozenset({"stream", "stream_options", "databricks_options"})
+HOW_IT_IS_ANSWERED = frozenset({"include", "stream", "stream_options", "databricks_options"})
 """Fields that change how a run is answered and not what it does. A client whose stream broke may ask for a whole
 response instead: the stock chat page does."""
 

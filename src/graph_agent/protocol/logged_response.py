@@ -10,6 +10,7 @@ from typing import Any
 
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.events import TERMINAL, Event, Item, Status
+from graph_agent.protocol.steps import NODE
 
 RESUMED = "the run was resumed before this tool returned"
 """The result of a call that is discarded: for clients, a call without a result is an unfinished turn."""
@@ -169,6 +170,8 @@ class LoggedResponse:
     """The types of the events about the response itself that are in the log."""
     error: Mapping[str, Any] | None = None
     """The fields of an `error` event."""
+    nodes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The nodes of the graph by id, in the order in which they began, as their last events have them."""
 
     @classmethod
     def read(cls, log: Iterable[Event]) -> "LoggedResponse":
@@ -203,6 +206,8 @@ class LoggedResponse:
                 self._settle(event["response"]["output"])
         elif kind == "error":
             self.error = event
+        elif kind == NODE:
+            self.nodes[event["node"]["id"]] = event["node"]
         elif kind == events.ITEMS_DISCARDED:
             for index in event["output_indexes"]:
                 self.items.pop(index, None)

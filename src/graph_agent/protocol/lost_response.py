@@ -7,6 +7,7 @@ from graph_agent.errors import AgentError
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.logged_response import NEVER_RETURNED, LoggedResponse
+from graph_agent.protocol.steps import Steps
 
 
 def lost_end(logged: LoggedResponse, error: AgentError, *, head: Mapping[str, Any]) -> Iterator[Event]:
@@ -16,6 +17,12 @@ def lost_end(logged: LoggedResponse, error: AgentError, *, head: Mapping[str, An
     """
     for _, one in sorted(logged.items.items()):
         yield from one.closing(NEVER_RETURNED)
+    custom = {}
+    if logged.nodes:
+        steps = Steps()
+        steps.restore(logged.nodes.values())
+        yield from steps.close()
+        custom = {"custom_outputs": steps.summary()}
     output = [one.item for _, one in sorted(logged.items.items())]
     answered = {item["call_id"] for item in output if item["type"] == "function_call_output"}
     for item in list(output):
@@ -29,5 +36,5 @@ def lost_end(logged: LoggedResponse, error: AgentError, *, head: Mapping[str, An
     fields = error.fields()
     yield events.stream_error(fields)
     summary = {"code": fields["code"], "message": fields["message"]}
-    response = {**(logged.response or head), "status": "failed", "error": summary, "output": output}
+    response = {**(logged.response or head), "status": "failed", "error": summary, "output": output, **custom}
     yield events.lifecycle("response.failed", response)

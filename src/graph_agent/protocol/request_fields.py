@@ -25,9 +25,13 @@ from graph_agent.protocol.field_checks import (
     string_or,
     wrong,
 )
+from graph_agent.protocol.steps import STEPS
 
 MISSPELLED = 0.82
 """How alike a field and a misspelling of it are: `top_k` is not a misspelling of `top_p`, nor `stop` of `store`."""
+
+OURS = "graph_agent"
+"""Values of `include` that begin with it are those of this service."""
 
 MAX_METADATA = 16
 MAX_METADATA_KEY = 64
@@ -58,6 +62,14 @@ def _input(value: Any, path: str) -> None:
         raise wrong(path, "a string or an array that is not empty", kind_of(value) if not value else "only white space")
 
 
+def _include(value: Any, path: str) -> None:
+    array_of(a_string)(value, path)
+    for index, entry in enumerate(value):
+        # Other values ask for what OpenAI's models have, and SDKs send them by themselves.
+        if entry.startswith(OURS) and entry != STEPS:
+            raise wrong(at(path, index), f"'{STEPS}', the only value that begins with '{OURS}'", "another string")
+
+
 _AN_OBJECT_OR_STRING = string_or(an_object, "a string or an object")
 
 _FIELDS: Mapping[str, Check] = {
@@ -86,7 +98,7 @@ _FIELDS: Mapping[str, Check] = {
     "databricks_options": an_object,
     # No effect here: the graph decides, or nothing depends on them.
     "frequency_penalty": a_number,
-    "include": array_of(a_string),
+    "include": _include,
     "parallel_tool_calls": a_boolean,
     "presence_penalty": a_number,
     "prompt_cache_key": a_string,

@@ -20,6 +20,7 @@ from graph_agent.protocol.messages import check_items, messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.request_bodies import body_fields, redacted, secret_in
 from graph_agent.protocol.request_fields import check_fields
+from graph_agent.protocol.steps import STEPS
 from graph_agent.protocol.unsupported import refuse_unsupported
 
 __all__ = ["Invocation", "instruction_messages", "parse_request"]
@@ -124,6 +125,9 @@ class Invocation:
     awaited: bool = False
     """Whether the caller waits for a run in the background, as `Prefer: respond-async` asks for it."""
 
+    steps: bool = False
+    """Whether the response tells the nodes of the graph and the documents that were found."""
+
     digest: str | None = None
     """Identifies what is asked, however it is answered. `None` if a repetition is not recognized: the request has no
     `Idempotency-Key`, and it names no conversation or is not stored."""
@@ -192,6 +196,7 @@ def parse_request(
         return_trace=_returns_trace(fields),
         background=background,
         awaited=awaited,
+        steps=STEPS in (fields.get("include") or ()),
         digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
 

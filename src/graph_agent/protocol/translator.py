@@ -32,6 +32,7 @@ from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.returned_messages import ReturnedMessages
+from graph_agent.protocol.steps import TASKS, Steps
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
 from graph_agent.redaction import redact, redact_value
 
@@ -64,7 +65,8 @@ class Translator:
 
     `known` are the messages the caller sent; a node that returns them again adds nothing. `server` is the label of
     `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
-    what the graph took back. `inputs_of` returns the inputs of the tool call that has this message as its result.
+    what the graph took back. `inputs_of` returns the inputs of the tool call that has this message as its result. With
+    `steps`, the response tells the nodes of the graph too, and the graph must be run with the stream mode `TASKS`.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Translator:
         server: str = "agent",
         plain: bool = False,
         inputs_of: InputsOf = lambda result: None,
+        steps: bool = False,
     ) -> None:
         self._known = list(known)
         self._dialect = dialect
@@ -92,6 +95,8 @@ class Translator:
         self._calls = ToolCallItems(self._output, dialect=dialect, server=server, known=asked, inputs_of=inputs_of)
         self._plain, self._server = plain, server
         self._answers: list[tuple[str, str]] = []
+        self.steps = Steps() if steps else None
+        """The nodes of the graph, if the response tells them."""
         self.asked: list[Approval] = []
         """The approvals that the response asks for, with the ids of the calls that they are about."""
         self.custom_outputs: dict[str, Any] = {}
@@ -143,6 +148,8 @@ class Translator:
         self._output.restore({one.index: one.item for one in resumed.items}, logged.taken)
         self._speech.restore(resumed)
         self._calls.restore(resumed, logged.call_ids)
+        if self.steps is not None:
+            self.steps.restore(logged.nodes.values())
         outputs = state.get("custom_outputs") if isinstance(state, Mapping) else None
         if isinstance(outputs, Mapping):
             self.custom_outputs.update(redact_value(outputs))
@@ -202,6 +209,7 @@ class Translator:
         ):
             if kind not in self._logged.sent:
                 yield events.lifecycle(kind, self._head.response("in_progress"))
+        yield from self._close_steps()
         if (error := self._logged.error) is not None:
             yield self._failed(error, Usage())
             return
@@ -242,6 +250,8 @@ class Translator:
             self._state = part["data"]
         elif kind == "tools":
             return self._tool_event(part["data"], part["ns"])
+        elif kind == TASKS and self.steps is not None:
+            return self.steps.feed(part["data"], part["ns"])
         return iter(())
 
     def finish(self, usage: Usage) -> Iterator[Event]:
@@ -261,6 +271,7 @@ class Translator:
         yield from self._calls.finish(requested)
         removed = self._returned.removed(left) if self._state is not None else set()
         ending = yield from self._speech.finish(self._answer_of(left), removed=removed)
+        yield from self._close_steps()
         if ending is None:
             yield self._terminal("response.completed", "completed", usage=usage.fields())
         else:
@@ -287,6 +298,7 @@ class Translator:
         else:
             yield from self._speech.break_off()
         yield from self._restated([one.item(self._server) for one in self.asked])
+        yield from self._close_steps()
         yield self._terminal("response.completed", "completed", usage=usage.fields())
 
     def restate(self, items: Iterable[Item], usage: Usage) -> Iterator[Event]:
@@ -319,6 +331,7 @@ class Translator:
         yield from self._calls.abandon()
         sentence = BUDGET_SENTENCES[budget]
         yield from self._speech.cut(sentence if self._dialect.budget_sentence == "text" else None)
+        yield from self._close_steps()
         self.custom_outputs["budget"] = budget
         # Clients know only two reasons, so the exact budget is in the metadata.
         yield self._incomplete("max_output_tokens", sentence, {"budget": budget}, usage)
@@ -327,6 +340,7 @@ class Translator:
         """A model was cut off while it asked for tools, so none of them was run."""
         yield from self._calls.abandon(CUT_OFF)
         yield from self._speech.cut(None)
+        yield from self._close_steps()
         yield self._cut_off(ending, usage)
 
     def fail(self, error: AgentError, usage: Usage) -> Iterator[Event]:
@@ -339,6 +353,7 @@ class Translator:
             yield from self._speech.cut(FAILURE_SENTENCE.format(message=fields["message"]))
         else:
             yield from self._speech.break_off()
+        yield from self._close_steps()
         if self._dialect.failure == "error_frame":
             # This one frame replaces both other events: the stock chat page reads no `response.failed`.
             self.ended, self.status = True, "failed"
@@ -373,9 +388,14 @@ class Translator:
 
     def _terminal(self, kind: str, status: Status, **more: Any) -> Event:
         self.ended, self.status = True, status
-        if self.custom_outputs:
-            more["custom_outputs"] = dict(self.custom_outputs)
+        # The graph's own outputs count, also one that is named `steps`.
+        outputs = self.custom_outputs if self.steps is None else self.steps.summary() | self.custom_outputs
+        if outputs:
+            more["custom_outputs"] = dict(outputs)
         return events.lifecycle(kind, self._head.response(status, self.output, **more))
+
+    def _close_steps(self) -> Iterator[Event]:
+        return iter(()) if self.steps is None else self.steps.close()
 
     # -- what nodes returned ------------------------------------------------------------------------------------
 

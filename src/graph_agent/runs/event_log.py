@@ -8,6 +8,7 @@ import orjson
 
 from graph_agent.protocol.events import TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
+from graph_agent.protocol.steps import NODE
 
 GATHER_SECONDS = 0.005
 """How long a reader collects events after a token before it returns them. Under load, one socket write for each token
@@ -24,6 +25,10 @@ TEXT_REPEATS, OTHER_REPEATS = 4, 3
 terminal event. Arguments of a call have no part, so they are repeated three times."""
 
 TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
+
+
+EXTRA = frozenset({NODE})
+"""Events that repeat nothing of an item."""
 
 
 class Entry(NamedTuple):
@@ -103,7 +108,7 @@ class EventLog:
                 # The item was due for this event, and its last repetition moves to `_closed`.
                 self._open = max(self._open - 2 * len(data), 0)
                 self._closed += len(data)
-            else:
+            elif kind not in EXTRA:
                 self._open = max(self._open - len(data), 0)
             entries.append(Entry(number, kind, data))
         if len(entries) > before:

@@ -83,6 +83,10 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         """Whether the caller may see what the nodes of the graph with this namespace return."""
         return self._audience.hears(ns)
 
+    def is_private(self, run_id: UUID | None) -> bool:
+        """Whether the caller may see nothing of what runs below this LangChain run."""
+        return self._audience.is_private(run_id)
+
     def inputs_of(self, result: ToolMessage) -> Mapping[str, Any] | None:
         """The inputs of the tool that returned this message object, or `None`."""
         return self._inputs.of(result)

@@ -47,6 +47,8 @@ from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
 from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
+from graph_agent.runs.step_events import StepEvents
+from graph_agent.runs.step_watch import StepWatch
 from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
@@ -135,11 +137,13 @@ class Run:
             # What a run in the background takes back may have been read already.
             "plain": invocation.mode == "reply" and attempt is None,
             "inputs_of": self._monitor.inputs_of,
+            "steps": invocation.steps,
         }
         self._translator = Translator(known=invocation.messages, **self._of_translator)
         self._log = EventLog() if attempt is None else attempt.kept.log
         self._log.shows_at_once = attempt is None
         self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
+        self._steps = StepEvents(self._write_steps, is_private=self._monitor.is_private) if invocation.steps else None
         self._lifetime = RunLifetime()
         if memories is not None:
             owner = Owner.of(request.owner)
@@ -491,12 +495,15 @@ class Run:
         stream = stream_of(
             self._graph,
             given,
-            callbacks=[self._monitor, *self._observers.handlers],
+            callbacks=[self._monitor, *([] if self._steps is None else [self._steps.watch]), *self._observers.handlers],
             steps=self._budgets.steps,
             context=self._context,
             stored=stored,
             resumable=self.in_background,
+            tells_nodes=self._steps is not None,
         )
+        if self._steps is not None:
+            stream = self._steps.before_each(stream)
         async with aclosing(stream) as parts:
             async for ns, kind, data in parts:
                 # Tokens carry their own mark of whether they are public (`SPEAKER`).
@@ -515,6 +522,11 @@ class Run:
                         await self._events.write_gently(events, stopped=self._is_stopped)
                 if self._is_stopped():
                     return
+
+    def _write_steps(self, watch: StepWatch) -> None:
+        """Write what the watch has seen, unless the run has ended or goes on elsewhere."""
+        if self._translator.steps is not None and not self._ending and not self._is_given_away:
+            self._events.write(watch.told(self._translator.steps))
 
     def _is_cancelled(self) -> bool:
         """Whether this run's task was cancelled. A node may raise `CancelledError` without that."""
@@ -645,6 +657,8 @@ class Run:
     def _begins_to_end(self, status: Status) -> bool:
         if self._ending or self._is_given_away:
             return False
+        if self._steps is not None:
+            self._steps.tell()
         self._ending = True
         self._status = status
         self._lifetime.end()

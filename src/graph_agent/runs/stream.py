@@ -6,6 +6,7 @@ from typing import Any
 from langgraph.pregel import Pregel
 
 from graph_agent.protocol.final_state import STRUCTURED
+from graph_agent.protocol.steps import TASKS
 from graph_agent.protocol.translator import STREAM_MODES
 from graph_agent.redaction.text import AT_ONCE
 
@@ -19,13 +20,15 @@ def stream_of(
     context: Any,
     stored: Mapping[str, Any] | None = None,
     resumable: bool = False,
+    tells_nodes: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """The parts of one run of `graph`, as `(namespace, mode, data)`. The caller must close it.
 
     `given` is the input: messages, or the command that resumes the graph, or `None` to go on at its last checkpoint.
 
     `stored` is what the config of a stored run has besides; the graph must have a checkpointer then. With `resumable`,
-    it writes a checkpoint after each step, from which another process can go on.
+    it writes a checkpoint after each step, from which another process can go on. With `tells_nodes`, there are also
+    parts that say which nodes are due and what they returned.
     """
     config: dict[str, Any] = {"callbacks": callbacks, "recursion_limit": steps}
     more: dict[str, Any] = {}
@@ -40,7 +43,7 @@ def stream_of(
         config,
         context=context,
         output_keys=_reported_keys(graph),
-        stream_mode=STREAM_MODES,
+        stream_mode=[*STREAM_MODES, TASKS] if tells_nodes else STREAM_MODES,
         subgraphs=True,
         **more,
     )
