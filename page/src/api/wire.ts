@@ -40,6 +40,7 @@ export interface McpCallItem {
   id: string;
   name: string;
   arguments: string;
+  status?: string;
   output?: string | null;
   error?: string | null;
   server_label?: string;
@@ -105,6 +106,8 @@ export interface NodeStep {
   /** Seconds since 1970. */
   started_at: number;
   seconds: number | null;
+  /** In `custom_outputs.steps`: how many items of the output had begun before the step did. */
+  output_index?: number;
 }
 
 export interface FoundDocument {
@@ -121,6 +124,7 @@ export interface ResponseObject {
   object: "response";
   status: Status;
   created_at: number;
+  completed_at?: number | null;
   model: string;
   output: OutputItem[];
   error?: { code: string; message: string } | null;

@@ -97,6 +97,7 @@ export interface Answer {
   problem: ReadonlySignal<Problem | null>;
   sources: ReadonlySignal<readonly Source[]>;
   warnings: ReadonlySignal<readonly string[]>;
+  /** Seconds since 1970. */
   startedAt: ReadonlySignal<number | null>;
   seconds: ReadonlySignal<number | null>;
   totalTokens: ReadonlySignal<number | null>;
@@ -109,6 +110,7 @@ export interface Turn {
   responseId: ReadonlySignal<string | null>;
   text: string;
   model: string;
+  /** Seconds since 1970. */
   createdAt: number;
   answer: Answer;
   /** The other turns that follow the same response: edits and regenerations, this one included, oldest first. */
@@ -124,6 +126,14 @@ export interface OpenConversation {
   problem: ReadonlySignal<Problem | null>;
   /** Whether a run of this conversation is in progress. */
   busy: ReadonlySignal<boolean>;
+  /** Whether there are turns before the first one of `turns`. Long conversations are read in pieces. */
+  hasEarlier: ReadonlySignal<boolean>;
+  /** Read earlier turns, and put them before the others. */
+  earlier(): Promise<void>;
+  /**
+   * The methods that start a run resolve when its turn is shown; the answer goes on. While `busy` they reject, and
+   * nothing is sent: keep the text.
+   */
   send(text: string): Promise<void>;
   stop(): Promise<void>;
   /** Ask the message of the turn again, as another branch. After a failure this is "retry". */
@@ -138,6 +148,7 @@ export interface OpenConversation {
 }
 
 export interface ConversationList {
+  /** Without the pinned ones. */
   entries: ReadonlySignal<readonly Conversation[]>;
   pinned: ReadonlySignal<readonly Conversation[]>;
   query: ReadonlySignal<string>;

@@ -1,0 +1,192 @@
+/** Puts the state of the page together. */
+
+import { batch, signal } from "@preact/signals";
+import { Api, ApiError } from "../api/http";
+import type { Model, PageSettings } from "../api/wire";
+import { addressOfConversation, conversationIn } from "./address";
+import { ListState } from "./list";
+import type { Chat } from "./model";
+import { ConversationState } from "./session";
+import { browserSurroundings, type Surroundings } from "./surroundings";
+
+const TOKEN = "graph-agent-token";
+
+/** Conversations whose answers go on while another one is shown. A browser opens six connections. */
+const MOST_KEPT = 3;
+
+const UNKNOWN: PageSettings = {
+  title: "graph-agent",
+  logo: false,
+  color: null,
+  color_dark: null,
+  greeting: null,
+  disclaimer: null,
+  sign_in: "none",
+  version: "",
+};
+
+/** The state of the page in this browser. */
+export function createChat(surroundings: Surroundings = browserSurroundings(window)): ChatState {
+  const chat = new ChatState(surroundings);
+  void chat.start();
+  return chat;
+}
+
+export class ChatState implements Chat {
+  readonly settings = signal(UNKNOWN);
+  readonly signIn = signal<"ready" | "needed" | "refused">("ready");
+  readonly models = signal<readonly Model[]>([]);
+  readonly model = signal("");
+  readonly online;
+  readonly conversations: ListState;
+  readonly open;
+  private readonly api: Api;
+  /** Conversations that are not shown, and whose runs would end without a reader. */
+  private readonly kept = new Set<ConversationState>();
+
+  constructor(private readonly surroundings: Surroundings) {
+    this.api = new Api({
+      fetch: surroundings.fetch,
+      base: surroundings.base,
+      token: () => surroundings.session.getItem(TOKEN),
+      refused: (error) => this.refused(error),
+    });
+    this.online = signal(surroundings.presence.online());
+    this.conversations = new ListState(this.api, surroundings.clock);
+    this.open = signal<ConversationState>(this.begin());
+  }
+
+  /** Read everything that the page shows first. */
+  async start(): Promise<void> {
+    const { address, presence } = this.surroundings;
+    address.listen(() => void this.addressed());
+    presence.listen(() => {
+      this.online.value = presence.online();
+      if (presence.online() && presence.visible() && this.signIn.peek() === "ready") {
+        void this.open.peek().refresh();
+        void this.conversations.refresh();
+      }
+    });
+    await this.readSettings();
+    if (this.settings.peek().sign_in === "token" && this.surroundings.session.getItem(TOKEN) === null) {
+      this.signIn.value = "needed";
+      return;
+    }
+    await this.readAll();
+  }
+
+  async enterToken(token: string): Promise<void> {
+    this.surroundings.session.setItem(TOKEN, token.trim());
+    try {
+      await this.api.json("GET", "v1/conversations", { query: { limit: 1 } });
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) return;
+    }
+    this.signIn.value = "ready";
+    await this.readAll();
+  }
+
+  chooseModel(id: string): void {
+    this.model.value = id;
+  }
+
+  async show(id: string | null): Promise<void> {
+    const now = this.open.peek();
+    if (now.id.peek() === id && (id !== null || now.turns.peek().length === 0)) return;
+    this.surroundings.address.write(addressOfConversation(id), "push");
+    await this.put(id);
+  }
+
+  /** The reader has gone back or forward, or typed an address. */
+  private async addressed(): Promise<void> {
+    const id = conversationIn(this.surroundings.address.read());
+    if (id !== this.open.peek().id.peek()) await this.put(id);
+  }
+
+  private async put(id: string | null): Promise<void> {
+    this.leave(this.open.peek());
+    const kept = [...this.kept].find((one) => id !== null && one.id.peek() === id);
+    if (kept !== undefined) {
+      this.kept.delete(kept);
+      this.open.value = kept;
+      return;
+    }
+    const made = this.begin();
+    this.open.value = made;
+    if (id === null) return;
+    await made.open(id);
+    if (this.open.peek() === made) this.followModel(made);
+  }
+
+  private leave(conversation: ConversationState): void {
+    if (!conversation.busy.peek()) {
+      conversation.close();
+      return;
+    }
+    this.kept.add(conversation);
+    const [oldest] = this.kept;
+    if (this.kept.size > MOST_KEPT && oldest !== undefined) {
+      this.kept.delete(oldest);
+      oldest.close();
+    }
+  }
+
+  private begin(): ConversationState {
+    const made: ConversationState = new ConversationState({
+      api: this.api,
+      surroundings: this.surroundings,
+      model: () => this.model.peek(),
+      named: (id) => {
+        if (this.open.peek() === made) this.surroundings.address.write(addressOfConversation(id), "replace");
+      },
+      changed: () => {
+        if (this.kept.has(made) && !made.busy.peek()) {
+          this.kept.delete(made);
+          made.close();
+        }
+        void this.conversations.refresh();
+      },
+    });
+    return made;
+  }
+
+  /** A conversation goes on with the graph that answered last. */
+  private followModel(conversation: ConversationState): void {
+    const last = conversation.turns.peek().at(-1)?.model;
+    if (last !== undefined && this.models.peek().some((one) => one.id === last)) this.model.value = last;
+  }
+
+  private async readSettings(): Promise<void> {
+    try {
+      const found = await this.api.json<Partial<PageSettings>>("GET", "page/settings.json");
+      this.settings.value = { ...UNKNOWN, ...found };
+    } catch {
+      // The page works without them. If the service is away, the next request says so.
+    }
+  }
+
+  private async readAll(): Promise<void> {
+    const id = conversationIn(this.surroundings.address.read());
+    await Promise.all([this.readModels(), this.conversations.refresh(), this.put(id)]);
+    this.followModel(this.open.peek());
+  }
+
+  private async readModels(): Promise<void> {
+    try {
+      const { data } = await this.api.json<{ data: Model[] }>("GET", "v1/models");
+      batch(() => {
+        this.models.value = data;
+        const known = data.some((one) => one.id === this.model.peek());
+        if (!known) this.model.value = (data.find((one) => one.default) ?? data[0])?.id ?? "";
+      });
+    } catch {
+      // Without a choice the default graph answers.
+    }
+  }
+
+  private refused(error: ApiError): void {
+    if (this.settings.peek().sign_in !== "token" || error.code === "signed_out") return;
+    this.surroundings.session.removeItem(TOKEN);
+    this.signIn.value = "refused";
+  }
+}

@@ -1,0 +1,83 @@
+/** Reads conversations and responses from the service. */
+
+import type { Api } from "../api/http";
+import { ApiError } from "../api/http";
+import type { Conversation, Page, ResponseEntry, ResponseObject } from "../api/wire";
+import { addressOf } from "./run";
+import type { InputItem } from "./turn";
+
+/** Requests of one conversation at the same time. A browser opens six connections, and streams hold some. */
+const AT_ONCE = 3;
+
+/** The most pages of the items of one request. */
+const MOST_PAGES = 10;
+
+export interface StoredTurn {
+  input: InputItem[];
+  /** `null` for a run in progress, which is read as a stream. */
+  response: ResponseObject | null;
+}
+
+export class Reading {
+  private busy = 0;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(
+    private readonly api: Api,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  conversation(id: string): Promise<Conversation> {
+    return this.get<Conversation>(`v1/conversations/${encodeURIComponent(id)}`);
+  }
+
+  /** The responses of a conversation, the newest first. */
+  entries(id: string, after: string | null, limit = 100): Promise<Page<ResponseEntry>> {
+    return this.get(`v1/conversations/${encodeURIComponent(id)}/responses`, { limit, after });
+  }
+
+  /** What was sent and answered. `null` if it is not stored any more. */
+  async turn(entry: ResponseEntry): Promise<StoredTurn | null> {
+    const address = addressOf(entry.id, entry.family);
+    const runs = entry.status === "in_progress" || entry.status === "queued";
+    try {
+      const [input, response] = await Promise.all([
+        this.input(address),
+        runs ? null : this.get<ResponseObject>(address),
+      ]);
+      return { input, response };
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  private async input(address: string): Promise<InputItem[]> {
+    const items: InputItem[] = [];
+    let after: string | null = null;
+    for (let pages = 0; pages < MOST_PAGES; pages++) {
+      const page: Page<InputItem> = await this.get(`${address}/input_items`, {
+        order: "asc",
+        limit: 100,
+        after,
+      });
+      items.push(...page.data);
+      if (!page.has_more || page.last_id === null) break;
+      after = page.last_id;
+    }
+    return items;
+  }
+
+  private async get<T>(path: string, query: Record<string, string | number | null> = {}): Promise<T> {
+    if (this.busy >= AT_ONCE) await new Promise<void>((resume) => this.waiting.push(resume));
+    else this.busy += 1;
+    try {
+      return await this.api.json<T>("GET", path, { query, signal: this.signal });
+    } finally {
+      // The next one takes the place of this one.
+      const next = this.waiting.shift();
+      if (next === undefined) this.busy -= 1;
+      else next();
+    }
+  }
+}

@@ -1,0 +1,398 @@
+/** One open conversation: its turns, and the runs that answer them. */
+
+import { computed, effect, type Signal, signal } from "@preact/signals";
+import type { Api } from "../api/http";
+import { problemOf } from "../api/problems";
+import type { ApprovalResponseItem, ResponseEntry } from "../api/wire";
+import { AnswerState } from "./answer";
+import type { OpenConversation, Problem, Turn } from "./model";
+import { Reading } from "./reading";
+import { Run } from "./run";
+import type { Surroundings } from "./surroundings";
+import { Tree, type TreeNode } from "./tree";
+import { asSent, decisionsIn, type InputItem, TurnState, userMessage } from "./turn";
+
+/** Turns that are read at a time. */
+const AT_A_TIME = 12;
+
+/** Pages of 100 responses that are read for the counts of branches, without being asked for. */
+const PAGES_AHEAD = 20;
+
+/** A message was sent while another one is being answered. The page keeps the text. */
+export class StillAnswering extends Error {
+  override readonly name = "StillAnswering";
+}
+
+export interface SessionOptions {
+  api: Api;
+  surroundings: Surroundings;
+  /** The graph that answers the next message. Empty means the default one. */
+  model: () => string;
+  /** The conversation has got its id, which a new one does with its first response. */
+  named: (id: string) => void;
+  /** A turn has begun or ended, so that the list of conversations has changed. */
+  changed: () => void;
+}
+
+/** A request that may be sent again with the same key: the service finds the run, if it has begun. */
+interface Request {
+  body: Record<string, unknown>;
+  key: string;
+}
+
+export class ConversationState implements OpenConversation {
+  readonly id = signal<string | null>(null);
+  readonly turns = signal<readonly TurnState[]>([]);
+  readonly loading = signal(false);
+  readonly problem = signal<Problem | null>(null);
+  readonly hasEarlier = signal(false);
+  private readonly running = signal<ReadonlyMap<TreeNode, Run>>(new Map());
+  readonly busy = computed(() => this.running.value.size > 0);
+
+  private readonly tree = new Tree();
+  private tip: TreeNode | null = null;
+  /** How many turns of the branch are shown, from its end. */
+  private shown = AT_A_TIME;
+  private after: string | null = null;
+  private hasMoreEntries = false;
+  private readonly requests = new Map<TreeNode, Request>();
+  private readonly decisions = new Map<string, Signal<ApprovalResponseItem | null>>();
+  private readonly closing = new AbortController();
+  private readonly reading: Reading;
+  private readonly forget: () => void;
+
+  constructor(private readonly options: SessionOptions) {
+    this.reading = new Reading(options.api, this.closing.signal);
+    this.forget = effect(() => this.placeApprovals());
+  }
+
+  // -- reading -------------------------------------------------------------------------------------------------
+
+  /** Read a conversation of the service, its newest turns first, and join its run if it has one. */
+  async open(id: string): Promise<void> {
+    this.id.value = id;
+    this.loading.value = true;
+    try {
+      const [conversation, page] = await Promise.all([
+        this.reading.conversation(id),
+        this.reading.entries(id, null),
+      ]);
+      this.tree.addOlder(page.data);
+      this.after = page.last_id;
+      this.hasMoreEntries = page.has_more;
+      const head = this.tree.get(conversation.last_response_id ?? null) ?? this.tree.newestWhere(() => true);
+      const open = this.tree.newestWhere((node) => isOpen(node.entry));
+      const tip = open ?? head;
+      await this.show(tip === null ? null : this.tree.leaf(tip));
+      this.problem.value = null;
+    } catch (error) {
+      if (!this.closed) this.problem.value = problemOf(error);
+    } finally {
+      this.loading.value = false;
+    }
+    await this.readAhead();
+  }
+
+  /** Look for what other pages and background runs have added. */
+  async refresh(): Promise<void> {
+    const id = this.id.peek();
+    if (id === null || this.loading.peek() || this.closed) return;
+    try {
+      const page = await this.reading.entries(id, null, 20);
+      if (this.closed) return;
+      const made = this.tree.addNewer(page.data);
+      if (made.length === 0) return;
+      const newest = made.findLast((node) => isOpen(node.entry)) ?? made.at(-1) ?? null;
+      const follows = newest !== null && this.tip !== null && this.tree.path(newest).includes(this.tip);
+      if (newest !== null && (this.tip === null || follows)) await this.show(newest);
+      else {
+        for (const node of made.filter((one) => isOpen(one.entry))) await this.read(node);
+        this.place();
+      }
+    } catch {
+      // Nobody has asked for it. The next request says what is wrong.
+    }
+  }
+
+  async earlier(): Promise<void> {
+    if (!this.hasEarlier.peek() || this.loading.peek()) return;
+    this.loading.value = true;
+    try {
+      this.shown += AT_A_TIME;
+      await this.show(this.tip);
+    } catch (error) {
+      if (!this.closed) this.problem.value = problemOf(error);
+    } finally {
+      this.loading.value = false;
+    }
+  }
+
+  async showBranch(turn: Turn, index: number): Promise<void> {
+    const node = this.tree.get(turn.key);
+    const other = node === null ? undefined : this.tree.siblings(node)[index];
+    if (other === undefined) return;
+    try {
+      await this.show(this.tree.leaf(other));
+    } catch (error) {
+      if (!this.closed) this.problem.value = problemOf(error);
+    }
+  }
+
+  /** Make a node the end of the branch that is shown, and read what is missing. */
+  private async show(tip: TreeNode | null): Promise<void> {
+    const { tree } = this;
+    while (tip !== null && this.hasMoreEntries && tree.path(tip).length < this.shown && !this.closed) {
+      await this.readEntries();
+    }
+    const window = tree.path(tip).slice(-this.shown);
+    await Promise.all(window.reverse().map((node) => this.read(node)));
+    if (this.closed) return;
+    this.tip = tip;
+    if (tip !== null) tree.prefer(tip);
+    this.place();
+  }
+
+  private async readEntries(): Promise<void> {
+    const page = await this.reading.entries(this.id.peek() ?? "", this.after);
+    this.tree.addOlder(page.data);
+    this.after = page.last_id;
+    this.hasMoreEntries = page.has_more && page.last_id !== null;
+  }
+
+  /** The counts of branches need all responses. */
+  private async readAhead(): Promise<void> {
+    try {
+      for (let pages = 0; pages < PAGES_AHEAD && this.hasMoreEntries && !this.closed; pages++) {
+        await this.readEntries();
+      }
+      if (!this.closed) this.place();
+    } catch {
+      // What is shown is right, and `earlier` tries again.
+    }
+  }
+
+  private async read(node: TreeNode): Promise<void> {
+    const { entry } = node;
+    if (node.turn !== null || node.missing || entry === null) return;
+    // Items that were added without a run have no response to read.
+    const stored = entry.object === "response" ? await this.reading.turn(entry) : null;
+    if (stored === null) {
+      node.missing = true;
+      return;
+    }
+    if (node.turn !== null || this.closed) return;
+    const input = asSent(stored.input);
+    const turn = this.turnOf(node, input, entry.model, entry.created_at);
+    for (const decision of decisionsIn(input)) this.decided(decision.approval_request_id).value = decision;
+    if (stored.response !== null) turn.answer.load(stored.response);
+    if (stored.response === null || isOpen(stored.response)) {
+      turn.answer.status.value = entry.status;
+      void this.follow(node, turn, (run) => run.join(entry.id, entry.family));
+    }
+  }
+
+  // -- what is shown -------------------------------------------------------------------------------------------
+
+  private place(): void {
+    const path = this.tree.path(this.tip);
+    const window = path.slice(-this.shown);
+    const turns = window.flatMap((node) => (node.turn === null ? [] : [node.turn]));
+    for (const node of window) {
+      const siblings = this.tree.siblings(node).filter((one) => one.entry?.object !== "items");
+      const now = { index: Math.max(0, siblings.indexOf(node)), count: Math.max(1, siblings.length) };
+      const before = node.turn?.branches.peek();
+      if (node.turn !== null && (before?.index !== now.index || before.count !== now.count)) {
+        node.turn.branches.value = now;
+      }
+    }
+    const before = this.turns.peek();
+    if (turns.length !== before.length || turns.some((turn, index) => turn !== before[index])) {
+      this.turns.value = turns;
+    }
+    const first = path[0];
+    this.hasEarlier.value =
+      path.length > this.shown || (first !== undefined && first.follows !== null && this.hasMoreEntries);
+  }
+
+  /** A question that is asked again is shown where it waits. One that was passed over was rejected. */
+  private placeApprovals(): void {
+    const later = new Set<string>();
+    const turns = this.turns.value;
+    for (const turn of [...turns].reverse()) {
+      const asked = turn.answer.approvals.value;
+      const again = new Set([...asked].filter((id) => later.has(id)));
+      if (again.size !== turn.answer.askedAgain.peek().size) turn.answer.askedAgain.value = again;
+      const follower = turns[turns.indexOf(turn) + 1];
+      const passed = follower?.answer.isOver.value === true;
+      for (const id of asked) {
+        const decided = this.decided(id);
+        if (passed && !later.has(id) && decided.peek() === null) {
+          decided.value = { type: "mcp_approval_response", approval_request_id: id, approve: false };
+        }
+        later.add(id);
+      }
+    }
+  }
+
+  private decided(approvalId: string): Signal<ApprovalResponseItem | null> {
+    const known = this.decisions.get(approvalId);
+    if (known !== undefined) return known;
+    const made = signal<ApprovalResponseItem | null>(null);
+    this.decisions.set(approvalId, made);
+    return made;
+  }
+
+  // -- asking --------------------------------------------------------------------------------------------------
+
+  async send(text: string): Promise<void> {
+    this.ask(this.tip, [userMessage(text)]);
+  }
+
+  async regenerate(turn: Turn): Promise<void> {
+    const node = this.nodeOf(turn);
+    if (node.responseId.peek() === null && this.requests.has(node)) {
+      this.free();
+      node.turn?.answer.reset();
+      this.start(node);
+      return;
+    }
+    this.ask(this.tree.parent(node), node.turn?.input ?? []);
+  }
+
+  async edit(turn: Turn, text: string): Promise<void> {
+    const node = this.nodeOf(turn);
+    const parent = this.tree.parent(node);
+    const input = node.turn?.withText(text) ?? [userMessage(text)];
+    this.free();
+    // A message that has never reached the service leaves no branch.
+    if (node.responseId.peek() === null && this.tree.children(node).length === 0) {
+      this.tree.remove(node);
+      this.requests.delete(node);
+    }
+    this.ask(parent, input);
+  }
+
+  async decide(turn: Turn, decisions: readonly ApprovalResponseItem[]): Promise<void> {
+    if (decisions.length === 0) return;
+    const node = this.nodeOf(turn);
+    this.ask(node, decisions as unknown as InputItem[]);
+    for (const decision of decisions) this.decided(decision.approval_request_id).value = decision;
+  }
+
+  async stop(): Promise<void> {
+    try {
+      await Promise.all([...this.running.peek().values()].map((run) => run.stop()));
+    } catch (error) {
+      this.problem.value = problemOf(error);
+    }
+  }
+
+  close(): void {
+    this.closing.abort();
+    this.forget();
+    for (const run of this.running.peek().values()) run.close();
+  }
+
+  private get closed(): boolean {
+    return this.closing.signal.aborted;
+  }
+
+  private nodeOf(turn: Turn): TreeNode {
+    const node = this.tree.get(turn.key);
+    if (node === null) throw new Error("the turn belongs to another conversation");
+    return node;
+  }
+
+  private free(): void {
+    if (this.busy.peek()) throw new StillAnswering("an answer is in progress");
+  }
+
+  private ask(parent: TreeNode | null, input: readonly InputItem[]): void {
+    this.free();
+    const { surroundings, model } = this.options;
+    const node = this.tree.addLocal(surroundings.unique(), parent);
+    this.turnOf(node, input, model(), surroundings.clock.now());
+    const body: Record<string, unknown> = {
+      input,
+      stream: true,
+      store: true,
+      include: ["graph_agent.steps"],
+      ...this.placeOf(parent),
+    };
+    if (model() !== "") body.model = model();
+    this.requests.set(node, { body, key: surroundings.unique() });
+    this.tip = node;
+    this.tree.prefer(node);
+    this.problem.value = null;
+    this.place();
+    this.start(node);
+  }
+
+  /** What the request follows. */
+  private placeOf(parent: TreeNode | null): Record<string, unknown> {
+    for (let node = parent; node !== null; node = this.tree.parent(node)) {
+      const id = node.responseId.peek();
+      if (id !== null) return { previous_response_id: id };
+    }
+    const id = this.id.peek();
+    return id === null ? {} : { conversation: { id } };
+  }
+
+  private start(node: TreeNode): void {
+    const { turn } = node;
+    const request = this.requests.get(node);
+    if (turn === null || request === undefined) return;
+    turn.answer.startedAt.value = this.options.surroundings.clock.now();
+    void this.follow(node, turn, (run) => run.post(request.body, request.key));
+  }
+
+  private async follow(node: TreeNode, turn: TurnState, read: (run: Run) => Promise<void>): Promise<void> {
+    const { api, surroundings } = this.options;
+    const began = surroundings.clock.now();
+    const run = new Run({
+      api,
+      surroundings,
+      answer: turn.answer,
+      began: (responseId, conversationId) => this.began(node, responseId, conversationId),
+    });
+    this.running.value = new Map(this.running.peek()).set(node, run);
+    try {
+      await read(run);
+    } finally {
+      const running = new Map(this.running.peek());
+      running.delete(node);
+      this.running.value = running;
+    }
+    if (this.closed) return;
+    if (node.entry === null) turn.answer.seconds.value = Math.max(0, surroundings.clock.now() - began);
+    if (turn.answer.problem.peek()?.code === "conversation_busy") void this.refresh();
+    this.options.changed();
+  }
+
+  private began(node: TreeNode, responseId: string, conversationId: string | null): void {
+    if (node.responseId.peek() === null) {
+      this.tree.bind(node, responseId);
+      this.requests.delete(node);
+      this.place();
+    }
+    if (this.id.peek() === null && conversationId !== null) {
+      this.id.value = conversationId;
+      this.options.named(conversationId);
+    }
+    this.options.changed();
+  }
+
+  private turnOf(node: TreeNode, input: readonly InputItem[], model: string, createdAt: number): TurnState {
+    const answer = new AnswerState({
+      now: () => this.options.surroundings.clock.now(),
+      decided: (id) => this.decided(id),
+    });
+    const turn = new TurnState(node.key, node.responseId, input, model, createdAt, answer);
+    node.turn = turn;
+    return turn;
+  }
+}
+
+function isOpen(entry: Pick<ResponseEntry, "status"> | null): boolean {
+  return entry !== null && (entry.status === "in_progress" || entry.status === "queued");
+}
