@@ -16,6 +16,8 @@ export default defineConfig({
     reportCompressedSize: true,
   },
   server: {
+    // The tests play the streams that the service's tests have recorded.
+    fs: { allow: [".", "../tests/serving/recorded"] },
     // `npm run dev` serves the sources beside a running `graph-agent dev`.
     proxy: {
       "/v1": "http://localhost:8000",
