@@ -49,6 +49,11 @@ def test_the_platform_decides_the_port_and_is_reached_from_outside() -> None:
         ("GRAPH_AGENT_MAX_SECONDS", "nan"),
         ("GRAPH_AGENT_PORT", "70000"),
         ("GRAPH_AGENT_TRACING", "yes"),
+        ("GRAPH_AGENT_PAGE", "yes"),
+        ("GRAPH_AGENT_PAGE_COLOR", "red"),
+        ("GRAPH_AGENT_PAGE_COLOR_DARK", "#1a73e8;"),
+        ("GRAPH_AGENT_PAGE_TITLE", "x" * 101),
+        ("GRAPH_AGENT_PAGE_DISCLAIMER", "x" * 1001),
         ("GRAPH_AGENT_MAX_RUN", "3"),
     ],
 )

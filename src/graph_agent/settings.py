@@ -30,6 +30,11 @@ MOST_SECONDS = 86_400
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """The names of schemas that PostgreSQL takes as they are."""
 
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+
+MOST_PAGE_TEXT: Mapping[str, int] = {"page_title": 100, "page_greeting": 1000, "page_disclaimer": 1000}
+"""Characters of the texts of the chat page."""
+
 MOST_DAYS = 36_500
 """The upper limit of a time in days: a hundred years."""
 
@@ -225,6 +230,27 @@ class Settings:
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 
+    page: Literal["on", "off"] = "on"
+    """The chat page at `/`."""
+
+    page_title: str | None = None
+    """The title of the chat page. Unset: the name of the app on Databricks Apps, and `graph-agent` elsewhere."""
+
+    page_logo: Path | None = None
+    """The logo of the chat page: an SVG or PNG file of at most 256 KiB."""
+
+    page_color: str | None = None
+    """The accent color of the chat page, as `#rrggbb`. Unset: the page's own."""
+
+    page_color_dark: str | None = None
+    """The accent color on dark background, as `#rrggbb`. Unset: `page_color`."""
+
+    page_greeting: str | None = None
+    """What the chat page says before the first message."""
+
+    page_disclaimer: str | None = None
+    """What the chat page says below the input, such as that answers may be wrong."""
+
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
     """The folder for downloaded weights, the local index, local traces and, by default, conversations."""
 
@@ -261,8 +287,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         # Code often passes a path as a string.
-        for name in ("config", "cache_dir"):
-            object.__setattr__(self, name, Path(getattr(self, name)))
+        for name in ("config", "cache_dir", "page_logo"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
         for name in (
             "max_runs",
             "max_background_runs",
@@ -295,6 +322,7 @@ class Settings:
             message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")
         self._check_user_header()
+        self._check_page()
         if not SCHEMA.fullmatch(self.store_schema) or self.store_schema.startswith("pg_"):
             expected = "at most 63 lowercase letters, digits and underscores, and not begin with a digit or pg_"
             raise BadSetting(f"{PREFIX}STORE_SCHEMA must be {expected}", param=f"{PREFIX}STORE_SCHEMA")
@@ -306,6 +334,17 @@ class Settings:
             if not 0 <= getattr(self, name) <= 65535:
                 message = f"{PREFIX}{name.upper()} must be a port number from 0 to 65535"
                 raise BadSetting(message, param=f"{PREFIX}{name.upper()}")
+
+    def _check_page(self) -> None:
+        for name in ("page_color", "page_color_dark"):
+            color = getattr(self, name)
+            if color is not None and not _COLOR.fullmatch(color):
+                variable = f"{PREFIX}{name.upper()}"
+                raise BadSetting(f"{variable} must be a color such as #1a73e8", param=variable)
+        for name, most in MOST_PAGE_TEXT.items():
+            if len(getattr(self, name) or "") > most:
+                variable = f"{PREFIX}{name.upper()}"
+                raise BadSetting(f"{variable} must be a text of at most {most} characters", param=variable)
 
     def _check_user_header(self) -> None:
         name = f"{PREFIX}USER_HEADER"

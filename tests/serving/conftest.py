@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from graph_agent.serving.app import create_app
+from graph_agent.serving.page_build import BUILT
 from graph_agent.serving.server import Server
 from graph_agent.serving.workers import listening_socket
 from graph_agent.settings import Settings
@@ -56,11 +57,17 @@ class _Log(logging.Handler):
 
 @contextmanager
 def serving(
-    environ: Mapping[str, str] | None = None, *, shares_store: bool = False, **settings: Any
+    environ: Mapping[str, str] | None = None,
+    *,
+    shares_store: bool = False,
+    page_folder: Path = BUILT,
+    **settings: Any,
 ) -> Iterator[Service]:
     """Run the service in a thread until the block ends."""
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "store": "memory", "max_seconds": 8.0}
-    app = create_app(Settings(**values | settings), environ=environ or {}, shares_store=shares_store)
+    app = create_app(
+        Settings(**values | settings), environ=environ or {}, shares_store=shares_store, page_folder=page_folder
+    )
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log = _Log()
     listening = listening_socket("127.0.0.1", 0)

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
@@ -30,12 +32,15 @@ from graph_agent.serving.host_gate import HostGate
 from graph_agent.serving.identity import Identity, on_apps, startup_warnings
 from graph_agent.serving.limits import Bodies
 from graph_agent.serving.mounting import WholePath, prefix_of
+from graph_agent.serving.page_build import BUILT, PageBuild
+from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.serving.routes.models import ModelRoutes
+from graph_agent.serving.routes.page import PageRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
 from graph_agent.serving.store_gate import StoreGate
@@ -70,6 +75,7 @@ def create_app(
     environ: Mapping[str, str] | None = None,
     on_failed_start: Callable[[AgentError], None] | None = None,
     shares_store: bool = False,
+    page_folder: Path = BUILT,
 ) -> Starlette:
     """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
 
@@ -84,7 +90,10 @@ def create_app(
     `shares_store` says that other processes on this machine use the same SQLite file, so that the streams of stored
     responses are kept there too. Of a PostgreSQL store that is assumed.
 
+    `page_folder` holds the chat page, as Vite builds it with a manifest. The default is the page of this package.
+
     Raises:
+        BadSetting: `settings.page_logo` is not an image that the page can show.
         ConfigurationError: `graphs` is empty, or a graph in it cannot be served (`GraphNotLoaded`).
         UnknownGraph: `graphs` has no `settings.default_graph`.
     """
@@ -154,6 +163,8 @@ def create_app(
     conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
+    page = _page_routes(settings, environ, page_folder)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         gate.begin()
@@ -182,7 +193,13 @@ def create_app(
 
     app = Starlette(
         routes=[
-            made for group in (responses, stored, conversations, memories, models, meta) for made in group.routes()
+            *responses.routes(),
+            *stored.routes(),
+            *conversations.routes(),
+            *memories.routes(),
+            *models.routes(),
+            *meta.routes(),
+            *page,
         ],
         lifespan=lifespan,
         middleware=_middleware(settings, environ),
@@ -192,6 +209,20 @@ def create_app(
     app.state.drain, app.state.nodes = runs.drain, nodes
     app.state.connection_limits = ConnectionLimits.of(settings)
     return app
+
+
+def _page_routes(settings: Settings, environ: Mapping[str, str], folder: Path) -> list[Route]:
+    """The routes of the chat page, or none if the settings switch it off."""
+    if settings.page == "off":
+        return []
+    page = PageRoutes(
+        settings=settings,
+        build=PageBuild(folder, reload=settings.reload == "on"),
+        logo=None if settings.page_logo is None else read_logo(settings.page_logo),
+        app_name=environ.get("DATABRICKS_APP_NAME"),
+        needs_token=settings.bearer_token is not None and not on_apps(environ),
+    )
+    return page.routes()
 
 
 def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middleware]:

@@ -7,6 +7,7 @@ from graph_agent.errors import Unauthenticated
 from graph_agent.serving.errors import error_response
 from graph_agent.serving.identity import has_bearer_token
 from graph_agent.serving.mounting import path_of
+from graph_agent.serving.routes.page import is_page_path
 from graph_agent.settings import Settings
 
 OPEN = frozenset({"/health"})
@@ -16,18 +17,23 @@ REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_A
 
 
 class BearerGate:
-    """ASGI middleware: answers 401 to every request without the token, at every address but `/health`."""
+    """ASGI middleware: answers 401 to every request without the token, but not at `/health` and at the addresses of the
+    chat page, which asks its user for the token."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         # Takes the settings and not the token: Starlette shows the arguments of a middleware in its repr.
         self._app = app
         self._bearer_token = settings.bearer_token
+        self._has_page = settings.page == "on"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
-        if scope["type"] == "http" and path_of(scope) not in OPEN and self._bearer_token is not None:
+        if scope["type"] == "http" and self._bearer_token is not None and not self._is_open(path_of(scope)):
             # A repeated header is fine. Two different values are refused: it is unclear which one counts.
             given = set(Headers(scope=scope).getlist("authorization"))
             if len(given) != 1 or not has_bearer_token(given.pop(), self._bearer_token):
                 app = error_response(Unauthenticated(REFUSED))
         await app(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        return path in OPEN or (self._has_page and is_page_path(path))

@@ -1,0 +1,141 @@
+"""The files of the chat page, as its build has left them: read once, compressed, and kept in memory.
+
+Only the files that Vite's manifest names are read. So nothing else in the folder can be asked for, and the path of a
+request never becomes the path of a file.
+"""
+
+import gzip
+import hashlib
+import json
+import logging
+import re
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graph_agent.foreign_errors import describe_error
+
+logger = logging.getLogger(__name__)
+
+BUILT = Path(__file__).parents[1] / "page"
+"""Where `make page` leaves the page. Git ignores the folder, and the wheel has it."""
+
+INDEX, MANIFEST = "index.html", "manifest.json"
+
+MOST_BYTES = 16_777_216
+"""Bytes of all files together. The page has less than one megabyte."""
+
+KINDS: Mapping[str, str] = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+"""The suffixes of files that are served, with their media type."""
+
+_ASSET = re.compile(r"assets/[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFile:
+    """One file of the page."""
+
+    body: bytes
+    gzipped: bytes | None
+    """The same compressed, if that is smaller."""
+
+    media_type: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A whole page."""
+
+    index: PageFile
+    assets: Mapping[str, PageFile]
+    """Its other files by name, without the folder. Each name contains a hash of the content."""
+
+    made: int
+    """When the build ended, in nanoseconds since 1970."""
+
+
+class PageBuild:
+    """The page in a folder. It is read on first use, and again after the next build if `reload` is set."""
+
+    def __init__(self, folder: Path = BUILT, *, reload: bool = False) -> None:
+        self._folder = folder
+        self._reload = reload
+        self._lock = threading.Lock()
+        self._build: Build | None = None
+
+    @property
+    def kept(self) -> Build | None:
+        """The page, if it was read and does not change any more."""
+        return None if self._reload else self._build
+
+    def read(self) -> Build | None:
+        """The page, or `None` if it is not built. Call it in a thread."""
+        with self._lock:
+            made = _made(self._folder)
+            if made is None:
+                self._build = None
+            elif self._build is None or self._build.made != made:
+                try:
+                    self._build = _read(self._folder, made)
+                except Exception as error:  # noqa: BLE001 - a build may end or fail at any moment
+                    logger.error("the chat page cannot be read; build it again: %s", describe_error(error))
+                    self._build = None
+            return self._build
+
+
+def _made(folder: Path) -> int | None:
+    try:
+        return (folder / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _read(folder: Path, made: int) -> Build:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    named = sorted({one for one in _named(manifest) if _ASSET.fullmatch(one) and Path(one).suffix in KINDS})
+    bodies = {one: _bytes(folder / one) for one in [INDEX, *named]}
+    if sum(map(len, bodies.values())) > MOST_BYTES:
+        raise ValueError("too large")
+    files = {one: _file(one, body) for one, body in bodies.items()}
+    index = files.pop(INDEX)
+    return Build(index=index, assets={Path(one).name: file for one, file in files.items()}, made=made)
+
+
+def _named(manifest: Any) -> Iterator[str]:
+    """The names of files in the manifest. Source: Vite, "Backend Integration"."""
+    for chunk in manifest.values():
+        yield chunk["file"]
+        yield from chunk.get("css", ())
+        yield from chunk.get("assets", ())
+
+
+def _bytes(path: Path) -> bytes:
+    # Not a link, which could lead out of the folder.
+    details = path.lstat()
+    if not stat.S_ISREG(details.st_mode) or details.st_size > MOST_BYTES:
+        raise ValueError("not a file of the page")
+    return path.read_bytes()
+
+
+def _file(name: str, body: bytes) -> PageFile:
+    gzipped = gzip.compress(body, 9, mtime=0)
+    return PageFile(
+        body=body,
+        gzipped=gzipped if len(gzipped) < len(body) else None,
+        media_type=KINDS[Path(name).suffix],
+        # Weak, because it stands for the compressed body too.
+        etag=f'W/"{hashlib.sha256(body).hexdigest()[:32]}"',
+    )

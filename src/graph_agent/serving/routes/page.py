@@ -1,0 +1,118 @@
+"""`/`: the chat page, with its files, its settings and its logo. They are public: they hold nothing secret."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from graph_agent.errors import RouteNotFound
+from graph_agent.serving.page_build import Build, PageBuild, PageFile
+from graph_agent.serving.page_headers import IMAGE, PAGE
+from graph_agent.serving.page_logo import Logo
+from graph_agent.serving.routes.answers import json_answer, route
+from graph_agent.settings import Settings
+from graph_agent.threads import run_in_service_thread
+
+SETTINGS, LOGO, ASSETS = "/page/settings.json", "/page/logo", "/assets/"
+
+TITLE = "graph-agent"
+
+FOREVER = "public, max-age=31536000, immutable"
+"""For files whose name changes with their content."""
+
+NOT_BUILT = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>graph-agent</title></head>
+<body>
+<h1>The chat page is not built</h1>
+<p>This service runs, and its API works. To get its chat page, run <code>make page</code> in the checkout of
+graph-agent, and reload this page. An installed package brings the page along.</p>
+<p>To serve no page here, set <code>GRAPH_AGENT_PAGE=off</code>.</p>
+</body>
+</html>
+"""
+
+
+def is_page_path(path: str) -> bool:
+    """Whether an address belongs to the page and not to the API. Then it needs no token."""
+    return path in ("/", SETTINGS, LOGO) or path.startswith(ASSETS)
+
+
+class PageRoutes:
+    """The chat page."""
+
+    def __init__(
+        self, *, settings: Settings, build: PageBuild, logo: Logo | None, app_name: str | None, needs_token: bool
+    ) -> None:
+        self._build = build
+        self._logo = logo
+        self._settings: Mapping[str, Any] = {
+            "title": settings.page_title or app_name or TITLE,
+            "logo": logo is not None,
+            "color": settings.page_color,
+            "color_dark": settings.page_color_dark or settings.page_color,
+            "greeting": settings.page_greeting,
+            "disclaimer": settings.page_disclaimer,
+            "sign_in": "token" if needs_token else "none",
+            "version": version("graph-agent"),
+        }
+
+    def routes(self) -> list[Route]:
+        """The routes of the app."""
+        routes = [
+            route("/", GET=self.index),
+            route(f"{ASSETS}{{name}}", GET=self.asset),
+            route(SETTINGS, GET=self.settings),
+        ]
+        return routes if self._logo is None else [*routes, route(LOGO, GET=self.logo)]
+
+    async def index(self, request: Request) -> Response:
+        """The page."""
+        build = await self._built()
+        if build is None:
+            return HTMLResponse(NOT_BUILT, 503, headers={**PAGE, "cache-control": "no-store"})
+        return _answer(request, build.index, cache="no-cache")
+
+    async def asset(self, request: Request) -> Response:
+        """A file of the page."""
+        build = await self._built()
+        file = None if build is None else build.assets.get(request.path_params["name"])
+        if file is None:
+            raise RouteNotFound("the chat page has no such file; reload the page")
+        return _answer(request, file, cache=FOREVER)
+
+    async def settings(self, request: Request) -> Response:
+        """What the operator has set for the page."""
+        answer = json_answer(self._settings)
+        answer.headers.update({**PAGE, "cache-control": "no-cache"})
+        return answer
+
+    async def logo(self, request: Request) -> Response:
+        """The logo."""
+        assert self._logo is not None
+        headers = {**IMAGE, "cache-control": "public, max-age=300"}
+        return Response(self._logo.body, media_type=self._logo.media_type, headers=headers)
+
+    async def _built(self) -> Build | None:
+        return self._build.kept or await run_in_service_thread(self._build.read)
+
+
+def _answer(request: Request, file: PageFile, *, cache: str) -> Response:
+    headers = {**PAGE, "cache-control": cache, "etag": file.etag, "vary": "accept-encoding"}
+    if file.etag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    if file.gzipped is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
+        return Response(file.gzipped, media_type=file.media_type, headers={**headers, "content-encoding": "gzip"})
+    return Response(file.body, media_type=file.media_type, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an `Accept-Encoding` header names gzip. Source: RFC 9110, section 12.5.3."""
+    for one in accepted.split(","):
+        coding, _, weight = one.partition(";")
+        if coding.strip().lower() in ("gzip", "*"):
+            return weight.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
