@@ -187,10 +187,10 @@ def test_two_apps_in_one_host_serve_graphs_of_their_own(both: Service) -> None:
         ("GET", "/nowhere", 404, "the service has {at}/invocations, {at}/api/invocations, "),
         ("GET", "/nowhere", 404, " {at}/health, {at}/ready, {at}/agent/info"),
         ("POST", "/v1/chat/completions", 404, "to {at}/v1/responses"),
-        ("GET", "/models", 404, "GET {at}/agent/info lists them"),
+        ("POST", "/models", 404, "GET {at}/models lists them"),
         ("POST", "/responses/compact", 404, "a shorter history in `input` to {at}/responses"),
         ("GET", "/responses", 405, "use POST"),
-        ("GET", "", 404, "the service has {at}/invocations"),
+        ("POST", "", 405, "use GET"),
     ],
 )
 @pytest.mark.parametrize("prefix", ["/agent", "/deep/er"])
