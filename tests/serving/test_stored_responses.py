@@ -203,6 +203,35 @@ def test_an_earlier_response_forks_and_both_branches_stay(client: OpenAI, http: 
     assert "Three" in heard(client.responses.create(model="echo", input="!", previous_response_id=three.id))
 
 
+def test_another_first_message_begins_a_branch_of_the_same_conversation(client: OpenAI, http: httpx.Client) -> None:
+    first = client.responses.create(model="echo", input="One")
+    assert first.conversation is not None
+    beginning: Any = {"id": first.conversation.id, "from": "beginning"}
+    other = client.responses.create(model="echo", input="Other", conversation=beginning)
+    # The same words again are a branch of their own: somebody asks for another answer.
+    again = client.responses.create(model="echo", input="One", conversation=beginning)
+    assert [heard(one) for one in (other, again)] == [["Other"], ["One"]]
+    listed = http.get(f"/v1/conversations/{first.conversation.id}/responses").json()["data"]
+    assert [(one["id"], one["previous_response_id"]) for one in listed] == [
+        (again.id, None),
+        (other.id, None),
+        (first.id, None),
+    ]
+    read = http.get(f"/v1/conversations/{first.conversation.id}").json()
+    assert (read["title"], read["last_response_id"]) == ("One", again.id)
+    further = client.responses.create(model="echo", input="Further", previous_response_id=other.id)
+    assert heard(further) == ["Other", ".", "Further"]
+
+
+def test_a_branch_can_begin_only_at_the_beginning(client: OpenAI) -> None:
+    first = client.responses.create(model="echo", input="One")
+    assert first.conversation is not None
+    wrong: Any = {"id": first.conversation.id, "from": "end"}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="echo", input="Other", conversation=wrong)
+    assert refused.value.param == "conversation.from"
+
+
 @pytest.mark.parametrize(
     "named",
     [

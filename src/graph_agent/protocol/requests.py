@@ -116,6 +116,9 @@ class Invocation:
     conversation: str | None = None
     """The id of a conversation that the store must have. `thread` is an id that may be new."""
 
+    from_beginning: bool = False
+    """Whether the request follows nothing of its conversation: a new branch at the beginning."""
+
     return_trace: bool = False
     """Whether the caller wants the run's trace with the answer, as Databricks' `databricks_options` ask for it."""
 
@@ -193,6 +196,7 @@ def parse_request(
         stored=stored,
         previous_response_id=previous,
         conversation=conversation,
+        from_beginning=_from_beginning(fields),
         return_trace=_returns_trace(fields),
         background=background,
         awaited=awaited,
@@ -254,6 +258,14 @@ def _conversation(fields: Fields) -> str | None:
     if value is not None:
         a_name(value, "conversation")
     return value
+
+
+def _from_beginning(fields: Fields) -> bool:
+    value = fields.get("conversation")
+    begins = value.get("from") if isinstance(value, dict) else None
+    if begins not in (None, "beginning"):
+        raise InvalidRequest("`conversation.from` must be 'beginning', or left out.", param="conversation.from")
+    return begins is not None
 
 
 def _tools(fields: Fields, graphs: Sequence[str]) -> dict[str, Any]:

@@ -206,7 +206,13 @@ class Continuing:
             return await self._after(owner, invocation.previous_response_id, thread, items)
         name = invocation.conversation or thread
         if name is not None:
-            return await self._in(owner, name, must_exist=invocation.conversation is not None, items=items)
+            return await self._in(
+                owner,
+                name,
+                must_exist=invocation.conversation is not None,
+                from_beginning=invocation.from_beginning,
+                items=items,
+            )
         found = await self._recognizing.parent(owner, items) if recognize and invocation.stored else None
         if found is None:
             return _Place(conversation=new_conversation_id(), thread=_new_thread(), is_new=True)
@@ -226,7 +232,9 @@ class Continuing:
         known = await self._recognizing.known_of(owner, parent, items)
         return _Place.after(parent, known=known)
 
-    async def _in(self, owner: Owner, name: str, *, must_exist: bool, items: Sequence[Item]) -> "_Place":
+    async def _in(
+        self, owner: Owner, name: str, *, must_exist: bool, from_beginning: bool, items: Sequence[Item]
+    ) -> "_Place":
         """The place in the conversation that the request names."""
         conversation = await self._responses.find_conversation(owner, name)
         if conversation is None:
@@ -236,6 +244,8 @@ class Continuing:
         root = _Place(conversation=conversation.id, thread=conversation.thread)
         if conversation.head is None:
             return replace(root, at_head=True)
+        if from_beginning:
+            return root
         found = await self._recognizing.parent(owner, items, conversation=conversation.id)
         if found is not None:
             return _Place.after(found.parent, known=found.known)
