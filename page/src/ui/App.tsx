@@ -1,0 +1,45 @@
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { Chat } from "../conversation/model";
+import { applyAccent } from "./accent";
+import { announceAnswers } from "./announcements";
+import { type PageContext, PageProvider } from "./context";
+import { SignIn } from "./dialogs/SignIn";
+import type { Drafts } from "./drafts";
+import { Shell } from "./Shell";
+import type { Theme } from "./theme";
+
+/** The whole page. */
+export function App({ chat, theme, drafts }: { chat: Chat; theme: Theme; drafts: Drafts }) {
+  const announcement = useSignal("");
+  const page = useMemo<PageContext>(
+    () => ({
+      chat,
+      theme,
+      drafts,
+      announce(words) {
+        announcement.value = words;
+      },
+    }),
+    [chat, theme, drafts],
+  );
+  const main = useRef<HTMLElement>(null);
+  useEffect(
+    () =>
+      announceAnswers(chat, announcement, (key) => {
+        const texts = main.current?.querySelectorAll(`[data-turn="${CSS.escape(key)}"] [data-final]`) ?? [];
+        return [...texts].map((text) => text.textContent).join(" ");
+      }),
+    [chat],
+  );
+  useSignalEffect(() => applyAccent(document.documentElement, chat.settings.value));
+  return (
+    <PageProvider value={page}>
+      <Shell mainRef={main} />
+      <p class="unseen" role="status" aria-live="polite" aria-atomic="true">
+        {announcement}
+      </p>
+      {chat.signIn.value !== "ready" && <SignIn />}
+    </PageProvider>
+  );
+}

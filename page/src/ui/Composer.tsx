@@ -1,0 +1,131 @@
+import { useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
+import { useEffect, useLayoutEffect } from "preact/hooks";
+import type { OpenConversation } from "../conversation/model";
+import { usePage } from "./context";
+import { SendIcon, StopIcon } from "./Icons";
+import { growToFit, isSendKey } from "./textField";
+
+interface Props {
+  open: OpenConversation;
+  field: RefObject<HTMLTextAreaElement | null>;
+  onSend: (text: string) => void;
+  /** The reader wants to edit the last message. */
+  onEditLast: () => void;
+}
+
+export function Composer({ open, field, onSend, onEditLast }: Props) {
+  const { chat, drafts, announce } = usePage();
+  const id = open.id.value;
+  const busy = open.busy.value;
+  const text = useSignal("");
+  const { disclaimer } = chat.settings.value;
+  const blank = text.value.trim() === "";
+
+  useLayoutEffect(() => {
+    text.value = drafts.read(open.id.peek());
+  }, [open]);
+  useLayoutEffect(() => {
+    if (field.current !== null) growToFit(field.current);
+  }, [text.value]);
+  useEffect(() => {
+    // A conversation gets its id with its first message, and what was typed since belongs to it.
+    if (id !== null && text.peek() !== "" && drafts.read(null) === text.peek()) drafts.write(null, "");
+    const timer = setTimeout(() => drafts.write(id, text.peek()), 250);
+    return () => clearTimeout(timer);
+  }, [id, text.value]);
+  useEffect(() => {
+    const save = () => drafts.write(open.id.peek(), text.peek());
+    window.addEventListener("pagehide", save);
+    return () => {
+      save();
+      window.removeEventListener("pagehide", save);
+    };
+  }, [open]);
+
+  const send = () => {
+    if (blank || busy) return;
+    const sent = text.value;
+    text.value = "";
+    drafts.write(id, "");
+    onSend(sent.trim());
+  };
+  const stop = () => {
+    open.stop().catch(() => announce("The answer could not be stopped. Try again."));
+  };
+
+  return (
+    <form
+      class="composer"
+      aria-label="Message"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <div class="composer-column">
+        {!chat.online.value && (
+          <p class="notice" role="status">
+            You are offline. What you write is kept.
+          </p>
+        )}
+        <div class="composer-box">
+          <textarea
+            ref={field}
+            id="message"
+            class="composer-text"
+            rows={1}
+            dir="auto"
+            aria-label="Your message"
+            aria-describedby={disclaimer === null ? undefined : "disclaimer"}
+            placeholder="Write a message"
+            enterkeyhint="send"
+            value={text}
+            onInput={(event) => {
+              text.value = event.currentTarget.value;
+            }}
+            onKeyDown={(event) => {
+              if (isSendKey(event)) {
+                event.preventDefault();
+                send();
+              } else if (event.key === "Escape" && busy && !event.isComposing) {
+                stop();
+              } else if (event.key === "ArrowUp" && text.value === "" && !busy) {
+                event.preventDefault();
+                onEditLast();
+              }
+            }}
+          />
+          {busy ? (
+            <button
+              key="stop"
+              type="button"
+              class="composer-send"
+              aria-label="Stop the answer"
+              title="Stop the answer"
+              onClick={stop}
+            >
+              <StopIcon />
+            </button>
+          ) : (
+            <button
+              key="send"
+              type="submit"
+              class="composer-send"
+              aria-label="Send"
+              title="Send"
+              disabled={blank}
+            >
+              <SendIcon />
+            </button>
+          )}
+        </div>
+        {disclaimer !== null && (
+          <p class="disclaimer" id="disclaimer" dir="auto">
+            {disclaimer}
+          </p>
+        )}
+      </div>
+    </form>
+  );
+}

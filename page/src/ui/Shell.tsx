@@ -1,0 +1,138 @@
+import { useSignal } from "@preact/signals";
+import type { RefObject } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { Composer } from "./Composer";
+import { usePage } from "./context";
+import { ShortcutsDialog } from "./dialogs/ShortcutsDialog";
+import { Header } from "./Header";
+import { type Command, commandOf } from "./shortcuts";
+import { titleOf } from "./sidebar/ConversationRow";
+import { Sidebar } from "./sidebar/Sidebar";
+import { Thread } from "./thread/Thread";
+
+const PHONE = "(max-width: 720px)";
+
+const isPhone = () => window.matchMedia(PHONE).matches;
+const isMac = () => /Mac|iPhone|iPad/.test(navigator.platform);
+
+/** The regions of the page: conversations beside the chat, or above it on phones. */
+export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
+  const { chat, theme, announce } = usePage();
+  const phone = useSignal(isPhone());
+  const sidebar = useSignal(!phone.value);
+  const shortcuts = useSignal(false);
+  const search = useRef<HTMLInputElement>(null);
+  const field = useRef<HTMLTextAreaElement>(null);
+  const open = chat.open.value;
+  const id = open.id.value;
+
+  useEffect(() => {
+    const query = window.matchMedia(PHONE);
+    const changed = () => {
+      phone.value = query.matches;
+      sidebar.value = !query.matches;
+    };
+    query.addEventListener("change", changed);
+    return () => query.removeEventListener("change", changed);
+  }, []);
+
+  const title = chat.settings.value.title;
+  const conversation = [...chat.conversations.pinned.value, ...chat.conversations.entries.value].find(
+    (c) => c.id === id,
+  );
+  const name = conversation === undefined ? "New chat" : titleOf(conversation);
+  useEffect(() => {
+    document.title = id === null ? title : `${name} – ${title}`;
+  }, [id, name, title]);
+
+  // On phones the focus would open the keyboard over what the reader came for.
+  useEffect(() => {
+    if (!phone.peek()) field.current?.focus({ preventScroll: true });
+  }, [open]);
+
+  const hideSidebar = () => {
+    sidebar.value = false;
+    requestAnimationFrame(() => document.querySelector<HTMLElement>("[data-show-sidebar]")?.focus());
+  };
+  const showSidebar = () => {
+    sidebar.value = true;
+    requestAnimationFrame(() => search.current?.focus());
+  };
+  const opened = () => {
+    if (phone.value) sidebar.value = false;
+  };
+  const begin = () => {
+    opened();
+    void chat.show(null);
+    if (!phone.value) field.current?.focus();
+  };
+  const send = (text: string) => {
+    open.send(text).catch(() => {
+      announce("The message was not sent. It is in the message field again.");
+      const area = field.current;
+      if (area === null || area.value !== "") return;
+      area.value = text;
+      area.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    });
+  };
+  const editLast = () => {
+    const buttons = mainRef.current?.querySelectorAll<HTMLElement>("[data-edit]") ?? [];
+    buttons[buttons.length - 1]?.click();
+  };
+  const run: Record<Command, () => void> = {
+    new: begin,
+    search: showSidebar,
+    sidebar: () => (sidebar.value ? hideSidebar() : showSidebar()),
+    theme: theme.toggle,
+    shortcuts: () => {
+      shortcuts.value = true;
+    },
+  };
+  const drawer = phone.value && sidebar.value;
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (drawer && event.key === "Escape" && !event.defaultPrevented) hideSidebar();
+      const command = document.querySelector("dialog[open]") === null ? commandOf(event, isMac()) : null;
+      if (command === null) return;
+      event.preventDefault();
+      run[command]();
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  });
+
+  return (
+    <div class="shell">
+      <button type="button" class="unseen skip" onClick={() => field.current?.focus()}>
+        Skip to the message field
+      </button>
+      <Sidebar
+        shown={sidebar.value}
+        searchRef={search}
+        onHide={hideSidebar}
+        onNew={begin}
+        onOpened={opened}
+        onShortcuts={() => {
+          shortcuts.value = true;
+        }}
+      />
+      {drawer && <button type="button" class="veil" tabIndex={-1} aria-hidden="true" onClick={hideSidebar} />}
+      <div class="main" inert={drawer}>
+        <Header sidebarShown={sidebar.value} onShowSidebar={showSidebar} onNew={begin} />
+        <main ref={mainRef} class="main">
+          <h1 class="unseen">{name}</h1>
+          <Thread open={open} onSend={send} />
+          <Composer open={open} field={field} onSend={send} onEditLast={editLast} />
+        </main>
+      </div>
+      {shortcuts.value && (
+        <ShortcutsDialog
+          mac={isMac()}
+          onClose={() => {
+            shortcuts.value = false;
+          }}
+        />
+      )}
+    </div>
+  );
+}

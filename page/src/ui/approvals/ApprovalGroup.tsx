@@ -1,0 +1,99 @@
+import { useSignal } from "@preact/signals";
+import type { ApprovalResponseItem } from "../../api/wire";
+import type { ApprovalPart, Turn } from "../../conversation/model";
+import { usePage } from "../context";
+import { ApprovalCard } from "./ApprovalCard";
+
+interface Props {
+  turn: Turn;
+  approvals: readonly ApprovalPart[];
+  /** Whether the turn is the newest one, whose approvals can be decided. */
+  open: boolean;
+}
+
+/** What the graph asks. A single decision is sent at once; several are decided one by one and sent together. */
+export function ApprovalGroup({ turn, approvals, open }: Props) {
+  const { chat, announce } = usePage();
+  const drafts = useSignal<ReadonlyMap<string, ApprovalResponseItem>>(new Map());
+  const sending = useSignal(false);
+  const failure = useSignal<string | null>(null);
+  const waiting = approvals.filter((approval) => approval.decided.value === null);
+  const usable = open && !sending.value && !chat.open.value.busy.value;
+  const several = waiting.length > 1;
+
+  const send = async (decisions: readonly ApprovalResponseItem[]) => {
+    if (sending.value) return;
+    sending.value = true;
+    failure.value = null;
+    try {
+      await chat.open.value.decide(turn, decisions);
+      announce(decisions.length === 1 ? "Decision sent." : "Decisions sent.");
+    } catch {
+      failure.value = "The decision was not sent. Check your connection and try again.";
+    } finally {
+      sending.value = false;
+    }
+  };
+  const decide = (approval: ApprovalPart, decision: ApprovalResponseItem | null) => {
+    const next = new Map(drafts.value);
+    if (decision === null) next.delete(approval.id);
+    else next.set(approval.id, decision);
+    drafts.value = next;
+    if (decision !== null && !several) void send([decision]);
+  };
+  const decided = waiting.flatMap((approval) => drafts.value.get(approval.id) ?? []);
+  const approveAll = () => {
+    const all = waiting.map(
+      (approval): ApprovalResponseItem =>
+        drafts.value.get(approval.id) ?? {
+          type: "mcp_approval_response",
+          approval_request_id: approval.id,
+          approve: true,
+        },
+    );
+    drafts.value = new Map(all.map((decision) => [decision.approval_request_id, decision]));
+    void send(all);
+  };
+  const canApproveAll = waiting.every(
+    (approval) =>
+      !approval.question && (approval.decisions.length === 0 || approval.decisions.includes("approve")),
+  );
+
+  return (
+    <div class="approvals">
+      {approvals.map((approval) => (
+        <ApprovalCard
+          key={approval.id}
+          approval={approval}
+          decision={approval.decided.value ?? drafts.value.get(approval.id) ?? null}
+          sent={approval.decided.value !== null}
+          open={usable}
+          lapsed={!open}
+          onDecide={(decision) => decide(approval, decision)}
+        />
+      ))}
+      {usable && (several || (failure.value !== null && decided.length > 0)) && (
+        <div class="buttons">
+          <button
+            type="button"
+            class="button primary"
+            disabled={decided.length < waiting.length}
+            onClick={() => void send(decided)}
+          >
+            Send decisions ({decided.length} of {waiting.length})
+          </button>
+          {canApproveAll && decided.length < waiting.length && (
+            <button type="button" class="button" onClick={approveAll}>
+              {decided.length === 0 ? "Approve all" : "Approve the rest"}
+            </button>
+          )}
+        </div>
+      )}
+      {failure.value !== null && (
+        <p class="form-error" role="alert">
+          {failure.value}
+        </p>
+      )}
+    </div>
+  );
+}

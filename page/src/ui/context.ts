@@ -1,0 +1,24 @@
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { Chat } from "../conversation/model";
+import type { Drafts } from "./drafts";
+import type { Theme } from "./theme";
+
+/** What every part of the view may need. */
+export interface PageContext {
+  chat: Chat;
+  theme: Theme;
+  drafts: Drafts;
+  /** Let a screen reader say something, when it has finished what it is saying. */
+  announce(words: string): void;
+}
+
+const Context = createContext<PageContext | null>(null);
+
+export const PageProvider = Context.Provider;
+
+export function usePage(): PageContext {
+  const page = useContext(Context);
+  if (page === null) throw new Error("This component stands outside of <PageProvider>.");
+  return page;
+}

@@ -1,0 +1,96 @@
+import { useEffect, useRef } from "preact/hooks";
+import type { Conversation } from "../../api/wire";
+import { IconButton } from "../IconButton";
+import { MoreIcon } from "../Icons";
+
+export function titleOf(conversation: Pick<Conversation, "title">): string {
+  return conversation.title?.trim() || "New conversation";
+}
+
+interface Props {
+  conversation: Conversation;
+  current: boolean;
+  renaming: boolean;
+  menuOpen: boolean;
+  onOpen: (id: string) => void;
+  onMenu: (conversation: Conversation, anchor: HTMLElement) => void;
+  /** Called with the new title, or with `null` to keep the old one. */
+  onRenamed: (conversation: Conversation, title: string | null) => void;
+}
+
+export function ConversationRow({
+  conversation,
+  current,
+  renaming,
+  menuOpen,
+  onOpen,
+  onMenu,
+  onRenamed,
+}: Props) {
+  const title = titleOf(conversation);
+  if (renaming) {
+    return (
+      <li class="conversation">
+        <TitleField title={title} onDone={(renamed) => onRenamed(conversation, renamed)} />
+      </li>
+    );
+  }
+  return (
+    <li class="conversation">
+      <a
+        href={`#/c/${conversation.id}`}
+        aria-current={current ? "page" : undefined}
+        title={title}
+        dir="auto"
+        onClick={(event) => {
+          // With Ctrl and the like the browser opens a tab, as for any link.
+          if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+          event.preventDefault();
+          onOpen(conversation.id);
+        }}
+      >
+        {title}
+      </a>
+      <IconButton
+        small
+        label={`More about “${title}”`}
+        popup="menu"
+        expanded={menuOpen}
+        onClick={(event) => onMenu(conversation, event.currentTarget as HTMLElement)}
+      >
+        <MoreIcon />
+      </IconButton>
+    </li>
+  );
+}
+
+function TitleField({ title, onDone }: { title: string; onDone: (title: string | null) => void }) {
+  const ref = useRef<HTMLInputElement>(null);
+  const finished = useRef(false);
+  useEffect(() => ref.current?.select(), []);
+  const finish = (save: boolean) => {
+    if (finished.current) return;
+    finished.current = true;
+    const text = ref.current?.value.trim() ?? "";
+    onDone(save && text !== "" && text !== title ? text : null);
+  };
+  return (
+    <input
+      ref={ref}
+      class="field"
+      aria-label="Title of the conversation"
+      defaultValue={title}
+      maxLength={200}
+      dir="auto"
+      onBlur={() => finish(true)}
+      onKeyDown={(event) => {
+        if (event.isComposing) return;
+        if (event.key === "Enter") finish(true);
+        if (event.key === "Escape") {
+          event.stopPropagation();
+          finish(false);
+        }
+      }}
+    />
+  );
+}

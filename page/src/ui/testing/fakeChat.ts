@@ -1,0 +1,238 @@
+/** A chat that talks to nobody: for tests, and for looking at the page without a service. */
+
+import { type Signal, signal } from "@preact/signals";
+import type {
+  ApprovalResponseItem,
+  Conversation,
+  Model,
+  NodeStep,
+  PageSettings,
+  Source,
+} from "../../api/wire";
+import type {
+  Answer,
+  ApprovalPart,
+  Chat,
+  Citation,
+  OpenConversation,
+  Part,
+  Problem,
+  ReasoningPart,
+  StepPart,
+  TextPart,
+  ToolPart,
+  Turn,
+} from "../../conversation/model";
+
+/** The signals of `T`, which a test may set. */
+export type Writable<T> = { [K in keyof T]: T[K] extends { readonly value: infer V } ? Signal<V> : T[K] };
+
+let count = 0;
+const nextId = (prefix: string) => `${prefix}_${++count}`;
+
+export function fakeText(
+  text: string,
+  {
+    citations = [] as Citation[],
+    phase = null as "final_answer" | "commentary" | null,
+    streaming = false,
+  } = {},
+): Writable<TextPart> {
+  return {
+    kind: "text",
+    id: nextId("msg"),
+    text: signal(text),
+    citations: signal<readonly Citation[]>(citations),
+    phase: signal(phase),
+    refusal: false,
+    streaming: signal(streaming),
+  };
+}
+
+export function fakeTool(
+  name: string,
+  args: unknown,
+  output: string | null,
+  seconds = 0.4,
+): Writable<ToolPart> {
+  return {
+    kind: "tool",
+    id: nextId("mcp"),
+    name,
+    arguments: signal(JSON.stringify(args)),
+    output: signal(output),
+    error: signal<string | null>(null),
+    status: signal<"in_progress" | "completed" | "failed">(output === null ? "in_progress" : "completed"),
+    seconds: signal<number | null>(output === null ? null : seconds),
+  };
+}
+
+export function fakeReasoning(text: string, streaming = false): Writable<ReasoningPart> {
+  return {
+    kind: "reasoning",
+    id: nextId("rs"),
+    text: signal(text),
+    streaming: signal(streaming),
+    seconds: signal<number | null>(streaming ? null : 2.3),
+  };
+}
+
+export function fakeStep(step: Partial<NodeStep> & { name: string }): Writable<StepPart> {
+  const id = nextId("node");
+  return {
+    kind: "step",
+    id,
+    step: signal<NodeStep>({
+      id,
+      path: [step.name],
+      status: "completed",
+      started_at: Date.now() / 1000,
+      seconds: 0.4,
+      ...step,
+    }),
+    documents: signal<StepPart["documents"]["value"]>([]),
+  };
+}
+
+export function fakeApproval(
+  name: string,
+  args: unknown,
+  more: Partial<Pick<ApprovalPart, "question" | "schema" | "decisions">> = {},
+): Writable<ApprovalPart> {
+  return {
+    kind: "approval",
+    id: nextId("mcpr"),
+    name,
+    arguments: JSON.stringify(args),
+    question: false,
+    schema: null,
+    decisions: [],
+    ...more,
+    decided: signal<ApprovalResponseItem | null>(null),
+  };
+}
+
+export function fakeAnswer(parts: Part[], status: Answer["status"]["value"] = "completed"): Writable<Answer> {
+  const running = ["sending", "queued", "in_progress", "lost"].includes(status);
+  return {
+    parts: signal<readonly Part[]>(parts),
+    status: signal(status),
+    problem: signal<Problem | null>(null),
+    sources: signal<readonly Source[]>([]),
+    warnings: signal<readonly string[]>([]),
+    startedAt: signal<number | null>(Date.now() / 1000),
+    seconds: signal<number | null>(running ? null : 4.2),
+    totalTokens: signal<number | null>(running ? null : 1234),
+  };
+}
+
+export type FakeTurn = Writable<Turn> & { answer: Writable<Answer> };
+
+export function fakeTurn(text: string, answer: Writable<Answer> = fakeAnswer([])): FakeTurn {
+  return {
+    key: nextId("turn"),
+    responseId: signal<string | null>(nextId("resp")),
+    text,
+    model: "assistant",
+    createdAt: Date.now() / 1000,
+    answer,
+    branches: signal({ index: 0, count: 1 }),
+  };
+}
+
+export function fakeConversation(title: string | null, hoursAgo = 0, id = nextId("conv")): Conversation {
+  const created_at = Date.now() / 1000 - hoursAgo * 3600;
+  return { id, title, created_at, updated_at: created_at, metadata: {} };
+}
+
+/** A call of a method of the chat: its name and what was passed. */
+export type Call = [name: string, ...args: unknown[]];
+
+export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations">> {
+  open: Signal<
+    OpenConversation & {
+      turns: Signal<readonly Turn[]>;
+      busy: Signal<boolean>;
+      problem: Signal<Problem | null>;
+    }
+  >;
+  conversations: Writable<Chat["conversations"]>;
+  calls: Call[];
+  /** What the next calls of methods do, by name. Without an entry they do nothing. */
+  behavior: Map<string, (...args: never[]) => unknown>;
+}
+
+export const SETTINGS: PageSettings = {
+  title: "Handbook",
+  logo: false,
+  color: null,
+  color_dark: null,
+  greeting: null,
+  disclaimer: "Answers may be wrong. Check what matters.",
+  sign_in: "none",
+  version: "1.0",
+};
+
+export const MODEL: Model = {
+  id: "assistant",
+  name: "Assistant",
+  description: "Answers questions about the handbook, and does sums.",
+  example_questions: [
+    "How many days of vacation do I have?",
+    "Who signs travel requests?",
+    "What is 12 × 37?",
+  ],
+  accepts: { images: false, files: false },
+  default: true,
+};
+
+export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversation[] = []): FakeChat {
+  const calls: Call[] = [];
+  const behavior: FakeChat["behavior"] = new Map();
+  const record =
+    (name: string) =>
+    async (...args: unknown[]): Promise<void> => {
+      calls.push([name, ...args]);
+      await behavior.get(name)?.(...(args as never[]));
+    };
+  const open: FakeChat["open"]["value"] = {
+    id: signal<string | null>(turns.length > 0 ? "conv_open" : null),
+    turns: signal(turns),
+    loading: signal(false),
+    problem: signal<Problem | null>(null),
+    busy: signal(false),
+    send: record("send"),
+    stop: record("stop"),
+    regenerate: record("regenerate"),
+    edit: record("edit"),
+    showBranch: record("showBranch"),
+    decide: record("decide"),
+    close: record("close"),
+  };
+  return {
+    calls,
+    behavior,
+    settings: signal(SETTINGS),
+    signIn: signal<"ready" | "needed" | "refused">("ready"),
+    enterToken: record("enterToken"),
+    models: signal<readonly Model[]>([MODEL]),
+    model: signal("assistant"),
+    chooseModel: record("chooseModel"),
+    conversations: {
+      entries: signal(entries),
+      pinned: signal<readonly Conversation[]>([]),
+      query: signal(""),
+      hasMore: signal(false),
+      loading: signal(false),
+      problem: signal<Problem | null>(null),
+      search: record("search"),
+      more: record("more"),
+      rename: record("rename"),
+      pin: record("pin"),
+      remove: record("remove"),
+    },
+    open: signal(open),
+    show: record("show"),
+    online: signal(true),
+  };
+}

@@ -1,0 +1,109 @@
+import { useSignal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import type { OpenConversation } from "../../conversation/model";
+import { usePage } from "../context";
+import { DownIcon, WarningIcon } from "../Icons";
+import { Sticky } from "./sticky";
+import { TurnView } from "./TurnView";
+import { Welcome } from "./Welcome";
+
+interface Props {
+  open: OpenConversation;
+  onSend: (text: string) => void;
+}
+
+/** The conversation. It follows its end while the reader is there. */
+export function Thread({ open, onSend }: Props) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
+  const sticky = useMemo(() => new Sticky(), [open]);
+  const away = useSignal(false);
+  const turns = open.turns.value;
+  const newest = turns.at(-1);
+
+  const toEnd = () => {
+    const box = scroller.current;
+    if (box === null) return;
+    sticky.follow();
+    away.value = false;
+    box.scrollTop = box.scrollHeight;
+  };
+  // A new turn is what the reader has just asked for.
+  useLayoutEffect(toEnd, [newest?.key, open]);
+  useEffect(() => {
+    const box = scroller.current;
+    if (box === null || content.current === null || typeof ResizeObserver === "undefined") return;
+    const observer = new ResizeObserver(() => {
+      const top = sticky.resized(box);
+      if (top !== null) box.scrollTop = top;
+    });
+    observer.observe(content.current);
+    observer.observe(box);
+    return () => observer.disconnect();
+  }, [sticky]);
+
+  return (
+    <div class="thread">
+      <section
+        class="scroll"
+        ref={scroller}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
+        tabIndex={0}
+        aria-label="Conversation"
+        onScroll={(event) => {
+          away.value = !sticky.scrolled(event.currentTarget);
+        }}
+      >
+        <div ref={content} class={turns.length > 0 ? "turns" : "welcome"}>
+          <Content open={open} onSend={onSend} />
+        </div>
+      </section>
+      {away.value && (
+        <div class="newest">
+          <button type="button" class="button" onClick={toEnd}>
+            <DownIcon />
+            Jump to the newest
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Content({ open, onSend }: Props) {
+  const { chat } = usePage();
+  const turns = open.turns.value;
+  const problem = open.problem.value;
+  const id = open.id.value;
+  if (problem !== null) {
+    return (
+      <div class="notice problem" role="alert">
+        <WarningIcon />
+        <p class="notice-words">{problem.message}</p>
+        {problem.retryable && (
+          <button type="button" class="button" onClick={() => void chat.show(id)}>
+            Try again
+          </button>
+        )}
+      </div>
+    );
+  }
+  if (turns.length > 0) {
+    return (
+      <>
+        {turns.map((turn, index) => (
+          <TurnView key={turn.key} turn={turn} open={open} newest={index === turns.length - 1} />
+        ))}
+      </>
+    );
+  }
+  if (open.loading.value) {
+    return (
+      <p class="cursor-line">
+        <span class="spinner" />
+        Loading the conversation …
+      </p>
+    );
+  }
+  return <Welcome onSend={onSend} />;
+}

@@ -1,0 +1,83 @@
+import { useSignal } from "@preact/signals";
+import type { OpenConversation, Turn } from "../../conversation/model";
+import { AnswerView } from "../answer/Answer";
+import { AnswerActions } from "../answer/AnswerActions";
+import { CopyButton } from "../CopyButton";
+import { usePage } from "../context";
+import { IconButton } from "../IconButton";
+import { EditIcon } from "../Icons";
+import { LongText } from "../LongText";
+import { Branches } from "./Branches";
+import { MessageEditor } from "./MessageEditor";
+
+interface Props {
+  turn: Turn;
+  open: OpenConversation;
+  newest: boolean;
+}
+
+/** A message of the user and its answer. */
+export function TurnView({ turn, open, newest }: Props) {
+  const { announce } = usePage();
+  const editing = useSignal(false);
+  const busy = open.busy.value;
+  const attempt = (work: Promise<void>) => {
+    work.catch(() => announce("This did not work. Check your connection and try again."));
+  };
+  const branches = (
+    <Branches
+      branches={turn.branches.value}
+      disabled={busy}
+      onShow={(index) => attempt(open.showBranch(turn, index))}
+    />
+  );
+  const regenerate = () => attempt(open.regenerate(turn));
+  return (
+    <article class="turn" aria-label={turn.text === "" ? "Your decision" : undefined} data-turn={turn.key}>
+      {turn.text !== "" && (
+        <div class="said-row">
+          <h2 class="unseen">You said</h2>
+          {editing.value ? (
+            <MessageEditor
+              text={turn.text}
+              disabled={busy}
+              onCancel={() => {
+                editing.value = false;
+              }}
+              onSend={(text) => {
+                editing.value = false;
+                attempt(open.edit(turn, text));
+              }}
+            />
+          ) : (
+            <>
+              <div class="said" dir="auto">
+                <LongText text={turn.text} />
+              </div>
+              <div class="actions">
+                {branches}
+                <CopyButton label="Copy your message" text={() => turn.text} />
+                <IconButton
+                  small
+                  label="Edit your message"
+                  mark="data-edit"
+                  disabled={busy}
+                  onClick={() => {
+                    editing.value = true;
+                  }}
+                >
+                  <EditIcon />
+                </IconButton>
+              </div>
+            </>
+          )}
+        </div>
+      )}
+      <h2 class="unseen">Answer</h2>
+      <AnswerView turn={turn} newest={newest} onRetry={regenerate} />
+      <AnswerActions turn={turn} busy={busy} onRegenerate={regenerate}>
+        {turn.text === "" && branches}
+      </AnswerActions>
+    </article>
+  );
+}
