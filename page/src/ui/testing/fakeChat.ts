@@ -201,6 +201,8 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
     loading: signal(false),
     problem: signal<Problem | null>(null),
     busy: signal(false),
+    hasEarlier: signal(false),
+    earlier: record("earlier"),
     send: record("send"),
     stop: record("stop"),
     regenerate: record("regenerate"),

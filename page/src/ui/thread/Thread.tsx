@@ -30,6 +30,21 @@ export function Thread({ open, onSend }: Props) {
   };
   // A new turn is what the reader has just asked for.
   useLayoutEffect(toEnd, [newest?.key, open]);
+  // Earlier turns come above what the reader looks at, which stays where it is.
+  const first = turns[0]?.key;
+  const before = useRef({ first, height: 0 });
+  useLayoutEffect(() => {
+    const box = scroller.current;
+    if (box === null) return;
+    const { first: was, height } = before.current;
+    if (was !== first && turns.some((turn) => turn.key === was) && !sticky.follows) {
+      box.scrollTop += box.scrollHeight - height;
+    }
+  }, [first]);
+  const loadEarlier = async () => {
+    before.current = { first, height: scroller.current?.scrollHeight ?? 0 };
+    await open.earlier();
+  };
   useEffect(() => {
     const box = scroller.current;
     if (box === null || content.current === null || typeof ResizeObserver === "undefined") return;
@@ -55,6 +70,7 @@ export function Thread({ open, onSend }: Props) {
         }}
       >
         <div ref={content} class={turns.length > 0 ? "turns" : "welcome"}>
+          {open.hasEarlier.value && turns.length > 0 && <Earlier onMore={loadEarlier} />}
           <Content open={open} onSend={onSend} />
         </div>
       </section>
@@ -67,6 +83,30 @@ export function Thread({ open, onSend }: Props) {
         </div>
       )}
     </div>
+  );
+}
+
+/** Reads earlier turns when it is pressed. */
+function Earlier({ onMore }: { onMore: () => Promise<void> }) {
+  const { announce } = usePage();
+  const loading = useSignal(false);
+  const load = async () => {
+    loading.value = true;
+    try {
+      await onMore();
+    } catch {
+      announce("Earlier messages could not be read. Try again.");
+    } finally {
+      loading.value = false;
+    }
+  };
+  return (
+    <p class="earlier">
+      <button type="button" class="button" disabled={loading.value} onClick={() => void load()}>
+        {loading.value && <span class="spinner" />}
+        Show earlier messages
+      </button>
+    </p>
   );
 }
 
