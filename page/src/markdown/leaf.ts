@@ -1,0 +1,62 @@
+/** The text inside of a paragraph, a heading or a cell, in pieces of bounded size. */
+
+import { type Block, childrenOf } from "./growing_document";
+
+/**
+ * The longest piece that is parsed and laid out at once, in UTF-16 units. Some rules of inline content take a time that
+ * is quadratic in the length of a piece, and so does the layout of text without spaces.
+ */
+export const LONGEST_PIECE = 4_000;
+
+/** A piece of text and where it begins in the whole text. The text has the length of its source. */
+export interface Piece {
+  text: string;
+  from: number;
+}
+
+/** The inside of a block, with the marks of quotes as spaces and without the marks of the block itself. */
+export function insideOf(block: Block, source: string): Piece {
+  let { from, to } = block;
+  const parts: string[] = [];
+  let at = from;
+  for (const mark of childrenOf(block.tree, block.from)) {
+    if (mark.name === "HeaderMark" && mark.from === block.from) {
+      from = mark.to;
+    } else if (mark.name === "HeaderMark") {
+      to = Math.min(to, mark.from);
+    } else if (mark.name === "TaskMarker") {
+      from = mark.to;
+    } else if (mark.name === "QuoteMark") {
+      parts.push(source.slice(at, mark.from), " ");
+      at = mark.to;
+    }
+  }
+  parts.push(source.slice(at, block.to));
+  const text = parts.join("").slice(from - block.from, to - block.from);
+  const trimmed = text.trimStart();
+  return { text: trimmed.trimEnd(), from: from + text.length - trimmed.length };
+}
+
+/** The piece cut at spaces into pieces of at most `LONGEST_PIECE`, the same ones however far the text has grown. */
+export function piecesOf(whole: Piece): Piece[] {
+  const { text, from } = whole;
+  const pieces: Piece[] = [];
+  let at = 0;
+  while (text.length - at > LONGEST_PIECE) {
+    let end = at + LONGEST_PIECE;
+    const space = Math.max(text.lastIndexOf(" ", end - 1), text.lastIndexOf("\n", end - 1));
+    if (space > at + LONGEST_PIECE / 2) {
+      end = space + 1;
+    } else if (isHighSurrogate(text.charCodeAt(end - 1))) {
+      end--;
+    }
+    pieces.push({ text: text.slice(at, end), from: from + at });
+    at = end;
+  }
+  pieces.push({ text: at === 0 ? text : text.slice(at), from: from + at });
+  return pieces;
+}
+
+function isHighSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdbff;
+}
