@@ -1,11 +1,17 @@
+// @vitest-environment node
 import { signal } from "@preact/signals";
 import { expect, test } from "vitest";
+import databricks from "../../../tests/serving/recorded/databricks.jsonl?raw";
+import failed from "../../../tests/serving/recorded/failed-openai.jsonl?raw";
 import recording from "../../../tests/serving/recorded/openai.jsonl?raw";
 import type { ResponseObject, StreamEvent } from "../api/wire";
 import { AnswerState } from "./answer";
 import { shownOf } from "./shown.testing";
+import { ALONE, anyAnswer, saying } from "./telling.testing";
 
-function events(text: string): StreamEvent[] {
+const NAMES = { openai: recording, databricks, failed };
+
+function eventsOf(text: string): StreamEvent[] {
   return text
     .trim()
     .split("\n")
@@ -17,11 +23,130 @@ function made(): AnswerState {
   return new AnswerState({ now: () => 1000, decided: () => decided });
 }
 
-test("A stored response shows the same as its stream did.", () => {
-  const streamed = made();
-  for (const event of events(recording)) streamed.apply(event);
-  const stored = made();
-  stored.load(events(recording).at(-1)?.response as ResponseObject);
-  expect(shownOf(streamed)).toEqual(shownOf(stored));
-  expect(shownOf(streamed)).toMatchObject({ status: "completed", problem: null });
+function folded(events: readonly StreamEvent[]): AnswerState {
+  const answer = made();
+  for (const event of events) answer.apply(event);
+  return answer;
+}
+
+function loaded(response: ResponseObject): AnswerState {
+  const answer = made();
+  answer.load(response);
+  return answer;
+}
+
+test.each(Object.entries(NAMES))(
+  "A stored response shows the same as its recorded stream did: %s.",
+  (_, text) => {
+    const events = eventsOf(text);
+    const stored = loaded(events.at(-1)?.response as ResponseObject);
+    expect(shownOf(folded(events))).toEqual(shownOf(stored));
+  },
+);
+
+test("A stored response shows the same as its stream did, whatever the answer consists of.", () => {
+  for (let seed = 0; seed < 150; seed++) {
+    const { events, response } = anyAnswer(seed);
+    expect(shownOf(folded(events)), `seed ${seed}`).toEqual(shownOf(loaded(response)));
+  }
+});
+
+test("Events that come twice change nothing.", () => {
+  const { events } = anyAnswer(7);
+  const twice = events.flatMap((_, index) => events.slice(Math.max(0, index - 3), index + 1));
+  expect(shownOf(folded(twice))).toEqual(shownOf(folded(events)));
+});
+
+test("A recorded answer has its reasoning, its tool calls and its texts in the order in which they began.", () => {
+  const answer = folded(eventsOf(recording));
+  const parts = answer.parts.value.map((part) =>
+    part.kind === "tool" ? `${part.name} ${part.status}` : part.kind,
+  );
+  expect(parts).toEqual([
+    "reasoning",
+    "text",
+    "weather completed",
+    "weather completed",
+    "broken failed",
+    "text",
+    "text",
+  ]);
+});
+
+test("The objects of parts stay the same from their first piece to the stored response.", () => {
+  const { events, response } = saying("Good morning, Ann.", ALONE);
+  const answer = folded(events.slice(0, 6));
+  const [before] = answer.parts.value;
+  for (const event of events.slice(6)) answer.apply(event);
+  answer.load(response);
+  expect(answer.parts.value[0]).toBe(before);
+});
+
+test("A text grows piece by piece, and is whole when it is done.", () => {
+  const { events } = saying("Good morning, Ann.", ALONE);
+  const answer = made();
+  const seen = new Set<string>();
+  for (const event of events) {
+    answer.apply(event);
+    const [part] = answer.parts.value;
+    if (part?.kind === "text") seen.add(`${part.streaming.value} ${part.text.value}`);
+  }
+  expect([...seen]).toEqual([
+    "true ",
+    "true Good ",
+    "true Good morning, ",
+    "true Good morning, Ann.",
+    "false Good morning, Ann.",
+  ]);
+});
+
+test("A stopped answer has no problem, and keeps what was said.", () => {
+  const seed = Array.from({ length: 100 }, (_, one) => one).find(
+    (one) => anyAnswer(one).response.status === "cancelled",
+  );
+  const answer = folded(anyAnswer(seed ?? 0).events);
+  expect([answer.status.value, answer.problem.value]).toEqual(["cancelled", null]);
+});
+
+test("Nothing goes on in an answer that has failed before its items were closed.", () => {
+  const answer = folded(saying("Half an answer.", ALONE).events.slice(0, 6));
+  answer.fail({ code: "network", message: "Gone.", retryable: true });
+  const [part] = answer.parts.value;
+  expect(part?.kind === "text" && part.streaming.value).toBe(false);
+  expect(answer.status.value).toBe("failed");
+});
+
+test("Found documents stand at their step as soon as they are found.", () => {
+  const node = {
+    id: "node_1",
+    name: "retriever",
+    path: ["retriever"],
+    status: "in_progress",
+    started_at: 1,
+    seconds: null,
+  };
+  const documents = [
+    { number: 1, title: "The library", url: "https://docs.example/library", text: "Open until 8." },
+  ];
+  const answer = folded([
+    { type: "graph_agent:node", sequence_number: 0, node },
+    {
+      type: "graph_agent:documents",
+      sequence_number: 1,
+      node_id: "node_1",
+      call_id: null,
+      query: "hours",
+      documents,
+    },
+  ]);
+  const [part] = answer.parts.value;
+  expect(part?.kind === "step" && part.documents.value).toEqual([{ query: "hours", documents }]);
+});
+
+test("A response that is being made shows what it has so far as still growing.", () => {
+  const { response } = saying("Half", ALONE);
+  const output = response.output.map((item) => ({ ...item, status: "in_progress" }));
+  const answer = loaded({ ...response, status: "in_progress", output });
+  const [part] = answer.parts.value;
+  expect([answer.status.value, part?.kind === "text" && part.streaming.value]).toEqual(["in_progress", true]);
 });

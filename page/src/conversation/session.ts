@@ -335,7 +335,10 @@ export class ConversationState implements OpenConversation {
       if (id !== null) return { previous_response_id: id };
     }
     const id = this.id.peek();
-    return id === null ? {} : { conversation: { id } };
+    if (id === null) return {};
+    // The conversation alone would mean its newest response.
+    const others = this.tree.newestWhere((node) => node.responseId.peek() !== null);
+    return { conversation: others === null ? { id } : { id, from: "beginning" } };
   }
 
   private start(node: TreeNode): void {

@@ -1,0 +1,454 @@
+// @vitest-environment node
+import { expect, test } from "vitest";
+import { ChatState } from "./chat";
+import type { Turn } from "./model";
+import { FakeService, settled, until } from "./service.testing";
+import { shownOf } from "./shown.testing";
+import { anyAnswer, randomOf, saying, wholeOf } from "./telling.testing";
+
+async function opened(service: FakeService, id: string | null = null): Promise<ChatState> {
+  if (id !== null) service.hash = `/c/${id}`;
+  const chat = new ChatState(service.surroundings());
+  await chat.start();
+  return chat;
+}
+
+function textsOf(chat: ChatState): string[] {
+  return chat.open.value.turns.value.flatMap((turn) => [turn.text, answerOf(turn)]);
+}
+
+function answerOf(turn: Turn | undefined): string {
+  const texts = turn?.answer.parts.value.map((part) => (part.kind === "text" ? part.text.value : ""));
+  return texts?.join("") ?? "";
+}
+
+function last(chat: ChatState): Turn {
+  const turn = chat.open.value.turns.value.at(-1);
+  if (turn === undefined) throw new Error("no turn");
+  return turn;
+}
+
+/** Send a text, and wait for the end of its answer. */
+async function said(service: FakeService, chat: ChatState, text: string): Promise<Turn> {
+  await chat.open.value.send(text);
+  await ended(service, chat);
+  return last(chat);
+}
+
+async function ended(service: FakeService, chat: ChatState): Promise<void> {
+  await until(service.clock, () => !chat.open.value.busy.value);
+}
+
+// -- sending ---------------------------------------------------------------------------------------------------
+
+test("A message is shown at once, and its answer as it comes.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("Hello");
+  expect(textsOf(chat)).toEqual(["Hello", ""]);
+  expect([chat.open.value.busy.value, last(chat).answer.status.value]).toEqual([true, "sending"]);
+  await until(service.clock, () => last(chat).answer.status.value === "in_progress");
+  const run = service.run(last(chat).responseId.value);
+  run.tell(4);
+  await until(service.clock, () => answerOf(last(chat)) === "You said: ");
+  run.tell();
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+  expect(last(chat).answer.status.value).toBe("completed");
+});
+
+test("A message follows the answer that is shown, and a new conversation gets an address.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  const first = await said(service, chat, "One");
+  await said(service, chat, "Two");
+  const bodies = service.asked.filter((one) => one.path === "v1/responses").map((one) => one.body);
+  expect(bodies).toMatchObject([
+    { stream: true, store: true, include: ["graph_agent.steps"] },
+    { previous_response_id: first.responseId.value },
+  ]);
+  expect(bodies.map((body) => Object.keys(body ?? {}).filter((name) => /conversation/.test(name)))).toEqual([
+    [],
+    [],
+  ]);
+  expect(service.hash).toBe(`/c/${chat.open.value.id.value}`);
+  expect(service.conversations.size).toBe(1);
+});
+
+test("A message that is sent while another one is answered is refused, so that its text is kept.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("One");
+  await expect(chat.open.value.send("Two")).rejects.toThrow("in progress");
+  expect(chat.open.value.turns.value.length).toBe(1);
+});
+
+// -- lost connections ------------------------------------------------------------------------------------------
+
+test("An answer over a connection that breaks anywhere and often is the answer of an unbroken one.", async () => {
+  for (let seed = 0; seed < 25; seed++) {
+    const random = randomOf(seed);
+    const service = new FakeService(seed);
+    service.answering = (_, telling) => anyAnswer(seed, telling);
+    for (let cuts = 1 + wholeOf(random, 4); cuts > 0; cuts--) service.cuts.push(wholeOf(random, 4000));
+    const chat = await opened(service);
+    const broken = shownOf((await said(service, chat, "Hello")).answer);
+    const again = await opened(service, chat.open.value.id.value);
+    expect(broken, `seed ${seed}`).toEqual(shownOf(last(again).answer));
+    expect(service.runs.size).toBe(1);
+  }
+});
+
+test("A request whose answer was lost finds its run with the same key.", async () => {
+  const service = new FakeService();
+  service.cuts.push(0, 0);
+  const chat = await opened(service);
+  await said(service, chat, "Hello");
+  const posts = service.asked.filter((one) => one.method === "POST");
+  expect(posts.length).toBe(3);
+  expect(new Set(posts.map((one) => one.headers.get("idempotency-key"))).size).toBe(1);
+  expect(service.runs.size).toBe(1);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+});
+
+test("While the network is away, the answer says so, and it goes on when the network is back.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  service.cuts.push(1000);
+  const chat = await opened(service);
+  await chat.open.value.send("Hello");
+  await until(service.clock, () => last(chat).answer.status.value === "in_progress");
+  service.online = false;
+  service.run(last(chat).responseId.value).tell();
+  await until(service.clock, () => last(chat).answer.status.value === "lost");
+  const asked = service.asked.length;
+  service.connect(true);
+  await settled();
+  await ended(service, chat);
+  expect(service.asked.length).toBeGreaterThan(asked);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+});
+
+test("A connection that is silent for too long is replaced.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("Hello");
+  await until(service.clock, () => last(chat).responseId.value !== null);
+  const joins = () => service.asked.filter((one) => one.path.includes("stream=true")).length;
+  await until(service.clock, () => joins() > 0, 5);
+  service.run(last(chat).responseId.value).tell();
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+});
+
+test("An answer whose events are gone is read as it is stored.", async () => {
+  const service = new FakeService();
+  service.cuts.push(3000);
+  service.answering = ({ said }, telling) => saying(`${"word ".repeat(200)}${said}`, telling);
+  service.faults.push({
+    of: "GET v1/responses/resp_1?stream",
+    fault: { status: 410, code: "event_log_expired" },
+  });
+  const chat = await opened(service);
+  const turn = await said(service, chat, "Hello");
+  expect([turn.answer.status.value, answerOf(turn).endsWith("word Hello")]).toEqual(["completed", true]);
+});
+
+test("After a reload, an answer in progress is joined from its first event.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const before = await opened(service);
+  await before.open.value.send("Hello");
+  await until(service.clock, () => before.open.value.id.value !== null);
+  before.open.value.close();
+  const run = service.run(last(before).responseId.value);
+  run.tell(3);
+  const chat = await opened(service, before.open.value.id.value);
+  await until(service.clock, () => answerOf(last(chat)) === "You ");
+  expect(chat.open.value.busy.value).toBe(true);
+  run.tell();
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+});
+
+// -- errors before the first byte ------------------------------------------------------------------------------
+
+test.each([
+  [{ status: 429, code: "too_many_runs", headers: { "retry-after": "7" } }, "Try again in 7 seconds."],
+  [{ status: 413, code: "body_too_large" }, "too large"],
+  [{ status: 502, code: "model_failed" }, "model did not answer"],
+  [{ status: 403, body: "<html>Forbidden</html>" }, "may not use"],
+  [{ status: 400, code: "something_new" }, "It is something_new."],
+])("A refused message stays with its text and the reason: %j.", async (fault, words) => {
+  const service = new FakeService();
+  service.faults.push({ of: "POST v1/responses", fault });
+  const chat = await opened(service);
+  const turn = await said(service, chat, "Hello");
+  expect([turn.text, turn.answer.status.value]).toEqual(["Hello", "failed"]);
+  expect(turn.answer.problem.value?.message).toContain(words);
+});
+
+test("A message to a service that is starting is sent again by itself.", async () => {
+  const service = new FakeService();
+  const fault = { status: 503, code: "not_ready", headers: { "retry-after": "5" } };
+  service.faults.push({ of: "POST v1/responses", fault }, { of: "POST v1/responses", fault });
+  const chat = await opened(service);
+  const began = service.clock.now();
+  await said(service, chat, "Hello");
+  expect(service.clock.now() - began).toBeGreaterThan(10);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+});
+
+test("Retry of a message that never arrived sends it again in its place.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  await said(service, chat, "One");
+  service.online = false;
+  const failed = await said(service, chat, "Two");
+  expect([failed.answer.problem.value?.code, failed.answer.problem.value?.retryable]).toEqual([
+    "network",
+    true,
+  ]);
+  service.online = true;
+  await chat.open.value.regenerate(failed);
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "You said: One", "Two", "You said: Two"]);
+  expect(last(chat).branches.value).toEqual({ index: 0, count: 1 });
+});
+
+test("Retry of an answer that failed asks again beside it.", async () => {
+  const service = new FakeService();
+  const told = Array.from({ length: 60 }, (_, seed) => seed).find(
+    (seed) => anyAnswer(seed).response.status === "failed",
+  );
+  service.answering = (_, telling) => anyAnswer(told ?? 0, telling);
+  const chat = await opened(service);
+  const failed = await said(service, chat, "Hello");
+  expect(failed.answer.problem.value?.code).toBe("graph_failed");
+  service.answering = ({ said: text }, telling) => saying(`You said: ${text}`, telling);
+  await chat.open.value.regenerate(failed);
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+  expect(last(chat).branches.value).toEqual({ index: 1, count: 2 });
+});
+
+// -- stop ------------------------------------------------------------------------------------------------------
+
+test("Stop ends the run at the service, and what was said stays.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("Hello");
+  await until(service.clock, () => last(chat).responseId.value !== null);
+  service.run(last(chat).responseId.value).tell(3);
+  await until(service.clock, () => answerOf(last(chat)) !== "");
+  await chat.open.value.stop();
+  await ended(service, chat);
+  expect(service.run(last(chat).responseId.value).entry.status).toBe("cancelled");
+  expect([last(chat).answer.status.value, last(chat).answer.problem.value]).toEqual(["cancelled", null]);
+});
+
+test("Stop before the first byte stops the run as soon as it is known.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("Hello");
+  await chat.open.value.stop();
+  await ended(service, chat);
+  expect([...service.runs.values()].map((run) => run.entry.status)).toEqual(["cancelled"]);
+});
+
+// -- branches --------------------------------------------------------------------------------------------------
+
+test("An edited message begins a branch, and the branches can be switched.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  await said(service, chat, "One");
+  const two = await said(service, chat, "Two");
+  await said(service, chat, "Three");
+  await chat.open.value.edit(two, "Other");
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "You said: One", "Other", "You said: Other"]);
+  expect(last(chat).branches.value).toEqual({ index: 1, count: 2 });
+  await chat.open.value.showBranch(last(chat), 0);
+  expect(textsOf(chat).filter((_, index) => index % 2 === 0)).toEqual(["One", "Two", "Three"]);
+  expect(chat.open.value.turns.value[1]?.branches.value).toEqual({ index: 0, count: 2 });
+});
+
+test("An edit of the first message is a branch of the same conversation.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  const first = await said(service, chat, "One");
+  await said(service, chat, "Two");
+  await chat.open.value.edit(first, "Other");
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["Other", "You said: Other"]);
+  expect(last(chat).branches.value).toEqual({ index: 1, count: 2 });
+  expect(service.conversations.size).toBe(1);
+  const again = await opened(service, chat.open.value.id.value);
+  expect(last(again).branches.value).toEqual({ index: 1, count: 2 });
+});
+
+test("An edit keeps the images of the message.", async () => {
+  const service = new FakeService();
+  const image = { type: "input_image", image_url: "data:image/png;base64,AA==" };
+  const content = [{ type: "input_text", text: "What is it?" }, image];
+  const run = service.begin({ input: [{ type: "message", role: "user", content }], conversation: "conv_x" });
+  const chat = await opened(service, run.conversation);
+  await chat.open.value.edit(last(chat), "And now?");
+  await ended(service, chat);
+  const sent = service.asked.findLast((one) => one.path === "v1/responses")?.body?.input;
+  expect(sent).toEqual([
+    { type: "message", role: "user", content: [{ type: "input_text", text: "And now?" }, image] },
+  ]);
+});
+
+test("Regenerate asks the same again, as another branch.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  const first = await said(service, chat, "One");
+  await chat.open.value.regenerate(first);
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "You said: One"]);
+  expect(last(chat)).not.toBe(first);
+  expect(last(chat).branches.value).toEqual({ index: 1, count: 2 });
+});
+
+// -- reading a conversation ------------------------------------------------------------------------------------
+
+test("A stored conversation shows its newest turns, and earlier ones when they are asked for.", async () => {
+  const service = new FakeService();
+  const texts = Array.from({ length: 130 }, (_, number) => `Number ${number}`);
+  const [run] = service.converse(texts);
+  const chat = await opened(service, run?.conversation);
+  const open = chat.open.value;
+  const shown = () => open.turns.value.map((turn) => turn.text);
+  expect(shown()).toEqual(texts.slice(-shown().length));
+  expect([shown().length < 20, open.hasEarlier.value]).toEqual([true, true]);
+  while (open.hasEarlier.value) await open.earlier();
+  expect(shown()).toEqual(texts);
+});
+
+test("A conversation that does not exist says so.", async () => {
+  const chat = await opened(new FakeService(), "conv_none");
+  expect(chat.open.value.problem.value?.code).toBe("conversation_not_found");
+  expect(chat.open.value.loading.value).toBe(false);
+});
+
+test("What another page has added is shown when the reader comes back.", async () => {
+  const service = new FakeService();
+  const [run] = service.converse(["One"]);
+  const chat = await opened(service, run?.conversation);
+  service.atOnce = false;
+  const other = service.begin({
+    input: [{ type: "message", role: "user", content: [{ type: "input_text", text: "Two" }] }],
+    previous_response_id: run?.entry.id,
+  });
+  service.connect(true);
+  await until(service.clock, () => chat.open.value.turns.value.length === 2);
+  expect(chat.open.value.busy.value).toBe(true);
+  other.tell();
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "You said: One", "Two", "You said: Two"]);
+});
+
+test("A message to a conversation that is busy elsewhere stays, and the other run is followed.", async () => {
+  const service = new FakeService();
+  const [run] = service.converse(["One"]);
+  const chat = await opened(service, run?.conversation);
+  service.atOnce = false;
+  const input = [{ type: "message", role: "user", content: [{ type: "input_text", text: "Elsewhere" }] }];
+  const other = service.begin({ input, previous_response_id: run?.entry.id });
+  await chat.open.value.send("Here");
+  await until(service.clock, () => last(chat).answer.problem.value !== null);
+  expect(last(chat).answer.problem.value?.code).toBe("conversation_busy");
+  await until(service.clock, () => chat.open.value.busy.value);
+  other.tell();
+  await ended(service, chat);
+  service.atOnce = true;
+  await chat.open.value.regenerate(last(chat));
+  await ended(service, chat);
+  expect(answerOf(last(chat))).toBe("You said: Here");
+});
+
+// -- approvals -------------------------------------------------------------------------------------------------
+
+function asking(...names: string[]): FakeService["answering"] {
+  return ({ said }, telling) => {
+    const told = saying(`Asked: ${said}`, telling);
+    const items = names.map((name) => ({
+      type: "mcp_approval_request",
+      id: name,
+      name: "send",
+      arguments: "{}",
+    }));
+    const end = told.events.pop();
+    for (const [place, item] of items.entries()) {
+      const fields = { output_index: place + 1, item };
+      told.events.push({
+        type: "response.output_item.added",
+        sequence_number: told.events.length,
+        ...fields,
+      });
+      told.events.push({ type: "response.output_item.done", sequence_number: told.events.length, ...fields });
+    }
+    const response = { ...told.response, output: [...told.response.output, ...items] };
+    told.events.push({ type: String(end?.type), sequence_number: told.events.length, response });
+    return { response, events: told.events };
+  };
+}
+
+function decisionsOf(chat: ChatState) {
+  return chat.open.value.turns.value.map((turn) =>
+    turn.answer.parts.value.flatMap((part) =>
+      part.kind === "approval" ? [`${part.id}: ${part.decided.value?.approve ?? "waits"}`] : [],
+    ),
+  );
+}
+
+test("Decisions of several approvals are sent together, and shown after a reload.", async () => {
+  const service = new FakeService();
+  service.answering = asking("a", "b");
+  const chat = await opened(service);
+  const turn = await said(service, chat, "Mail");
+  expect(decisionsOf(chat)).toEqual([["a: waits", "b: waits"]]);
+  service.answering = (_, telling) => saying("Done.", telling);
+  await chat.open.value.decide(turn, [
+    { type: "mcp_approval_response", approval_request_id: "a", approve: true },
+    { type: "mcp_approval_response", approval_request_id: "b", approve: false, reason: "no" },
+  ]);
+  expect(decisionsOf(chat)).toEqual([["a: true", "b: false"], []]);
+  await ended(service, chat);
+  expect(last(chat).text).toBe("");
+  const again = await opened(service, chat.open.value.id.value);
+  expect(decisionsOf(again)).toEqual([["a: true", "b: false"], []]);
+  expect(last(again).text).toBe("");
+});
+
+test("An approval that is asked again is shown only where it waits.", async () => {
+  const service = new FakeService();
+  service.answering = asking("a", "b");
+  const chat = await opened(service);
+  const turn = await said(service, chat, "Mail");
+  service.answering = asking("b");
+  await chat.open.value.decide(turn, [
+    { type: "mcp_approval_response", approval_request_id: "a", approve: true },
+  ]);
+  await ended(service, chat);
+  expect(decisionsOf(chat)).toEqual([["a: true"], ["b: waits"]]);
+  const again = await opened(service, chat.open.value.id.value);
+  expect(decisionsOf(again)).toEqual([["a: true"], ["b: waits"]]);
+});
+
+test("An approval that a message has passed over was rejected.", async () => {
+  const service = new FakeService();
+  service.answering = asking("a");
+  const chat = await opened(service);
+  await said(service, chat, "Mail");
+  service.answering = (_, telling) => saying("Well.", telling);
+  await said(service, chat, "Never mind");
+  expect(decisionsOf(chat)).toEqual([["a: false"], []]);
+});
