@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 # Nothing that runs here sends usage data to MLflow's developers.
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
+# Containers often set this variable. Without bytecode files, every start would compile thousands of modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup dev studio traces test test-page kills check lint types bench batch eval eval-baseline lock deploy clean
 
