@@ -5,7 +5,9 @@ import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from graph_agent.errors import GraphNotLoaded
@@ -21,6 +23,14 @@ may load the graphs of another app in a thread and wait for them."""
 _LOADING = threading.Lock()
 _FOLDERS: set[Path] = set()
 """The folders of the graphs of every app in the process."""
+
+
+class _FromSource(SourceFileLoader):
+    """Compiles a module each time. Python's bytecode files compare whole seconds and sizes, and edits can be faster."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the module as its file is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 @contextmanager
@@ -50,6 +60,11 @@ def with_own_modules(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
 def _found_in(folder: Path) -> Iterator[None]:
     # In first place, before the folders of other graphs: they may have a module with the same name.
     sys.path[:] = [str(folder), *(one for one in sys.path if one != str(folder))]
+    # It stays, because a node may import later what is in the folder. Graphs that are loaded later get a new one, which
+    # sees files that were added since.
+    sys.path_importer_cache[str(folder)] = FileFinder(
+        str(folder), (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES)
+    )
     names = {path.stem for path in folder.glob("*.py")}
     host, aside = _host_modules(), {}
     # `copy` is atomic. Iterating over `sys.modules` fails when another thread imports a module meanwhile.
