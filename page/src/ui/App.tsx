@@ -32,6 +32,14 @@ export function App({ chat, theme, drafts }: { chat: Chat; theme: Theme; drafts:
       }),
     [chat],
   );
+  // What was said does not stay, or somebody who reads the page line by line would come upon it.
+  useSignalEffect(() => {
+    if (announcement.value === "") return;
+    const timer = setTimeout(() => {
+      announcement.value = "";
+    }, 2000);
+    return () => clearTimeout(timer);
+  });
   useSignalEffect(() => applyAccent(document.documentElement, chat.settings.value));
   return (
     <PageProvider value={page}>

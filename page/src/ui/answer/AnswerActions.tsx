@@ -28,12 +28,12 @@ export function AnswerActions({ turn, busy, onRegenerate, children }: Props) {
   const seconds = answer.seconds.value;
   const cost = [
     seconds === null ? null : formatSeconds(seconds),
-    tokens === null ? null : `${tokens.toLocaleString("en")} tokens`,
+    tokens === null || tokens === 0 ? null : `${tokens.toLocaleString("en")} tokens`,
   ].filter((words) => words !== null);
   return (
     <div class="actions">
       {text !== "" && <CopyButton label="Copy the answer" text={() => answerText(turn)} />}
-      {turn.text !== "" && (
+      {turn.text !== "" && !answer.problem.value?.retryable && (
         <IconButton small label="Answer again" disabled={busy} onClick={onRegenerate}>
           <RetryIcon />
         </IconButton>

@@ -2,6 +2,16 @@ import { prettyJson } from "../answer/payloads";
 import { LongText } from "../LongText";
 import { recordOf } from "./argumentsText";
 
+/** A list of plain values has one a line; what is deeper is JSON. */
+function valueText(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value) && value.length > 0 && value.every((entry) => typeof entry !== "object")) {
+    return value.join("\n");
+  }
+  return JSON.stringify(value, null, 2) ?? "";
+}
+
 /** The arguments of a call, one a row. */
 export function ArgumentsTable({ name, text }: { name: string; text: string }) {
   const values = recordOf(text);
@@ -23,7 +33,7 @@ export function ArgumentsTable({ name, text }: { name: string; text: string }) {
           <tr key={key}>
             <th scope="row">{key}</th>
             <td dir="auto">
-              <LongText text={typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "")} />
+              <LongText text={valueText(value)} />
             </td>
           </tr>
         ))}
