@@ -13,12 +13,15 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev studio traces test test-page kills check lint types bench batch eval eval-baseline lock deploy clean
+.PHONY: help setup page dev studio traces test test-page kills check lint types bench batch eval eval-baseline lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## Make the environment in .venv, from the hashed locks
+PAGE := src/graph_agent/page
+PAGE_SOURCES := $(shell find page -name node_modules -prune -o -type f ! -name '*.test.*' -print)
+
+setup: $(VENV)/.ready $(PAGE)/.tried ## Make the environment in .venv, from the hashed locks, and build the chat page
 
 $(VENV)/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "graph-agent needs Python 3.11 or later; install it, or run make PYTHON=/path/to/python"; exit 1; }
@@ -28,6 +31,23 @@ $(VENV)/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --require-hashes -r requirements-dev.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+page: $(VENV)/.ready page/node_modules/.ready ## Build the chat page
+	@echo "building the chat page ..."
+	@page/npm run --silent build -- --logLevel warn
+	@touch $(PAGE)/.tried
+
+page/node_modules/.ready: page/package-lock.json page/package.json page/.npmrc | $(VENV)/.ready
+	@echo "installing what builds the chat page ..."
+	@page/npm ci --ignore-scripts --loglevel error
+	@touch $@
+
+# Once for each change of the sources, and without failing: the service works without its page, and says at `/` how to
+# build it.
+$(PAGE)/.tried: $(PAGE_SOURCES) $(VENV)/.ready
+	@$(MAKE) --no-print-directory page || \
+		{ echo "the chat page is not built, and everything else works; try again with: make page"; mkdir -p $(PAGE); }
 	@touch $@
 
 dev: setup ## Set up everything, then serve with the local workspace, reloading edited graphs
@@ -48,8 +68,9 @@ $(STUDIO)/.ready: requirements-studio.txt pyproject.toml | setup
 traces: setup ## Show the local traces in MLflow's own pages
 	@$(BIN)/graph-agent traces $(if $(PORT),--port $(PORT))
 
-test: setup $(STUDIO)/.ready ## Run the tests, including those of the local model
+test: setup page/node_modules/.ready $(STUDIO)/.ready ## Run the tests, including those of the local model
 	@$(BIN)/graph-agent model
+	@page/npm run --silent test
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-page: setup ## Run the tests of the page in a browser
@@ -60,12 +81,14 @@ kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 
 
 check: lint types test ## Run lint, types and tests
 
-lint: setup ## Check the style
+lint: setup page/node_modules/.ready ## Check the style
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@page/npm run --silent lint
 
-types: setup ## Check the types
+types: setup page/node_modules/.ready ## Check the types
 	@$(BIN)/mypy
+	@page/npm run --silent types
 
 bench: setup ## Compare with bare Starlette, bare LangGraph and MLflow AgentServer, side by side
 	@$(BIN)/python -m bench
@@ -110,5 +133,5 @@ deploy: setup ## Ship the app to Databricks Apps; TARGET=prod chooses a target, 
 	@$(BIN)/graph-agent deploy $(if $(TARGET),--target $(TARGET)) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) $(if $(APP),--app $(APP))
 
 clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
-	rm -rf $(VENV) $(STUDIO) .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(BATCH)/.venv $(BATCH)/out
+	rm -rf $(VENV) $(STUDIO) .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(PAGE) page/node_modules $(BATCH)/.venv $(BATCH)/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

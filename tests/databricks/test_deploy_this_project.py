@@ -67,6 +67,10 @@ def test_the_bundle_names_no_model_and_says_how_to_find_one(project: Path) -> No
 
 def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
     environ = {"BUNDLE_VAR_experiment_id": "123", "BUNDLE_VAR_model_endpoint": "local-model"}
+    page = project / "src" / "graph_agent" / "page"
+    (page / "assets").mkdir(parents=True)
+    for name in ("index.html", "manifest.json", "assets/index-abc.js", ".tried"):
+        (page / name).touch()
     for target in ("dev", "prod"):
         bundle = read_bundle(project / "databricks.yml", target=target, user="me@localhost", environ=environ)
         assert bundle.app == f"graph-agent-{target}"
@@ -85,6 +89,12 @@ def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
     tops = {path.partition("/")[0] for path in files}
     assert tops == {"LICENSE", "NOTICE", "app.yaml", "graphs", "langgraph.json", "requirements.txt", "src"}
     assert not [path for path in files if "/local/" in path or "/deploying/" in path]
+    built = "src/graph_agent/page/"
+    assert sorted(path.removeprefix(built) for path in files if path.startswith(built)) == [
+        "assets/index-abc.js",
+        "index.html",
+        "manifest.json",
+    ]
 
 
 def test_every_line_of_the_requirements_is_pinned_with_hashes() -> None:

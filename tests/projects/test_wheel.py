@@ -1,8 +1,10 @@
 """The built wheel in an environment of its own, outside the checkout: `init`, and the test of the project it writes."""
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,3 +37,22 @@ def test_an_installed_wheel_writes_a_project_whose_test_passes(tmp_path: Path) -
 
     assert "wrote 12 files to shop" in run([environment / "bin" / "graph-agent", "init", "shop"], tmp_path)
     assert "1 passed" in run([python, "-m", "pytest", "-p", "no:cacheprovider"], tmp_path / "shop")
+
+
+def test_the_wheel_brings_the_built_page_along_although_git_ignores_it(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    page = project / "src" / "graph_agent" / "page"
+    (page / "assets").mkdir(parents=True)
+    for name in ("../__init__.py", "index.html", "manifest.json", "assets/index-abc.js", ".tried"):
+        (page / name).touch()
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copyfile(PROJECT / name, project / name)
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], project)
+    [wheel] = tmp_path.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("graph_agent/")}
+    assert packed == {
+        "graph_agent/__init__.py",
+        "graph_agent/page/index.html",
+        "graph_agent/page/manifest.json",
+        "graph_agent/page/assets/index-abc.js",
+    }

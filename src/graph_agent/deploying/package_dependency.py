@@ -50,6 +50,8 @@ def with_package(sources: Sources, folder: str, *, find: Find, say: Say) -> Sour
         return sources
     wheel = installed.packed()
     say(f"graph-agent {installed.version} was not installed from a package index, so its wheel is added: {wheel.name}")
+    if not installed.has_page:
+        say("the chat page is not built, so the app has none: run `make page` in the checkout of graph-agent first")
     added = [(_in(folder, wheel.name), wheel.content), (path, _naming(wheel, text))]
     return replace(sources, files=dict(sorted({**sources.files, **dict(_sources(added))}.items())))
 

@@ -71,6 +71,11 @@ class Installed:
             described={name: text for name, text in texts.items() if text},
         )
 
+    @property
+    def has_page(self) -> bool:
+        """Whether the chat page is built. An installation from an index always has it."""
+        return (self.folder / "page" / "index.html").is_file()
+
     def packed(self) -> Wheel:
         """Build the wheel.
 
