@@ -67,10 +67,11 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
 
 def _announce(settings: Settings) -> None:
     address = f"http://{settings.host}:{settings.port}"
+    ways = f"Open {address}/ in a browser, or" if settings.page == "on" else "To ask,"
     while not answers(settings.port):
         time.sleep(0.1)
     print(
-        f"\nReady on {address}. Try:\n\n"
+        f"\nReady on {address}. {ways} try:\n\n"
         f"  curl -N {address}/invocations -H 'content-type: application/json' "
         '-d \'{"input": "What can you help me with?", "stream": true}\'\n'
         f"  {Path(sys.executable).parent}/graph-agent ask 'What can you help me with?'\n",
