@@ -27,8 +27,8 @@ export interface ApiOptions {
   /** The address of the page: `document.baseURI`. */
   base: string;
   token: () => string | null;
-  /** Called when the service refuses the token, or asks for one. */
-  refused: (error: ApiError) => void;
+  /** Called when the service refuses the token that a request had, or asks for one. */
+  refused: (error: ApiError, token: string | null) => void;
 }
 
 export interface Asked {
@@ -84,7 +84,7 @@ export class Api {
     }
     if (response.ok) return response;
     const error = await errorOf(response);
-    if (error.status === 401) this.options.refused(error);
+    if (error.status === 401) this.options.refused(error, token);
     throw error;
   }
 

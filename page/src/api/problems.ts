@@ -53,10 +53,20 @@ const WORDS: Record<string, string> = {
 export function problemOf(error: unknown): Problem {
   if (error instanceof ConnectionLost) return problem("network", null);
   if (error instanceof FrameTooLarge) {
-    return { code: "too_large", message: "The answer is too large for this page.", retryable: false };
+    return {
+      code: "too_large",
+      message: "The answer is too large for this page.",
+      detail: null,
+      retryable: false,
+    };
   }
   if (!(error instanceof ApiError)) {
-    return { code: "page_failed", message: "The page failed. Reload it, and try again.", retryable: true };
+    return {
+      code: "page_failed",
+      message: "The page failed. Reload it, and try again.",
+      detail: null,
+      retryable: true,
+    };
   }
   const { code, status, retryAfter } = error;
   if (status === 401 && code !== "signed_out") return problem("unauthenticated", error.message);
@@ -67,14 +77,27 @@ export function problemOf(error: unknown): Problem {
   return found;
 }
 
+/** Something that the reader asked for has failed. The message is for people. */
+export class Failed extends Error {
+  override readonly name = "Failed";
+  readonly problem: Problem;
+
+  constructor(cause: unknown) {
+    const why = problemOf(cause);
+    super(why.message, { cause });
+    this.problem = why;
+  }
+}
+
 /** What the page says about an error that ended a run. `message` is the service's own. */
 export function problem(code: string, message: string | null): Problem {
   const words = WORDS[code];
   const own = message === null ? "" : sentence(message);
   return {
     code,
-    // The service's own sentence is more exact; ours says what to do.
+    // Ours says what a reader can do. The service's own sentence is often for its operator.
     message: words ?? (own === "" ? "The answer failed. Try again." : own),
+    detail: words === undefined || own === "" ? null : own,
     retryable: !FINAL.has(code),
   };
 }

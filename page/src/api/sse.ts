@@ -91,13 +91,16 @@ export async function readEvents(
     while (!frames.done) {
       const { done, value } = await reader.read();
       signal.throwIfAborted();
-      if (done) break;
+      if (done) return false;
       heard(frames.feed(value));
     }
+    // The service closes the connection now. A reader that closes it first would see a failed request.
+    reader.read().then(leave, leave);
+    return true;
+  } catch (error) {
+    leave();
+    throw error;
   } finally {
     signal.removeEventListener("abort", leave);
-    // Frees the connection when the reader stops early.
-    leave();
   }
-  return frames.done;
 }

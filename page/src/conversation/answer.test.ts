@@ -110,7 +110,7 @@ test("A stopped answer has no problem, and keeps what was said.", () => {
 
 test("Nothing goes on in an answer that has failed before its items were closed.", () => {
   const answer = folded(saying("Half an answer.", ALONE).events.slice(0, 6));
-  answer.fail({ code: "network", message: "Gone.", retryable: true });
+  answer.fail({ code: "network", message: "Gone.", detail: null, retryable: true });
   const [part] = answer.parts.value;
   expect(part?.kind === "text" && part.streaming.value).toBe(false);
   expect(answer.status.value).toBe("failed");

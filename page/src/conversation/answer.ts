@@ -474,7 +474,7 @@ function problemIn(response: ResponseObject): Problem | null {
       : reason === "user_token_required"
         ? "The answer waits until you are signed in again. Reload the page."
         : "The answer was cut off, because it reached a limit.";
-  return { code: reason || "incomplete", message: message ? `${words} ${message}` : words, retryable: true };
+  return { code: reason || "incomplete", message: words, detail: message ?? null, retryable: true };
 }
 
 function secondsOf(response: ResponseObject): number | null {

@@ -49,10 +49,12 @@ export class ChatState implements Chat {
       fetch: surroundings.fetch,
       base: surroundings.base,
       token: () => surroundings.session.getItem(TOKEN),
-      refused: (error) => this.refused(error),
+      refused: (error, token) => this.refused(error, token),
     });
     this.online = signal(surroundings.presence.online());
-    this.conversations = new ListState(this.api, surroundings.clock);
+    this.conversations = new ListState(this.api, surroundings.clock, (id) => {
+      if (this.open.peek().id.peek() === id) void this.show(null);
+    });
     this.open = signal<ConversationState>(this.begin());
   }
 
@@ -92,7 +94,8 @@ export class ChatState implements Chat {
 
   async show(id: string | null): Promise<void> {
     const now = this.open.peek();
-    if (now.id.peek() === id && (id !== null || now.turns.peek().length === 0)) return;
+    const isShown = now.id.peek() === id && (id !== null || now.turns.peek().length === 0);
+    if (isShown && now.problem.peek() === null) return;
     this.surroundings.address.write(addressOfConversation(id), "push");
     await this.put(id);
   }
@@ -166,8 +169,12 @@ export class ChatState implements Chat {
   }
 
   private async readAll(): Promise<void> {
-    const id = conversationIn(this.surroundings.address.read());
-    await Promise.all([this.readModels(), this.conversations.refresh(), this.put(id)]);
+    const open = this.open.peek();
+    // A message that was refused for its token stays, so that it can be sent again.
+    const shown = open.hasUnsent
+      ? open.refresh()
+      : this.put(conversationIn(this.surroundings.address.read()));
+    await Promise.all([this.readModels(), this.conversations.refresh(), shown]);
     this.followModel(this.open.peek());
   }
 
@@ -184,8 +191,10 @@ export class ChatState implements Chat {
     }
   }
 
-  private refused(error: ApiError): void {
+  private refused(error: ApiError, token: string | null): void {
     if (this.settings.peek().sign_in !== "token" || error.code === "signed_out") return;
+    // An answer to an old request may come after the reader has entered another token.
+    if (token !== this.surroundings.session.getItem(TOKEN)) return;
     this.surroundings.session.removeItem(TOKEN);
     this.signIn.value = "refused";
   }

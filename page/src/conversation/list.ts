@@ -2,7 +2,7 @@
 
 import { batch, computed, signal } from "@preact/signals";
 import type { Api } from "../api/http";
-import { problemOf } from "../api/problems";
+import { Failed, problemOf } from "../api/problems";
 import type { Conversation, Page } from "../api/wire";
 import type { ConversationList, Problem } from "./model";
 import type { Clock } from "./surroundings";
@@ -31,6 +31,8 @@ export class ListState implements ConversationList {
   constructor(
     private readonly api: Api,
     private readonly clock: Clock,
+    /** Called when the service has deleted a conversation. */
+    private readonly removed: (id: string) => void = () => {},
   ) {}
 
   /** Read the list from its beginning. What was read beyond the first page stays. */
@@ -105,16 +107,12 @@ export class ListState implements ConversationList {
     this.all.value = before.filter((one) => one.id !== id);
     try {
       await this.api.json("DELETE", address(id));
-      this.problem.value = null;
     } catch (error) {
-      batch(() => {
-        if (gone !== undefined && !this.all.peek().some((one) => one.id === id)) {
-          this.all.value = this.all.peek().toSpliced(place, 0, gone);
-        }
-        this.problem.value = problemOf(error);
-      });
-      throw error;
+      if (gone !== undefined && this.find(id) === null)
+        this.all.value = this.all.peek().toSpliced(place, 0, gone);
+      throw new Failed(error);
     }
+    this.removed(id);
   }
 
   /** A conversation of the list, if it was read. */
@@ -133,14 +131,10 @@ export class ListState implements ConversationList {
     };
     if (before !== null) put(change(before));
     try {
-      const now = await ask();
-      put(now);
-      this.problem.value = null;
+      put(await ask());
     } catch (error) {
-      batch(() => {
-        if (before !== null) put(before);
-        this.problem.value = problemOf(error);
-      });
+      if (before !== null) put(before);
+      throw new Failed(error);
     }
   }
 

@@ -82,10 +82,13 @@ export interface StepPart {
 /** One thing of an answer, in the order in which it began. */
 export type Part = TextPart | ReasoningPart | ToolPart | ApprovalPart | StepPart;
 
+/** What went wrong. Methods of this contract that fail reject with an `Error` whose `message` is for people. */
 export interface Problem {
   code: string;
   /** What happened and what to do, for the person who reads it. */
   message: string;
+  /** What the service says about it, for those who run it, if that is something else. */
+  detail?: string | null;
   /** Whether the same message may be sent again. */
   retryable: boolean;
 }

@@ -2,7 +2,7 @@
 
 import { computed, effect, type Signal, signal } from "@preact/signals";
 import type { Api } from "../api/http";
-import { problemOf } from "../api/problems";
+import { Failed, problemOf } from "../api/problems";
 import type { ApprovalResponseItem, ResponseEntry } from "../api/wire";
 import { AnswerState } from "./answer";
 import type { OpenConversation, Problem, Turn } from "./model";
@@ -66,6 +66,11 @@ export class ConversationState implements OpenConversation {
     this.forget = effect(() => this.placeApprovals());
   }
 
+  /** Whether there is a message that the service has not got. */
+  get hasUnsent(): boolean {
+    return this.requests.size > 0;
+  }
+
   // -- reading -------------------------------------------------------------------------------------------------
 
   /** Read a conversation of the service, its newest turns first, and join its run if it has one. */
@@ -121,7 +126,8 @@ export class ConversationState implements OpenConversation {
       this.shown += AT_A_TIME;
       await this.show(this.tip);
     } catch (error) {
-      if (!this.closed) this.problem.value = problemOf(error);
+      this.shown -= AT_A_TIME;
+      if (!this.closed) throw new Failed(error);
     } finally {
       this.loading.value = false;
     }
@@ -134,7 +140,7 @@ export class ConversationState implements OpenConversation {
     try {
       await this.show(this.tree.leaf(other));
     } catch (error) {
-      if (!this.closed) this.problem.value = problemOf(error);
+      if (!this.closed) throw new Failed(error);
     }
   }
 
@@ -283,7 +289,7 @@ export class ConversationState implements OpenConversation {
     try {
       await Promise.all([...this.running.peek().values()].map((run) => run.stop()));
     } catch (error) {
-      this.problem.value = problemOf(error);
+      throw new Failed(error);
     }
   }
 

@@ -48,7 +48,7 @@ export function browserSurroundings(window: Window & typeof globalThis): Surroun
   return {
     fetch: window.fetch.bind(window),
     base: document.baseURI,
-    session: window.sessionStorage,
+    session: sessionOf(window),
     clock: {
       now: () => Date.now() / 1000,
       frame: (run) => {
@@ -97,6 +97,20 @@ export function browserSurroundings(window: Window & typeof globalThis): Surroun
     },
     unique: () => uuid(window.crypto),
   };
+}
+
+/** Storage that the browser denies lasts until the page is closed. */
+function sessionOf(window: Window): Surroundings["session"] {
+  try {
+    return window.sessionStorage;
+  } catch {
+    const kept = new Map<string, string>();
+    return {
+      getItem: (name) => kept.get(name) ?? null,
+      setItem: (name, value) => void kept.set(name, value),
+      removeItem: (name) => void kept.delete(name),
+    };
+  }
 }
 
 /** `crypto.randomUUID` exists only in secure contexts, and a service at `http://` is none. */
