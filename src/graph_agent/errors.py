@@ -41,7 +41,7 @@
     ├── ServiceStopping              503  the service is shutting down
     ├── StoreUnavailable             503  the database does not answer
     ├── ConfigurationError           at startup; the message says what to change
-    │   ├── BadSetting, BadBundle (and `UnsetVariable`), GraphNotLoaded
+    │   ├── BadSetting, BadFile, BadBundle (and `UnsetVariable`), GraphNotLoaded
     │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
     │   └── CannotDraw, ProjectNotWritten
     ├── DeployError                  `graph-agent deploy`
@@ -53,6 +53,7 @@
 Each message says what is wrong and what to change. It never quotes an exception of other code, which may hold secrets.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -397,6 +398,15 @@ class ConfigurationError(AgentError):
 
 class BadSetting(ConfigurationError):
     """A `GRAPH_AGENT_*` variable has an invalid value. `param` is its name."""
+
+
+class BadFile(ConfigurationError):
+    """The operator's file of schedules or of webhooks is invalid. `param` is the setting that names it, and `problems`
+    are all that was found."""
+
+    def __init__(self, name: str, problems: Sequence[str], *, param: str) -> None:
+        super().__init__(f"{name} ({param}): {'; '.join(problems)}", param=param)
+        self.problems = tuple(problems)
 
 
 class BadBundle(ConfigurationError):

@@ -145,6 +145,14 @@ class Settings:
     background_seconds: float = 3600.0
     """Budget of one background run: seconds of wall-clock time, from its first start on."""
 
+    schedules: Path | None = None
+    """The file of schedules, whose runs `graph-agent serve` starts. Unset: `schedules.toml` beside the list of graphs,
+    if it is there."""
+
+    webhooks: Path | None = None
+    """The file of webhooks, which are sent when background runs end. Unset: `webhooks.toml` beside the list of graphs,
+    if it is there."""
+
     event_log_seconds: float = 3600.0
     """How long the events of a run can be read after its end. Later a stream cannot be joined any more."""
 
@@ -287,7 +295,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         # Code often passes a path as a string.
-        for name in ("config", "cache_dir", "page_logo"):
+        for name in ("config", "cache_dir", "schedules", "webhooks", "page_logo"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)))
         for name in (

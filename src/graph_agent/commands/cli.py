@@ -32,6 +32,7 @@ COMMANDS = {
     "workspace": Command("workspace", "run the local workspace only, without the service"),
     "eval": Command("eval", "score the agent and compare it with its baseline"),
     "log-model": Command("log_model", "log the graphs as an MLflow model"),
+    "schedule": Command("schedule", "check the file of schedules and list their next times"),
     "deploy": Command("deploy", "deploy to Databricks Apps; roll back if the app does not answer"),
     "doctor": Command("doctor", "check the setup and print how to fix it"),
 }

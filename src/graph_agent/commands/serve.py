@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     # Late: a wrong argument must fail before the service and its packages are imported.
     from graph_agent.serving.server import serve
 
-    return exit_now(serve(settings_from(options), workers=options.workers))
+    return exit_now(serve(settings_from(options), workers=options.workers, schedules=True))
 
 
 def _count(text: str) -> int:

@@ -4,7 +4,7 @@ No field is ignored silently: it is supported, known to be harmless, or refused 
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,6 +57,9 @@ REPEATED = (
     "user",
 )
 """Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
+
+WEBHOOK = "webhook"
+"""The key in `metadata` that names a target of the operator's file."""
 
 CREDENTIALS = ("authorization", "headers")
 """Fields of a declared tool that may hold a token."""
@@ -135,6 +138,11 @@ class Invocation:
     """Identifies what is asked, however it is answered. `None` if a repetition is not recognized: the request has no
     `Idempotency-Key`, and it names no conversation or is not stored."""
 
+    @property
+    def webhook(self) -> str | None:
+        """The target of the webhook that is sent when the run has ended."""
+        return self.metadata.get(WEBHOOK) if self.background else None
+
 
 def parse_request(
     body: bytes,
@@ -146,6 +154,7 @@ def parse_request(
     stored_by_default: bool = False,
     keyed: bool = False,
     respond_async: bool = False,
+    webhooks: Collection[str] | None = None,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
@@ -154,7 +163,7 @@ def parse_request(
     otherwise. Without a store, every field that needs one is refused, and so is `background`. With one,
     `background_served` says whether this service runs in the background. `keyed` says that the request has an
     `Idempotency-Key`, which needs a stored response. With `respond_async`, a request without `stream` runs in the
-    background if it can.
+    background if it can. `webhooks` are the targets that `metadata.webhook` may name; `None` does not read that key.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
@@ -168,6 +177,8 @@ def parse_request(
         _check_background(fields, pulse)
     awaited = respond_async and not background and not fields.get("stream") and _may_be_in_background(fields, pulse)
     background = background or awaited
+    if webhooks is not None:
+        _check_webhook((fields.get("metadata") or {}).get(WEBHOOK), webhooks, background=background)
     previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
     by_default = background or keyed or stored_by_default or any((previous, conversation, thread))
     stored = stores and _stored(fields, by_default)
@@ -312,6 +323,20 @@ def _check_background(fields: Fields, pulse: Pulse) -> None:
             f"`{secret}` looks like a secret, and a background run keeps `custom_inputs` until it ends. Send the "
             "request without `background`, or keep the secret in the settings of the app.",
             param=secret,
+        )
+
+
+def _check_webhook(name: str | None, known: Collection[str], *, background: bool) -> None:
+    """Refuse a webhook that would never be sent."""
+    path = f"metadata.{WEBHOOK}"
+    if name is None:
+        return
+    if name not in known:
+        targets = ", ".join(known) or "none, because the service has no file of webhooks"
+        raise InvalidRequest(f"`{path}` is not the name of a webhook; known: {targets}.", param=path)
+    if not background:
+        raise InvalidRequest(
+            f"`{path}` is for runs in the background: send `background: true` with it, or leave it out.", param=path
         )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graph_agent.runs.run import Run
     from graph_agent.runs.submitting import Submission
     from graph_agent.stores.memories import OpenStore
+    from graph_agent.stores.schedule_records import Tick
     from graph_agent.stores.store import RunStore, Store
 
 logger = logging.getLogger(__name__)
@@ -233,14 +234,23 @@ class Runs:
         return run
 
     async def submit(
-        self, request: RunRequest, scope: Scope, *, graphs: Graphs, store: "Store", needs_token: bool = False
+        self,
+        request: RunRequest,
+        scope: Scope,
+        *,
+        graphs: Graphs,
+        store: "Store",
+        needs_token: bool = False,
+        tick: "Tick | None" = None,
     ) -> "Submission":
         """Put a request into the queue of background runs. Its conversation is busy from now on.
 
-        With `needs_token`, the run acts for its user. The token of `scope` stays in the memory of this process.
+        With `needs_token`, the run acts for its user. The token of `scope` stays in the memory of this process. A run
+        of a schedule takes its `tick`.
 
         Raises:
             AgentError: the request is refused; the message says why.
+            TickTaken, EarlierRunGoesOn: no run begins at this time of its schedule.
         """
         # Late, as in `start`.
         from graph_agent.runs.open_thread import keeps_messages
@@ -260,6 +270,7 @@ class Runs:
                 process=self.process,
                 limits=background.limits,
                 needs_token=needs_token,
+                tick=tick,
             )
 
         self._run_store = store.runs

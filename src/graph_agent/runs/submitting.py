@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graph_agent.runs.background import BackgroundLimits
     from graph_agent.runs.leases import Leases
     from graph_agent.runs.recent_messages import RecentMessages
+    from graph_agent.stores.schedule_records import Tick
     from graph_agent.stores.store import Store
 
 
@@ -41,6 +42,7 @@ class Submission:
         process: str,
         limits: "BackgroundLimits",
         needs_token: bool,
+        tick: "Tick | None" = None,
     ) -> None:
         fill_context(
             graph.context_schema,
@@ -57,6 +59,7 @@ class Submission:
         self.request = request
         self.head = head_of(request, name)
         self._process, self._limits, self._needs_token = process, limits, needs_token
+        self._tick = tick
 
     @property
     def id(self) -> str:
@@ -82,6 +85,7 @@ class Submission:
         Raises:
             ConversationBusy: another run of the conversation is in progress.
             TooManyRuns: the queue is full.
+            TickTaken, EarlierRunGoesOn: no run begins at this time of its schedule.
             ResponseNotFound: the previous response was deleted meanwhile.
             StoreUnavailable: the database does not answer.
         """
@@ -106,6 +110,8 @@ class Submission:
                 seconds=self._limits.seconds,
                 most_queued=self._limits.queued,
                 events=self._first_events(),
+                webhook=self.request.invocation.webhook,
+                tick=self._tick,
             ),
         )
         # Whether the caller still waits does not matter from here on.

@@ -5,6 +5,8 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,16 @@ from graph_agent.catalog.manifest import read_manifest
 from graph_agent.databricks.token_users import TokenUsers
 from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.foreign_errors import describe_error
+from graph_agent.identity.caller import Kind
 from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.operator_files import operator_file
+from graph_agent.protocol.dialects import OPENAI
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
-from graph_agent.runs.background import BackgroundLimits, Surroundings
+from graph_agent.runs.background import BackgroundLimits
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.connection import ConnectionLimits
+from graph_agent.serving.duties import Duties
 from graph_agent.serving.errors import error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.host_gate import HostGate
@@ -76,6 +82,7 @@ def create_app(
     on_failed_start: Callable[[AgentError], None] | None = None,
     shares_store: bool = False,
     page_folder: Path = BUILT,
+    runs_schedules: bool = False,
 ) -> Starlette:
     """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
 
@@ -91,6 +98,9 @@ def create_app(
     responses are kept there too. Of a PostgreSQL store that is assumed.
 
     `page_folder` holds the chat page, as Vite builds it with a manifest. The default is the page of this package.
+
+    With `runs_schedules`, the app begins the runs of `settings.schedules`, as `graph-agent serve` does. Without, it
+    does not read that file. With `graphs`, files of schedules and webhooks are used only if the settings name them.
 
     Raises:
         BadSetting: `settings.page_logo` is not an image that the page can show.
@@ -131,6 +141,8 @@ def create_app(
         open_store=store.passed,
         event_log_seconds=settings.event_log_seconds,
     )
+    duties = Duties(runs=runs, store=store, shares_store=shares_store)
+    kind = identity.kind if runs_schedules else None
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
     meta = MetaRoutes(
@@ -173,7 +185,9 @@ def create_app(
         for warning in startup_warnings(settings, environ):
             logger.warning(warning)
         # Only on Apps, where nobody waits for the start. On a laptop a quick start matters more than the first run.
-        loading = asyncio.create_task(_load(context, built, gate, runs, on_failed_start, warm=on_apps(environ)))
+        loading = asyncio.create_task(
+            _load(context, built, gate, duties, on_failed_start, warm=on_apps(environ), schedules_of=kind)
+        )
         try:
             yield
         finally:
@@ -182,8 +196,7 @@ def create_app(
             service = gate.service
             gate.end()
             # Our own server has drained the runs by now. A host's server stops without knowing about them.
-            await runs.end(within_seconds=ENDING_SECONDS)
-            await runs.aclose()
+            await duties.aclose(within_seconds=ENDING_SECONDS)
             # After the runs, which record their ends in it, and before the clients, with which it signs in.
             await store.aclose()
             if service is not None:
@@ -206,7 +219,7 @@ def create_app(
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     # Only our own server applies these, because its loop serves nothing else. A host owns its loop and threads.
-    app.state.drain, app.state.nodes = runs.drain, nodes
+    app.state.drain, app.state.nodes = duties.drain, nodes
     app.state.connection_limits = ConnectionLimits.of(settings)
     return app
 
@@ -242,13 +255,14 @@ async def _load(
     app: AppContext,
     built: "ServedGraphs | None",
     gate: Gate,
-    runs: Runs,
+    duties: Duties,
     on_failed_start: Callable[[AgentError], None] | None,
     *,
     warm: bool,
+    schedules_of: Kind | None,
 ) -> None:
     try:
-        service = await run_in_service_thread(_import_service, app, built)
+        service = await run_in_service_thread(_import_service, app, built, schedules_of)
         await service.catalog.open()
         if warm:
             await service.catalog.warm(seconds=WARM_SECONDS)
@@ -260,8 +274,7 @@ async def _load(
         gate.fail(GraphNotLoaded(f"start failed ({type(error).__name__})"))
     else:
         gate.open(service)
-        if runs.background is not None:
-            runs.background.begin(Surroundings(app=app, graphs=service.catalog, observers=service.observers))
+        duties.begin(service)
         if service.tracer is not None:
             # Not earlier: the tracer's imports would delay those of the graphs. Not at the first trace: opening a new
             # SQLite store takes seconds.
@@ -283,12 +296,14 @@ def _served(catalog: "ServedGraphs") -> str:
     return f"{loaded or 'nothing'}; not loaded: {', '.join(catalog.broken)}" if catalog.broken else loaded
 
 
-def _import_service(app: AppContext, built: "ServedGraphs | None") -> "Service":
+def _import_service(app: AppContext, built: "ServedGraphs | None", schedules_of: Kind | None) -> "Service":
+    """`schedules_of` is the kind of the callers, if the app runs the schedules."""
     # Late: LangGraph and the libraries it needs take seconds of CPU, and the port must answer before that.
     with IMPORT_LOCK:
         import graph_agent.runs.run  # noqa: F401 - otherwise the first run would wait for its imports
         from graph_agent.catalog.catalog import Catalog
         from graph_agent.serving.service import Service
+        from graph_agent.webhooks import targets
 
     settings = app.settings
     catalog: ServedGraphs = built or Catalog(
@@ -308,7 +323,23 @@ def _import_service(app: AppContext, built: "ServedGraphs | None") -> "Service":
             from graph_agent.tracing import Tracer
 
         tracer = Tracer.of(app)
-    return Service(app=app, catalog=catalog, tracer=tracer)
+    beside = settings.config if built is None else None
+    file = operator_file(settings.webhooks, beside=beside, name=targets.FILE)
+    service = Service(app=app, catalog=catalog, tracer=tracer, targets=targets.read_targets(file, app.environ))
+    return service if schedules_of is None else _with_schedules(service, schedules_of, beside)
+
+
+def _with_schedules(service: "Service", kind: Kind, beside: Path | None) -> "Service":
+    with IMPORT_LOCK:
+        from graph_agent.scheduling import schedule_file
+
+    settings = service.app.settings
+    file = operator_file(settings.schedules, beside=beside, name=schedule_file.FILE)
+    if file is None:
+        return service
+    schedule_file.check_settings(settings)
+    found = schedule_file.read_schedules(file, kind=kind, parse=partial(service.parse, dialect=OPENAI))
+    return replace(service, schedules=found)
 
 
 async def _close(service: "Service") -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from starlette.datastructures import Headers
 
 from graph_agent.errors import Unauthenticated
-from graph_agent.identity.caller import Caller
+from graph_agent.identity.caller import Caller, Kind
 from graph_agent.identity.user_token import EXPIRED, NO_USER, UserToken
 from graph_agent.settings import Settings
 from graph_agent.trusted_hosts import is_loopback
@@ -56,6 +56,13 @@ class Identity:
             user_header=user_header,
             user_of=user_of,
         )
+
+    @property
+    def kind(self) -> Kind:
+        """Who vouches for the callers."""
+        if self.behind_apps_proxy:
+            return "apps"
+        return "local" if self.user_header is None else "front_end"
 
     async def caller(self, headers: Headers) -> Caller:
         """Who is calling.

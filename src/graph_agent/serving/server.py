@@ -109,10 +109,11 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> int:
+def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False, schedules: bool = False) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status, which is 1 when the graphs did not load.
 
     `tracebacks` writes whole tracebacks of graphs and tools into a text log. It is for `dev`, with one worker.
+    `schedules` begins the runs of the file of schedules.
 
     Raises:
         BadSetting: `workers` is below 1.
@@ -120,14 +121,20 @@ def serve(settings: Settings, *, workers: int = 1, tracebacks: bool = False) -> 
     if workers < 1:
         raise BadSetting("a service needs at least one worker", param="workers")
     if workers == 1:
-        return serve_here(settings, tracebacks=tracebacks)
+        return serve_here(settings, tracebacks=tracebacks, schedules=schedules)
     # Late: one process needs no multiprocessing.
     from graph_agent.serving.workers import serve_with_workers
 
-    return serve_with_workers(settings, workers, serve_here)
+    return serve_with_workers(settings, workers, partial(serve_here, schedules=schedules))
 
 
-def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *, tracebacks: bool = False) -> int:
+def serve_here(
+    settings: Settings,
+    sockets: list[socket.socket] | None = None,
+    *,
+    tracebacks: bool = False,
+    schedules: bool = False,
+) -> int:
     """Serve in this process, on `sockets` if they are given, which must be bound."""
     failures: list[AgentError] = []
     configure_logging(settings.log_format, tracebacks=tracebacks)
@@ -144,6 +151,7 @@ def serve_here(settings: Settings, sockets: list[socket.socket] | None = None, *
         on_failed_start=None if settings.reload == "on" else stop,
         # Several workers have one socket and one store.
         shares_store=sockets is not None,
+        runs_schedules=schedules,
     )
     server = Server(
         uvicorn.Config(

@@ -3,8 +3,8 @@
 This module imports LangChain, so the app imports it in a thread.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
@@ -24,7 +24,9 @@ from graph_agent.runs.observers import RunObserver, observers_of
 from graph_agent.stores.records import Item
 
 if TYPE_CHECKING:
+    from graph_agent.scheduling.schedule_file import Schedule
     from graph_agent.tracing import Tracer
+    from graph_agent.webhooks.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,11 @@ class Service:
 
     catalog: ServedGraphs
     tracer: "Tracer | None"
+    targets: "Mapping[str, Target]" = field(default_factory=dict)
+    """Where webhooks go, by name."""
+
+    schedules: "Sequence[Schedule]" = ()
+    """The schedules whose runs this process begins."""
 
     def observers(self) -> list[RunObserver]:
         """The observers of a run that belongs to no request."""
@@ -67,6 +74,7 @@ class Service:
             background_served=True,
             keyed=keyed,
             respond_async=respond_async,
+            webhooks=tuple(self.targets),
             pulse=pulse,
         )
 

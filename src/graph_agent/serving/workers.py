@@ -24,7 +24,8 @@ NOT_LOADED = 1
 none is started in its place."""
 
 Serve = Callable[[Settings, list[socket.socket]], int]
-"""Serves in the calling process, on bound sockets. It must be a module's function: a spawned process imports it."""
+"""Serves in the calling process, on bound sockets. It must be a module's function, or a `partial` of one: a spawned
+process imports it."""
 
 
 def serve_with_workers(settings: Settings, count: int, serve: Serve) -> int:

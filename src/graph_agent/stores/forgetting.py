@@ -7,7 +7,17 @@ from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.sql_responses import DeleteCheckpoints
 from graph_agent.stores.sql_runs import DELETABLE
 
-OWNED = ("items", "approvals", "responses", "memories", "events", "idempotency_keys", "runs")
+OWNED = (
+    "items",
+    "approvals",
+    "responses",
+    "memories",
+    "events",
+    "idempotency_keys",
+    "webhook_deliveries",
+    "schedules",
+    "runs",
+)
 """The other tables with a column `owner`."""
 
 

@@ -14,8 +14,10 @@ from graph_agent.stores.postgres_runs import PostgresRuns
 from graph_agent.stores.run_records import Right
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.sql_deliveries import SqlDeliveries
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
-from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals
+from graph_agent.stores.sql_schedules import SqlSchedules
+from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals
 from graph_agent.threads import run_in_service_thread
 
 if TYPE_CHECKING:
@@ -73,6 +75,20 @@ class PostgresStore:
         if self._runs is None:
             raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
         return self._runs
+
+    @property
+    def schedules(self) -> Schedules:
+        """See `Store.schedules`."""
+        if self._database is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return SqlSchedules(self._database)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """See `Store.deliveries`."""
+        if self._database is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return SqlDeliveries(self._database)
 
     @property
     def signals(self) -> Signals:

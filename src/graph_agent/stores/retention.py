@@ -12,7 +12,7 @@ from graph_agent.errors import StoreUnavailable
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.run_records import Right
-from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals, Store
+from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals, Store
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -26,6 +26,10 @@ INTERVAL_SECONDS = 3600.0
 
 MOST_EVENT_SECONDS = 600.0
 """How often old events are looked for, at least. A short life of events is looked at ten times."""
+
+
+DELIVERY_SECONDS = 25 * 3600.0
+"""How old a webhook gets at most. The process that sends it gives it up after a day; this one has no target."""
 
 
 class ExpiringStore:
@@ -64,6 +68,16 @@ class ExpiringStore:
     def runs(self) -> RunStore:
         """See `Store.runs`."""
         return self._store.runs
+
+    @property
+    def schedules(self) -> Schedules:
+        """See `Store.schedules`."""
+        return self._store.schedules
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """See `Store.deliveries`."""
+        return self._store.deliveries
 
     @property
     def signals(self) -> Signals:
@@ -115,4 +129,6 @@ class ExpiringStore:
                 expired = await self.runs.expire_events(older_seconds=seconds)
                 if expired:
                     logger.debug("deleted the events of %d runs that ended %g s ago or earlier", expired, seconds)
+                if undelivered := await self.deliveries.expire(older_seconds=DELIVERY_SECONDS):
+                    logger.error("gave up %d webhooks: no process knows their targets any more", undelivered)
             await asyncio.sleep(min(seconds / 10, MOST_EVENT_SECONDS))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graph_agent.identity.owner import Owner
+from graph_agent.stores.schedule_records import Tick
 
 RunState = Literal["queued", "running", "parked", "ended"]
 """`parked` runs wait for a token of their user, and no process has them."""
@@ -44,6 +45,12 @@ class NewRun:
 
     events: tuple[bytes, ...] = ()
     """The first events, each as JSON on one line."""
+
+    webhook: str | None = None
+    """The target of the webhook that is sent when it has ended."""
+
+    tick: Tick | None = None
+    """The time of a schedule at which it begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,22 @@ VERSION_4 = (
     "CREATE INDEX keys_of_response ON idempotency_keys (owner, response)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
+VERSION_5 = (
+    # The target of the webhook that is sent when the run has ended.
+    "ALTER TABLE runs ADD COLUMN webhook TEXT",
+    # The last time of each schedule that was dealt with, and the run that began last.
+    """CREATE TABLE schedules (
+        owner TEXT NOT NULL, name TEXT NOT NULL, tick DOUBLE PRECISION NOT NULL, response TEXT,
+        PRIMARY KEY (owner, name))""",
+    # One row for each webhook that has not arrived.
+    """CREATE TABLE webhook_deliveries (
+        owner TEXT NOT NULL, response TEXT NOT NULL, id TEXT NOT NULL, target TEXT NOT NULL, type TEXT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL, due_at DOUBLE PRECISION NOT NULL, tries INTEGER NOT NULL,
+        PRIMARY KEY (owner, response))""",
+    "CREATE INDEX due_webhook_deliveries ON webhook_deliveries (target, due_at)",
+)
+
+MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
 """The statements that lead to version 1, 2, and so on. Never change one that was released: append another."""
 
 

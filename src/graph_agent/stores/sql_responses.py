@@ -1,5 +1,6 @@
 """The statements behind `ResponseStore`, for SQLite and PostgreSQL: the life of a response, and lookups."""
 
+import secrets
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -93,7 +94,7 @@ class SqlResponses:
 
     async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
         """See `ResponseStore.finish`."""
-        now, body = self._clock(), response_json(ended.response)
+        now, body, delivery = self._clock(), response_json(ended.response), f"wh_{secrets.token_hex(16)}"
         items = item_rows(owner.key, response_id, OUTPUT, ended.response.get("output") or ())
         prints = ended.fingerprints
         values = (
@@ -109,7 +110,7 @@ class SqlResponses:
 
         async def work(connection: Connection) -> None:
             # First, because the row of the run is the lock of everything that it writes.
-            if ended.right is not None and not await self._runs.end(connection, ended.right, ended.events):
+            if ended.right is not None and not await self._runs.end(connection, ended.right, ended, delivery=delivery):
                 return
             freed = await connection.run(
                 "UPDATE conversations SET running = NULL, busy_until = NULL, head = ?, updated_at = ? "

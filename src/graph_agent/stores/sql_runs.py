@@ -9,9 +9,9 @@ from graph_agent.errors import IdempotencyKeyUsed, TooManyRuns
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection
 from graph_agent.stores.fence import lost
+from graph_agent.stores.records import EndedResponse
 from graph_agent.stores.run_records import (
     ClaimedRun,
-    EventBatch,
     KeyedRun,
     NewRun,
     Renewed,
@@ -20,8 +20,10 @@ from graph_agent.stores.run_records import (
     RunState,
     StoredRun,
 )
+from graph_agent.stores.sql_deliveries import add_delivery
 from graph_agent.stores.sql_events import EVENTS, SqlEvents, rows_of
 from graph_agent.stores.sql_rows import Row, insert
+from graph_agent.stores.sql_schedules import take_tick
 
 HOME_SECONDS = 5.0
 """How long only the process with the user's token may take a queued run. Later another one takes it, and parks it."""
@@ -53,11 +55,15 @@ class SqlRuns(SqlEvents):
     # -- within the transactions of responses -----------------------------------------------------------------------
 
     async def take_key(self, connection: Connection, owner: Owner, response_id: str, run: NewRun) -> None:
-        """Record the `Idempotency-Key` of a run, if it has one, before anything else of it.
+        """Record the `Idempotency-Key` of a run, or the time of its schedule, if it has one, before anything else of
+        it.
 
         Raises:
             IdempotencyKeyUsed: another request has used the key meanwhile.
+            TickTaken, EarlierRunGoesOn: see `take_tick`.
         """
+        if run.tick is not None:
+            await take_tick(connection, owner, response_id, run.tick)
         if run.key is None:
             return
         added = await connection.run(
@@ -84,8 +90,8 @@ class SqlRuns(SqlEvents):
                 )
         await connection.run(
             "INSERT INTO runs (owner, response, background, state, process, busy_until, attempt, crashes, request, "
-            "digest, needs_token, home, seconds, accepted_at, queued_at, cancelled, events, has_events) "
-            f"VALUES (?, ?, ?, ?, ?, NULL, ?, 0, ?, ?, ?, ?, ?, {now}, {now}, 0, ?, 1)",
+            "digest, needs_token, home, seconds, accepted_at, queued_at, cancelled, events, has_events, webhook) "
+            f"VALUES (?, ?, ?, ?, ?, NULL, ?, 0, ?, ?, ?, ?, ?, {now}, {now}, 0, ?, 1, ?)",
             (
                 owner.key,
                 response_id,
@@ -99,14 +105,16 @@ class SqlRuns(SqlEvents):
                 run.process if run.needs_token else None,
                 run.seconds,
                 len(run.events),
+                run.webhook,
             ),
         )
         await insert(connection, EVENTS, rows_of((owner.key, response_id), 0, run.events))
         if run.background:
             await connection.announce((QUEUE_TOPIC,))
 
-    async def end(self, connection: Connection, right: Right, events: EventBatch | None) -> bool:
-        """Record that a run has ended, with its last events, in the transaction of its response's end.
+    async def end(self, connection: Connection, right: Right, ended: EndedResponse, *, delivery: str) -> bool:
+        """Record that a run has ended, with its last events, in the transaction of its response's end. A webhook that
+        is to be sent gets the id `delivery`.
 
         Returns whether that is new. It is not if the answer to an earlier transaction was lost.
 
@@ -114,13 +122,17 @@ class SqlRuns(SqlEvents):
             LeaseLost: the right is lost.
         """
         key = (right.owner.key, right.response, right.attempt)
-        has_right = events is None or await self._append(connection, events)
-        if has_right and await connection.run(
-            f"UPDATE runs SET state = 'ended', process = NULL, busy_until = NULL, ended_at = {self._database.now}, "
-            "request = NULL WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running'",
-            key,
+        has_right, now = ended.events is None or await self._append(connection, ended.events), self._database.now
+        if has_right and (
+            changed := await connection.rows(
+                f"UPDATE runs SET state = 'ended', process = NULL, busy_until = NULL, ended_at = {now}, request = NULL "
+                "WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' RETURNING webhook",
+                key,
+            )
         ):
             await connection.announce((right.response,))
+            if (target := changed[0][0]) is not None:
+                await add_delivery(connection, right, now=now, id_=delivery, target=target, status=ended.status)
             return True
         if await connection.rows(
             "SELECT 1 FROM runs WHERE owner = ? AND response = ? AND attempt = ? AND state = 'ended'", key
@@ -328,7 +340,7 @@ DELETABLE = (
 )
 """The condition of conversations that may be deleted: no process works on them. The parameter is the time."""
 
-RUN_TABLES = ("events", "idempotency_keys", "runs")
+RUN_TABLES = ("events", "idempotency_keys", "webhook_deliveries", "runs")
 """The tables of runs. Each has the columns `owner` and `response`."""
 
 

@@ -13,10 +13,12 @@ from graph_agent.stores.run_records import Right
 from graph_agent.stores.schema import bring_up_to_date
 from graph_agent.stores.signals import PolledSignals
 from graph_agent.stores.sql_conversations import SqlConversations
+from graph_agent.stores.sql_deliveries import SqlDeliveries
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sql_runs import SqlRuns
+from graph_agent.stores.sql_schedules import SqlSchedules
 from graph_agent.stores.sqlite_database import SqliteDatabase
-from graph_agent.stores.store import Memories, ResponseStore, RunStore, Signals
+from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -52,6 +54,8 @@ class SqliteStore:
             self._database, runs=self._runs, delete_checkpoints=_delete_checkpoints, clock=clock
         )
         self._memories = SqlMemories(self._database, options=memories, clock=clock)
+        self._schedules = SqlSchedules(self._database)
+        self._deliveries = SqlDeliveries(self._database)
 
     @property
     def responses(self) -> ResponseStore:
@@ -67,6 +71,16 @@ class SqliteStore:
     def runs(self) -> RunStore:
         """See `Store.runs`."""
         return self._runs
+
+    @property
+    def schedules(self) -> Schedules:
+        """See `Store.schedules`."""
+        return self._schedules
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """See `Store.deliveries`."""
+        return self._deliveries
 
     @property
     def signals(self) -> Signals:

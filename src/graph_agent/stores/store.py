@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graph_agent.identity.owner import Owner
+from graph_agent.stores.delivery_records import Delivery
 from graph_agent.stores.memory_records import Forgotten, Memory, MemoryChange, MemorySearch, Namespace, Place
 from graph_agent.stores.records import (
     Conversation,
@@ -271,6 +272,42 @@ class Listening(Protocol):
 QUEUE = "queue"
 """The topic of runs that wait for a process."""
 
+DELIVERIES = "webhooks"
+"""The topic of webhooks that are to be sent."""
+
+
+class Schedules(Protocol):
+    """Which times of the operator's schedules were dealt with. A run that begins at one takes it: `NewRun.tick`."""
+
+    async def last_tick(self, owner: Owner, name: str, *, new: float) -> float:
+        """The last time that was dealt with, in seconds since 1970. For a schedule that is new, it is `new` from now
+        on."""
+
+    async def pass_over(self, owner: Owner, name: str, tick: float) -> bool:
+        """Deal with a time, and with all before it, without a run. Returns whether nobody had done so."""
+
+
+class Deliveries(Protocol):
+    """Webhooks that have not arrived. A run adds its own in the transaction that ends it: `NewRun.webhook`."""
+
+    async def claim(self, free: Mapping[str, int], *, most: int, busy_seconds: float) -> Sequence[Delivery]:
+        """Give messages that are due to this process: at most `most`, and so many for each target, the oldest first.
+
+        Unless it says within `busy_seconds` what became of them, they are due again.
+        """
+
+    async def due_in(self, targets: Collection[str]) -> float | None:
+        """The seconds until a message to one of these targets is due. `None` if there is none."""
+
+    async def done(self, delivery: Delivery) -> None:
+        """Delete a message: it has arrived, or is given up. Does nothing if another process has claimed it since."""
+
+    async def retry(self, delivery: Delivery, *, seconds: float) -> None:
+        """Make a message due again in so many seconds. Does nothing if another process has claimed it since."""
+
+    async def expire(self, *, older_seconds: float) -> int:
+        """Delete the messages that are older than that, and return how many there were."""
+
 
 class Memories(Protocol):
     """What graphs remember about their owners beyond a conversation."""
@@ -336,6 +373,14 @@ class Store(Protocol):
     @property
     def runs(self) -> RunStore:
         """Runs that outlive their connection."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """Which times of schedules were dealt with."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Webhooks that have not arrived."""
 
     @property
     def signals(self) -> Signals:

@@ -229,7 +229,7 @@ class ResponseRoutes:
         except BegunBefore as before:
             return Begun(asked, before.response_id, store)
         except UnsupportedField as error:
-            if error.param == "background" and asked.invocation.awaited:
+            if error.param == "background" and asked.invocation.awaited and asked.invocation.webhook is None:
                 return None
             raise
 

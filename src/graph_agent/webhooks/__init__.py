@@ -1,0 +1,1 @@
+"""Webhooks: signed messages to targets of the operator when background runs end."""
