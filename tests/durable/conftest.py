@@ -36,6 +36,10 @@ class Tables:
     def rows(self, statement: str, *parameters: str) -> list[tuple[Any, ...]]:
         raise NotImplementedError
 
+    def execute(self, statement: str) -> None:
+        """Change something from outside."""
+        raise NotImplementedError
+
     def committed(self, response: str) -> int:
         """How many super-steps of a response's thread are committed. A node that has ended counts as one."""
         [(thread,)] = self.rows(
@@ -77,6 +81,11 @@ class SqliteTables(Tables):
         with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as connection:
             return connection.execute(statement, parameters).fetchall()
 
+    def execute(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.file)) as connection:
+            connection.execute(statement)
+            connection.commit()
+
 
 @dataclass
 class PostgresTables(Tables):
@@ -92,6 +101,11 @@ class PostgresTables(Tables):
         with psycopg.connect(self.server.url, autocommit=True) as connection:
             connection.execute(SQL("SET search_path TO {}").format(Identifier(self.schema)))
             return connection.execute(statement.replace("?", "%s").encode(), parameters or None).fetchall()
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.server.url, autocommit=True) as connection:
+            connection.execute(SQL("SET search_path TO {}").format(Identifier(self.schema)))
+            connection.execute(statement.encode())
 
 
 @pytest.fixture
