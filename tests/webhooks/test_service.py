@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -78,12 +79,11 @@ def test_a_background_run_tells_its_target_when_it_has_ended(http: httpx.Client,
 
 
 def test_a_cancelled_run_tells_its_target(http: httpx.Client, receiver: Receiver) -> None:
-    with receiving() as silent:
-        silent.before_answer = lambda: time.sleep(2)
-        body = {"model": "upstream", "custom_inputs": {"upstream": silent.url}}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        body = {"model": "upstream", "custom_inputs": {"upstream": f"http://127.0.0.1:{silent.getsockname()[1]}"}}
         response = posted(http, background=True, **body).json()["id"]
-        http.post(f"/responses/{response}/cancel")
-    [message] = until(lambda: about(receiver, response))
+        assert http.post(f"/responses/{response}/cancel").status_code == 200
+        [message] = until(lambda: about(receiver, response))
     assert message.event["type"] == "response.cancelled"
 
 
