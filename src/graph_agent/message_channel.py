@@ -6,7 +6,7 @@ its turns.
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Self
 from uuid import NAMESPACE_OID, uuid5
 
 from langchain_core.messages import (
@@ -22,7 +22,10 @@ from langchain_core.messages import (
 )
 from langgraph.channels.binop import BinaryOperatorAggregate
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import PendingWrite
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
+
+from graph_agent.known_messages import KnownMessages
 
 SNAPSHOT_FREQUENCY = 1_000
 """Updates of the messages between two snapshots. A turn with one tool call has four.
@@ -51,32 +54,68 @@ class MessagesChannel(DeltaChannel[list[Any]]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    _known: tuple[list[Any], set[Any]] | None = None
-    """A list of messages and their ids."""
+    _known: tuple[list[Any], KnownMessages] | None = None
+    """A list of messages, and what is known of them."""
+
+    def knowing(self, messages: list[Any], known: KnownMessages) -> Self:
+        """A channel like this one, which need not look at the messages of this list when it starts with them."""
+        channel = self.copy()
+        channel._known = (messages, known)
+        return channel
+
+    def copy(self) -> Self:
+        """See `DeltaChannel.copy`."""
+        channel = super().copy()
+        if (known := self._known_now()) is not None:
+            channel._known = (channel.value, known)
+        return channel
+
+    def from_checkpoint(self, checkpoint: Any) -> Self:
+        """See `DeltaChannel.from_checkpoint`."""
+        channel = super().from_checkpoint(checkpoint)
+        if self._known is not None and self._known[0] is channel.value:
+            channel._known = self._known
+        return channel
 
     def update(self, values: Sequence[Any]) -> bool:
         """Apply the writes of one step; see `DeltaChannel.update`."""
-        added = _plain(values[0]) if len(values) == 1 else None
-        ids = None if added is None else self._ids()
-        if added is None or ids is None or added.id in ids:
-            return super().update(values)
-        # Most steps write one new message, and a long conversation is passed through as seldom as possible.
-        self.value = [*self.value, added]
-        ids.add(added.id)
-        self._known = (self.value, ids)
-        return True
+        return self._append(values) or super().update(values)
 
-    def _ids(self) -> set[Any] | None:
-        """The ids of the messages, if all have one."""
-        if not isinstance(self.value, list):
+    def replay_writes(self, writes: Sequence[PendingWrite]) -> None:
+        """Apply writes from the oldest to the newest; see `DeltaChannel.replay_writes`."""
+        if not self._append([value for _, _, value in writes]):
+            super().replay_writes(writes)
+
+    @property
+    def known(self) -> KnownMessages | None:
+        """What is known of the messages. `None` if one has no id or that of another, or if it is no message object."""
+        known = self._known_now()
+        if known is None and isinstance(self.value, list):
+            try:
+                known = KnownMessages(self.value)
+            except AttributeError:
+                return None
+            self._known = (self.value, known)
+        return known if known is not None and known.are_distinct else None
+
+    def _known_now(self) -> KnownMessages | None:
+        # A node may add to the list in place.
+        if self._known is None or self._known[0] is not self.value or self._known[1].count != len(self.value):
             return None
-        if self._known is not None and self._known[0] is self.value and len(self._known[1]) == len(self.value):
-            return self._known[1]
-        try:
-            ids = set(map(_ID, self.value))
-        except AttributeError:
-            return None
-        return None if None in ids or "" in ids else ids
+        return self._known[1]
+
+    def _append(self, values: Sequence[Any]) -> bool:
+        """Append what was written, if it is only new messages. Nearly all steps write nothing else, and a long
+        conversation is passed through as seldom as possible."""
+        added = [one for value in values for one in (value if type(value) is list else [value])]
+        if not added or not all(type(one) in PLAIN and one.id for one in added) or (known := self.known) is None:
+            return False
+        now = known.and_then(added)
+        if not now.are_distinct:
+            return False
+        self.value = [*self.value, *added]
+        self._known = (self.value, now)
+        return True
 
 
 def merge_messages(messages: Sequence[Any], writes: Sequence[Any]) -> list[BaseMessage]:

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.prebuilt.tool_node import ToolInvocationError
 
 from graph_agent.contract import NOT_RUN
+from graph_agent.known_messages import KnownMessages
 
 
 class NotRun(ToolInvocationError):
@@ -41,6 +42,10 @@ class ToolCallPolicy(BaseCallbackHandler):
         """Calls got other ids than the model gave them: old id -> new id."""
         raise NotImplementedError
 
+    def known_in(self, messages: Sequence[BaseMessage]) -> KnownMessages:
+        """What is known of the first of these messages. It says how many they are."""
+        raise NotImplementedError
+
 
 def refusal_of(call: Any, config: RunnableConfig) -> str | None:
     """Why the node with this config must not run that call, as the text of a `NotRun`, or `None` if it may.
@@ -60,13 +65,15 @@ def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: Ru
 
     Some endpoints count from zero in each answer, or give no ids. Then a result could belong to several calls.
     """
-    # By their types, because `isinstance` is slow for messages, and a conversation may be long.
-    kinds = {kind for kind in set(map(type, messages)) if issubclass(kind, AIMessage)}
-    earlier: list[Any] = [one for one in messages if type(one) in kinds]
-    taken = {call["id"] for one in earlier for call in one.tool_calls}
+    if not said.tool_calls:
+        return said
+    policy = _of(config)
+    known = KnownMessages() if policy is None else policy.known_in(messages)
+    known = known.and_then(messages[known.count :])
+    taken: set[str | None] = set()
     calls, renamed = [], {}
     for call in said.tool_calls:
-        if not call["id"] or call["id"] in taken:
+        if not call["id"] or call["id"] in taken or known.asks(call["id"]):
             new = f"call_{uuid4().hex[:24]}"
             renamed[call["id"] or ""] = new
             call = {**call, "id": new}
@@ -74,7 +81,7 @@ def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: Ru
         calls.append(call)
     if not renamed:
         return said
-    if policy := _of(config):
+    if policy:
         policy.renamed(renamed)
     # Some models repeat the calls, with the old ids, in content blocks or in `additional_kwargs`. Only text is kept.
     rest = {key: value for key, value in said.additional_kwargs.items() if key != "tool_calls"}

@@ -5,7 +5,7 @@ LangGraph's own. The state is LangGraph's `values`; a graph of the functional AP
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from langchain_core.messages import (
 from langgraph.types import Command, Overwrite, Send
 from pydantic_core import to_jsonable_python
 
+from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.content import text_of
 from graph_agent.protocol.tool_results import public_text
 from graph_agent.protocol.visible_content import visible_content_of
@@ -96,7 +97,7 @@ class FinalState:
     """Texts in the result of the functional API that is not a message: one of them may have been streamed."""
 
     @classmethod
-    def read(cls, state: Any, known: Sequence[BaseMessage]) -> "FinalState":
+    def read(cls, state: Any, known: KnownMessages) -> "FinalState":
         """The last `values` of the top graph. `known` are the messages the caller sent."""
         if isinstance(state, Mapping) and "messages" in state:
             return cls(_behind(all_messages(state["messages"]), known), state.get(STRUCTURED))
@@ -153,28 +154,23 @@ def _type_of(value: Any) -> str:
     return f"({type(value).__name__})"
 
 
-def _behind(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
+def _behind(messages: list[BaseMessage], known: KnownMessages) -> list[BaseMessage]:
     """The messages after the last one that the caller sent."""
-    # By id first: LangGraph keeps the ids of the messages that it was given.
-    ids = {message.id for message in known if message.id}
-    # From the end, because a long conversation has few messages behind.
-    place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].id in ids), -1)
+    # By id first: LangGraph keeps the ids of the messages that it was given. From the end, because a long conversation
+    # has few messages behind.
+    place = next((place for place in range(len(messages) - 1, -1, -1) if known.has(messages[place].id)), -1)
     return after_known_history(messages[place + 1 :], known)
 
 
-def after_known_history(messages: list[BaseMessage], known: Sequence[BaseMessage]) -> list[BaseMessage]:
+def after_known_history(messages: list[BaseMessage], known: KnownMessages) -> list[BaseMessage]:
     """The messages after a copy of the caller's last message: those before it are history under other ids."""
-    last = known[-1] if known else None
+    last = known.last
     if last is None or last.type == "ai":
         return messages
-    ids: set[str | None] | None = None
     words = text_of(last.content)
     # From the end: the caller may have said the same words before.
     for place in range(len(messages) - 1, -1, -1):
         one = messages[place]
-        if one.type == last.type and text_of(one.content) == words:
-            # Made only now: a conversation may be long, and hardly any message has the same words.
-            ids = {message.id for message in known} if ids is None else ids
-            if one.id not in ids:
-                return messages[place + 1 :]
+        if one.type == last.type and text_of(one.content) == words and not known.has(one.id):
+            return messages[place + 1 :]
     return messages

@@ -5,7 +5,7 @@ message left is the answer, text before tool calls is commentary, and so is text
 is returned. Text that a node rewrites or takes back was sent already, so it stays; a plain reply leaves it out.
 """
 
-from collections.abc import Generator, Iterator, Set
+from collections.abc import Container, Generator, Iterator, Set
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
@@ -37,7 +37,7 @@ class MessageItems:
         """Texts that may be the answer so far: closed messages that are not commentary, then open ones."""
         return self._said.texts
 
-    def message_ids(self, known: Set[str]) -> dict[str, str]:
+    def message_ids(self, known: Container[str | None]) -> dict[str, str]:
         """Item id -> message id, for the items that are one of the `known` messages."""
         return self._said.message_ids(known)
 

@@ -1,6 +1,6 @@
 """The message items of one response, open and closed, and how to find the item of a message."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Container, Iterator
 
 from langchain_core.messages import AIMessage
 
@@ -27,7 +27,7 @@ class MessageRegistry:
         """Items that may be the answer."""
         return [text for text in [*self._closed, *self.open.values()] if not text.is_aside]
 
-    def message_ids(self, known: Set[str]) -> dict[str, str]:
+    def message_ids(self, known: Container[str | None]) -> dict[str, str]:
         """Item id -> message id, for the closed items that are one of the `known` messages."""
         found = {}
         for text in self._closed:

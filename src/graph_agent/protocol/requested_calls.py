@@ -12,6 +12,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact
 
@@ -52,21 +53,18 @@ def arguments_of(arguments: Any) -> str:
 
 
 class RequestedCalls:
-    """The calls of one run. `known` are messages the caller sent."""
+    """The calls of one run. `known` are messages the caller sent: their calls are known, and their ids are taken."""
 
-    def __init__(self, known: Iterable[AIMessage]) -> None:
+    def __init__(self, known: KnownMessages) -> None:
+        self._known = [known]
+        self._found: dict[str, list[RequestedCall]] = {}
         self._taken: set[str] = set()
         self._asked: list[RequestedCall] = []
-        self.know(known)
 
-    def know(self, messages: Iterable[AIMessage]) -> None:
-        """The calls of these messages are known, and their ids are taken."""
-        sent = [(message.id, call) for message in messages for call in message.tool_calls]
-        self._taken.update(call["id"] for _, call in sent if call["id"])
-        self._asked[:0] = [
-            RequestedCall(call["id"] or "", call["id"] or "", call["name"], call["args"], (), message_id)
-            for message_id, call in sent
-        ]
+    def continues(self, known: KnownMessages) -> None:
+        """The calls of these messages are known too. They are earlier ones."""
+        self._known = [known, self._known[-1]]
+        self._found.clear()
 
     def restore(self, asked: Iterable[RequestedCall], taken: Iterable[str]) -> None:
         """Restore the calls that an earlier attempt of this run sent, and every id that it used."""
@@ -77,7 +75,8 @@ class RequestedCalls:
         self, message: AIMessage, ns: Namespace, *, answered: Collection[str], waiting: Collection[RequestedCall]
     ) -> list[RequestedCall]:
         """The calls of a message that were not sent yet."""
-        before = [one for one in self._asked if self._same_message(one, message, ns, answered, waiting)]
+        asked = [*self._known_under(message), *self._asked]
+        before = [one for one in asked if self._same_message(one, message, ns, answered, waiting)]
         news = []
         for call in message.tool_calls:
             again = next((one for one in before if one.provider_id == (call["id"] or "")), None)
@@ -93,10 +92,30 @@ class RequestedCalls:
     def of(self, message: AIMessage) -> list[RequestedCall]:
         """The calls of a message, as they were sent: the latest if several look the same."""
         found: list[RequestedCall] = []
+        asked = [*self._known_under(message), *self._asked]
         for call in message.tool_calls:
-            same = [one for one in reversed(self._asked) if one.says(call) and one not in found]
+            same = [one for one in reversed(asked) if one.says(call) and one not in found]
             found += sorted(same, key=lambda one: one.message_id != message.id)[:1]
         return found
+
+    def _known_under(self, message: AIMessage) -> list[RequestedCall]:
+        """The known calls under the ids of the calls of this message. A conversation may have thousands of others."""
+        found: list[RequestedCall] = []
+        for provider_id in dict.fromkeys(call["id"] or "" for call in message.tool_calls):
+            if provider_id not in self._found:
+                # Made once, because calls are compared by identity.
+                self._found[provider_id] = [
+                    RequestedCall(provider_id, provider_id, call["name"], call["args"], (), one.id)
+                    for known in self._known
+                    for one in known.asking(provider_id)
+                    for call in one.tool_calls
+                    if (call["id"] or "") == provider_id
+                ]
+            found += self._found[provider_id]
+        return found
+
+    def _is_taken(self, provider_id: str) -> bool:
+        return provider_id in self._taken or any(one.asks(provider_id) for one in self._known)
 
     def _same_message(
         self,
@@ -121,7 +140,7 @@ class RequestedCalls:
     def _ask(self, call: Any, message: AIMessage, ns: Namespace) -> RequestedCall:
         provider_id = call["id"] or ""
         # An id that redaction would change is not sent either: call and result must keep the same id.
-        free = provider_id and provider_id not in self._taken and redact(provider_id) == provider_id
+        free = provider_id and not self._is_taken(provider_id) and redact(provider_id) == provider_id
         call_id = provider_id if free else new_id("call")
         self._taken.add(call_id)
         asked = RequestedCall(provider_id, call_id, call["name"], call["args"], ns, message.id)

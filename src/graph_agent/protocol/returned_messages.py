@@ -1,10 +1,10 @@
 """What nodes returned so far: recognizes repeated messages and finds removed ones."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage
 
+from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.final_state import FinalState
 from graph_agent.protocol.visible_content import visible_content_of
 
@@ -12,8 +12,8 @@ from graph_agent.protocol.visible_content import visible_content_of
 class ReturnedMessages:
     """The messages of one run by their ids. `known` are those the caller sent."""
 
-    def __init__(self, known: Sequence[BaseMessage]) -> None:
-        self._known = {message.id for message in known if message.id}
+    def __init__(self, known: KnownMessages) -> None:
+        self._known = known
         self._says: dict[str, tuple[str, list[Any]]] = {}
         self._in_state: set[str] = set()
 
@@ -30,7 +30,7 @@ class ReturnedMessages:
         calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
         says = (visible_content_of(message).whole, calls)
         before, self._says[message.id] = self._says.get(message.id), says
-        return message.id in self._known or before == says
+        return self._known.has(message.id) or before == says
 
     def removed(self, left: FinalState) -> set[str]:
         """Ids of messages that were in the state and are gone, unless their text remains under another id."""

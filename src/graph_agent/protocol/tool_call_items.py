@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command
 
 from graph_agent.contract import NOT_RUN
+from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.approvals import Approval
 from graph_agent.protocol.dialects import Dialect
@@ -87,7 +88,7 @@ class ToolCallItems:
         *,
         dialect: Dialect,
         server: str,
-        known: Iterable[AIMessage],
+        known: KnownMessages,
         inputs_of: InputsOf = lambda result: None,
     ) -> None:
         self._output = output
@@ -97,9 +98,9 @@ class ToolCallItems:
         self._inputs_of = inputs_of
         self._waiting: list[_Call] = []
 
-    def know(self, messages: Iterable[AIMessage]) -> None:
+    def continues(self, known: KnownMessages) -> None:
         """The calls of these messages are not sent again either."""
-        self._asked.know(messages)
+        self._asked.continues(known)
 
     def restore(self, resumed: ResumedItems, taken: Iterable[str]) -> None:
         """Restore the calls that an earlier attempt sent. Those without a valid result wait for it.

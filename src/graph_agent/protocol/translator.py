@@ -19,6 +19,7 @@ from typing import Any, Self
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
 from graph_agent.errors import AgentError
+from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.approvals import Approval
 from graph_agent.protocol.dialects import Dialect
@@ -80,7 +81,7 @@ class Translator:
         inputs_of: InputsOf = lambda result: None,
         steps: bool = False,
     ) -> None:
-        self._known = list(known)
+        self._known = KnownMessages(known)
         self._dialect = dialect
         self._head = head
         self._returned = ReturnedMessages(self._known)
@@ -91,8 +92,9 @@ class Translator:
         self._interrupts = Interrupts()
         self._output = OutputItems()
         self._speech = MessageItems(self._output, plain=plain)
-        asked = [message for message in self._known if isinstance(message, AIMessage)]
-        self._calls = ToolCallItems(self._output, dialect=dialect, server=server, known=asked, inputs_of=inputs_of)
+        self._calls = ToolCallItems(
+            self._output, dialect=dialect, server=server, known=self._known, inputs_of=inputs_of
+        )
         self._plain, self._server = plain, server
         self._answers: list[tuple[str, str]] = []
         self.steps = Steps() if steps else None
@@ -168,7 +170,7 @@ class Translator:
     def message_ids(self) -> dict[str, str]:
         """Item id -> id of the message in the state, for the message items of a run that has ended."""
         values = self._state.get("messages") if isinstance(self._state, Mapping) else None
-        return self._speech.message_ids({message.id for message in all_messages(values) if message.id})
+        return self._speech.message_ids(_IdsFromEnd(all_messages(values)))
 
     @property
     def interrupted(self) -> Interrupted | None:
@@ -181,14 +183,11 @@ class Translator:
         self._calls.resume(calls)
         self._answers = list(answers)
 
-    def continues(self, history: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> None:
+    def continues(self, history: KnownMessages, given: Sequence[BaseMessage]) -> None:
         """The graph knows the messages of `history`, and is given these instead. Call it before `start`."""
-        self._known = [*history, *given]
+        self._known = history.and_then(given)
         self._returned = ReturnedMessages(self._known)
-        # By their types, because `isinstance` is slow for messages, and a conversation may be long.
-        kinds = {kind for kind in set(map(type, history)) if issubclass(kind, AIMessage)}
-        said: list[Any] = [message for message in history if type(message) in kinds]
-        self._calls.know(said)
+        self._calls.continues(history)
 
     # -- the life of a response ---------------------------------------------------------------------------------
 
@@ -285,7 +284,7 @@ class Translator:
         yield from self._speech.finish(self._answer_of(left), removed=removed)
         self._speech = MessageItems(self._output, plain=self._plain)
         self._state, self._last_request, self._interrupts = None, None, Interrupts()
-        self.continues([*self._known, *left.messages], given)
+        self.continues(self._known.and_then(left.messages), given)
 
     def ask(self, approvals: Iterable[Approval], usage: Usage) -> Iterator[Event]:
         """The graph waits for these approvals. Ends with `response.completed`."""
@@ -443,6 +442,23 @@ class Translator:
         # the mapping as JSON.
         said = next((text for text in left.loose if self._speech.has_said(text)), None)
         return left.answer if said is None else AIMessage(said)
+
+
+class _IdsFromEnd:
+    """The ids of messages, read from the end as far as they are asked for: a long conversation has many."""
+
+    def __init__(self, messages: Sequence[BaseMessage]) -> None:
+        self._left = (message.id for message in reversed(messages))
+        self._read: set[str | None] = set()
+
+    def __contains__(self, message_id: object) -> bool:
+        if not message_id or message_id in self._read:
+            return bool(message_id)
+        for one in self._left:
+            self._read.add(one)
+            if one == message_id:
+                return True
+        return False
 
 
 def _is_cached(data: Any) -> bool:

@@ -5,6 +5,7 @@ import math
 import time
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
 from graph_agent.errors import ModelFailed, RunCancelled
+from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd, early_end_of
 from graph_agent.protocol.translator import SPEAKER
@@ -60,6 +62,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._inputs = ToolInputs()
         self._structured: set[UUID] = set()
         self._heard: set[UUID] = set()
+        self._history: Sequence[BaseMessage] = ()
+        self._known = KnownMessages()
         self.spoken: list[str] = []
         """The ids of the messages that were streamed to the caller and are complete."""
         self.spent: str | None = None
@@ -145,6 +149,18 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
     def renamed(self, ids: Mapping[str, str]) -> None:
         """Calls got other ids than the model gave them: old id -> new id."""
         self._invalid.renamed(ids)
+
+    def continues(self, history: Sequence[BaseMessage], known: KnownMessages) -> None:
+        """The state of the graph begins with these messages."""
+        self._history, self._known = history, known
+
+    def known_in(self, messages: Sequence[BaseMessage]) -> KnownMessages:
+        """What is known of the history, if the messages begin with it."""
+        count = len(self._history)
+        # By identity: a node may have replaced a message.
+        if 0 < count <= len(messages) and all(map(is_, self._history, messages)):
+            return self._known
+        return KnownMessages()
 
     def _why_not(self, call_id: str | None, name: str, inputs: Any, *, private: bool) -> str | None:
         ending = self._invalid.cut(call_id)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
@@ -15,6 +16,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from graph_agent.contract import append_sources, merge_outputs
+from graph_agent.known_messages import KnownMessages
 from graph_agent.message_channel import MessagesChannel
 from graph_agent.protocol.approvals import Decision
 from graph_agent.protocol.events import new_id
@@ -49,6 +51,9 @@ class OpenThread:
 
     history: Sequence[BaseMessage]
     """What the graph's state holds besides, or shows as if it did."""
+
+    known: KnownMessages
+    """What is known of the history."""
 
     config: Mapping[str, Any]
     """For the graph's config."""
@@ -95,14 +100,21 @@ async def open_thread(
     saved = await saver.open(forgotten=() if answers is not None else _per_run(graph.channels))
     channel = graph.channels.get(MESSAGES)
     history = [] if saved is None else await _messages_of(saved, channel, saver)
+    known = saver.known_of_recent_messages() or KnownMessages(history)
+    channels = graph.channels
     if isinstance(channel, MessagesChannel):
         values = {} if saved is None else saved.checkpoint["channel_values"]
-        saver.follows(channel, channel.from_checkpoint(values.get(MESSAGES, [])).get())
+        found = channel.from_checkpoint(values.get(MESSAGES, [])).get()
+        # A state may hold messages in other forms too.
+        same = len(found) == len(history) and all(map(is_, found, history))
+        saver.follows(channel, found, known if same else None)
+        if same:
+            channels = {**channels, MESSAGES: channel.knowing(found, known)}
     resumed = _Resumed()
     if turn is not None and answers is not None and saved is not None:
         resumed = _resumed(turn, answers, saved, history)
     else:
-        messages = [*_results_of_unanswered(history, messages), *_added_texts(history, unfinished), *messages]
+        messages = [*_results_of_unanswered(history, messages), *_added_texts(known, unfinished), *messages]
     told = messages
     if isinstance(graph.channels.get(MESSAGES), LastValue) and answers is None:
         # The input replaces the value of a channel without a reducer.
@@ -110,13 +122,14 @@ async def open_thread(
     # Not `graph.copy()`, which forgets attributes that are set after construction, and validates the graph again.
     continued = copy.copy(graph)
     continued.checkpointer = saver
+    continued.channels = channels
     if instructions:
         message = SystemMessage(instructions, id=new_id("msg"))
         told = [message, *told]
         saver.hide(message)
         if is_instructable(graph.channels):
-            continued.channels = with_instructions(graph.channels, message)
-            history = [message, *history]
+            continued.channels = with_instructions(channels, message)
+            history, known = [message, *history], known.behind(message)
         else:
             messages = [message, *messages]
     return OpenThread(
@@ -124,6 +137,7 @@ async def open_thread(
         messages=messages,
         told=told,
         history=history,
+        known=known,
         # The id of the run says whose a checkpoint is.
         config={"configurable": dict(saver.configurable), "metadata": {"run_id": run_id}},
         command=resumed.command,
@@ -236,10 +250,9 @@ async def _replayed(saved: CheckpointTuple, channel: DeltaChannel[Any], saver: R
     return replayed.get()
 
 
-def _added_texts(history: Sequence[BaseMessage], unfinished: Mapping[str, str]) -> list[AIMessage]:
+def _added_texts(known: KnownMessages, unfinished: Mapping[str, str]) -> list[AIMessage]:
     """What the client has read of an earlier run and the state does not have."""
-    known = {one.id for one in history}
-    return [AIMessage(text, id=message_id) for message_id, text in unfinished.items() if message_id not in known]
+    return [AIMessage(text, id=message_id) for message_id, text in unfinished.items() if not known.has(message_id)]
 
 
 def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> Iterator[ToolMessage]:

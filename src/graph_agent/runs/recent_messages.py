@@ -10,6 +10,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from graph_agent.known_messages import KnownMessages
+
 MOST_BYTES = 64_000_000
 """The most text of all conversations together. The messages themselves take a few times as much."""
 
@@ -23,7 +25,7 @@ class RecentMessages:
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[str, tuple[str, list[BaseMessage], int]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[str, list[BaseMessage], int, KnownMessages | None]] = OrderedDict()
 
     def find(self, thread: str, checkpoint: str) -> list[BaseMessage] | None:
         """A new list of the messages after that checkpoint, or `None`."""
@@ -33,22 +35,27 @@ class RecentMessages:
         self._kept.move_to_end(thread)
         return list(kept[1])
 
-    def keep(self, thread: str, checkpoint: str, messages: Sequence[Any]) -> None:
-        """Keep the messages after a checkpoint, in place of those after an earlier one."""
-        known, size = self._known(thread, messages)
+    def known(self, thread: str, checkpoint: str) -> KnownMessages | None:
+        """What is known of the messages after that checkpoint, if that was kept with them."""
+        kept = self._kept.get(thread)
+        return None if kept is None or kept[0] != checkpoint else kept[3]
+
+    def keep(self, thread: str, checkpoint: str, messages: Sequence[Any], known: KnownMessages | None = None) -> None:
+        """Keep the messages after a checkpoint, and what is `known` of them, in place of those after an earlier one."""
+        before, size = self._before(thread, messages)
         self.drop(thread)
-        added = messages[known:]
+        added = messages[before:]
         if not all(isinstance(one, BaseMessage) for one in added):
             return
         size += sum(map(_size, added))
         if size > self._most:
             return
-        self._kept[thread] = (checkpoint, list(messages), size)
+        self._kept[thread] = (checkpoint, list(messages), size, known)
         self._bytes += size
         while self._bytes > self._most:
             self.drop(next(iter(self._kept)))
 
-    def _known(self, thread: str, messages: Sequence[Any]) -> tuple[int, int]:
+    def _before(self, thread: str, messages: Sequence[Any]) -> tuple[int, int]:
         """How many of the first messages were kept before, and their size: a conversation mostly grows at its end."""
         kept = self._kept.get(thread)
         count = len(kept[1]) if kept else 0

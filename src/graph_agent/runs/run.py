@@ -259,12 +259,13 @@ class Run:
         self._recording = recording
         self._graph, self._stored, self._pending = opened.graph, opened.config, opened.pending
         self._told = opened.told
+        self._monitor.continues(opened.history, opened.known)
         if turn.answers is None:
             self._input = opened.messages
-            self._translator.continues(opened.history, opened.messages)
+            self._translator.continues(opened.known, opened.messages)
         else:
             self._input, self._then = opened.command, opened.messages
-            self._translator.continues(opened.history, ())
+            self._translator.continues(opened.known, ())
             self._translator.resumes(opened.calls, answered_questions(turn.answers))
         if self._resumed is not None:
             self._take_up(self._resumed, opened)

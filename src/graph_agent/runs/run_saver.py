@@ -22,6 +22,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from graph_agent.errors import AgentError, LeaseLost, ResponseNotFound, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
+from graph_agent.known_messages import KnownMessages
 from graph_agent.message_channel import MessagesChannel
 from graph_agent.runs.instructions import MESSAGES, is_message, show_in, without
 from graph_agent.runs.recent_messages import RecentMessages
@@ -165,9 +166,16 @@ class RunSaver(BaseCheckpointSaver[Any]):
             return None
         return self._recent.find(self._continuation.thread, self._start.checkpoint["id"])
 
-    def follows(self, channel: MessagesChannel, messages: Sequence[Any]) -> None:
-        """The run continues these messages in this channel. `keep_messages` needs them."""
-        self._channel, self._before = channel, list(messages)
+    def known_of_recent_messages(self) -> KnownMessages | None:
+        """What is known of them."""
+        if self._recent is None or self._start is None:
+            return None
+        return self._recent.known(self._continuation.thread, self._start.checkpoint["id"])
+
+    def follows(self, channel: MessagesChannel, messages: Sequence[Any], known: KnownMessages | None) -> None:
+        """The run continues these messages in this channel. `keep_messages` needs them, and what is known of them."""
+        self._before = list(messages)
+        self._channel = channel if known is None else channel.knowing(self._before, known)
 
     def keep_messages(self) -> None:
         """Keep the messages after the run in memory, for the next one. Call it when the run is recorded."""
@@ -186,7 +194,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
         # As the store returns them.
         ordered = sorted((one for one in written.messages if one[1] == written.below), key=lambda one: one[0])
         channel.replay_writes([("", MESSAGES, value) for _, _, value in ordered])
-        self._recent.keep(thread, written.checkpoint, channel.get())
+        self._recent.keep(thread, written.checkpoint, channel.get(), channel.known)
 
     @property
     def configurable(self) -> Mapping[str, Any]:
