@@ -24,14 +24,7 @@ export function App({ chat, theme, drafts }: { chat: Chat; theme: Theme; drafts:
     [chat, theme, drafts],
   );
   const main = useRef<HTMLElement>(null);
-  useEffect(
-    () =>
-      announceAnswers(chat, announcement, (key) => {
-        const texts = main.current?.querySelectorAll(`[data-turn="${CSS.escape(key)}"] [data-final]`) ?? [];
-        return [...texts].map((text) => text.textContent).join(" ");
-      }),
-    [chat],
-  );
+  useEffect(() => announceAnswers(chat, announcement), [chat]);
   // What was said does not stay, or somebody who reads the page line by line would come upon it.
   useSignalEffect(() => {
     if (announcement.value === "") return;

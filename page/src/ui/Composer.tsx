@@ -22,8 +22,15 @@ export function Composer({ open, field, onSend, onEditLast }: Props) {
   const { disclaimer } = chat.settings.value;
   const blank = text.value.trim() === "";
 
+  // Its end must come before the beginning of the next one, or a draft would go to the wrong conversation.
   useLayoutEffect(() => {
     text.value = drafts.read(open.id.peek());
+    const save = () => drafts.write(open.id.peek(), text.peek());
+    window.addEventListener("pagehide", save);
+    return () => {
+      save();
+      window.removeEventListener("pagehide", save);
+    };
   }, [open]);
   useLayoutEffect(() => {
     if (field.current !== null) growToFit(field.current);
@@ -34,14 +41,6 @@ export function Composer({ open, field, onSend, onEditLast }: Props) {
     const timer = setTimeout(() => drafts.write(id, text.peek()), 250);
     return () => clearTimeout(timer);
   }, [id, text.value]);
-  useEffect(() => {
-    const save = () => drafts.write(open.id.peek(), text.peek());
-    window.addEventListener("pagehide", save);
-    return () => {
-      save();
-      window.removeEventListener("pagehide", save);
-    };
-  }, [open]);
 
   const send = () => {
     if (blank || busy) return;

@@ -1,19 +1,14 @@
 import { effect, type Signal } from "@preact/signals";
 import type { Chat } from "../conversation/model";
+import { answerText } from "./answer/AnswerActions";
 import { isRunning } from "./answer/running";
 
 const MOST_CHARACTERS = 3000;
 
 /**
- * Tell the reader of a screen what happens to the newest answer: that it begins, stops, fails, asks, and its text when
- * it is whole. `textOf` gives the text of the answer of a turn as it is shown.
+ * Tell a screen reader what happens to the newest answer: that it begins, stops, asks, and its text when it is whole.
  */
-export function announceAnswers(
-  chat: Chat,
-  announcement: Signal<string>,
-  textOf: (turnKey: string) => string,
-  soon: (work: () => void) => void = (work) => requestAnimationFrame(() => work()),
-): () => void {
+export function announceAnswers(chat: Chat, announcement: Signal<string>): () => void {
   let watched: string | null = null;
   return effect(() => {
     const turn = chat.open.value.turns.value.at(-1);
@@ -39,10 +34,18 @@ export function announceAnswers(
     const asks = turn.answer.parts
       .peek()
       .some((part) => part.kind === "approval" && part.decided.peek() === null);
-    soon(() => {
-      const text = textOf(turn.key).trim();
-      const words = text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)} …` : text;
-      announcement.value = `${asks ? "The assistant asks for your decision." : "Answer:"} ${words}`.trim();
-    });
+    const opening = asks ? "The assistant asks for your decision." : "Answer:";
+    announcement.value = `${opening} ${spoken(answerText(turn))}`.trim();
   });
+}
+
+/** The words of Markdown without its marks, as far as they are worth hearing at once. */
+function spoken(markdown: string): string {
+  const begin = markdown.slice(0, MOST_CHARACTERS);
+  const words = begin
+    .replace(/\]\([^()\s]{0,2000}\)/g, "")
+    .replace(/[*_`#>|[\]]/g, "")
+    .replace(/\s+/g, " ")
+    .trim();
+  return begin.length < markdown.length ? `${words} …` : words;
 }

@@ -28,7 +28,11 @@ export function AnswerActions({ turn, busy, onRegenerate, children }: Props) {
   const seconds = answer.seconds.value;
   const cost = [
     seconds === null ? null : formatSeconds(seconds),
-    tokens === null || tokens === 0 ? null : `${tokens.toLocaleString("en")} tokens`,
+    tokens === null || tokens === 0
+      ? null
+      : tokens === 1
+        ? "1 token"
+        : `${tokens.toLocaleString("en")} tokens`,
   ].filter((words) => words !== null);
   return (
     <div class="actions">

@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import type { ApprovalResponseItem, Decision } from "../../api/wire";
 import type { ApprovalPart } from "../../conversation/model";
-import { CloseIcon, DoneIcon, EditIcon, QuestionIcon, ToolIcon } from "../Icons";
+import { CloseIcon, DoneIcon, EditIcon, ForwardIcon, QuestionIcon, ToolIcon } from "../Icons";
 import { ArgumentsTable } from "./ArgumentsTable";
 import { questionOf } from "./argumentsText";
 import { EditForm } from "./EditForm";
@@ -44,6 +45,14 @@ export function ApprovalCard({ approval, decision, sent, open, lapsed, onDecide 
     onDecide({ type: "mcp_approval_response", approval_request_id: approval.id, ...fields });
   };
 
+  if (decision !== null && sent) {
+    return (
+      <SentDecision decision={decision} question={question} about={asked?.words ?? name}>
+        {fields !== null && <ArgumentsTable name={name} text={changed(decision) ?? fields} />}
+      </SentDecision>
+    );
+  }
+
   const waiting = open && decision === null;
   return (
     <section class={waiting ? "approval waiting" : "approval"} aria-labelledby={heading}>
@@ -59,10 +68,7 @@ export function ApprovalCard({ approval, decision, sent, open, lapsed, onDecide 
         )}
       </h3>
       {fields !== null && mode.value !== "edit" && (
-        <ArgumentsTable
-          name={name}
-          text={decision?.arguments === undefined ? fields : JSON.stringify(decision.arguments)}
-        />
+        <ArgumentsTable name={name} text={changed(decision) ?? fields} />
       )}
       {decision !== null && <Decided decision={decision} question={question} />}
       {decision !== null && !sent && open && (
@@ -143,29 +149,65 @@ function offers({ decisions, question }: ApprovalPart): Decision[] {
   return decisions.length === 0 ? all : order.filter((decision) => decisions.includes(decision));
 }
 
+function changed(decision: ApprovalResponseItem | null): string | null {
+  return decision?.arguments === undefined ? null : JSON.stringify(decision.arguments);
+}
+
 function Decided({ decision, question }: { decision: ApprovalResponseItem; question: boolean }) {
-  const { approve, reason, output } = decision;
-  const words =
-    output !== undefined
-      ? "You answered:"
-      : !approve
-        ? question
-          ? "You said no."
-          : reason === undefined
-            ? "You rejected this."
-            : "You rejected this and said:"
-        : decision.arguments !== undefined
-          ? "You approved this with changes."
-          : question
-            ? "You said yes."
-            : "You approved this.";
+  const said = decision.output ?? decision.reason;
   return (
     <div>
       <p class="decided">
-        {decision.arguments !== undefined ? <EditIcon /> : approve ? <DoneIcon /> : <CloseIcon />}
-        {words}
+        <DecisionIcon decision={decision} />
+        {wordsOf(decision, question)}
       </p>
-      {(output ?? reason) !== undefined && <p dir="auto">{output ?? reason}</p>}
+      {said !== undefined && <p dir="auto">{said}</p>}
     </div>
   );
+}
+
+interface SentProps {
+  decision: ApprovalResponseItem;
+  question: boolean;
+  /** The tool, or what was asked. */
+  about: string;
+  children: ComponentChildren;
+}
+
+/** A decision that the service has. It is one line that can be opened. */
+function SentDecision({ decision, question, about, children }: SentProps) {
+  const said = decision.output ?? decision.reason;
+  return (
+    <details class="approval sent">
+      <summary>
+        <DecisionIcon decision={decision} />
+        <span class="muted" dir="auto">
+          {about}
+        </span>
+        <span class="decided">{wordsOf(decision, question)}</span>
+        {said !== undefined && (
+          <span class="line-detail" dir="auto">
+            {said}
+          </span>
+        )}
+        <span class="chevron">
+          <ForwardIcon />
+        </span>
+      </summary>
+      {children}
+    </details>
+  );
+}
+
+function DecisionIcon({ decision }: { decision: ApprovalResponseItem }) {
+  if (decision.arguments !== undefined) return <EditIcon />;
+  return decision.approve ? <DoneIcon /> : <CloseIcon />;
+}
+
+function wordsOf({ approve, output, reason, ...decision }: ApprovalResponseItem, question: boolean): string {
+  if (output !== undefined) return "You answered:";
+  if (!approve)
+    return question ? "You said no." : reason ? "You rejected this and said:" : "You rejected this.";
+  if (decision.arguments !== undefined) return "You approved this with changes.";
+  return question ? "You said yes." : "You approved this.";
 }

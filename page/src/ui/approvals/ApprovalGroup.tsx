@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { ApprovalResponseItem } from "../../api/wire";
 import type { ApprovalPart, Turn } from "../../conversation/model";
 import { usePage } from "../context";
+import { focusConversation } from "../focus";
 import { ApprovalCard } from "./ApprovalCard";
 
 interface Props {
@@ -27,6 +28,7 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
     failure.value = null;
     try {
       await chat.open.value.decide(turn, decisions);
+      focusConversation();
       announce(decisions.length === 1 ? "Decision sent." : "Decisions sent.");
     } catch {
       failure.value = "The decision was not sent. Check your connection and try again.";

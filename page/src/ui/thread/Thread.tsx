@@ -61,6 +61,7 @@ export function Thread({ open, onSend }: Props) {
     <div class="thread">
       <section
         class="scroll"
+        id="conversation"
         ref={scroller}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
         tabIndex={0}

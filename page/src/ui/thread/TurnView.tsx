@@ -1,9 +1,11 @@
 import { useSignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import type { OpenConversation, Turn } from "../../conversation/model";
 import { AnswerView } from "../answer/Answer";
 import { AnswerActions } from "../answer/AnswerActions";
 import { CopyButton } from "../CopyButton";
 import { usePage } from "../context";
+import { focusConversation } from "../focus";
 import { IconButton } from "../IconButton";
 import { EditIcon } from "../Icons";
 import { LongText } from "../LongText";
@@ -21,21 +23,23 @@ export function TurnView({ turn, open, newest }: Props) {
   const { announce } = usePage();
   const editing = useSignal(false);
   const busy = open.busy.value;
-  const attempt = (work: Promise<void>) => {
+  const row = useRef<HTMLDivElement>(null);
+  const attempt = (work: Promise<void>, moveFocus = true) => {
+    if (moveFocus) focusConversation();
     work.catch(() => announce("This did not work. Check your connection and try again."));
   };
   const branches = (
     <Branches
       branches={turn.branches.value}
       disabled={busy}
-      onShow={(index) => attempt(open.showBranch(turn, index))}
+      onShow={(index) => attempt(open.showBranch(turn, index), false)}
     />
   );
   const regenerate = () => attempt(open.regenerate(turn));
   return (
     <article class="turn" aria-label={turn.text === "" ? "Your decision" : undefined} data-turn={turn.key}>
       {turn.text !== "" && (
-        <div class="said-row">
+        <div class="said-row" ref={row}>
           <h2 class="unseen">You said</h2>
           {editing.value ? (
             <MessageEditor
@@ -43,6 +47,7 @@ export function TurnView({ turn, open, newest }: Props) {
               disabled={busy}
               onCancel={() => {
                 editing.value = false;
+                requestAnimationFrame(() => row.current?.querySelector<HTMLElement>("[data-edit]")?.focus());
               }}
               onSend={(text) => {
                 editing.value = false;
