@@ -174,6 +174,8 @@ export interface Model {
   example_questions: string[];
   accepts: { images: boolean; files: boolean };
   default: boolean;
+  /** Whether it is loaded and can answer. */
+  available?: boolean;
 }
 
 /** `GET /page/settings.json`: what the operator has set, and whether the page must ask for a token. */

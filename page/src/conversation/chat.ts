@@ -184,7 +184,8 @@ export class ChatState implements Chat {
       batch(() => {
         this.models.value = data;
         const known = data.some((one) => one.id === this.model.peek());
-        if (!known) this.model.value = (data.find((one) => one.default) ?? data[0])?.id ?? "";
+        const ready = data.filter((one) => one.available !== false);
+        if (!known) this.model.value = (ready.find((one) => one.default) ?? ready[0] ?? data[0])?.id ?? "";
       });
     } catch {
       // Without a choice the default graph answers.

@@ -112,6 +112,8 @@ export class ListState implements ConversationList {
         this.all.value = this.all.peek().toSpliced(place, 0, gone);
       throw new Failed(error);
     }
+    // The next page begins after an entry that exists.
+    if (this.after === id) this.after = this.all.peek().at(-1)?.id ?? null;
     this.removed(id);
   }
 

@@ -14,8 +14,11 @@ const SILENCE_SECONDS = 45;
 /** How often a request that has got no answer is sent, before the reader is asked. */
 const MOST_TRIES = 7;
 
-/** Events that are folded in one frame. A stream that is read again arrives all at once. */
-const MOST_IN_A_FRAME = 2000;
+/** How long events are folded in one frame. A stream that is read again arrives all at once. */
+const FRAME_SECONDS = 0.006;
+
+/** Events that are folded before the time is looked at. */
+const AT_A_TIME = 50;
 
 /** What arrives so soon after joining has mostly happened before. */
 const REPLAY_MS = 1500;
@@ -42,6 +45,7 @@ export class Run {
   private drained: (() => void)[] = [];
   private address: string | null = null;
   private stopping = false;
+  private pausing = false;
 
   constructor(private readonly options: RunOptions) {}
 
@@ -71,12 +75,13 @@ export class Run {
       return;
     }
     // It stops as soon as its id is known. A service that does not answer has probably not begun it.
-    this.options.surroundings.clock.after(STOP_WAITS_MS, () => {
-      if (this.address === null) {
-        this.close();
-        this.options.answer.status.value = "cancelled";
-      }
-    });
+    const giveUp = () => {
+      if (this.address !== null) return;
+      this.close();
+      this.options.answer.status.value = "cancelled";
+    };
+    if (this.pausing) giveUp();
+    else this.options.surroundings.clock.after(STOP_WAITS_MS, giveUp);
   }
 
   /** Stop reading. The run goes on. */
@@ -143,8 +148,8 @@ export class Run {
         wait = error instanceof ApiError ? error.retryAfter : null;
       }
       tries = answer.lastNumber > before ? 0 : tries + 1;
-      // A connection that comes back at once is no news.
-      if (this.address !== null && tries > 0) answer.status.value = "lost";
+      // A connection that comes back at once is no news. A service that answers is not away.
+      if (tries > (this.address === null ? 1 : 0) && wait === null) answer.status.value = "lost";
       await this.pause(wait === null ? pauseOf(tries) : Math.min(wait, 30) * 1000);
       if (this.closed) return;
     }
@@ -219,8 +224,9 @@ export class Run {
     }
   }
 
-  private pause(milliseconds: number): Promise<void> {
-    return new Promise((resume) => {
+  private async pause(milliseconds: number): Promise<void> {
+    this.pausing = true;
+    await new Promise<void>((resume) => {
       const { clock, presence } = this.options.surroundings;
       const done = () => {
         forget();
@@ -234,6 +240,7 @@ export class Run {
       });
       this.closing.signal.addEventListener("abort", done);
     });
+    this.pausing = false;
   }
 
   // -- the events ----------------------------------------------------------------------------------------------
@@ -254,11 +261,14 @@ export class Run {
 
   /** Show what has arrived. Text comes in up to 2,000 pieces a second, and the page draws 60 times. */
   private fold(): void {
-    const { answer } = this.options;
-    const some = this.queue.splice(0, MOST_IN_A_FRAME);
+    const { answer, surroundings } = this.options;
+    const { clock } = surroundings;
     if (!this.closed) {
       batch(() => {
-        for (const event of some) answer.apply(event);
+        for (const until = clock.now() + FRAME_SECONDS; ; ) {
+          for (const event of this.queue.splice(0, AT_A_TIME)) folded(answer, event);
+          if (this.queue.length === 0 || clock.now() >= until) break;
+        }
       });
       this.begin();
     }
@@ -286,6 +296,15 @@ export class Run {
 
   private release(): void {
     for (const done of this.drained.splice(0)) done();
+  }
+}
+
+/** An event of a form that this page does not know must not end the answer. */
+function folded(answer: AnswerState, event: StreamEvent): void {
+  try {
+    answer.apply(event);
+  } catch {
+    // The stored response, or the last event, has everything that counts.
   }
 }
 

@@ -85,6 +85,31 @@ test("A message that is sent while another one is answered is refused, so that i
   expect(chat.open.value.turns.value.length).toBe(1);
 });
 
+test("Events of a form that the page does not know do not end the answer.", async () => {
+  const service = new FakeService();
+  service.answering = ({ said }, telling) => {
+    const told = saying(`You said: ${said}`, telling);
+    const end = told.events.pop();
+    for (const type of [
+      "response.output_item.added",
+      "response.output_item.done",
+      "graph_agent:node",
+      "response.created",
+    ]) {
+      told.events.push({ type, sequence_number: told.events.length });
+    }
+    told.events.push({
+      type: String(end?.type),
+      sequence_number: told.events.length,
+      response: told.response,
+    });
+    return told;
+  };
+  const chat = await opened(service);
+  await said(service, chat, "Hello");
+  expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
+});
+
 // -- lost connections ------------------------------------------------------------------------------------------
 
 test("An answer over a connection that breaks anywhere and often is the answer of an unbroken one.", async () => {
@@ -259,6 +284,18 @@ test("Stop before the first byte stops the run as soon as it is known.", async (
   await chat.open.value.stop();
   await ended(service, chat);
   expect([...service.runs.values()].map((run) => run.entry.status)).toEqual(["cancelled"]);
+});
+
+test("Stop while the service cannot be reached gives the message up at once.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  service.online = false;
+  await chat.open.value.send("Hello");
+  await until(service.clock, () => last(chat).answer.status.value === "lost");
+  await chat.open.value.stop();
+  await settled();
+  expect([chat.open.value.busy.value, last(chat).answer.status.value]).toEqual([false, "cancelled"]);
+  expect(last(chat).text).toBe("Hello");
 });
 
 // -- branches --------------------------------------------------------------------------------------------------

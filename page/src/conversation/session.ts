@@ -18,6 +18,9 @@ const AT_A_TIME = 12;
 /** Pages of 100 responses that are read for the counts of branches, without being asked for. */
 const PAGES_AHEAD = 20;
 
+/** Errors that mean that somebody else has gone on with the conversation. */
+const ELSEWHERE = new Set(["conversation_busy", "approval_answered"]);
+
 /** A message was sent while another one is being answered. The page keeps the text. */
 export class StillAnswering extends Error {
   override readonly name = "StillAnswering";
@@ -367,6 +370,8 @@ export class ConversationState implements OpenConversation {
     this.running.value = new Map(this.running.peek()).set(node, run);
     try {
       await read(run);
+    } catch (error) {
+      if (!this.closed) turn.answer.fail(problemOf(error));
     } finally {
       const running = new Map(this.running.peek());
       running.delete(node);
@@ -374,7 +379,7 @@ export class ConversationState implements OpenConversation {
     }
     if (this.closed) return;
     if (node.entry === null) turn.answer.seconds.value = Math.max(0, surroundings.clock.now() - began);
-    if (turn.answer.problem.peek()?.code === "conversation_busy") void this.refresh();
+    if (ELSEWHERE.has(turn.answer.problem.peek()?.code ?? "")) void this.refresh();
     this.options.changed();
   }
 
