@@ -1,9 +1,13 @@
 """Conversations in every store: lists, names, added items, deletion and expiry."""
 
+from typing import Any
+
 import pytest
 from tests.stores.turns import ANN, BOB, LEASE, Clock, Turns, ids, message
 
 from graph_agent.errors import ConversationNotFound, ItemNotFound, ResponseNotFound
+from graph_agent.identity.owner import Owner
+from graph_agent.stores import sql_conversations
 from graph_agent.stores.records import Page
 from graph_agent.stores.store import Store
 
@@ -159,3 +163,95 @@ async def test_idle_conversations_expire_and_others_stay(store: Store, clock: Cl
     await running.begin("resp_d", after="resp_b")
     clock.now += 1000
     assert await store.responses.expire(idle_since=clock()) == 2
+
+
+# -- finding a conversation ---------------------------------------------------------------------------------------
+
+
+async def listed(store: Store, *words: str, owner: Owner = ANN, **options: Any) -> list[str]:
+    pinned = options.pop("pinned", None)
+    found, _ = await store.responses.conversations(owner, Page(**options), words=words, pinned=pinned)
+    return ids(found)
+
+
+async def test_titles_are_searched_without_upper_and_lower_case_in_all_scripts(store: Store) -> None:
+    titles = {
+        "rome": "A trip to Rome",
+        "street": "Straße in ÜBERLINGEN",
+        "wide": "\uff32\uff2f\uff2d\uff25 in wide letters",
+        "greek": "ΤΕΛΟΣ",
+        "percent": "100% of a_b",
+        "percents": "100 of aXb",
+    }
+    for id_, title in titles.items():
+        await store.responses.create_conversation(ANN, id_, metadata={}, title=title)
+    await store.responses.create_conversation(ANN, "untitled", metadata={})
+    await store.responses.create_conversation(BOB, "bobs", metadata={}, title="Rome again")
+    assert await listed(store, "rome") == ["wide", "rome"]
+    assert await listed(store, "rome", "TRIP") == ["rome"]
+    assert await listed(store, "STRASSE") == ["street"]
+    assert await listed(store, "überl") == ["street"]
+    assert await listed(store, "U\u0308BERL") == ["street"]
+    assert await listed(store, "τελος") == ["greek"]
+    assert await listed(store, "100%") == ["percent"]
+    assert await listed(store, "a_b") == ["percent"]
+    assert await listed(store, "!") == []
+    assert await listed(store, "rome", owner=BOB) == ["bobs"]
+
+
+async def test_a_search_finds_the_title_that_a_conversation_has_now(store: Store, clock: Clock) -> None:
+    turns = Turns(store, clock, "conv_a")
+    await turns.begin("resp_1", title="From the first message")
+    await turns.finish("resp_1")
+    assert await listed(store, "FIRST") == ["conv_a"]
+    await store.responses.update_conversation(ANN, "conv_a", title="Renamed")
+    assert (await listed(store, "first"), await listed(store, "renamed")) == ([], ["conv_a"])
+    await store.responses.create_conversation(ANN, "conv_b", metadata={}, title="Renamed too")
+    await store.responses.update_conversation(ANN, "conv_b", metadata={"a": "b"})
+    assert await listed(store, "too") == ["conv_b"]
+
+
+async def test_pinned_conversations_are_a_list_of_their_own(store: Store) -> None:
+    for id_ in ("one", "two", "three"):
+        await store.responses.create_conversation(ANN, id_, metadata={"pinned": "true"} if id_ == "one" else {})
+    await store.responses.update_conversation(ANN, "three", metadata={"pinned": "true", "topic": "law"})
+    assert await listed(store, pinned=True) == ["three", "one"]
+    assert await listed(store, pinned=False) == ["two"]
+    assert await listed(store) == ["three", "two", "one"]
+    await store.responses.update_conversation(ANN, "three", title="Still pinned")
+    assert await listed(store, "still", pinned=True) == ["three"]
+    await store.responses.update_conversation(ANN, "three", metadata={"pinned": "false"})
+    assert await listed(store, pinned=True) == ["one"]
+
+
+async def test_a_thousand_conversations_page_whatever_is_asked_of_them(store: Store) -> None:
+    expected = []
+    for number in range(1000):
+        metadata = {"pinned": "true"} if number % 10 == 0 else {}
+        title = f"Trip {number}" if number % 2 else f"Plan {number}"
+        await store.responses.create_conversation(ANN, f"conv_{number:04}", metadata=metadata, title=title)
+        expected.append(f"conv_{number:04}")
+
+    async def all_pages(*words: str, pinned: bool | None = None, order: str = "desc") -> list[str]:
+        found: list[str] = []
+        while True:
+            page = Page(limit=100, order=order, after=found[-1] if found else None)  # type: ignore[arg-type]
+            more, goes_on = await store.responses.conversations(ANN, page, words=words, pinned=pinned)
+            found += ids(more)
+            if not goes_on:
+                return found
+
+    assert await all_pages() == expected[::-1]
+    assert await all_pages(order="asc") == expected
+    assert await all_pages("plan", order="asc") == expected[::2]
+    assert await all_pages("TRIP") == expected[1::2][::-1]
+    assert await all_pages(pinned=True) == expected[::10][::-1]
+    assert await all_pages("plan", pinned=False) == [one for one in expected[::2] if not one.endswith("0")][::-1]
+
+
+async def test_a_search_looks_through_the_newest_conversations(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_conversations, "MOST_SEARCHED", 2)
+    for id_ in ("old", "middle", "new"):
+        await store.responses.create_conversation(ANN, id_, metadata={}, title="Trip")
+    assert await listed(store, "trip") == ["new", "middle"]
+    assert await listed(store, "trip", order="asc") == ["middle", "new"]

@@ -7,13 +7,14 @@ import pytest
 from tests.stores.accepted import Accepted, batch
 from tests.stores.conftest import LASTING
 from tests.stores.postgres_server import PostgresServer
-from tests.stores.turns import ANN, Clock, Turns
+from tests.stores.turns import ANN, Clock, Turns, ids
 
 from graph_agent.stores import schema
 from graph_agent.stores.database import Connection, Database
 from graph_agent.stores.postgres_database import PostgresDatabase
 from graph_agent.stores.postgres_sign_in import UrlSignIn
 from graph_agent.stores.postgres_store import PostgresStore
+from graph_agent.stores.records import Page
 from graph_agent.stores.sqlite_database import SqliteDatabase
 from graph_agent.stores.sqlite_store import SqliteStore
 from graph_agent.stores.store import Store
@@ -46,7 +47,7 @@ async def fill(connection: Connection) -> None:
     """What every version has stored: a conversation with one response."""
     await connection.run(
         "INSERT INTO conversations (owner, id, thread, title, metadata, created_at, updated_at, head, lasting) "
-        "VALUES ('ann', 'conv_1', 'thread_ann_conv_1', 'Hello', '{}', 1, 1, 'resp_1', 0)"
+        "VALUES ('ann', 'conv_1', 'thread_ann_conv_1', 'Hello', '{\"pinned\":\"true\"}', 1, 1, 'resp_1', 0)"
     )
     await connection.run(
         "INSERT INTO responses (owner, id, conversation, kind, graph, family, status, created_at, response) VALUES "
@@ -71,6 +72,8 @@ async def test_a_store_of_an_older_version_goes_on_as_it_was(
     await store.open()
     assert (await store.responses.get(ANN, "resp_1")).status == "completed"
     assert await store.runs.get(ANN, "resp_1") is None
+    found, _ = await store.responses.conversations(ANN, Page(), words=["HELLO"], pinned=True)
+    assert ids(found) == ["conv_1"]
     turns = Turns(store, clock)
     turns.known = True
     await turns.turn("resp_2", after="resp_1")

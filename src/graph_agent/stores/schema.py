@@ -1,9 +1,18 @@
 """The tables of responses, conversations and memories, and the way from each version of them to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+
+import orjson
 
 from graph_agent.errors import ConfigurationError
 from graph_agent.stores.database import Connection, Database
+from graph_agent.stores.sql_rows import as_sought, is_pinned
+
+ROWS_AT_ONCE = 1000
+"""Rows that a migration reads at once."""
+
+Step = str | Callable[[Connection], Awaitable[None]]
+"""A statement, or what changes rows in a way that SQL cannot."""
 
 VERSION_1 = (
     # `thread` is LangGraph's thread. `running` and `busy_until` are the lease. `lasting` conversations were created by
@@ -90,8 +99,32 @@ VERSION_5 = (
     "CREATE INDEX due_webhook_deliveries ON webhook_deliveries (target, due_at)",
 )
 
-MIGRATIONS: Sequence[Sequence[str]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
-"""The statements that lead to version 1, 2, and so on. Never change one that was released: append another."""
+async def _find_in_lists(connection: Connection) -> None:
+    """Fill the columns of version 6 for the conversations that exist."""
+    place = ("", "")
+    while found := await connection.rows(
+        "SELECT owner, id, title, metadata FROM conversations WHERE (owner, id) > (?, ?) ORDER BY owner, id LIMIT ?",
+        (*place, ROWS_AT_ONCE),
+    ):
+        for owner, id_, title, metadata in found:
+            await connection.run(
+                "UPDATE conversations SET sought = ?, pinned = ? WHERE owner = ? AND id = ?",
+                (as_sought(title), is_pinned(orjson.loads(metadata)), owner, id_),
+            )
+        place = found[-1][:2]
+
+
+VERSION_6: Sequence[Step] = (
+    # `sought` is the title as `as_sought` folds it: databases disagree about upper and lower case beyond ASCII.
+    "ALTER TABLE conversations ADD COLUMN sought TEXT",
+    # What `metadata` says about it, for pages of pinned conversations.
+    "ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    _find_in_lists,
+    "CREATE INDEX pinned_conversations ON conversations (owner, updated_at, id) WHERE pinned = 1",
+)
+
+MIGRATIONS: Sequence[Sequence[Step]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
+"""What leads to version 1, 2, and so on. Never change one that was released: append another."""
 
 
 async def bring_up_to_date(database: Database) -> None:
@@ -113,9 +146,12 @@ async def _migrate(connection: Connection) -> None:
             "place",
             param="GRAPH_AGENT_STORE",
         )
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            await connection.run(statement)
+    for steps in MIGRATIONS[version:]:
+        for step in steps:
+            if isinstance(step, str):
+                await connection.run(step)
+            else:
+                await step(connection)
     if not found:
         await connection.run("INSERT INTO graph_agent_schema (version) VALUES (?)", (len(MIGRATIONS),))
     elif version < len(MIGRATIONS):

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from graph_agent.errors import ItemNotFound
 from graph_agent.identity.owner import Owner
@@ -25,12 +26,22 @@ from graph_agent.stores.sql_rows import (
     WITH_RESPONSE,
     Row,
     as_json,
+    as_sought,
     as_title,
     insert,
+    is_pinned,
     item_rows,
     stored_conversation,
 )
 from graph_agent.stores.sql_runs import DELETABLE, delete_runs
+
+MOST_SEARCHED = 20_000
+"""Conversations of an owner that a search looks through, the newest ones. It reads each of them."""
+
+AMONG_THE_NEWEST = (
+    " AND updated_at >= COALESCE("
+    "(SELECT updated_at FROM conversations WHERE owner = ? ORDER BY updated_at DESC LIMIT 1 OFFSET ?), 0)"
+)
 
 EXPIRED_AT_ONCE = 20
 """Conversations that are deleted in one transaction of `expire`, so that no run waits long for it."""
@@ -105,20 +116,45 @@ class SqlConversations(SqlResponses):
 
         async def work(connection: Connection) -> Conversation:
             await connection.run(
-                "INSERT INTO conversations (owner, id, thread, title, metadata, created_at, updated_at, lasting) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
-                (owner.key, conversation_id, thread, as_title(title), as_json(dict(metadata)), now, now),
+                "INSERT INTO conversations (owner, id, thread, title, sought, metadata, pinned, created_at, "
+                "updated_at, lasting) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                (
+                    owner.key,
+                    conversation_id,
+                    thread,
+                    as_title(title),
+                    as_sought(title),
+                    as_json(dict(metadata)),
+                    is_pinned(metadata),
+                    now,
+                    now,
+                ),
             )
             return await _existing(connection, owner, conversation_id)
 
         return await self._database.write(work)
 
-    async def conversations(self, owner: Owner, page: Page) -> tuple[Sequence[Conversation], bool]:
+    async def conversations(
+        self, owner: Owner, page: Page, *, words: Sequence[str] = (), pinned: bool | None = None
+    ) -> tuple[Sequence[Conversation], bool]:
         """See `ResponseStore.conversations`."""
+        # A literal and not a parameter: SQLite would not use the index of those that are pinned.
+        condition = "" if pinned is None else f"AND pinned = {int(pinned)}"
+        parameters: list[Any] = []
+        if words:
+            condition += AMONG_THE_NEWEST + " AND sought LIKE ? ESCAPE '!'" * len(words)
+            parameters += [owner.key, MOST_SEARCHED - 1, *map(_containing, words)]
 
         async def work(connection: Connection) -> list[Row]:
             return await rows_of_page(
-                connection, owner, page, columns=CONVERSATION, table="conversations", column="updated_at"
+                connection,
+                owner,
+                page,
+                columns=CONVERSATION,
+                table="conversations",
+                column="updated_at",
+                condition=condition,
+                parameters=parameters,
             )
 
         rows = await self._database.read(work)
@@ -133,13 +169,13 @@ class SqlConversations(SqlResponses):
         title: str | None = None,
     ) -> Conversation:
         """See `ResponseStore.update_conversation`."""
-        encoded = None if metadata is None else as_json(dict(metadata))
+        encoded, pinned = (None, None) if metadata is None else (as_json(dict(metadata)), is_pinned(metadata))
 
         async def work(connection: Connection) -> Conversation:
             await connection.run(
-                "UPDATE conversations SET metadata = COALESCE(?, metadata), title = COALESCE(?, title) "
-                "WHERE owner = ? AND id = ?",
-                (encoded, as_title(title), owner.key, conversation_id),
+                "UPDATE conversations SET metadata = COALESCE(?, metadata), pinned = COALESCE(?, pinned), "
+                "title = COALESCE(?, title), sought = COALESCE(?, sought) WHERE owner = ? AND id = ?",
+                (encoded, pinned, as_title(title), as_sought(title), owner.key, conversation_id),
             )
             return await _existing(connection, owner, conversation_id)
 
@@ -278,6 +314,12 @@ class SqlConversations(SqlResponses):
         return True
 
 
+def _containing(word: str) -> str:
+    """The pattern of titles that contain a word."""
+    escaped = (as_sought(word) or "").replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return f"%{escaped}%"
+
+
 async def _conversation(connection: Connection, owner: Owner, conversation_id: str) -> Conversation | None:
     found = await connection.rows(
         f"SELECT {CONVERSATION} FROM conversations WHERE owner = ? AND id = ?", (owner.key, conversation_id)
@@ -319,6 +361,8 @@ async def _empty(connection: Connection, owner: Owner, conversation_id: str, *, 
     key = (owner.key, conversation_id)
     if lasting:
         # The title is from the first message.
-        await connection.run("UPDATE conversations SET head = NULL, title = NULL WHERE owner = ? AND id = ?", key)
+        await connection.run(
+            "UPDATE conversations SET head = NULL, title = NULL, sought = NULL WHERE owner = ? AND id = ?", key
+        )
     else:
         await connection.run("DELETE FROM conversations WHERE owner = ? AND id = ?", key)

@@ -1,5 +1,6 @@
 """Pages of lists in SQL."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from graph_agent.identity.owner import Owner
@@ -27,12 +28,22 @@ class Order:
 
 
 async def rows_of_page(
-    connection: Connection, owner: Owner, page: Page, *, columns: str, table: str, column: str
+    connection: Connection,
+    owner: Owner,
+    page: Page,
+    *,
+    columns: str,
+    table: str,
+    column: str,
+    condition: str = "",
+    parameters: Sequence[Any] = (),
 ) -> list[Row]:
-    """The rows of a page of everything that an owner has in a table. One row more than its limit says that there are
-    more."""
+    """The rows of a page of what an owner has in a table. One row more than its limit says that there are more.
+
+    `condition` leaves out some of them: SQL that begins with `AND`, with its parameters.
+    """
     order = Order(table, column, page)
     return await connection.rows(
-        f"SELECT {columns} FROM {table} WHERE owner = ? {order.condition} {order.clause}",
-        (owner.key, *order.parameters(owner), page.limit + 1),
+        f"SELECT {columns} FROM {table} WHERE owner = ? {condition} {order.condition} {order.clause}",
+        (owner.key, *parameters, *order.parameters(owner), page.limit + 1),
     )

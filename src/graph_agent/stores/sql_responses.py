@@ -29,6 +29,7 @@ from graph_agent.stores.sql_rows import (
     WITHOUT_RESPONSE,
     Row,
     as_json,
+    as_sought,
     as_title,
     insert,
     item_rows,
@@ -161,9 +162,20 @@ class SqlResponses:
         if not before or before[0][1] != at.thread:
             raise conversation_not_found()
         taken = await connection.run(
-            "UPDATE conversations SET running = ?, busy_until = ?, updated_at = ?, title = COALESCE(title, ?) "
+            "UPDATE conversations SET running = ?, busy_until = ?, updated_at = ?, title = COALESCE(title, ?), "
+            "sought = COALESCE(sought, ?) "
             "WHERE owner = ? AND id = ? AND (running IS NULL OR busy_until <= ?) AND (? = 0 OR COALESCE(head, '') = ?)",
-            (new.id, busy_until, now, as_title(new.title), *key, now, int(at.at_head), at.parent or ""),
+            (
+                new.id,
+                busy_until,
+                now,
+                as_title(new.title),
+                as_sought(new.title),
+                *key,
+                now,
+                int(at.at_head),
+                at.parent or "",
+            ),
         )
         if not taken:
             raise await _busy(connection, owner, at.conversation)
@@ -310,9 +322,19 @@ def _lease_lost() -> LeaseLost:
 async def _created(connection: Connection, owner: Owner, new: NewResponse, busy_until: float, now: float) -> bool:
     at = new.continuation
     changed = await connection.run(
-        "INSERT INTO conversations (owner, id, thread, title, metadata, created_at, updated_at, running, busy_until, "
-        "lasting) VALUES (?, ?, ?, ?, '{}', ?, ?, ?, ?, 0) ON CONFLICT (owner, id) DO NOTHING",
-        (owner.key, at.conversation, at.thread, as_title(new.title), now, now, new.id, busy_until),
+        "INSERT INTO conversations (owner, id, thread, title, sought, metadata, created_at, updated_at, running, "
+        "busy_until, lasting) VALUES (?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, 0) ON CONFLICT (owner, id) DO NOTHING",
+        (
+            owner.key,
+            at.conversation,
+            at.thread,
+            as_title(new.title),
+            as_sought(new.title),
+            now,
+            now,
+            new.id,
+            busy_until,
+        ),
     )
     return bool(changed)
 

@@ -1,5 +1,6 @@
 """Between rows of the tables and the records of a store."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,19 @@ def as_json(value: Any) -> str:
 def as_title(text: str | None) -> str | None:
     """The text without what a database cannot keep: NUL, and half of a surrogate pair."""
     return text and text.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def as_sought(text: str | None) -> str | None:
+    """The text as searches compare it: without upper and lower case, in all scripts."""
+    if text is None:
+        return None
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return as_title(folded)
+
+
+def is_pinned(metadata: Mapping[str, str]) -> int:
+    """1 if the metadata pins its conversation, otherwise 0."""
+    return int(metadata.get("pinned") == "true")
 
 
 def item_rows(owner: str, response: str, side: str, items: Iterable[Item]) -> list[Row]:

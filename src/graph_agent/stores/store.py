@@ -135,8 +135,14 @@ class ResponseStore(Protocol):
     ) -> Conversation:
         """Create an empty conversation."""
 
-    async def conversations(self, owner: Owner, page: Page) -> tuple[Sequence[Conversation], bool]:
-        """A page of the owner's conversations by `updated_at`, and whether there are more."""
+    async def conversations(
+        self, owner: Owner, page: Page, *, words: Sequence[str] = (), pinned: bool | None = None
+    ) -> tuple[Sequence[Conversation], bool]:
+        """A page of the owner's conversations by `updated_at`, and whether there are more.
+
+        With `words`, only those whose title contains all of them, in upper or lower case. Of very many conversations
+        only the newest are searched. With `pinned`, only those whose metadata pins them, or only the others.
+        """
 
     async def update_conversation(
         self,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graph_agent.errors import AgentError, ConversationNotFound, ItemNotFound, ResponseNotFound
+from graph_agent.errors import AgentError, ConversationNotFound, InvalidRequest, ItemNotFound, ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import new_id
 from graph_agent.protocol.listed_items import listed_item, listed_items
@@ -26,11 +26,15 @@ from graph_agent.serving.routes.queries import (
     no_such_entry,
     page_of,
     page_through,
+    switch,
 )
 from graph_agent.serving.routes.stored_responses import FAMILIES
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Conversation, Item, StoredResponse
 from graph_agent.stores.store import ResponseStore
+
+LONGEST_QUERY, MOST_WORDS = 200, 10
+"""Characters and words of a search in titles."""
 
 
 class ConversationRoutes:
@@ -80,9 +84,11 @@ class ConversationRoutes:
 
     async def list_all(self, request: Request) -> Response:
         """The caller's conversations, the one with the newest response first."""
-        page = page_of(request)
+        page = page_of(request, "query", "pinned")
+        words, pinned = _words(request), request.query_params.get("pinned")
+        only = None if pinned is None else switch(pinned, param="pinned")
         owner, responses = await self._asked(request)
-        found, has_more = await responses.conversations(owner, page)
+        found, has_more = await responses.conversations(owner, page, words=words, pinned=only)
         if not found and page.after and await responses.find_conversation(owner, page.after) is None:
             raise no_such_entry()
         return json_answer(list_body([_conversation_body(one) for one in found], has_more=has_more))
@@ -224,6 +230,18 @@ def _response_body(stored: StoredResponse) -> Mapping[str, Any]:
         "model": stored.graph,
         "family": stored.family,
     }
+
+
+def _words(request: Request) -> Sequence[str]:
+    """The words that titles must contain."""
+    query = request.query_params.get("query")
+    if query is None:
+        return ()
+    words = query.split()
+    if not words or len(words) > MOST_WORDS or len(query) > LONGEST_QUERY:
+        message = f"`query` must be a text of at most {LONGEST_QUERY} characters and {MOST_WORDS} words"
+        raise InvalidRequest(message, param="query")
+    return words
 
 
 def _id(request: Request) -> str:
