@@ -70,6 +70,44 @@ def test_each_address_of_conversations_exists_with_each_prefix(http: httpx.Clien
     assert http.delete(one).json() == {"id": made["id"], "object": "conversation.deleted", "deleted": True}
 
 
+def test_conversations_are_searched_and_those_that_are_pinned_are_a_list_of_their_own(http: httpx.Client) -> None:
+    pin = {"pinned": "true"}
+    made = {
+        title: http.post("/conversations", json={"title": title, "metadata": pin if "Rome" in title else {}}).json()[
+            "id"
+        ]
+        for title in ("Ülkü trip", "Ülkü in Rome", "Something else")
+    }
+    searched = http.get("/v1/conversations", params={"query": " ÜLKÜ  "}).json()
+    assert [one["title"] for one in searched["data"]] == ["Ülkü in Rome", "Ülkü trip"]
+    first = http.get("/conversations", params={"query": "ülkü", "limit": 1}).json()
+    assert (first["data"][0]["id"], first["has_more"]) == (made["Ülkü in Rome"], True)
+    rest = http.get("/conversations", params={"query": "ülkü", "limit": 1, "after": first["last_id"]}).json()
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([made["Ülkü trip"]], False)
+    pinned = http.get("/api/conversations", params={"pinned": "true"}).json()["data"]
+    assert [one["title"] for one in pinned] == ["Ülkü in Rome"]
+    others = http.get("/conversations", params={"pinned": "false", "query": "ülkü"}).json()["data"]
+    assert [one["title"] for one in others] == ["Ülkü trip"]
+    for id_ in made.values():
+        http.delete(f"/conversations/{id_}")
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"query": ""}, "query"),
+        ({"query": "  "}, "query"),
+        ({"query": "x" * 201}, "query"),
+        ({"query": "a " * 11}, "query"),
+        ({"pinned": "yes"}, "pinned"),
+        ({"search": "x"}, "search"),
+    ],
+)
+def test_a_search_that_cannot_be_meant_is_refused(http: httpx.Client, query: dict[str, str], param: str) -> None:
+    answer = http.get("/v1/conversations", params=query)
+    check_error(answer, 400, "invalid_request", param)
+
+
 def test_conversations_are_listed_from_the_newest_to_the_oldest(http: httpx.Client) -> None:
     before = http.get("/v1/conversations", params={"limit": 100}).json()["data"]
     made = [http.post("/v1/conversations", json={"title": f"Number {number}"}).json() for number in range(5)]
