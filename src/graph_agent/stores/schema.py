@@ -99,6 +99,7 @@ VERSION_5 = (
     "CREATE INDEX due_webhook_deliveries ON webhook_deliveries (target, due_at)",
 )
 
+
 async def _find_in_lists(connection: Connection) -> None:
     """Fill the columns of version 6 for the conversations that exist."""
     place = ("", "")
