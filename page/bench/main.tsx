@@ -1,0 +1,82 @@
+/** One answer that grows at a given speed. `bench/page` drives it. */
+
+import { signal } from "@preact/signals";
+import { render } from "preact";
+import { Markdown } from "../src/markdown/Markdown";
+import "../src/styles/page.css";
+import { DOCUMENTS } from "./documents";
+
+export interface Bench {
+  names: string[];
+  length: (name: string) => number;
+  /** Show the document, `rate` UTF-16 units a second, or all of it at once with 0. When nothing changes any more, `<html>` has `data-done`. */
+  show: (name: string, rate: number, most: number) => Promise<void>;
+}
+
+const root = document.getElementById("app") as HTMLElement;
+
+async function rest(): Promise<void> {
+  for (let before = -1, still = 0; still < 8; ) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const now = root.getElementsByTagName("*").length;
+    still = now === before ? still + 1 : 0;
+    before = now;
+  }
+}
+
+function grow(source: string, rate: number, take: (text: string) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const began = performance.now();
+    // As often as a stream delivers: about every 20 ms, whether or not a frame was drawn.
+    const timer = setInterval(() => {
+      const length = Math.ceil(((performance.now() - began) / 1000) * rate);
+      take(source.slice(0, length));
+      if (length >= source.length) {
+        clearInterval(timer);
+        resolve();
+      }
+    }, 20);
+  });
+}
+
+/** Marks each frame in the browser's trace, and keeps frames coming. */
+function frame(): void {
+  performance.mark("bench:frame");
+  performance.clearMarks("bench:frame");
+  requestAnimationFrame(frame);
+}
+
+const bench: Bench = {
+  names: Object.keys(DOCUMENTS),
+  length: (name) => DOCUMENTS[name]?.().length ?? 0,
+  async show(name, rate, most) {
+    const source = (DOCUMENTS[name]?.() ?? "").slice(0, most);
+    const text = signal("");
+    const streaming = signal(true);
+    render(null, root);
+    performance.mark("bench:begin");
+    render(<Markdown text={text} citations={signal([])} streaming={streaming} />, root);
+    if (rate > 0) {
+      await grow(source, rate, (now) => {
+        text.value = now;
+        // As the page does while an answer streams.
+        scrollTo(0, document.documentElement.scrollHeight);
+      });
+    } else {
+      text.value = source;
+    }
+    streaming.value = false;
+    await rest();
+    performance.mark("bench:end");
+    document.documentElement.setAttribute("data-done", "");
+  },
+};
+
+declare global {
+  interface Window {
+    bench: Bench;
+  }
+}
+
+window.bench = bench;
+frame();
