@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from graph_agent.errors import AgentError, RetrievalFailed
-from graph_agent.tracing import NO_SPAN
+from graph_agent.found_documents import NO_SPAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

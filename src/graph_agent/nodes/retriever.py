@@ -16,6 +16,7 @@ from langchain_core.tools import ToolException
 from graph_agent.contract import NodeState, Source
 from graph_agent.errors import RetrievalFailed
 from graph_agent.foreign_errors import describe_error
+from graph_agent.found_documents import Finding, FoundDocument, tell_found
 from graph_agent.links import safe_link
 from graph_agent.nodes.citations import without_markers
 from graph_agent.nodes.concurrency import gather_or_cancel
@@ -27,7 +28,7 @@ from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.redaction import redact
 from graph_agent.tool_call_policy import NotRun, refusal_of
-from graph_agent.tracing import record_retrieval
+from graph_agent.tracing import record_search
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ def make_retriever(
                 continue
             result = [(document, score) for document, score in result if score is None or score >= min_score]
             shown = _take(result, sources, free)
+            tell_found(config, _told(call, shown))
             marks = {PASSAGES: len(shown)}
             messages.append(
                 ToolMessage(_listing(shown), tool_call_id=call["id"], name=searched.name, additional_kwargs=marks)
@@ -128,7 +130,7 @@ async def _search(
         ]
     except (RetrievalFailed, ToolException) as error:
         # The trace shows failed searches too.
-        record_retrieval(
+        record_search(
             config,
             query=query,
             documents=[],
@@ -139,9 +141,7 @@ async def _search(
         )
         return error
     documents = [document for document, _ in found]
-    record_retrieval(
-        config, query=query, documents=documents, name=search.name, start_ns=started, end_ns=time.time_ns()
-    )
+    record_search(config, query=query, documents=documents, name=search.name, start_ns=started, end_ns=time.time_ns())
     return found
 
 
@@ -183,6 +183,16 @@ def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Sour
             sources.append(source)
         shown.append(source)
     return shown
+
+
+def _told(call: Any, shown: Sequence[Source]) -> Finding:
+    documents = [
+        FoundDocument(
+            number=one.number, id=one.chunk_id, title=one.title, url=one.doc_uri, score=one.score, text=one.text
+        )
+        for one in shown
+    ]
+    return Finding(query=str(call["args"].get("query") or ""), documents=documents, call_id=call["id"])
 
 
 def _listing(shown: Sequence[Source]) -> str:

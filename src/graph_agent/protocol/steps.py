@@ -134,6 +134,14 @@ class Steps:
         if times is not None:
             times.stopped, times.status = at, status
 
+    def running(self, id_: str) -> Step | None:
+        """The node, if it runs and the client knows it."""
+        return self._open.get(id_)
+
+    def is_untold(self, id_: str) -> bool:
+        """Whether the node has begun, and the stream has not said yet that it is due."""
+        return id_ in self._times
+
     # -- the life of a step -------------------------------------------------------------------------------------
 
     def _begin(self, id_: str, step: Step, times: NodeTimes) -> Iterator[Event]:

@@ -150,6 +150,20 @@ class ToolCallItems:
         if self._prefix == "mcp_call" and not call.item_id:
             yield from self._open_mcp_call(call)
 
+    def searched(self, ns: Namespace, call_id: str | None) -> Generator[Event, None, str | None]:
+        """Documents were found for a call, perhaps without a tool. Returns the id under which the client knows it: the
+        `call_id`, or in the OpenAI dialect that of its item."""
+        call = None if call_id is None else self._find(ns, call_id, None)
+        if call is None:
+            return None
+        yield from self.go_on()
+        if self._prefix == "function_call":
+            return call.asked.call_id
+        call.taken_up = True
+        if not call.item_id:
+            yield from self._open_mcp_call(call)
+        return call.item_id
+
     def finished(self, ns: Namespace, call_id: str, output: Any) -> Iterator[Event]:
         """A tool has returned. Its result comes with what a node returns, but for one that travels in a `Send`."""
         call = self._find(ns, call_id, None, lambda one: one.finished is None)

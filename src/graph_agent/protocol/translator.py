@@ -19,10 +19,12 @@ from typing import Any, Self
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
 from graph_agent.errors import AgentError
+from graph_agent.found_documents import Finding
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.approvals import Approval
 from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.document_events import DocumentEvents
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.final_state import FinalState, after_known_history, all_messages, messages_in, updates_in
 from graph_agent.protocol.finish_reasons import SENTENCES, EarlyEnd, early_end_of
@@ -33,7 +35,7 @@ from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.returned_messages import ReturnedMessages
-from graph_agent.protocol.steps import TASKS, Steps
+from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
 from graph_agent.redaction import redact, redact_value
 
@@ -97,6 +99,7 @@ class Translator:
         )
         self._plain, self._server = plain, server
         self._answers: list[tuple[str, str]] = []
+        self._documents = DocumentEvents()
         self.steps = Steps() if steps else None
         """The nodes of the graph, if the response tells them."""
         self.asked: list[Approval] = []
@@ -252,6 +255,27 @@ class Translator:
         elif kind == TASKS and self.steps is not None:
             return self.steps.feed(part["data"], part["ns"])
         return iter(())
+
+    # -- what callbacks have seen, besides the stream -----------------------------------------------------------
+
+    def node_began(self, task: str, times: NodeTimes) -> Iterator[Event]:
+        """An attempt at a node begins. `task` is LangGraph's id of its task, here and below."""
+        return iter(()) if self.steps is None else self.steps.began(task, times)
+
+    def node_stopped(self, task: str, at: float, status: StepStatus) -> Iterator[Event]:
+        """An attempt at a node ends, at this time of the monotonic clock."""
+        if self.steps is not None:
+            self.steps.stopped(task, at, status)
+        return iter(())
+
+    def has_found(self, task: str, found: Finding) -> Iterator[Event]:
+        """A search in a node that runs has found documents."""
+        step = None if self.steps is None else self.steps.running(task)
+        if step is not None:
+            call_id = yield from self._calls.searched(step.place[:-1], found.call_id)
+            yield self._documents.event(found, node_id=step.id, call_id=call_id)
+
+    # -- the end of a response ----------------------------------------------------------------------------------
 
     def finish(self, usage: Usage) -> Iterator[Event]:
         """The run ended by itself. Close what is open, with the last message left as the answer.

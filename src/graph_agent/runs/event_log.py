@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from graph_agent.protocol.document_events import DOCUMENTS
 from graph_agent.protocol.events import TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.steps import NODE
@@ -27,7 +28,7 @@ terminal event. Arguments of a call have no part, so they are repeated three tim
 TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
 
 
-EXTRA = frozenset({NODE})
+EXTRA = frozenset({NODE, DOCUMENTS})
 """Events that repeat nothing of an item."""
 
 

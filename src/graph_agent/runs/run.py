@@ -48,7 +48,6 @@ from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resum
 from graph_agent.runs.returned_redaction import redact_returned
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.step_events import StepEvents
-from graph_agent.runs.step_watch import StepWatch
 from graph_agent.runs.stream import is_short, stream_of
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
@@ -493,10 +492,11 @@ class Run:
         return not over and self._translator.interrupted is None
 
     async def _stream(self, given: Any, stored: Mapping[str, Any] | None) -> None:
+        watching = [] if self._steps is None else self._steps.callbacks
         stream = stream_of(
             self._graph,
             given,
-            callbacks=[self._monitor, *([] if self._steps is None else [self._steps.watch]), *self._observers.handlers],
+            callbacks=[self._monitor, *watching, *self._observers.handlers],
             steps=self._budgets.steps,
             context=self._context,
             stored=stored,
@@ -524,10 +524,10 @@ class Run:
                 if self._is_stopped():
                     return
 
-    def _write_steps(self, watch: StepWatch) -> None:
-        """Write what the watch has seen, unless the run has ended or goes on elsewhere."""
-        if self._translator.steps is not None and not self._ending and not self._is_given_away:
-            self._events.write(watch.told(self._translator.steps))
+    def _write_steps(self, seen: Callable[[Translator], Iterator[Event]]) -> None:
+        """Write what was seen of the steps, unless the run has ended or goes on elsewhere."""
+        if not self._ending and not self._is_given_away:
+            self._events.write(seen(self._translator))
 
     def _is_cancelled(self) -> bool:
         """Whether this run's task was cancelled. A node may raise `CancelledError` without that."""

@@ -1,45 +1,90 @@
-"""Writes what a run's watch has seen between the parts of the graph's stream, and as soon as it has seen it."""
+"""Tells the steps of a run: what its callbacks have seen is written between the parts of the graph's stream.
+
+Nodes, tools and retrievers call the callbacks where they run, which may be another thread. So what is seen waits in a
+queue until the run's loop takes it: before the next part of the stream, or at once if no part comes.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import contextvars
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 from uuid import UUID
 
-from graph_agent.runs.step_watch import StepWatch
+from graph_agent.found_documents import Finding
+from graph_agent.protocol.events import Event
+from graph_agent.protocol.translator import Translator
+from graph_agent.runs.node_watch import NodeWatch
+from graph_agent.runs.search_watch import SearchWatch
+
+MOST_HELD = 100
+"""The most searches that wait until the stream says that their node is due."""
 
 
 class StepEvents:
-    """The watch of one run, and when it is read. All methods are for the run's event loop."""
+    """The steps of one run. Its methods are for the run's event loop."""
 
-    def __init__(self, write: Callable[[StepWatch], None], *, is_private: Callable[[UUID | None], bool]) -> None:
-        """`write` writes what the watch has seen to the run's log."""
+    def __init__(
+        self,
+        write: Callable[[Callable[[Translator], Iterator[Event]]], None],
+        *,
+        is_private: Callable[[UUID | None], bool],
+    ) -> None:
+        """`write` writes the events that it gets for the run's translator to the log. `is_private` says whether the
+        caller may see nothing below a LangChain run."""
         self._write = write
+        self._seen: deque[Callable[[Translator], Iterator[Event]]] = deque()
+        self._held: deque[tuple[str, Finding]] = deque(maxlen=MOST_HELD)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: contextvars.Context | None = None
         self._called = False
-        self.watch = StepWatch(is_private=is_private, notify=self._notify)
-        """The callback for the graph."""
+        self.callbacks = [
+            NodeWatch(is_private=is_private, see=self._see),
+            SearchWatch(is_private=is_private, found=lambda task, found: self._see(lambda _: self._hold(task, found))),
+        ]
+        """For the graph, behind the run's monitor, which knows what is private."""
 
     def tell(self) -> None:
-        """Write what the watch has seen."""
+        """Write what was seen."""
         self._called = False
-        self._write(self.watch)
+        if self._seen or self._held:
+            self._write(self._events)
 
     async def before_each(self, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        """The parts of the stream. What the watch saw before a part is written before it."""
+        """The parts of the stream. What was seen before a part is written before it."""
         self._loop = asyncio.get_running_loop()
+        # What is called from a thread is redacted as everything in this run is.
+        self._context = contextvars.copy_context()
         try:
             async for part in parts:
                 self.tell()
                 yield part
+                if self._held:
+                    self.tell()
         finally:
             await parts.aclose()
 
-    def _notify(self) -> None:
-        """Something was seen, perhaps in a thread, which may outlive the loop."""
-        if self._called or self._loop is None:
+    def _events(self, translator: Translator) -> Iterator[Event]:
+        while self._seen:
+            yield from self._seen.popleft()(translator)
+        for _ in range(len(self._held)):
+            task, found = self._held.popleft()
+            if translator.steps is not None and translator.steps.is_untold(task):
+                self._held.append((task, found))
+            else:
+                yield from translator.has_found(task, found)
+
+    def _hold(self, task: str, found: Finding) -> Iterator[Event]:
+        self._held.append((task, found))
+        return iter(())
+
+    def _see(self, happening: Callable[[Translator], Iterator[Event]], *, at_once: bool = True) -> None:
+        """Called in any thread, also in one that outlives the loop."""
+        self._seen.append(happening)
+        if not at_once or self._called or self._loop is None:
             return
         self._called = True
         try:
-            self._loop.call_soon_threadsafe(self.tell)
+            self._loop.call_soon_threadsafe(self.tell, context=self._context)
         except RuntimeError:
             return

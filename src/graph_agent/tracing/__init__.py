@@ -2,15 +2,14 @@
 
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.payloads import LEFT_OUT
-from graph_agent.tracing.recorder import NO_SPAN, RunRecorder
+from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.replay import attach_to_active_span
-from graph_agent.tracing.retrieval import record_retrieval
+from graph_agent.tracing.retrieval import record_retrieval, record_search
 from graph_agent.tracing.tracer import RunTrace, Tracer
 
 __all__ = [
     "LEFT_OUT",
-    "NO_SPAN",
     "RunRecord",
     "RunRecorder",
     "RunTrace",
@@ -19,4 +18,5 @@ __all__ = [
     "Tracer",
     "attach_to_active_span",
     "record_retrieval",
+    "record_search",
 ]

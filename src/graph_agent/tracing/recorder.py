@@ -14,12 +14,10 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.outputs import LLMResult
 
+from graph_agent.found_documents import NO_SPAN
 from graph_agent.tracing.payloads import documents_in, holds, model_name, note_answer, note_call, partial_answer, reason
 from graph_agent.tracing.records import Kind, RunRecord, SpanRecord
 from graph_agent.tracing.span_tree import SpanTree
-
-NO_SPAN = "graph_agent_no_span"
-"""A key in the metadata of a retriever's call. With it, the caller records the search itself (`record_retrieval`)."""
 
 
 class RunRecorder(BaseCallbackHandler):

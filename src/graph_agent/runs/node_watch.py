@@ -2,9 +2,8 @@
 
 import time
 from asyncio import CancelledError
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -13,55 +12,38 @@ from langgraph.errors import GraphInterrupt, ParentCommand
 
 from graph_agent.errors import RunCancelled
 from graph_agent.protocol.events import Event
-from graph_agent.protocol.steps import NodeTimes, Steps, StepStatus
-
-Happening = Callable[[Steps], Iterator[Event]]
-"""What happened, as the events that tell it."""
+from graph_agent.protocol.steps import NodeTimes, StepStatus
+from graph_agent.protocol.translator import Translator
 
 
-class StepWatch(BaseCallbackHandler):
-    """The watch of one run, for `config["callbacks"]`. It stands behind the run's monitor, which knows what is private.
+class See(Protocol):
+    """Keeps what was seen until the run tells it."""
 
-    Synchronous nodes call it from their threads, so what it sees waits in a queue for the run.
-    """
+    def __call__(self, happening: Callable[[Translator], Iterator[Event]], *, at_once: bool = True) -> None:
+        """`happening` gives the events. Not `at_once`: the stream brings the run to it soon."""
+
+
+class NodeWatch(BaseCallbackHandler):
+    """Watches the nodes of one run."""
 
     # Otherwise LangChain calls the handler in other threads, where the end of a step may arrive before its start.
     run_inline = True
     # A bug in this must not fail the run.
     raise_error = False
+    # A token costs nothing here, and models are no steps.
+    ignore_llm = True
+    ignore_chat_model = True
+    ignore_retriever = True
+    ignore_agent = True
+    ignore_retry = True
+    ignore_custom_event = True
 
-    def __init__(self, *, is_private: Callable[[UUID | None], bool], notify: Callable[[], None]) -> None:
-        """`is_private` says whether the children of a LangChain run are. `notify` is called from any thread."""
+    def __init__(self, *, is_private: Callable[[UUID | None], bool], see: See) -> None:
+        """`is_private` says whether the caller may see nothing below a LangChain run."""
         self._is_private = is_private
-        self._notify = notify
-        self._happenings: deque[Happening] = deque()
-        self._running: dict[str, UUID] = {}
+        self._see = see
+        self._running: set[str] = set()
         self._nodes: dict[UUID, str] = {}
-
-    @property
-    def ignore_llm(self) -> bool:
-        """A token must cost nothing."""
-        return True
-
-    @property
-    def ignore_chat_model(self) -> bool:
-        """Models are not steps."""
-        return True
-
-    @property
-    def ignore_retry(self) -> bool:
-        """A node that is tried again begins again."""
-        return True
-
-    @property
-    def ignore_custom_event(self) -> bool:
-        """Custom events belong to the author of the graph."""
-        return True
-
-    def told(self, steps: Steps) -> Iterator[Event]:
-        """The events of what has happened since the last call."""
-        while self._happenings:
-            yield from self._happenings.popleft()(steps)
 
     def on_chain_start(
         self,
@@ -82,9 +64,10 @@ class StepWatch(BaseCallbackHandler):
         # What runs within an attempt at the node, and has its name, is not another attempt.
         if task is None or task in self._running or TAG_HIDDEN in (tags or ()) or self._is_private(parent_run_id):
             return
-        self._running[task], self._nodes[run_id] = run_id, task
+        self._running.add(task)
+        self._nodes[run_id] = task
         times = NodeTimes(started_at=time.time(), began=time.monotonic())
-        self._happened(lambda steps: steps.began(task, times))
+        self._see(lambda translator: translator.node_began(task, times))
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._stopped(run_id, "completed")
@@ -101,21 +84,10 @@ class StepWatch(BaseCallbackHandler):
 
     def _stopped(self, run_id: UUID, status: StepStatus) -> None:
         task = self._nodes.pop(run_id, None)
-        if task is None:
-            return
-        self._running.pop(task, None)
-        at = time.monotonic()
-
-        def stopped(steps: Steps) -> Iterator[Event]:
-            steps.stopped(task, at, status)
-            return iter(())
-
-        # The stream tells it, and brings the run to look here.
-        self._happenings.append(stopped)
-
-    def _happened(self, happening: Happening) -> None:
-        self._happenings.append(happening)
-        self._notify()
+        if task is not None:
+            self._running.discard(task)
+            at = time.monotonic()
+            self._see(lambda translator: translator.node_stopped(task, at, status), at_once=False)
 
 
 def task_of(metadata: Mapping[str, Any]) -> str | None:
