@@ -17,7 +17,7 @@ from graph_agent import AgentState, Source, make_planner, make_retriever, make_t
 from graph_agent.contract import ListedTools
 from graph_agent.errors import RetrievalFailed, Unauthenticated
 from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
-from graph_agent.nodes.planner import requested_nodes
+from graph_agent.nodes.planner import answer_update, requested_nodes
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.nodes.tool_sources import available_tools
 from graph_agent.testing import ScriptedChatModel
@@ -157,6 +157,20 @@ async def test_searches_and_tools_of_one_turn_run_at_once_and_the_answer_cites_a
     block = state["messages"][-1].content[0]
     assert [annotation["url"] for annotation in block["annotations"]] == ["docs/p.md", "docs/h.md"]
     assert [source["cited"] for source in state["custom_outputs"]["sources"]] == [True, True]
+    assert [source["text"] for source in state["custom_outputs"]["sources"]] == ["The port is 8000.", "local"]
+
+
+async def test_only_cited_passages_are_kept_with_the_answer_short_and_without_secrets() -> None:
+    secret = "dapi" + "0123456789abcdef" * 2
+    sources = [
+        Source(number=number, doc_uri="u", chunk_id=str(number), title="t", text="x " * 990 + secret + " y" * 9_000)
+        for number in (1, 2)
+    ]
+    update = answer_update(AIMessage("It is so [2]."), sources, cites=True)
+    other, cited = update["custom_outputs"]["sources"]
+    assert "text" not in other
+    assert len(cited["text"]) == 2_000
+    assert secret[:8] not in cited["text"]
 
 
 async def test_a_search_that_finds_nothing_is_answered_without_asking_the_model_again() -> None:

@@ -17,10 +17,14 @@ from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import available_tools
+from graph_agent.redaction import redact
 from graph_agent.tool_call_policy import with_unique_ids
 
 MOST_QUERY = 1_000
 """Characters of a question that becomes a search query unchanged."""
+
+MOST_PASSAGE = 2_000
+"""Characters of a cited passage in the outputs of a run."""
 
 
 def make_planner(
@@ -160,18 +164,24 @@ def answer_update(reply: AIMessage, sources: Sequence[Source], *, cites: bool) -
     citations = citations_in(text, sources) if cites else []
     annotations = [citation.annotation() for citation in citations]
     cited = {citation.source.number for citation in citations}
-    listed = [
-        {
-            "number": source.number,
-            "doc_uri": source.doc_uri,
-            "chunk_id": source.chunk_id,
-            "title": source.title,
-            "score": source.score,
-            "cited": source.number in cited,
-        }
-        for source in sources
-    ]
+    listed = [_listed(source, cited=source.number in cited) for source in sources]
     if annotations:
         block = {"type": "text", "text": text, "annotations": annotations}
         reply = reply.model_copy(update={"content": [block]})
     return {"messages": [reply], "custom_outputs": {"sources": listed}}
+
+
+def _listed(source: Source, *, cited: bool) -> dict[str, Any]:
+    fields = {
+        "number": source.number,
+        "doc_uri": source.doc_uri,
+        "chunk_id": source.chunk_id,
+        "title": source.title,
+        "score": source.score,
+        "cited": cited,
+    }
+    if cited:
+        # Not of the others: each response is stored with its sources. Redacted before it is cut, so that no beginning
+        # of a secret is left.
+        fields["text"] = redact(source.text[: 2 * MOST_PASSAGE])[:MOST_PASSAGE]
+    return fields
