@@ -156,6 +156,22 @@ test("A search is sent when the reader pauses, and only its last words count.", 
   await until(service.clock, () => titles(chat).length === 3);
 });
 
+test("What a search has found too late is not shown.", async () => {
+  const [service, chat] = await listing("Apples", "Pears");
+  let letGo = () => {};
+  const going = new Promise<void>((resume) => {
+    letGo = resume;
+  });
+  service.held.push({ of: "GET v1/conversations?limit=50&query=apples", going });
+  chat.conversations.search("apples");
+  await until(service.clock, () => service.held.length === 0);
+  chat.conversations.search("pears");
+  await until(service.clock, () => titles(chat).length === 1);
+  letGo();
+  await settled();
+  expect(titles(chat)).toEqual(["Pears"]);
+});
+
 test("A pin keeps what other clients have noted, and is shown at once.", async () => {
   const [service, chat] = await listing("One", "Two");
   const before = service.conversations.get("One");

@@ -125,6 +125,8 @@ export class FakeService {
     [];
   /** Faults of the next requests whose method and path begin so. */
   readonly faults: { of: string; fault: Fault }[] = [];
+  /** Requests whose method and path begin so wait until they are let go. */
+  readonly held: { of: string; going: Promise<void> }[] = [];
   /** The next streams end after so many bytes. */
   readonly cuts: number[] = [];
   /** Runs tell everything at once, unless a test tells it piece by piece. */
@@ -255,6 +257,8 @@ export class FakeService {
     this.asked.push({ method, path, body, headers });
     init.signal?.throwIfAborted();
     await new Promise<void>((resume) => setImmediate(resume));
+    const held = this.held.findIndex(({ of }) => `${method} ${path}`.startsWith(of));
+    if (held >= 0) await this.held.splice(held, 1)[0]?.going;
     init.signal?.throwIfAborted();
     if (!this.online) throw new TypeError("Failed to fetch");
     const fault = this.faults.findIndex(({ of }) => `${method} ${path}`.startsWith(of));
