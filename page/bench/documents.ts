@@ -29,6 +29,56 @@ def read(path: str, *, strict: bool = True) -> dict[str, int]:
 
 `;
 
+const KINDS = `# Heading *one*
+
+Text with **strong _both_** and \`code\` and <b>HTML</b>, [a link](https://a.example "title"),
+[another host](https://b.example), [a.example](https://evil.example), ![an image](https://i.example/x.png),
+a formula $a_1 + b_2$, a note[^n] and a marker [1]. Again [2].
+
+## Heading two
+
+1. one
+2. two with a long line that wraps when the window is narrow, because it goes on and on and on until it has to
+   - inner
+   - **inner**
+- [x] done
+- [ ] open
+
+> A quote
+> > in a quote
+
+| Left | Center | Right |
+|:-----|:------:|------:|
+| 1 | **2** | 3 |
+| long text in a cell | \`code\` | 4,000 |
+
+\`\`\`python
+@cache
+def read(path: str, *, limit: int = 10) -> list[str]:
+    """Read a file."""
+    # The first lines only, in a comment that is so long that it does not fit into the width of the block at all.
+    return [line.strip() for line in open(path)][:limit]
+\`\`\`
+
+\`\`\`diff
+- old
++ new
+\`\`\`
+
+$$
+E = mc^2
+$$
+
+שלום **עולם** abc
+
+- פריט
+- item
+
+***
+
+[^n]: A note with *emphasis*.
+`;
+
 function until(length: number, part: (at: number) => string): string {
   const parts: string[] = [];
   for (let at = 1, total = 0; total < length; at++) {
@@ -43,6 +93,7 @@ const MB = 1_000_000;
 
 /** Each is made when it is asked for. */
 export const DOCUMENTS: Record<string, () => string> = {
+  "all kinds of blocks": () => KINDS,
   "long answer": () => until(200_000, SECTION),
   "long list": () =>
     until(

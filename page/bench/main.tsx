@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { render } from "preact";
+import type { Citation } from "../src/conversation/model";
 import { Markdown } from "../src/markdown/Markdown";
 import "../src/styles/page.css";
 import { DOCUMENTS } from "./documents";
@@ -46,6 +47,18 @@ function frame(): void {
   requestAnimationFrame(frame);
 }
 
+/** A citation for each of the first markers, so that their cost counts. */
+function citationsIn(source: string): Citation[] {
+  return [...source.slice(0, 100_000).matchAll(/\[\d\]/g)].map((found) => ({
+    start: found.index,
+    end: found.index + 3,
+    number: Number(found[0].charAt(1)),
+    url: "https://docs.example/page",
+    title: "A page of the manual",
+    passage: "A passage of the page, as it was found. It may be long, and then it is cut.",
+  }));
+}
+
 const bench: Bench = {
   names: Object.keys(DOCUMENTS),
   length: (name) => DOCUMENTS[name]?.().length ?? 0,
@@ -55,7 +68,7 @@ const bench: Bench = {
     const streaming = signal(true);
     render(null, root);
     performance.mark("bench:begin");
-    render(<Markdown text={text} citations={signal([])} streaming={streaming} />, root);
+    render(<Markdown text={text} citations={signal(citationsIn(source))} streaming={streaming} />, root);
     if (rate > 0) {
       await grow(source, rate, (now) => {
         text.value = now;

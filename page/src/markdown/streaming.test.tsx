@@ -94,15 +94,15 @@ function outline(blocks: readonly Block[]): unknown[] {
   ]);
 }
 
-function blocksOf(parsed: GrowingDocument): unknown[] {
+function blocksOf(parsed: GrowingDocument): string {
   while (!parsed.finished) {
     parsed.work(Number.POSITIVE_INFINITY);
   }
-  return outline([...parsed.settled, ...parsed.tail]);
+  return JSON.stringify(outline([...parsed.settled, ...parsed.tail]));
 }
 
 test("a text that arrives in parts has the blocks of one that arrives at once", () => {
-  for (let seed = 1; seed <= 1_500; seed++) {
+  for (let seed = 1; seed <= 400; seed++) {
     const random = dice(seed);
     const source = randomSource(random);
     const whole = new GrowingDocument();
@@ -113,12 +113,12 @@ test("a text that arrives in parts has the blocks of one that arrives at once", 
       parts.feed(source.slice(0, at));
       blocksOf(parts);
     }
-    expect(blocksOf(parts), `seed ${seed}: ${JSON.stringify(source)}`).toEqual(blocksOf(whole));
+    expect(blocksOf(parts), `seed ${seed}: ${JSON.stringify(source)}`).toBe(blocksOf(whole));
   }
 });
 
 test("an answer that arrives in parts is shown as one that arrives at once", async () => {
-  for (let seed = 1; seed <= 12; seed++) {
+  for (let seed = 1; seed <= 8; seed++) {
     const random = dice(seed);
     const source = randomSource(random);
     const whole = (await show(source)).html();
