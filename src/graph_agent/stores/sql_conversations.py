@@ -35,7 +35,7 @@ from graph_agent.stores.sql_rows import (
 )
 from graph_agent.stores.sql_runs import DELETABLE, delete_runs
 
-MOST_SEARCHED = 20_000
+MOST_SEARCHED = 10_000
 """Conversations of an owner that a search looks through, the newest ones. It reads each of them."""
 
 AMONG_THE_NEWEST = (

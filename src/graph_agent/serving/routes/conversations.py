@@ -33,7 +33,7 @@ from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Conversation, Item, StoredResponse
 from graph_agent.stores.store import ResponseStore
 
-LONGEST_QUERY, MOST_WORDS = 200, 10
+LONGEST_QUERY, MOST_WORDS = 200, 40
 """Characters and words of a search in titles."""
 
 
@@ -237,7 +237,7 @@ def _words(request: Request) -> Sequence[str]:
     query = request.query_params.get("query")
     if query is None:
         return ()
-    words = query.split()
+    words = list(dict.fromkeys(query.split()))
     if not words or len(words) > MOST_WORDS or len(query) > LONGEST_QUERY:
         message = f"`query` must be a text of at most {LONGEST_QUERY} characters and {MOST_WORDS} words"
         raise InvalidRequest(message, param="query")
