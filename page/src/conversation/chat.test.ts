@@ -151,7 +151,10 @@ test("A search is sent when the reader pauses, and only its last words count.", 
   for (const query of ["a", "ap", "apple"]) chat.conversations.search(query);
   await until(service.clock, () => titles(chat).length === 2);
   expect(titles(chat)).toEqual(["Apple pie", "Apples"]);
-  expect(service.asked.filter((one) => one.path.includes("query=")).length).toBe(1);
+  const searches = service.asked
+    .filter((one) => one.path.includes("query="))
+    .map((one) => one.path.slice(-7));
+  expect(searches).toEqual(["y=apple", "y=apple"]);
   chat.conversations.search("");
   await until(service.clock, () => titles(chat).length === 3);
 });
@@ -162,7 +165,7 @@ test("What a search has found too late is not shown.", async () => {
   const going = new Promise<void>((resume) => {
     letGo = resume;
   });
-  service.held.push({ of: "GET v1/conversations?limit=50&query=apples", going });
+  service.held.push({ of: "GET v1/conversations?limit=50&pinned=false&query=apples", going });
   chat.conversations.search("apples");
   await until(service.clock, () => service.held.length === 0);
   chat.conversations.search("pears");
@@ -170,6 +173,17 @@ test("What a search has found too late is not shown.", async () => {
   letGo();
   await settled();
   expect(titles(chat)).toEqual(["Pears"]);
+});
+
+test("A pinned conversation is shown however old it is.", async () => {
+  const service = new FakeService();
+  service.converse(["Old"], "Old");
+  const old = service.conversations.get("Old");
+  if (old !== undefined) service.conversations.set("Old", { ...old, metadata: { pinned: "true" } });
+  for (let number = 0; number < 60; number++) service.converse([`Number ${number}`]);
+  const chat = await started(service);
+  expect(chat.conversations.pinned.value.map((one) => one.title)).toEqual(["Old"]);
+  expect(titles(chat)).not.toContain("Old");
 });
 
 test("A pin keeps what other clients have noted, and is shown at once.", async () => {

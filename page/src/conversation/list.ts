@@ -1,6 +1,6 @@
 /** The list of the reader's conversations. Changes are shown at once, and taken back if the service refuses them. */
 
-import { batch, computed, signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import type { Api } from "../api/http";
 import { Failed, problemOf } from "../api/problems";
 import type { Conversation, Page } from "../api/wire";
@@ -9,19 +9,23 @@ import type { Clock } from "./surroundings";
 
 const AT_A_TIME = 50;
 
+/** Pinned conversations are read at once. */
+const MOST_PINNED = 100;
+
 /** How long a reader must pause before a search is sent. */
 const PAUSE_MS = 250;
 
+/** What the service takes as a search. */
 const LONGEST_QUERY = 200;
+const MOST_WORDS = 10;
 
 export class ListState implements ConversationList {
   readonly query = signal("");
   readonly hasMore = signal(false);
   readonly loading = signal(false);
   readonly problem = signal<Problem | null>(null);
-  private readonly all = signal<readonly Conversation[]>([]);
-  readonly pinned = computed(() => this.all.value.filter(isPinned));
-  readonly entries = computed(() => this.all.value.filter((one) => !isPinned(one)));
+  readonly pinned = signal<readonly Conversation[]>([]);
+  readonly entries = signal<readonly Conversation[]>([]);
 
   private after: string | null = null;
   /** Counts the requests, so that an answer that comes too late is dropped. */
@@ -37,45 +41,30 @@ export class ListState implements ConversationList {
 
   /** Read the list from its beginning. What was read beyond the first page stays. */
   async refresh(): Promise<void> {
-    const asked = ++this.asked;
-    await this.tried(async () => {
-      const page = await this.page(null);
-      if (asked !== this.asked) return;
+    await this.begin((page) => {
       const first = new Set(page.data.map((one) => one.id));
-      const rest = page.has_more ? this.all.peek().filter((one) => !first.has(one.id)) : [];
-      batch(() => {
-        this.all.value = [...page.data, ...rest];
-        if (rest.length === 0) this.begun(page);
-      });
+      return page.has_more ? this.entries.peek().filter((one) => !first.has(one.id)) : [];
     });
   }
 
   search(query: string): void {
     this.query.value = query;
-    const asked = ++this.asked;
+    // What was asked before is not wanted any more.
+    this.asked += 1;
     this.forget();
-    this.forget = this.clock.after(PAUSE_MS, () => {
-      void this.tried(async () => {
-        const page = await this.page(null);
-        if (asked !== this.asked) return;
-        batch(() => {
-          this.all.value = page.data;
-          this.begun(page);
-        });
-      });
-    });
+    this.forget = this.clock.after(PAUSE_MS, () => void this.begin(() => []));
   }
 
   async more(): Promise<void> {
     if (!this.hasMore.peek() || this.loading.peek()) return;
     const asked = this.asked;
     await this.tried(async () => {
-      const page = await this.page(this.after);
+      const page = await this.page({ limit: AT_A_TIME, after: this.after, pinned: false });
       if (asked !== this.asked) return;
-      const known = new Set(this.all.peek().map((one) => one.id));
+      const known = new Set(this.entries.peek().map((one) => one.id));
       batch(() => {
-        this.all.value = [...this.all.peek(), ...page.data.filter((one) => !known.has(one.id))];
-        this.begun(page);
+        this.entries.value = [...this.entries.peek(), ...page.data.filter((one) => !known.has(one.id))];
+        this.ends(page);
       });
     });
   }
@@ -101,25 +90,22 @@ export class ListState implements ConversationList {
   }
 
   async remove(id: string): Promise<void> {
-    const before = this.all.peek();
-    const place = before.findIndex((one) => one.id === id);
-    const gone = before[place];
-    this.all.value = before.filter((one) => one.id !== id);
+    const gone = this.find(id);
+    // The next page begins after an entry that exists.
+    if (this.after === id) this.after = this.entries.peek().findLast((one) => one.id !== id)?.id ?? null;
+    this.take(id);
     try {
       await this.api.json("DELETE", address(id));
     } catch (error) {
-      if (gone !== undefined && this.find(id) === null)
-        this.all.value = this.all.peek().toSpliced(place, 0, gone);
+      if (gone !== null && this.find(id) === null) this.put(gone);
       throw new Failed(error);
     }
-    // The next page begins after an entry that exists.
-    if (this.after === id) this.after = this.all.peek().at(-1)?.id ?? null;
     this.removed(id);
   }
 
   /** A conversation of the list, if it was read. */
   find(id: string): Conversation | null {
-    return this.all.peek().find((one) => one.id === id) ?? null;
+    return [...this.pinned.peek(), ...this.entries.peek()].find((one) => one.id === id) ?? null;
   }
 
   private async changed(
@@ -128,26 +114,59 @@ export class ListState implements ConversationList {
     ask: () => Promise<Conversation>,
   ): Promise<void> {
     const before = this.find(id);
-    const put = (next: Conversation) => {
-      this.all.value = this.all.peek().map((one) => (one.id === id ? next : one));
-    };
-    if (before !== null) put(change(before));
+    if (before !== null) this.put(change(before));
     try {
-      put(await ask());
+      const now = await ask();
+      if (this.find(id) !== null) this.put(now);
     } catch (error) {
-      if (before !== null) put(before);
+      if (before !== null && this.find(id) !== null) this.put(before);
       throw new Failed(error);
     }
   }
 
-  private page(after: string | null): Promise<Page<Conversation>> {
-    const query = this.query.peek().trim().slice(0, LONGEST_QUERY);
-    return this.api.json("GET", "v1/conversations", {
-      query: { limit: AT_A_TIME, after, query: query === "" ? null : query },
+  /** Put a conversation where it belongs, in place of what was known of it. */
+  private put(one: Conversation): void {
+    batch(() => {
+      this.take(one.id);
+      const list = isPinned(one) ? this.pinned : this.entries;
+      list.value = [...list.peek(), one].sort((a, b) => usedAt(b) - usedAt(a));
     });
   }
 
-  private begun(page: Page<Conversation>): void {
+  private take(id: string): void {
+    batch(() => {
+      for (const list of [this.pinned, this.entries]) {
+        if (list.peek().some((one) => one.id === id)) list.value = list.peek().filter((one) => one.id !== id);
+      }
+    });
+  }
+
+  /** Read the pinned ones and the first page of the others. `rest` says which of the known ones stay behind them. */
+  private async begin(rest: (page: Page<Conversation>) => readonly Conversation[]): Promise<void> {
+    const asked = ++this.asked;
+    await this.tried(async () => {
+      const [pinned, page] = await Promise.all([
+        this.page({ limit: MOST_PINNED, pinned: true }),
+        this.page({ limit: AT_A_TIME, pinned: false }),
+      ]);
+      if (asked !== this.asked) return;
+      batch(() => {
+        const stays = rest(page);
+        this.pinned.value = pinned.data;
+        this.entries.value = [...page.data, ...stays];
+        if (stays.length === 0) this.ends(page);
+      });
+    });
+  }
+
+  private page(query: Record<string, string | number | boolean | null>): Promise<Page<Conversation>> {
+    const words = this.query.peek().slice(0, LONGEST_QUERY).split(/\s+/).filter(Boolean).slice(0, MOST_WORDS);
+    return this.api.json("GET", "v1/conversations", {
+      query: { ...query, query: words.length === 0 ? null : words.join(" ") },
+    });
+  }
+
+  private ends(page: Page<Conversation>): void {
     this.after = page.last_id;
     this.hasMore.value = page.has_more && page.last_id !== null;
   }
@@ -171,6 +190,10 @@ function address(id: string): string {
 
 function isPinned(one: Conversation): boolean {
   return one.metadata.pinned === "true";
+}
+
+function usedAt(one: Conversation): number {
+  return one.updated_at ?? one.created_at;
 }
 
 function withPin(metadata: Record<string, string>, pinned: boolean): Record<string, string> {

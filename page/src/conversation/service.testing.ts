@@ -301,7 +301,10 @@ export class FakeService {
       const words = (query.get("query") ?? "").toLowerCase();
       const found = [...this.conversations.values()]
         .filter((one) => (one.title ?? "").toLowerCase().includes(words))
-        .filter((one) => query.get("pinned") === null || one.metadata.pinned === query.get("pinned"))
+        .filter(
+          (one) =>
+            query.get("pinned") === null || String(one.metadata.pinned === "true") === query.get("pinned"),
+        )
         .sort((a, b) => (b.updated_at ?? 0) - (a.updated_at ?? 0));
       return json(pageOf(found, query));
     }
