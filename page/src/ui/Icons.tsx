@@ -26,7 +26,7 @@ export const SidebarIcon = icon(
 );
 export const NewIcon = icon("M12 5v14M5 12h14");
 export const SearchIcon = icon("M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM20 20l-4-4");
-export const MoreIcon = icon("M5 12h.01M12 12h.01M19 12h.01");
+export const MoreIcon = icon("M5 11.5v1M12 11.5v1M19 11.5v1M4.5 12h1M11.5 12h1M18.5 12h1");
 export const PinIcon = icon("M9 4h6l-1 6 3 3v2H7v-2l3-3zM12 15v6");
 export const EditIcon = icon("M4 20h4L19 9l-4-4L4 16zM13 7l4 4");
 export const DeleteIcon = icon("M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5");

@@ -5,7 +5,7 @@ import { prettyJson } from "./payloads";
 export function Payload({ name, text, prose }: { name: string; text: string; prose?: boolean }) {
   return (
     <div>
-      <h4 class="payload-name">{name}</h4>
+      <p class="payload-name">{name}</p>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard. */}
       <section class={prose ? "payload prose-payload" : "payload"} aria-label={name} tabIndex={0} dir="auto">
         <LongText text={prose ? text : prettyJson(text)} />
