@@ -35,7 +35,7 @@ $(VENV)/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
 
 page: $(VENV)/.ready page/node_modules/.ready ## Build the chat page
 	@echo "building the chat page ..."
-	@page/npm run --silent build -- --logLevel warn
+	@page/npm run --silent build -- --logLevel error
 	@touch $(PAGE)/.tried
 
 page/node_modules/.ready: page/package-lock.json page/package.json page/.npmrc | $(VENV)/.ready
