@@ -82,7 +82,7 @@ def test_a_cancelled_run_tells_its_target(http: httpx.Client, receiver: Receiver
     with socket.create_server(("127.0.0.1", 0)) as silent:
         body = {"model": "upstream", "custom_inputs": {"upstream": f"http://127.0.0.1:{silent.getsockname()[1]}"}}
         response = posted(http, background=True, **body).json()["id"]
-        assert http.post(f"/responses/{response}/cancel").status_code == 200
+        assert http.post(f"/responses/{response}/cancel", json={}).status_code == 200
         [message] = until(lambda: about(receiver, response))
     assert message.event["type"] == "response.cancelled"
 
