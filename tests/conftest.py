@@ -1,8 +1,11 @@
 """Settings and fixtures for all tests."""
 
 import os
+import ssl
 import sys
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +14,20 @@ from hypothesis import HealthCheck, settings
 # bytecode files, and containers often set this variable.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+_new_context = ssl.create_default_context
+_shared_context = cache(_new_context)
+
+
+def _context(*purpose: Any, **sources: Any) -> ssl.SSLContext:
+    """The same context for the same file of certificates."""
+    make = _shared_context if not purpose and set(sources) == {"cafile"} else _new_context
+    return make(*purpose, **sources)
+
+
+# Every client of httpx and of the SDKs on it reads 140 certificates when it is made, which takes more CPU time than
+# most tests. They make thousands of clients, nearly all for http. Nobody changes the context of such a client.
+ssl.create_default_context = _context
 
 # Test machines are shared, so the time that an example takes does not depend on the code alone.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
