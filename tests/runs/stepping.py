@@ -17,18 +17,22 @@ def check_steps(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each node begins, may begin again, and is closed once, before the terminal event. Returns the closed nodes in the
     order in which they began, as the terminal event has them too."""
     nodes: dict[str, dict[str, Any]] = {}
+    opened = 0
     for event in events:
+        if event["type"] == "response.output_item.added":
+            opened = event["output_index"] + 1
         if is_terminal(dict(event)):
             assert event is events[-1]
             assert all(one["status"] != "in_progress" for one in nodes.values()), nodes
         if event["type"] != NODE:
             continue
         node, before = event["node"], nodes.get(event["node"]["id"])
-        assert set(node) == {"id", "name", "path", "status", "started_at", "seconds"}
+        assert set(node) == {"id", "name", "path", "status", "started_at", "seconds", "output_index"}
         assert node["id"].startswith("node_")
         assert node["path"][-1] == node["name"]
         if before is None:
             assert node["status"] == "in_progress"
+            assert node["output_index"] == opened
         else:
             assert before["status"] == "in_progress", "it was closed already"
             assert (before["path"], before["started_at"]) == (node["path"], node["started_at"])

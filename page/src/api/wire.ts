@@ -106,7 +106,7 @@ export interface NodeStep {
   /** Seconds since 1970. */
   started_at: number;
   seconds: number | null;
-  /** In `custom_outputs.steps`: how many items of the output had begun before the step did. */
+  /** The index of the first item that was opened after the step began. */
   output_index?: number;
 }
 

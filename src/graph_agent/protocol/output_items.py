@@ -25,6 +25,11 @@ class OutputItems:
         """Every item closed so far, in the order opened."""
         return [self._items[index] for index in sorted(self._items)]
 
+    @property
+    def taken(self) -> int:
+        """How many indexes are taken, which is the next one."""
+        return self._taken
+
     def open(self) -> int:
         """The index of an item that opens."""
         self._taken += 1

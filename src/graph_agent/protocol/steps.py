@@ -7,7 +7,7 @@ attempt, and when it stopped. A node that is due may never begin, because its re
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,6 +59,8 @@ class Step:
     times: NodeTimes | None
     """`None` for a node of an earlier attempt."""
     started_at: float
+    output_index: int = 0
+    """The index of the first item that was opened after the node began."""
     status: StepStatus = "in_progress"
     seconds: float | None = None
 
@@ -71,6 +73,7 @@ class Step:
             "status": self.status,
             "started_at": self.started_at,
             "seconds": self.seconds,
+            "output_index": self.output_index,
         }
 
     def event(self) -> Event:
@@ -81,7 +84,9 @@ class Step:
 class Steps:
     """The steps of one run. Nodes are known by LangGraph's ids of their tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, next_index: Callable[[], int] = lambda: 0) -> None:
+        """`next_index` is the index of the next item of the output."""
+        self._next_index = next_index
         self._due: dict[str, Step] = {}
         """Nodes that have not begun, as far as is known."""
         self._times: dict[str, NodeTimes] = {}
@@ -146,6 +151,7 @@ class Steps:
 
     def _begin(self, id_: str, step: Step, times: NodeTimes) -> Iterator[Event]:
         step.times, step.started_at = times, round(times.started_at, 3)
+        step.output_index = self._next_index()
         self._open[id_] = step
         self._tell(step)
         yield step.event()

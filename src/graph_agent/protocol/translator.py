@@ -100,7 +100,7 @@ class Translator:
         self._plain, self._server = plain, server
         self._answers: list[tuple[str, str]] = []
         self._documents = DocumentEvents()
-        self.steps = Steps() if steps else None
+        self.steps = Steps(next_index=lambda: self._output.taken) if steps else None
         """The nodes of the graph, if the response tells them."""
         self.asked: list[Approval] = []
         """The approvals that the response asks for, with the ids of the calls that they are about."""
