@@ -1,0 +1,73 @@
+"""Deciding before a graph acts, in a browser."""
+
+import re
+
+from playwright.sync_api import expect
+from tests.page.conftest import OpenPage, site
+from tests.page.reader import Reader
+
+
+def test_approve_runs_the_tool_once(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        reader = Reader(open_page(served))
+        asked = reader.ask("mail ann")
+        expect(asked.get_by_role("table", name="Arguments of send_mail")).to_contain_text("ann")
+        assert served.talk.sent == []
+        reader.press("Approve", within=asked)
+        expect(reader.last).to_contain_text("Done: sent to ann")
+        assert served.talk.sent == ["ann: Hello"]
+        expect(reader.turns.first).to_contain_text("You approved this.")
+
+
+def test_edit_is_a_form_of_the_tools_arguments(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        reader = Reader(open_page(served))
+        asked = reader.ask("mail ann")
+        reader.press("Edit", within=asked)
+        form = asked.get_by_role("form", name="Edit the arguments of send_mail")
+        form.get_by_label("to", exact=True).fill("eve")
+        form.get_by_label(re.compile("subject", re.I)).fill("Lunch")
+        reader.press("Approve with changes", within=form)
+        expect(reader.last).to_contain_text("Done: sent to eve")
+        assert served.talk.sent == ["eve: Lunch"]
+
+
+def test_reject_tells_the_reason_and_runs_nothing(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        reader = Reader(open_page(served))
+        asked = reader.ask("mail ann")
+        reader.press("Reject", within=asked)
+        asked.get_by_label("Reason").fill("not today")
+        asked.get_by_role("button", name="Reject").last.click()
+        expect(reader.last).to_contain_text("not today")
+        reader.wait()
+        assert served.talk.sent == []
+
+
+def test_several_are_decided_together(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        reader = Reader(open_page(served))
+        asked = reader.ask("mail ann, bob, eve")
+        cards = asked.get_by_role("region", name=re.compile("Allow"))
+        expect(cards).to_have_count(3)
+        reader.press("Reject", within=cards.nth(1))
+        cards.nth(1).get_by_role("button", name="Reject").last.click()
+        reader.press("Approve the rest", within=asked)
+        reader.press("Send decisions (3 of 3)", within=asked)
+        expect(reader.last).to_contain_text("Done:")
+        reader.wait()
+        assert sorted(served.talk.sent) == ["ann: Hello", "eve: Hello"]
+
+
+def test_a_question_waits_through_a_reload(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.ask("mail ann")
+        page.reload()
+        reader.press("Approve", within=reader.last)
+        expect(reader.last).to_contain_text("Done: sent to ann")
+        page.reload()
+        expect(reader.turns.first).to_contain_text("You approved this.")
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        assert served.talk.sent == ["ann: Hello"]

@@ -1,0 +1,96 @@
+"""Reloads, lost connections, tokens and other windows."""
+
+import re
+
+from playwright.sync_api import Route, expect
+from tests.page.conftest import OpenPage, site
+from tests.page.reader import Reader
+
+
+def test_a_reload_in_the_middle_of_an_answer_joins_it(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.say("wait")
+        expect(reader.last).to_contain_text("The first half.")
+        page.reload()
+        expect(reader.last).to_contain_text("The first half.")
+        served.talk.go_on.set()
+        expect(reader.last).to_contain_text("The first half. The second half.")
+        reader.wait()
+        expect(reader.turns).to_have_count(1)
+
+
+def test_another_window_shows_the_answer_while_it_is_written(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        Reader(page).say("wait")
+        expect(Reader(page).last).to_contain_text("The first half.")
+        other = Reader(open_page(served, page.url.removeprefix(served.url)))
+        expect(other.last).to_contain_text("The first half.")
+        served.talk.go_on.set()
+        expect(other.last).to_contain_text("The second half.")
+        expect(Reader(page).last).to_contain_text("The second half.")
+
+
+def test_a_lost_connection_is_joined_again_by_itself(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served, expected=["Failed to load resource"])
+        reader = Reader(page)
+        reader.say("wait")
+        expect(reader.last).to_contain_text("The first half.")
+        page.context.set_offline(True)
+        page.context.set_offline(False)
+        served.talk.go_on.set()
+        expect(reader.last).to_contain_text("The first half. The second half.")
+        expect(reader.turns).to_have_count(1)
+
+
+def test_a_message_whose_request_failed_is_not_lost(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served, expected=["Failed to load resource"])
+        reader = Reader(page)
+        refused = []
+
+        def refuse(route: Route) -> None:
+            refused.append(route.request.url)
+            route.abort()
+
+        page.route("**/v1/responses", refuse)
+        reader.say("precious words")
+        reader.last.get_by_role("button", name="Try again").wait_for()
+        expect(reader.last).to_contain_text("precious words")
+        page.unroute("**/v1/responses")
+        reader.press("Try again", within=reader.last)
+        expect(reader.last).to_contain_text("You said: precious words")
+        reader.wait()
+        expect(reader.turns).to_have_count(1)
+
+
+def test_behind_a_bearer_token_the_page_asks_for_it_once(tmp_path, open_page: OpenPage) -> None:
+    token = "a-token-that-is-long-enough-0123456789"
+    with site(tmp_path, bearer_token=token) as served:
+        page = open_page(served, expected=["Failed to load resource"])
+        dialog = page.get_by_role("dialog", name="Sign in")
+        dialog.get_by_label("Access token").fill("wrong")
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("refused")
+        dialog.get_by_label("Access token").fill(token)
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog).to_have_count(0)
+        reader = Reader(page)
+        expect(reader.ask("hello")).to_contain_text("You said: hello")
+        page.reload()
+        expect(reader.last).to_contain_text("You said: hello")
+        assert page.evaluate("Object.values(localStorage).join()").find(token) == -1
+        assert re.search("token", page.url) is None
+
+
+def test_what_is_typed_and_not_sent_is_still_there_after_a_reload(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.ask("hello")
+        reader.field.fill("half a thou")
+        page.reload()
+        expect(reader.field).to_have_value("half a thou")
