@@ -53,7 +53,6 @@ def test_several_are_decided_together(tmp_path, open_page: OpenPage) -> None:
         reader.press("Reject", within=cards.nth(1))
         cards.nth(1).get_by_role("button", name="Reject").last.click()
         reader.press("Approve the rest", within=asked)
-        reader.press("Send decisions (3 of 3)", within=asked)
         expect(reader.last).to_contain_text("Done:")
         reader.wait()
         assert sorted(served.talk.sent) == ["ann: Hello", "eve: Hello"]

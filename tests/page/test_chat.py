@@ -8,12 +8,14 @@ from tests.page.reader import Reader
 
 
 def test_an_answer_is_rendered_as_markdown(shared: Site, open_page: OpenPage) -> None:
-    shared.talk.said["table"] = "| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n\nThe **end**, at $x_1 * y_1$."
+    shared.talk.said["table"] = (
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n\nThe **end**, at $x_1 * y_1$."
+    )
     answer = Reader(open_page(shared)).ask("say table")
     expect(answer.get_by_role("table")).to_contain_text("1")
     expect(answer.get_by_role("strong")).to_have_text("end")
     expect(answer).to_contain_text("at $x_1 * y_1$.")
-    expect(answer.get_by_role("button", name=re.compile("Copy.*code", re.I))).to_be_visible()
+    expect(answer.get_by_role("figure").get_by_role("button", name="Copy")).to_be_visible()
 
 
 def test_the_next_message_goes_on_in_the_same_conversation(shared: Site, open_page: OpenPage) -> None:
@@ -28,7 +30,7 @@ def test_the_next_message_goes_on_in_the_same_conversation(shared: Site, open_pa
 
 def test_steps_show_what_the_graph_did_with_times_and_documents(shared: Site, open_page: OpenPage) -> None:
     answer = Reader(open_page(shared)).ask("search hours")
-    worked = answer.get_by_text(re.compile(r"Worked for .* · 3 steps"))
+    worked = answer.get_by_text(re.compile(r"Worked for .* · \d steps"))
     worked.click()
     search = answer.get_by_role("listitem").filter(has_text="found 2 documents")
     search.locator("summary").first.click()

@@ -46,19 +46,30 @@ def test_a_lost_connection_is_joined_again_by_itself(tmp_path, open_page: OpenPa
         expect(reader.turns).to_have_count(1)
 
 
-def test_a_message_whose_request_failed_is_not_lost(tmp_path, open_page: OpenPage) -> None:
+def test_a_message_that_did_not_reach_the_service_is_sent_again_by_itself(tmp_path, open_page: OpenPage) -> None:
     with site(tmp_path) as served:
         page = open_page(served, expected=["Failed to load resource"])
         reader = Reader(page)
-        refused = []
+        tries: list[str] = []
 
-        def refuse(route: Route) -> None:
-            refused.append(route.request.url)
-            route.abort()
+        def lose_the_first(route: Route) -> None:
+            tries.append(route.request.headers["idempotency-key"])
+            route.abort() if len(tries) < 3 else route.continue_()
 
-        page.route("**/v1/responses", refuse)
+        page.route("**/v1/responses", lose_the_first)
+        expect(reader.ask("precious words")).to_contain_text("You said: precious words")
+        assert len(tries) == 3
+        assert len(set(tries)) == 1
+
+
+def test_a_refused_message_is_kept_and_can_be_sent_again(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served, expected=["Failed to load resource"])
+        reader = Reader(page)
+        refusal = {"error": {"code": "too_many_runs", "message": "all slots are taken", "type": "x", "param": None}}
+        page.route("**/v1/responses", lambda route: route.fulfill(status=429, json=refusal))
         reader.say("precious words")
-        reader.last.get_by_role("button", name="Try again").wait_for()
+        expect(reader.last.get_by_role("alert")).to_contain_text("Try again")
         expect(reader.last).to_contain_text("precious words")
         page.unroute("**/v1/responses")
         reader.press("Try again", within=reader.last)

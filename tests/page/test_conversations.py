@@ -54,7 +54,6 @@ def test_a_conversation_has_an_address_and_back_returns_to_the_one_before(tmp_pa
         expect(reader.turns).to_have_count(0)
         reader.ask("second talk")
         page.go_back()
-        page.go_back()
         expect(reader.last).to_contain_text("You said: first talk")
         other = Reader(open_page(served, address.removeprefix(served.url)))
         expect(other.last).to_contain_text("You said: first talk")
