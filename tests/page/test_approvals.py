@@ -48,7 +48,7 @@ def test_several_are_decided_together(tmp_path, open_page: OpenPage) -> None:
     with site(tmp_path) as served:
         reader = Reader(open_page(served))
         asked = reader.ask("mail ann, bob, eve")
-        cards = asked.get_by_role("region", name=re.compile("Allow"))
+        cards = asked.get_by_role("group", name=re.compile("Allow"))
         expect(cards).to_have_count(3)
         reader.press("Reject", within=cards.nth(1))
         cards.nth(1).get_by_role("button", name="Reject").last.click()

@@ -55,7 +55,9 @@ export function ApprovalCard({ approval, decision, sent, open, lapsed, onDecide 
 
   const waiting = open && decision === null;
   return (
-    <section class={waiting ? "approval waiting" : "approval"} aria-labelledby={heading}>
+    // Not a region: several cards of one tool would be landmarks of one name.
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms.
+    <div class={waiting ? "approval waiting" : "approval"} role="group" aria-labelledby={heading}>
       <h3 id={heading}>
         {question ? <QuestionIcon /> : <ToolIcon />}
         {asked !== null ? (
@@ -132,7 +134,7 @@ export function ApprovalCard({ approval, decision, sent, open, lapsed, onDecide 
           onDone={(output) => decide({ approve: true, output })}
         />
       )}
-    </section>
+    </div>
   );
 }
 
