@@ -253,7 +253,7 @@ test("several approvals are decided one by one and sent together", () => {
   const chat = fakeChat([turn]);
   showApp(chat);
   const card = (index: number) =>
-    within(screen.getAllByRole("region", { name: /send_mail/ })[index] as HTMLElement);
+    within(screen.getAllByRole("group", { name: /send_mail/ })[index] as HTMLElement);
   const click = (index: number, name: string) => fireEvent.click(card(index).getByRole("button", { name }));
   click(0, "Approve");
   click(1, "Edit");
