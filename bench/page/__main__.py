@@ -8,15 +8,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserType, Page, TimeoutError, sync_playwright
+from playwright.sync_api import BrowserType, TimeoutError, sync_playwright
 
 from bench.page.answers_page import BuildBroken, build, served
-from bench.page.browser import browser_path
+from bench.page.browser import heap, marked, opened
+from bench.page.chat_page import measure
 from bench.page.rows import Row, report
-from bench.page.trace import CATEGORIES, work
+from bench.page.trace import work
 
 TOKEN = 4
 """UTF-16 units that stand for a token."""
@@ -25,6 +25,8 @@ TOKENS_A_SECOND = 200
 
 PATIENCE = 90
 """How long a document may take beyond the time that it streams, in seconds."""
+
+LONG = "long answer"
 
 
 def main() -> int:
@@ -35,7 +37,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
             build(Path(folder))
             with served(Path(folder)) as url:
+                text = _text(playwright.chromium, url, options.tokens)
                 rows = [*_answers(playwright.chromium, url, options)]
+            if options.page:
+                rows += measure(playwright.chromium, text, rate=TOKENS_A_SECOND * options.factor)
     except (BuildBroken, FileNotFoundError) as broken:
         print(broken, file=sys.stderr)
         return 1
@@ -48,12 +53,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=50_000, help="how long the answers become at most")
     parser.add_argument("--factor", type=float, default=10, help="how many times faster than 200 tokens/s they stream")
     parser.add_argument("--rows", default="", metavar="A,B", help="only documents whose names contain one of these")
+    parser.add_argument(
+        "--page", action=argparse.BooleanOptionalAction, default=True, help="also measure the whole page with a service"
+    )
     return parser.parse_args()
 
 
+def _text(chromium: BrowserType, url: str, tokens: int) -> str:
+    with opened(chromium) as (_, page, _):
+        page.goto(url)
+        text: str = page.evaluate("(name) => bench.text(name)", LONG)
+        return text[: tokens * TOKEN]
+
+
 def _answers(chromium: BrowserType, url: str, options: argparse.Namespace) -> Iterator[Row]:
-    with _browser(chromium) as browser:
-        page = browser.new_page()
+    with opened(chromium) as (_, page, _):
         page.goto(url)
         names: list[str] = page.evaluate("bench.names")
     wanted = [part for part in options.rows.split(",") if part]
@@ -66,51 +80,29 @@ def _answers(chromium: BrowserType, url: str, options: argparse.Namespace) -> It
         yield _answer(chromium, url, name, rate=0, most=sys.maxsize)
 
 
-@contextmanager
-def _browser(chromium: BrowserType) -> Iterator[Browser]:
-    browser = chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-    try:
-        yield browser
-    finally:
-        browser.close()
-
-
 def _answer(chromium: BrowserType, url: str, name: str, *, rate: float, most: int) -> Row:
-    """Stream a document at `rate`, or show it at once with 0. In a browser of its own, which a document may stop."""
-    with _browser(chromium) as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        errors: list[str] = []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    """Stream a document at `rate`, or show it at once with 0."""
+    with opened(chromium) as (browser, page, errors):
         page.goto(url)
-        length = min(most, page.evaluate("(name) => bench.length(name)", name))
-        browser.start_tracing(page=page, categories=CATEGORIES)
-        page.evaluate("([name, rate, most]) => void bench.show(name, rate, most)", [name, rate, most])
+        length = min(most, len(page.evaluate("(name) => bench.text(name)", name)))
         patience = PATIENCE + (length / rate if rate else 0)
         try:
-            page.wait_for_selector("html[data-done]", state="attached", timeout=patience * 1000)
+            with marked(browser, page) as trace:
+                page.evaluate("([name, rate, most]) => void bench.show(name, rate, most)", [name, rate, most])
+                # No function that the page evaluates, because its policy allows no evaluation of text.
+                page.wait_for_selector("html[data-done]", state="attached", timeout=patience * 1000)
         except TimeoutError:
-            return Row(
-                name=name, streamed=rate > 0, length=length, errors=(f"not done after {patience:.0f} s", *errors)
-            )
+            stuck = f"not done after {patience:.0f} s"
+            return Row(name=name, streamed=rate > 0, length=length, errors=(stuck, *errors))
         return Row(
             name=name,
             streamed=rate > 0,
             length=length,
-            work=work(browser.stop_tracing()),
+            work=work(trace()),
             heap=heap(page),
             elements=page.evaluate("document.getElementsByTagName('*').length"),
             errors=tuple(errors),
         )
-
-
-def heap(page: Page) -> float:
-    """The JavaScript heap after a collection, in MB."""
-    session = page.context.new_cdp_session(page)
-    session.send("HeapProfiler.enable")
-    session.send("HeapProfiler.collectGarbage")
-    used: float = session.send("Runtime.getHeapUsage")["usedSize"]
-    return used / 1e6
 
 
 if __name__ == "__main__":

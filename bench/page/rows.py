@@ -38,8 +38,29 @@ class Row:
         return missed + [error[:200] for error in self.errors]
 
 
-def report(rows: Sequence[Row], *, factor: float, tokens: int, load: float) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How the page opens. Times are milliseconds by the clock, from the request for it."""
+
+    name: str
+    paint: float | None
+    """Until something is painted."""
+
+    ready: float
+    """Until a message can be written."""
+
+    weight: float
+    """What was loaded before that, without the answers of the API, in KB as they were sent."""
+
+    def __str__(self) -> str:
+        paint = "-" if self.paint is None else f"{self.paint:.0f}"
+        return f"{self.name}: first paint {paint} ms, ready {self.ready:.0f} ms, {self.weight:.0f} KB"
+
+
+def report(measured: Sequence[Row | Opening], *, factor: float, tokens: int, load: float) -> str:
     """Return the table and the goals. `load` is the machine's load average before the benchmark started."""
+    rows = [one for one in measured if isinstance(one, Row)]
+    openings = [str(one) for one in measured if isinstance(one, Opening)]
     head = (
         f"Documents stream at 200 tokens/s x {factor:g}, up to {tokens:,} tokens of 4 characters, or come at once.\n"
         f"Milliseconds of the main thread on the CPU, from frame to frame; `task wall` is by the clock. "
@@ -59,7 +80,7 @@ def report(rows: Sequence[Row], *, factor: float, tokens: int, load: float) -> s
         f"heap <= {HEAP_GOAL:g} MB"
     )
     missed = [f"  missed by {_title(row)}: {', '.join(row.missed())}" for row in rows if row.missed()]
-    return "\n".join([head, "", *table, "", f"{goals}: {'reached' if not missed else ''}", *missed])
+    return "\n".join([head, "", *table, "", *openings, f"{goals}: {'reached' if not missed else ''}", *missed])
 
 
 def _title(row: Row) -> str:

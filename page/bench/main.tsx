@@ -9,7 +9,7 @@ import { DOCUMENTS } from "./documents";
 
 export interface Bench {
   names: string[];
-  length: (name: string) => number;
+  text: (name: string) => string;
   /** Show the document, `rate` UTF-16 units a second, or all of it at once with 0. When nothing changes any more, `<html>` has `data-done`. */
   show: (name: string, rate: number, most: number) => Promise<void>;
 }
@@ -40,13 +40,6 @@ function grow(source: string, rate: number, take: (text: string) => void): Promi
   });
 }
 
-/** Marks each frame in the browser's trace, and keeps frames coming. */
-function frame(): void {
-  performance.mark("bench:frame");
-  performance.clearMarks("bench:frame");
-  requestAnimationFrame(frame);
-}
-
 /** A citation for each of the first markers, so that their cost counts. */
 function citationsIn(source: string): Citation[] {
   return [...source.slice(0, 100_000).matchAll(/\[\d\]/g)].map((found) => ({
@@ -61,13 +54,12 @@ function citationsIn(source: string): Citation[] {
 
 const bench: Bench = {
   names: Object.keys(DOCUMENTS),
-  length: (name) => DOCUMENTS[name]?.().length ?? 0,
+  text: (name) => DOCUMENTS[name]?.() ?? "",
   async show(name, rate, most) {
     const source = (DOCUMENTS[name]?.() ?? "").slice(0, most);
     const text = signal("");
     const streaming = signal(true);
     render(null, root);
-    performance.mark("bench:begin");
     render(<Markdown text={text} citations={signal(citationsIn(source))} streaming={streaming} />, root);
     if (rate > 0) {
       await grow(source, rate, (now) => {
@@ -80,7 +72,6 @@ const bench: Bench = {
     }
     streaming.value = false;
     await rest();
-    performance.mark("bench:end");
     document.documentElement.setAttribute("data-done", "");
   },
 };
@@ -92,4 +83,3 @@ declare global {
 }
 
 window.bench = bench;
-frame();
