@@ -98,6 +98,8 @@ def measure(chromium: BrowserType, text: str, *, rate: float) -> Iterator[Row | 
             yield _row("the page, long answer", page, work(trace()), errors, length=len(text))
         with opened(chromium) as (browser, page, errors):
             _fill(url)
+            page.goto(url)
+            # Loaded again in the same process, as the marks are of one process.
             with marked(browser, page) as trace:
                 yield _opening(page, url, f"the page, {CONVERSATIONS:,} conversations")
                 page.wait_for_timeout(1_000)
