@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserType, TimeoutError, sync_playwright
 from bench.page.answers_page import BuildBroken, build, served
 from bench.page.browser import heap, marked, opened
 from bench.page.chat_page import measure
-from bench.page.rows import Row, report
+from bench.page.rows import Opening, Row, report
 from bench.page.trace import work
 
 TOKEN = 4
@@ -38,7 +38,7 @@ def main() -> int:
             build(Path(folder))
             with served(Path(folder)) as url:
                 text = _text(playwright.chromium, url, options.tokens)
-                rows = [*_answers(playwright.chromium, url, options)]
+                rows: list[Row | Opening] = [*_answers(playwright.chromium, url, options)]
             if options.page:
                 rows += measure(playwright.chromium, text, rate=TOKENS_A_SECOND * options.factor)
     except (BuildBroken, FileNotFoundError) as broken:
