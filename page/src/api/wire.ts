@@ -166,6 +166,25 @@ export interface Page<T> {
   has_more: boolean;
 }
 
+/** What a graph remembers about the reader: an entry of `GET /v1/memories`. */
+export interface Memory {
+  id: string;
+  /** `null` if a graph keeps another form, which cannot be changed. */
+  text: string | null;
+  value?: unknown;
+  response_id?: string | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** How much `DELETE /v1/me/data` has deleted. */
+export interface DeletedData {
+  responses: number;
+  conversations: number;
+  checkpoints: number;
+  memories: number;
+}
+
 /** A graph: an entry of `GET /v1/models`. */
 export interface Model {
   id: string;

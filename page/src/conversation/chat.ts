@@ -5,6 +5,7 @@ import { Api, ApiError } from "../api/http";
 import type { Model, PageSettings } from "../api/wire";
 import { addressOfConversation, conversationIn } from "./address";
 import { ListState } from "./list";
+import { MemoriesState } from "./memories";
 import type { Chat } from "./model";
 import { ConversationState } from "./session";
 import { browserSurroundings, type Surroundings } from "./surroundings";
@@ -39,6 +40,7 @@ export class ChatState implements Chat {
   readonly model = signal("");
   readonly online;
   readonly conversations: ListState;
+  readonly memories: MemoriesState;
   readonly open;
   private readonly api: Api;
   /** Conversations that are not shown, and whose runs would end without a reader. */
@@ -54,6 +56,10 @@ export class ChatState implements Chat {
     this.online = signal(surroundings.presence.online());
     this.conversations = new ListState(this.api, surroundings.clock, (id) => {
       if (this.open.peek().id.peek() === id) void this.show(null);
+    });
+    this.memories = new MemoriesState(this.api, () => {
+      void this.show(null);
+      void this.conversations.refresh();
     });
     this.open = signal<ConversationState>(this.begin());
   }

@@ -8,7 +8,9 @@ import type {
   ApprovalResponseItem,
   Conversation,
   Decision,
+  DeletedData,
   FoundDocument,
+  Memory,
   Model,
   NodeStep,
   PageSettings,
@@ -165,6 +167,22 @@ export interface ConversationList {
   remove(id: string): Promise<void>;
 }
 
+export interface MemoryList {
+  entries: ReadonlySignal<readonly Memory[]>;
+  hasMore: ReadonlySignal<boolean>;
+  loading: ReadonlySignal<boolean>;
+  problem: ReadonlySignal<Problem | null>;
+  /** Read the newest ones. */
+  load(): Promise<void>;
+  more(): Promise<void>;
+  change(id: string, text: string): Promise<void>;
+  remove(id: string): Promise<void>;
+  /** The conversation in which it was saved, if that still exists. */
+  origin(memory: Memory): Promise<string | null>;
+  /** Delete everything of the reader that the service stores. Returns how much that was. */
+  forgetEverything(): Promise<DeletedData>;
+}
+
 export interface Chat {
   settings: ReadonlySignal<PageSettings>;
   /** Whether the page needs a token, and whether the one it has was refused. */
@@ -174,6 +192,7 @@ export interface Chat {
   model: ReadonlySignal<string>;
   chooseModel(id: string): void;
   conversations: ConversationList;
+  memories: MemoryList;
   open: ReadonlySignal<OpenConversation>;
   /** Open a conversation, or with `null` a new one. The address of the page follows: `#/c/{id}`. */
   show(id: string | null): Promise<void>;

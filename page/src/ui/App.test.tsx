@@ -44,6 +44,7 @@ test("a message that could not be sent is in the field again", async () => {
   write("Do not lose me");
   press("Enter");
   await waitFor(() => expect(field("Your message").value).toBe("Do not lose me"));
+  expect(screen.getByRole("alert").textContent).toContain("The message was not sent.");
 });
 
 test("while an answer is written, Enter keeps the text, and Stop and Escape stop", () => {

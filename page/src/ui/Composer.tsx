@@ -1,21 +1,24 @@
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect } from "preact/hooks";
 import type { OpenConversation } from "../conversation/model";
 import { usePage } from "./context";
+import { failureWords } from "./failures";
 import { SendIcon, StopIcon } from "./Icons";
 import { growToFit, isSendKey } from "./textField";
 
 interface Props {
   open: OpenConversation;
   field: RefObject<HTMLTextAreaElement | null>;
+  /** Why the last message was not sent. */
+  failure: Signal<string | null>;
   onSend: (text: string) => void;
   /** The reader wants to edit the last message. */
   onEditLast: () => void;
 }
 
-export function Composer({ open, field, onSend, onEditLast }: Props) {
-  const { chat, drafts, announce } = usePage();
+export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
+  const { chat, drafts } = usePage();
   const id = open.id.value;
   const busy = open.busy.value;
   const text = useSignal("");
@@ -50,7 +53,10 @@ export function Composer({ open, field, onSend, onEditLast }: Props) {
     onSend(sent.trim());
   };
   const stop = () => {
-    open.stop().catch(() => announce("The answer could not be stopped. Try again."));
+    failure.value = null;
+    open.stop().catch((error: unknown) => {
+      failure.value = `The answer was not stopped. ${failureWords(error, "Try again.")}`;
+    });
   };
 
   return (
@@ -66,6 +72,11 @@ export function Composer({ open, field, onSend, onEditLast }: Props) {
         {!chat.online.value && (
           <p class="notice" role="status">
             You are offline. What you write is kept.
+          </p>
+        )}
+        {failure.value !== null && (
+          <p class="notice problem" role="alert">
+            {failure.value}
           </p>
         )}
         <div class="composer-box">

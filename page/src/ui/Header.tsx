@@ -33,8 +33,13 @@ export function Header({ sidebarShown, onShowSidebar, onNew }: Props) {
             onChange={(event) => chat.chooseModel(event.currentTarget.value)}
           >
             {models.map((model) => (
-              <option key={model.id} value={model.id} title={model.description ?? undefined}>
-                {model.name}
+              <option
+                key={model.id}
+                value={model.id}
+                disabled={model.available === false}
+                title={model.description ?? undefined}
+              >
+                {model.available === false ? `${model.name} (not available)` : model.name}
               </option>
             ))}
           </select>

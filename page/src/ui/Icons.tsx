@@ -61,3 +61,6 @@ export const QuestionIcon = icon(
   "M9 9a3 3 0 1 1 4.5 2.6c-1 .6-1.5 1.2-1.5 2.4M12 18h.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z",
 );
 export const CloseIcon = icon("M6 6l12 12M18 6L6 18");
+export const DataIcon = icon(
+  "M12 10c4 0 7-1.3 7-3s-3-3-7-3-7 1.3-7 3 3 3 7 3zM5 7v10c0 1.7 3 3 7 3s7-1.3 7-3V7M5 12c0 1.7 3 3 7 3s7-1.3 7-3",
+);

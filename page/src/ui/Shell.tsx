@@ -3,7 +3,9 @@ import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Composer } from "./Composer";
 import { usePage } from "./context";
+import { DataDialog } from "./dialogs/DataDialog";
 import { ShortcutsDialog } from "./dialogs/ShortcutsDialog";
+import { failureWords } from "./failures";
 import { Header } from "./Header";
 import { type Command, commandOf } from "./shortcuts";
 import { titleOf } from "./sidebar/ConversationRow";
@@ -17,10 +19,12 @@ const isMac = () => /Mac|iPhone|iPad/.test(navigator.platform);
 
 /** The regions of the page: conversations beside the chat, or above it on phones. */
 export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
-  const { chat, theme, announce } = usePage();
+  const { chat, theme } = usePage();
   const phone = useSignal(isPhone());
   const sidebar = useSignal(!phone.value);
   const shortcuts = useSignal(false);
+  const data = useSignal(false);
+  const failure = useSignal<string | null>(null);
   const search = useRef<HTMLInputElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const open = chat.open.value;
@@ -47,6 +51,7 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
 
   // On phones the focus would open the keyboard over what the reader came for.
   useEffect(() => {
+    failure.value = null;
     if (!phone.peek()) field.current?.focus({ preventScroll: true });
   }, [open]);
 
@@ -67,8 +72,9 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
     if (!phone.value) field.current?.focus();
   };
   const send = (text: string) => {
-    open.send(text).catch(() => {
-      announce("The message was not sent. It is in the message field again.");
+    failure.value = null;
+    open.send(text).catch((error: unknown) => {
+      failure.value = `The message was not sent. ${failureWords(error, "Check your connection and try again.")}`;
       const area = field.current;
       if (area === null || area.value !== "") return;
       area.value = text;
@@ -115,6 +121,9 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
         onShortcuts={() => {
           shortcuts.value = true;
         }}
+        onData={() => {
+          data.value = true;
+        }}
       />
       {drawer && <button type="button" class="veil" tabIndex={-1} aria-hidden="true" onClick={hideSidebar} />}
       <div class="main" inert={drawer}>
@@ -122,9 +131,17 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
         <main ref={mainRef} class="main">
           <h1 class="unseen">{name}</h1>
           <Thread open={open} onSend={send} />
-          <Composer open={open} field={field} onSend={send} onEditLast={editLast} />
+          <Composer open={open} field={field} failure={failure} onSend={send} onEditLast={editLast} />
         </main>
       </div>
+      {data.value && (
+        <DataDialog
+          onOpened={opened}
+          onClose={() => {
+            data.value = false;
+          }}
+        />
+      )}
       {shortcuts.value && (
         <ShortcutsDialog
           mac={isMac()}

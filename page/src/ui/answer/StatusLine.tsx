@@ -19,9 +19,10 @@ export function StatusLine({ answer, onRetry }: { answer: Answer; onRetry: () =>
       {problem !== null && (
         <div class="notice problem" role="alert">
           <WarningIcon />
-          <p class="notice-words" dir="auto">
-            {problem.message}
-          </p>
+          <div class="notice-words" dir="auto">
+            <p>{problem.message}</p>
+            {problem.detail && <p class="detail muted">{problem.detail}</p>}
+          </div>
           {problem.retryable && (
             <button type="button" class="button" onClick={onRetry}>
               Try again

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { ApprovalResponseItem } from "../../api/wire";
 import type { ApprovalPart, Turn } from "../../conversation/model";
 import { usePage } from "../context";
+import { failureWords } from "../failures";
 import { focusConversation } from "../focus";
 import { ApprovalCard } from "./ApprovalCard";
 
@@ -30,8 +31,8 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
       await chat.open.value.decide(turn, decisions);
       focusConversation();
       announce(decisions.length === 1 ? "Decision sent." : "Decisions sent.");
-    } catch {
-      failure.value = "The decision was not sent. Check your connection and try again.";
+    } catch (error) {
+      failure.value = `The decision was not sent. ${failureWords(error, "Check your connection and try again.")}`;
     } finally {
       sending.value = false;
     }

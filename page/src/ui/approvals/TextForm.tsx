@@ -3,6 +3,8 @@ import { useEffect, useId, useRef } from "preact/hooks";
 interface Props {
   label: string;
   help?: string;
+  /** What the field holds first. */
+  text?: string;
   required: boolean;
   submit: string;
   onCancel: () => void;
@@ -10,14 +12,14 @@ interface Props {
 }
 
 /** One text and a button: the reason of a rejection, or the answer to a question. */
-export function TextForm({ label, help, required, submit, onCancel, onDone }: Props) {
+export function TextForm({ label, help, text = "", required, submit, onCancel, onDone }: Props) {
   const field = useRef<HTMLTextAreaElement>(null);
   const id = useId();
   useEffect(() => field.current?.focus(), []);
   const done = () => {
-    const text = field.current?.value.trim() ?? "";
-    if (text === "" && required) field.current?.focus();
-    else onDone(text);
+    const written = field.current?.value.trim() ?? "";
+    if (written === "" && required) field.current?.focus();
+    else onDone(written);
   };
   return (
     <form
@@ -35,6 +37,7 @@ export function TextForm({ label, help, required, submit, onCancel, onDone }: Pr
           id={id}
           class="field"
           rows={2}
+          defaultValue={text}
           dir="auto"
           required={required}
           aria-describedby={help === undefined ? undefined : `${id}-help`}

@@ -5,11 +5,12 @@ interface Props {
   title: string;
   /** Called when the reader closes the dialog. Without it the dialog stays until its question is answered. */
   onClose?: (() => void) | undefined;
+  wide?: boolean;
   children: ComponentChildren;
 }
 
 /** A modal dialog. The browser keeps the focus inside, and gives it back at the end. */
-export function Dialog({ title, onClose, children }: Props) {
+export function Dialog({ title, onClose, wide, children }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
   useEffect(() => {
@@ -20,7 +21,7 @@ export function Dialog({ title, onClose, children }: Props) {
   return (
     <dialog
       ref={ref}
-      class="dialog"
+      class={wide ? "dialog wide" : "dialog"}
       aria-labelledby={heading}
       onCancel={(event) => {
         event.preventDefault();

@@ -3,6 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Conversation } from "../../api/wire";
 import { usePage } from "../context";
 import { ConfirmDialog } from "../dialogs/ConfirmDialog";
+import { failureWords } from "../failures";
 import { DeleteIcon, EditIcon, PinIcon } from "../Icons";
 import { Menu } from "../Menu";
 import { ConversationRow, titleOf } from "./ConversationRow";
@@ -31,8 +32,8 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
     try {
       await work;
       announce(done);
-    } catch {
-      failure.value = `${what} Try again.`;
+    } catch (error) {
+      failure.value = `${what} ${failureWords(error, "Try again.")}`;
       announce(failure.value);
     }
   };

@@ -2,7 +2,7 @@ import type { Ref } from "preact";
 import { Brand } from "../Brand";
 import { usePage } from "../context";
 import { IconButton } from "../IconButton";
-import { KeyboardIcon, MoonIcon, NewIcon, SearchIcon, SidebarIcon, SunIcon } from "../Icons";
+import { DataIcon, KeyboardIcon, MoonIcon, NewIcon, SearchIcon, SidebarIcon, SunIcon } from "../Icons";
 import { ConversationList } from "./ConversationList";
 
 interface Props {
@@ -13,9 +13,10 @@ interface Props {
   /** Called when the reader has chosen a conversation. */
   onOpened: () => void;
   onShortcuts: () => void;
+  onData: () => void;
 }
 
-export function Sidebar({ shown, searchRef, onHide, onNew, onOpened, onShortcuts }: Props) {
+export function Sidebar({ shown, searchRef, onHide, onNew, onOpened, onShortcuts, onData }: Props) {
   const { chat, theme } = usePage();
   const dark = theme.shown.value === "dark";
   return (
@@ -56,6 +57,9 @@ export function Sidebar({ shown, searchRef, onHide, onNew, onOpened, onShortcuts
         </IconButton>
         <IconButton label="Keyboard shortcuts" onClick={onShortcuts}>
           <KeyboardIcon />
+        </IconButton>
+        <IconButton label="Data and memory" onClick={onData}>
+          <DataIcon />
         </IconButton>
       </div>
     </nav>

@@ -4,6 +4,7 @@ import { type Signal, signal } from "@preact/signals";
 import type {
   ApprovalResponseItem,
   Conversation,
+  Memory,
   Model,
   NodeStep,
   PageSettings,
@@ -148,7 +149,7 @@ export function fakeConversation(title: string | null, hoursAgo = 0, id = nextId
 /** A call of a method of the chat: its name and what was passed. */
 export type Call = [name: string, ...args: unknown[]];
 
-export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations">> {
+export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations" | "memories">> {
   open: Signal<
     OpenConversation & {
       turns: Signal<readonly Turn[]>;
@@ -157,6 +158,7 @@ export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations">>
     }
   >;
   conversations: Writable<Chat["conversations"]>;
+  memories: Writable<Chat["memories"]>;
   calls: Call[];
   /** What the next calls of methods do, by name. Without an entry they do nothing. */
   behavior: Map<string, (...args: never[]) => unknown>;
@@ -195,6 +197,12 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
       calls.push([name, ...args]);
       await behavior.get(name)?.(...(args as never[]));
     };
+  const answer =
+    <T>(name: string, value: T) =>
+    async (...args: unknown[]): Promise<T> => {
+      await record(name)(...args);
+      return value;
+    };
   const open: FakeChat["open"]["value"] = {
     id: signal<string | null>(turns.length > 0 ? "conv_open" : null),
     turns: signal(turns),
@@ -232,6 +240,23 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
       rename: record("rename"),
       pin: record("pin"),
       remove: record("remove"),
+    },
+    memories: {
+      entries: signal<readonly Memory[]>([]),
+      hasMore: signal(false),
+      loading: signal(false),
+      problem: signal<Problem | null>(null),
+      load: record("load"),
+      more: record("moreMemories"),
+      change: record("change"),
+      remove: record("removeMemory"),
+      origin: answer("origin", null),
+      forgetEverything: answer("forgetEverything", {
+        responses: 12,
+        conversations: 3,
+        checkpoints: 12,
+        memories: 5,
+      }),
     },
     open: signal(open),
     show: record("show"),

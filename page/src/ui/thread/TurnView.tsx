@@ -4,7 +4,7 @@ import type { OpenConversation, Turn } from "../../conversation/model";
 import { AnswerView } from "../answer/Answer";
 import { AnswerActions } from "../answer/AnswerActions";
 import { CopyButton } from "../CopyButton";
-import { usePage } from "../context";
+import { failureWords } from "../failures";
 import { focusConversation } from "../focus";
 import { IconButton } from "../IconButton";
 import { EditIcon } from "../Icons";
@@ -20,13 +20,16 @@ interface Props {
 
 /** A message of the user and its answer. */
 export function TurnView({ turn, open, newest }: Props) {
-  const { announce } = usePage();
+  const failure = useSignal<string | null>(null);
   const editing = useSignal(false);
   const busy = open.busy.value;
   const row = useRef<HTMLDivElement>(null);
   const attempt = (work: Promise<void>, moveFocus = true) => {
     if (moveFocus) focusConversation();
-    work.catch(() => announce("This did not work. Check your connection and try again."));
+    failure.value = null;
+    work.catch((error: unknown) => {
+      failure.value = failureWords(error, "This did not work. Check your connection and try again.");
+    });
   };
   const branches = (
     <Branches
@@ -83,6 +86,11 @@ export function TurnView({ turn, open, newest }: Props) {
       <AnswerActions turn={turn} busy={busy} onRegenerate={regenerate}>
         {turn.text === "" && branches}
       </AnswerActions>
+      {failure.value !== null && (
+        <p class="form-error" role="alert">
+          {failure.value}
+        </p>
+      )}
     </article>
   );
 }
