@@ -1,6 +1,7 @@
 // @vitest-environment node
 import { signal } from "@preact/signals";
 import { expect, test } from "vitest";
+import conversation from "../../../tests/serving/recorded/conversation.jsonl?raw";
 import databricks from "../../../tests/serving/recorded/databricks.jsonl?raw";
 import failed from "../../../tests/serving/recorded/failed-openai.jsonl?raw";
 import recording from "../../../tests/serving/recorded/openai.jsonl?raw";
@@ -43,6 +44,33 @@ test.each(Object.entries(NAMES))(
     expect(shownOf(folded(events))).toEqual(shownOf(stored));
   },
 );
+
+test("A stored response shows its steps, documents and citations as its recorded stream did.", () => {
+  for (const line of conversation.trim().split("\n")) {
+    const { said, events, stored } = JSON.parse(line) as {
+      said: string;
+      events: StreamEvent[];
+      stored: ResponseObject;
+    };
+    expect(shownOf(folded(events)), said).toEqual(shownOf(loaded(stored)));
+  }
+});
+
+test("A recorded search shows its documents at its step, and cites them with their passages.", () => {
+  const line = conversation.split("\n").find((one) => one.includes('"said":"search'));
+  const { parts } = folded((JSON.parse(line ?? "") as { events: StreamEvent[] }).events);
+  const steps = parts.value.flatMap((part) => (part.kind === "step" ? [part] : []));
+  expect(steps.map((one) => `${one.step.value.name} ${one.documents.value.length}`)).toEqual([
+    "planner 0",
+    "retriever 1",
+    "planner 0",
+  ]);
+  const cited = parts.value.flatMap((part) => (part.kind === "text" ? part.citations.value : []));
+  expect(cited.map((one) => [one.number, one.title, one.passage])).toEqual([
+    [1, "The library", "The library closes at 8 o'clock."],
+    [2, "The museum", "The museum closes at 6 o'clock."],
+  ]);
+});
 
 test("A stored response shows the same as its stream did, whatever the answer consists of.", () => {
   for (let seed = 0; seed < 60; seed++) {
