@@ -24,6 +24,7 @@ from graph_agent.stores.sql_rows import (
     RESPONSES,
     UNDER_WAY,
     WITH_RESPONSE,
+    WITHOUT_RESPONSE,
     Row,
     as_json,
     as_sought,
@@ -32,6 +33,7 @@ from graph_agent.stores.sql_rows import (
     is_pinned,
     item_rows,
     stored_conversation,
+    stored_response,
 )
 from graph_agent.stores.sql_runs import DELETABLE, delete_runs
 
@@ -197,16 +199,17 @@ class SqlConversations(SqlResponses):
         self, owner: Owner, conversation_id: str, page: Page
     ) -> tuple[Sequence[StoredResponse], bool]:
         """See `ResponseStore.responses_of`."""
+        now = self._clock()
 
         async def work(connection: Connection) -> Sequence[StoredResponse]:
             await _existing(connection, owner, conversation_id)
             order = Order("responses", "created_at", page, "r.")
             rows = await connection.rows(
-                f"SELECT {WITH_RESPONSE} FROM {RESPONSES} WHERE r.owner = ? AND r.conversation = ? "
+                f"SELECT {WITHOUT_RESPONSE} FROM {RESPONSES} WHERE r.owner = ? AND r.conversation = ? "
                 f"{order.condition} {order.clause}",
                 (owner.key, conversation_id, *order.parameters(owner), page.limit + 1),
             )
-            return await self.with_items(connection, owner, rows)
+            return [stored_response(row, (), now=now) for row in rows]
 
         found = await self._database.read(work)
         return found[: page.limit], len(found) > page.limit

@@ -171,6 +171,8 @@ class ResponseStore(Protocol):
     ) -> tuple[Sequence[StoredResponse], bool]:
         """A page of the responses of a conversation by `created_at`, of all branches, and whether there are more.
 
+        They are without `input` and `response`: the list of a long conversation must not read all of it.
+
         Raises:
             ConversationNotFound: this owner has no such conversation.
         """
