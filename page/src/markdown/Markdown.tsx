@@ -13,17 +13,15 @@ import { GrowingDocument } from "./growing_document";
 import { piecesOf } from "./leaf";
 import "./markdown.css";
 import type { MarkdownProps } from "./model";
-import { BUDGET, type Limit, LimitContext, Pace, useGradually } from "./pace";
+import { BUDGET, type Limit, LimitContext, pace, useGradually } from "./pace";
 import { References } from "./references";
+import { Turns } from "./turns";
 
 /** Text beyond this many UTF-16 units is not parsed. It is shown as it is written, when the reader asks. */
 export const LONGEST_TEXT = 2_000_000;
 
 /** How many elements of an answer are shown until the reader asks for more. */
 export const MOST_ELEMENTS = 50_000;
-
-/** After a turn of work that took long, the next one waits this many times as long. */
-const REST = 12;
 
 /** How long the pointer may take from a citation to its card, in milliseconds. */
 const REACH = 200;
@@ -47,7 +45,6 @@ function Edition({ text, citations, streaming, onReplaced }: MarkdownProps & { o
   const [parts] = useState(() => ({
     document: new GrowingDocument(),
     references: new References(),
-    pace: new Pace(),
     settledRead: 0,
   }));
   const version = useSignal(0);
@@ -66,34 +63,46 @@ function Edition({ text, citations, streaming, onReplaced }: MarkdownProps & { o
     return changed;
   }, [parts, streaming]);
 
-  // The first turn happens while rendering, so that a short text is there in the first frame.
+  // The first turn happens while rendering, so that a short text is there in the first frame. But an opened conversation
+  // has many texts.
   useMemo(() => {
     parts.document.feed(text.peek().slice(0, LONGEST_TEXT));
-    work();
+    if (pace.hasTime()) {
+      work();
+    }
   }, [parts, text, work]);
 
-  useGrowth({
-    text,
-    streaming,
-    document: parts.document,
-    references: parts.references,
-    work,
-    version,
-    onReplaced,
+  const [turns] = useState(
+    () =>
+      new Turns(parts.document, () => {
+        if (work()) {
+          version.value++;
+        }
+      }),
+  );
+  useSignalEffect(() => {
+    const { document: parsed, references } = parts;
+    const ended = !streaming.value;
+    if (!parsed.feed(text.value.slice(0, LONGEST_TEXT))) {
+      onReplaced();
+    } else if (ended && parsed.finished) {
+      // What was in the last line is complete now.
+      references.read(parsed.tail, parsed.text, Number.POSITIVE_INFINITY);
+    } else {
+      turns.begin();
+    }
   });
-
-  useEffect(() => () => parts.pace.stop(), [parts]);
+  useEffect(() => () => turns.end(), [turns]);
 
   const limit = useMemo<Limit>(
     () => ({
-      pace: parts.pace,
       full: () => full.value,
       check: () => {
         full.value = elementsIn(root.current) >= allowed.current;
         return full.value;
       },
     }),
-    [parts, full],
+    [full],
   );
 
   const shown = useSignal<ShownCitation | null>(null);
@@ -164,80 +173,6 @@ function elementsIn(root: HTMLElement | null): number {
 /** What is out of sight is not laid out. */
 function Chunk({ children }: { children: ComponentChildren }) {
   return <div class="md-chunk">{children}</div>;
-}
-
-interface Growth {
-  text: MarkdownProps["text"];
-  streaming: MarkdownProps["streaming"];
-  document: GrowingDocument;
-  references: References;
-  work: () => boolean;
-  version: { value: number };
-  onReplaced: () => void;
-}
-
-/** Parses in turns, at most one a frame, while there is text that was not parsed. */
-function useGrowth({
-  text,
-  streaming,
-  document: parsed,
-  references,
-  work,
-  version,
-  onReplaced,
-}: Growth): void {
-  const waiting = useRef<number | null>(null);
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const earliest = useRef(0);
-
-  useSignalEffect(() => {
-    const ended = !streaming.value;
-    if (!parsed.feed(text.value.slice(0, LONGEST_TEXT))) {
-      onReplaced();
-      return;
-    }
-    if (ended && parsed.finished) {
-      // What was in the last line is complete now.
-      references.read(parsed.tail, parsed.text, Number.POSITIVE_INFINITY);
-    }
-    next();
-  });
-
-  function next(): void {
-    if (parsed.finished || waiting.current !== null) {
-      return;
-    }
-    const wait = earliest.current - performance.now();
-    if (wait > 20) {
-      waiting.current = -1;
-      timer.current = setTimeout(turn, wait);
-    } else {
-      waiting.current = requestAnimationFrame(turn);
-      // No frames are drawn in a tab in the background.
-      timer.current = setTimeout(turn, 500);
-    }
-  }
-
-  function turn(): void {
-    stop();
-    const began = performance.now();
-    if (work()) {
-      version.value++;
-    }
-    const took = performance.now() - began;
-    earliest.current = took > BUDGET * 1.5 ? performance.now() + took * REST : 0;
-    next();
-  }
-
-  function stop(): void {
-    if (waiting.current !== null && waiting.current >= 0) {
-      cancelAnimationFrame(waiting.current);
-    }
-    clearTimeout(timer.current);
-    waiting.current = null;
-  }
-
-  useEffect(() => stop, []);
 }
 
 function showFootnote(root: HTMLElement | null, label: string): void {

@@ -9,78 +9,104 @@ export const BUDGET = 5;
 type Job = () => void;
 
 /** Calls back before the next frame, or soon where no frames are drawn, as in a tab in the background. */
-function beforeNextFrame(call: () => void): () => void {
+function beforeNextFrame(call: () => void): void {
   let done = false;
   const once = () => {
     if (!done) {
       done = true;
-      cancel();
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
       call();
     }
   };
   const frame = requestAnimationFrame(once);
   const timer = setTimeout(once, 250);
-  const cancel = () => {
-    done = true;
-    cancelAnimationFrame(frame);
-    clearTimeout(timer);
-  };
-  return cancel;
 }
 
-/** Runs jobs in turn, each frame as many as fit. Each job changes the state of a component, at most once a turn. */
-export class Pace {
+/**
+ * Runs jobs of all answers of the page, each frame as many as fit. The job that was added last comes first: it belongs
+ * to the newest answer, which is the one in sight when a conversation is opened.
+ */
+class Pace {
   private jobs: Job[] = [];
   private running = false;
-  private cancel: () => void = () => undefined;
+  private began: number | null = null;
 
-  add(job: Job): void {
+  private later = new Map<Job, ReturnType<typeof setTimeout>>();
+
+  /** Whether nothing waits to be done. */
+  get idle(): boolean {
+    return this.jobs.length === 0 && this.later.size === 0 && !this.running;
+  }
+
+  /** Run the job before the next frame, or after `wait` milliseconds. */
+  add(job: Job, wait = 0): void {
+    if (wait > 0) {
+      const timer = setTimeout(() => {
+        this.later.delete(job);
+        this.add(job);
+      }, wait);
+      this.later.set(job, timer);
+      return;
+    }
     this.jobs.push(job);
     if (!this.running) {
       this.running = true;
-      this.cancel = beforeNextFrame(() => void this.run());
+      beforeNextFrame(() => void this.run());
     }
   }
 
   remove(job: Job): void {
-    this.jobs = this.jobs.filter((one) => one !== job);
+    clearTimeout(this.later.get(job));
+    this.later.delete(job);
+    const at = this.jobs.lastIndexOf(job);
+    if (at >= 0) {
+      this.jobs.splice(at, 1);
+    }
   }
 
-  stop(): void {
-    this.cancel();
-    this.jobs = [];
-    this.running = false;
+  /** Whether there is time to do something at once, while the page is shown and before the next frame. */
+  hasTime(): boolean {
+    const now = performance.now();
+    if (this.began === null) {
+      this.began = now;
+      setTimeout(() => {
+        this.began = null;
+      });
+    }
+    return now - this.began < BUDGET * 2;
   }
 
   private async run(): Promise<void> {
     const deadline = performance.now() + BUDGET;
     do {
-      this.jobs.shift()?.();
+      this.jobs.pop()?.();
       // Components are rendered in microtasks, so that their time counts only when these have run.
       await Promise.resolve();
       await Promise.resolve();
     } while (this.jobs.length > 0 && performance.now() < deadline);
     this.running = this.jobs.length > 0;
     if (this.running) {
-      this.cancel = beforeNextFrame(() => void this.run());
+      beforeNextFrame(() => void this.run());
     }
   }
 }
 
+export const pace = new Pace();
+
 /** What limits how much of an answer is shown. */
 export interface Limit {
-  pace: Pace;
   /** Whether enough is shown until the reader asks for more. A component that asks is shown again when that changes. */
   full: () => boolean;
   /** Look whether enough is shown. */
   check: () => boolean;
 }
 
-export const LimitContext = createContext<Limit>({ pace: new Pace(), full: () => false, check: () => false });
+export const LimitContext = createContext<Limit>({ full: () => false, check: () => false });
 
 /** How many of `total` things to show now: `first` at first, and more with each frame. */
 export function useGradually(total: number, first: number): number {
-  const { pace, full, check } = useContext(LimitContext);
+  const { full, check } = useContext(LimitContext);
   const [shown, setShown] = useState(first);
   const waits = shown < total && !full();
   useEffect(() => {
@@ -94,6 +120,6 @@ export function useGradually(total: number, first: number): number {
     };
     pace.add(job);
     return () => pace.remove(job);
-  }, [waits, shown, pace, check]);
+  }, [waits, shown, check]);
   return Math.min(shown, total);
 }

@@ -5,6 +5,7 @@ import { act, cleanup, render } from "@testing-library/preact";
 import { vi } from "vitest";
 import type { Citation } from "../conversation/model";
 import { Markdown } from "./Markdown";
+import { pace } from "./pace";
 
 export interface Shown {
   container: HTMLElement;
@@ -29,10 +30,9 @@ export async function show(source: string, given: Citation[] = [], stream = fals
   const rendered = render(<Markdown text={text} citations={citations} streaming={streaming} />);
   const container = rendered.container as HTMLElement;
   const settled = async () => {
-    for (let before = "", rest = 0; rest < 3; rest = before === container.innerHTML ? rest + 1 : 0) {
-      before = container.innerHTML;
+    do {
       await act(() => new Promise((resolve) => setTimeout(resolve, 1)));
-    }
+    } while (!pace.idle);
   };
   await settled();
   return {
