@@ -41,6 +41,15 @@ test("Behind a token, the page asks for it once and reads nothing before.", asyn
   expect((await started(service)).signIn.value).toBe("ready");
 });
 
+test("The page asks for the token also when its settings come late.", async () => {
+  const service = new FakeService();
+  service.settings = { sign_in: "token" };
+  service.faults.push({ of: "GET page/settings.json", fault: "lost" });
+  const chat = new ChatState(service.surroundings());
+  void chat.start();
+  await until(service.clock, () => chat.signIn.value === "needed");
+});
+
 test("A wrong token is refused and forgotten.", async () => {
   const service = new FakeService();
   service.settings = { sign_in: "token" };

@@ -1,7 +1,7 @@
 /** Puts the state of the page together. */
 
 import { batch, signal } from "@preact/signals";
-import { Api, ApiError } from "../api/http";
+import { Api, ApiError, ConnectionLost } from "../api/http";
 import type { Model, PageSettings } from "../api/wire";
 import { addressOfConversation, conversationIn } from "./address";
 import { ListState } from "./list";
@@ -14,6 +14,9 @@ const TOKEN = "graph-agent-token";
 
 /** Conversations whose answers go on while another one is shown. A browser opens six connections. */
 const MOST_KEPT = 3;
+
+/** How often the settings are asked for. */
+const MOST_TRIES = 5;
 
 const UNKNOWN: PageSettings = {
   title: "graph-agent",
@@ -73,6 +76,7 @@ export class ChatState implements Chat {
       if (presence.online() && presence.visible() && this.signIn.peek() === "ready") {
         void this.open.peek().refresh();
         void this.conversations.refresh();
+        if (this.models.peek().length === 0) void this.readModels();
       }
     });
     await this.readSettings();
@@ -166,11 +170,17 @@ export class ChatState implements Chat {
   }
 
   private async readSettings(): Promise<void> {
-    try {
-      const found = await this.api.json<Partial<PageSettings>>("GET", "page/settings.json");
-      this.settings.value = { ...UNKNOWN, ...found };
-    } catch {
-      // The page works without them. If the service is away, the next request says so.
+    for (let tries = 1; ; tries++) {
+      try {
+        const found = await this.api.json<Partial<PageSettings>>("GET", "page/settings.json");
+        this.settings.value = { ...UNKNOWN, ...found };
+        return;
+      } catch (error) {
+        // Whether to ask for a token depends on them.
+        const passes = error instanceof ConnectionLost || (error instanceof ApiError && error.status >= 500);
+        if (!passes || tries === MOST_TRIES) return;
+        await new Promise<void>((resume) => this.surroundings.clock.after(500 * tries, resume));
+      }
     }
   }
 
