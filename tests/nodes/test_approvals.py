@@ -73,6 +73,8 @@ async def test_all_calls_of_a_turn_are_asked_about_at_once_and_none_runs_before(
     assert [one["action_name"] for one in asked["review_configs"]] == ["send", "send"]
     assert asked["review_configs"][0]["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
     assert asked["action_requests"][0]["description"] == "Send a mail."
+    schema = asked["review_configs"][0]["args_schema"]
+    assert (schema["properties"], schema["required"]) == ({"to": {"type": "string"}}, ["to"])
     assert desk.done == []
 
 

@@ -49,6 +49,73 @@ def test_the_decisions_of_a_single_call_are_those_of_its_schema() -> None:
     assert free.allowed == ("approve", "edit", "reject", "respond")
 
 
+SCHEMA = {"type": "object", "properties": {"n": {"type": "string", "description": "A name."}}, "required": ["n"]}
+
+
+def test_an_approval_says_which_decisions_the_graph_accepts_and_what_the_arguments_are() -> None:
+    asked = batch("send", "delete")
+    asked.value["review_configs"][0]["args_schema"] = SCHEMA
+    first, second = approvals_of([asked], schema_of=lambda one, name: {"title": name})
+    assert first.item("agent") == {
+        "type": "mcp_approval_request",
+        "id": first.id,
+        "name": "send",
+        "arguments": '{"n": "send"}',
+        "server_label": "agent",
+        "allowed_decisions": ["approve", "reject"],
+        "input_schema": SCHEMA,
+    }
+    assert second.item("agent")["input_schema"] == {"title": "delete"}
+    assert [Approval.read(one.fields()) for one in (first, second)] == [first, second]
+    [single] = approvals_of([call()], schema_of=lambda one, name: SCHEMA if name == "send" else None)
+    assert single.item("agent")["input_schema"] == SCHEMA
+
+
+def test_an_approval_of_another_version_is_read() -> None:
+    [approval] = approvals_of([call()])
+    before = {name: value for name, value in approval.fields().items() if name != "schema"}
+    assert Approval.read(before | {"new": 1}) == approval
+
+
+@pytest.mark.parametrize(
+    ("value", "answer", "schema"),
+    [
+        ("Sure?", None, None),
+        ({"question": "Which?", "input_schema": SCHEMA}, None, SCHEMA),
+        ({"question": "Which?", "input_schema": "text"}, None, None),
+        ("Which?", {"type": "string"}, {"type": "string"}),
+    ],
+)
+def test_a_question_has_a_schema_only_if_the_graph_gives_one(value: Any, answer: Any, schema: Any) -> None:
+    [approval] = approvals_of([PendingInterrupt("i-1", value, schema=answer)], schema_of=lambda one, name: SCHEMA)
+    item = approval.item("agent")
+    assert item.get("input_schema") == schema
+    assert item["allowed_decisions"] == ["approve", "reject", "respond"]
+
+
+CIRCLE: dict[str, Any] = {"type": "object"}
+CIRCLE["properties"] = {"n": CIRCLE}
+
+
+@pytest.mark.parametrize("schema", [{"description": "x" * 66_000}, CIRCLE, {"default": float("nan")}, {1j: "x"}])
+def test_a_schema_that_no_response_can_hold_is_left_out(schema: Any) -> None:
+    [approval] = approvals_of([call()], schema_of=lambda one, name: schema)
+    assert "input_schema" not in approval.item("agent")
+
+
+def test_a_schema_holds_no_secret() -> None:
+    secret = "dapi" + "0123456789abcdef" * 2
+    [approval] = approvals_of([call()], schema_of=lambda one, name: {"description": f"not {secret}"})
+    assert secret not in str(approval.item("agent"))
+    assert approval.item("agent")["input_schema"]
+
+
+def test_a_question_is_the_same_with_another_schema() -> None:
+    [before] = approvals_of([call()])
+    [again] = approvals_of([call()], known=[before], schema_of=lambda one, name: SCHEMA)
+    assert again.id == before.id
+
+
 def test_an_edit_keeps_the_name_of_the_tool() -> None:
     [approval] = approvals_of([call()])
     decision = given(approval, arguments={"to": "eve"})

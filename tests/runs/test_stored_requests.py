@@ -54,6 +54,7 @@ APPROVALS = st.builds(
     arguments=TEXT,
     allowed=st.lists(KINDS).map(tuple),
     call=MAYBE,
+    schema=st.none() | OBJECTS,
 )
 WAITING = st.builds(Waiting, approvals=st.lists(OBJECTS, max_size=2), unread=st.booleans())
 ITEMS = st.lists(OBJECTS, max_size=3)
@@ -144,6 +145,7 @@ def invocations() -> st.SearchStrategy[Invocation]:
         conversation=MAYBE,
         return_trace=st.booleans(),
         background=st.booleans(),
+        from_beginning=st.booleans(),
         steps=st.booleans(),
     )
 
@@ -180,7 +182,15 @@ def a_request(**of_turn: Any) -> RunRequest:
         ToolMessage("Waves.", tool_call_id="call_1", name="look", status="error", id="fco_1"),
     ]
     approval = Approval(
-        id="mcpr_1", interrupt="i", place=1, form="call", name="look", arguments="{}", allowed=("edit",), call="call_1"
+        id="mcpr_1",
+        interrupt="i",
+        place=1,
+        form="call",
+        name="look",
+        arguments="{}",
+        allowed=("edit",),
+        call="call_1",
+        schema={"type": "object"},
     )
     decision = Decision(kind="edit", arguments={"at": "the sky"}, text="why")
     item = {"type": "message", "role": "user", "content": "Look.", "id": "msg_2"}
@@ -241,6 +251,7 @@ def a_request(**of_turn: Any) -> RunRequest:
         return_trace=True,
         background=True,
         awaited=True,
+        from_beginning=True,
         steps=True,
         digest="bb",
     )
@@ -284,10 +295,25 @@ def _defaults(one: Any) -> list[str]:
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 async def test_what_each_version_has_recorded_is_read(version: int) -> None:
     text = (RECORDED / f"request_{version}.json").read_text()
-    request = a_request()
-    if version < 2:
-        request = dataclasses.replace(request, invocation=dataclasses.replace(request.invocation, steps=False))
-    assert await load_request(text) == (request, HEAD)
+    assert await load_request(text) == (a_request() if version == VERSION else _before_2(a_request()), HEAD)
+
+
+def _before_2(request: RunRequest) -> RunRequest:
+    """Without the fields that the second version has added."""
+    turn = request.turn
+    assert turn is not None
+    assert turn.answers is not None
+    assert turn.repeats is not None
+    assert turn.repeats.waiting is not None
+    [approval], [waiting] = turn.answers.waiting, turn.repeats.waiting.approvals
+    known = {name: value for name, value in waiting.items() if name != "schema"}
+    repeats = dataclasses.replace(turn.repeats, waiting=dataclasses.replace(turn.repeats.waiting, approvals=[known]))
+    answers = dataclasses.replace(turn.answers, waiting=[dataclasses.replace(approval, schema=None)])
+    return dataclasses.replace(
+        request,
+        invocation=dataclasses.replace(request.invocation, steps=False, from_beginning=False),
+        turn=dataclasses.replace(turn, answers=answers, repeats=repeats),
+    )
 
 
 async def test_the_fields_that_are_recorded_are_those_of_the_version() -> None:

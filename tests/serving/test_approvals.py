@@ -50,6 +50,23 @@ def test_a_tool_that_asks_first_does_not_run_and_neither_do_the_others(talk: Tal
     assert effects() == []
 
 
+@pytest.mark.parametrize("graph", ["mail", "batched", "per_call", "team"])
+def test_an_approval_has_what_a_form_for_the_decision_needs(talk: Talk, graph: str) -> None:
+    send, delete = asked(talk(graph).say("send:ann delete:x"))
+    for item in (send, delete):
+        assert item["input_schema"]["properties"]["to"]["type"] == "string"
+        assert item["input_schema"]["required"] == ["to"]
+    every = ["approve", "edit", "reject", "respond"]
+    assert send["allowed_decisions"] == every
+    assert delete["allowed_decisions"] == (["approve", "reject"] if graph in ("batched", "per_call") else every)
+
+
+def test_a_question_says_how_it_may_be_answered(talk: Talk) -> None:
+    [item] = asked(talk("question").say("go"))
+    assert item["allowed_decisions"] == ["approve", "reject", "respond"]
+    assert "input_schema" not in item
+
+
 def test_a_tool_that_needs_no_approval_runs_at_once(talk: Talk, effects: Effects) -> None:
     assert text_of(talk("mail").say("look:bob")) == ["Done: saw bob."]
     assert effects() == ["look bob"]
@@ -385,13 +402,15 @@ def test_an_answer_follows_the_response_that_the_request_names(
     assert effects() == ["send ann"]
 
 
-def test_a_client_that_resends_everything_adds_only_its_answer(talk: Talk, effects: Effects) -> None:
+@pytest.mark.parametrize("dropped", [(), ("input_schema", "allowed_decisions")])
+def test_a_client_that_resends_everything_adds_only_its_answer(talk: Talk, effects: Effects, dropped: Any) -> None:
     person = talk("mail")
     history: list[Any] = [{"role": "user", "content": "hello"}]
     history += person.say(history)["output"]
     history += [{"role": "user", "content": "send:ann"}]
     response = person.say(history)
-    history += response["output"]
+    # Clients with classes of their own for items may drop fields that they do not know.
+    history += [{name: value for name, value in one.items() if name not in dropped} for one in response["output"]]
     history += [answer(asked(response)[0])]
     done = person.say(history)
     assert text_of(done) == ["Done: sent to ann."]

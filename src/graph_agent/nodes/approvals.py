@@ -16,6 +16,7 @@ from langgraph.types import interrupt
 from graph_agent.contract import PUBLIC_ERROR
 from graph_agent.errors import GraphFailed
 from graph_agent.redaction import redact
+from graph_agent.tool_schemas import schema_of
 
 Approve = Collection[str] | Callable[[Mapping[str, Any]], bool]
 """Which calls need a person's decision: those of these tools, or those for which the function returns true. It gets a
@@ -77,7 +78,7 @@ def reviewed(calls: Sequence[Any], approve: Approve, tools: Mapping[str, BaseToo
     answer = interrupt(
         {
             "action_requests": [_request(call, tools) for call in asked],
-            "review_configs": [{"action_name": call["name"], "allowed_decisions": list(DECISIONS)} for call in asked],
+            "review_configs": [_review(call, tools) for call in asked],
         }
     )
     given = iter(_decisions_in(answer, len(asked)))
@@ -88,6 +89,13 @@ def _request(call: Any, tools: Mapping[str, BaseTool]) -> dict[str, Any]:
     request = {"name": call["name"], "args": call["args"]}
     tool = tools.get(call["name"])
     return request if tool is None else request | {"description": tool.description}
+
+
+def _review(call: Any, tools: Mapping[str, BaseTool]) -> dict[str, Any]:
+    review = {"action_name": call["name"], "allowed_decisions": list(DECISIONS)}
+    tool = tools.get(call["name"])
+    schema = None if tool is None else schema_of(tool)
+    return review if schema is None else review | {"args_schema": schema}
 
 
 def _decisions_in(answer: Any, count: int) -> list[Any]:

@@ -12,7 +12,7 @@ This module is pure. `runs` decides which approvals wait.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -24,6 +24,7 @@ from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.items_from_messages import new_id
 from graph_agent.protocol.json_decoding import UnusableJson, decode
 from graph_agent.protocol.requested_calls import arguments_of
+from graph_agent.redaction import redact_value
 
 REQUEST = "mcp_approval_request"
 RESPONSE = "mcp_approval_response"
@@ -36,6 +37,9 @@ OF_QUESTION: tuple[Kind, ...] = ("approve", "reject", "respond")
 
 QUESTION = "question"
 """The name of an approval that asks anything else than whether a tool may be called."""
+
+MOST_SCHEMA = 65_536
+"""The most bytes of a schema. A longer one is left out."""
 
 HOW: Mapping[Kind, str] = {
     "approve": "`approve: true`",
@@ -71,15 +75,21 @@ class Approval:
     call: str | None = None
     """The id of the tool call in the graph's messages, if it is known."""
 
+    schema: Mapping[str, Any] | None = None
+    """The JSON schema of the tool's arguments, if it is known. Of a question, that of the answer, if the graph gives
+    one."""
+
     def item(self, server: str) -> Item:
         """The item that asks."""
-        return {
+        item = {
             "type": REQUEST,
             "id": self.id,
             "name": self.name,
             "arguments": self.arguments,
             "server_label": server,
+            "allowed_decisions": list(self.allowed),
         }
+        return item if self.schema is None else item | {"input_schema": self.schema}
 
     def asks_the_same(self, other: "Approval") -> bool:
         """Whether both ask the same at the same place, under any id."""
@@ -91,8 +101,9 @@ class Approval:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Self:
-        """From `fields`."""
-        return cls(**{**fields, "allowed": tuple(fields["allowed"])})
+        """From `fields`, also of a version that knows more of them."""
+        known = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
+        return cls(**{**known, "allowed": tuple(fields["allowed"])})
 
 
 def _key(one: Approval) -> tuple[Any, ...]:
@@ -122,32 +133,54 @@ class Decision:
 
 # What a graph asks
 
+SchemaOf = Callable[[PendingInterrupt, str], Mapping[str, Any] | None]
+"""The schema of the arguments of the tool with this name, about which the interrupt asks."""
 
-def approvals_of(interrupts: Iterable[PendingInterrupt], *, known: Sequence[Approval] = ()) -> list[Approval]:
-    """The approvals that these interrupts ask for. Those that are `known` keep their ids."""
+
+def _no_schema(interrupt: PendingInterrupt, name: str) -> None:
+    return None
+
+
+def approvals_of(
+    interrupts: Iterable[PendingInterrupt], *, known: Sequence[Approval] = (), schema_of: SchemaOf = _no_schema
+) -> list[Approval]:
+    """The approvals that these interrupts ask for. Those that are `known` keep their ids. `schema_of` is asked for the
+    schema of a tool's arguments if the interrupt does not say it."""
     found = []
     for one in interrupts:
-        for place, approval in enumerate(_asked(one)):
+        for place, approval in enumerate(_asked(one, schema_of)):
             same = next((other for other in known if other.asks_the_same(approval)), None)
             found.append(approval if same is None or same.place != place else same)
     return found
 
 
-def _asked(one: PendingInterrupt) -> list[Approval]:
+def _asked(one: PendingInterrupt, schema_of: SchemaOf) -> list[Approval]:
     match one.value:
         case {"action_requests": list(actions), "review_configs": list(configs)} if actions and all(
             map(_is_action, actions)
         ):
+            reviews = [_review(action, place, configs) for place, action in enumerate(actions)]
             return [
-                _approval(one, place, "batch", action["name"], action["args"], _allowed(action, place, configs))
-                for place, action in enumerate(actions)
+                _approval(
+                    one,
+                    place,
+                    "batch",
+                    action["name"],
+                    action["args"],
+                    _kinds(review.get("allowed_decisions")) or EVERY_KIND,
+                    schema=review.get("args_schema") or schema_of(one, action["name"]),
+                )
+                for place, (action, review) in enumerate(zip(actions, reviews, strict=True))
             ]
         case {"type": "tool_approval", "name": str(name), "args": dict(args)} as value:
             call = value.get("tool_call_id")
             allowed = _allowed_by(one.schema) or EVERY_KIND
-            return [_approval(one, 0, "call", name, args, allowed, call if isinstance(call, str) else None)]
+            known = call if isinstance(call, str) else None
+            return [_approval(one, 0, "call", name, args, allowed, known, schema_of(one, name))]
         case value:
-            return [_approval(one, 0, "question", QUESTION, _as_arguments(value), OF_QUESTION)]
+            schema = value.get("input_schema") if isinstance(value, Mapping) else None
+            arguments = _as_arguments(value)
+            return [_approval(one, 0, "question", QUESTION, arguments, OF_QUESTION, schema=schema or one.schema)]
 
 
 def _is_action(value: Any) -> bool:
@@ -162,6 +195,7 @@ def _approval(
     arguments: Any,
     allowed: tuple[Kind, ...],
     call: str | None = None,
+    schema: Any = None,
 ) -> Approval:
     return Approval(
         id=new_id("mcpr"),
@@ -172,14 +206,29 @@ def _approval(
         arguments=arguments_of(arguments),
         allowed=allowed,
         call=call,
+        schema=_public_schema(schema),
     )
 
 
-def _allowed(action: Mapping[str, Any], place: int, configs: Sequence[Any]) -> tuple[Kind, ...]:
+def _public_schema(schema: Any) -> Mapping[str, Any] | None:
+    """The schema as JSON and without secrets, if a response can hold it."""
+    if not isinstance(schema, Mapping):
+        return None
+    try:
+        text = json.dumps(schema, ensure_ascii=False, default=str, allow_nan=False)
+        if len(text.encode()) > MOST_SCHEMA:
+            return None
+        public = redact_value(decode(text))
+    except (TypeError, ValueError, RecursionError, UnusableJson):
+        return None
+    return public if isinstance(public, dict) else None
+
+
+def _review(action: Mapping[str, Any], place: int, configs: Sequence[Any]) -> Mapping[str, Any]:
+    """What `review_configs` say about an action."""
     named = [one for one in configs if isinstance(one, Mapping) and one.get("action_name") == action["name"]]
     here = configs[place] if place < len(configs) else None
-    config = here if here in named else (named[0] if named else None)
-    return EVERY_KIND if config is None else _kinds(config.get("allowed_decisions")) or EVERY_KIND
+    return here if here in named else (named[0] if named else {})
 
 
 def _allowed_by(schema: Any) -> tuple[Kind, ...]:

@@ -15,7 +15,7 @@ def without_checkpoints(graph: Pregel[Any, Any, Any, Any], interrupts: Sequence[
         within: Any = graph
         for part in one.namespace:
             name = part.split(":")[0]
-            within = next(_graphs_in(within.nodes.get(name)), None)
+            within = next(graphs_in(within.nodes.get(name)), None)
             if within is None:
                 break
             if within.checkpointer is False:
@@ -28,7 +28,7 @@ def one_without_checkpoints(graph: Any) -> str | None:
     seen, unread = {id(graph)}, [graph]
     while unread:
         for name, node in unread.pop().nodes.items():
-            for inner in _graphs_in(node):
+            for inner in graphs_in(node):
                 if inner.checkpointer is False:
                     return str(name)
                 if id(inner) not in seen:
@@ -37,7 +37,7 @@ def one_without_checkpoints(graph: Any) -> str | None:
     return None
 
 
-def _graphs_in(node: Any) -> Iterator[Any]:
+def graphs_in(node: Any) -> Iterator[Any]:
     """The graphs that a node runs. LangGraph's own list leaves out those that keep no checkpoint."""
     bound = getattr(node, "bound", None)
     for runnable in (bound, *getattr(bound, "steps", ())):

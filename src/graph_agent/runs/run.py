@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -31,6 +32,7 @@ from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
 from graph_agent.protocol.questions import asks
 from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
+from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
@@ -591,7 +593,8 @@ class Run:
         answers = None if turn is None else turn.answers
         resumed = set() if answers is None else set(answers.resume)
         known = () if answers is None else [one for one in answers.waiting if one.interrupt not in resumed]
-        asked = self._translator.ask(approvals_of(interrupts, known=known), self._monitor.usage)
+        approvals = approvals_of(interrupts, known=known, schema_of=partial(schema_in, self._graph))
+        asked = self._translator.ask(approvals, self._monitor.usage)
         await self._end_gently("interrupted", asked)
         self._waits_for(self._translator.asked, unread=bool(self._then))
 
