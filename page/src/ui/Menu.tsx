@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface MenuEntry {
   words: string;
@@ -19,7 +19,7 @@ interface Props {
 /** A menu in the top layer. Arrow keys move, Escape or a press elsewhere closes. */
 export function Menu({ label, anchor, entries, onClose }: Props) {
   const ref = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const menu = ref.current;
     if (menu === null) return;
     menu.showPopover?.();

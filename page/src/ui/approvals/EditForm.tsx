@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { useId, useMemo, useRef } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef } from "preact/hooks";
 import { recordOf } from "./argumentsText";
 import { parseJson, readFields, stateOf } from "./formState";
 import { SchemaForm } from "./SchemaForm";
@@ -27,6 +27,8 @@ export function EditForm({ name, schema, text, onCancel, onDone }: Props) {
   const error = useSignal<string | null>(null);
   const form = useRef<HTMLFormElement>(null);
   const id = useId();
+
+  useEffect(() => form.current?.querySelector<HTMLElement>("input, select, textarea")?.focus(), []);
 
   const read = (): Record<string, unknown> | null => {
     if (fields !== null) return readFields(fields, before ?? {});
