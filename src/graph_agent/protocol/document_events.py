@@ -4,10 +4,8 @@ from typing import Any
 
 from graph_agent.found_documents import MOST_DOCUMENTS, Finding, FoundDocument, score_of
 from graph_agent.links import safe_link
-from graph_agent.protocol.events import Event
+from graph_agent.protocol.events import DOCUMENTS, Event
 from graph_agent.redaction import redact
-
-DOCUMENTS = "graph_agent:documents"
 
 MOST_PASSAGE = 2_000
 """The most characters of a passage."""

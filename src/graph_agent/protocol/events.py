@@ -20,6 +20,12 @@ Status = Literal["queued", "in_progress", "completed", "incomplete", "failed"]
 ITEMS_DISCARDED = "graph_agent:items_discarded"
 """Event types of extensions begin with their maker's name, as the Open Responses specification has it."""
 
+NODE = "graph_agent:node"
+"""The event that tells of a step: a node of the graph."""
+
+DOCUMENTS = "graph_agent:documents"
+"""The event that tells which documents a search has found."""
+
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 

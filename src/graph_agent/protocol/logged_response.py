@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph_agent.protocol import events, item_events
-from graph_agent.protocol.events import TERMINAL, Event, Item, Status
-from graph_agent.protocol.steps import NODE
+from graph_agent.protocol.events import NODE, TERMINAL, Event, Item, Status
 
 RESUMED = "the run was resumed before this tool returned"
 """The result of a call that is discarded: for clients, a call without a result is an unfinished turn."""

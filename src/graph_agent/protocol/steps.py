@@ -9,20 +9,21 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from graph_agent.errors import RunCancelled
-from graph_agent.protocol.events import Event, new_id
-from graph_agent.protocol.requested_calls import Namespace
+from graph_agent.protocol.events import NODE, Event, new_id
 from graph_agent.redaction import redact
+
+if TYPE_CHECKING:
+    # Imports LangChain, which takes seconds. The log of events needs this module before that.
+    from graph_agent.protocol.requested_calls import Namespace
 
 STEPS = "graph_agent.steps"
 """The value of a request's `include` that asks for the events of this module."""
 
 TASKS = "tasks"
 """The stream mode in which LangGraph says which nodes are due, and what they returned."""
-
-NODE = "graph_agent:node"
 
 MOST_SUMMARIZED = 500
 """The most steps in `custom_outputs`. More are counted."""
@@ -54,7 +55,7 @@ class Step:
     name: str
     path: list[str]
     """The names of the nodes that lead to it: those whose subgraphs it is in, then its own."""
-    place: Namespace
+    place: "Namespace"
     """Its own namespace, with which those of the nodes below it begin."""
     times: NodeTimes | None
     """`None` for a node of an earlier attempt."""
@@ -97,7 +98,7 @@ class Steps:
 
     # -- what the stream says -----------------------------------------------------------------------------------
 
-    def feed(self, task: Mapping[str, Any], ns: Namespace) -> Iterator[Event]:
+    def feed(self, task: Mapping[str, Any], ns: "Namespace") -> Iterator[Event]:
         """One part of the stream mode `TASKS`: a node of the graph with this namespace is due or has returned."""
         if "result" in task:
             yield from self._returned(task)
@@ -203,7 +204,7 @@ class Steps:
         return steps | ({"steps_left_out": self._left_out} if self._left_out else {})
 
 
-def _path(place: Namespace) -> list[str]:
+def _path(place: "Namespace") -> list[str]:
     # A part without a colon counts the calls of a subgraph within a node.
     return [redact(part.rpartition(":")[0]) for part in place if ":" in part]
 

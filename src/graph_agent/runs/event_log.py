@@ -6,10 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from graph_agent.protocol.document_events import DOCUMENTS
-from graph_agent.protocol.events import TERMINAL, Event, is_terminal
+from graph_agent.protocol.events import DOCUMENTS, NODE, TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
-from graph_agent.protocol.steps import NODE
 
 GATHER_SECONDS = 0.005
 """How long a reader collects events after a token before it returns them. Under load, one socket write for each token
