@@ -81,7 +81,7 @@ def test_stop_ends_the_run_and_keeps_what_was_read(tmp_path, open_page: OpenPage
         reader.press("Stop the answer")
         reader.wait()
         expect(reader.last).to_contain_text("The first half.")
-        expect(reader.last).to_contain_text("You stopped this answer.")
+        expect(reader.last).to_contain_text("This answer was stopped.")
         served.talk.go_on.set()
         expect(reader.ask("next")).to_contain_text("You said: next")
 

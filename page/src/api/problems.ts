@@ -31,6 +31,8 @@ const WORDS: Record<string, string> = {
   conversation_not_found: "There is no such conversation, or it is not yours. Choose one from the list.",
   foreign_page: "The service does not answer at this address. Use an address that its operator has allowed.",
   graph_failed: "The agent failed while it worked on this. Try again; if it fails again, tell the operator.",
+  left_alone:
+    "The answer was stopped, because this page was away for too long, or at another place. Try again.",
   model_failed: "The model did not answer as expected. Try again in a moment.",
   model_rate_limited: "The model is in demand just now. Try again in a minute.",
   model_timed_out: "The model took too long. Try again, or ask for less.",

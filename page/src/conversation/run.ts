@@ -2,7 +2,7 @@
 
 import { batch } from "@preact/signals";
 import { type Api, ApiError, ConnectionLost, lost } from "../api/http";
-import { problemOf } from "../api/problems";
+import { problem, problemOf } from "../api/problems";
 import { readEvents } from "../api/sse";
 import type { ResponseEntry, ResponseObject, StreamEvent } from "../api/wire";
 import type { AnswerState } from "./answer";
@@ -121,6 +121,15 @@ export class Run {
   // -- the connection ------------------------------------------------------------------------------------------
 
   private async follow(ask: () => Promise<Response>): Promise<void> {
+    const { answer } = this.options;
+    await this.readToEnd(ask);
+    // A run without a reader ends by itself after a while, such as when a machine sleeps.
+    if (answer.status.peek() === "cancelled" && !this.stopping && answer.problem.peek() === null) {
+      answer.problem.value = problem("left_alone", null);
+    }
+  }
+
+  private async readToEnd(ask: () => Promise<Response>): Promise<void> {
     const { answer } = this.options;
     let tries = 0;
     for (;;) {

@@ -117,6 +117,8 @@ test("An answer over a connection that breaks anywhere and often is the answer o
     const random = randomOf(seed);
     const service = new FakeService(seed);
     service.answering = (_, telling) => anyAnswer(seed, telling);
+    // What the page says of those is another test.
+    if (anyAnswer(seed).response.status === "cancelled") continue;
     for (let cuts = 1 + wholeOf(random, 4); cuts > 0; cuts--) service.cuts.push(wholeOf(random, 4000));
     const chat = await opened(service);
     const broken = shownOf((await said(service, chat, "Hello")).answer);
@@ -303,6 +305,20 @@ test("Stop ends the run at the service, and what was said stays.", async () => {
   await ended(service, chat);
   expect(service.run(last(chat).responseId.value).entry.status).toBe("cancelled");
   expect([last(chat).answer.status.value, last(chat).answer.problem.value]).toEqual(["cancelled", null]);
+});
+
+test("An answer that was stopped because nobody read it for a while can be asked for again.", async () => {
+  const service = new FakeService();
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("Hello");
+  await until(service.clock, () => last(chat).responseId.value !== null);
+  service.run(last(chat).responseId.value).cancel();
+  await ended(service, chat);
+  expect([last(chat).answer.status.value, last(chat).answer.problem.value]).toMatchObject([
+    "cancelled",
+    { code: "left_alone", retryable: true },
+  ]);
 });
 
 test("Stop before the first byte stops the run as soon as it is known.", async () => {

@@ -30,7 +30,7 @@ export function StatusLine({ answer, onRetry }: { answer: Answer; onRetry: () =>
           )}
         </div>
       )}
-      {problem === null && status === "cancelled" && <p class="muted">You stopped this answer.</p>}
+      {problem === null && status === "cancelled" && <p class="muted">This answer was stopped.</p>}
       {problem === null && status === "incomplete" && <p class="muted">This answer is not complete.</p>}
       {status === "lost" && <Waiting words="The connection is lost. Joining the answer again …" />}
       {status === "queued" && <Waiting words="Waiting for a free place …" />}
