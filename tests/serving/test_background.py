@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,3 +158,24 @@ def test_a_run_for_a_user_waits_for_a_token_after_a_restart_and_goes_on_with_a_n
         assert ended(http, address)["status"] == "completed"
     for file in tmp_path.iterdir():
         assert planted.encode() not in file.read_bytes()
+
+
+def test_everything_of_a_caller_is_deleted_though_runs_are_in_the_background(tmp_path: Path) -> None:
+    store = f"sqlite:{tmp_path / 'store.sqlite'}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serving(max_background_runs=1, store=store) as service,
+        httpx.Client(base_url=service.url, timeout=30) as http,
+    ):
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        held = {"model": "upstream", "input": "Hi", "background": True, "custom_inputs": {"upstream": endpoint}}
+        running, queued = (http.post("/responses", json=held).json()["id"] for _ in range(2))
+        until(lambda: http.get(f"/responses/{running}").json()["status"] == "in_progress")
+        gone = http.delete("/me/data")
+        assert gone.status_code == 200, gone.text
+        assert gone.json()["deleted"]["responses"] == 2
+        for one in (running, queued):
+            assert http.get(f"/responses/{one}").status_code == 404
+    with sqlite3.connect(tmp_path / "store.sqlite") as tables:
+        assert tables.execute("SELECT COUNT(*) FROM runs").fetchall() == [(0,)]
+    tables.close()

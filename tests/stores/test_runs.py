@@ -296,6 +296,29 @@ async def test_a_run_that_is_cancelled_while_it_is_parked_does_not_stay(store: S
     assert [(one.response, one.cancelled) for one in await runs.claim()] == [("resp_1", True)]
 
 
+async def test_all_background_runs_of_an_owner_are_cancelled_and_no_others(store: Store, clock: Clock) -> None:
+    here = Accepted(store, clock)
+    parked = await here.run("resp_parked", needs_token=True)
+    running = await here.run("resp_running")
+    await store.runs.release(parked, process=HERE, to="parked")
+    await here.queue("resp_queued")
+    await here.queue("resp_bob", owner=BOB)
+    await here.start("resp_foreground")
+    assert sorted(await store.runs.cancel_all(ANN)) == ["resp_parked", "resp_queued", "resp_running"]
+    assert list(await store.runs.cancelled(HERE)) == ["resp_running"]
+    none = RunLimits(here=0, per_owner=1, in_all=1)
+    claimed = await Accepted(store, clock, THERE).claim(limits=none)
+    assert sorted((one.response, one.cancelled) for one in claimed) == [("resp_parked", True), ("resp_queued", True)]
+    for right in (running, *(one.right for one in claimed)):
+        await here.finish(right, status="cancelled")
+    assert list(await store.runs.cancel_all(ANN)) == []
+    assert not (await found(store, "resp_bob", BOB)).cancelled
+    assert not (await found(store, "resp_foreground")).cancelled
+    with pytest.raises(ConversationBusy) as busy:
+        await store.forget(ANN)
+    assert busy.value.running == "resp_foreground"
+
+
 async def test_a_full_queue_refuses_further_runs_and_says_when_to_come_back(store: Store, clock: Clock) -> None:
     runs = Accepted(store, clock)
     for number in range(2):

@@ -42,6 +42,9 @@ events."""
 STORED_GRACE_SECONDS = 20.0
 """How long a stored run waits for a reader to come back, unless the settings say otherwise."""
 
+CANCEL_SECONDS = 0.05
+"""How often it is looked whether cancelled runs of other processes have ended."""
+
 QUIET_SECONDS = 60.0
 """The default time without events after which a reader gets an empty batch."""
 
@@ -329,6 +332,23 @@ class Runs:
             RunNotFound: this process has no such run of this owner.
         """
         await self._of(owner, run_id).run.cancel()
+
+    async def end_background_of(self, owner: Caller, *, store: "Store", within_seconds: float) -> None:
+        """Cancel the runs of this owner in the background, at any process, and wait at most so long for their ends.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        ends = time.monotonic() + within_seconds
+        while left := await store.runs.cancel_all(Owner.of(owner)):
+            if time.monotonic() >= ends:
+                return
+            if self.background is not None:
+                self.background.look()
+            here = [run for one in left if (run := self._find(one)) is not None and not run.over]
+            # At least this long: other processes need it too.
+            waiting = asyncio.sleep(CANCEL_SECONDS)
+            await asyncio.gather(waiting, *(run.cancel() for run in here), return_exceptions=True)
 
     async def drain(self, *, within_seconds: float, is_forced: Callable[[], bool] = lambda: False) -> None:
         """Refuse new runs, wait for the active ones, and after `within_seconds` end the rest with `service_stopping`.

@@ -35,7 +35,10 @@ async def forget(
         (owner.key, now),
     )
     busy = await connection.rows(
-        "SELECT running FROM conversations WHERE owner = ? AND running IS NOT NULL LIMIT 1", (owner.key,)
+        "SELECT c.running FROM conversations c LEFT JOIN runs r ON r.owner = c.owner AND r.response = c.running "
+        # One in the foreground first, because it cannot be cancelled for its owner.
+        "WHERE c.owner = ? AND c.running IS NOT NULL ORDER BY COALESCE(r.background, 0) LIMIT 1",
+        (owner.key,),
     )
     if busy:
         raise ConversationBusy(

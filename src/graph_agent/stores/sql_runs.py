@@ -306,6 +306,27 @@ class SqlRuns(SqlEvents):
 
         await self._database.write(work)
 
+    async def cancel_all(self, owner: Owner) -> Collection[str]:
+        """See `RunStore.cancel_all`."""
+        theirs = f"owner = ? AND {OPEN} AND background = 1"
+
+        async def look(connection: Connection) -> list[str]:
+            rows = await connection.rows(f"SELECT response FROM runs WHERE {theirs}", (owner.key,))
+            return [response for (response,) in rows]
+
+        async def work(connection: Connection) -> None:
+            changed = await connection.rows(
+                "UPDATE runs SET cancelled = 1, state = (CASE WHEN state = 'parked' THEN 'queued' ELSE state END) "
+                f"WHERE {theirs} AND cancelled = 0 RETURNING process",
+                (owner.key,),
+            )
+            await connection.announce([process or QUEUE_TOPIC for (process,) in changed])
+
+        if not await self._database.read(look):
+            return ()
+        await self._database.write(work)
+        return await self._database.read(look)
+
     async def cancelled(self, process: str) -> Collection[str]:
         """See `RunStore.cancelled`."""
 

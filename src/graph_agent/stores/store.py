@@ -246,6 +246,9 @@ class RunStore(Protocol):
     async def cancel(self, owner: Owner, response_id: str) -> None:
         """Ask the process that has the run to end it. A queued or parked run becomes claimable, to be ended."""
 
+    async def cancel_all(self, owner: Owner) -> Collection[str]:
+        """Do so with all background runs of an owner. Returns the ids of those that have not ended."""
+
     async def cancelled(self, process: str) -> Collection[str]:
         """The ids of the runs that this process has, and that somebody asked to cancel."""
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graph_agent.errors import InvalidRequest, MemoryNotFound, MemoryRefused
+from graph_agent.errors import ConversationBusy, InvalidRequest, MemoryNotFound, MemoryRefused
 from graph_agent.identity.owner import Owner
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.gate import Gate
@@ -29,6 +29,9 @@ from graph_agent.stores.store import Memories
 
 LONGEST_QUERY = 1000
 """Characters of a search."""
+
+CANCEL_SECONDS = 10.0
+"""How long the deletion of everything waits for the ends of the caller's background runs, which it cancels."""
 
 TRACES_STAY = (
     "Traces are not deleted. They stay in the MLflow experiment of this service, or in its tables in Unity Catalog, "
@@ -111,8 +114,17 @@ class MemoryRoutes:
     async def forget(self, request: Request) -> Response:
         """Delete everything of the caller that is stored."""
         check_query(request)
-        owner = Owner.of(await self._identity.caller(request.headers))
-        gone = await (await self._store.passed()).forget(owner)
+        caller, store = await self._identity.caller(request.headers), await self._store.passed()
+        owner = Owner.of(caller)
+        try:
+            gone = await store.forget(owner)
+        except ConversationBusy as busy:
+            run = await store.runs.get(owner, busy.running)
+            if run is None or not run.background:
+                # Of a request whose caller waits for it.
+                raise
+            await self._runs.end_background_of(caller, store=store, within_seconds=CANCEL_SECONDS)
+            gone = await store.forget(owner)
         self._runs.kept.forget(owner)
         counts = {name: getattr(gone, name) for name in ("responses", "conversations", "checkpoints", "memories")}
         return json_answer({"object": "me.data.deleted", "deleted": counts, "not_deleted": {"traces": TRACES_STAY}})
