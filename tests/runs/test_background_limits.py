@@ -236,3 +236,26 @@ async def test_a_run_whose_users_token_is_gone_waits_for_another_one_and_goes_on
     await second.aclose()
     for file in tmp_path.iterdir():
         assert planted.value.encode() not in file.read_bytes()
+
+
+async def test_a_run_that_waits_for_a_token_until_its_time_is_used_up_ends_and_frees_its_conversation(
+    store: Any,
+) -> None:
+    nodes = Nodes()
+    nodes.hold("two")
+    first = Process(store, nodes.graph(), seconds=1.5).begin()
+    run = await submit_for_user(first, token(3600))
+    await at(nodes, "two")
+    await first.kill()
+    nodes.open()
+    second = Process(store, nodes.graph(), seconds=1.5).begin()
+    await until_state(store, run, "parked")
+    await asyncio.sleep(1.5)
+    assert second.background is not None
+    second.background.look()
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("incomplete", ["one"])
+    assert record.response["incomplete_details"]["reason"] == "max_output_tokens"
+    check_log(await events_of(store, run), record)
+    await store.responses.delete_conversation(Owner.of(ANN), record.conversation)
+    await second.aclose()

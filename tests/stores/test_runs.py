@@ -242,6 +242,18 @@ async def test_a_parked_run_is_nobodys_until_somebody_has_a_token(store: Store, 
     assert names(await there.claim()) == ["resp_1"]
 
 
+async def test_a_parked_run_is_given_to_a_process_when_its_time_is_used_up(store: Store, clock: Clock) -> None:
+    here, there = Accepted(store, clock), Accepted(store, clock, THERE)
+    right = await here.run("resp_1", needs_token=True, seconds=0.0)
+    await store.runs.release(right, process=HERE, to="parked")
+    await next_millisecond()
+    [overdue] = await there.claim()
+    assert overdue.seconds_left <= 0
+    await there.finish(overdue.right, status="incomplete")
+    assert await store.responses.get(ANN, "resp_1")
+    await store.responses.delete_conversation(ANN, "conv_resp_1")
+
+
 async def test_a_run_that_needs_a_token_waits_for_the_process_that_has_it(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

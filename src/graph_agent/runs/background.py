@@ -281,7 +281,10 @@ class Background:
             error = self._why_not(claimed)
             token = self._usable_token(claimed)
             if error is None and claimed.needs_token and token is None:
-                await self._put_back(claimed, to="parked")
+                if claimed.seconds_left > 0:
+                    await self._put_back(claimed, to="parked")
+                else:
+                    await end_without_graph(store, claimed, None)
                 return
             if error is None:
                 try:

@@ -21,7 +21,7 @@ from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.runs.stored_log import entry_of
 from graph_agent.runs.stored_requests import load_request
 from graph_agent.settings import Budgets
-from graph_agent.stores.records import EndedResponse
+from graph_agent.stores.records import EndedResponse, ResponseStatus
 from graph_agent.stores.run_records import ClaimedRun, EventBatch
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ async def logged(store: "Store", claimed: ClaimedRun) -> list[Entry]:
     return entries
 
 
-async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentError) -> None:
-    """End a run that is not run (any more), with the events and the record that any other run has.
+async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentError | None) -> None:
+    """End a run that is not run (any more), with the events and the record that any other run has. Without an `error`,
+    its time is used up.
 
     Raises:
         LeaseLost: another process has it.
@@ -88,11 +89,12 @@ async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentErr
     try:
         told, response = _end_of(*await load_request(claimed.request), entries, error)
     except RequestUnreadable as unreadable:
+        error = error or unreadable
         told, response = _end_of_unreadable(entries, unreadable)
     events = [{**event, "sequence_number": number} for number, event in enumerate(told, start=len(entries))]
     right = claimed.right
     ended = EndedResponse(
-        status="cancelled" if isinstance(error, RunCancelled) else "failed",
+        status=_status(error),
         response=response,
         checkpoint=None,
         right=right,
@@ -101,8 +103,14 @@ async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentErr
     await store.responses.finish(claimed.owner, claimed.response, ended)
 
 
+def _status(error: AgentError | None) -> ResponseStatus:
+    if error is None:
+        return "incomplete"
+    return "cancelled" if isinstance(error, RunCancelled) else "failed"
+
+
 def _end_of(
-    request: RunRequest, head: ResponseHead, entries: Sequence[Entry], error: AgentError
+    request: RunRequest, head: ResponseHead, entries: Sequence[Entry], error: AgentError | None
 ) -> tuple[list[Event], Mapping[str, Any]]:
     """The last events of a run and its response."""
     translator = Translator.restored(
@@ -112,12 +120,17 @@ def _end_of(
         known=request.invocation.messages,
         server=head.model,
     )
-    events = [*translator.start(), *translator.fail(error, Usage())]
+    ending = translator.cut("seconds", Usage()) if error is None else translator.fail(error, Usage())
+    events = [*translator.start(), *ending]
     response = next(
         (one["response"] for one in reversed(events) if "response" in one and one["type"] != "response.in_progress"),
         None,
     )
-    return events, response or translator.failed(error, Usage())
+    if response is None:
+        # `/invocations` sends none when a run fails.
+        assert error is not None
+        response = translator.failed(error, Usage())
+    return events, response
 
 
 def _end_of_unreadable(entries: Sequence[Entry], error: AgentError) -> tuple[list[Event], Mapping[str, Any]]:

@@ -157,13 +157,15 @@ class SqlRuns(SqlEvents):
         now = self._database.now
         queued = f"state = 'queued' AND (home IS NULL OR home = ? OR cancelled = 1 OR queued_at < {now} - ?)"
         expired = f"state = 'running' AND background = 1 AND busy_until < {now}"
+        overdue = f"state = 'parked' AND ends_by < {now}"
         free_for = (process, HOME_SECONDS)
-        # Two queries put together, because SQLite would not use the index for one with both conditions.
+        # Three queries put together, because SQLite would not use the index for one with all conditions.
         columns = "SELECT owner, response, attempt, cancelled, queued_at,"
         suspect = f"(CASE WHEN crashes = {SUSPECT - 1} AND busy_until > {now} - {SUSPECT_SECONDS} THEN 1 ELSE 0 END)"
         free = (
             f"{columns} 0 AS suspect FROM runs WHERE {OPEN} AND {queued} UNION ALL "
-            f"{columns} {suspect} AS suspect FROM runs WHERE {OPEN} AND {expired}"
+            f"{columns} {suspect} AS suspect FROM runs WHERE {OPEN} AND {expired} UNION ALL "
+            f"{columns} 0 AS suspect FROM runs WHERE {OPEN} AND {overdue}"
         )
 
         async def look(connection: Connection) -> list[Row]:
@@ -200,7 +202,7 @@ class SqlRuns(SqlEvents):
                     "UPDATE runs SET crashes = crashes + (CASE WHEN state = 'running' THEN 1 ELSE 0 END), "
                     f"state = 'running', process = ?, attempt = attempt + 1, busy_until = {now} + ?, "
                     f"ends_by = COALESCE(ends_by, {now} + seconds) WHERE owner = ? AND response = ? AND attempt = ? "
-                    f"AND (({queued}) OR ({expired})) "
+                    f"AND (({queued}) OR ({expired}) OR ({overdue})) "
                     f"RETURNING attempt, request, events, crashes, cancelled, needs_token, ends_by - {now}",
                     (process, busy_seconds, owner, response, attempt, *free_for),
                 )

@@ -207,8 +207,8 @@ class RunStore(Protocol):
     async def claim(self, process: str, *, limits: RunLimits, busy_seconds: float) -> Sequence[ClaimedRun]:
         """Give queued runs, and those whose lease has expired, to this process, the oldest first.
 
-        Each gets a new attempt. Runs that were cancelled come first and are given without regard to the limits, because
-        ending them takes no time.
+        Each gets a new attempt. Parked runs are given when their time is used up, to be ended. Runs that were
+        cancelled come first and are given without regard to the limits, because ending them takes no time.
         """
 
     async def has_open(self) -> bool:
