@@ -9,7 +9,7 @@ import { readable, readableCode } from "./characters";
 import { type Citations, isMarker, same } from "./citations";
 import { characterOf, decoded } from "./entities";
 import { inlineParser } from "./grammar";
-import type { Piece } from "./leaf";
+import { isDense, type Piece } from "./leaf";
 import type { References } from "./references";
 import { remembered } from "./remembered";
 
@@ -83,7 +83,9 @@ class Writer {
         masked = masked.slice(0, one.start) + mask + masked.slice(one.end);
       }
     }
-    const tokens = inlineParser.parseInline(masked, 0) as unknown as readonly Token[];
+    const tokens = isDense(this.text)
+      ? []
+      : (inlineParser.parseInline(masked, 0) as unknown as readonly Token[]);
     return this.all(tokens, 0, this.text.length, 0, false);
   }
 

@@ -72,6 +72,11 @@ export class GrowingDocument {
     return this.running === null && this.text.length === this.wanted.length;
   }
 
+  /** Whether the last text was parsed to its end, and no other one was begun. */
+  get resting(): boolean {
+    return this.running === null;
+  }
+
   /** Parse until `deadline`, in the time of `performance.now()`. Returns whether there are other blocks now. */
   work(deadline: number): boolean {
     if (this.finished) {

@@ -60,3 +60,9 @@ export function piecesOf(whole: Piece): Piece[] {
 function isHighSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdbff;
 }
+
+/** Whether the text is little but marks. It is shown as it is written: no person reads it, and each mark costs time. */
+export function isDense(text: string): boolean {
+  const length = text.length;
+  return length > 400 && (text.match(/[*_~`[\]<&$\\]/g)?.length ?? 0) > length * 0.3;
+}

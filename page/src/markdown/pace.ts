@@ -1,12 +1,12 @@
 /** Shows long things little by little, so that no frame of the browser takes long. */
 
 import { createContext } from "preact";
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useLayoutEffect, useState } from "preact/hooks";
 
 /** How much of a frame may be spent, in milliseconds. The rest is for layout and painting. */
 export const BUDGET = 5;
 
-type Job = () => void;
+type Job = () => unknown;
 
 /** Calls back before the next frame, or soon where no frames are drawn, as in a tab in the background. */
 function beforeNextFrame(call: () => void): void {
@@ -109,7 +109,8 @@ export function useGradually(total: number, first: number): number {
   const { full, check } = useContext(LimitContext);
   const [shown, setShown] = useState(first);
   const waits = shown < total && !full();
-  useEffect(() => {
+  // Not `useEffect`, which waits for the next frame: several steps fit into one.
+  useLayoutEffect(() => {
     if (!waits) {
       return;
     }
