@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { copyText } from "./clipboard";
+import { copyText } from "../clipboard";
 import { usePage } from "./context";
 import { IconButton } from "./IconButton";
 import { CopyIcon, DoneIcon } from "./Icons";

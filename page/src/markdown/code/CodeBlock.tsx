@@ -1,10 +1,10 @@
 /** A block of code: its language, a button that copies it, a switch that wraps its lines, and colors. */
 
 import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { copyText } from "../../clipboard";
 import { readableCode } from "../characters";
 import { LimitContext, useGradually } from "../pace";
 import { remembered } from "../remembered";
-import { copyText } from "./clipboard";
 import type { CodeToken } from "./grammars";
 import { highlighted } from "./highlighter";
 import { languageOf } from "./languages";

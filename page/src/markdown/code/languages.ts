@@ -39,7 +39,7 @@ const NAMES: Record<Language, string> = {
 
 const KNOWN = new Map<string, Language>();
 for (const [language, aliases] of Object.entries(NAMES)) {
-  for (const name of [language, ...aliases.split(" ")]) {
+  for (const name of [language, ...aliases.split(" ")].filter(Boolean)) {
     KNOWN.set(name, language as Language);
   }
 }
