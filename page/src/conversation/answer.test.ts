@@ -45,20 +45,19 @@ test.each(Object.entries(NAMES))(
   },
 );
 
-test("A stored response shows its steps, documents and citations as its recorded stream did.", () => {
-  for (const line of conversation.trim().split("\n")) {
-    const { said, events, stored } = JSON.parse(line) as {
-      said: string;
-      events: StreamEvent[];
-      stored: ResponseObject;
-    };
-    expect(shownOf(folded(events)), said).toEqual(shownOf(loaded(stored)));
+const RUNS = conversation
+  .trim()
+  .split("\n")
+  .map((line) => JSON.parse(line) as { said: unknown; events: StreamEvent[]; stored: ResponseObject });
+
+test("A stored response shows its steps, citations and approvals as its recorded stream did.", () => {
+  for (const { said, events, stored } of RUNS) {
+    expect(shownOf(folded(events)), String(said)).toEqual(shownOf(loaded(stored)));
   }
 });
 
 test("A recorded search shows its documents at its step, and cites them with their passages.", () => {
-  const line = conversation.split("\n").find((one) => one.includes('"said":"search'));
-  const { parts } = folded((JSON.parse(line ?? "") as { events: StreamEvent[] }).events);
+  const { parts } = folded(RUNS.find(({ said }) => said === "search hours")?.events ?? []);
   const steps = parts.value.flatMap((part) => (part.kind === "step" ? [part] : []));
   expect(steps.map((one) => `${one.step.value.name} ${one.documents.value.length}`)).toEqual([
     "planner 0",
@@ -70,6 +69,16 @@ test("A recorded search shows its documents at its step, and cites them with the
     [1, "The library", "The library closes at 8 o'clock."],
     [2, "The museum", "The museum closes at 6 o'clock."],
   ]);
+});
+
+test("A recorded approval says what may be decided, and keeps its id when it is asked again.", () => {
+  const asked = RUNS.map(({ events }) =>
+    folded(events).parts.value.flatMap((part) => (part.kind === "approval" ? [part] : [])),
+  );
+  const [both = [], rest = [], none = []] = asked.slice(-3);
+  expect(both[0]?.decisions).toEqual(["approve", "edit", "reject", "respond"]);
+  expect(both[0]?.schema).toMatchObject({ properties: { to: { type: "string" } } });
+  expect([rest.map((one) => one.id), none.length]).toEqual([[both[1]?.id], 0]);
 });
 
 test("A stored response shows the same as its stream did, whatever the answer consists of.", () => {
