@@ -11,17 +11,12 @@ import { readableCode } from "./characters";
 import { sorted } from "./citations";
 import { GrowingDocument } from "./growing_document";
 import { piecesOf } from "./leaf";
+import { LONGEST_TEXT, MOST_ELEMENTS } from "./limits";
 import "./markdown.css";
 import type { MarkdownProps } from "./model";
 import { BUDGET, type Limit, LimitContext, pace, useGradually } from "./pace";
 import { References } from "./references";
 import { Turns } from "./turns";
-
-/** Text beyond this many UTF-16 units is not parsed. It is shown as it is written, when the reader asks. */
-export const LONGEST_TEXT = 2_000_000;
-
-/** How many elements of an answer are shown until the reader asks for more. */
-export const MOST_ELEMENTS = 50_000;
 
 /** How long the pointer may take from a citation to its card, in milliseconds. */
 const REACH = 200;
