@@ -197,6 +197,29 @@ export interface Model {
   available?: boolean;
 }
 
+export interface GraphNode {
+  id: string;
+  name: string;
+  kind: "start" | "node" | "end";
+  /** The node of the outer graph that holds it. */
+  group: string | null;
+}
+
+export interface GraphEdge {
+  source: string;
+  target: string;
+  conditional: boolean;
+  label?: string | null;
+}
+
+/** `GET /v1/models/{id}/graph`. A graph that is too large to draw is not `complete`, and empty. */
+export interface GraphDrawing {
+  id: string;
+  complete: boolean;
+  nodes: GraphNode[];
+  edges: GraphEdge[];
+}
+
 /** `GET /page/settings.json`: what the operator has set, and whether the page must ask for a token. */
 export interface PageSettings {
   title: string;

@@ -2,7 +2,8 @@
 
 import { batch, signal } from "@preact/signals";
 import { Api, ApiError, ConnectionLost } from "../api/http";
-import type { Model, PageSettings } from "../api/wire";
+import { Failed } from "../api/problems";
+import type { GraphDrawing, Model, PageSettings } from "../api/wire";
 import { addressOfConversation, conversationIn } from "./address";
 import { ListState } from "./list";
 import { MemoriesState } from "./memories";
@@ -100,6 +101,14 @@ export class ChatState implements Chat {
 
   chooseModel(id: string): void {
     this.model.value = id;
+  }
+
+  async graph(id: string): Promise<GraphDrawing> {
+    try {
+      return await this.api.json<GraphDrawing>("GET", `v1/models/${encodeURIComponent(id)}/graph`);
+    } catch (error) {
+      throw new Failed(error);
+    }
   }
 
   async show(id: string | null): Promise<void> {

@@ -10,6 +10,7 @@ import type {
   Decision,
   DeletedData,
   FoundDocument,
+  GraphDrawing,
   Memory,
   Model,
   NodeStep,
@@ -191,6 +192,8 @@ export interface Chat {
   models: ReadonlySignal<readonly Model[]>;
   model: ReadonlySignal<string>;
   chooseModel(id: string): void;
+  /** The nodes and edges of a graph. */
+  graph(id: string): Promise<GraphDrawing>;
   conversations: ConversationList;
   memories: MemoryList;
   open: ReadonlySignal<OpenConversation>;

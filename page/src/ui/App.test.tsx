@@ -351,3 +351,18 @@ test("what was decided earlier, and what nobody decided, cannot be decided", () 
   screen.getByText("This was not decided.");
   expect(screen.queryByRole("button", { name: "Approve" })).toBeNull();
 });
+
+test("the graph is drawn beside the chat, and says which node runs", async () => {
+  const step = fakeStep({ name: "planner", status: "in_progress", seconds: null });
+  const turn = fakeTurn("Hello", fakeAnswer([step], "in_progress"));
+  const chat = fakeChat([turn]);
+  showApp(chat);
+  fireEvent.click(button("Show the graph"));
+  await screen.findByText("planner: runs now");
+  screen.getByText("tools: has not run");
+  act(() => {
+    step.step.value = { ...step.step.value, status: "completed", seconds: 2 };
+  });
+  screen.getByText("planner: has run for 2.0 s");
+  expect(chat.calls).toEqual([["graph", "assistant"]]);
+});

@@ -1,15 +1,17 @@
 import { Brand } from "./Brand";
 import { usePage } from "./context";
 import { IconButton } from "./IconButton";
-import { NewIcon, SidebarIcon } from "./Icons";
+import { NewIcon, SidebarIcon, StepIcon } from "./Icons";
 
 interface Props {
   sidebarShown: boolean;
   onShowSidebar: () => void;
   onNew: () => void;
+  graphShown: boolean;
+  onGraph: () => void;
 }
 
-export function Header({ sidebarShown, onShowSidebar, onNew }: Props) {
+export function Header({ sidebarShown, onShowSidebar, onNew, graphShown, onGraph }: Props) {
   const { chat } = usePage();
   const models = chat.models.value;
   return (
@@ -47,6 +49,13 @@ export function Header({ sidebarShown, onShowSidebar, onNew }: Props) {
           !sidebarShown && <Brand />
         )}
       </div>
+      <IconButton
+        label={graphShown ? "Hide the graph" : "Show the graph"}
+        expanded={graphShown}
+        onClick={onGraph}
+      >
+        <StepIcon />
+      </IconButton>
       {!sidebarShown && (
         <IconButton label="New chat" onClick={onNew}>
           <NewIcon />

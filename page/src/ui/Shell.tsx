@@ -4,16 +4,22 @@ import { useEffect, useRef } from "preact/hooks";
 import { Composer } from "./Composer";
 import { usePage } from "./context";
 import { DataDialog } from "./dialogs/DataDialog";
+import { Dialog } from "./dialogs/Dialog";
 import { ShortcutsDialog } from "./dialogs/ShortcutsDialog";
 import { failureWords } from "./failures";
+import { GraphPicture } from "./graph/GraphPicture";
 import { Header } from "./Header";
+import { IconButton } from "./IconButton";
+import { CloseIcon } from "./Icons";
 import { type Command, commandOf } from "./shortcuts";
 import { titleOf } from "./sidebar/ConversationRow";
 import { Sidebar } from "./sidebar/Sidebar";
 import { Thread } from "./thread/Thread";
 
+const WIDE = "(min-width: 1100px)";
 const PHONE = "(max-width: 720px)";
 
+const isWide = () => window.matchMedia(WIDE).matches;
 const isPhone = () => window.matchMedia(PHONE).matches;
 const isMac = () => /Mac|iPhone|iPad/.test(navigator.platform);
 
@@ -24,6 +30,8 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
   const sidebar = useSignal(!phone.value);
   const shortcuts = useSignal(false);
   const data = useSignal(false);
+  const graph = useSignal(false);
+  const wide = useSignal(isWide());
   const failure = useSignal<string | null>(null);
   const search = useRef<HTMLInputElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
@@ -39,6 +47,11 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
     query.addEventListener("change", changed);
     return () => query.removeEventListener("change", changed);
   }, []);
+
+  const toggleGraph = () => {
+    wide.value = isWide();
+    graph.value = !graph.value;
+  };
 
   const title = chat.settings.value.title;
   const conversation = [...chat.conversations.pinned.value, ...chat.conversations.entries.value].find(
@@ -127,13 +140,42 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
       />
       {drawer && <button type="button" class="veil" tabIndex={-1} aria-hidden="true" onClick={hideSidebar} />}
       <div class="main" inert={drawer}>
-        <Header sidebarShown={sidebar.value} onShowSidebar={showSidebar} onNew={begin} />
+        <Header
+          sidebarShown={sidebar.value}
+          onShowSidebar={showSidebar}
+          onNew={begin}
+          graphShown={graph.value}
+          onGraph={toggleGraph}
+        />
         <main ref={mainRef} class="main">
           <h1 class="unseen">{name}</h1>
           <Thread open={open} onSend={send} />
           <Composer open={open} field={field} failure={failure} onSend={send} onEditLast={editLast} />
         </main>
       </div>
+      {graph.value && wide.value && (
+        <aside class="graph-panel" aria-labelledby="graph-title">
+          <div class="bar">
+            <h2 id="graph-title">Graph</h2>
+            <IconButton label="Close the graph" onClick={toggleGraph}>
+              <CloseIcon />
+            </IconButton>
+          </div>
+          <div class="graph-scroll">
+            <GraphPicture />
+          </div>
+        </aside>
+      )}
+      {graph.value && !wide.value && (
+        <Dialog title="Graph" onClose={toggleGraph}>
+          <GraphPicture />
+          <div class="buttons">
+            <button type="button" class="button" onClick={toggleGraph}>
+              Close
+            </button>
+          </div>
+        </Dialog>
+      )}
       {data.value && (
         <DataDialog
           onOpened={opened}

@@ -4,6 +4,7 @@ import { type Signal, signal } from "@preact/signals";
 import type {
   ApprovalResponseItem,
   Conversation,
+  GraphDrawing,
   Memory,
   Model,
   NodeStep,
@@ -188,6 +189,39 @@ export const MODEL: Model = {
   default: true,
 };
 
+const node = (name: string, kind: "start" | "node" | "end" = "node") => ({
+  id: name,
+  name,
+  kind,
+  group: null,
+});
+const edge = (source: string, target: string, conditional = false) => ({
+  source,
+  target,
+  conditional,
+  label: null,
+});
+
+export const DRAWING: GraphDrawing = {
+  id: "assistant",
+  complete: true,
+  nodes: [
+    node("__start__", "start"),
+    node("planner"),
+    node("retriever"),
+    node("tools"),
+    node("__end__", "end"),
+  ],
+  edges: [
+    edge("__start__", "planner"),
+    edge("planner", "retriever", true),
+    edge("planner", "tools", true),
+    edge("planner", "__end__", true),
+    edge("retriever", "planner"),
+    edge("tools", "planner"),
+  ],
+};
+
 export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversation[] = []): FakeChat {
   const calls: Call[] = [];
   const behavior: FakeChat["behavior"] = new Map();
@@ -228,6 +262,7 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
     models: signal<readonly Model[]>([MODEL]),
     model: signal("assistant"),
     chooseModel: record("chooseModel"),
+    graph: answer("graph", DRAWING),
     conversations: {
       entries: signal(entries),
       pinned: signal<readonly Conversation[]>([]),
