@@ -180,6 +180,21 @@ def test_items_that_were_added_are_part_of_the_conversation(client: OpenAI) -> N
     assert heard(second) == ["Call me Ann.", ".", "Hi", ".", "By the way:", "Bye"]
 
 
+def test_items_that_were_added_are_read_and_followed_by_the_id_of_their_entry(
+    client: OpenAI, http: httpx.Client
+) -> None:
+    conversation = client.conversations.create(items=[{"role": "user", "content": "Call me Ann."}])
+    client.responses.create(model="echo", input="Hi", conversation=conversation.id)
+    *_, entry = http.get(f"/v1/conversations/{conversation.id}/responses").json()["data"]
+    assert entry["object"] == "items"
+    for prefix in FAMILIES:
+        (item,) = http.get(f"{prefix}/responses/{entry['id']}/input_items").json()["data"]
+        assert item["content"][0]["text"] == "Call me Ann."
+        assert http.get(f"{prefix}/responses/{entry['id']}").status_code == 404
+    other = client.responses.create(model="echo", input="Bye", previous_response_id=entry["id"])
+    assert heard(other) == ["Call me Ann.", "Bye"]
+
+
 def test_an_earlier_response_forks_and_both_branches_stay(client: OpenAI, http: httpx.Client) -> None:
     one = client.responses.create(model="echo", input="One")
     two = client.responses.create(model="echo", input="Two", previous_response_id=one.id)

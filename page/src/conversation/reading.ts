@@ -2,7 +2,7 @@
 
 import type { Api } from "../api/http";
 import { ApiError } from "../api/http";
-import type { Conversation, Page, ResponseEntry, ResponseObject } from "../api/wire";
+import type { Conversation, OutputItem, Page, ResponseEntry, ResponseObject } from "../api/wire";
 import { addressOf } from "./run";
 import type { InputItem } from "./turn";
 
@@ -41,6 +41,8 @@ export class Reading {
     const address = addressOf(entry.id, entry.family);
     const runs = entry.status === "in_progress" || entry.status === "queued";
     try {
+      // Items that were added without a run may be questions and answers. They have no response.
+      if (entry.object === "items") return added(entry, await this.input(address));
       const [input, response] = await Promise.all([
         this.input(address),
         runs ? null : this.get<ResponseObject>(address),
@@ -80,4 +82,14 @@ export class Reading {
       else next();
     }
   }
+}
+
+function added(entry: ResponseEntry, items: readonly InputItem[]): StoredTurn {
+  const isAsked = (item: InputItem) => item.type === "mcp_approval_response" || item.role === "user";
+  const isAnswer = (item: InputItem) =>
+    item.type === "message" ? item.role === "assistant" : !isAsked(item);
+  const output = items.filter(isAnswer) as OutputItem[];
+  const { id, created_at, model } = entry;
+  const response: ResponseObject = { id, object: "response", status: "completed", created_at, model, output };
+  return { input: items.filter(isAsked), response };
 }

@@ -292,6 +292,7 @@ export class FakeService {
         return json(run.response);
       }
       if (below === "input_items") return json(pageOf(run.input, query));
+      if (run.entry.object === "items") return failure({ status: 404, code: "response_not_found" });
       if (query.get("stream") !== "true") return json(run.response);
       if (!run.logged) return failure({ status: 410, code: "event_log_expired" });
       return this.stream(run, Number(query.get("starting_after") ?? -1) + 1, init);

@@ -419,6 +419,25 @@ test("A stored conversation shows its newest turns, and earlier ones when they a
   expect(shown()).toEqual(texts);
 });
 
+test("Items that another client has added without a run are shown, and can be followed.", async () => {
+  const service = new FakeService();
+  const message = (role: string, text: string) => ({
+    type: "message",
+    role,
+    content: [{ type: "output_text", text }],
+  });
+  const added = service.begin({
+    input: [message("user", "Call me Ann."), message("assistant", "Hello Ann.")],
+  });
+  added.entry.object = "items";
+  const chat = await opened(service, added.conversation);
+  expect(textsOf(chat)).toEqual(["Call me Ann.", "Hello Ann."]);
+  await said(service, chat, "Hi");
+  expect(service.asked.findLast((one) => one.method === "POST")?.body?.previous_response_id).toBe(
+    added.entry.id,
+  );
+});
+
 test("A conversation that does not exist says so.", async () => {
   const chat = await opened(new FakeService(), "conv_none");
   expect(chat.open.value.problem.value?.code).toBe("conversation_not_found");

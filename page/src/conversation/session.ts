@@ -183,8 +183,7 @@ export class ConversationState implements OpenConversation {
   private async read(node: TreeNode): Promise<void> {
     const { entry } = node;
     if (node.turn !== null || node.missing || entry === null) return;
-    // Items that were added without a run have no response to read.
-    const stored = entry.object === "response" ? await this.reading.turn(entry) : null;
+    const stored = await this.reading.turn(entry);
     if (stored === null) {
       node.missing = true;
       return;
@@ -207,7 +206,7 @@ export class ConversationState implements OpenConversation {
     const window = path.slice(-this.shown);
     const turns = window.flatMap((node) => (node.turn === null ? [] : [node.turn]));
     for (const node of window) {
-      const siblings = this.tree.siblings(node).filter((one) => one.entry?.object !== "items");
+      const siblings = this.tree.siblings(node);
       const now = { index: Math.max(0, siblings.indexOf(node)), count: Math.max(1, siblings.length) };
       const before = node.turn?.branches.peek();
       if (node.turn !== null && (before?.index !== now.index || before.count !== now.count)) {

@@ -179,18 +179,22 @@ class StoredResponseRoutes:
         return json_answer({"id": response_id, "object": "response", "deleted": True})
 
     async def input_items(self, request: Request) -> Response:
-        """The items that the response added to its conversation, in pages."""
+        """The items that the response added to its conversation, in pages. Also those that were added without a run."""
         page = page_of(request, *INCLUDE)
-        _, _, stored = await self._found(request)
+        _, _, stored = await self._found(request, added=True)
         items, has_more = page_through(listed_items(stored.input), page)
         return json_answer(list_body(items, has_more=has_more))
 
-    async def _found(self, request: Request) -> tuple[Caller, Store, StoredResponse]:
+    async def _found(self, request: Request, *, added: bool = False) -> tuple[Caller, Store, StoredResponse]:
+        """The caller, the store and the response. With `added`, items that were added without a run are found, too."""
         caller = await self._identity.caller(request.headers)
         store, response_id = await self._store.passed(), _id(request)
         with missing_things():
             stored = await store.responses.get(Owner.of(caller), response_id)
         if stored.kind != "response":
+            if added:
+                # They have the same form at every address.
+                return caller, store, stored
             raise ResponseNotFound(NO_RESPONSE)
         if stored.family != family_of(request):
             prefix = f"{prefix_of(request.scope)}{'/v1' if stored.family == 'openai' else ''}"
