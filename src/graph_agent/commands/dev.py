@@ -51,6 +51,7 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
         settings = with_local_limits(settings, os.environ)
     os.environ.update(as_environment(settings))
     if real_workspace:
+        _greet(settings, quiet=quiet)
         return serve(settings, tracebacks=not quiet)
     with LocalWorkspace(settings) as workspace:
         workspace.enter(os.environ)
@@ -60,9 +61,13 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
         import databricks_langchain  # noqa: F401
 
         workspace.wait()
-        if not quiet:
-            threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+        _greet(settings, quiet=quiet)
         return serve(settings, tracebacks=not quiet)
+
+
+def _greet(settings: Settings, *, quiet: bool) -> None:
+    if not quiet:
+        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
 
 
 def _announce(settings: Settings) -> None:
