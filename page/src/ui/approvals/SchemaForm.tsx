@@ -93,6 +93,8 @@ function Control({ field, id, label }: { field: FieldState; id: string; label?: 
   );
   const attributes = {
     id,
+    // What the tool takes if the field stays empty.
+    placeholder: shape.required || shape.default == null ? undefined : String(shape.default),
     class: "field",
     "aria-label": label,
     "aria-required": shape.required || undefined,
