@@ -44,9 +44,12 @@ export function piecesOf(whole: Piece): Piece[] {
   let at = 0;
   while (text.length - at > LONGEST_PIECE) {
     let end = at + LONGEST_PIECE;
-    const space = Math.max(text.lastIndexOf(" ", end - 1), text.lastIndexOf("\n", end - 1));
-    if (space > at + LONGEST_PIECE / 2) {
-      end = space + 1;
+    // Only the second half is searched: a search in the whole text would go back to its beginning for each piece.
+    const half = at + LONGEST_PIECE / 2;
+    const late = text.slice(half, end);
+    const space = Math.max(late.lastIndexOf(" "), late.lastIndexOf("\n"));
+    if (space >= 0) {
+      end = half + space + 1;
     } else if (isHighSurrogate(text.charCodeAt(end - 1))) {
       end--;
     }

@@ -108,8 +108,8 @@ function piecesOf(code: string): string[] {
   const pieces: string[] = [];
   let at = 0;
   while (code.length - at > PIECE) {
-    const line = code.lastIndexOf("\n", at + PIECE - 1) + 1;
-    const end = line > at ? line : at + PIECE;
+    const line = code.slice(at, at + PIECE).lastIndexOf("\n") + 1;
+    const end = at + (line > 0 ? line : PIECE);
     pieces.push(code.slice(at, end));
     at = end;
   }
