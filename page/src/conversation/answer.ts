@@ -18,19 +18,15 @@ import type {
   UrlCitation,
 } from "../api/wire";
 import { passagesOf } from "./citations";
+import { problemIn, secondsOf } from "./endings";
 import type { Answer, Part, Problem } from "./model";
-import { ApprovalState, type PartState, ReasoningState, StepState, TextState, ToolState } from "./parts";
+import { ApprovalState, ReasoningState, StepState, TextState, ToolState } from "./parts";
+import { isStep, type Slot, Slots } from "./slots";
 
 const ENDED: ReadonlySet<string> = new Set(["completed", "incomplete", "failed", "cancelled"]);
 
 /** The most documents that are kept of an answer's searches. */
 const MOST_DOCUMENTS = 500;
-
-/** An item of the output, or a step, in the place where it began. */
-interface Slot {
-  id: string;
-  parts: PartState[];
-}
 
 /** Where an approval finds what was decided: the conversation knows. */
 export type Decided = (approvalId: string) => Signal<ApprovalResponseItem | null>;
@@ -58,21 +54,18 @@ export class AnswerState implements Answer {
   /** Whether what happens now happens for the first time, so that durations can be measured. */
   live = true;
 
-  private slots = signal<readonly Slot[]>([]);
-  private readonly byId = new Map<string, Slot>();
+  private readonly slots = new Slots();
   private readonly documents = signal<readonly FoundDocument[]>([]);
   private readonly passages = computed(() => passagesOf(this.sources.value, this.documents.value));
 
   readonly parts = computed<readonly Part[]>(() => {
     const hidden = this.askedAgain.value;
-    return this.slots.value.flatMap((slot) => slot.parts).filter((part) => !hidden.has(part.id));
+    return this.slots.parts.value.filter((part) => !hidden.has(part.id));
   });
 
   /** The ids of what it asks a person. */
   readonly approvals = computed<ReadonlySet<string>>(() => {
-    const asked = this.slots.value
-      .flatMap((slot) => slot.parts)
-      .filter((part) => part instanceof ApprovalState);
+    const asked = this.slots.parts.value.filter((part) => part instanceof ApprovalState);
     return new Set(asked.map((part) => part.id));
   });
 
@@ -95,8 +88,7 @@ export class AnswerState implements Answer {
     this.seconds.value = null;
     this.totalTokens.value = null;
     this.documents.value = [];
-    this.slots.value = [];
-    this.byId.clear();
+    this.slots.clear();
     this.lastNumber = -1;
     this.live = true;
   }
@@ -140,7 +132,7 @@ export class AnswerState implements Answer {
         this.found(event);
         return;
       case "graph_agent:items_discarded":
-        this.discard(event.item_ids as string[]);
+        this.slots.discard(event.item_ids as string[]);
         return;
       case "error":
         this.problem.value = problem(String(event.code ?? "failed"), textOf(event.message));
@@ -159,7 +151,7 @@ export class AnswerState implements Answer {
     if (ended) {
       const stays = new Set(response.output.map((item, index) => keyOf(item, index)));
       const steps = new Set((custom.steps ?? []).map((step) => step.id));
-      this.keep(
+      this.slots.keep(
         (slot) => stays.has(slot.id) || (custom.steps === undefined ? isStep(slot) : steps.has(slot.id)),
       );
     }
@@ -210,11 +202,10 @@ export class AnswerState implements Answer {
         this.functionOutput(item as unknown as Record<string, unknown>, index);
         return;
       case "mcp_approval_request": {
-        const slot = this.slot(keyOf(item, index));
+        const slot = this.slots.open(keyOf(item, index));
         if (slot.parts.length === 0) {
           const request = item as ApprovalRequestItem;
-          slot.parts.push(new ApprovalState(request, this.options.decided(request.id)));
-          this.changed();
+          this.slots.add(slot, new ApprovalState(request, this.options.decided(request.id)));
         }
         return;
       }
@@ -223,7 +214,7 @@ export class AnswerState implements Answer {
 
   private message(item: MessageItem, index: number, done: boolean): void {
     const id = keyOf(item, index);
-    const slot = this.slot(id);
+    const slot = this.slots.open(id);
     const content = typeof item.content === "string" ? [{ type: "text", text: item.content }] : item.content;
     for (const [place, part] of content.entries()) {
       const refusal = "refusal" in part && typeof part.refusal === "string";
@@ -244,18 +235,16 @@ export class AnswerState implements Answer {
     const found = slot.parts.find((part) => part.id === id);
     if (found instanceof TextState) return found;
     const made = new TextState(id, refusal, this.passages);
-    slot.parts.push(made);
-    this.changed();
+    this.slots.add(slot, made);
     return made;
   }
 
   private reasoning(item: ReasoningItem, index: number, done: boolean): void {
-    const slot = this.slot(keyOf(item, index));
+    const slot = this.slots.open(keyOf(item, index));
     let part = slot.parts[0];
     if (part === undefined) {
       part = new ReasoningState(slot.id, this.liveNow());
-      slot.parts.push(part);
-      this.changed();
+      this.slots.add(slot, part);
     }
     if (!(part instanceof ReasoningState)) return;
     const text = (item.summary ?? []).map((one) => one.text).join("\n\n");
@@ -281,8 +270,8 @@ export class AnswerState implements Answer {
     const text = textOf(item.arguments) ?? "";
     if (text !== "") part.arguments.value = text;
     const id = textOf(item.id);
-    const slot = this.byId.get(key);
-    if (id !== null && slot !== undefined) this.byId.set(id, slot);
+    const slot = this.slots.get(key);
+    if (id !== null && slot !== undefined) this.slots.alias(id, slot);
   }
 
   private functionOutput(item: Record<string, unknown>, index: number): void {
@@ -292,12 +281,11 @@ export class AnswerState implements Answer {
   }
 
   private tool(id: string, name: string): ToolState {
-    const slot = this.slot(id);
+    const slot = this.slots.open(id);
     const found = slot.parts[0];
     if (found instanceof ToolState) return found;
     const made = new ToolState(id, name, this.liveNow());
-    slot.parts.push(made);
-    this.changed();
+    this.slots.add(slot, made);
     return made;
   }
 
@@ -309,7 +297,7 @@ export class AnswerState implements Answer {
   // -- pieces of items -----------------------------------------------------------------------------------------
 
   private piece(event: StreamEvent): void {
-    const slot = this.byId.get(String(event.item_id));
+    const slot = this.slots.get(String(event.item_id));
     if (slot === undefined) return;
     const place = typeof event.content_index === "number" ? event.content_index : 0;
     const delta = textOf(event.delta) ?? "";
@@ -374,13 +362,12 @@ export class AnswerState implements Answer {
   // -- steps ---------------------------------------------------------------------------------------------------
 
   private step(step: NodeStep): void {
-    const slot = this.slot(step.id);
+    const slot = this.slots.open(step.id);
     const part = slot.parts[0];
     if (part instanceof StepState) {
       part.step.value = plain(step);
     } else {
-      slot.parts.push(new StepState(plain(step)));
-      this.changed();
+      this.slots.add(slot, new StepState(plain(step)));
     }
   }
 
@@ -389,45 +376,17 @@ export class AnswerState implements Answer {
     const known = this.documents.peek();
     this.documents.value = [...known, ...documents].slice(0, MOST_DOCUMENTS);
     if (known.length >= MOST_DOCUMENTS) return;
-    const part = this.byId.get(String(event.node_id))?.parts[0];
+    const part = this.slots.get(String(event.node_id))?.parts[0];
     if (part instanceof StepState) {
       part.documents.value = [...part.documents.peek(), { query: textOf(event.query) ?? "", documents }];
     }
   }
 
-  // -- slots ---------------------------------------------------------------------------------------------------
-
-  private slot(id: string): Slot {
-    const found = this.byId.get(id);
-    if (found !== undefined) return found;
-    const made: Slot = { id, parts: [] };
-    this.byId.set(id, made);
-    this.slots.value = [...this.slots.peek(), made];
-    return made;
-  }
-
-  /** A part was added to a slot. */
-  private changed(): void {
-    this.slots.value = [...this.slots.peek()];
-  }
-
-  private keep(wanted: (slot: Slot) => boolean): void {
-    const kept = this.slots.peek().filter(wanted);
-    if (kept.length === this.slots.peek().length) return;
-    for (const [id, slot] of this.byId) {
-      if (!kept.includes(slot)) this.byId.delete(id);
-    }
-    this.slots.value = kept;
-  }
-
-  private discard(ids: readonly string[]): void {
-    const gone = new Set(ids.map((id) => this.byId.get(id)));
-    this.keep((slot) => !gone.has(slot));
-  }
+  // -- the end ------------------------------------------------------------------------------------------------
 
   /** Nothing goes on after the end of a run. */
   private settleOpen(): void {
-    for (const part of this.slots.peek().flatMap((slot) => slot.parts)) {
+    for (const part of this.slots.parts.peek()) {
       if (part instanceof TextState || part instanceof ReasoningState) part.streaming.value = false;
       if (part instanceof ToolState && part.status.peek() === "in_progress") part.status.value = "completed";
       if (part instanceof StepState && part.step.peek().status === "in_progress") {
@@ -445,10 +404,6 @@ export class AnswerState implements Answer {
   }
 }
 
-function isStep(slot: Slot): boolean {
-  return slot.parts[0] instanceof StepState;
-}
-
 function keyOf(item: OutputItem, index: number): string {
   // The call and its result are one thing for readers.
   const call = item as unknown as Record<string, unknown>;
@@ -460,30 +415,6 @@ function keyOf(item: OutputItem, index: number): string {
 function plain(step: NodeStep): NodeStep {
   const { id, name, path, status, started_at, seconds } = step;
   return { id, name, path: path ?? [name], status, started_at, seconds: seconds ?? null };
-}
-
-function problemIn(response: ResponseObject): Problem | null {
-  if (response.status === "failed") {
-    return problem(response.error?.code ?? "failed", response.error?.message ?? null);
-  }
-  if (response.status !== "incomplete") return null;
-  const { reason, message } = response.incomplete_details ?? { reason: "" };
-  const words =
-    reason === "content_filter"
-      ? "A filter of the model's provider ended the answer."
-      : reason === "user_token_required"
-        ? "The answer waits until you are signed in again. Reload the page."
-        : "The answer was cut off, because it reached a limit.";
-  return { code: reason || "incomplete", message: words, detail: message ?? null, retryable: true };
-}
-
-function secondsOf(response: ResponseObject): number | null {
-  const steps = response.custom_outputs?.steps ?? [];
-  if (steps.length > 0) {
-    const ends = steps.map((step) => step.started_at + (step.seconds ?? 0));
-    return Math.max(0, Math.max(...ends) - Math.min(...steps.map((step) => step.started_at)));
-  }
-  return response.completed_at == null ? null : Math.max(0, response.completed_at - response.created_at);
 }
 
 function textOf(value: unknown): string | null {
