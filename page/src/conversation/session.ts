@@ -1,10 +1,11 @@
 /** One open conversation: its turns, and the runs that answer them. */
 
-import { computed, effect, type Signal, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { Api } from "../api/http";
 import { Failed, problemOf } from "../api/problems";
 import type { ApprovalResponseItem, ResponseEntry } from "../api/wire";
 import { AnswerState } from "./answer";
+import { Decisions } from "./decisions";
 import type { OpenConversation, Problem, Turn } from "./model";
 import { Reading } from "./reading";
 import { Run } from "./run";
@@ -59,14 +60,14 @@ export class ConversationState implements OpenConversation {
   private after: string | null = null;
   private hasMoreEntries = false;
   private readonly requests = new Map<TreeNode, Request>();
-  private readonly decisions = new Map<string, Signal<ApprovalResponseItem | null>>();
+  private readonly decisions = new Decisions();
   private readonly closing = new AbortController();
   private readonly reading: Reading;
   private readonly forget: () => void;
 
   constructor(private readonly options: SessionOptions) {
     this.reading = new Reading(options.api, this.closing.signal);
-    this.forget = effect(() => this.placeApprovals());
+    this.forget = effect(() => this.decisions.place(this.turns.value));
   }
 
   /** Whether there is a message that the service has not got. */
@@ -191,7 +192,7 @@ export class ConversationState implements OpenConversation {
     if (node.turn !== null || this.closed) return;
     const input = asSent(stored.input);
     const turn = this.turnOf(node, input, entry.model, entry.created_at);
-    for (const decision of decisionsIn(input)) this.decided(decision.approval_request_id).value = decision;
+    this.decisions.note(decisionsIn(input));
     if (stored.response !== null) turn.answer.load(stored.response);
     if (stored.response === null || isOpen(stored.response)) {
       turn.answer.status.value = entry.status;
@@ -220,34 +221,6 @@ export class ConversationState implements OpenConversation {
     const first = path[0];
     this.hasEarlier.value =
       path.length > this.shown || (first !== undefined && first.follows !== null && this.hasMoreEntries);
-  }
-
-  /** A question that is asked again is shown where it waits. One that was passed over was rejected. */
-  private placeApprovals(): void {
-    const later = new Set<string>();
-    const turns = this.turns.value;
-    for (const turn of [...turns].reverse()) {
-      const asked = turn.answer.approvals.value;
-      const again = new Set([...asked].filter((id) => later.has(id)));
-      if (again.size !== turn.answer.askedAgain.peek().size) turn.answer.askedAgain.value = again;
-      const follower = turns[turns.indexOf(turn) + 1];
-      const passed = follower?.answer.isOver.value === true;
-      for (const id of asked) {
-        const decided = this.decided(id);
-        if (passed && !later.has(id) && decided.peek() === null) {
-          decided.value = { type: "mcp_approval_response", approval_request_id: id, approve: false };
-        }
-        later.add(id);
-      }
-    }
-  }
-
-  private decided(approvalId: string): Signal<ApprovalResponseItem | null> {
-    const known = this.decisions.get(approvalId);
-    if (known !== undefined) return known;
-    const made = signal<ApprovalResponseItem | null>(null);
-    this.decisions.set(approvalId, made);
-    return made;
   }
 
   // -- asking --------------------------------------------------------------------------------------------------
@@ -284,7 +257,7 @@ export class ConversationState implements OpenConversation {
     if (decisions.length === 0) return;
     const node = this.nodeOf(turn);
     this.ask(node, decisions as unknown as InputItem[]);
-    for (const decision of decisions) this.decided(decision.approval_request_id).value = decision;
+    this.decisions.note(decisions);
   }
 
   async stop(): Promise<void> {
@@ -398,7 +371,7 @@ export class ConversationState implements OpenConversation {
   private turnOf(node: TreeNode, input: readonly InputItem[], model: string, createdAt: number): TurnState {
     const answer = new AnswerState({
       now: () => this.options.surroundings.clock.now(),
-      decided: (id) => this.decided(id),
+      decided: (id) => this.decisions.of(id),
     });
     const turn = new TurnState(node.key, node.responseId, input, model, createdAt, answer);
     node.turn = turn;
