@@ -43,11 +43,12 @@ def build(folder: Path) -> Path:
     for name, body in {"index-abc123.js": SCRIPT, "index-def456.css": "p{}", "later-0a1b.js": "later()"}.items():
         (folder / "assets" / name).write_text(body)
     (folder / "assets" / "unnamed.js").write_text("unnamed()")
-    (folder / "secret.txt").write_text("secret")
+    for secret in (folder / "secret.txt", folder / "secret.js", folder.parent / "outside.js"):
+        secret.write_text("secret")
     manifest = {
         "index.html": {"file": "assets/index-abc123.js", "css": ["assets/index-def456.css"], "isEntry": True},
         "src/later.ts": {"file": "assets/later-0a1b.js"},
-        "src/escaping.ts": {"file": "../settings.py", "assets": ["assets/../secret.txt", "secret.txt"]},
+        "src/escaping.ts": {"file": "../outside.js", "assets": ["assets/../secret.js", "secret.js", "secret.txt"]},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -138,7 +139,8 @@ async def test_head_has_the_headers_and_no_body(service: Service) -> None:
         "/assets/%2e%2e/secret.txt",
         "/assets/..%5csecret.txt",
         "/assets/secret.txt",
-        "/assets/settings.py",
+        "/assets/secret.js",
+        "/assets/outside.js",
         "/assets//etc/passwd",
         "/assets/manifest.json",
         "/assets/index.html",

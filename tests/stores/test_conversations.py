@@ -47,6 +47,7 @@ async def test_a_conversation_that_was_created_empty_stays_when_its_last_respons
     left = await store.responses.find_conversation(ANN, "conv_a")
     assert left is not None
     assert (left.metadata, left.head, left.title) == ({"a": "b"}, None, None)
+    assert await listed(store, "words") == []
     await turns.turn("resp_2")
 
 
