@@ -29,6 +29,8 @@ class Nodes:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.tool: Any = None
+        """A tool that each node calls."""
         self.gates: dict[str, asyncio.Event] = {name: asyncio.Event() for name in NODES}
         """A node waits for its gate."""
         self.at: dict[str, asyncio.Event] = {name: asyncio.Event() for name in NODES}
@@ -55,6 +57,8 @@ class Nodes:
     def _node(self, name: str) -> Callable[..., Any]:
         async def node(state: AgentState) -> dict[str, Any]:
             said = await ScriptedChatModel(lambda messages: [f"This is {name}."]).ainvoke(state["messages"])
+            if self.tool is not None:
+                await self.tool.ainvoke({"text": name})
             self.at[name].set()
             await self.gates[name].wait()
             self.done.append(name)
@@ -72,14 +76,14 @@ def limits(**changes: Any) -> BackgroundLimits:
 class Process:
     """One process: a registry that runs what is queued in the store."""
 
-    def __init__(self, store: Any, graph: Any, **changes: Any) -> None:
+    def __init__(self, store: Any, graph: Any, *, budgets: Budgets | None = None, **changes: Any) -> None:
         async def opened() -> Any:
             return store
 
         self.store = store
         self.graphs = OneGraph(graph)
         self.runs = Runs(
-            budgets=Budgets(seconds=30.0),
+            budgets=budgets or Budgets(seconds=30.0),
             grace_seconds=0.0,
             shares=True,
             background=limits(**changes),

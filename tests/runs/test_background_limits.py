@@ -8,14 +8,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from langchain_core.tools import tool
+from langgraph.graph import START, StateGraph
 from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
 from tests.runs.registered import ANN, BOB
 from tests.runs.stored import Chat
 
+from graph_agent.contract import AgentState
 from graph_agent.errors import TooManyRuns, UnsupportedField
 from graph_agent.identity.owner import Owner
 from graph_agent.identity.user_token import UserToken
 from graph_agent.runs.request import Scope
+from graph_agent.settings import Budgets
 from graph_agent.stores.sqlite_store import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -259,3 +263,100 @@ async def test_a_run_that_waits_for_a_token_until_its_time_is_used_up_ends_and_f
     check_log(await events_of(store, run), record)
     await store.responses.delete_conversation(Owner.of(ANN), record.conversation)
     await second.aclose()
+
+
+@tool
+def note(text: str) -> str:
+    """Note a text."""
+    return f"noted {text}"
+
+
+# LangChain forgets what it has begun when a callback ends a run.
+@pytest.mark.filterwarnings("ignore:coroutine 'ahandle_event' was never awaited")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("budgets", [{"output_tokens": 4}, {"tool_calls": 2}])
+@pytest.mark.parametrize("how", ["kill", "aclose"])
+async def test_a_run_that_goes_on_elsewhere_has_no_more_to_use_than_one_that_never_stopped(
+    store: Any, budgets: dict[str, int], how: str
+) -> None:
+    async def outcome(held: str | None) -> Any:
+        nodes, limited = Nodes(), Budgets(seconds=30.0, **budgets)
+        nodes.tool = note
+        first = Process(store, nodes.graph(), budgets=limited)
+        run = await first.submit("Go.")
+        if held is not None:
+            nodes.hold(held)
+            first.begin()
+            await at(nodes, held)
+            await (first.kill() if how == "kill" else first.aclose())
+            nodes.open()
+        second = Process(store, nodes.graph(), budgets=limited).begin()
+        record = await record_when_ended(store, run)
+        await second.aclose()
+        await first.aclose()
+        return record.status, nodes.done, record.response.get("usage"), record.response["metadata"].get("budget")
+
+    never_stopped = await outcome(None)
+    assert never_stopped[0] != "completed"
+    assert never_stopped[1] == ["one", "two"]
+    assert await outcome("two") == never_stopped
+
+
+async def test_the_steps_of_a_run_that_goes_on_elsewhere_are_counted_on(store: Any) -> None:
+    def graph(done: list[int], held: int | None, reached: asyncio.Event) -> Any:
+        async def turn(state: AgentState) -> dict[str, Any]:
+            if len(done) + 1 == held and not reached.is_set():
+                reached.set()
+                await asyncio.Event().wait()
+            done.append(len(done) + 1)
+            return {}
+
+        looping: Any = StateGraph(AgentState)
+        looping.add_node("turn", turn)
+        looping.add_edge(START, "turn")
+        looping.add_conditional_edges("turn", lambda state: "turn")
+        return looping.compile()
+
+    async def turns(held: int | None) -> Any:
+        done: list[int] = []
+        reached = asyncio.Event()
+        budgets = Budgets(seconds=30.0, steps=9)
+        first = Process(store, graph(done, held, reached), budgets=budgets)
+        run = await first.submit("Go.")
+        if held is not None:
+            first.begin()
+            async with asyncio.timeout(10):
+                await reached.wait()
+            await first.kill()
+        second = Process(store, first.graphs._graph, budgets=budgets).begin()
+        record = await record_when_ended(store, run)
+        await second.aclose()
+        await first.aclose()
+        return record.status, len(done)
+
+    never_stopped = await turns(None)
+    assert never_stopped == ("incomplete", 9)
+    assert await turns(4) == never_stopped
+    # LangGraph has no limit that would be low enough.
+    assert await turns(9) == ("incomplete", 11)
+
+
+async def test_the_usage_of_a_run_that_goes_on_elsewhere_includes_what_was_used_before(store: Any) -> None:
+    async def usage(held: str | None) -> Any:
+        nodes = Nodes()
+        first = Process(store, nodes.graph())
+        run = await first.submit("Go.")
+        if held is not None:
+            nodes.hold(held)
+            first.begin()
+            await at(nodes, held)
+            await first.kill()
+            nodes.open()
+        second = Process(store, nodes.graph()).begin()
+        record = await record_when_ended(store, run)
+        await second.aclose()
+        await first.aclose()
+        return record.response["usage"]
+
+    assert (await usage(None))["output_tokens"] > 0
+    assert await usage("three") == await usage(None)

@@ -97,6 +97,35 @@ def test_a_client_goes_on_after_the_background_response_and_before_it(http: http
     assert turn("C") == ["A", "C"]
 
 
+def test_a_branch_from_an_earlier_background_response_runs_after_a_restart(tmp_path: Path) -> None:
+    store, echo = f"sqlite:{tmp_path / 'store.sqlite'}", {"model": "echo", "background": True}
+
+    def ask(http: httpx.Client, said: str, after: str | None = None) -> str:
+        queued = http.post("/responses", json={**echo, "input": said, "previous_response_id": after})
+        assert queued.status_code == 200, queued.text
+        return str(queued.json()["id"])
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serving(max_background_runs=1, store=store) as service,
+        httpx.Client(base_url=service.url, timeout=10) as http,
+    ):
+        root = ask(http, "A")
+        ended(http, f"/responses/{root}")
+        ended(http, f"/responses/{ask(http, 'B', root)}")
+        # Another run holds the only place, so that the branch is still queued when the service stops.
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        held = {"model": "upstream", "input": "Hi", "background": True, "custom_inputs": {"upstream": endpoint}}
+        held_id = http.post("/responses", json=held).json()["id"]
+        until(lambda: http.get(f"/responses/{held_id}").json()["status"] == "in_progress")
+        queued = ask(http, "C", root)
+    with serving(store=store) as service, httpx.Client(base_url=service.url, timeout=10) as http:
+        for said in ("C", "D"):
+            done = ended(http, f"/responses/{queued if said == 'C' else ask(http, said, root)}")
+            text = "".join(part["text"] for item in done["output"] for part in item["content"])
+            assert [words for kind, words, _ in json.loads(text) if kind == "human"] == ["A", said]
+
+
 def test_a_conversation_is_busy_until_its_background_run_has_ended(http: httpx.Client) -> None:
     body = {"model": "team", "input": "Weather?", "context": {"conversation_id": "busy"}}
     queued = http.post("/responses", json={**body, "background": True}).json()

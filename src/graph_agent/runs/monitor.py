@@ -26,6 +26,10 @@ from graph_agent.runs.usage_meter import UsageMeter
 from graph_agent.settings import Budgets
 from graph_agent.tool_call_policy import NotRun, ToolCallPolicy
 
+CALLS, WRITTEN = "tool_calls", "written"
+TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+"""What a checkpoint notes of a run, besides its steps."""
+
 PATIENCE = 3
 """How often a model may call tools after it was told that no calls are left. Then the run is ended."""
 
@@ -55,6 +59,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._invalid = InvalidCalls()
         # A counter and not an integer: `next` is atomic, and tools run in several threads.
         self._calls = itertools.count(1)
+        self._called = 0
         self.out_of_calls = False
         """Whether a call was not run because the budget was used up."""
         self._turns_without_calls = 0
@@ -77,6 +82,19 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
     def stop(self) -> None:
         """Let no new step, model call or tool call begin."""
         self._stopped = True
+
+    @property
+    def used(self) -> Mapping[str, int]:
+        """What counts against the budgets so far, for a checkpoint. `goes_on` reads it."""
+        usage = self.usage
+        noted = {name: getattr(usage, name) for name in TOKENS}
+        return {CALLS: self._called, WRITTEN: self._meter.written, **noted}
+
+    def goes_on(self, used: Mapping[str, int]) -> None:
+        """Count on from what an earlier attempt at the run had used by its last checkpoint. Call it before the run."""
+        self._called = used.get(CALLS, 0)
+        self._calls = itertools.count(self._called + 1)
+        self._meter.goes_on(Usage(**{name: used.get(name, 0) for name in TOKENS}), written=used.get(WRITTEN, 0))
 
     @property
     def usage(self) -> Usage:
@@ -172,7 +190,11 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         if why := self._invalid.why(call_id, name, inputs):
             return why
         # Private calls, such as those inside of a tool, do not count against the budget.
-        if private or next(self._calls) <= self._budgets.tool_calls:
+        if private:
+            return None
+        number = next(self._calls)
+        self._called = max(self._called, number)
+        if number <= self._budgets.tool_calls:
             return None
         self.out_of_calls = True
         if self._turns_without_calls >= PATIENCE:

@@ -39,6 +39,9 @@ class ResumedThread:
     spoken: Collection[str] = ()
     """The ids of the messages that were streamed to the caller before the checkpoint."""
 
+    used: Mapping[str, int] = field(default_factory=dict)
+    """What the run had used by the checkpoint."""
+
     is_behind_answers: bool = False
     """Whether the graph has got the messages that came with the answers."""
 
@@ -49,7 +52,7 @@ async def resumed_at(opened: OpenThread, saver: RunSaver, *, run_id: str, contex
     Raises:
         StoreUnavailable: the database does not answer.
     """
-    part, spoken = saver.noted_in_latest()
+    part, spoken, used = saver.noted_in_latest()
     if part not in (run_id, run_id + BEHIND_ANSWERS):
         return ResumedThread(phase="begin")
     saver.resume()
@@ -66,6 +69,7 @@ async def resumed_at(opened: OpenThread, saver: RunSaver, *, run_id: str, contex
             for one in state.interrupts
         ],
         spoken=[*spoken, *_spoken_below(state)],
+        used=used,
         is_behind_answers=part != run_id,
     )
 

@@ -48,6 +48,7 @@ from graph_agent.runs.remembering import with_memories
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
 from graph_agent.runs.returned_redaction import redact_returned
+from graph_agent.runs.run_saver import STEPS
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.step_events import StepEvents
 from graph_agent.runs.stream import is_short, stream_of
@@ -161,6 +162,8 @@ class Run:
         self._stored: Mapping[str, Any] | None = None
         self._end_written = asyncio.Event()
         self._resumed: ResumedThread | None = None
+        self._steps_before = 0
+        """The super-steps of earlier attempts."""
         self._is_done = False
         self._seconds = budgets.seconds
         self._ending = False
@@ -234,6 +237,7 @@ class Run:
             self._attempt.kept.lost = self.lose
         if self.in_background:
             recording.saver.spoken = self._monitor.spoken
+            recording.saver.used = lambda: self._monitor.used
         if turn.answers is not None and not turn.answers.resume:
             # Nothing runs: what waits is asked again.
             self._recording = recording
@@ -290,6 +294,8 @@ class Run:
         )
         if resumed.phase == "begin":
             return
+        self._monitor.goes_on(resumed.used)
+        self._steps_before = resumed.used.get(STEPS, 0)
         self._input, self._stored = None, resumed.config
         if resumed.is_behind_answers:
             self._then = ()
@@ -479,6 +485,13 @@ class Run:
                 raise
             self._cut("seconds")
 
+    def _steps_left(self) -> int:
+        if not self._steps_before:
+            return self._budgets.steps
+        # The first checkpoint is that of the input, and LangGraph lets a graph that goes on run one step more than one
+        # that begins. It takes no limit below 1, so that after a takeover a run may have two steps more at its end.
+        return max(self._budgets.steps - self._steps_before - 1, 1)
+
     def _next_place(self) -> Mapping[str, Any]:
         """Where a graph that was resumed gets the messages: at the checkpoint that it has just written."""
         assert self._stored is not None
@@ -499,7 +512,7 @@ class Run:
             self._graph,
             given,
             callbacks=[self._monitor, *watching, *self._observers.handlers],
-            steps=self._budgets.steps,
+            steps=self._steps_left(),
             context=self._context,
             stored=stored,
             resumable=self.in_background,

@@ -41,6 +41,12 @@ STUB_STEP = -2
 SPOKEN = "graph_agent_spoken"
 """The key of these ids in the metadata of a checkpoint."""
 
+USED = "graph_agent_used"
+"""The key of what the run has used by then in the metadata of a checkpoint."""
+
+STEPS = "steps"
+"""In it, the super-steps of the graph."""
+
 UNFINISHED = frozenset({"__resume__", "__error__", "__error_source_node__"})
 """Channels in which LangGraph notes what happened to a task, other than that it ended or asked."""
 
@@ -50,6 +56,7 @@ class _Written:
     """What one run wrote. All copies of its saver share it."""
 
     checkpoint: str | None = None
+    steps: int = 0
     closed: bool = False
     unstorable: bool = False
     """Whether the state holds a value that cannot be stored. Then nothing of it is."""
@@ -99,6 +106,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
         self.spoken: Sequence[str] | None = None
         """The ids of the messages that were streamed so far, to be noted in each checkpoint. The process may die before
         the events of these messages are stored."""
+        self.used: Callable[[], Mapping[str, int]] | None = None
+        """What the run has used so far, to be noted in each checkpoint, so that another attempt counts on from it."""
 
     @property
     def checkpoint(self) -> str | None:
@@ -148,17 +157,19 @@ class RunSaver(BaseCheckpointSaver[Any]):
             self._start.checkpoint["channel_versions"].pop(name, None)
         return self._start
 
-    def noted_in_latest(self) -> tuple[str | None, Collection[str]]:
-        """Which run, or part of a run, wrote the newest checkpoint of the thread, and what had been streamed by then:
-        see `spoken`. Call `open` first."""
+    def noted_in_latest(self) -> tuple[str | None, Collection[str], Mapping[str, int]]:
+        """Which run, or part of a run, wrote the newest checkpoint of the thread, and what had been streamed and used
+        by then: see `spoken` and `used`. Call `open` first."""
         metadata: Mapping[str, Any] = {} if self._latest is None else cast("Mapping[str, Any]", self._latest.metadata)
-        return metadata.get("run_id"), metadata.get(SPOKEN) or ()
+        return metadata.get("run_id"), metadata.get(SPOKEN) or (), metadata.get(USED) or {}
 
     def resume(self) -> None:
         """Start at the newest checkpoint, which an earlier attempt at this run wrote."""
         assert self._latest is not None
         self._start, self._channel = self._latest, None
         self._written.checkpoint = self._latest.checkpoint["id"]
+        _, _, used = self.noted_in_latest()
+        self._written.steps = used.get(STEPS, 0)
 
     def recent_messages(self) -> list[Any] | None:
         """The messages where the run starts, if this process has them in memory."""
@@ -331,7 +342,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
             return saved
         with self._storing():
             saved = await self._inner.aput(
-                _below(config), self._shown(checkpoint), self._noting(metadata), new_versions
+                _below(config), self._shown(checkpoint), self._noting(config, metadata), new_versions
             )
             self._note(config, checkpoint, metadata)
         return saved
@@ -348,7 +359,9 @@ class RunSaver(BaseCheckpointSaver[Any]):
         if self._written.unstorable:
             return saved
         with self._storing():
-            saved = self._inner.put(_below(config), self._shown(checkpoint), self._noting(metadata), new_versions)
+            saved = self._inner.put(
+                _below(config), self._shown(checkpoint), self._noting(config, metadata), new_versions
+            )
             self._note(config, checkpoint, metadata)
         return saved
 
@@ -415,10 +428,15 @@ class RunSaver(BaseCheckpointSaver[Any]):
                 self._written.unstorable, self._written.checkpoint, self._written.snapshot = True, None, None
                 self._written.messages.clear()
 
-    def _noting(self, metadata: CheckpointMetadata) -> CheckpointMetadata:
+    def _noting(self, config: RunnableConfig, metadata: CheckpointMetadata) -> CheckpointMetadata:
         if self.spoken is None:
             return metadata
-        return cast("CheckpointMetadata", {**metadata, SPOKEN: list(self.spoken)})
+        noted: dict[str, Any] = {**metadata, SPOKEN: list(self.spoken)}
+        if self.used is not None:
+            if self._is_root(config) and metadata.get("source") == "loop":
+                self._written.steps += 1
+            noted[USED] = {**self.used(), STEPS: self._written.steps}
+        return cast("CheckpointMetadata", noted)
 
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         if self._is_root(config) and metadata.get("step") != STUB_STEP:

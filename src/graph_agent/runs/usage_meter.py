@@ -50,6 +50,14 @@ class UsageMeter:
         self._outer: list[CallUsage] = []
         self.written = 0
         """The output tokens so far, without those of wrapped models."""
+        self._before = CallTokens()
+
+    def goes_on(self, before: Usage, *, written: int) -> None:
+        """Count on from the tokens of an earlier attempt at the run. Call it before the first model call."""
+        self._before = CallTokens(
+            before.input_tokens, before.output_tokens, before.cached_tokens, before.reasoning_tokens
+        )
+        self.written = written
 
     def began(self, run_id: UUID, outer: UUID | None) -> None:
         """A model call begins. `outer` is the call of the model that wraps it."""
@@ -91,7 +99,7 @@ class UsageMeter:
     def usage(self) -> Usage:
         """The tokens so far."""
         # A copy of the list, because other threads append to it.
-        total = _sum([call.total() for call in list(self._outer)])
+        total = _sum([self._before, *[call.total() for call in list(self._outer)]])
         return Usage(
             input_tokens=total.input_tokens,
             output_tokens=total.output_tokens,
