@@ -33,7 +33,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Made:
         path = tmp_path / "conversations.sqlite"
         return (lambda: SqliteDatabase(path)), (lambda: SqliteStore(path, clock=clock))
     server: PostgresServer = request.getfixturevalue("running_postgres")
-    name = f"migrated_from_{request.node.callspec.params['version']}"
+    name = f"{request.function.__name__[:20]}_{request.node.callspec.params['version']}"
 
     def sign_in() -> UrlSignIn:
         return UrlSignIn(server.url, {})
@@ -55,6 +55,14 @@ async def fill(connection: Connection) -> None:
     )
 
 
+FINDS = 6
+"""The version from which on a conversation is written with what it is found by."""
+
+
+async def fill_found(connection: Connection) -> None:
+    await connection.run("UPDATE conversations SET sought = 'hello', pinned = 1")
+
+
 @pytest.mark.parametrize("version", OLD)
 async def test_a_store_of_an_older_version_goes_on_as_it_was(
     version: int, made: Made, clock: Clock, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +74,8 @@ async def test_a_store_of_an_older_version_goes_on_as_it_was(
         await database.open()
         await schema.bring_up_to_date(database)
         await database.write(fill)
+        if version >= FINDS:
+            await database.write(fill_found)
         await database.aclose()
 
     store = make_store()
@@ -87,3 +97,42 @@ async def test_a_store_of_an_older_version_goes_on_as_it_was(
     assert (await again.responses.get(ANN, "resp_3")).status == "completed"
     assert [one.id for one in await again.responses.lineage(ANN, "resp_2")] == ["resp_1", "resp_2"]
     await again.aclose()
+
+
+@pytest.mark.parametrize("version", [4])
+async def test_the_events_that_an_older_version_has_written_are_read_together_with_later_ones(
+    version: int, made: Made, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_database, make_store = made
+    with monkeypatch.context() as older:
+        older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        database = make_database()
+        await database.open()
+        await schema.bring_up_to_date(database)
+        await database.aclose()
+    store = make_store()
+    await store.open()
+    runs = Accepted(store, clock)
+    right = await runs.run("resp_1", key="k", digest="d")
+    database = make_database()
+    await database.open()
+
+    async def write(connection: Connection) -> None:
+        await connection.run("UPDATE runs SET events = 2 WHERE response = 'resp_1'")
+        await connection.run("DELETE FROM events")
+        await connection.run(
+            "INSERT INTO events (owner, response, first, body) VALUES (?, 'resp_1', 0, ?)",
+            (right.owner.key, '{"n":0}\n{"n":1,"said":"\u00fc"}'),
+        )
+
+    await database.write(write)
+    await database.aclose()
+    assert not await store.runs.append([batch(right, 2, 3)])
+    later = batch(right, 2, 3).events
+    assert list(await store.runs.events(ANN, "resp_1", after=-1, most=9)) == [
+        b'{"n":0}',
+        '{"n":1,"said":"\u00fc"}'.encode(),
+        *later,
+    ]
+    assert list(await store.runs.events(ANN, "resp_1", after=1, most=9)) == list(later)
+    await store.aclose()

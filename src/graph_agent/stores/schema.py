@@ -124,7 +124,14 @@ VERSION_6: Sequence[Step] = (
     "CREATE INDEX pinned_conversations ON conversations (owner, updated_at, id) WHERE pinned = 1",
 )
 
-MIGRATIONS: Sequence[Sequence[Step]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
+VERSION_7 = (
+    # Events and response objects as `packing` writes them. Rows of older versions have them as text, and later ones an
+    # empty `body`.
+    "ALTER TABLE events ADD COLUMN packed BYTEA",
+    "ALTER TABLE responses ADD COLUMN packed BYTEA",
+)
+
+MIGRATIONS: Sequence[Sequence[Step]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7)
 """What leads to version 1, 2, and so on. Never change one that was released: append another."""
 
 

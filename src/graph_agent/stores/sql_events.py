@@ -6,6 +6,7 @@ from functools import partial
 
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection, Database
+from graph_agent.stores.packing import pack_lines, unpack_lines
 from graph_agent.stores.run_records import EventBatch
 from graph_agent.stores.sql_rows import Row, insert
 
@@ -16,7 +17,7 @@ EXPIRED_AT_ONCE = 10
 """The most runs whose events are deleted in one transaction. A long run may have ten thousand rows, and while they are
 deleted from a SQLite file nobody writes to it."""
 
-EVENTS = "INSERT INTO events (owner, response, first, body)"
+EVENTS = "INSERT INTO events (owner, response, first, body, packed)"
 """What `insert` inserts the rows of `rows_of` with."""
 
 SILENT_SECONDS = 60.0
@@ -81,14 +82,15 @@ class SqlEvents:
         async def work(connection: Connection) -> Sequence[bytes]:
             # From the row that holds the first one.
             rows = await connection.rows(
-                "SELECT first, body FROM events WHERE owner = ? AND response = ? AND first >= COALESCE((SELECT "
+                "SELECT first, body, packed FROM events WHERE owner = ? AND response = ? AND first >= COALESCE((SELECT "
                 "MAX(first) FROM events WHERE owner = ? AND response = ? AND first <= ?), 0) AND first < ? "
                 "ORDER BY first",
                 (*key, *key, wanted, wanted + most),
             )
             found: list[bytes] = []
-            for first, body in rows:
-                found += body.encode().split(b"\n")[max(wanted - first, 0) :]
+            for first, body, packed in rows:
+                lines = body.encode().split(b"\n") if packed is None else unpack_lines(packed)
+                found += lines[max(wanted - first, 0) :]
             return found
 
         return await self._database.read(work)
@@ -132,6 +134,6 @@ class SqlEvents:
 def rows_of(key: tuple[str, str], first: int, events: Sequence[bytes]) -> Sequence[Row]:
     """The rows of the table `events`. `first` is the number of the first event."""
     return [
-        (*key, first + start, b"\n".join(events[start : start + EVENTS_PER_ROW]).decode())
+        (*key, first + start, "", pack_lines(events[start : start + EVENTS_PER_ROW]))
         for start in range(0, len(events), EVENTS_PER_ROW)
     ]

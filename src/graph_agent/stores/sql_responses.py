@@ -34,7 +34,7 @@ from graph_agent.stores.sql_rows import (
     insert,
     item_rows,
     lost_response,
-    response_json,
+    packed_response,
     stored_approval,
     stored_response,
     waiting_json,
@@ -95,7 +95,7 @@ class SqlResponses:
 
     async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
         """See `ResponseStore.finish`."""
-        now, body, delivery = self._clock(), response_json(ended.response), f"wh_{secrets.token_hex(16)}"
+        now, body, delivery = self._clock(), packed_response(ended.response), f"wh_{secrets.token_hex(16)}"
         items = item_rows(owner.key, response_id, OUTPUT, ended.response.get("output") or ())
         prints = ended.fingerprints
         values = (
@@ -121,7 +121,7 @@ class SqlResponses:
             if not freed:
                 raise _lease_lost()
             await connection.run(
-                "UPDATE responses SET status = ?, response = ?, checkpoint = ?, whole = ?, answers = ?, messages = ?, "
+                "UPDATE responses SET status = ?, packed = ?, checkpoint = ?, whole = ?, answers = ?, messages = ?, "
                 "waiting = ? WHERE owner = ? AND id = ?",
                 (*values, owner.key, response_id),
             )
@@ -370,8 +370,8 @@ async def end_lost(connection: Connection, owner: Owner, response_id: str) -> No
         (owner.key, response_id),
     ):
         await connection.run(
-            "UPDATE responses SET status = 'failed', response = ? WHERE owner = ? AND id = ?",
-            (as_json(lost_response(response_id, graph, created_at)), owner.key, response_id),
+            "UPDATE responses SET status = 'failed', packed = ? WHERE owner = ? AND id = ?",
+            (packed_response(lost_response(response_id, graph, created_at)), owner.key, response_id),
         )
     await _free_decisions(connection, owner, response_id)
 

@@ -9,6 +9,7 @@ import orjson
 from graph_agent.errors import LeaseLost
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.stores.database import Connection
+from graph_agent.stores.packing import pack, unpack
 from graph_agent.stores.records import Conversation, Fingerprints, Item, StoredApproval, StoredResponse, Waiting
 
 Row = tuple[Any, ...]
@@ -19,7 +20,7 @@ WITHOUT_RESPONSE = (
     "r.id, r.conversation, c.thread, r.parent, r.checkpoint, r.kind, r.graph, r.family, r.status, r.created_at, "
     "r.whole, r.answers, r.messages, c.running, c.busy_until, r.waiting"
 )
-WITH_RESPONSE = f"{WITHOUT_RESPONSE}, r.response"
+WITH_RESPONSE = f"{WITHOUT_RESPONSE}, r.response, r.packed"
 """The columns that `stored_response` reads, from `RESPONSES`."""
 
 RESPONSES = "responses r JOIN conversations c ON c.owner = r.owner AND c.id = r.conversation"
@@ -80,9 +81,9 @@ async def insert(connection: Connection, into: str, rows: Sequence[Row]) -> None
         )
 
 
-def response_json(response: Mapping[str, Any]) -> str:
+def packed_response(response: Mapping[str, Any]) -> bytes:
     """The response object without its output, whose items have rows of their own."""
-    return as_json({**response, "output": []})
+    return pack(encode({**response, "output": []}))
 
 
 def lost_response(response: str, graph: str, created_at: float) -> dict[str, Any]:
@@ -102,7 +103,8 @@ def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -
     """A response from a row of `RESPONSES` and the pairs (side, item) of its items, in order."""
     id_, conversation, thread, parent, checkpoint, kind, graph, family, status, created_at = row[:10]
     whole, answers, messages, running, busy_until, waiting = row[10:16]
-    body = row[16] if len(row) > 16 else None
+    text, packed = row[16:18] if len(row) > 16 else (None, None)
+    body = text if packed is None else unpack(packed)
     response: dict[str, Any] | None = None
     if body is not None:
         response = orjson.loads(body)
