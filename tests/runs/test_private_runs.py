@@ -11,9 +11,11 @@ from langchain.agents.structured_output import ProviderStrategy
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 from pydantic import BaseModel
 from tests.graphs.scripted import says
 from tests.runs.running import Graph, asking, chain, events_of, speaking
@@ -303,3 +305,24 @@ async def test_models_that_are_asked_while_another_speaks_are_counted_each() -> 
 
     events = await events_of(chain(work))
     assert events[-1]["response"]["usage"]["input_tokens"] == 21
+
+
+async def test_a_model_that_a_tool_calls_with_the_config_it_was_given_is_private() -> None:
+    inner = says("SECRET words")
+
+    @tool
+    async def look(query: str, config: RunnableConfig) -> str:
+        """Look."""
+        # LangChain gives a tool the config of its node.
+        await inner.ainvoke(query, config)
+        return "fine"
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("agent", speaking(says(["", Call("look", '{"query": "x"}', "c1")], ["Done."]), "agent"))
+    builder.add_node("tools", ToolNode([look]))
+    builder.add_edge(START, "agent")
+    builder.add_conditional_edges("agent", tools_condition)
+    builder.add_edge("tools", "agent")
+    events = await events_of(builder.compile())
+    assert events[-1]["type"] == "response.completed"
+    assert "SECRET" not in str(events)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from graph_agent.found_documents import callers
+
 Namespace = tuple[str, ...]
 
 _SOURCE, _INTERNAL = "lc_source", "lc_internal_call"
@@ -31,7 +33,8 @@ class Audience:
 
     def began(self, run_id: UUID, parent_run_id: UUID | None, metadata: Mapping[str, Any] | None = None) -> bool:
         """Record a run. Returns whether it is private."""
-        private = parent_run_id in self._hiding or _is_internal(metadata)
+        # Its caller too, since a tool is given the config of its node, and may pass it on.
+        private = _is_internal(metadata) or not self._hiding.isdisjoint(callers(parent_run_id))
         if private:
             self._hiding.add(run_id)
         return private
