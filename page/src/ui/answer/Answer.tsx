@@ -1,4 +1,3 @@
-import { useComputed } from "@preact/signals";
 import type { Turn } from "../../conversation/model";
 import { ApprovalGroup } from "../approvals/ApprovalGroup";
 import { Activity } from "./Activity";
@@ -18,8 +17,7 @@ interface Props {
 
 export function AnswerView({ turn, newest, onRetry }: Props) {
   const { answer } = turn;
-  const layout = useComputed(() => layoutOf(answer.parts.value, !isRunning(answer)));
-  const { worked, shown, approvals, steps } = layout.value;
+  const { worked, shown, approvals, steps } = layoutOf(answer.parts.value, !isRunning(answer));
   return (
     <div class="answer">
       {worked.length > 0 && (
