@@ -1,6 +1,6 @@
 """A real service on loopback, with the built page, in a real browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,11 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, talk: Talk | None = None, **settings: Any) -> Iterator[Site]:
-    """Serve the page and a scripted graph, with a store in `folder`."""
-    talk = talk or Talk()
+def site(folder: Path, graphs: Mapping[str, Any] | None = None, **settings: Any) -> Iterator[Site]:
+    """Serve the page and a scripted graph, or these graphs, with a store in `folder`."""
+    talk = Talk()
     chosen = {"tracing": "off", "store": f"sqlite:{folder}/store.db", "default_graph": "talk"} | settings
-    app = create_app(Settings.from_environment(**chosen), {"talk": talk.graph()})
+    app = create_app(Settings.from_environment(**chosen), graphs or {"talk": talk.graph()})
     with on_loopback(app) as url:
         yield Site(url, talk)
         # A run that waits would keep the service from stopping.

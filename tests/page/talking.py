@@ -11,7 +11,15 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 
-from graph_agent import AgentContext, AgentState, make_planner, make_retriever, make_tools, requested_nodes
+from graph_agent import (
+    AgentContext,
+    AgentState,
+    make_planner,
+    make_retriever,
+    make_tools,
+    memory_tools,
+    requested_nodes,
+)
 from graph_agent.nodes.langchain_retriever import RetrieverSearch
 from graph_agent.testing import Call, Reasoning, ScriptedChatModel, Wait
 
@@ -47,6 +55,7 @@ class Talk:
     | `weather CITY` | calls a tool, then answers with its result |
     | `search WORDS` | searches, then cites both documents |
     | `mail A, B` | asks to send mail to each: approvals |
+    | `remember WORDS` | saves a memory |
     | `think` | shows its reasoning, then answers |
     | `wait` | says half of its answer, and the rest when `go_on` is set |
     | `fail` | breaks off after half of its answer |
@@ -70,7 +79,7 @@ class Talk:
             return f"sent to {to}"
 
         model = ScriptedChatModel(self._reply)
-        tools = [weather, send_mail]
+        tools = [weather, send_mail, *memory_tools()]
         shelf = RetrieverSearch(retriever=Shelf())
         builder = StateGraph(AgentState, context_schema=AgentContext)
         builder.add_node("planner", make_planner(model=model, tools=[shelf.schema, *tools], prompt="Help."))
@@ -97,6 +106,8 @@ class Talk:
                 return [Call("search_docs", {"query": rest or "hours"})]
             case "mail":
                 return [Call("send_mail", {"to": one.strip()}) for one in rest.split(",")]
+            case "remember":
+                return [Call("save_memory", {"text": rest})]
             case "think":
                 return [Reasoning("First this, "), Reasoning("then that."), "Thought ", "about it."]
             case "wait":

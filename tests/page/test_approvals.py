@@ -28,7 +28,7 @@ def test_edit_is_a_form_of_the_tools_arguments(tmp_path, open_page: OpenPage) ->
         form.get_by_label("to", exact=True).fill("eve")
         form.get_by_label(re.compile("subject", re.I)).fill("Lunch")
         reader.press("Approve with changes", within=form)
-        expect(reader.last).to_contain_text("Done: sent to eve")
+        expect(reader.last).to_contain_text("sent to eve")
         assert served.talk.sent == ["eve: Lunch"]
 
 
