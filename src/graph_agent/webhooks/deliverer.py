@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import AgentError
 from graph_agent.foreign_errors import describe_error
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.stores.delivery_records import Delivery
 from graph_agent.stores.store import DELIVERIES
 from graph_agent.threads import run_in_service_thread
@@ -201,7 +202,8 @@ class Deliverer:
 
 
 def _sender() -> "Sender":
-    # Late, and in a thread: httpx takes a while to import.
-    from graph_agent.webhooks.sending import Sender
+    # Late, and in a thread: httpx takes a while to import, and so does reading the certificates of this machine.
+    with IMPORT_LOCK:
+        from graph_agent.webhooks.sending import Sender
 
     return Sender()

@@ -36,11 +36,11 @@ class Outcome:
 
 
 class Sender:
-    """The connections to the targets of one process."""
+    """The connections to the targets of one process. Making it takes a while."""
 
     def __init__(self) -> None:
         # Two, because no proxy of the environment reaches this machine.
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._away, self._here = _client(trust_env=True), _client(trust_env=False)
 
     async def send(self, target: Target, delivery: Delivery, *, at: float) -> Outcome:
         """Send a message, signed `at` this time, in seconds since 1970. The body of the answer is never read."""
@@ -50,7 +50,7 @@ class Sender:
             "user-agent": "graph-agent",
             **signed_headers(target.keys, id_=delivery.id, at=at, body=body),
         }
-        client = self._client(target)
+        client = self._here if target.on_loopback else self._away
         try:
             async with (
                 asyncio.timeout(SEND_SECONDS),
@@ -64,18 +64,14 @@ class Sender:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        clients, self._clients = list(self._clients.values()), {}
-        for one in clients:
+        for one in (self._away, self._here):
             await one.aclose()
 
-    def _client(self, target: Target) -> httpx.AsyncClient:
-        if target.on_loopback not in self._clients:
-            made = httpx.AsyncClient(
-                follow_redirects=False, timeout=SEND_SECONDS, trust_env=not target.on_loopback, verify=True
-            )
-            reject_cookies(made.cookies.jar)
-            self._clients[target.on_loopback] = made
-        return self._clients[target.on_loopback]
+
+def _client(*, trust_env: bool) -> httpx.AsyncClient:
+    made = httpx.AsyncClient(follow_redirects=False, timeout=SEND_SECONDS, trust_env=trust_env)
+    reject_cookies(made.cookies.jar)
+    return made
 
 
 def body_of(delivery: Delivery) -> bytes:
