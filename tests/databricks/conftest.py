@@ -1,9 +1,9 @@
 """Fixtures for tests with a Databricks stand-in: a bare environment, and variables as Databricks Apps sets them."""
 
-import gc
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,13 +36,24 @@ def standing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandI
 
 
 @pytest.fixture
-async def closed_clients() -> AsyncIterator[None]:
+async def closed_clients(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Close the HTTP clients that models keep open until the process ends, in the event loop of the test."""
-    # A garbage collection in between would destroy clients that are not closed, which causes a warning.
-    gc.disable()
+    # Kept here, because the end of a client that is not closed causes a warning.
+    made: list[httpx.AsyncClient | httpx.Client] = []
+
+    def noting(kind: type[httpx.AsyncClient] | type[httpx.Client]) -> Callable[..., None]:
+        start = kind.__init__
+
+        def note(self: httpx.AsyncClient | httpx.Client, *values: Any, **options: Any) -> None:
+            made.append(self)
+            start(self, *values, **options)
+
+        return note
+
+    for kind in (httpx.AsyncClient, httpx.Client):
+        monkeypatch.setattr(kind, "__init__", noting(kind))
     yield
-    gc.enable()
-    for one in gc.get_objects():
+    for one in made:
         if isinstance(one, httpx.AsyncClient) and not one.is_closed:
             await one.aclose()
         elif isinstance(one, httpx.Client) and not one.is_closed:
