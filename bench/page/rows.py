@@ -26,6 +26,14 @@ class Row:
     errors: tuple[str, ...] = ()
     """What the page wrote to its console, and exceptions that nobody caught."""
 
+    def __str__(self) -> str:
+        if self.work is None:
+            return f"{_title(self)}: {'; '.join(self.errors)[:200]}"
+        return (
+            f"{_title(self)}: p95 {self.work.p95:.1f} ms, longest task {self.work.longest_task:.0f} ms, "
+            f"heap {self.heap:.0f} MB, {self.elements:,} elements"
+        )
+
     def missed(self) -> list[str]:
         """The goals that it does not reach."""
         missed = []

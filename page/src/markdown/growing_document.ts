@@ -44,6 +44,9 @@ function collect(tree: Tree, from: number, found: Block[]): void {
   }
 }
 
+/** After a longer line, the blocks at the end are parsed anew. In UTF-16 units. */
+const LONGEST_LINE = 20_000;
+
 export class GrowingDocument {
   /** The text as far as it has been parsed. */
   text = "";
@@ -96,8 +99,10 @@ export class GrowingDocument {
   }
 
   private start(): PartialParse {
+    // To use what it knows, the parser goes back to the beginning of the last line, character by character.
+    const lastLine = this.text.length - this.text.lastIndexOf("\n");
     const fragments =
-      this.tailTree === null
+      this.tailTree === null || lastLine > LONGEST_LINE
         ? []
         : [new TreeFragment(0, this.text.length - this.tailFrom, this.tailTree, this.offset, false, true)];
     return blockParser.startParse(this.wanted.slice(this.tailFrom), fragments);
