@@ -73,7 +73,7 @@ def service(text: str, rate: float) -> Iterator[str]:
     graph = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer").compile()
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.from_environment(
-            tracing="off", store=f"sqlite:{Path(folder)}/store.db", default_graph="typing"
+            tracing="off", store=f"sqlite:{Path(folder)}/store.db", default_graph="typing", max_output_tokens=len(text)
         )
         with on_loopback(create_app(settings, {"typing": graph})) as url:
             yield url
