@@ -303,9 +303,10 @@ async def test_a_run_that_goes_on_elsewhere_has_no_more_to_use_than_one_that_nev
 
 
 async def test_the_steps_of_a_run_that_goes_on_elsewhere_are_counted_on(store: Any) -> None:
-    def graph(done: list[int], held: int | None, reached: asyncio.Event) -> Any:
+    def graph(done: list[int], gates: dict[int, asyncio.Event]) -> Any:
         async def turn(state: AgentState) -> dict[str, Any]:
-            if len(done) + 1 == held and not reached.is_set():
+            reached = gates.get(len(done) + 1)
+            if reached is not None and not reached.is_set():
                 reached.set()
                 await asyncio.Event().wait()
             done.append(len(done) + 1)
@@ -317,26 +318,26 @@ async def test_the_steps_of_a_run_that_goes_on_elsewhere_are_counted_on(store: A
         looping.add_conditional_edges("turn", lambda state: "turn")
         return looping.compile()
 
-    async def turns(held: int | None) -> Any:
+    async def turns(*killed_at: int) -> Any:
         done: list[int] = []
-        reached = asyncio.Event()
-        budgets = Budgets(seconds=30.0, steps=9)
-        first = Process(store, graph(done, held, reached), budgets=budgets)
+        gates = {number: asyncio.Event() for number in killed_at}
+        budgets, looping = Budgets(seconds=30.0, steps=9), graph(done, gates)
+        first = Process(store, looping, budgets=budgets)
         run = await first.submit("Go.")
-        if held is not None:
-            first.begin()
+        for number in killed_at:
+            process = Process(store, looping, budgets=budgets).begin()
             async with asyncio.timeout(10):
-                await reached.wait()
-            await first.kill()
-        second = Process(store, first.graphs._graph, budgets=budgets).begin()
+                await gates[number].wait()
+            await process.kill()
+        last = Process(store, looping, budgets=budgets).begin()
         record = await record_when_ended(store, run)
-        await second.aclose()
+        await last.aclose()
         await first.aclose()
         return record.status, len(done)
 
-    never_stopped = await turns(None)
+    never_stopped = await turns()
     assert never_stopped == ("incomplete", 9)
-    assert await turns(4) == never_stopped
+    assert await turns(3, 5) == never_stopped
     # LangGraph has no limit that would be low enough.
     assert await turns(9) == ("incomplete", 11)
 
