@@ -21,7 +21,7 @@ class BadSecret(ValueError):
 
 
 def key_of(secret: str) -> bytes:
-    """The bytes of a secret such as `whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw`.
+    """The bytes of a secret: `whsec_` and their base64 text.
 
     Raises:
         BadSecret: it has another form.
