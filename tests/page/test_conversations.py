@@ -59,8 +59,11 @@ def test_a_conversation_has_an_address_and_back_returns_to_the_one_before(tmp_pa
         expect(other.last).to_contain_text("You said: first talk")
 
 
-def test_an_address_of_nobodys_conversation_says_so(tmp_path, open_page: OpenPage) -> None:
+def test_an_address_of_nobodys_conversation_says_so_and_a_message_starts_another(tmp_path, open_page: OpenPage) -> None:
     with site(tmp_path) as served:
         page = open_page(served, "/#/c/conv_000000000000000000000000", expected=["Failed to load resource"])
         expect(page.get_by_role("alert")).to_be_visible()
         expect(Reader(page).list.get_by_role("button", name="New chat")).to_be_enabled()
+        answer = Reader(page).ask("Anybody here?")
+        expect(answer).to_contain_text("You said: Anybody here?")
+        assert "conv_000000000000000000000000" not in page.url

@@ -28,7 +28,8 @@ const WORDS: Record<string, string> = {
   context_length_exceeded: "The conversation is too long for the model. Start a new one, or ask for less.",
   conversation_busy:
     "Another answer in this conversation is in progress. Wait until it has ended, then try again.",
-  conversation_not_found: "There is no such conversation, or it is not yours. Choose one from the list.",
+  conversation_not_found:
+    "There is no such conversation, or it is not yours. Choose one from the list, or start a new one.",
   foreign_page: "The service does not answer at this address. Use an address that its operator has allowed.",
   graph_failed: "The agent failed while it worked on this. Try again; if it fails again, tell the operator.",
   left_alone:

@@ -444,6 +444,42 @@ test("A conversation that does not exist says so.", async () => {
   expect(chat.open.value.loading.value).toBe(false);
 });
 
+test("A message to a conversation that is still being read follows its newest turn.", async () => {
+  const service = new FakeService();
+  const [, newest] = service.converse(["One", "Two"]);
+  const chat = await opened(service);
+  let go = () => {};
+  const going = new Promise<void>((resume) => {
+    go = resume;
+  });
+  service.held.push({ of: `GET v1/responses/${newest?.entry.id}`, going });
+  const shown = chat.show(newest?.conversation ?? null);
+  await settled();
+  const sent = chat.open.value.send("Three");
+  await settled();
+  expect(service.asked.some((one) => one.method === "POST")).toBe(false);
+  go();
+  await Promise.all([shown, sent]);
+  await ended(service, chat);
+  expect(textsOf(chat).filter((_, index) => index % 2 === 0)).toEqual(["One", "Two", "Three"]);
+});
+
+test("A message to a conversation that cannot be read is not sent before it can be.", async () => {
+  const service = new FakeService();
+  const [, newest] = service.converse(["One", "Two"]);
+  const chat = await opened(service);
+  const broken = {
+    of: `GET v1/responses/${newest?.entry.id}/input_items`,
+    fault: { status: 503, code: "store_unavailable" },
+  };
+  service.faults.push(broken, broken);
+  await chat.show(newest?.conversation ?? null);
+  await expect(chat.open.value.send("Three")).rejects.toThrow("Conversations cannot be read");
+  expect(service.asked.some((one) => one.method === "POST")).toBe(false);
+  await said(service, chat, "Three");
+  expect(textsOf(chat).filter((_, index) => index % 2 === 0)).toEqual(["One", "Two", "Three"]);
+});
+
 test("What another page has added is shown when the reader comes back.", async () => {
   const service = new FakeService();
   const [run] = service.converse(["One"]);

@@ -64,6 +64,10 @@ export class ConversationState implements OpenConversation {
   private readonly closing = new AbortController();
   private readonly reading: Reading;
   private readonly forget: () => void;
+  /** The reading of its turns, while it goes on. */
+  private opening: Promise<void> | null = null;
+  /** Why its turns could not be read. */
+  private unread: unknown = null;
 
   constructor(private readonly options: SessionOptions) {
     this.reading = new Reading(options.api, this.closing.signal);
@@ -79,8 +83,16 @@ export class ConversationState implements OpenConversation {
 
   /** Read a conversation of the service, its newest turns first, and join its run if it has one. */
   async open(id: string): Promise<void> {
+    this.opening = this.readNewest(id);
+    await this.opening;
+    this.opening = null;
+    await this.readAhead();
+  }
+
+  private async readNewest(id: string): Promise<void> {
     this.id.value = id;
     this.loading.value = true;
+    this.unread = null;
     try {
       const [conversation, page] = await Promise.all([
         this.reading.conversation(id),
@@ -95,11 +107,11 @@ export class ConversationState implements OpenConversation {
       await this.show(tip === null ? null : this.tree.leaf(tip));
       this.problem.value = null;
     } catch (error) {
+      this.unread = error;
       if (!this.closed) this.problem.value = problemOf(error);
     } finally {
       this.loading.value = false;
     }
-    await this.readAhead();
   }
 
   /** Look for what other pages and background runs have added. */
@@ -226,6 +238,11 @@ export class ConversationState implements OpenConversation {
   // -- asking --------------------------------------------------------------------------------------------------
 
   async send(text: string): Promise<void> {
+    // Which turn the message follows is known when the turns are read.
+    if (this.opening !== null) await this.opening;
+    const id = this.id.peek();
+    if (this.unread !== null && id !== null) await this.readNewest(id);
+    if (this.unread !== null) throw new Failed(this.unread);
     this.ask(this.tip, [userMessage(text)]);
   }
 

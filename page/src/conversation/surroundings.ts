@@ -88,10 +88,13 @@ export function browserSurroundings(window: Window & typeof globalThis): Surroun
         window.addEventListener("online", changed);
         window.addEventListener("offline", changed);
         document.addEventListener("visibilitychange", changed);
+        // Two windows side by side are both visible.
+        window.addEventListener("focus", changed);
         return () => {
           window.removeEventListener("online", changed);
           window.removeEventListener("offline", changed);
           document.removeEventListener("visibilitychange", changed);
+          window.removeEventListener("focus", changed);
         };
       },
     },

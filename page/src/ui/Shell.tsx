@@ -86,13 +86,18 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
   };
   const send = (text: string) => {
     failure.value = null;
-    open.send(text).catch((error: unknown) => {
-      failure.value = `The message was not sent. ${failureWords(error, "Check your connection and try again.")}`;
-      const area = field.current;
-      if (area === null || area.value !== "") return;
-      area.value = text;
-      area.dispatchEvent(new InputEvent("input", { bubbles: true }));
-    });
+    // A conversation that is not there cannot go on.
+    if (open.problem.peek()?.retryable === false) void chat.show(null);
+    chat.open
+      .peek()
+      .send(text)
+      .catch((error: unknown) => {
+        failure.value = `The message was not sent. ${failureWords(error, "Check your connection and try again.")}`;
+        const area = field.current;
+        if (area === null || area.value !== "") return;
+        area.value = text;
+        area.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      });
   };
   const editLast = () => {
     const buttons = mainRef.current?.querySelectorAll<HTMLElement>("[data-edit]") ?? [];

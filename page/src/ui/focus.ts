@@ -4,5 +4,7 @@
  */
 export function focusConversation(): void {
   const phone = window.matchMedia("(hover: none)").matches;
-  document.getElementById(phone ? "conversation" : "message")?.focus({ preventScroll: true });
+  document
+    .getElementById(phone ? "conversation" : "message")
+    ?.focus({ preventScroll: true, focusVisible: !phone });
 }

@@ -83,7 +83,7 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
       ))}
       {empty && !list.loading.value && list.problem.value === null && (
         <p class="conversations-note">
-          {list.query.value === "" ? "Your conversations will be here." : "No conversation has these words."}
+          {list.query.value === "" ? "Your conversations will be here." : "No title has these words."}
         </p>
       )}
       {failure.value !== null && <p class="conversations-note form-error">{failure.value}</p>}

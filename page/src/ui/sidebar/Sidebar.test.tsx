@@ -100,7 +100,7 @@ test("what is typed is searched, and an empty result says so", () => {
   act(() => {
     chat.conversations.query.value = "travel";
   });
-  screen.getByText("No conversation has these words.");
+  screen.getByText("No title has these words.");
 });
 
 test("more conversations are read when the reader asks", () => {

@@ -40,8 +40,8 @@ export function Sidebar({ shown, searchRef, onHide, onNew, onOpened, onShortcuts
             ref={searchRef}
             class="field"
             type="search"
-            aria-label="Search conversations"
-            placeholder="Search"
+            aria-label="Search conversations by title"
+            placeholder="Search titles"
             maxLength={200}
             autocomplete="off"
             dir="auto"

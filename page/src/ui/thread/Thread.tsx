@@ -121,11 +121,9 @@ function Content({ open, onSend }: Props) {
       <div class="notice problem" role="alert">
         <WarningIcon />
         <p class="notice-words">{problem.message}</p>
-        {problem.retryable && (
-          <button type="button" class="button" onClick={() => void chat.show(id)}>
-            Try again
-          </button>
-        )}
+        <button type="button" class="button" onClick={() => void chat.show(problem.retryable ? id : null)}>
+          {problem.retryable ? "Try again" : "New chat"}
+        </button>
       </div>
     );
   }
