@@ -281,7 +281,8 @@ export class FakeService {
     body: Record<string, unknown> | null,
     init: RequestInit,
   ): Response {
-    const [, kind = "", id = "", below = ""] = /^v1\/(\w+)(?:\/([^/]+))?(?:\/(\w+))?$/.exec(path) ?? [];
+    const [, kind = "", encoded = "", below = ""] = /^v1\/(\w+)(?:\/([^/]+))?(?:\/(\w+))?$/.exec(path) ?? [];
+    const id = decodeURIComponent(encoded);
     if (kind === "models") return json({ data: this.models });
     if (kind === "responses" && method === "POST" && id === "") return this.start(body ?? {}, init);
     if (kind === "responses") {
