@@ -38,6 +38,8 @@
     │   └── RunCancelled             499  the caller left
     ├── NotReady                     503  graphs are still loading, or did not load
     │   └── NoThreadFree             503  synchronous nodes that never return occupy every thread
+    ├── ChatAppUnavailable           503  the chat app behind the service does not accept requests
+    ├── ChatAppFailed                502  the chat app broke off or was silent
     ├── ServiceStopping              503  the service is shutting down
     ├── StoreUnavailable             503  the database does not answer
     ├── ConfigurationError           at startup; the message says what to change
@@ -380,6 +382,21 @@ class StoreUnavailable(AgentError):
     status = 503
     code = "store_unavailable"
     retry_after = 5
+
+
+class ChatAppUnavailable(AgentError):
+    """The chat app behind the service (`CHAT_APP_PORT`) does not accept requests."""
+
+    status = 503
+    code = "chat_app_unavailable"
+    retry_after = 5
+
+
+class ChatAppFailed(AgentError):
+    """The chat app behind the service broke off or was silent for too long."""
+
+    status = 502
+    code = "chat_app_failed"
 
 
 class ServiceStopping(AgentError):

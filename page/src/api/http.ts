@@ -24,7 +24,7 @@ export class ConnectionLost extends Error {
 
 export interface ApiOptions {
   fetch: typeof fetch;
-  /** The address of the page: `document.baseURI`. */
+  /** The address of the service, as `serviceOf` finds it. */
   base: string;
   token: () => string | null;
   /** Called when the service refuses the token that a request had, or asks for one. */

@@ -42,12 +42,18 @@ export interface Surroundings {
 /** A frame that a hidden page waits for never comes. */
 const LATEST_FRAME_MS = 200;
 
+/** The address of the service. The page says how it is reached from the page's own address. */
+export function serviceOf(document: Document): string {
+  const said = document.querySelector<HTMLMetaElement>('meta[name="service"]')?.content;
+  return new URL(said === "../" ? said : "./", document.baseURI).href;
+}
+
 /** The surroundings of a page in a browser. */
 export function browserSurroundings(window: Window & typeof globalThis): Surroundings {
   const { document, location, history } = window;
   return {
     fetch: window.fetch.bind(window),
-    base: document.baseURI,
+    base: serviceOf(document),
     session: sessionOf(window),
     clock: {
       now: () => Date.now() / 1000,

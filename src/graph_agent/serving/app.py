@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.background import BackgroundLimits
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer_gate import BearerGate
+from graph_agent.serving.chat_app import ChatApp
+from graph_agent.serving.chat_proxy import ChatProxy
 from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.duties import Duties
 from graph_agent.serving.errors import error_response
@@ -46,7 +48,7 @@ from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.serving.routes.models import ModelRoutes
-from graph_agent.serving.routes.page import PageRoutes
+from graph_agent.serving.routes.page import MOVED, PageRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
 from graph_agent.serving.store_gate import StoreGate
@@ -103,7 +105,7 @@ def create_app(
     does not read that file. With `graphs`, files of schedules and webhooks are used only if the settings name them.
 
     Raises:
-        BadSetting: `settings.page_logo` is not an image that the page can show.
+        BadSetting: `settings.page_logo` is not an image that the page can show, or a variable of the chat app is wrong.
         ConfigurationError: `graphs` is empty, or a graph in it cannot be served (`GraphNotLoaded`).
         UnknownGraph: `graphs` has no `settings.default_graph`.
     """
@@ -175,7 +177,9 @@ def create_app(
     conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
-    page = _page_routes(settings, environ, page_folder)
+    chat = ChatApp.from_environment(environ)
+    page = _page_routes(settings, environ, page_folder, at=_page_at(chat))
+    proxy = None if chat is None else ChatProxy(chat, bodies=bodies, connections=settings.max_connections)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -189,7 +193,8 @@ def create_app(
             _load(context, built, gate, duties, on_failed_start, warm=on_apps(environ), schedules_of=kind)
         )
         try:
-            yield
+            async with nullcontext() if proxy is None else proxy.open():
+                yield
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
@@ -215,30 +220,38 @@ def create_app(
             *page,
         ],
         lifespan=lifespan,
-        middleware=_middleware(settings, environ),
+        middleware=_middleware(settings, environ, page_at=_page_at(chat)),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
+    if proxy is not None:
+        app.router.default = proxy
     # Only our own server applies these, because its loop serves nothing else. A host owns its loop and threads.
     app.state.drain, app.state.nodes = duties.drain, nodes
     app.state.connection_limits = ConnectionLimits.of(settings)
     return app
 
 
-def _page_routes(settings: Settings, environ: Mapping[str, str], folder: Path) -> list[Route]:
+def _page_at(chat: ChatApp | None) -> str:
+    """Where the page is, as in `is_page_path`. A chat app takes its place."""
+    return "" if chat is None else MOVED
+
+
+def _page_routes(settings: Settings, environ: Mapping[str, str], folder: Path, *, at: str) -> list[Route]:
     """The routes of the chat page, or none if the settings switch it off."""
     if settings.page == "off":
         return []
     page = PageRoutes(
         settings=settings,
-        build=PageBuild(folder, reload=settings.reload == "on"),
+        build=PageBuild(folder, reload=settings.reload == "on", below=at != ""),
         logo=None if settings.page_logo is None else read_logo(settings.page_logo),
         app_name=environ.get("DATABRICKS_APP_NAME"),
         needs_token=settings.bearer_token is not None and not on_apps(environ),
+        at=at,
     )
     return page.routes()
 
 
-def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middleware]:
+def _middleware(settings: Settings, environ: Mapping[str, str], *, page_at: str) -> list[Middleware]:
     """The middleware of the app, outermost first."""
     # `WholePath` is first because the others compare paths. `RequestLog` is outside of the gates, so that refused
     # requests are logged too.
@@ -247,7 +260,7 @@ def _middleware(settings: Settings, environ: Mapping[str, str]) -> list[Middlewa
         # The proxy of Apps signs callers in, and it uses the `Authorization` header for itself.
         return first
     if settings.bearer_token is not None:
-        return [*first, Middleware(BearerGate, settings=settings)]
+        return [*first, Middleware(BearerGate, settings=settings, page_at=page_at)]
     return [*first, Middleware(HostGate, settings=settings)]
 
 

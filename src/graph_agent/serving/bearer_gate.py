@@ -18,12 +18,13 @@ REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_A
 
 class BearerGate:
     """ASGI middleware: answers 401 to every request without the token, but not at `/health` and at the addresses of the
-    chat page, which asks its user for the token."""
+    chat page, which asks its user for the token. `page_at` is where the page is, as in `is_page_path`."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, page_at: str = "") -> None:
         # Takes the settings and not the token: Starlette shows the arguments of a middleware in its repr.
         self._app = app
         self._bearer_token = settings.bearer_token
+        self._page_at = page_at
         self._has_page = settings.page == "on"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,4 +37,4 @@ class BearerGate:
         await app(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
-        return path in OPEN or (self._has_page and is_page_path(path))
+        return path in OPEN or (self._has_page and is_page_path(path, at=self._page_at))

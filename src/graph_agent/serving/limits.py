@@ -60,6 +60,34 @@ class Bodies:
         finally:
             self._held -= len(body)
 
+    async def passed(self, request: Request) -> AsyncIterator[bytes]:
+        """The request's body in pieces that are not kept. It may be as large and as slow as one that is read.
+
+        The time in which the reader of the pieces does not ask for the next one does not count.
+
+        Raises:
+            BodyTooLarge, BodyTooSlow, InvalidRequest, RunCancelled: as in `read`.
+        """
+        self._check_length(request.headers.get("content-length"))
+        chunks = request.stream()
+        loop, size, waited = asyncio.get_running_loop(), 0, 0.0
+        while True:
+            began = loop.time()
+            try:
+                async with asyncio.timeout(self._seconds + size / BYTES_A_SECOND - waited):
+                    chunk = await anext(chunks, None)
+            except TimeoutError:
+                raise self._too_slow() from None
+            except ClientDisconnect:
+                raise RunCancelled("the caller left while sending") from None
+            if chunk is None:
+                return
+            waited += loop.time() - began
+            size += len(chunk)
+            if size > self._most:
+                raise self._too_large()
+            yield chunk
+
     async def _fill(self, body: bytearray, request: Request) -> None:
         ends = asyncio.get_running_loop().time() + self._seconds
         try:
@@ -69,7 +97,7 @@ class Bodies:
                     # A large body over a slow line is fine as long as it makes progress.
                     limit.reschedule(ends + len(body) / BYTES_A_SECOND)
         except TimeoutError:
-            raise BodyTooSlow(f"the body did not arrive within {self._seconds:g} s; send it again, faster") from None
+            raise self._too_slow() from None
 
     def _check_length(self, declared: str | None) -> None:
         if declared is not None and not declared.isdecimal():
@@ -86,6 +114,9 @@ class Bodies:
             raise TooManyRuns(message, retry_after=RETRY_AFTER_SECONDS)
         body += chunk
         self._held += len(chunk)
+
+    def _too_slow(self) -> BodyTooSlow:
+        return BodyTooSlow(f"the body did not arrive within {self._seconds:g} s; send it again, faster")
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(

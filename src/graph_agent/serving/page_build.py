@@ -25,6 +25,9 @@ BUILT = Path(__file__).parents[1] / "page"
 
 INDEX, MANIFEST = "index.html", "manifest.json"
 
+SERVICE_HERE, SERVICE_ABOVE = b'<meta name="service" content="./"', b'<meta name="service" content="../"'
+"""Where the page finds the API: beside it, or one level above it."""
+
 MOST_BYTES = 16_777_216
 """Bytes of all files together. The page has less than one megabyte."""
 
@@ -68,10 +71,14 @@ class Build:
 
 
 class PageBuild:
-    """The page in a folder. It is read on first use, and again after the next build if `reload` is set."""
+    """The page in a folder. It is read on first use, and again after the next build if `reload` is set.
 
-    def __init__(self, folder: Path = BUILT, *, reload: bool = False) -> None:
+    `below` says that the page is served one level below the API.
+    """
+
+    def __init__(self, folder: Path = BUILT, *, reload: bool = False, below: bool = False) -> None:
         self._folder = folder
+        self._below = below
         self._reload = reload
         self._lock = threading.Lock()
         self._build: Build | None = None
@@ -89,7 +96,7 @@ class PageBuild:
                 self._build = None
             elif self._build is None or self._build.made != made:
                 try:
-                    self._build = _read(self._folder, made)
+                    self._build = _read(self._folder, made, below=self._below)
                 except Exception as error:  # noqa: BLE001 - a build may end or fail at any moment
                     logger.error("the chat page cannot be read; build it again: %s", describe_error(error))
                     self._build = None
@@ -103,12 +110,14 @@ def _made(folder: Path) -> int | None:
         return None
 
 
-def _read(folder: Path, made: int) -> Build:
+def _read(folder: Path, made: int, *, below: bool) -> Build:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     named = sorted({one for one in _named(manifest) if _ASSET.fullmatch(one) and Path(one).suffix in KINDS})
     bodies = {one: _bytes(folder / one) for one in [INDEX, *named]}
     if sum(map(len, bodies.values())) > MOST_BYTES:
         raise ValueError("too large")
+    if below:
+        bodies[INDEX] = bodies[INDEX].replace(SERVICE_HERE, SERVICE_ABOVE)
     files = {one: _file(one, body) for one, body in bodies.items()}
     index = files.pop(INDEX)
     return Build(index=index, assets={Path(one).name: file for one, file in files.items()}, made=made)

@@ -1,4 +1,7 @@
-"""`/`: the chat page, with its files, its settings and its logo. They are public: they hold nothing secret."""
+"""`/`, or `/page/` beside a chat app: the chat page, with its files, its settings and its logo.
+
+They are public: they hold nothing secret.
+"""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -36,17 +39,33 @@ graph-agent, and reload this page. An installed package brings the page along.</
 """
 
 
-def is_page_path(path: str) -> bool:
-    """Whether an address belongs to the page and not to the API. Then it needs no token."""
-    return path in ("/", SETTINGS, LOGO) or path.startswith(ASSETS)
+MOVED = "/page"
+"""Where the page is if a chat app is at `/`."""
+
+
+def is_page_path(path: str, *, at: str = "") -> bool:
+    """Whether an address belongs to the page and not to the API. Then it needs no token.
+
+    `at` is `MOVED` if the page has moved, and empty otherwise.
+    """
+    # Without the slash it is redirected to the page.
+    return path in (at or "/", f"{at}/", SETTINGS, LOGO) or path.startswith(f"{at}{ASSETS}")
 
 
 class PageRoutes:
-    """The chat page."""
+    """The chat page. It is at `at`, which is empty or `MOVED`."""
 
     def __init__(
-        self, *, settings: Settings, build: PageBuild, logo: Logo | None, app_name: str | None, needs_token: bool
+        self,
+        *,
+        settings: Settings,
+        build: PageBuild,
+        logo: Logo | None,
+        app_name: str | None,
+        needs_token: bool,
+        at: str = "",
     ) -> None:
+        self._at = at
         self._build = build
         self._logo = logo
         self._settings: Mapping[str, Any] = {
@@ -63,8 +82,8 @@ class PageRoutes:
     def routes(self) -> list[Route]:
         """The routes of the app."""
         routes = [
-            route("/", GET=self.index),
-            route(f"{ASSETS}{{name}}", GET=self.asset),
+            route(f"{self._at}/", GET=self.index),
+            route(f"{self._at}{ASSETS}{{name}}", GET=self.asset),
             route(SETTINGS, GET=self.settings),
         ]
         return routes if self._logo is None else [*routes, route(LOGO, GET=self.logo)]
