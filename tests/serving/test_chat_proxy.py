@@ -190,7 +190,7 @@ def test_the_same_paths_reach_it_as_behind_mlflows_own_server(
     assert 100 < sum(path is not None for path in ours) < 400
 
 
-# MLflow sends `%2e%2e` undecoded, so that its chat app sees `..`. Here the percent sign is encoded. The list is the same.
+# MLflow sends `%2e%2e` as it is, so that its chat app sees `..`. Here the percent sign is encoded.
 def _decoded(path: str | None) -> str | None:
     return None if path is None else path.replace("%2e", ".").replace("%20", " ")
 
