@@ -141,6 +141,18 @@ test("A conversation that could not be read is read when it is chosen again.", a
   expect([chat.open.value.problem.value, chat.open.value.turns.value.length]).toEqual([null, 1]);
 });
 
+test("After the service was away, the list is read again together with the conversation.", async () => {
+  const service = new FakeService();
+  service.converse(["One"], "One");
+  const chat = await started(service);
+  service.faults.push({ of: "GET v1/conversations/One", fault: "lost" });
+  await chat.show("One");
+  service.converse(["Two"], "Two");
+  await chat.show("One");
+  await until(service.clock, () => titles(chat).length === 2);
+  expect(chat.open.value.problem.value).toBe(null);
+});
+
 // -- the list --------------------------------------------------------------------------------------------------
 
 test("The list is read in pages, and a finished turn brings its conversation to the top.", async () => {

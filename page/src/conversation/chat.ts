@@ -116,6 +116,11 @@ export class ChatState implements Chat {
     const isShown = now.id.peek() === id && (id !== null || now.turns.peek().length === 0);
     if (isShown && now.problem.peek() === null) return;
     this.surroundings.address.write(addressOfConversation(id), "push");
+    // What kept the conversation from being read did the same to the rest.
+    if (now.problem.peek()?.code === "network") {
+      void this.conversations.refresh();
+      if (this.models.peek().length === 0) void this.readModels();
+    }
     await this.put(id);
   }
 
