@@ -2,6 +2,7 @@
 
 import { type ComponentChildren, Fragment, type FunctionComponent } from "preact";
 import { useContext } from "preact/hooks";
+import { remembered } from "../remembered";
 import { AnswerContext } from "./answer";
 import { directionOf, readable, readableCode } from "./characters";
 import { type Citations, same, within } from "./citations";
@@ -12,7 +13,6 @@ import { type Block, childrenOf } from "./growing_document";
 import { Inline } from "./Inline";
 import { insideOf, type Piece, piecesOf } from "./leaf";
 import { useGradually } from "./pace";
-import { remembered } from "./remembered";
 
 interface BlockProps {
   block: Block;

@@ -1,12 +1,12 @@
 /** Tables. Their rows are lines, so that a table of many rows is read only as far as it is shown. */
 
 import { useState } from "preact/hooks";
+import { remembered } from "../remembered";
 import { readableCode } from "./characters";
 import { type Citations, same, within } from "./citations";
 import { Inline } from "./Inline";
 import { LONGEST_PIECE, type Piece, piecesOf } from "./leaf";
 import { useGradually } from "./pace";
-import { remembered } from "./remembered";
 
 /** How many rows are shown at first, and how many more each time the reader asks. */
 const ROWS = 200;

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useContext } from "preact/hooks";
+import { remembered } from "../remembered";
 import { addressOf, misleads } from "./address";
 import { AnswerContext } from "./answer";
 import { CitationMark } from "./CitationMark";
@@ -11,7 +12,6 @@ import { characterOf, decoded } from "./entities";
 import { inlineParser } from "./grammar";
 import { isDense, type Piece } from "./leaf";
 import type { References } from "./references";
-import { remembered } from "./remembered";
 
 /** What the parser returns. It declares all of it but the children. */
 interface Token {

@@ -1,4 +1,4 @@
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Composer } from "./Composer";
@@ -54,10 +54,13 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
   };
 
   const title = chat.settings.value.title;
-  const conversation = [...chat.conversations.pinned.value, ...chat.conversations.entries.value].find(
-    (c) => c.id === id,
-  );
-  const name = conversation === undefined ? "New chat" : titleOf(conversation);
+  // Computed apart, because the list changes more often than the name.
+  const name = useComputed(() => {
+    const { pinned, entries } = chat.conversations;
+    const shown = chat.open.value.id.value;
+    const conversation = [...pinned.value, ...entries.value].find((one) => one.id === shown);
+    return conversation === undefined ? "New chat" : titleOf(conversation);
+  }).value;
   useEffect(() => {
     document.title = id === null ? title : `${name} – ${title}`;
   }, [id, name, title]);

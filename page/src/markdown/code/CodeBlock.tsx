@@ -2,9 +2,9 @@
 
 import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { copyText } from "../../clipboard";
+import { remembered } from "../../remembered";
 import { readableCode } from "../characters";
 import { LimitContext, useGradually } from "../pace";
-import { remembered } from "../remembered";
 import type { CodeToken } from "./grammars";
 import { highlighted } from "./highlighter";
 import { languageOf } from "./languages";

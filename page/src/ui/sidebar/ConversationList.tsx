@@ -1,12 +1,13 @@
 import { useComputed, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Conversation } from "../../api/wire";
 import { usePage } from "../context";
 import { ConfirmDialog } from "../dialogs/ConfirmDialog";
 import { failureWords } from "../failures";
 import { DeleteIcon, EditIcon, PinIcon } from "../Icons";
 import { Menu } from "../Menu";
-import { ConversationRow, titleOf } from "./ConversationRow";
+import { type RowActions, titleOf } from "./ConversationRow";
+import { ConversationRows } from "./ConversationRows";
 import { groupByDay } from "./days";
 
 export function ConversationList({ onOpened }: { onOpened: () => void }) {
@@ -37,16 +38,27 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
       announce(failure.value);
     }
   };
-  const open = (id: string) => {
-    onOpened();
-    void chat.show(id);
-  };
-  const renamed = (conversation: Conversation, title: string | null) => {
-    renaming.value = null;
-    focusRow(scroller.current, conversation.id);
-    if (title === null) return;
-    void attempt("The conversation was not renamed.", list.rename(conversation.id, title), "Renamed.");
-  };
+  const opened = useRef(onOpened);
+  opened.current = onOpened;
+  const actions = useMemo<RowActions>(
+    () => ({
+      open: (id) => {
+        opened.current();
+        void chat.show(id);
+      },
+      menu: (chosen, anchor) => {
+        menu.value = menu.peek()?.conversation.id === chosen.id ? null : { conversation: chosen, anchor };
+      },
+      renamed: (conversation, title) => {
+        renaming.value = null;
+        focusRow(scroller.current, conversation.id);
+        if (title === null) return;
+        const renames = list.rename(conversation.id, title);
+        void attempt("The conversation was not renamed.", renames, "Renamed.");
+      },
+    }),
+    [chat],
+  );
   const remove = (conversation: Conversation) => {
     const was = currentId === conversation.id;
     scroller.current?.focus();
@@ -62,23 +74,13 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
       {groups.value.map((group) => (
         <section key={group.name} aria-label={group.name}>
           <h2>{group.name}</h2>
-          <ul>
-            {group.entries.map((conversation) => (
-              <ConversationRow
-                key={conversation.id}
-                conversation={conversation}
-                current={conversation.id === currentId}
-                renaming={conversation.id === renaming.value}
-                menuOpen={conversation.id === shown?.conversation.id}
-                onOpen={open}
-                onMenu={(chosen, anchor) => {
-                  menu.value =
-                    menu.value?.conversation.id === chosen.id ? null : { conversation: chosen, anchor };
-                }}
-                onRenamed={renamed}
-              />
-            ))}
-          </ul>
+          <ConversationRows
+            entries={group.entries}
+            current={currentId}
+            renaming={renaming.value}
+            menu={shown?.conversation.id ?? null}
+            actions={actions}
+          />
         </section>
       ))}
       {empty && !list.loading.value && list.problem.value === null && (

@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { Conversation } from "../../api/wire";
+import { remembered } from "../../remembered";
 import { IconButton } from "../IconButton";
 import { MoreIcon } from "../Icons";
 
@@ -7,31 +8,38 @@ export function titleOf(conversation: Pick<Conversation, "title">): string {
   return conversation.title?.trim() || "New conversation";
 }
 
+/** The same object for all rows, and for as long as the list is shown. */
+export interface RowActions {
+  open: (id: string) => void;
+  menu: (conversation: Conversation, anchor: HTMLElement) => void;
+  /** Called with the new title, or with `null` to keep the old one. */
+  renamed: (conversation: Conversation, title: string | null) => void;
+}
+
 interface Props {
   conversation: Conversation;
   current: boolean;
   renaming: boolean;
   menuOpen: boolean;
-  onOpen: (id: string) => void;
-  onMenu: (conversation: Conversation, anchor: HTMLElement) => void;
-  /** Called with the new title, or with `null` to keep the old one. */
-  onRenamed: (conversation: Conversation, title: string | null) => void;
+  actions: RowActions;
 }
 
-export function ConversationRow({
-  conversation,
-  current,
-  renaming,
-  menuOpen,
-  onOpen,
-  onMenu,
-  onRenamed,
-}: Props) {
+export const ConversationRow = remembered(
+  Row,
+  (one: Props, other: Props) =>
+    one.conversation === other.conversation &&
+    one.current === other.current &&
+    one.renaming === other.renaming &&
+    one.menuOpen === other.menuOpen &&
+    one.actions === other.actions,
+);
+
+function Row({ conversation, current, renaming, menuOpen, actions }: Props) {
   const title = titleOf(conversation);
   if (renaming) {
     return (
       <li class="conversation">
-        <TitleField title={title} onDone={(renamed) => onRenamed(conversation, renamed)} />
+        <TitleField title={title} onDone={(renamed) => actions.renamed(conversation, renamed)} />
       </li>
     );
   }
@@ -46,7 +54,7 @@ export function ConversationRow({
           // With Ctrl and the like the browser opens a tab, as for any link.
           if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
           event.preventDefault();
-          onOpen(conversation.id);
+          actions.open(conversation.id);
         }}
       >
         {title}
@@ -56,7 +64,7 @@ export function ConversationRow({
         label={`More about “${title}”`}
         popup="menu"
         expanded={menuOpen}
-        onClick={(event) => onMenu(conversation, event.currentTarget as HTMLElement)}
+        onClick={(event) => actions.menu(conversation, event.currentTarget as HTMLElement)}
       >
         <MoreIcon />
       </IconButton>

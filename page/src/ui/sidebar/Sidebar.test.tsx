@@ -1,5 +1,6 @@
 import { act, fireEvent, screen, waitFor, within } from "@testing-library/preact";
-import { expect, test } from "vitest";
+import { options } from "preact";
+import { expect, onTestFinished, test } from "vitest";
 import { fakeChat, fakeConversation } from "../testing/fakeChat";
 import { button, showApp } from "../testing/showApp";
 
@@ -109,4 +110,43 @@ test("more conversations are read when the reader asks", () => {
   showApp(chat);
   fireEvent.click(button("Show more"));
   expect(chat.calls).toEqual([["more"]]);
+});
+
+/** Counts the elements of this kind that are made from now on. */
+function made(type: string): () => number {
+  let count = 0;
+  const before = options.vnode;
+  options.vnode = (node) => {
+    if (node.type === type) count++;
+    before?.(node);
+  };
+  onTestFinished(() => {
+    if (before === undefined) delete options.vnode;
+    else options.vnode = before;
+  });
+  return () => count;
+}
+
+test("of many conversations, only those that change are drawn again", () => {
+  const ids = Array.from({ length: 120 }, (_, at) => `conv_${at}`);
+  const chat = fakeChat(
+    [],
+    ids.map((id) => fakeConversation(id, 0, id)),
+  );
+  showApp(chat);
+  const { entries } = chat.conversations;
+  const rows = made("li");
+  const change = (to: typeof entries.value) => {
+    const before = rows();
+    act(() => {
+      entries.value = to;
+    });
+    return rows() - before;
+  };
+  expect(change([...entries.value, fakeConversation("the last one")])).toBe(1);
+  const renamed = { ...fakeConversation("renamed"), id: "conv_60" };
+  expect(change(entries.value.map((one) => (one.id === renamed.id ? renamed : one)))).toBe(1);
+  expect(document.querySelectorAll("nav li").length).toBe(121);
+  fireEvent.click(screen.getByLabelText("More about “conv_7”"));
+  expect(rows()).toBe(3);
 });
