@@ -16,6 +16,8 @@
     │   ├── ConversationBusy         409  another run is in progress; names its response
     │   ├── ApprovalAnswered         409  the approval was answered with something else
     │   ├── IdempotencyKeyUsed       409  the key was sent with another request
+    │   ├── NoTrace                  404  the response has no trace, so it takes no feedback
+    │   ├── TraceNotReady            409  the trace of the response is not stored yet
     │   ├── EventLogExpired          410  the run has ended long ago, and its events are gone
     │   ├── MethodNotAllowed         405
     │   ├── BodyTooSlow              408
@@ -42,6 +44,7 @@
     ├── ChatAppFailed                502  the chat app broke off or was silent
     ├── ServiceStopping              503  the service is shutting down
     ├── StoreUnavailable             503  the database does not answer
+    ├── TraceStoreUnavailable        503  the store of traces does not answer
     ├── ConfigurationError           at startup; the message says what to change
     │   ├── BadSetting, BadFile, BadBundle (and `UnsetVariable`), GraphNotLoaded
     │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
@@ -198,6 +201,21 @@ class EventLogExpired(RequestError):
 
     status = 410
     code = "event_log_expired"
+
+
+class NoTrace(RequestError):
+    """The response has no trace, or its trace is gone. Feedback belongs to a trace."""
+
+    status = 404
+    code = "no_trace"
+
+
+class TraceNotReady(RequestError):
+    """The trace of the response is not stored yet. The same request succeeds a little later."""
+
+    status = 409
+    code = "trace_not_ready"
+    retry_after = 5
 
 
 class OtherAddress(RequestError):
@@ -397,6 +415,14 @@ class ChatAppFailed(AgentError):
 
     status = 502
     code = "chat_app_failed"
+
+
+class TraceStoreUnavailable(AgentError):
+    """The store of traces does not answer, or refuses what it is sent. Nothing was kept."""
+
+    status = 503
+    code = "trace_store_unavailable"
+    retry_after = 5
 
 
 class ServiceStopping(AgentError):

@@ -19,6 +19,7 @@ from graph_agent.serving.app import create_app
 from graph_agent.settings import Settings
 from graph_agent.testing import on_loopback
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
+from graph_agent.tracing.ratings import Rating
 
 LINK = "mlflow.experiment.databricksTraceDestinationPath"
 SPANS = "mlflow.experiment.databricksTraceSpanStorageTable"
@@ -140,6 +141,36 @@ def test_what_is_sent_is_what_mlflows_own_client_sends(workspace: StandIn, kept:
                 one["trace_metadata"] = {k: v for k, v in one["trace_metadata"].items() if "source.git" not in k}
                 one.get("tags", {}).pop("version", None)
             assert mine == mlflows
+
+
+@pytest.mark.parametrize("tags", [PREFIXED, {}], ids=["tables", "experiment"])
+def test_feedback_is_sent_as_mlflows_own_client_sends_it(
+    workspace: StandIn, kept: Tracking, tags: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.entities import AssessmentSource, Feedback
+    from mlflow.tracing.client import TracingClient
+
+    monkeypatch.setenv("MLFLOW_TRACING_SQL_WAREHOUSE_ID", "w1")
+    kept.tags = tags
+    record, exporter = recorded_run(), exporting({"MLFLOW_TRACING_SQL_WAREHOUSE_ID": "w1"})
+    exporter.submit(record)
+    assert exporter.flush(60)
+    workspace.forget()
+    says = Rating(name="user_feedback", value=False, comment="No.", user="ann")
+    assert exporter.rate(record.trace_id, says, exporter.rate(record.trace_id, says, None)) == "a-1"
+    exporter.close(5)
+    ours = [(one.line, one.query, one.json) for one in workspace.calls()]
+
+    workspace.forget()
+    client, (trace,) = TracingClient("databricks"), kept.traces
+    theirs = Feedback(name="user_feedback", value=False, rationale="No.", source=AssessmentSource("HUMAN", "ann"))
+    client.log_assessment(trace, theirs)
+    client.store.update_assessment(trace, "a-1", feedback=theirs.feedback, rationale="No.")
+    asked = [(one.line, one.query, one.json) for one in workspace.calls()]
+    for _, _, body in [*ours, *asked]:
+        for time in ("create_time", "last_update_time"):
+            body.get("assessment", body).pop(time, None)
+    assert ours == asked
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,9 @@ class Tracking:
     tables: dict[str, list[bytes]] = field(default_factory=dict)
     """The OpenTelemetry requests, by the table that they are for."""
 
+    assessments: dict[str, Any] = field(default_factory=dict)
+    """What people said about traces, by id."""
+
     store_url: str = ""
     down: int = 0
     """How many of the next uploads the store refuses."""
@@ -55,6 +58,10 @@ class Tracking:
             Route("/api/3.0/mlflow/traces/{trace}", self._trace),
             Route("/api/2.0/otel/v1/traces", self._otel, methods=["POST"]),
             Route("/api/4.0/mlflow/traces/{location}/{trace}/info", self._info, methods=["POST"]),
+            Route("/api/3.0/mlflow/traces/{trace}/assessments", self._assess, methods=["POST"]),
+            Route("/api/3.0/mlflow/traces/{trace}/assessments/{id}", self._assess, methods=["PATCH"]),
+            Route("/api/4.0/mlflow/traces/{location}/{trace}/assessments", self._assess, methods=["POST"]),
+            Route("/api/4.0/mlflow/traces/{location}/{trace}/assessments/{id}", self._assess, methods=["PATCH"]),
             Route("/api/2.0/mlflow/traces/{trace}/credentials-for-data-upload", self._credentials),
             Route("/api/2.0/mlflow/logged-models", self._create_model, methods=["POST"]),
             Route("/api/2.0/mlflow/logged-models/{model}", self._model, methods=["GET", "PATCH"]),
@@ -91,6 +98,15 @@ class Tracking:
             return JSONResponse({"error_code": "RESOURCE_ALREADY_EXISTS", "message": "known"}, status_code=409)
         self.traces[name] = await request.json()
         return JSONResponse(self.traces[name])
+
+    async def _assess(self, request: Request) -> Response:
+        sent, at = await request.json(), request.path_params
+        name = f"trace:/{at['location']}/{at['trace']}" if "location" in at else at["trace"]
+        if name not in self.traces:
+            return JSONResponse({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no trace"}, status_code=404)
+        one = {**(sent if "location" in at else sent["assessment"]), "assessment_id": at.get("id", "a-1")}
+        self.assessments[one["assessment_id"]] = one
+        return JSONResponse(one if "location" in at else {"assessment": one})
 
     async def _credentials(self, request: Request) -> Response:
         signed = f"{self.store_url}/{request.path_params['trace']}?signature=s3cret"

@@ -25,7 +25,9 @@ from graph_agent.runs.observers import Outcome, RunInfo
 from graph_agent.runs.request import RunRequest
 from graph_agent.settings import Settings
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter, Tracer, attach_to_active_span, record_retrieval
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.stores import ServerStore
+from graph_agent.tracing.trace_store import Missing
 
 pytestmark = pytest.mark.anyio
 
@@ -154,7 +156,33 @@ class MlflowServer:
             case "/v1/traces":
                 self._log(request)
                 return httpx.Response(200)
+        if "/assessments" in request.url.path:
+            return self._assess(request)
         return httpx.Response(404)
+
+    def _assess(self, request: httpx.Request) -> httpx.Response:
+        from mlflow.entities import Assessment
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.service_pb2 import CreateAssessment, UpdateAssessment
+        from mlflow.tracing.client import TracingClient
+        from mlflow.utils.proto_json_utils import message_to_json, parse_dict
+
+        store, steps, sent = TracingClient(self.tracking_uri).store, request.url.path.split("/"), None
+        try:
+            if request.method == "PATCH":
+                sent = UpdateAssessment()
+                parse_dict(json.loads(request.content), sent)
+                assert list(sent.update_mask.paths) == ["feedback", "rationale"]
+                one = Assessment.from_proto(sent.assessment)
+                kept = store.update_assessment(steps[5], steps[7], feedback=one.feedback, rationale=one.rationale)
+            else:
+                sent = CreateAssessment()
+                parse_dict(json.loads(request.content), sent)
+                kept = store.create_assessment(Assessment.from_proto(sent.assessment))
+        except MlflowException as error:
+            return httpx.Response(error.get_http_status_code())
+        answer = CreateAssessment.Response(assessment=kept.to_proto())
+        return httpx.Response(200, text=message_to_json(answer))
 
     def _log(self, request: httpx.Request) -> None:
         from mlflow.entities import Span
@@ -266,6 +294,30 @@ async def test_awkward_values_arrive_unharmed(exporter: TraceExporter) -> None:
     assert root.name == "größe"
     assert root.inputs["messages"][0]["content"] == "7 ≥ 5"
     assert root.outputs["choices"][0]["message"]["content"] == "0" * 70_000
+
+
+async def test_newer_feedback_of_a_person_on_a_trace_replaces_the_older_one(exporter: TraceExporter) -> None:
+    import mlflow
+
+    def says(*, value: bool, comment: str | None) -> Rating:
+        return Rating(name="user_feedback", value=value, comment=comment, user="ann")
+
+    record = await recorded_run()
+    exporter.submit(record)
+    assert exporter.flush(60)
+
+    first = exporter.rate(record.trace_id, says(value=True, comment=None), None)
+    second = exporter.rate(record.trace_id, says(value=False, comment="The sum is wrong."), first)
+    assert second == first
+    (kept,) = mlflow.get_trace(record.trace_id).info.assessments
+    assert (kept.name, kept.feedback.value, kept.rationale) == ("user_feedback", False, "The sum is wrong.")
+    assert (kept.source.source_type, kept.source.source_id, kept.valid) == ("HUMAN", "ann", True)
+
+    mlflow.delete_assessment(trace_id=record.trace_id, assessment_id=first)
+    assert exporter.rate(record.trace_id, says(value=True, comment=None), first) != first
+
+    with pytest.raises(Missing):
+        exporter.rate("tr-00000000000000000000000000000000", says(value=True, comment=None), None)
 
 
 async def test_the_root_s_own_token_count_wins_over_the_sum_of_the_calls(exporter: TraceExporter) -> None:

@@ -82,6 +82,12 @@ class Observers:
         self.handlers: list[Any] = []
         """The callback handlers of the observers, after the run has started."""
 
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the run's trace, if it has one and has started."""
+        found = (getattr(one, "trace_id", None) for one in self._observers)
+        return next((one for one in found if isinstance(one, str)), None)
+
     def started(self, run: RunInfo) -> None:
         """Notify each observer that the run starts. One that raises is removed."""
         self._run_id = run.id

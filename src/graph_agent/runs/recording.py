@@ -133,11 +133,12 @@ class Recording:
         messages: Mapping[str, str],
         waiting: Waiting | None = None,
         events: EventBatch | None = None,
+        trace: str | None = None,
     ) -> AgentError | None:
         """Record how the run ended and release the conversation. Returns why that failed, or `None`.
 
         `messages` says which message of the graph's state each item is, where their ids differ. `waiting` says what the
-        graph waits for. `events` are the last events of a run which the store knows.
+        graph waits for. `events` are the last events of a run which the store knows. `trace` is the id of its trace.
 
         After this, nothing that the run still writes is stored.
         """
@@ -155,6 +156,7 @@ class Recording:
                     waiting=waiting,
                     right=None if self._attempt is None else self._attempt.right,
                     events=events,
+                    trace=trace,
                 )
                 await self._responses.finish(self._owner, self._head.id, ended)
         except LeaseLost:

@@ -784,6 +784,7 @@ class Run:
             messages=self._translator.message_ids,
             waiting=self._waiting,
             events=events,
+            trace=self._observers.trace_id,
         )
 
     def _send_end(self, error: AgentError | None) -> None:

@@ -19,7 +19,7 @@ from graph_agent.protocol.fingerprints import Fingerprints, Texts
 from graph_agent.protocol.json_decoding import decode_own
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.request import Answers, RunRequest, Turn
-from graph_agent.stores.records import Continuation, GivenDecision, StoredResponse, Waiting
+from graph_agent.stores.records import Continuation, GivenDecision, GivenFeedback, StoredResponse, Waiting
 
 if TYPE_CHECKING:
     # Imports LangChain, which takes seconds, and the service imports this module before its port is bound.
@@ -185,6 +185,7 @@ def _response(saved: Fields) -> StoredResponse:
             **saved,
             "fingerprints": _fingerprints(saved["fingerprints"]),
             "waiting": None if saved["waiting"] is None else Waiting(**saved["waiting"]),
+            "feedback": {name: GivenFeedback(**one) for name, one in saved.get("feedback", {}).items()},
         }
     )
 

@@ -45,6 +45,7 @@ from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.conversations import ConversationRoutes
+from graph_agent.serving.routes.feedback import FeedbackRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.serving.routes.models import ModelRoutes
@@ -174,6 +175,7 @@ def create_app(
         write_seconds=settings.write_seconds + HOST_SECONDS,
         acts_for_users=settings.authorization != "app",
     )
+    feedback = FeedbackRoutes(identity=identity, gate=gate, store=store, posted=posted)
     conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
@@ -213,6 +215,7 @@ def create_app(
         routes=[
             *responses.routes(),
             *stored.routes(),
+            *feedback.routes(),
             *conversations.routes(),
             *memories.routes(),
             *models.routes(),

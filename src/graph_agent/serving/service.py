@@ -17,11 +17,13 @@ from graph_agent.protocol.conversation_requests import (
     parse_new_items,
 )
 from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.feedback_requests import NewFeedback, parse_feedback
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request
 from graph_agent.runs.observers import RunObserver, observers_of
 from graph_agent.stores.records import Item
+from graph_agent.tracing.ratings import Rating
 
 if TYPE_CHECKING:
     from graph_agent.scheduling.schedule_file import Schedule
@@ -89,6 +91,14 @@ class Service:
     def parse_new_items(self, body: bytes, *, pulse: Pulse = no_pulse) -> Sequence[Item]:
         """Parse the body of `POST /conversations/{id}/items`. Raises as `parse` does."""
         return parse_new_items(body, pulse=pulse)
+
+    def parse_feedback(self, body: bytes, *, pulse: Pulse = no_pulse) -> NewFeedback:
+        """Parse the body of `POST /responses/{id}/feedback`. Raises as `parse` does."""
+        return parse_feedback(body, pulse=pulse)
+
+    def rating(self, new: NewFeedback, *, user: str) -> Rating:
+        """The feedback of this user, as the store of traces takes it."""
+        return Rating(name=new.name, value=new.value, comment=new.comment, user=user)
 
     def parse_memory_change(self, body: bytes, *, pulse: Pulse = no_pulse) -> str:
         """Parse the body of `PATCH /memories/{id}`. Raises as `parse` does."""

@@ -146,6 +146,18 @@ class EndedResponse:
     events: EventBatch | None = None
     """The last events of that run. They are committed with the record."""
 
+    trace: str | None = None
+    """The id of the run's trace, or `None`. Of several attempts, that of the last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenFeedback:
+    """What the owner said last about a response, under one name."""
+
+    value: bool
+    assessment: str
+    """The id of the assessment in the store of traces."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
@@ -171,6 +183,12 @@ class StoredResponse:
     messages: Mapping[str, str] = field(default_factory=dict)
     waiting: Waiting | None = None
     """What the graph waits for after this response, or `None`."""
+
+    trace: str | None = None
+    """The id of the trace of its run, or `None`."""
+
+    feedback: Mapping[str, GivenFeedback] = field(default_factory=dict)
+    """What the owner said about it, by name."""
 
     @property
     def is_open(self) -> bool:

@@ -131,7 +131,23 @@ VERSION_7 = (
     "ALTER TABLE responses ADD COLUMN packed BYTEA",
 )
 
-MIGRATIONS: Sequence[Sequence[Step]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7)
+VERSION_8 = (
+    # The id of the run's trace.
+    "ALTER TABLE responses ADD COLUMN trace TEXT",
+    # What the owner said about the response, as JSON.
+    "ALTER TABLE responses ADD COLUMN feedback TEXT",
+)
+
+MIGRATIONS: Sequence[Sequence[Step]] = (
+    VERSION_1,
+    VERSION_2,
+    VERSION_3,
+    VERSION_4,
+    VERSION_5,
+    VERSION_6,
+    VERSION_7,
+    VERSION_8,
+)
 """What leads to version 1, 2, and so on. Never change one that was released: append another."""
 
 

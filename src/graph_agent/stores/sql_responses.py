@@ -13,6 +13,7 @@ from graph_agent.stores.database import Connection, Database
 from graph_agent.stores.records import (
     EndedResponse,
     Fingerprints,
+    GivenFeedback,
     Item,
     NewResponse,
     StoredApproval,
@@ -31,6 +32,7 @@ from graph_agent.stores.sql_rows import (
     as_json,
     as_sought,
     as_title,
+    feedback_json,
     insert,
     item_rows,
     lost_response,
@@ -106,6 +108,7 @@ class SqlResponses:
             prints and prints.answers,
             as_json(dict(ended.messages)) if ended.messages else None,
             waiting_json(ended.waiting),
+            ended.trace,
         )
         asked = () if ended.waiting is None else ended.waiting.approvals
 
@@ -122,7 +125,7 @@ class SqlResponses:
                 raise _lease_lost()
             await connection.run(
                 "UPDATE responses SET status = ?, packed = ?, checkpoint = ?, whole = ?, answers = ?, messages = ?, "
-                "waiting = ? WHERE owner = ? AND id = ?",
+                "waiting = ?, trace = ? WHERE owner = ? AND id = ?",
                 (*values, owner.key, response_id),
             )
             await insert(connection, ITEMS, items)
@@ -135,6 +138,17 @@ class SqlResponses:
                     "FROM responses WHERE owner = ? AND id = ? ON CONFLICT (owner, id) DO NOTHING",
                     (owner.key, one["id"], as_json(one), owner.key, response_id),
                 )
+
+        await self._database.write(work)
+
+    async def keep_feedback(self, owner: Owner, response_id: str, feedback: Mapping[str, GivenFeedback]) -> None:
+        """See `ResponseStore.keep_feedback`."""
+        text = feedback_json(feedback)
+
+        async def work(connection: Connection) -> None:
+            await connection.run(
+                "UPDATE responses SET feedback = ? WHERE owner = ? AND id = ?", (text, owner.key, response_id)
+            )
 
         await self._database.write(work)
 

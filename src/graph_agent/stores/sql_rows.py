@@ -10,7 +10,15 @@ from graph_agent.errors import LeaseLost
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.stores.database import Connection
 from graph_agent.stores.packing import pack, unpack
-from graph_agent.stores.records import Conversation, Fingerprints, Item, StoredApproval, StoredResponse, Waiting
+from graph_agent.stores.records import (
+    Conversation,
+    Fingerprints,
+    GivenFeedback,
+    Item,
+    StoredApproval,
+    StoredResponse,
+    Waiting,
+)
 
 Row = tuple[Any, ...]
 
@@ -18,7 +26,7 @@ INPUT, OUTPUT = "input", "output"
 
 WITHOUT_RESPONSE = (
     "r.id, r.conversation, c.thread, r.parent, r.checkpoint, r.kind, r.graph, r.family, r.status, r.created_at, "
-    "r.whole, r.answers, r.messages, c.running, c.busy_until, r.waiting"
+    "r.whole, r.answers, r.messages, c.running, c.busy_until, r.waiting, r.trace, r.feedback"
 )
 WITH_RESPONSE = f"{WITHOUT_RESPONSE}, r.response, r.packed"
 """The columns that `stored_response` reads, from `RESPONSES`."""
@@ -102,8 +110,8 @@ def lost_response(response: str, graph: str, created_at: float) -> dict[str, Any
 def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -> StoredResponse:
     """A response from a row of `RESPONSES` and the pairs (side, item) of its items, in order."""
     id_, conversation, thread, parent, checkpoint, kind, graph, family, status, created_at = row[:10]
-    whole, answers, messages, running, busy_until, waiting = row[10:16]
-    text, packed = row[16:18] if len(row) > 16 else (None, None)
+    whole, answers, messages, running, busy_until, waiting, trace, feedback = row[10:18]
+    text, packed = row[18:20] if len(row) > 18 else (None, None)
     body = text if packed is None else unpack(packed)
     response: dict[str, Any] | None = None
     if body is not None:
@@ -127,7 +135,14 @@ def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -
         fingerprints=Fingerprints(whole=whole, answers=answers) if whole else None,
         messages=orjson.loads(messages) if messages else {},
         waiting=Waiting(**orjson.loads(waiting)) if waiting else None,
+        trace=trace,
+        feedback={name: GivenFeedback(**one) for name, one in orjson.loads(feedback or "{}").items()},
     )
+
+
+def feedback_json(feedback: Mapping[str, GivenFeedback]) -> str:
+    """What `stored_response` reads."""
+    return as_json({name: {"value": one.value, "assessment": one.assessment} for name, one in feedback.items()})
 
 
 def waiting_json(waiting: Waiting | None) -> str | None:

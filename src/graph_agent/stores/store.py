@@ -17,6 +17,7 @@ from graph_agent.stores.records import (
     Conversation,
     EndedResponse,
     Fingerprints,
+    GivenFeedback,
     Item,
     NewResponse,
     Page,
@@ -71,6 +72,9 @@ class ResponseStore(Protocol):
         Raises:
             LeaseLost: the run no longer has the lease, or its right is lost. Nothing was written.
         """
+
+    async def keep_feedback(self, owner: Owner, response_id: str, feedback: Mapping[str, GivenFeedback]) -> None:
+        """Keep what the owner says about a response. Does nothing if the response was deleted meanwhile."""
 
     async def renew(self, response_ids: Collection[str], *, busy_until: float) -> Collection[str]:
         """Extend the leases of these responses. Returns the ids of those that have lost theirs."""

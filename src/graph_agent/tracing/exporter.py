@@ -11,6 +11,8 @@ from itertools import islice
 
 from graph_agent.app_context import AppContext
 from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.tracing.destinations import id_at
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import StoreError, StoreUnavailable, TraceStore
 
@@ -62,6 +64,7 @@ class TraceExporter:
         self._is_opening = False
         self._version: Mapping[str, str] = {}
         self._location: str | None = None
+        self._store: TraceStore | None = None
         self._waiting: deque[RunRecord] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -100,6 +103,16 @@ class TraceExporter:
             # Not for every trace: waking the thread costs the event loop more than queueing the trace.
             if len(self._waiting) in (1, MOST_AT_ONCE):
                 self._changed.notify_all()
+
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
+        """Store feedback on a trace: see `TraceStore.rate`. Blocks: do not call it on the event loop.
+
+        `trace_id` is the id at the end of the run, when the tables of Unity Catalog may not have been known.
+        """
+        store = self._store
+        if store is None:
+            raise StoreUnavailable("the trace store is not open")
+        return store.rate(id_at(trace_id, self._location), rating, assessment)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every run submitted so far is stored or dropped. False if the time ran out first."""
@@ -146,9 +159,11 @@ class TraceExporter:
             return
         # Only `UnityStore` has a location.
         self._location = getattr(store, "location", None)
+        self._store = store
         while batch := self._next_batch():
             self._deliver(store, batch)
             self._is_opening = False
+        self._store = None
         store.close()
 
     def _opened(self) -> TraceStore | None:

@@ -1,12 +1,14 @@
 """Stores that need MLflow's own client: databases, Databricks, and older tracking servers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Span, Trace, TraceData, TraceInfo, TraceLocation, TraceState
+from mlflow.entities import AssessmentSource, Feedback, Span, Trace, TraceData, TraceInfo, TraceLocation, TraceState
+from mlflow.entities.assessment import FeedbackValue
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracing.client import TracingClient
 from mlflow.tracing.constant import (
     TRACE_SCHEMA_VERSION,
@@ -31,10 +33,13 @@ from graph_agent.tracing.attributes import (
 )
 from graph_agent.tracing.destinations import Tables, id_at
 from graph_agent.tracing.new_database import make_database
+from graph_agent.tracing.ratings import Rating, change_or_create
 from graph_agent.tracing.records import RunRecord, SpanRecord
-from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreError, StoreUnavailable
+from graph_agent.tracing.trace_store import MAY_PASS, Missing, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.values import to_json
 from graph_agent.tracing.version import MODEL
+
+T = TypeVar("T")
 
 OF_TABLES = "4"
 """The version of MLflow's trace schema in tables of Unity Catalog."""
@@ -76,6 +81,35 @@ class MlflowStore:
         except OSError as error:
             # The network errors of requests and of the Databricks SDK are OSErrors.
             raise StoreUnavailable(type(error).__name__) from error
+
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
+        """Store feedback on a trace: see `TraceStore.rate`."""
+        store = self._client.store
+
+        def change(known: str) -> None:
+            store.update_assessment(
+                trace_id, known, feedback=FeedbackValue(rating.value), rationale=rating.comment or ""
+            )
+
+        def create() -> str:
+            source = AssessmentSource("HUMAN", rating.user)
+            made = Feedback(
+                name=rating.name, value=rating.value, source=source, trace_id=trace_id, rationale=rating.comment
+            )
+            return str(store.create_assessment(made).assessment_id)
+
+        def translated(call: Callable[..., T]) -> Callable[..., T]:
+            def calling(*arguments: str) -> T:
+                try:
+                    return call(*arguments)
+                except MlflowException as error:
+                    raise _translated(error) from error
+                except OSError as error:
+                    raise StoreUnavailable(type(error).__name__) from error
+
+            return calling
+
+        return change_or_create(translated(change), translated(create), assessment)
 
     def close(self) -> None:
         """Does nothing: MLflow owns the connections."""
@@ -119,6 +153,8 @@ def trace_as_dict(record: RunRecord, location: str | None) -> dict[str, Any]:
 
 
 def _translated(error: MlflowException) -> StoreError:
+    if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        return Missing(str(error.error_code))
     kind = StoreUnavailable if _status(error) in MAY_PASS else RecordRefused
     return kind(str(error.error_code))
 

@@ -8,8 +8,9 @@ import httpx
 
 from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.tracing.otlp import encode_all
+from graph_agent.tracing.ratings import Rating, send_rating
 from graph_agent.tracing.records import RunRecord
-from graph_agent.tracing.trace_store import MAY_PASS, RecordRefused, StoreUnavailable, TraceStore
+from graph_agent.tracing.trace_store import MAY_PASS, Missing, RecordRefused, StoreUnavailable, TraceStore
 
 SECONDS = 10.0
 """The longest time without data from a tracking server before a call fails."""
@@ -82,6 +83,14 @@ class ServerStore:
         )
         _check(response)
 
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
+        """Store feedback on a trace: see `TraceStore.rate`."""
+
+        def call(method: str, path: str, body: Any) -> Any:
+            return _check(self._send(method, path, json=body)).json()
+
+        return send_rating(call, trace_id, rating, assessment)
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
@@ -111,7 +120,8 @@ def _check(response: httpx.Response) -> httpx.Response:
         return response
     if response.status_code in MAY_PASS:
         raise StoreUnavailable(f"HTTP {response.status_code}")
-    raise RecordRefused(f"HTTP {response.status_code}")
+    kind = Missing if response.status_code == 404 else RecordRefused
+    raise kind(f"HTTP {response.status_code}")
 
 
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:

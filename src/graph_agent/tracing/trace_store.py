@@ -1,9 +1,12 @@
 """The interface of a trace store for the exporter, and the errors that a store raises."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from graph_agent.tracing.records import RunRecord
+
+if TYPE_CHECKING:
+    from graph_agent.tracing.ratings import Rating
 
 MAY_PASS = frozenset({401, 403, 408, 429, 502, 503, 504})
 """HTTP statuses that are not about the traces themselves, such as an expired credential or an overloaded server. A
@@ -22,6 +25,10 @@ class RecordRefused(StoreError):
     """The store answered that it will never accept this record."""
 
 
+class Missing(RecordRefused):
+    """The store has no such trace or object."""
+
+
 class AlreadyStored(RecordRefused):
     """The store already has this trace."""
 
@@ -35,6 +42,17 @@ class TraceStore(Protocol):
         Raises:
             StoreUnavailable: none was stored. Try again.
             RecordRefused: none was stored, because of at least one of them.
+        """
+
+    def rate(self, trace_id: str, rating: "Rating", assessment: str | None) -> str:
+        """Store a person's feedback on a trace, in place of the assessment with the id `assessment`. Returns the id.
+
+        It is called in another thread than `write`.
+
+        Raises:
+            StoreUnavailable: try again.
+            Missing: there is no such trace.
+            RecordRefused: the store does not take it.
         """
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from graph_agent.redaction import current_hidden_values
 from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord
 
@@ -116,6 +117,17 @@ class Tracer:
     def trace(self) -> RunTrace:
         """A new trace for the list of observers of one run."""
         return RunTrace(self._exporter.submit, location=lambda: self._exporter.location)
+
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
+        """Store a person's feedback on a trace, in place of the assessment with the id `assessment`. Returns the id.
+        Blocks: do not call it on the event loop.
+
+        Raises:
+            StoreUnavailable: the store does not answer, or is not open yet.
+            Missing: there is no such trace.
+            RecordRefused: the store does not take it.
+        """
+        return self._exporter.rate(trace_id, rating, assessment)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every trace so far is stored or dropped. False if the time ran out first."""

@@ -6,6 +6,7 @@ The requests are the same as MLflow's. They use the app's shared client and its 
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from mlflow.entities import Trace
 from mlflow.utils.proto_json_utils import message_to_json
@@ -14,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables, digits
 from graph_agent.tracing.mlflow_store import trace_of
+from graph_agent.tracing.ratings import CHANGES, Rating, change_or_create
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import AlreadyStored
 
@@ -31,9 +33,11 @@ Send = Callable[..., Any]
 class UnityStore:
     """The tables that an experiment is linked to."""
 
-    def __init__(self, send: Send, tables: Tables) -> None:
+    def __init__(self, send: Send, tables: Tables, *, warehouse: str | None = None) -> None:
+        """`warehouse` is the id of the SQL warehouse that changes assessments."""
         self._send = send
         self._tables = tables
+        self._warehouse = f"?sql_warehouse_id={quote(warehouse, safe='')}" if warehouse else ""
         self._sent: dict[str, None] = {}
         """Traces with spans that have arrived, in order. A dict, because a set has no order to forget the oldest by."""
         self._stored: set[str] = set()
@@ -60,6 +64,30 @@ class UnityStore:
 
         run_concurrently(finish, traces)
         self._stored.difference_update(one.trace_id for one in records)
+
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
+        """Store feedback on a trace: see `TraceStore.rate`."""
+        name = digits(trace_id)
+        location = {"trace_location": self._trace_location()}
+        address = f"/api/4.0/mlflow/traces/{self.location}/{name}/assessments"
+
+        def change(known: str) -> None:
+            mask = f"{self._warehouse or '?'}{'&' if self._warehouse else ''}update_mask={CHANGES}"
+            self._send("PATCH", f"{address}/{known}{mask}", body={**rating.changes(name, known), **location})
+
+        def create() -> str:
+            answer = self._send("POST", f"{address}{self._warehouse}", body={**rating.fields(name), **location})
+            return str(answer["assessment_id"])
+
+        return change_or_create(change, create, assessment)
+
+    def _trace_location(self) -> dict[str, Any]:
+        """The tables, in the JSON form of MLflow's messages."""
+        catalog, schema, *prefix = self.location.split(".")
+        place = {"catalog_name": catalog, "schema_name": schema}
+        if prefix:
+            return {"type": "UC_TABLE_PREFIX", "uc_table_prefix": {**place, "table_prefix": prefix[0]}}
+        return {"type": "UC_SCHEMA", "uc_schema": place}
 
     def close(self) -> None:
         """Does nothing: the shared client owns the connections."""

@@ -27,8 +27,16 @@ from graph_agent.errors import WorkspaceUnavailable
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables
 from graph_agent.tracing.mlflow_store import trace_of
+from graph_agent.tracing.ratings import Rating, send_rating
 from graph_agent.tracing.records import RunRecord
-from graph_agent.tracing.trace_store import MAY_PASS, AlreadyStored, RecordRefused, StoreError, StoreUnavailable
+from graph_agent.tracing.trace_store import (
+    MAY_PASS,
+    AlreadyStored,
+    Missing,
+    RecordRefused,
+    StoreError,
+    StoreUnavailable,
+)
 from graph_agent.tracing.unity_store import UnityStore
 
 MOST_BEGUN = 1000
@@ -52,7 +60,11 @@ def open_workspace(*, experiment: str, environ: Mapping[str, str]) -> "Workspace
     workspace = _Workspace()
     experiment_id, tags = workspace.experiment(experiment, environ.get("MLFLOW_EXPERIMENT_ID"))
     tables = Tables.of(tags, environ)
-    return WorkspaceStore(workspace.call, experiment_id) if tables is None else UnityStore(workspace.send, tables)
+    return (
+        WorkspaceStore(workspace.call, experiment_id)
+        if tables is None
+        else UnityStore(workspace.send, tables, warehouse=environ.get("MLFLOW_TRACING_SQL_WAREHOUSE_ID"))
+    )
 
 
 class WorkspaceStore:
@@ -69,6 +81,12 @@ class WorkspaceStore:
         sent again."""
         run_concurrently(self._write, [one for one in records if one.trace_id not in self._stored])
         self._stored.difference_update(one.trace_id for one in records)
+
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
+        """Store feedback on a trace: see `TraceStore.rate`."""
+        return send_rating(
+            lambda method, path, body: self._call(method, f"/{path}", body), trace_id, rating, assessment
+        )
 
     def close(self) -> None:
         """Does nothing: the shared client owns the connections."""
@@ -133,7 +151,7 @@ class _Workspace:
     def _found(self, how: str, query: Mapping[str, str]) -> Mapping[str, Any] | None:
         try:
             answer: Mapping[str, Any] = self.call("GET", f"/api/2.0/mlflow/experiments/{how}", query)
-        except _Missing:
+        except Missing:
             return None
         return answer.get("experiment")
 
@@ -163,10 +181,6 @@ class _Workspace:
             raise StoreUnavailable(type(error).__name__) from error
 
 
-class _Missing(RecordRefused):
-    """The requested object does not exist."""
-
-
 class _SignedStore(DatabricksArtifactRepository):
     """MLflow's upload to every kind of cloud store. The shared client requests the signed URL."""
 
@@ -191,7 +205,7 @@ def _parsed(answer: Any, message: Any) -> Any:
 
 def _refusal(status: int | None) -> StoreError:
     if status == 404:
-        return _Missing("HTTP 404")
+        return Missing("HTTP 404")
     # A workspace answers 500 for its own failures, unlike a plain MLflow server, which also does so for bad traces.
     kind = StoreUnavailable if status is None or status in MAY_PASS or status == 500 else RecordRefused
     return kind(f"HTTP {status}")

@@ -17,6 +17,7 @@ from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
+from graph_agent.serving.routes.feedback import feedback_body
 from graph_agent.serving.routes.not_found import NO_CONVERSATION, NO_ITEM, missing_things
 from graph_agent.serving.routes.queries import (
     INCLUDE,
@@ -229,6 +230,8 @@ def _response_body(stored: StoredResponse) -> Mapping[str, Any]:
         "created_at": int(stored.created_at),
         "model": stored.graph,
         "family": stored.family,
+        "trace_id": stored.trace,
+        "feedback": feedback_body(stored),
     }
 
 
