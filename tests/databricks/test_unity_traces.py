@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -151,6 +152,8 @@ def test_feedback_is_sent_as_mlflows_own_client_sends_it(
     from mlflow.tracing.client import TracingClient
 
     monkeypatch.setenv("MLFLOW_TRACING_SQL_WAREHOUSE_ID", "w1")
+    # MLflow would start it.
+    monkeypatch.setattr("mlflow.utils.databricks_sql_warehouse.ensure_sql_warehouse_running", lambda name: None)
     kept.tags = tags
     record, exporter = recorded_run(), exporting({"MLFLOW_TRACING_SQL_WAREHOUSE_ID": "w1"})
     exporter.submit(record)
@@ -159,14 +162,14 @@ def test_feedback_is_sent_as_mlflows_own_client_sends_it(
     says = Rating(name="user_feedback", value=False, comment="No.", user="ann")
     assert exporter.rate(record.trace_id, says, exporter.rate(record.trace_id, says, None)) == "a-1"
     exporter.close(5)
-    ours = [(one.line, one.query, one.json) for one in workspace.calls()]
+    ours = [(one.line, unquote(one.query), one.json) for one in workspace.calls()]
 
     workspace.forget()
     client, (trace,) = TracingClient("databricks"), kept.traces
     theirs = Feedback(name="user_feedback", value=False, rationale="No.", source=AssessmentSource("HUMAN", "ann"))
     client.log_assessment(trace, theirs)
     client.store.update_assessment(trace, "a-1", feedback=theirs.feedback, rationale="No.")
-    asked = [(one.line, one.query, one.json) for one in workspace.calls()]
+    asked = [(one.line, unquote(one.query), one.json) for one in workspace.calls()]
     for _, _, body in [*ours, *asked]:
         for time in ("create_time", "last_update_time"):
             body.get("assessment", body).pop(time, None)

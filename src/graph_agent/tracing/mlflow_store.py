@@ -19,6 +19,7 @@ from mlflow.tracing.constant import (
 )
 from mlflow.tracing.utils.truncation import set_request_response_preview
 
+from graph_agent.tracing.assessments import change_or_create
 from graph_agent.tracing.attributes import (
     INPUTS,
     OUTPUTS,
@@ -33,7 +34,7 @@ from graph_agent.tracing.attributes import (
 )
 from graph_agent.tracing.destinations import Tables, id_at
 from graph_agent.tracing.new_database import make_database
-from graph_agent.tracing.ratings import Rating, change_or_create
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord, SpanRecord
 from graph_agent.tracing.trace_store import MAY_PASS, Missing, RecordRefused, StoreError, StoreUnavailable
 from graph_agent.tracing.values import to_json

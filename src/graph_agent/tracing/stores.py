@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 
 from graph_agent.lazy import IMPORT_LOCK
+from graph_agent.tracing.assessments import send_rating
 from graph_agent.tracing.otlp import encode_all
-from graph_agent.tracing.ratings import Rating, send_rating
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import MAY_PASS, Missing, RecordRefused, StoreUnavailable, TraceStore
 

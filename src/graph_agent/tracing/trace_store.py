@@ -1,12 +1,10 @@
 """The interface of a trace store for the exporter, and the errors that a store raises."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
-
-if TYPE_CHECKING:
-    from graph_agent.tracing.ratings import Rating
 
 MAY_PASS = frozenset({401, 403, 408, 429, 502, 503, 504})
 """HTTP statuses that are not about the traces themselves, such as an expired credential or an overloaded server. A
@@ -44,7 +42,7 @@ class TraceStore(Protocol):
             RecordRefused: none was stored, because of at least one of them.
         """
 
-    def rate(self, trace_id: str, rating: "Rating", assessment: str | None) -> str:
+    def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
         """Store a person's feedback on a trace, in place of the assessment with the id `assessment`. Returns the id.
 
         It is called in another thread than `write`.

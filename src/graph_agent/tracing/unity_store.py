@@ -12,10 +12,11 @@ from mlflow.entities import Trace
 from mlflow.utils.proto_json_utils import message_to_json
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from graph_agent.tracing.assessments import CHANGES, change_or_create
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables, digits
 from graph_agent.tracing.mlflow_store import trace_of
-from graph_agent.tracing.ratings import CHANGES, Rating, change_or_create
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import AlreadyStored
 

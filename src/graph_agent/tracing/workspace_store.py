@@ -24,10 +24,11 @@ from mlflow.utils.proto_json_utils import message_to_json, parse_dict
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.index_errors import status_of
 from graph_agent.errors import WorkspaceUnavailable
+from graph_agent.tracing.assessments import send_rating
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables
 from graph_agent.tracing.mlflow_store import trace_of
-from graph_agent.tracing.ratings import Rating, send_rating
+from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import (
     MAY_PASS,
