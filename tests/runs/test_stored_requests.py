@@ -23,7 +23,7 @@ from graph_agent.protocol.messages import check_items, messages_of
 from graph_agent.protocol.requests import Invocation
 from graph_agent.runs.request import Answers, RunRequest, Turn
 from graph_agent.runs.stored_requests import VERSION, dump_request, load_request
-from graph_agent.stores.records import Continuation, GivenDecision, StoredResponse, Waiting
+from graph_agent.stores.records import Continuation, GivenDecision, GivenFeedback, StoredResponse, Waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -228,6 +228,8 @@ def a_request(**of_turn: Any) -> RunRequest:
                 fingerprints=prints,
                 messages={"msg_5": "run--1"},
                 waiting=Waiting(approvals=[{**approval.fields(), "allowed": ["edit"]}], unread=True),
+                trace="tr-1",
+                feedback={"user_feedback": GivenFeedback(value=True, assessment="a-1")},
             ),
         }
         | of_turn
@@ -295,7 +297,23 @@ def _defaults(one: Any) -> list[str]:
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 async def test_what_each_version_has_recorded_is_read(version: int) -> None:
     text = (RECORDED / f"request_{version}.json").read_text()
-    assert await load_request(text) == (a_request() if version == VERSION else _before_2(a_request()), HEAD)
+    assert await load_request(text) == (_of_version(version), HEAD)
+
+
+def _of_version(version: int) -> RunRequest:
+    """The request with the fields that a version knew."""
+    request = a_request()
+    if version < 3:
+        request = _before_3(request)
+    return _before_2(request) if version < 2 else request
+
+
+def _before_3(request: RunRequest) -> RunRequest:
+    """Without the fields that the third version has added."""
+    assert request.turn is not None
+    assert request.turn.repeats is not None
+    repeats = dataclasses.replace(request.turn.repeats, trace=None, feedback={})
+    return dataclasses.replace(request, turn=dataclasses.replace(request.turn, repeats=repeats))
 
 
 def _before_2(request: RunRequest) -> RunRequest:

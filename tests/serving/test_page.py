@@ -220,6 +220,7 @@ async def test_the_page_is_told_what_the_operator_has_set(built: Path, tmp_path:
         "greeting": None,
         "disclaimer": None,
         "sign_in": "none",
+        "feedback": False,
         "version": plain["version"],
     }
     assert answer.json() == plain | {

@@ -76,6 +76,7 @@ class PageRoutes:
             "greeting": settings.page_greeting,
             "disclaimer": settings.page_disclaimer,
             "sign_in": "token" if needs_token else "none",
+            "feedback": settings.tracing == "on",
             "version": version("graph-agent"),
         }
 
