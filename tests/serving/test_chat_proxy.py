@@ -326,12 +326,12 @@ async def test_a_client_that_leaves_ends_the_request_to_the_chat_app(service: Se
     writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx".encode())
     before = len(chat.asked)
     await writer.drain()
-    for _ in range(100):
+    for _ in range(500):
         if len(chat.asked) > before or chat.asked[-1:] == [path]:
             break
         await asyncio.sleep(0.02)
     writer.close()
-    for _ in range(75):
+    for _ in range(500):
         if chat.left.is_set():
             break
         await asyncio.sleep(0.02)
