@@ -157,6 +157,8 @@ export interface ResponseEntry {
   created_at: number;
   model: string;
   family: "openai" | "databricks";
+  /** What the reader has said about it, by name. */
+  feedback?: Record<string, { value: boolean }>;
 }
 
 export interface Page<T> {
@@ -229,5 +231,7 @@ export interface PageSettings {
   greeting: string | null;
   disclaimer: string | null;
   sign_in: "token" | "none";
+  /** Whether answers take feedback. */
+  feedback?: boolean;
   version: string;
 }

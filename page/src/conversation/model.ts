@@ -121,6 +121,8 @@ export interface Turn {
   answer: Answer;
   /** The other turns that follow the same response: edits and regenerations, this one included, oldest first. */
   branches: ReadonlySignal<{ index: number; count: number }>;
+  /** Whether the reader found the answer good, or `null` without feedback. */
+  feedback: ReadonlySignal<boolean | null>;
 }
 
 export interface OpenConversation {
@@ -149,6 +151,8 @@ export interface OpenConversation {
   showBranch(turn: Turn, index: number): Promise<void>;
   /** Answer approvals of the turn. All or some of those that wait. */
   decide(turn: Turn, decisions: readonly ApprovalResponseItem[]): Promise<void>;
+  /** Say whether the answer was good. It replaces what was said before, with its comment. */
+  rate(turn: Turn, value: boolean, comment: string | null): Promise<void>;
   /** Stop reading. The run goes on at the service. */
   close(): void;
 }

@@ -134,6 +134,8 @@ export class FakeService {
   answering: Answering = ({ said }, telling) => saying(`You said: ${said}`, telling);
   models: Model[] = [];
   settings: Partial<PageSettings> = {};
+  /** The bodies of feedback. */
+  readonly feedback: unknown[] = [];
   token: string | null = null;
   online = true;
   hash = "";
@@ -291,6 +293,11 @@ export class FakeService {
       if (below === "cancel") {
         run.cancel();
         return json(run.response);
+      }
+      if (below === "feedback") {
+        run.entry.feedback = { user_feedback: { value: body?.value === true } };
+        this.feedback.push(body);
+        return json({ object: "response.feedback" });
       }
       if (below === "input_items") return json(pageOf(run.input, query));
       if (run.entry.object === "items") return failure({ status: 404, code: "response_not_found" });

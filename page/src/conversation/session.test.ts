@@ -258,6 +258,19 @@ test("A message to a service that is starting is sent again by itself.", async (
   expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
 });
 
+test("Feedback is sent with its comment, and its value is there after a reload.", async () => {
+  const service = new FakeService();
+  const chat = await opened(service);
+  const turn = await said(service, chat, "One");
+  expect(turn.feedback.value).toBe(null);
+  await chat.open.value.rate(turn, true, null);
+  await chat.open.value.rate(turn, false, "Wrong.");
+  expect(service.feedback).toEqual([{ value: true }, { value: false, comment: "Wrong." }]);
+  expect(turn.feedback.value).toBe(false);
+  const again = await opened(service, chat.open.value.id.value);
+  expect(last(again).feedback.value).toBe(false);
+});
+
 test("Retry of a message that never arrived sends it again in its place.", async () => {
   const service = new FakeService();
   const chat = await opened(service);

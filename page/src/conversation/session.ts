@@ -205,6 +205,7 @@ export class ConversationState implements OpenConversation {
     const input = asSent(stored.input);
     const turn = this.turnOf(node, input, entry.model, entry.created_at);
     this.decisions.note(decisionsIn(input));
+    turn.feedback.value = entry.feedback?.user_feedback?.value ?? null;
     if (stored.response !== null) turn.answer.load(stored.response);
     if (stored.response === null || isOpen(stored.response)) {
       turn.answer.status.value = entry.status;
@@ -275,6 +276,21 @@ export class ConversationState implements OpenConversation {
     const node = this.nodeOf(turn);
     this.ask(node, decisions as unknown as InputItem[]);
     this.decisions.note(decisions);
+  }
+
+  async rate(turn: Turn, value: boolean, comment: string | null): Promise<void> {
+    const node = this.nodeOf(turn);
+    const id = node.responseId.peek();
+    if (id === null) return;
+    try {
+      await this.options.api.json("POST", `v1/responses/${encodeURIComponent(id)}/feedback`, {
+        body: comment === null ? { value } : { value, comment },
+        signal: this.closing.signal,
+      });
+    } catch (error) {
+      throw new Failed(error);
+    }
+    if (node.turn !== null) node.turn.feedback.value = value;
   }
 
   async stop(): Promise<void> {

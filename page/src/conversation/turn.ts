@@ -15,6 +15,7 @@ interface Content {
 
 export class TurnState implements Turn {
   readonly branches = signal({ index: 0, count: 1 });
+  readonly feedback = signal<boolean | null>(null);
   readonly text: string;
 
   constructor(

@@ -177,6 +177,42 @@ test("a failure says what happened, and its button tries again", () => {
   expect(chat.calls).toEqual([["regenerate", turn]]);
 });
 
+test("an answer can be rated with a comment, where the service takes feedback", async () => {
+  const turn = fakeTurn("Hello", fakeAnswer([fakeText("Hi.")]));
+  const chat = fakeChat([turn]);
+  showApp(chat);
+  expect(screen.queryByRole("button", { name: "Bad answer" })).toBe(null);
+  act(() => {
+    chat.settings.value = { ...SETTINGS, feedback: true };
+  });
+  chat.behavior.set("rate", (_turn: unknown, value: boolean) => {
+    turn.feedback.value = value;
+  });
+  fireEvent.click(button("Bad answer"));
+  fireEvent.input(await screen.findByLabelText("Comment on the answer"), {
+    target: { value: " Too short. " },
+  });
+  await waitFor(() => expect(button("Send comment").hasAttribute("disabled")).toBe(false));
+  fireEvent.click(button("Send comment"));
+  await waitFor(() => expect(screen.queryByLabelText("Comment on the answer")).toBe(null));
+  expect(chat.calls).toEqual([
+    ["rate", turn, false, null],
+    ["rate", turn, false, "Too short."],
+  ]);
+  expect(button("Bad answer").getAttribute("aria-pressed")).toBe("true");
+});
+
+test("feedback that was not sent says so, and is not shown as given", async () => {
+  const turn = fakeTurn("Hello", fakeAnswer([fakeText("Hi.")]));
+  const chat = fakeChat([turn]);
+  chat.settings.value = { ...SETTINGS, feedback: true };
+  chat.behavior.set("rate", () => Promise.reject(new Error("no")));
+  showApp(chat);
+  fireEvent.click(button("Good answer"));
+  await waitFor(() => expect(screen.getByRole("alert").textContent).toContain("was not sent"));
+  expect(button("Good answer").getAttribute("aria-pressed")).toBe("false");
+});
+
 test("a lost connection and a missing network are told", () => {
   const chat = fakeChat([fakeTurn("Hello", fakeAnswer([], "lost"))]);
   chat.online.value = false;

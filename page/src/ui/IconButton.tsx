@@ -8,12 +8,24 @@ interface Props {
   small?: boolean | undefined;
   disabled?: boolean | undefined;
   expanded?: boolean | undefined;
+  /** Whether a button that stays down is down. */
+  pressed?: boolean | undefined;
   popup?: "menu" | undefined;
   /** Marks the button for those that press it by a key. */
   mark?: `data-${string}` | undefined;
 }
 
-export function IconButton({ label, onClick, children, small, disabled, expanded, popup, mark }: Props) {
+export function IconButton({
+  label,
+  onClick,
+  children,
+  small,
+  disabled,
+  expanded,
+  pressed,
+  popup,
+  mark,
+}: Props) {
   return (
     <button
       type="button"
@@ -22,6 +34,7 @@ export function IconButton({ label, onClick, children, small, disabled, expanded
       title={label}
       disabled={disabled}
       aria-expanded={expanded}
+      aria-pressed={pressed}
       aria-haspopup={popup}
       onClick={onClick}
       {...(mark === undefined ? {} : { [mark]: "" })}

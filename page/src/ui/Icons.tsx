@@ -37,6 +37,12 @@ export const MoonIcon = icon("M20 14a8 8 0 0 1-10-10 8 8 0 1 0 10 10z");
 export const KeyboardIcon = icon(
   "M4 6h16a1 1 0 0 1 1 1v10a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1V7a1 1 0 0 1 1-1zM7 10h.01M11 10h.01M15 10h.01M18 10h.01M8 14h8",
 );
+export const GoodIcon = icon(
+  "M7 11v9H4v-9zM7 11l4-8a2 2 0 0 1 2 2v4h5a2 2 0 0 1 2 2.3l-1.2 7A2 2 0 0 1 16.8 20H7",
+);
+export const BadIcon = icon(
+  "M7 13V4H4v9zM7 13l4 8a2 2 0 0 0 2-2v-4h5a2 2 0 0 0 2-2.3l-1.2-7A2 2 0 0 0 16.8 4H7",
+);
 export const SendIcon = icon("M12 19V5M6 11l6-6 6 6");
 export const StopIcon = icon("M8 8h8v8H8z");
 export const DownIcon = icon("M12 5v14M6 13l6 6 6-6");

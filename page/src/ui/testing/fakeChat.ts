@@ -139,6 +139,7 @@ export function fakeTurn(text: string, answer: Writable<Answer> = fakeAnswer([])
     createdAt: Date.now() / 1000,
     answer,
     branches: signal({ index: 0, count: 1 }),
+    feedback: signal<boolean | null>(null),
   };
 }
 
@@ -251,6 +252,7 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
     edit: record("edit"),
     showBranch: record("showBranch"),
     decide: record("decide"),
+    rate: record("rate"),
     close: record("close"),
   };
   return {

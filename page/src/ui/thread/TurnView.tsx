@@ -3,6 +3,7 @@ import { useRef } from "preact/hooks";
 import type { OpenConversation, Turn } from "../../conversation/model";
 import { AnswerView } from "../answer/Answer";
 import { AnswerActions } from "../answer/AnswerActions";
+import { AnswerFeedback } from "../answer/AnswerFeedback";
 import { CopyButton } from "../CopyButton";
 import { failureWords } from "../failures";
 import { focusConversation } from "../focus";
@@ -85,6 +86,7 @@ export function TurnView({ turn, open, newest }: Props) {
       <AnswerView turn={turn} newest={newest} onRetry={regenerate} />
       <AnswerActions turn={turn} busy={busy} onRegenerate={regenerate}>
         {turn.text === "" && branches}
+        <AnswerFeedback turn={turn} open={open} />
       </AnswerActions>
       {failure.value !== null && (
         <p class="form-error" role="alert">
