@@ -402,22 +402,3 @@ test("the graph is drawn beside the chat, and says which node runs", async () =>
   screen.getByText("planner: has run for 2.0 s");
   expect(chat.calls).toEqual([["graph", "assistant"]]);
 });
-
-test("the text of an answer stays the same element when the answer ends and what was done is folded away", () => {
-  const text = fakeText("The *answer*", { streaming: true });
-  const answer = fakeAnswer([fakeStep({ name: "planner" }), text], "in_progress");
-  const chat = fakeChat([fakeTurn("Hi", answer)]);
-  showApp(chat);
-  const before = screen.getByText("answer");
-  act(() => {
-    text.streaming.value = false;
-    text.phase.value = "final_answer";
-    answer.parts.value = [...answer.parts.value];
-    answer.sources.value = [{ number: 1, title: "Handbook", cited: true }];
-    answer.seconds.value = 2;
-    answer.status.value = "completed";
-    chat.open.value.turns.value = [...chat.open.value.turns.value];
-  });
-  screen.getByText("Worked for 2.0 s · 1 step");
-  expect(screen.getByText("answer")).toBe(before);
-});
