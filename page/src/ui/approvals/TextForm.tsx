@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 
 interface Props {
   label: string;
@@ -15,7 +15,7 @@ interface Props {
 export function TextForm({ label, help, text = "", required, submit, onCancel, onDone }: Props) {
   const field = useRef<HTMLTextAreaElement>(null);
   const id = useId();
-  useEffect(() => field.current?.focus(), []);
+  useLayoutEffect(() => field.current?.focus(), []);
   const done = () => {
     const written = field.current?.value.trim() ?? "";
     if (written === "" && required) field.current?.focus();

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Conversation } from "../../api/wire";
 import { remembered } from "../../remembered";
 import { IconButton } from "../IconButton";
@@ -75,7 +75,7 @@ function Row({ conversation, current, renaming, menuOpen, actions }: Props) {
 function TitleField({ title, onDone }: { title: string; onDone: (title: string | null) => void }) {
   const ref = useRef<HTMLInputElement>(null);
   const finished = useRef(false);
-  useEffect(() => ref.current?.select(), []);
+  useLayoutEffect(() => ref.current?.select(), []);
   const finish = (save: boolean) => {
     if (finished.current) return;
     finished.current = true;

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { growToFit, isSendKey } from "../textField";
 
 interface Props {
@@ -11,7 +11,7 @@ interface Props {
 /** Changes a message in its place. The old version stays, as another branch. */
 export function MessageEditor({ text, disabled, onCancel, onSend }: Props) {
   const field = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const area = field.current;
     if (area === null) return;
     growToFit(area);
