@@ -105,8 +105,11 @@ async def test_what_an_app_used_is_gone_when_it_is_closed(apps: Any) -> None:
     await running.aclose()
     gc.collect()
     assert [client for client in shared.CLIENTS if client() is not None] == []
-    new = [thread.name for thread in threading.enumerate() if thread not in before]
-    assert [name for name in new if name.startswith("search-search_docs")] == []
+    # An idle thread is told to end, and ends when the machine lets it.
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("search-search_docs"):
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 async def test_outside_of_any_app_the_environment_is_read_whenever_it_is_needed(

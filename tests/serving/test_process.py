@@ -153,7 +153,7 @@ async def test_the_collector_leaves_out_what_a_run_imports_and_seldom_interrupts
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"dependencies": ["."], "graphs": {"counting": "./counting.py:graph"}}))
     async with graph_agent("--config", str(config)) as running:
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             running.url = address(await running.logged("running on http"))
             await running.logged("ready: serving")
         async with running.client() as client:
@@ -162,7 +162,7 @@ async def test_the_collector_leaves_out_what_a_run_imports_and_seldom_interrupts
                 answer = await client.post("/responses", json={"input": words})
                 return int(answer.json()["output"][0]["content"][0]["text"])
 
-            with anyio.fail_after(30):
+            with anyio.fail_after(120):
                 while not (before := await apart("How many?")):
                     continue
                 await apart("import")

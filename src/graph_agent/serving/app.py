@@ -374,7 +374,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if words := alternative_to(request):
         return error_response(RouteNotFound(words))
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        # Starlette has them in any order, and `HEAD` wherever `GET` is.
+        methods = {one.strip() for one in (error.headers or {}).get("Allow", "another method").split(",")}
+        allowed = ", ".join(sorted(methods - {"HEAD"} or methods))
         response = error_response(MethodNotAllowed(f"{request.method} is not served at this address; use {allowed}"))
         response.headers.update(error.headers or {})
         return response
