@@ -23,7 +23,7 @@ _FRAMES = f"""
 
 
 def browser_path() -> str:
-    """The browser that the benchmark drives.
+    """The browser that the benchmark and the tests of the page drive.
 
     Raises:
         FileNotFoundError: there is none; the message says what to install.

@@ -1,31 +1,9 @@
-"""The browser of the machine, and what a page does in it that it must not do."""
+"""What a page does in a browser that it must not do."""
 
-import os
-import shutil
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Request
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
-"""Commands of browsers that Playwright can drive. `BROWSER_PATH` names another one."""
-
-MISSING = (
-    "the tests of the page need Chromium or Chrome; on Debian: apt install chromium, or set BROWSER_PATH to a browser"
-)
-
-
-def browser_path() -> str:
-    """The browser that the tests drive.
-
-    Raises:
-        FileNotFoundError: there is none; the message says what to install.
-    """
-    named = os.environ.get("BROWSER_PATH")
-    found = next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
-    if found is None:
-        raise FileNotFoundError(MISSING)
-    return found
 
 
 @dataclass

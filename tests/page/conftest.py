@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.page.browser import browser_path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.page.browsers import Misdeeds, browser_path
+from tests.page.browsers import Misdeeds
 from tests.page.talking import Talk
 
 from graph_agent import Settings, create_app
