@@ -22,7 +22,7 @@ from graph_agent.serving.routes.not_found import NO_CONVERSATION, NO_ITEM, missi
 from graph_agent.serving.routes.queries import (
     INCLUDE,
     check_query,
-    is_plausible_id,
+    id_in,
     list_body,
     no_such_entry,
     page_of,
@@ -248,14 +248,8 @@ def _words(request: Request) -> Sequence[str]:
 
 
 def _id(request: Request) -> str:
-    text: str = request.path_params["id"]
-    if not is_plausible_id(text):
-        raise ConversationNotFound(NO_CONVERSATION)
-    return text
+    return id_in(request, ConversationNotFound(NO_CONVERSATION))
 
 
 def _item_id(request: Request) -> str:
-    text: str = request.path_params["item_id"]
-    if not is_plausible_id(text):
-        raise ItemNotFound(NO_ITEM)
-    return text
+    return id_in(request, ItemNotFound(NO_ITEM), name="item_id")

@@ -17,7 +17,7 @@ from graph_agent.serving.identity import Identity
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.not_found import NO_RESPONSE, missing_things
-from graph_agent.serving.routes.queries import check_query, is_plausible_id
+from graph_agent.serving.routes.queries import check_query, id_in
 from graph_agent.serving.routes.stored_responses import FAMILIES
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import GivenFeedback, StoredResponse
@@ -165,7 +165,4 @@ async def _found(responses: ResponseStore, owner: Owner, response_id: str) -> St
 
 
 def _id(request: Request) -> str:
-    text: str = request.path_params["id"]
-    if not is_plausible_id(text):
-        raise ResponseNotFound(NO_RESPONSE)
-    return text
+    return id_in(request, ResponseNotFound(NO_RESPONSE))

@@ -17,7 +17,7 @@ from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.not_found import NO_MEMORY, missing_things
 from graph_agent.serving.routes.queries import (
     check_query,
-    is_plausible_id,
+    id_in,
     list_body,
     no_such_entry,
     page_of,
@@ -167,7 +167,4 @@ def _body(memory: Memory) -> Mapping[str, Any]:
 
 
 def _id(request: Request) -> str:
-    text: str = request.path_params["id"]
-    if not is_plausible_id(text):
-        raise MemoryNotFound(NO_MEMORY)
-    return text
+    return id_in(request, MemoryNotFound(NO_MEMORY))

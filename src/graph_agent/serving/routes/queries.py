@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 
-from graph_agent.errors import InvalidRequest
+from graph_agent.errors import AgentError, InvalidRequest
 from graph_agent.protocol.field_checks import shown
 from graph_agent.stores.records import Page
 
@@ -110,6 +110,18 @@ def _order(text: str | None) -> Literal["asc", "desc"]:
 def is_plausible_id(text: str) -> bool:
     """Whether the text can be an id. No id has other characters, and some databases cannot even look them up."""
     return 0 < len(text) <= LONGEST_ID and text.isprintable()
+
+
+def id_in(request: Request, missing: AgentError, *, name: str = "id") -> str:
+    """The id in the address of a request.
+
+    Raises:
+        AgentError: `missing`, if no such id was ever given out.
+    """
+    text: str = request.path_params[name]
+    if not is_plausible_id(text):
+        raise missing
+    return text
 
 
 def no_such_entry() -> InvalidRequest:

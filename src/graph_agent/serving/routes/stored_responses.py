@@ -28,7 +28,7 @@ from graph_agent.serving.routes.queries import (
     INCLUDE,
     check_query,
     event_number,
-    is_plausible_id,
+    id_in,
     list_body,
     page_of,
     page_through,
@@ -236,7 +236,4 @@ def _unread(body: bytes, pulse: Pulse = no_pulse) -> None:
 
 
 def _id(request: Request) -> str:
-    text: str = request.path_params["id"]
-    if not is_plausible_id(text):
-        raise ResponseNotFound(NO_RESPONSE)
-    return text
+    return id_in(request, ResponseNotFound(NO_RESPONSE))
