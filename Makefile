@@ -124,7 +124,7 @@ lock: setup ## Resolve the dependencies again and write the locks with hashes
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --extra local -c requirements.txt -o requirements-local.txt
 	$(LOCK) pyproject.toml --extra local --extra dev -c requirements-local.txt -o requirements-dev.txt
-	grep -v -E '^ |^(protobuf|grpcio|grpcio-status)==' requirements-dev.txt | sed 's/ *\\$$//' | \
+	grep -v -E '^ |^(protobuf|grpcio|grpcio-status|jsonschema-rs)==' requirements-dev.txt | sed 's/ *\\$$//' | \
 		$(LOCK) pyproject.toml --extra studio -c /dev/stdin -o requirements-studio.txt
 	echo uv | $(LOCK) - -c requirements-dev.txt -o requirements-uv.txt
 	sed -n 's/^\([A-Za-z0-9._-]*==[^ ]*.*[^ \\]\) *\\*$$/\1/p' requirements.txt | \
