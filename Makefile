@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev studio traces test test-page kills check lint types bench bench-page batch eval eval-baseline lock deploy clean
+.PHONY: help setup page dev studio traces test test-page test-docs kills check lint types bench bench-page batch eval eval-baseline lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ test: setup page/node_modules/.ready $(STUDIO)/.ready ## Run the tests, includin
 
 test-page: setup ## Run the tests of the page in a browser
 	@$(BIN)/pytest tests/page -n 2 --dist loadfile --max-worker-restart 0
+
+test-docs: setup ## Run the tutorials and the examples of the documentation
+	@$(BIN)/graph-agent model >/dev/null
+	@$(BIN)/pytest tests/documentation -n 2 --dist loadfile --max-worker-restart 0
 
 kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 takes more runs
 	@KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/durable/test_kills.py -n 2 --dist load --max-worker-restart 0 -rP -q
