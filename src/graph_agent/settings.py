@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from graph_agent.errors import BadSetting
+from graph_agent.trace_links import is_trace_template
 from graph_agent.trusted_hosts import is_host_name
 
 PREFIX = "GRAPH_AGENT_"
@@ -207,6 +208,9 @@ class Settings:
     experiment: str = "graph-agent"
     """The name of the MLflow experiment. The standard `MLFLOW_EXPERIMENT_ID` wins if it is set."""
 
+    trace_url: str | None = None
+    """The address of a trace for people, with `{trace_id}` or `{response_id}`. Unset: answers have no link to it."""
+
     version: str | None = None
     """The version of the code in traces: any text, or `[BRANCH@]COMMIT[-dirty]`. Unset: read from git."""
 
@@ -331,6 +335,10 @@ class Settings:
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")
         self._check_user_header()
         self._check_page()
+        if self.trace_url is not None and not is_trace_template(self.trace_url):
+            name = f"{PREFIX}TRACE_URL"
+            expected = "an http or https address with {trace_id} or {response_id} behind its host, and no other {…}"
+            raise BadSetting(f"{name} must be {expected}", param=name)
         if not SCHEMA.fullmatch(self.store_schema) or self.store_schema.startswith("pg_"):
             expected = "at most 63 lowercase letters, digits and underscores, and not begin with a digit or pg_"
             raise BadSetting(f"{PREFIX}STORE_SCHEMA must be {expected}", param=f"{PREFIX}STORE_SCHEMA")

@@ -17,6 +17,7 @@ from graph_agent.testing import on_loopback
 pytestmark = pytest.mark.anyio
 
 ADDRESSES = pytest.mark.parametrize("prefix", ["", "/v1", "/api"])
+TRACES = "https://traces.example/{trace_id}?of={response_id}"
 TOKEN = "dapi" + "0123456789abcdef" * 2
 
 
@@ -78,7 +79,7 @@ def service(server: TrackingServer) -> Iterator[Service]:
     """A service with a tracking server, whose callers a front end names."""
     with (
         on_loopback(server.app()) as url,
-        serving(tracing="on", tracking_uri=url, user_header="x-user", bearer_token="t") as running,
+        serving(tracing="on", tracking_uri=url, trace_url=TRACES, user_header="x-user", bearer_token="t") as running,
     ):
         yield running
 
@@ -203,3 +204,18 @@ async def test_without_tracing_a_response_takes_no_feedback() -> None:
             response = (await client.post("/v1/responses", json={"model": "plain", "input": "Hi"})).json()["id"]
             answer = await client.post(f"/v1/responses/{response}/feedback", json={"value": True})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_trace")
+
+
+async def test_an_answer_has_the_address_of_its_trace_for_people(service: Service) -> None:
+    response = await answered(service, conversation=await begun(service))
+    async with service.client(headers=by("ann")) as client:
+        feedback_ = (await client.get(f"/v1/responses/{response}/feedback")).json()
+        conversation = (await client.get(f"/v1/responses/{response}")).json()["conversation"]["id"]
+        (entry,) = (await client.get(f"/v1/conversations/{conversation}/responses")).json()["data"]
+    expected = f"https://traces.example/{feedback_['trace_id']}?of={response}"
+    assert (feedback_["trace_url"], entry["trace_url"]) == (expected, expected)
+
+
+async def begun(service: Service) -> str:
+    async with service.client(headers=by("ann")) as client:
+        return str((await client.post("/v1/conversations", json={})).json()["id"])

@@ -221,6 +221,9 @@ async def test_the_page_is_told_what_the_operator_has_set(built: Path, tmp_path:
         "disclaimer": None,
         "sign_in": "none",
         "feedback": False,
+        "trace_links": False,
+        "unanswered": "restate",
+        "max_body_bytes": 8_388_608,
         "version": plain["version"],
     }
     assert answer.json() == plain | {

@@ -175,8 +175,10 @@ def create_app(
         write_seconds=settings.write_seconds + HOST_SECONDS,
         acts_for_users=settings.authorization != "app",
     )
-    feedback = FeedbackRoutes(identity=identity, gate=gate, store=store, posted=posted)
-    conversations = ConversationRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
+    feedback = FeedbackRoutes(identity=identity, gate=gate, store=store, posted=posted, trace_url=settings.trace_url)
+    conversations = ConversationRoutes(
+        identity=identity, gate=gate, store=store, posted=posted, runs=runs, trace_url=settings.trace_url
+    )
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
     chat = ChatApp.from_environment(environ)

@@ -33,6 +33,7 @@ from graph_agent.serving.routes.stored_responses import FAMILIES
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Conversation, Item, StoredResponse
 from graph_agent.stores.store import ResponseStore
+from graph_agent.trace_links import trace_link
 
 LONGEST_QUERY, MOST_WORDS = 200, 40
 """Characters and words of a search in titles."""
@@ -41,12 +42,22 @@ LONGEST_QUERY, MOST_WORDS = 200, 40
 class ConversationRoutes:
     """The caller's conversations. Their addresses and bodies are those of OpenAI's conversations API, and more."""
 
-    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson, runs: Runs) -> None:
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        gate: Gate,
+        store: StoreGate,
+        posted: PostedJson,
+        runs: Runs,
+        trace_url: str | None,
+    ) -> None:
         self._identity = identity
         self._gate = gate
         self._store = store
         self._posted = posted
         self._runs = runs
+        self._trace_url = trace_url
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -176,7 +187,22 @@ class ConversationRoutes:
             found, has_more = await responses.responses_of(owner, _id(request), page)
         if not found and page.after and await _response(responses, owner, page.after) is None:
             raise no_such_entry()
-        return json_answer(list_body([_response_body(one) for one in found], has_more=has_more))
+        return json_answer(list_body([self._response_body(one) for one in found], has_more=has_more))
+
+    def _response_body(self, stored: StoredResponse) -> Mapping[str, Any]:
+        """What shows a response as a node of a tree. Its items are at the address of the response."""
+        return {
+            "id": stored.id,
+            "object": "response" if stored.kind == "response" else "items",
+            "previous_response_id": stored.parent,
+            "status": stored.status,
+            "created_at": int(stored.created_at),
+            "model": stored.graph,
+            "family": stored.family,
+            "trace_id": stored.trace,
+            "trace_url": trace_link(self._trace_url, trace=stored.trace, response=stored.id),
+            "feedback": feedback_body(stored),
+        }
 
     async def _asked(self, request: Request) -> tuple[Owner, ResponseStore]:
         """The caller as owner, and the store."""
@@ -217,21 +243,6 @@ def _conversation_body(conversation: Conversation) -> Mapping[str, Any]:
         "title": conversation.title,
         "metadata": dict(conversation.metadata),
         "last_response_id": conversation.head,
-    }
-
-
-def _response_body(stored: StoredResponse) -> Mapping[str, Any]:
-    """What shows a response as a node of a tree. Its items are at the address of the response."""
-    return {
-        "id": stored.id,
-        "object": "response" if stored.kind == "response" else "items",
-        "previous_response_id": stored.parent,
-        "status": stored.status,
-        "created_at": int(stored.created_at),
-        "model": stored.graph,
-        "family": stored.family,
-        "trace_id": stored.trace,
-        "feedback": feedback_body(stored),
     }
 
 

@@ -23,6 +23,7 @@ from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import GivenFeedback, StoredResponse
 from graph_agent.stores.store import ResponseStore
 from graph_agent.threads import run_in_call_thread
+from graph_agent.trace_links import trace_link
 
 if TYPE_CHECKING:
     # Both import LangChain, which takes seconds, and the port must answer before that.
@@ -45,11 +46,14 @@ MOST_NAMES = 20
 class FeedbackRoutes:
     """The caller's feedback on stored responses."""
 
-    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson) -> None:
+    def __init__(
+        self, *, identity: Identity, gate: Gate, store: StoreGate, posted: PostedJson, trace_url: str | None
+    ) -> None:
         self._identity = identity
         self._gate = gate
         self._store = store
         self._posted = posted
+        self._trace_url = trace_url
         # So that two clicks at once make one assessment.
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -58,7 +62,7 @@ class FeedbackRoutes:
         return [route(f"{prefix}/responses/{{id}}/feedback", GET=self.read, POST=self.give) for prefix in FAMILIES]
 
     async def read(self, request: Request) -> Response:
-        """What the caller has said about the response, and the id of its trace."""
+        """What the caller has said about the response, and where its trace is."""
         check_query(request)
         owner = Owner.of(await self._identity.caller(request.headers))
         stored = await _found((await self._store.passed()).responses, owner, _id(request))
@@ -67,6 +71,7 @@ class FeedbackRoutes:
                 "object": "response.feedback",
                 "response_id": stored.id,
                 "trace_id": stored.trace,
+                "trace_url": trace_link(self._trace_url, trace=stored.trace, response=stored.id),
                 "feedback": feedback_body(stored),
             }
         )

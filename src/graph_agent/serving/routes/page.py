@@ -77,6 +77,9 @@ class PageRoutes:
             "disclaimer": settings.page_disclaimer,
             "sign_in": "token" if needs_token else "none",
             "feedback": settings.tracing == "on",
+            "trace_links": settings.tracing == "on" and settings.trace_url is not None,
+            "unanswered": settings.unanswered,
+            "max_body_bytes": settings.max_body_bytes,
             "version": version("graph-agent"),
         }
 
