@@ -6,8 +6,18 @@ from typing import Any
 
 from graph_agent.errors import InvalidRequest, UnsupportedField
 from graph_agent.protocol.events import new_id
-from graph_agent.protocol.field_checks import Check, a_string, an_array, at, shown, wrong
-from graph_agent.protocol.item_shapes import check_item
+from graph_agent.protocol.field_checks import (
+    Field,
+    Fields,
+    Schema,
+    accepts,
+    an_array,
+    at,
+    check_fields,
+    text_within,
+    wrong,
+)
+from graph_agent.protocol.item_shapes import check_item, item_schema
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.request_bodies import body_fields, redacted
@@ -30,6 +40,39 @@ PREFIXES: Mapping[str, str] = {
     "mcp_approval_request": "mcpr",
 }
 """Type of an item -> the beginning of its id."""
+
+SEND_ITEMS = "send the items to add"
+
+_ITEMS: Schema = {"type": "array", "items": item_schema(references=False), "maxItems": MAX_NEW_ITEMS}
+
+
+@accepts(_ITEMS)
+def _some_items(value: Any, path: str) -> None:
+    an_array(value, path)
+    if len(value) > MAX_NEW_ITEMS:
+        raise wrong(path, f"an array of at most {MAX_NEW_ITEMS} items", f"{len(value)}")
+
+
+@accepts({**_ITEMS, "minItems": 1})
+def _new_items(value: Any, path: str) -> None:
+    if not value and (value is None or isinstance(value, list)):
+        raise InvalidRequest(f"`{path}` is missing: {SEND_ITEMS}.", param=path)
+    _some_items(value, path)
+
+
+_ABOUT: Fields = {
+    "metadata": Field(a_metadata, "At most 16 strings by name. They replace those that there are."),
+    "title": Field(text_within(MAX_TITLE), "What people see in a list of conversations."),
+}
+
+NEW_CONVERSATION: Fields = {"items": Field(_some_items, "The items that the conversation begins with."), **_ABOUT}
+"""The body of `POST /conversations`."""
+
+CONVERSATION_CHANGE: Fields = _ABOUT
+"""The body of `POST /conversations/{id}`, which has one field at least."""
+
+NEW_ITEMS: Fields = {"items": Field(_new_items, "The items to add at the end.", required=SEND_ITEMS)}
+"""The body of `POST /conversations/{id}/items`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +98,7 @@ def parse_new_conversation(body: bytes, *, pulse: Pulse = no_pulse) -> NewConver
     Raises:
         InvalidRequest: the body is wrong; `param` names the field.
     """
-    fields = _fields(body, {"items": an_array, "metadata": a_metadata, "title": _title}, pulse)
+    fields = _fields(body, NEW_CONVERSATION, pulse)
     return NewConversation(
         items=_items(fields.get("items") or [], pulse),
         metadata=fields.get("metadata") or {},
@@ -69,7 +112,7 @@ def parse_conversation_change(body: bytes, *, pulse: Pulse = no_pulse) -> Conver
     Raises:
         InvalidRequest: the body is wrong, or changes nothing; `param` names the field.
     """
-    fields = _fields(body, {"metadata": a_metadata, "title": _title}, pulse)
+    fields = _fields(body, CONVERSATION_CHANGE, pulse)
     if not fields:
         raise InvalidRequest("`metadata` and `title` are missing: send the one to change.", param="metadata")
     return ConversationChange(metadata=fields.get("metadata"), title=fields.get("title"))
@@ -81,33 +124,17 @@ def parse_new_items(body: bytes, *, pulse: Pulse = no_pulse) -> Sequence[Item]:
     Raises:
         InvalidRequest: the body is wrong; `param` names the field.
     """
-    fields = _fields(body, {"items": an_array}, pulse)
-    if not fields.get("items"):
-        raise InvalidRequest("`items` is missing: send the items to add.", param="items")
+    fields = _fields(body, NEW_ITEMS, pulse)
     return _items(fields["items"], pulse)
 
 
-def _fields(body: bytes, known: Mapping[str, Check], pulse: Pulse) -> dict[str, Any]:
+def _fields(body: bytes, known: Fields, pulse: Pulse) -> dict[str, Any]:
     fields = redacted(body_fields(body, pulse), pulse)
-    for name, value in fields.items():
-        check = known.get(name)
-        if check is None:
-            message = f"`{shown(name)}` is not a field of this address; it has {', '.join(known)}."
-            raise InvalidRequest(message, param=shown(name))
-        if value is not None:
-            check(value, name)
+    check_fields(fields, known)
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _title(value: Any, path: str) -> None:
-    a_string(value, path)
-    if not value.strip() or len(value) > MAX_TITLE:
-        raise wrong(path, f"a text of at most {MAX_TITLE} characters", "none" if not value.strip() else f"{len(value)}")
-
-
 def _items(given: Sequence[Any], pulse: Pulse) -> Sequence[Item]:
-    if len(given) > MAX_NEW_ITEMS:
-        raise wrong("items", f"an array of at most {MAX_NEW_ITEMS} items", f"{len(given)}")
     for index, item in enumerate(given):
         if isinstance(item, dict) and item.get("type") == "item_reference":
             path = at("items", index)

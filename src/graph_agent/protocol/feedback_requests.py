@@ -1,9 +1,18 @@
 """Reads the body of a person's feedback on a response. As in a run's request, no field is ignored silently."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from graph_agent.errors import InvalidRequest
-from graph_agent.protocol.field_checks import a_boolean, a_name, a_string, shown, wrong
+from graph_agent.protocol.field_checks import (
+    Field,
+    Fields,
+    a_boolean,
+    a_name,
+    accepts,
+    check_fields,
+    text_within,
+    wrong,
+)
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.request_bodies import body_fields, redacted
 
@@ -16,7 +25,22 @@ LONGEST_NAME = 250
 NAME = "user_feedback"
 """The name of feedback that says none."""
 
-FIELDS = ("value", "comment", "name")
+
+@accepts({"type": "string", "minLength": 1, "maxLength": LONGEST_NAME})
+def _a_name(value: Any, path: str) -> None:
+    a_name(value, path)
+    if len(value) > LONGEST_NAME:
+        raise wrong(path, f"a name of at most {LONGEST_NAME} characters", f"{len(value)}")
+
+
+FEEDBACK: Fields = {
+    "value": Field(
+        a_boolean, "Whether the answer was good.", required="send true for a good answer, and false for a bad one"
+    ),
+    "comment": Field(text_within(LONGEST_COMMENT, blank=True), "What the person says about the answer."),
+    "name": Field(_a_name, f"What is judged. Without it, `{NAME}`. The same name again replaces what was said."),
+}
+"""The body of `POST /responses/{id}/feedback`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +59,6 @@ def parse_feedback(body: bytes, *, pulse: Pulse = no_pulse) -> NewFeedback:
         InvalidRequest: the body is wrong; `param` names the field.
     """
     fields = redacted(body_fields(body, pulse), pulse)
-    for name in fields:
-        if name not in FIELDS:
-            known = ", ".join(FIELDS)
-            raise InvalidRequest(f"`{shown(name)}` is not a field of this address; it has {known}.", param=shown(name))
-    if "value" not in fields:
-        raise InvalidRequest("`value` is missing: send true for a good answer, and false for a bad one.", param="value")
-    a_boolean(fields["value"], "value")
-    comment, called = fields.get("comment"), fields.get("name", NAME)
-    if comment is not None:
-        a_string(comment, "comment")
-        if len(comment) > LONGEST_COMMENT:
-            raise wrong("comment", f"a text of at most {LONGEST_COMMENT} characters", f"{len(comment)}")
-    a_name(called, "name")
-    if len(called) > LONGEST_NAME:
-        raise wrong("name", f"a name of at most {LONGEST_NAME} characters", f"{len(called)}")
-    return NewFeedback(value=fields["value"], comment=comment or None, name=called)
+    check_fields(fields, FEEDBACK)
+    comment, called = fields.get("comment"), fields.get("name")
+    return NewFeedback(value=fields["value"], comment=comment or None, name=called or NAME)

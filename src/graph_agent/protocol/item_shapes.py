@@ -17,16 +17,19 @@ from typing import Any
 from graph_agent.errors import InvalidRequest, UnsupportedField
 from graph_agent.protocol.field_checks import (
     Check,
+    Schema,
     Shape,
     a_boolean,
     a_name,
     a_string,
+    accepts,
     an_object,
     anything,
     array_of,
     at,
     both,
     one_of,
+    or_null,
     string_or,
 )
 from graph_agent.protocol.unreadable_content import (
@@ -80,9 +83,22 @@ _SPOKEN: Mapping[str, Check] = {**PARTS, **dict.fromkeys(REASONING_PARTS, anythi
 _ENVELOPE = Shape(required={"type": a_name})
 
 
+def _tagged(kind: str, check: Check, suffix: str) -> Schema:
+    """The schema of an object of this type."""
+    schema = check.schema
+    return {
+        "title": f"{''.join(word.capitalize() for word in kind.split('_'))}{suffix}",
+        "type": "object",
+        **schema,
+        "properties": {"type": {"const": kind}, **schema.get("properties", {})},
+        "required": ["type", *schema.get("required", ())],
+    }
+
+
 def _parts(shapes: Mapping[str, Check]) -> Check:
     """A string, or parts of these types only."""
 
+    @accepts({"anyOf": [_tagged(kind, check, "Part") for kind, check in shapes.items()]})
     def part(value: Any, path: str) -> None:
         _ENVELOPE(value, path)
         check = shapes.get(value["type"])
@@ -97,29 +113,38 @@ def _parts(shapes: Mapping[str, Check]) -> Check:
 _ITEM = {"id": a_name, "status": a_string}
 _CALL = {"name": a_name, "arguments": a_string}
 _SUMMARY = array_of(Shape(required={"text": a_string}))
+_SPEAKERS = one_of("user", "assistant", "system", "developer")
 
 
+@accepts(_SPEAKERS.schema)
 def _role(value: Any, path: str) -> None:
     if value == "tool":
         raise InvalidRequest(f"`{path}` cannot be tool: send a `function_call_output` item instead.", param=path)
-    one_of("user", "assistant", "system", "developer")(value, path)
+    _SPEAKERS(value, path)
 
 
+@accepts({"not": {}})
 def _reference(value: Any, path: str) -> None:
     raise UnsupportedField(
         f"`{path}` is an item_reference, which is not served: nothing is stored. Send the item itself.", param=path
     )
 
 
+@accepts({})
 def _beside_content(value: Any, path: str) -> None:
     refuse_unreadable(value, path, read=True)
+
+
+@accepts({})
+def _spoken_by_assistant(value: Any, path: str) -> None:
+    refuse_assistant_media(value, path)
 
 
 ITEMS: Mapping[str, Check] = {
     "message": both(
         Shape(required={"role": _role, "content": _parts(_SPOKEN)}, optional=_ITEM),
         _beside_content,
-        refuse_assistant_media,
+        _spoken_by_assistant,
     ),
     "function_call": Shape(required={"call_id": a_name, **_CALL}, optional=_ITEM),
     "function_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
@@ -150,6 +175,30 @@ ITEMS: Mapping[str, Check] = {
 }
 
 _REFERENCE = Shape(required={"id": a_name})
+
+
+def item_schema(*, references: bool) -> Schema:
+    """The JSON schema of what `check_item` accepts."""
+    message = _tagged("message", ITEMS["message"], "InputItem")
+    known = [_tagged(kind, check, "InputItem") for kind, check in ITEMS.items() if kind not in ("message", REFERENCE)]
+    if references:
+        known.append(
+            {
+                "title": "ItemReference",
+                "description": "Stands for a stored item of the caller.",
+                "type": "object",
+                "properties": {"type": or_null({"const": REFERENCE}), **_REFERENCE.schema["properties"]},
+                "required": ["id"],
+            }
+        )
+    other = {
+        "title": "OtherInputItem",
+        "description": "An item of any other type, without content. It is kept, and no model sees it.",
+        **_ENVELOPE.schema,
+        "properties": {"type": {"type": "string", "minLength": 1, "not": {"enum": list(ITEMS)}}},
+    }
+    # The API allows a message without `type`.
+    return {"anyOf": [{**message, "required": ["role", "content"]}, *known, other]}
 
 
 def check_item(value: Any, path: str, *, references: bool = False) -> Item:

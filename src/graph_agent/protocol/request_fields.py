@@ -9,22 +9,27 @@ from typing import Any
 
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.field_checks import (
-    Check,
+    NOT_BLANK,
+    Field,
+    Fields,
     Shape,
     a_boolean,
     a_count,
     a_name,
     a_number,
     a_string,
+    accepts,
     an_object,
     anything,
     array_of,
     at,
+    check_fields,
     kind_of,
     shown,
     string_or,
     wrong,
 )
+from graph_agent.protocol.item_shapes import item_schema
 from graph_agent.protocol.steps import STEPS
 
 MISSPELLED = 0.82
@@ -33,11 +38,22 @@ MISSPELLED = 0.82
 OURS = "graph_agent"
 """Values of `include` that begin with it are those of this service."""
 
+MAX_ITEMS = 10_000
+"""Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
+
 MAX_METADATA = 16
 MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 
 
+@accepts(
+    {
+        "type": "object",
+        "maxProperties": MAX_METADATA,
+        "propertyNames": {"maxLength": MAX_METADATA_KEY},
+        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE},
+    }
+)
 def a_metadata(value: Any, path: str) -> None:
     """At most 16 short strings by name."""
     an_object(value, path)
@@ -55,6 +71,14 @@ def _metadata_value(value: Any, path: str) -> None:
         raise wrong(path, f"a string of at most {MAX_METADATA_VALUE} characters", f"{len(value)} characters")
 
 
+@accepts(
+    {
+        "anyOf": [
+            {"type": "string", "pattern": NOT_BLANK},
+            {"type": "array", "items": item_schema(references=True), "minItems": 1, "maxItems": MAX_ITEMS},
+        ]
+    }
+)
 def _input(value: Any, path: str) -> None:
     if not isinstance(value, str | list):
         raise wrong(path, "a string or an array of items", kind_of(value))
@@ -62,6 +86,7 @@ def _input(value: Any, path: str) -> None:
         raise wrong(path, "a string or an array that is not empty", kind_of(value) if not value else "only white space")
 
 
+@accepts({"type": "array", "items": {"anyOf": [{"const": STEPS}, {"type": "string", "pattern": f"^(?!{OURS})"}]}})
 def _include(value: Any, path: str) -> None:
     array_of(a_string)(value, path)
     for index, entry in enumerate(value):
@@ -72,47 +97,67 @@ def _include(value: Any, path: str) -> None:
 
 _AN_OBJECT_OR_STRING = string_or(an_object, "a string or an object")
 
-_FIELDS: Mapping[str, Check] = {
-    "input": _input,
-    "instructions": a_string,
-    "model": a_string,
-    "stream": a_boolean,
-    "metadata": a_metadata,
-    "max_output_tokens": a_count,
-    "max_tool_calls": a_count,
-    "client_request_id": a_string,
-    "custom_inputs": Shape(optional={"thread_id": a_string, "session_id": a_string}),
-    "context": Shape(optional={"conversation_id": a_string, "user_id": a_string}),
-    # Unsupported, or supported for some values only; see `unserved`.
-    "background": a_boolean,
-    "previous_response_id": a_name,
-    "conversation": _AN_OBJECT_OR_STRING,
-    "prompt": an_object,
-    "reasoning": an_object,
-    "text": Shape(optional={"format": Shape(required={"type": a_name}), "verbosity": a_string}),
-    "tool_choice": _AN_OBJECT_OR_STRING,
-    "tools": array_of(an_object),
-    "truncation": a_string,
-    "context_management": anything,
-    "moderation": anything,
-    "databricks_options": an_object,
+_NO_EFFECT = "It has no effect, because the graph decides how its models work."
+
+RUN: Fields = {
+    "input": Field(
+        _input, "What is new, or the whole conversation so far.", required="send a string or an array of items"
+    ),
+    "instructions": Field(a_string, "A system message before the conversation, for this run only."),
+    "model": Field(a_string, "The name of a graph. `agent`, `default` and `apps/…` mean the default graph."),
+    "stream": Field(a_boolean, "Whether to answer with server-sent events instead of one JSON object."),
+    "metadata": Field(
+        a_metadata, "At most 16 strings by name, which the response repeats. `webhook` names a target of the operator."
+    ),
+    "max_output_tokens": Field(a_count, "The most tokens that the models of this run may write."),
+    "max_tool_calls": Field(a_count, "The most calls of tools in this run."),
+    "client_request_id": Field(a_string, "The caller's own name for this request."),
+    "custom_inputs": Field(
+        Shape(optional={"thread_id": a_string, "session_id": a_string}),
+        "Input for the context of the graph. `thread_id` and `session_id` name the conversation.",
+    ),
+    "context": Field(
+        Shape(optional={"conversation_id": a_string, "user_id": a_string}),
+        "`conversation_id` names the conversation. `user_id` is not trusted, and has no effect.",
+    ),
+    # Unsupported, or supported for some values only; see `unsupported`.
+    "background": Field(a_boolean, "Whether to queue the run and answer at once."),
+    "previous_response_id": Field(a_name, "The stored response that this one follows."),
+    "conversation": Field(
+        _AN_OBJECT_OR_STRING,
+        'The stored conversation that goes on: its id, or an object with `id`, and maybe `"from": "beginning"`.',
+    ),
+    "prompt": Field(an_object, "A stored prompt."),
+    "reasoning": Field(an_object, "How a model reasons."),
+    "text": Field(
+        Shape(optional={"format": Shape(required={"type": a_name}), "verbosity": a_string}), "The form of the answer."
+    ),
+    "tool_choice": Field(_AN_OBJECT_OR_STRING, "Which tool to call. Only `auto` is served."),
+    "tools": Field(
+        array_of(an_object), 'Tools that the client declares: `{"type": "mcp"}` with the graph as `server_label`.'
+    ),
+    "truncation": Field(a_string, "What to do with a long conversation: `auto` or `disabled`, without effect."),
+    "context_management": Field(anything, "How to compact a conversation."),
+    "moderation": Field(anything, "How to moderate."),
+    "databricks_options": Field(an_object, "With `return_trace`, the answer brings the trace of the run."),
     # No effect here: the graph decides, or nothing depends on them.
-    "frequency_penalty": a_number,
-    "include": _include,
-    "parallel_tool_calls": a_boolean,
-    "presence_penalty": a_number,
-    "prompt_cache_key": a_string,
-    "prompt_cache_options": an_object,
-    "prompt_cache_retention": a_string,
-    "safety_identifier": a_string,
-    "service_tier": a_string,
-    "store": a_boolean,
-    "stream_options": an_object,
-    "temperature": a_number,
-    "top_logprobs": a_number,
-    "top_p": a_number,
-    "user": a_string,
+    "frequency_penalty": Field(a_number, _NO_EFFECT),
+    "include": Field(_include, f"`{STEPS}` adds the nodes of the graph. Any other value has no effect."),
+    "parallel_tool_calls": Field(a_boolean, _NO_EFFECT),
+    "presence_penalty": Field(a_number, _NO_EFFECT),
+    "prompt_cache_key": Field(a_string, _NO_EFFECT),
+    "prompt_cache_options": Field(an_object, _NO_EFFECT),
+    "prompt_cache_retention": Field(a_string, _NO_EFFECT),
+    "safety_identifier": Field(a_string, _NO_EFFECT),
+    "service_tier": Field(a_string, _NO_EFFECT),
+    "store": Field(a_boolean, "Whether the response is stored. The default depends on the address."),
+    "stream_options": Field(an_object, _NO_EFFECT),
+    "temperature": Field(a_number, _NO_EFFECT),
+    "top_logprobs": Field(a_number, _NO_EFFECT),
+    "top_p": Field(a_number, _NO_EFFECT),
+    "user": Field(a_string, _NO_EFFECT),
 }
+"""The body of a request that starts a run. `unsupported` says which values are refused."""
 
 _MEANT: Mapping[str, str] = {
     "max_completion_tokens": "max_output_tokens",
@@ -134,20 +179,17 @@ _MEANT: Mapping[str, str] = {
 """Names that other APIs use -> the name in this API."""
 
 
-def check_fields(fields: Mapping[str, Any]) -> None:
-    """Raise `InvalidRequest` for the first field that is unknown, missing or of the wrong kind."""
-    for name in fields:
-        if name not in _FIELDS:
-            raise _unknown_field(name)
-    if "input" not in fields:
-        raise InvalidRequest("`input` is missing: send a string or an array of items.", param="input")
-    for name, check in _FIELDS.items():
-        if fields.get(name) is not None or (name == "input"):
-            check(fields.get(name), name)
+def check_run_fields(given: Mapping[str, Any]) -> None:
+    """Check that `given` has an `input`, no unknown field, and none of the wrong kind.
+
+    Raises:
+        InvalidRequest: it does not; `param` is the path of the field.
+    """
+    check_fields(given, RUN, unknown=_unknown_field)
 
 
-def _unknown_field(name: str) -> InvalidRequest:
-    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], _FIELDS, n=1, cutoff=MISSPELLED)
+def _unknown_field(name: str, _: Fields) -> InvalidRequest:
+    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], RUN, n=1, cutoff=MISSPELLED)
     meant = _MEANT.get(name) or (close[0] if close else None)
     hint = f" Did you mean `{meant}`?" if meant else " Put input for the graph into `custom_inputs`."
     return InvalidRequest(f"`{shown(name)}` is not a field of this API.{hint}", param=shown(name))

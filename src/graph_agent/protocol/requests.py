@@ -19,20 +19,17 @@ from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import check_items, messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.request_bodies import body_fields, redacted, secret_in
-from graph_agent.protocol.request_fields import check_fields
+from graph_agent.protocol.request_fields import MAX_ITEMS, check_run_fields
 from graph_agent.protocol.steps import STEPS
 from graph_agent.protocol.unsupported import refuse_unsupported
 
-__all__ = ["Invocation", "instruction_messages", "parse_request"]
+__all__ = ["MAX_ITEMS", "Invocation", "instruction_messages", "parse_request"]
 
 DEFAULT_MODELS = ("agent", "default")
 """Values of `model` that mean the default graph. So does any that begins with `apps/`, as Databricks names an app."""
 
 LONGEST_NAME = 64
 """Characters of an unknown `model` that are compared with the names of graphs: comparing takes quadratic time."""
-
-MAX_ITEMS = 10_000
-"""Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
 
 MAX_NAME = 256
 """Characters of a conversation's id that a client chooses. It is the key of a row."""
@@ -170,7 +167,7 @@ def parse_request(
     """
     sent = _fields(body, pulse)
     fields = _without_secrets(sent, pulse)
-    check_fields(fields)
+    check_run_fields(fields)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
     background = bool(fields.get("background"))
     if background:

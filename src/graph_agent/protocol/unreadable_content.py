@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graph_agent.errors import UnsupportedField
-from graph_agent.protocol.field_checks import Check, at, shown
+from graph_agent.protocol.field_checks import Check, accepts, at, shown
 
 CONTENT_FIELDS = (
     "content",
@@ -95,8 +95,12 @@ def unknown_part(value: Mapping[str, Any], path: str, known: Mapping[str, Check]
 
 
 def by_reference(*names: str, unless: str, instead: str) -> Check:
-    """A check that refuses a part which refers to its content by one of `names` and does not have `unless`."""
+    """A check that refuses a part which refers to its content by one of `names` and does not have `unless`.
 
+    The part must have at least one of these fields.
+    """
+
+    @accepts({"required": [unless]})
     def checked(value: Any, path: str) -> None:
         given = next((name for name in names if value.get(name) is not None), None)
         if given is not None and value.get(unless) is None:
