@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
 from tests.starting.starts import project, starting
+
+from graph_agent.commands.cli import main
+from graph_agent.testing import on_loopback
 
 BROKEN = """
 from langchain_core.tools import tool
@@ -66,6 +73,23 @@ def test_a_graph_that_does_not_load_is_told(tmp_path: Path) -> None:
     status, lines = asked(folder, "Hello?")
     assert status != 0
     assert any("no module named 'nowhere_to_be_found'" in line for line in lines)
+
+
+def test_a_service_whose_graphs_still_load_is_asked_and_no_second_one_is_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse('data: {"type": "response.output_text.delta", "delta": "Hello."}\n\n')
+
+    loading = [
+        Route("/health", lambda _: JSONResponse({"status": "healthy"})),
+        Route("/ready", lambda _: JSONResponse({"status": "not_ready"}, 503)),
+        Route("/responses", answer, methods=["POST"]),
+    ]
+    with on_loopback(Starlette(routes=loading)) as url:
+        monkeypatch.setenv("GRAPH_AGENT_PORT", url.rpartition(":")[2])
+        assert main(["ask", "hi"]) == 0
+    assert capsys.readouterr() == ("Hello.", "")
 
 
 def test_a_graph_that_is_not_named_is_refused_before_anything_is_started(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     # Databricks Apps accepts tokens only on paths below /api/.
     path = "/api/responses" if app is not None else "/responses"
     with httpx.Client(timeout=timeout, headers=dict(headers)) as client:
-        if app is not None or url is not None or _ready(client, address):
+        if app is not None or url is not None or _runs(client, address):
             if graph is not None and app is None:
                 # Skipped for an app: Databricks accepts tokens only on paths below /api/, and /agent/info is not one.
                 _require_served(client, address, graph)
@@ -107,6 +107,15 @@ def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
             " `databricks auth login`, or set DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
         ) from error
     return app_url(client, app), headers
+
+
+def _runs(client: httpx.Client, address: str) -> bool:
+    """Whether a service runs there. While its graphs still load it is not ready, and lets the question wait."""
+    try:
+        health = client.get(f"{address}/health")
+        return health.status_code == 200 and health.json() == {"status": "healthy"}
+    except (httpx.HTTPError, ValueError):
+        return False
 
 
 def _ready(client: httpx.Client, address: str) -> bool:
