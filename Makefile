@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev studio traces test test-page test-docs kills check lint types bench bench-page batch eval eval-baseline lock deploy clean
+.PHONY: help setup page docs dev studio traces test test-page test-docs kills check lint types bench bench-page batch eval eval-baseline lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,21 @@ $(PAGE)/.tried: $(PAGE_SOURCES) $(VENV)/.ready
 		{ echo "the chat page is not built, and everything else works; try again with: make page"; mkdir -p $(PAGE); }
 	@touch $@
 
-dev: setup ## Set up everything, then serve with the local workspace, reloading edited graphs
+DOCS := src/graph_agent/documentation
+DOCS_SOURCES := mkdocs.yml CHANGELOG.md $(shell find docs site -name '.*' -prune -o -name __pycache__ -prune -o -type f -print)
+docs: $(VENV)/.ready ## Build the documentation, which the service serves at /docs; fails at a broken link
+	@echo "building the documentation ..."
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site/.build
+	@rm -rf $(DOCS) && mv site/.build $(DOCS)
+	@touch site/.tried
+
+# As with the chat page, the service works without it.
+site/.tried: $(DOCS_SOURCES) $(VENV)/.ready
+	@$(MAKE) --no-print-directory docs || \
+		echo "the documentation is not built, and everything else works; try again with: make docs"
+	@touch $@
+
+dev: setup site/.tried ## Set up everything, then serve with the local workspace, reloading edited graphs
 	@$(BIN)/graph-agent dev
 
 STUDIO := .venv-studio
@@ -140,5 +154,5 @@ deploy: setup ## Ship the app to Databricks Apps; TARGET=prod chooses a target, 
 	@$(BIN)/graph-agent deploy $(if $(TARGET),--target $(TARGET)) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) $(if $(APP),--app $(APP))
 
 clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
-	rm -rf $(VENV) $(STUDIO) .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(PAGE) page/node_modules $(BATCH)/.venv $(BATCH)/out
+	rm -rf $(VENV) $(STUDIO) .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(PAGE) $(DOCS) site/.tried page/node_modules $(BATCH)/.venv $(BATCH)/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

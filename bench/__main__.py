@@ -4,10 +4,12 @@ The exit status is 0 whatever the figures are, because they are figures and not 
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from bench.contest import Contest
 from bench.durable import FULL as MANY
@@ -17,7 +19,7 @@ from bench.figures import FULL, QUICK
 from bench.postgres import postgres_url
 from bench.processes import ServerBroken, servers
 from bench.rows import FLOOR, ROWS
-from bench.table import report
+from bench.table import figures, report
 from bench.thread import POINTS, QUICK_POINTS, measure, thread_report
 from bench.tracking import start_tracking
 
@@ -40,6 +42,9 @@ def main() -> int:
             tracking = start_tracking(running) if any(row.traces for row in rows) else None
             results = Contest(plan, running, tracking, began=began, postgres=postgres).run(rows)
             print(report(results, plan, load=load))
+            if options.json is not None:
+                text = json.dumps(figures(results, plan, load=load), indent=1)
+                options.json.write_text(text + "\n", encoding="utf-8")
             if options.turns:
                 points = QUICK_POINTS if options.quick else POINTS
                 conversations = measure(running, postgres, points=points)
@@ -69,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--durable", action=argparse.BooleanOptionalAction, default=True, help="also measure runs in the background"
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures of the rows to a file")
     return parser.parse_args()
 
 

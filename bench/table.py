@@ -1,8 +1,10 @@
 """Formats the figures as text."""
 
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.figures import Plan, Result, excess, median, ratio, tokens
 from bench.rows import FLOOR
@@ -40,6 +42,35 @@ def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
     )
     lines = [head, "", table(results, measured[FLOOR]), "", *map(str, goals(measured))]
     return "\n".join([*lines, *_first_events(measured)])
+
+
+def figures(results: Sequence[Result], plan: Plan, *, load: float) -> dict[str, Any]:
+    """Return the figures of the rows and the conditions, for `--json`."""
+    measured = {result.row.name: result for result in results if result.visits and result.broken is None}
+    floor = measured.get(FLOOR)
+    return {
+        "streams": plan.streams,
+        "rounds": plan.rounds,
+        "cores": os.cpu_count(),
+        "load_before": round(load, 1),
+        "python": platform.python_version(),
+        "rows": {} if floor is None else {name: _figures(result, floor) for name, result in measured.items()},
+    }
+
+
+def _figures(result: Result, floor: Result) -> dict[str, Any]:
+    return {
+        "label": result.row.label,
+        "token_events_per_second": round(median(result, tokens)),
+        "token_events_to_floor": round(ratio(result, floor, tokens), 2),
+        "cpu_us_per_token": round(median(result, lambda visit: visit.cpu_us_per_token)),
+        "first_event_ms": round(median(result, lambda visit: visit.first_event_ms), 1),
+        "first_event_after_floor_ms": round(excess(result, floor, lambda visit: visit.first_event_ms), 1),
+        "memory_mb": round(result.memory_mb),
+        "port_answers_seconds": round(result.answers_seconds, 1),
+        "traces": result.traces,
+        "streams": result.streams,
+    }
 
 
 def _first_events(results: Mapping[str, Result]) -> Iterator[str]:

@@ -263,6 +263,9 @@ class Settings:
     page_disclaimer: str | None = None
     """What the chat page says below the input, such as that answers may be wrong."""
 
+    docs: Literal["on", "off"] = "on"
+    """The documentation at `/docs`, where it is built."""
+
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
     """The folder for downloaded weights, the local index, local traces and, by default, conversations."""
 

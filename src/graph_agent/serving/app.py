@@ -33,6 +33,8 @@ from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.chat_app import ChatApp
 from graph_agent.serving.chat_proxy import ChatProxy
 from graph_agent.serving.connection import ConnectionLimits
+from graph_agent.serving.documentation_build import BUILT as DOCUMENTATION
+from graph_agent.serving.documentation_build import DocumentationBuild
 from graph_agent.serving.duties import Duties
 from graph_agent.serving.errors import error_response
 from graph_agent.serving.gate import Gate
@@ -45,6 +47,7 @@ from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.conversations import ConversationRoutes
+from graph_agent.serving.routes.documentation import DocumentationRoutes
 from graph_agent.serving.routes.feedback import FeedbackRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
@@ -85,6 +88,7 @@ def create_app(
     on_failed_start: Callable[[AgentError], None] | None = None,
     shares_store: bool = False,
     page_folder: Path = BUILT,
+    docs_folder: Path = DOCUMENTATION,
     runs_schedules: bool = False,
 ) -> Starlette:
     """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
@@ -101,6 +105,8 @@ def create_app(
     responses are kept there too. Of a PostgreSQL store that is assumed.
 
     `page_folder` holds the chat page, as Vite builds it with a manifest. The default is the page of this package.
+
+    `docs_folder` holds the documentation, as `make docs` builds it.
 
     With `runs_schedules`, the app begins the runs of `settings.schedules`, as `graph-agent serve` does. Without, it
     does not read that file. With `graphs`, files of schedules and webhooks are used only if the settings name them.
@@ -223,6 +229,7 @@ def create_app(
             *models.routes(),
             *meta.routes(),
             *page,
+            *_documentation_routes(settings, docs_folder),
         ],
         lifespan=lifespan,
         middleware=_middleware(settings, environ, page_at=_page_at(chat)),
@@ -254,6 +261,13 @@ def _page_routes(settings: Settings, environ: Mapping[str, str], folder: Path, *
         at=at,
     )
     return page.routes()
+
+
+def _documentation_routes(settings: Settings, folder: Path) -> list[Route]:
+    """The routes of the documentation, or none if the settings switch it off."""
+    if settings.docs == "off":
+        return []
+    return DocumentationRoutes(DocumentationBuild(folder, reload=settings.reload == "on")).routes()
 
 
 def _middleware(settings: Settings, environ: Mapping[str, str], *, page_at: str) -> list[Middleware]:

@@ -7,6 +7,7 @@ from graph_agent.errors import Unauthenticated
 from graph_agent.serving.errors import error_response
 from graph_agent.serving.identity import has_bearer_token
 from graph_agent.serving.mounting import path_of
+from graph_agent.serving.routes.documentation import is_documentation_path
 from graph_agent.serving.routes.page import is_page_path
 from graph_agent.settings import Settings
 
@@ -17,8 +18,9 @@ REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_A
 
 
 class BearerGate:
-    """ASGI middleware: answers 401 to every request without the token, but not at `/health` and at the addresses of the
-    chat page, which asks its user for the token. `page_at` is where the page is, as in `is_page_path`."""
+    """ASGI middleware: answers 401 to every request without the token, but not at `/health`, at the addresses of the
+    chat page, which asks its user for the token, and at those of the documentation. `page_at` is where the page is, as
+    in `is_page_path`."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, page_at: str = "") -> None:
         # Takes the settings and not the token: Starlette shows the arguments of a middleware in its repr.
@@ -26,6 +28,7 @@ class BearerGate:
         self._bearer_token = settings.bearer_token
         self._page_at = page_at
         self._has_page = settings.page == "on"
+        self._has_documentation = settings.docs == "on"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
@@ -37,4 +40,6 @@ class BearerGate:
         await app(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
+        if self._has_documentation and is_documentation_path(path):
+            return True
         return path in OPEN or (self._has_page and is_page_path(path, at=self._page_at))

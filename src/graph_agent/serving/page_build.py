@@ -4,8 +4,6 @@ Only the files that Vite's manifest names are read. So nothing else in the folde
 request never becomes the path of a file.
 """
 
-import gzip
-import hashlib
 import json
 import logging
 import re
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_agent.foreign_errors import describe_error
+from graph_agent.serving.static_files import KINDS, StaticFile, static_file
 
 logger = logging.getLogger(__name__)
 
@@ -31,39 +30,15 @@ SERVICE_HERE, SERVICE_ABOVE = b'<meta name="service" content="./"', b'<meta name
 MOST_BYTES = 16_777_216
 """Bytes of all files together. The page has less than one megabyte."""
 
-KINDS: Mapping[str, str] = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
-    ".js": "text/javascript; charset=utf-8",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".webp": "image/webp",
-    ".woff2": "font/woff2",
-}
-"""The suffixes of files that are served, with their media type."""
-
 _ASSET = re.compile(r"assets/[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageFile:
-    """One file of the page."""
-
-    body: bytes
-    gzipped: bytes | None
-    """The same compressed, if that is smaller."""
-
-    media_type: str
-    etag: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
     """A whole page."""
 
-    index: PageFile
-    assets: Mapping[str, PageFile]
+    index: StaticFile
+    assets: Mapping[str, StaticFile]
     """Its other files by name, without the folder. Each name contains a hash of the content."""
 
     made: int
@@ -118,7 +93,7 @@ def _read(folder: Path, made: int, *, below: bool) -> Build:
         raise ValueError("too large")
     if below:
         bodies[INDEX] = bodies[INDEX].replace(SERVICE_HERE, SERVICE_ABOVE)
-    files = {one: _file(one, body) for one, body in bodies.items()}
+    files = {one: static_file(one, body) for one, body in bodies.items()}
     index = files.pop(INDEX)
     return Build(index=index, assets={Path(one).name: file for one, file in files.items()}, made=made)
 
@@ -137,14 +112,3 @@ def _bytes(path: Path) -> bytes:
     if not stat.S_ISREG(details.st_mode) or details.st_size > MOST_BYTES:
         raise ValueError("not a file of the page")
     return path.read_bytes()
-
-
-def _file(name: str, body: bytes) -> PageFile:
-    gzipped = gzip.compress(body, 9, mtime=0)
-    return PageFile(
-        body=body,
-        gzipped=gzipped if len(gzipped) < len(body) else None,
-        media_type=KINDS[Path(name).suffix],
-        # Weak, because it stands for the compressed body too.
-        etag=f'W/"{hashlib.sha256(body).hexdigest()[:32]}"',
-    )

@@ -1,6 +1,7 @@
-"""The headers that keep the chat page safe: it runs only its own files, and talks only to its own server."""
+"""The headers that keep the chat page and the documentation safe: they run only their own files, and talk only to their
+own server."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -30,6 +31,15 @@ PAGE: Mapping[str, str] = {
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 """The headers of the page and of its files."""
+
+
+def documentation_headers(scripts: Iterable[str]) -> Mapping[str, str]:
+    """The headers of the documentation. Of inline scripts, only those with these hashes may run, as `sha256-…`."""
+    allowed = " ".join(["'self'", *(f"'{one}'" for one in scripts)])
+    # The search runs in a worker.
+    policy = CONTENT_SECURITY_POLICY.replace("script-src 'self'", f"script-src {allowed}; worker-src 'self'")
+    return {**PAGE, "content-security-policy": policy}
+
 
 IMAGE: Mapping[str, str] = {**_EVERY, "content-security-policy": "default-src 'none'; sandbox"}
 """The headers of an image of the operator. An SVG that somebody opens as a page can run nothing and load nothing."""

@@ -12,10 +12,11 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from graph_agent.errors import RouteNotFound
-from graph_agent.serving.page_build import Build, PageBuild, PageFile
+from graph_agent.serving.page_build import Build, PageBuild
 from graph_agent.serving.page_headers import IMAGE, PAGE
 from graph_agent.serving.page_logo import Logo
 from graph_agent.serving.routes.answers import json_answer, route
+from graph_agent.serving.static_files import file_answer
 from graph_agent.settings import Settings
 from graph_agent.threads import run_in_service_thread
 
@@ -97,7 +98,7 @@ class PageRoutes:
         build = await self._built()
         if build is None:
             return HTMLResponse(NOT_BUILT, 503, headers={**PAGE, "cache-control": "no-store"})
-        return _answer(request, build.index, cache="no-cache")
+        return file_answer(request, build.index, headers=PAGE, cache="no-cache")
 
     async def asset(self, request: Request) -> Response:
         """A file of the page."""
@@ -105,7 +106,7 @@ class PageRoutes:
         file = None if build is None else build.assets.get(request.path_params["name"])
         if file is None:
             raise RouteNotFound("the chat page has no such file; reload the page")
-        return _answer(request, file, cache=FOREVER)
+        return file_answer(request, file, headers=PAGE, cache=FOREVER)
 
     async def settings(self, request: Request) -> Response:
         """What the operator has set for the page."""
@@ -121,21 +122,3 @@ class PageRoutes:
 
     async def _built(self) -> Build | None:
         return self._build.kept or await run_in_service_thread(self._build.read)
-
-
-def _answer(request: Request, file: PageFile, *, cache: str) -> Response:
-    headers = {**PAGE, "cache-control": cache, "etag": file.etag, "vary": "accept-encoding"}
-    if file.etag in [one.strip() for one in request.headers.get("if-none-match", "").split(",")]:
-        return Response(status_code=304, headers=headers)
-    if file.gzipped is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
-        return Response(file.gzipped, media_type=file.media_type, headers={**headers, "content-encoding": "gzip"})
-    return Response(file.body, media_type=file.media_type, headers=headers)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Whether an `Accept-Encoding` header names gzip. Source: RFC 9110, section 12.5.3."""
-    for one in accepted.split(","):
-        coding, _, weight = one.partition(";")
-        if coding.strip().lower() in ("gzip", "*"):
-            return weight.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
