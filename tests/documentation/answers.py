@@ -3,7 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.documentation.scripted_model import Answers
+from tests.documentation.scripted_model import Answers, Messages
+
+from graph_agent.testing import Call
+
+
+def found(messages: Messages) -> str:
+    """What the last tool of the turn has returned."""
+    return next(str(one["content"]) for one in reversed(messages) if one["role"] == "tool")
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,40 @@ PAGES: Mapping[str, Page] = {
             ],
             "Why is the sky blue?": [
                 "The air throws blue light around, like a garden hose that sprays water everywhere.",
+            ],
+        }
+    ),
+    "your-documents": Page(
+        {
+            "How many days of vacation do I have?": [
+                Call("search_docs", {"query": "days of vacation"}),
+                "You have 28 days of vacation a year. [1]",
+            ],
+            "May I bring my dog to the office?": [Call("search_docs", {"query": "dog in the office"})],
+            "Which hotels are paid?": [
+                Call("search_docs", {"query": "hotels"}),
+                "Hotels up to 140 euros a night are paid back. [1]",
+            ],
+            "May I bring my dog on a Friday?": [
+                Call("search_docs", {"query": "dogs in the office"}),
+                "Dogs are welcome on Fridays. [1]",
+            ],
+        },
+        unanswerable=["May I bring my dog to the office?"],
+    ),
+    "tools-and-approvals": Page(
+        {
+            "Where is order A1001?": [
+                Call("order_status", {"order": "A1001"}),
+                lambda turn: found(turn).replace(":", " was"),
+            ],
+            "Where is order B7?": [Call("order_status", {"order": "B7"}), lambda turn: found(turn).split(": ")[1]],
+            "Cancel order A1002, I have found a better one.": [
+                Call("cancel_order", {"order": "A1002", "reason": "found a better one"}),
+                lambda turn: found(turn) if "rejected" not in found(turn) else "I have not canceled order A1002.",
+            ],
+            "Cancel order A1001, it takes too long.": [
+                Call("cancel_order", {"order": "A1001", "reason": "it takes too long"})
             ],
         }
     ),

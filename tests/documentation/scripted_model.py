@@ -14,23 +14,24 @@ from graph_agent.testing import on_loopback
 from graph_agent.testing.completions import ScriptedCompletion
 from graph_agent.testing.script import Script
 
-FOUND = "{found}"
-"""In a reply, stands for what the last tool of the turn has returned."""
+Messages = Sequence[Mapping[str, Any]]
 
-Answers = Mapping[str, Sequence[Any]]
+Answers = Mapping[str | tuple[str, str], Sequence[Any]]
+"""The replies to each question, in the order in which a graph calls the model. A function in place of a reply makes it
+of the messages. Where a graph has several models, the name of a tool stands before the question: of one that only the
+model in question has."""
 
 
 @contextmanager
 def scripted_model(answers: Answers, unanswerable: Sequence[str] = ()) -> Iterator[str]:
     """Serve the model on loopback, and yield its base URL.
 
-    `answers` has the replies to each question, in the order in which a graph calls the model. `unanswerable` are the
-    questions that no passage answers. A question without an answer is refused.
+    `unanswerable` are the questions that no passage answers. A question without an answer is refused.
     """
 
     async def chat(request: Request) -> ASGIApp:
         body = await request.json()
-        reply = _reply(body["messages"], answers, unanswerable)
+        reply = _reply(body, answers, unanswerable)
         if reply is None:
             return JSONResponse({"error": {"message": "the script has no answer to this"}}, 400)
         return ScriptedCompletion(Script([lambda _: reply]), body)
@@ -39,16 +40,17 @@ def scripted_model(answers: Answers, unanswerable: Sequence[str] = ()) -> Iterat
         yield f"{url}/v1"
 
 
-def _reply(messages: Sequence[Mapping[str, Any]], answers: Answers, unanswerable: Sequence[str]) -> Any:
+def _reply(body: Mapping[str, Any], answers: Answers, unanswerable: Sequence[str]) -> Any:
+    messages: Messages = body["messages"]
     last = max(at for at, message in enumerate(messages) if message["role"] == "user")
     question = str(messages[last]["content"])
     if question.endswith("Reply no or yes."):
         return "no" if any(f"Question: {one}\n" in question for one in unanswerable) else "yes"
-    turn = messages[last + 1 :]
-    said = sum(message["role"] == "assistant" for message in turn)
-    replies = answers.get(question, ())
+    tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
+    keys = [question, *((tool, question) for tool in tools)]
+    replies = next((answers[key] for key in keys if key in answers), ())
+    said = sum(message["role"] == "assistant" for message in messages[last + 1 :])
     if said >= len(replies):
         return None
-    found = next((str(one["content"]) for one in reversed(turn) if one["role"] == "tool"), "")
     reply = replies[said]
-    return reply.replace(FOUND, found) if isinstance(reply, str) else reply
+    return reply(messages) if callable(reply) else reply
