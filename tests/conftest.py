@@ -1,13 +1,16 @@
 """Settings and fixtures for all tests."""
 
+import asyncio
 import os
 import ssl
 import sys
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn.server
 from hypothesis import HealthCheck, settings
 
 # The tests start hundreds of Python processes. Each imports up to 4,000 modules, which takes twice as long without
@@ -28,6 +31,15 @@ def _context(*purpose: Any, **sources: Any) -> ssl.SSLContext:
 # Every client of httpx and of the SDKs on it reads 140 certificates when it is made, which takes more CPU time than
 # most tests. They make thousands of clients, nearly all for http. Nobody changes the context of such a client.
 ssl.create_default_context = _context
+
+
+async def _brief_sleep(seconds: float) -> None:
+    await asyncio.sleep(min(seconds, 0.01))
+
+
+# uvicorn looks every 0.1 s whether it should stop, and waits as long for its connections to close. The tests stop
+# thousands of servers.
+uvicorn.server.asyncio = SimpleNamespace(**vars(asyncio) | {"sleep": _brief_sleep})  # type: ignore[attr-defined]
 
 # Test machines are shared, so the time that an example takes does not depend on the code alone.
 settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,8 +8,9 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,25 @@ def verdict(evaluation: Evaluation) -> Verdict:
     return evaluation.verdict
 
 
-def test_the_unbroken_agent_passes_ten_times_of_ten(agent: Agent, tmp_path: Path) -> None:
-    verdicts = [verdict(evaluated(agent, tmp_path / str(time))) for time in range(10)]
-    assert [one.failures for one in verdicts] == [[]] * 10
+@pytest.fixture(scope="module")
+def unbroken(agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluated(agent, tmp_path_factory.mktemp("unbroken"))
+
+
+@pytest.fixture(scope="module")
+def broken(agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Evaluation]:
+    """Each mutation is asked once for all tests."""
+    return cache(lambda mutation: evaluated(agent, tmp_path_factory.mktemp(mutation), mutation))
+
+
+def test_the_unbroken_agent_passes_each_time(agent: Agent, unbroken: Evaluation, tmp_path: Path) -> None:
+    evaluations = [unbroken, *(evaluated(agent, tmp_path / str(time)) for time in range(3))]
+    assert [verdict(one).failures for one in evaluations] == [[]] * 4
 
 
 @pytest.mark.parametrize("mutation", sorted(MUTATIONS))
-def test_a_broken_agent_fails_and_the_metric_is_named(agent: Agent, tmp_path: Path, mutation: str) -> None:
-    evaluation = evaluated(agent, tmp_path, mutation)
+def test_a_broken_agent_fails_and_the_metric_is_named(broken: Callable[[str], Evaluation], mutation: str) -> None:
+    evaluation = broken(mutation)
     assert not verdict(evaluation).passed
     assert MUTATIONS[mutation] <= set(verdict(evaluation).failed_metrics)
     # It is the judging that fails, not the asking.
@@ -64,36 +76,36 @@ def test_a_broken_agent_fails_and_the_metric_is_named(agent: Agent, tmp_path: Pa
     assert {failure.kind for failure in verdict(evaluation).failures} <= {"drop", "floor"}
 
 
-def test_a_mutant_that_changes_nothing_else_fails_in_nothing_else(agent: Agent, tmp_path: Path) -> None:
-    assert verdict(evaluated(agent, tmp_path, "never-declines")).failed_metrics == ["declined_when_must"]
+def test_a_mutant_that_changes_nothing_else_fails_in_nothing_else(broken: Callable[[str], Evaluation]) -> None:
+    assert verdict(broken("never-declines")).failed_metrics == ["declined_when_must"]
 
 
 @pytest.mark.parametrize("mutation", ["wrong-documents", "invented-citations", "never-declines"])
-def test_mutations_fail_with_noise_and_few_rows_too(agent: Agent, tmp_path: Path, mutation: str) -> None:
+def test_mutations_fail_with_noise_and_few_rows_too(
+    unbroken: Evaluation, broken: Callable[[str], Evaluation], mutation: str
+) -> None:
     # As over a real model: a baseline with intervals, and a sample of its rows.
-    whole = evaluated(agent, tmp_path / "whole")
-    noisy = make_baseline(whole.scores, noise="interval", before=None)
-    broken = evaluated(agent, tmp_path / "broken", mutation)
-    found = compare(broken.scores, noisy, sample=True)
+    noisy = make_baseline(unbroken.scores, noise="interval", before=None)
+    found = compare(broken(mutation).scores, noisy, sample=True)
     assert MUTATIONS[mutation] & set(found.failed_metrics)
-    assert compare(whole.scores, noisy, sample=True).passed
+    assert compare(unbroken.scores, noisy, sample=True).passed
 
 
-def test_every_row_of_the_small_set_is_asked_and_none_is_malformed(agent: Agent, tmp_path: Path) -> None:
-    evaluation = evaluated(agent, tmp_path)
-    assert len(evaluation.records) == len(evaluation.rows)
-    assert [turn.problems for record in evaluation.records for turn in record.turns if turn.problems] == []
-    assert {name for row in evaluation.scores.rows.values() for name in row.errors} == set()
+def test_every_row_of_the_small_set_is_asked_and_none_is_malformed(unbroken: Evaluation) -> None:
+    assert len(unbroken.records) == len(unbroken.rows)
+    assert [turn.problems for record in unbroken.records for turn in record.turns if turn.problems] == []
+    assert {name for row in unbroken.scores.rows.values() for name in row.errors} == set()
 
 
-def test_the_same_rows_come_of_an_agent_that_is_served_elsewhere(agent: Agent, tmp_path: Path) -> None:
-    here = evaluated(agent, tmp_path / "here")
+def test_the_same_rows_come_of_an_agent_that_is_served_elsewhere(
+    agent: Agent, unbroken: Evaluation, tmp_path: Path
+) -> None:
     plan = Plan(target=Target(model="scripted", url=agent.url), dataset=SMOKE, out=tmp_path / "there")
     with opened(plan.target) as elsewhere:
         there = evaluate(plan, elsewhere, Silent())
     assert verdict(there).passed
     assert {name: row.values.keys() for name, row in there.scores.rows.items()} == {
-        name: row.values.keys() for name, row in here.scores.rows.items()
+        name: row.values.keys() for name, row in unbroken.scores.rows.items()
     }
     folder = write(there)
     kept = json.loads((folder / "scores.json").read_text())

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -20,8 +20,11 @@ WAIT_SECONDS = 120.0
 """How long a graph waits while another graph is loaded. It is limited because of a possible deadlock: a graph's file
 may load the graphs of another app in a thread and wait for them."""
 
+MOST_FILES = 20_000
+"""How many modules' folders are remembered. A process with all the libraries has some 5,000 modules."""
+
 _LOADING = threading.Lock()
-_FOLDERS: set[Path] = set()
+_FOLDERS: set[str] = set()
 """The folders of the graphs of every app in the process."""
 
 
@@ -49,7 +52,7 @@ def with_own_modules(folder: Path, graph_folders: Set[Path]) -> Iterator[None]:
         message = f"another graph of this process was still loading after {WAIT_SECONDS:g} s: load it first"
         raise GraphNotLoaded(message)
     try:
-        _FOLDERS.update(graph_folders)
+        _FOLDERS.update(map(str, graph_folders))
         with _found_in(folder):
             yield
     finally:
@@ -72,16 +75,23 @@ def _found_in(folder: Path) -> Iterator[None]:
         file = getattr(module, "__file__", None)
         if not file or name.startswith(GRAPHS):
             continue
-        home = Path(file).parent
+        home = _home(file)
         if id(module) in host:
-            if name in names and home != folder:
+            if name in names and home != str(folder):
                 aside[name] = sys.modules.pop(name)
-        elif home == folder or (name in names and home in _FOLDERS):
+        elif home == str(folder) or (name in names and home in _FOLDERS):
             del sys.modules[name]
     try:
         yield
     finally:
         sys.modules.update(aside)
+
+
+@lru_cache(MOST_FILES)
+def _home(file: str) -> str:
+    """The folder of a module's file."""
+    # Remembered, because making the paths of all modules of a process takes longer than loading a graph.
+    return str(Path(file).parent)
 
 
 @cache
