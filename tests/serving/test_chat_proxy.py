@@ -1,6 +1,7 @@
 """A chat app behind the service: which requests reach it, what it is told, and how its answers come back."""
 
 import asyncio
+import base64
 import itertools
 import random
 import socket
@@ -23,9 +24,11 @@ from tests.serving.test_page import INDEX, SCRIPT, build, graph
 from tests.serving.test_requests import check_error, raw
 
 from graph_agent import Settings
-from graph_agent.errors import BadSetting
+from graph_agent.errors import BadSetting, Unauthenticated
+from graph_agent.identity.caller import Caller
 from graph_agent.serving.app import create_app
 from graph_agent.serving.chat_app import ChatApp
+from graph_agent.serving.chat_tickets import ChatTickets
 from graph_agent.testing.loopback import on_loopback
 
 pytestmark = pytest.mark.anyio
@@ -302,6 +305,120 @@ async def test_a_large_body_is_passed_on_and_a_larger_one_is_refused(service: Se
     assert passed.json()["size"] == 1_000_000
     check_error(declared, 413, "body_too_large", None)
     check_error(streamed, 413, "body_too_large", None)
+
+
+# -- for whom it asks, on Databricks Apps -----------------------------------------------------------------------
+
+APPS = {"DATABRICKS_APP_NAME": "agent", "DATABRICKS_CLIENT_SECRET": "a-secret-of-the-app"}
+TOKEN_HEADER = "x-forwarded-access-token"
+
+
+@pytest.fixture(scope="module")
+def on_apps(chat: Chat) -> Iterator[TestClient]:
+    with client_of({"CHAT_APP_PORT": str(chat.port)} | APPS) as client:
+        yield client
+
+
+def handed_over(client: TestClient, **headers: str) -> str | None:
+    """What the chat app gets in the header of the user's token, for a request with these headers."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = client.post("/api/chat", json={}, headers=sent)
+    assert answer.status_code == 200
+    token: str | None = answer.json()["headers"].get(TOKEN_HEADER)
+    return token
+
+
+def asked_by_the_chat_app(client: TestClient, token: str, **more: Any) -> httpx.Response:
+    """What the stock chat app sends to the service: on this machine, without the headers of the proxy."""
+    body = {"input": [{"role": "user", "content": "hello"}]} | more
+    answer: httpx.Response = client.post(
+        "/invocations", json=body, headers={"authorization": f"Bearer {token}", TOKEN_HEADER: token}
+    )
+    return answer
+
+
+def conversations(client: TestClient, user: str) -> list[str]:
+    return [one["id"] for one in client.get("/v1/conversations", headers={"x-forwarded-user": user}).json()["data"]]
+
+
+def test_what_it_asks_belongs_to_the_user_whom_the_platform_names(on_apps: TestClient) -> None:
+    ticket = handed_over(on_apps, x_forwarded_user="ada", x_forwarded_email="ada@example.com")
+    assert ticket is not None
+    answer = asked_by_the_chat_app(on_apps, ticket, context={"conversation_id": "c1", "user_id": "bob"})
+    assert answer.status_code == 200
+    assert (conversations(on_apps, "ada"), conversations(on_apps, "bob")) == (["c1"], [])
+
+
+def test_workers_of_one_app_read_each_others_tickets_and_no_other_app_does(chat: Chat, on_apps: TestClient) -> None:
+    ticket = handed_over(on_apps, x_forwarded_user="ada")
+    assert ticket is not None
+    port = {"CHAT_APP_PORT": str(chat.port)}
+    with client_of(port | APPS) as worker, client_of(port | APPS | {"DATABRICKS_CLIENT_SECRET": "b"}) as other:
+        assert asked_by_the_chat_app(worker, ticket).status_code == 200
+        check_error(asked_by_the_chat_app(other, ticket), 401, "unauthenticated", None)
+
+
+def test_a_token_of_the_user_is_handed_over_as_it_is(on_apps: TestClient) -> None:
+    assert handed_over(on_apps, x_forwarded_user="ada", x_forwarded_access_token="token-of-ada") == "token-of-ada"
+
+
+def test_nobody_gets_a_ticket_whom_the_platform_does_not_name(chat: Chat, on_apps: TestClient) -> None:
+    assert handed_over(on_apps, x_forwarded_email="ada@example.com") is None
+    with client_of({"CHAT_APP_PORT": str(chat.port)}) as elsewhere:
+        assert handed_over(elsewhere, x_forwarded_user="ada") is None
+    two = [("x-forwarded-user", "ada"), ("x-forwarded-user", "bob")]
+    check_error(on_apps.get("/api/config", headers=two), 401, "unauthenticated", None)
+
+
+def test_a_stolen_ticket_is_worth_nothing_through_the_platform(on_apps: TestClient) -> None:
+    stolen = handed_over(on_apps, x_forwarded_user="bo")
+    assert stolen is not None
+    headers = {"x-forwarded-user": "eve", TOKEN_HEADER: stolen}
+    body = {"input": "hello", "context": {"conversation_id": "stolen"}}
+    assert on_apps.post("/invocations", json=body, headers=headers).status_code == 200
+    assert (conversations(on_apps, "bo"), conversations(on_apps, "eve")) == ([], ["stolen"])
+    # The chat app gets a ticket for who sends the request, and none for nobody.
+    renewed = handed_over(on_apps, **{"x_forwarded_user": "eve", "x_forwarded_access_token": stolen})
+    assert renewed not in (None, stolen)
+    assert handed_over(on_apps, x_forwarded_access_token=stolen) is None
+
+
+@pytest.mark.parametrize("change", ["user", "signature", "nothing", "no ascii"])
+def test_a_ticket_that_was_tampered_with_is_refused(on_apps: TestClient, change: str) -> None:
+    ticket = handed_over(on_apps, x_forwarded_user="ada")
+    assert ticket is not None
+    beginning, said, signature = ticket.split("~")
+    bob = base64.urlsafe_b64encode(base64.urlsafe_b64decode(said).replace(b"ada", b"bob")).decode()
+    changed = {
+        "user": f"{beginning}~{bob}~{signature}",
+        "signature": f"{beginning}~{said}~{signature[::-1]}",
+        "nothing": f"{beginning}~",
+        "no ascii": f"{beginning}~é~{signature}",
+    }[change]
+    headers = [(TOKEN_HEADER.encode(), changed.encode("latin-1"))]
+    answer = on_apps.post("/invocations", json={"input": "hello"}, headers=headers)
+    check_error(answer, 401, "unauthenticated", None)
+    assert "not made by this service" in answer.text
+
+
+def test_a_ticket_expires() -> None:
+    now = 1_000.0
+    tickets = ChatTickets(b"k" * 32, clock=lambda: now)
+    ticket = tickets.write(Caller("Zoë ☃", None, "apps"))
+    now += 899
+    assert tickets.read(ticket) == Caller("Zoë ☃", None, "apps")
+    now += 1
+    with pytest.raises(Unauthenticated, match="expired"):
+        tickets.read(ticket)
+
+
+@pytest.mark.parametrize("authorization", ["user", "user-required"])
+def test_a_ticket_is_not_the_users_token(chat: Chat, authorization: Any) -> None:
+    with client_of({"CHAT_APP_PORT": str(chat.port)} | APPS, authorization=authorization) as client:
+        ticket = handed_over(client, x_forwarded_user="ada")
+        assert ticket is not None
+        answer = asked_by_the_chat_app(client, ticket)
+    assert answer.status_code == (200 if authorization == "user" else 401)
 
 
 # -- how its answers come back ----------------------------------------------------------------------------------

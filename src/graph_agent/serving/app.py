@@ -32,6 +32,7 @@ from graph_agent.runs.registry import Runs
 from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.chat_app import ChatApp
 from graph_agent.serving.chat_proxy import ChatProxy
+from graph_agent.serving.chat_tickets import ChatTickets
 from graph_agent.serving.connection import ConnectionLimits
 from graph_agent.serving.documentation_build import BUILT as DOCUMENTATION
 from graph_agent.serving.documentation_build import DocumentationBuild
@@ -122,12 +123,14 @@ def create_app(
     # For the whole process: one app must not reveal a secret of another app or of its host.
     HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
     gate = Gate(wait_seconds=settings.startup_wait_seconds)
+    chat = ChatApp.from_environment(environ)
     identity = Identity.from_environment(
         environ,
         local_user=settings.local_user,
         authorization=settings.authorization,
         user_header=settings.user_header,
         user_of=TokenUsers(context).user_of,
+        tickets=None if chat is None else ChatTickets.from_environment(environ),
     )
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
@@ -187,9 +190,10 @@ def create_app(
     )
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
-    chat = ChatApp.from_environment(environ)
     page = _page_routes(settings, environ, page_folder, at=_page_at(chat))
-    proxy = None if chat is None else ChatProxy(chat, bodies=bodies, connections=settings.max_connections)
+    proxy = None
+    if chat is not None:
+        proxy = ChatProxy(chat, bodies=bodies, connections=settings.max_connections, ticket=identity.ticket)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -198,6 +202,8 @@ def create_app(
         runs.accept()
         for warning in startup_warnings(settings, environ):
             logger.warning(warning)
+        if chat is not None and on_apps(environ):
+            logger.info("the chat app at port %d asks for the users whom the proxy of this app names", chat.port)
         # Only on Apps, where nobody waits for the start. On a laptop a quick start matters more than the first run.
         loading = asyncio.create_task(
             _load(context, built, gate, duties, on_failed_start, warm=on_apps(environ), schedules_of=kind)

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import httpx
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
@@ -15,6 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 from graph_agent.errors import ChatAppFailed, ChatAppUnavailable, InvalidRequest, RunCancelled
 from graph_agent.foreign_errors import describe_error
 from graph_agent.serving.chat_app import PORT, SECONDS, ChatApp
+from graph_agent.serving.chat_tickets import is_ticket
+from graph_agent.serving.identity import TOKEN
 from graph_agent.serving.leaving import unless_left
 from graph_agent.serving.limits import Bodies
 from graph_agent.serving.mounting import path_of
@@ -49,6 +52,8 @@ HOP_BY_HOP = frozenset(
 NOT_FOR_THE_CHAT_APP = HOP_BY_HOP | {b"authorization", b"expect", b"host", b"via"}
 """`Authorization` is for this service or for the proxy of Databricks Apps. The chat app signs in by itself."""
 
+TICKET = TOKEN.lower().encode()
+
 OF_THE_SERVER = HOP_BY_HOP | {b"date", b"server"}
 """Headers of the chat app's answer that our own server writes."""
 
@@ -66,8 +71,12 @@ class ChatProxy:
     follow redirects, and unpack compressed answers.
     """
 
-    def __init__(self, chat: ChatApp, *, bodies: Bodies, connections: int) -> None:
+    def __init__(
+        self, chat: ChatApp, *, bodies: Bodies, connections: int, ticket: Callable[[Headers], str | None]
+    ) -> None:
+        """`ticket` says what a request carries for the chat app in place of its user's token."""
         self._chat = chat
+        self._ticket = ticket
         self._bodies = bodies
         self._connections = connections
         self._transport: httpx.AsyncHTTPTransport | None = None
@@ -105,6 +114,7 @@ class ChatProxy:
             ChatAppUnavailable: nothing listens there, or it accepts no more connections.
             ChatAppFailed: it broke off, or stayed silent for too long, before its answer began.
             InvalidRequest: the address is too long. The errors of `Bodies.passed` are raised too.
+            Unauthenticated: the request names two users.
         """
         request = Request(scope, receive)
         path = self._chat.path_of(path_of(scope))
@@ -175,7 +185,7 @@ class ChatProxy:
         target = quote(path, safe=UNRESERVED)
         if request.scope["query_string"]:
             target = f"{target}?{quote(request.scope['query_string'], safe=QUERY)}"
-        headers = _without(NOT_FOR_THE_CHAT_APP, request.headers.raw)
+        headers = _with_ticket(_without(NOT_FOR_THE_CHAT_APP, request.headers.raw), self._ticket(request.headers))
         if "transfer-encoding" in request.headers:
             headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
         try:
@@ -195,6 +205,17 @@ async def _marking(body: AsyncIterator[bytes], passed: asyncio.Event) -> AsyncIt
     async for chunk in body:
         yield chunk
     passed.set()
+
+
+def _with_ticket(headers: list[tuple[bytes, bytes]], ticket: str | None) -> list[tuple[bytes, bytes]]:
+    """The headers with this ticket. One that the request brings along may be somebody else's, and is not passed on."""
+    if ticket is None:
+        return [(name, value) for name, value in headers if name.lower() != TICKET or not _is_ticket(value)]
+    return [*((name, value) for name, value in headers if name.lower() != TICKET), (TICKET, ticket.encode("ascii"))]
+
+
+def _is_ticket(value: bytes) -> bool:
+    return is_ticket(value.decode("latin-1").strip())
 
 
 def _without(names: frozenset[bytes], headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -10,11 +10,15 @@ from starlette.datastructures import Headers
 from graph_agent.errors import Unauthenticated
 from graph_agent.identity.caller import Caller, Kind
 from graph_agent.identity.user_token import EXPIRED, NO_USER, UserToken
+from graph_agent.serving.chat_tickets import ChatTickets, is_ticket
 from graph_agent.settings import Settings
 from graph_agent.trusted_hosts import is_loopback
 
 TokenUser = Callable[[UserToken], Awaitable[Caller]]
 """Asks the workspace whose token a token is."""
+
+TOKEN = "X-Forwarded-Access-Token"
+"""The header with the user's own token, or with a ticket in its place."""
 
 LONGEST_USER = 256
 """Characters of a user's id in a header."""
@@ -38,6 +42,9 @@ class Identity:
     user_of: TokenUser | None = None
     """Identifies a request on Apps that carries only a user's token, as the second hop of a chat page does."""
 
+    tickets: ChatTickets | None = None
+    """For a chat app behind this service, which asks for users whose token it does not get."""
+
     @classmethod
     def from_environment(
         cls,
@@ -47,6 +54,7 @@ class Identity:
         authorization: Literal["app", "user", "user-required"] = "app",
         user_header: str | None = None,
         user_of: TokenUser | None = None,
+        tickets: ChatTickets | None = None,
     ) -> "Identity":
         """Make it for this environment: on Databricks Apps if `DATABRICKS_APP_NAME` is set."""
         return cls(
@@ -55,6 +63,7 @@ class Identity:
             authorization=authorization,
             user_header=user_header,
             user_of=user_of,
+            tickets=tickets,
         )
 
     @property
@@ -79,10 +88,11 @@ class Identity:
         return Caller(self.local_user)
 
     async def _of_apps(self, headers: Headers) -> Caller:
-        user = single_header(headers, "X-Forwarded-User")
-        if user:
-            return Caller(user, single_header(headers, "X-Forwarded-Email"), "apps")
-        value = (single_header(headers, "X-Forwarded-Access-Token") or "").strip()
+        if (named := _named_by_proxy(headers)) is not None:
+            return named
+        value = (single_header(headers, TOKEN) or "").strip()
+        if self.tickets is not None and is_ticket(value):
+            return self.tickets.read(value)
         if not value or self.user_of is None:
             raise Unauthenticated("no X-Forwarded-User header: call the app through its Databricks Apps address")
         token = UserToken(value)
@@ -106,8 +116,8 @@ class Identity:
         """
         if self.authorization == "app":
             return None
-        value = (single_header(headers, "X-Forwarded-Access-Token") or "").strip() if self.behind_apps_proxy else ""
-        if not value:
+        value = (single_header(headers, TOKEN) or "").strip() if self.behind_apps_proxy else ""
+        if not value or is_ticket(value):
             if self.authorization == "user-required":
                 raise Unauthenticated(NO_USER)
             return None
@@ -115,6 +125,26 @@ class Identity:
         if token.expired():
             raise Unauthenticated(EXPIRED)
         return token
+
+    def ticket(self, headers: Headers) -> str | None:
+        """What a request to the chat app carries in place of the token of the user whom the proxy names.
+
+        `None`: the request has such a token, or nobody has named its user.
+
+        Raises:
+            Unauthenticated: the request names two users, or has two tokens.
+        """
+        if self.tickets is None or not self.behind_apps_proxy:
+            return None
+        token, user = (single_header(headers, TOKEN) or "").strip(), _named_by_proxy(headers)
+        if user is None or (token and not is_ticket(token)):
+            return None
+        return self.tickets.write(user)
+
+
+def _named_by_proxy(headers: Headers) -> Caller | None:
+    user = single_header(headers, "X-Forwarded-User")
+    return Caller(user, single_header(headers, "X-Forwarded-Email"), "apps") if user else None
 
 
 def single_header(headers: Headers, name: str) -> str | None:
