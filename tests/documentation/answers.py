@@ -1,5 +1,6 @@
 """What the model of the tutorials answers, for each page: the words that the page shows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,13 @@ from graph_agent.testing import Call
 def found(messages: Messages) -> str:
     """What the last tool of the turn has returned."""
     return next(str(one["content"]) for one in reversed(messages) if one["role"] == "tool")
+
+
+def month(messages: Messages) -> str:
+    """The answer of a model that knows what the user has said on this branch of the conversation."""
+    said = str([one["content"] for one in messages if one["role"] == "user"])
+    months = [one for one in ("May", "June") if one in said]
+    return f"You are going in {' or '.join(months)}." if months else "You have not told me."
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,21 @@ PAGES: Mapping[str, Page] = {
             ],
             "Cancel order A1001, it takes too long.": [
                 Call("cancel_order", {"order": "A1001", "reason": "it takes too long"})
+            ],
+        }
+    ),
+    "conversations-and-memory": Page(
+        {
+            "I am going to Rome in May.": ["Rome is lovely in spring."],
+            "When am I going?": [month],
+            "No, it is June.": ["Then it is warmer."],
+            "I do not eat meat.": [
+                Call("save_memory", {"text": "The user does not eat meat."}),
+                "I will remember that you do not eat meat.",
+            ],
+            "What do you know about my food?": [
+                Call("search_memories", {"query": "food"}),
+                lambda messages: json.loads(found(messages))[0]["text"],
             ],
         }
     ),

@@ -1,5 +1,6 @@
 """`graph-agent ask` where nothing runs yet: what it starts speaks only where something is wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,20 @@ def test_a_service_whose_graphs_still_load_is_asked_and_no_second_one_is_started
         monkeypatch.setenv("GRAPH_AGENT_PORT", url.rpartition(":")[2])
         assert main(["ask", "hi"]) == 0
     assert capsys.readouterr() == ("Hello.", "")
+
+
+def test_a_graph_that_waits_for_a_decision_tells_a_person_where_to_decide(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def wait(request: Request) -> PlainTextResponse:
+        told = {"type": "error", "code": "approval_needs_store", "message": "send it without `store: false`"}
+        return PlainTextResponse(f"data: {json.dumps(told)}\n\n")
+
+    with on_loopback(Starlette(routes=[Route("/responses", wait, methods=["POST"])])) as url:
+        assert main(["ask", "--url", url, "Cancel it."]) == 1
+    shown = capsys.readouterr().out
+    assert "ask on the chat page" in shown
+    assert "store" not in shown
 
 
 def test_a_graph_that_is_not_named_is_refused_before_anything_is_started(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ STOP_SECONDS = "15"
 MOST_LOG = 65_536
 """Bytes at the end of the service's log that are searched for errors."""
 
+WAITS = (
+    "the graph waits for a person's decision, and `graph-agent ask` takes none; ask on the chat page, at the address "
+    "of the service, or with a client that answers approvals"
+)
+
 MOST_LINES = 20
 """Lines of the service's log that are shown."""
 
@@ -243,7 +248,9 @@ class Printer:
                 self._item(event["item"])
             case "error":
                 self.failed = True
-                self._write(f"\nfailed: {event['message']}\n")
+                # The message of this one says what to send over HTTP, which a person at a terminal does not do.
+                told = WAITS if event.get("code") == "approval_needs_store" else event["message"]
+                self._write(f"\nfailed: {told}\n")
             case "response.completed" | "response.incomplete":
                 self._end(event["response"])
 
