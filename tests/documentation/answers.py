@@ -89,4 +89,5 @@ PAGES: Mapping[str, Page] = {
             ],
         }
     ),
+    "evaluate-and-gate": Page({}),
 }
