@@ -5,31 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.protocol.conversation_fields import CONVERSATION_CHANGE, NEW_CONVERSATION, NEW_ITEMS
 from graph_agent.protocol.events import new_id
-from graph_agent.protocol.field_checks import (
-    Field,
-    Fields,
-    Schema,
-    accepts,
-    an_array,
-    at,
-    check_fields,
-    text_within,
-    wrong,
-)
-from graph_agent.protocol.item_shapes import check_item, item_schema
+from graph_agent.protocol.field_checks import Fields, at, check_fields
+from graph_agent.protocol.item_shapes import check_item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.request_bodies import body_fields, redacted
-from graph_agent.protocol.request_fields import a_metadata
 
 Item = dict[str, Any]
-
-MAX_TITLE = 200
-"""Characters of a conversation's title."""
-
-MAX_NEW_ITEMS = 1000
-"""Items that one request may add."""
 
 PREFIXES: Mapping[str, str] = {
     "message": "msg",
@@ -40,39 +24,6 @@ PREFIXES: Mapping[str, str] = {
     "mcp_approval_request": "mcpr",
 }
 """Type of an item -> the beginning of its id."""
-
-SEND_ITEMS = "send the items to add"
-
-_ITEMS: Schema = {"type": "array", "items": item_schema(references=False), "maxItems": MAX_NEW_ITEMS}
-
-
-@accepts(_ITEMS)
-def _some_items(value: Any, path: str) -> None:
-    an_array(value, path)
-    if len(value) > MAX_NEW_ITEMS:
-        raise wrong(path, f"an array of at most {MAX_NEW_ITEMS} items", f"{len(value)}")
-
-
-@accepts({**_ITEMS, "minItems": 1})
-def _new_items(value: Any, path: str) -> None:
-    if not value and (value is None or isinstance(value, list)):
-        raise InvalidRequest(f"`{path}` is missing: {SEND_ITEMS}.", param=path)
-    _some_items(value, path)
-
-
-_ABOUT: Fields = {
-    "metadata": Field(a_metadata, "At most 16 strings by name. They replace those that there are."),
-    "title": Field(text_within(MAX_TITLE), "What people see in a list of conversations."),
-}
-
-NEW_CONVERSATION: Fields = {"items": Field(_some_items, "The items that the conversation begins with."), **_ABOUT}
-"""The body of `POST /conversations`."""
-
-CONVERSATION_CHANGE: Fields = _ABOUT
-"""The body of `POST /conversations/{id}`, which has one field at least."""
-
-NEW_ITEMS: Fields = {"items": Field(_new_items, "The items to add at the end.", required=SEND_ITEMS)}
-"""The body of `POST /conversations/{id}/items`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,6 +159,27 @@ RUN: Fields = {
 }
 """The body of a request that starts a run. `unsupported` says which values are refused."""
 
+REPEATED = (
+    "frequency_penalty",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "temperature",
+    "text",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+)
+"""Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
+
 _MEANT: Mapping[str, str] = {
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",

@@ -19,7 +19,7 @@ from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import check_items, messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.request_bodies import body_fields, redacted, secret_in
-from graph_agent.protocol.request_fields import MAX_ITEMS, check_run_fields
+from graph_agent.protocol.request_fields import MAX_ITEMS, REPEATED, check_run_fields
 from graph_agent.protocol.steps import STEPS
 from graph_agent.protocol.unsupported import refuse_unsupported
 
@@ -33,27 +33,6 @@ LONGEST_NAME = 64
 
 MAX_NAME = 256
 """Characters of a conversation's id that a client chooses. It is the key of a row."""
-
-REPEATED = (
-    "frequency_penalty",
-    "instructions",
-    "max_output_tokens",
-    "max_tool_calls",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "temperature",
-    "text",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-    "user",
-)
-"""Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
 
 WEBHOOK = "webhook"
 """The key in `metadata` that names a target of the operator's file."""

@@ -43,6 +43,7 @@ from graph_agent.serving.host_gate import HostGate
 from graph_agent.serving.identity import Identity, on_apps, startup_warnings
 from graph_agent.serving.limits import Bodies
 from graph_agent.serving.mounting import WholePath, prefix_of
+from graph_agent.serving.openapi import Access, OpenApiRoutes
 from graph_agent.serving.page_build import BUILT, PageBuild
 from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
@@ -195,6 +196,10 @@ def create_app(
     if chat is not None:
         proxy = ChatProxy(chat, bodies=bodies, connections=settings.max_connections, ticket=identity.ticket)
 
+    described = OpenApiRoutes(
+        routes=lambda: app.routes, access=Access.of(settings, apps=on_apps(environ), page_at=_page_at(chat))
+    )
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         gate.begin()
@@ -234,6 +239,7 @@ def create_app(
             *memories.routes(),
             *models.routes(),
             *meta.routes(),
+            *described.routes(),
             *page,
             *_documentation_routes(settings, docs_folder),
         ],

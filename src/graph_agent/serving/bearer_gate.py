@@ -1,5 +1,7 @@
 """The bearer token that requests must carry when the service runs outside Databricks Apps."""
 
+from functools import partial
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,24 +13,24 @@ from graph_agent.serving.routes.documentation import is_documentation_path
 from graph_agent.serving.routes.page import is_page_path
 from graph_agent.settings import Settings
 
-OPEN = frozenset({"/health"})
-"""Addresses for probes, which cannot carry a token. Their answers say only that the process is alive."""
+OPEN = frozenset({"/health", "/openapi.json", "/api/openapi.json"})
+"""Addresses for probes and for gateways, which cannot carry a token. Their answers say that the process is alive, and
+what is in the documentation."""
 
 REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_AGENT_BEARER_TOKEN"
 
 
 class BearerGate:
-    """ASGI middleware: answers 401 to every request without the token, but not at `/health`, at the addresses of the
-    chat page, which asks its user for the token, and at those of the documentation. `page_at` is where the page is, as
-    in `is_page_path`."""
+    """ASGI middleware: answers 401 to every request without the token, but not at the addresses that `is_open` names.
+
+    `page_at` is where the page is, as in `is_page_path`.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings, page_at: str = "") -> None:
         # Takes the settings and not the token: Starlette shows the arguments of a middleware in its repr.
         self._app = app
         self._bearer_token = settings.bearer_token
-        self._page_at = page_at
-        self._has_page = settings.page == "on"
-        self._has_documentation = settings.docs == "on"
+        self._is_open = partial(is_open, settings=settings, page_at=page_at)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
@@ -39,7 +41,10 @@ class BearerGate:
                 app = error_response(Unauthenticated(REFUSED))
         await app(scope, receive, send)
 
-    def _is_open(self, path: str) -> bool:
-        if self._has_documentation and is_documentation_path(path):
-            return True
-        return path in OPEN or (self._has_page and is_page_path(path, at=self._page_at))
+
+def is_open(path: str, *, settings: Settings, page_at: str) -> bool:
+    """Whether an address needs no token: one of `OPEN`, one of the chat page, which asks its user for the token, or one
+    of the documentation."""
+    if settings.docs == "on" and is_documentation_path(path):
+        return True
+    return path in OPEN or (settings.page == "on" and is_page_path(path, at=page_at))

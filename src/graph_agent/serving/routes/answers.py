@@ -41,12 +41,12 @@ class Endpoint:
     `receive` reports when the client leaves."""
 
     def __init__(self, methods: dict[str, Answering]) -> None:
-        self._methods = methods
+        self.methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Starlette answers HEAD where there is GET.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        response = await response_or_error(self._methods[method](Request(scope, receive)))
+        response = await response_or_error(self.methods[method](Request(scope, receive)))
         await response(scope, receive, send)
 
 

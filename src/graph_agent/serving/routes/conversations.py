@@ -8,28 +8,45 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graph_agent.errors import AgentError, ConversationNotFound, InvalidRequest, ItemNotFound, ResponseNotFound
+from graph_agent.errors import (
+    AgentError,
+    ConversationBusy,
+    ConversationNotFound,
+    InvalidRequest,
+    ItemNotFound,
+    ResponseNotFound,
+    UnsupportedField,
+)
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol import wire_schemas
+from graph_agent.protocol.conversation_fields import CONVERSATION_CHANGE, NEW_CONVERSATION, NEW_ITEMS
 from graph_agent.protocol.events import new_id
+from graph_agent.protocol.field_checks import NOT_BLANK, fields_schema
 from graph_agent.protocol.listed_items import listed_item, listed_items
+from graph_agent.protocol.wire_schemas import SECONDS, STRING, STRINGS, TEXT_OR_NULL, closed, const, enum
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
+from graph_agent.serving.operations import OF_BODY, OF_GRAPHS, OF_STORE, Parameter, described
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
-from graph_agent.serving.routes.feedback import feedback_body
+from graph_agent.serving.routes.feedback import GIVEN, feedback_body
 from graph_agent.serving.routes.not_found import NO_CONVERSATION, NO_ITEM, missing_things
 from graph_agent.serving.routes.queries import (
+    A_SWITCH,
     INCLUDE,
+    PAGING,
     check_query,
+    deleted_schema,
     id_in,
     list_body,
+    list_schema,
     no_such_entry,
     page_of,
     page_through,
     switch,
 )
-from graph_agent.serving.routes.stored_responses import FAMILIES
+from graph_agent.serving.routes.stored_responses import FAMILIES, ITEMS
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.stores.records import Conversation, Item, StoredResponse
 from graph_agent.stores.store import ResponseStore
@@ -37,6 +54,47 @@ from graph_agent.trace_links import trace_link
 
 LONGEST_QUERY, MOST_WORDS = 200, 40
 """Characters and words of a search in titles."""
+
+SEARCH = (
+    Parameter(
+        "query",
+        {"type": "string", "pattern": NOT_BLANK, "maxLength": LONGEST_QUERY},
+        f"Words that the title must contain, {MOST_WORDS} at most.",
+    ),
+    Parameter("pinned", A_SWITCH, "Only conversations that are pinned, or that are not."),
+)
+
+TAG = "Conversations"
+
+CONVERSATION = closed(
+    "Conversation",
+    {
+        "id": STRING,
+        "object": const("conversation"),
+        "created_at": SECONDS,
+        "updated_at": SECONDS,
+        "title": TEXT_OR_NULL,
+        "metadata": STRINGS,
+        "last_response_id": TEXT_OR_NULL,
+    },
+)
+
+NODE = closed(
+    "ResponseNode",
+    {
+        "id": STRING,
+        "object": enum("response", "items"),
+        "previous_response_id": TEXT_OR_NULL,
+        "status": STRING,
+        "created_at": SECONDS,
+        "model": TEXT_OR_NULL,
+        "family": enum("databricks", "openai"),
+        "trace_id": TEXT_OR_NULL,
+        "trace_url": TEXT_OR_NULL,
+        "feedback": GIVEN,
+    },
+    says="A response as a node of the tree that a conversation is.",
+)
 
 
 class ConversationRoutes:
@@ -76,6 +134,13 @@ class ConversationRoutes:
 
     # -- conversations ------------------------------------------------------------------------------------------
 
+    @described(
+        TAG,
+        CONVERSATION,
+        says="The new conversation.",
+        body={"title": "NewConversation", **fields_schema(NEW_CONVERSATION)},
+        errors=(*OF_STORE, *OF_GRAPHS, *OF_BODY, UnsupportedField),
+    )
     async def create(self, request: Request) -> Response:
         """Create a conversation, which may begin with items."""
         self._posted.check_declared(request)
@@ -94,9 +159,16 @@ class ConversationRoutes:
                 raise
         return json_answer(_conversation_body(made))
 
+    @described(
+        TAG,
+        list_schema("ConversationList", CONVERSATION),
+        says="A page of the conversations.",
+        parameters=(*PAGING, *SEARCH),
+        errors=(*OF_STORE, InvalidRequest),
+    )
     async def list_all(self, request: Request) -> Response:
         """The caller's conversations, the one with the newest response first."""
-        page = page_of(request, "query", "pinned")
+        page = page_of(request, *SEARCH)
         words, pinned = _words(request), request.query_params.get("pinned")
         only = None if pinned is None else switch(pinned, param="pinned")
         owner, responses = await self._asked(request)
@@ -105,12 +177,20 @@ class ConversationRoutes:
             raise no_such_entry()
         return json_answer(list_body([_conversation_body(one) for one in found], has_more=has_more))
 
+    @described(TAG, CONVERSATION, says="The conversation.", errors=(*OF_STORE, InvalidRequest, ConversationNotFound))
     async def read(self, request: Request) -> Response:
         """One conversation."""
         check_query(request)
         owner, responses = await self._asked(request)
         return json_answer(_conversation_body(await _found(responses, owner, _id(request))))
 
+    @described(
+        TAG,
+        CONVERSATION,
+        says="The changed conversation.",
+        body={"title": "ConversationChange", **fields_schema(CONVERSATION_CHANGE), "minProperties": 1},
+        errors=(*OF_STORE, *OF_GRAPHS, *OF_BODY, ConversationNotFound),
+    )
     async def change(self, request: Request) -> Response:
         """Replace the title or the metadata of a conversation."""
         self._posted.check_declared(request)
@@ -124,6 +204,11 @@ class ConversationRoutes:
             )
         return json_answer(_conversation_body(changed))
 
+    @described(
+        TAG,
+        deleted_schema("DeletedConversation", "conversation.deleted"),
+        errors=(*OF_STORE, InvalidRequest, ConversationNotFound, ConversationBusy),
+    )
     async def delete(self, request: Request) -> Response:
         """Delete a conversation with its responses and items."""
         check_query(request)
@@ -136,6 +221,13 @@ class ConversationRoutes:
 
     # -- items --------------------------------------------------------------------------------------------------
 
+    @described(
+        TAG,
+        ITEMS,
+        says="A page of the items.",
+        parameters=(*PAGING, *INCLUDE),
+        errors=(*OF_STORE, InvalidRequest, ConversationNotFound),
+    )
     async def list_items(self, request: Request) -> Response:
         """The items from the beginning of the conversation to its newest response. Other branches are left out."""
         page = page_of(request, *INCLUDE)
@@ -145,6 +237,14 @@ class ConversationRoutes:
         entries, has_more = page_through(listed_items(items), page)
         return json_answer(list_body(entries, has_more=has_more))
 
+    @described(
+        TAG,
+        ITEMS,
+        says="The items that were added.",
+        body={"title": "NewItems", **fields_schema(NEW_ITEMS)},
+        parameters=INCLUDE,
+        errors=(*OF_STORE, *OF_GRAPHS, *OF_BODY, UnsupportedField, ConversationNotFound, ConversationBusy),
+    )
     async def add_items(self, request: Request) -> Response:
         """Add items at the end of a conversation, without a run."""
         self._posted.check_declared(request)
@@ -156,6 +256,13 @@ class ConversationRoutes:
             added = await responses.add_items(owner, conversation_id, items)
         return json_answer(list_body([listed_item(item) for item in added.input], has_more=False))
 
+    @described(
+        TAG,
+        wire_schemas.LISTED_ITEM,
+        says="The item.",
+        parameters=INCLUDE,
+        errors=(*OF_STORE, InvalidRequest, ConversationNotFound, ItemNotFound),
+    )
     async def read_item(self, request: Request) -> Response:
         """One item of a conversation, also one of an earlier branch."""
         check_query(request, *INCLUDE)
@@ -168,6 +275,12 @@ class ConversationRoutes:
             raise ItemNotFound(NO_ITEM)
         return json_answer(listed_item(found[1]))
 
+    @described(
+        TAG,
+        CONVERSATION,
+        says="The conversation without the item.",
+        errors=(*OF_STORE, InvalidRequest, ConversationNotFound, ItemNotFound, ConversationBusy),
+    )
     async def delete_item(self, request: Request) -> Response:
         """Remove an item from a conversation, and answer with the conversation."""
         check_query(request)
@@ -179,6 +292,13 @@ class ConversationRoutes:
 
     # -- branches -----------------------------------------------------------------------------------------------
 
+    @described(
+        TAG,
+        list_schema("ResponseNodeList", NODE),
+        says="A page of the responses.",
+        parameters=PAGING,
+        errors=(*OF_STORE, InvalidRequest, ConversationNotFound),
+    )
     async def list_responses(self, request: Request) -> Response:
         """The responses of all branches, each with the response that it follows."""
         page = page_of(request)

@@ -1,13 +1,18 @@
 """`/docs/`: the documentation, where it is built. It is public: it holds nothing secret."""
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.field_checks import Schema
+from graph_agent.protocol.wire_schemas import STRING
 from graph_agent.serving.documentation_build import NOT_FOUND, DocumentationBuild, Site
 from graph_agent.serving.mounting import prefix_of
+from graph_agent.serving.operations import Answer, Answers, described
 from graph_agent.serving.page_headers import PAGE
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.static_files import StaticFile, file_answer
@@ -38,6 +43,20 @@ def is_documentation_path(path: str) -> bool:
     return path == AT or path.startswith(f"{AT}/")
 
 
+TAG = "Documentation"
+
+
+def _answers(_: Dialect) -> Answers:
+    page: Mapping[str, Schema] = {"text/html": STRING}
+    return {
+        200: Answer("The page or file.", {"*/*": STRING}),
+        304: Answer("The caller has it."),
+        307: Answer("The page is at the address with a slash.", headers={"location": "That address."}),
+        404: Answer("There is no such page.", page),
+        503: Answer("The documentation is not built.", page),
+    }
+
+
 class DocumentationRoutes:
     """The documentation."""
 
@@ -48,6 +67,7 @@ class DocumentationRoutes:
         """The routes of the app."""
         return [route(AT, GET=self.read), route(f"{AT}/{{path:path}}", GET=self.read)]
 
+    @described(TAG, _answers)
     async def read(self, request: Request) -> Response:
         """A page or another file of the site."""
         site = self._build.kept or await run_in_service_thread(self._build.read)

@@ -12,8 +12,12 @@ from starlette.routing import Route
 
 from graph_agent.errors import InvalidRequest, NoTrace, ResponseNotFound, TraceNotReady, TraceStoreUnavailable
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol.feedback_requests import FEEDBACK
+from graph_agent.protocol.field_checks import Schema, fields_schema
+from graph_agent.protocol.wire_schemas import BOOLEAN, STRING, TEXT_OR_NULL, closed, const
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
+from graph_agent.serving.operations import OF_BODY, OF_GRAPHS, OF_STORE, described
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.not_found import NO_RESPONSE, missing_things
@@ -43,6 +47,18 @@ MOST_NAMES = 20
 """The most names under which one response has feedback."""
 
 
+TAG = "Feedback"
+
+GIVEN: Schema = {"type": "object", "additionalProperties": closed("GivenFeedback", {"value": BOOLEAN})}
+"""The schema of `feedback_body`."""
+
+_ABOUT: Mapping[str, Schema] = {
+    "object": const("response.feedback"),
+    "response_id": STRING,
+    "trace_id": TEXT_OR_NULL,
+}
+
+
 class FeedbackRoutes:
     """The caller's feedback on stored responses."""
 
@@ -61,6 +77,12 @@ class FeedbackRoutes:
         """The routes of the app."""
         return [route(f"{prefix}/responses/{{id}}/feedback", GET=self.read, POST=self.give) for prefix in FAMILIES]
 
+    @described(
+        TAG,
+        closed("FeedbackOfResponse", {**_ABOUT, "trace_url": TEXT_OR_NULL, "feedback": GIVEN}),
+        says="What was said.",
+        errors=(*OF_STORE, InvalidRequest, ResponseNotFound),
+    )
     async def read(self, request: Request) -> Response:
         """What the caller has said about the response, and where its trace is."""
         check_query(request)
@@ -76,6 +98,16 @@ class FeedbackRoutes:
             }
         )
 
+    @described(
+        TAG,
+        closed("KeptFeedback", {**_ABOUT, "name": STRING, "value": BOOLEAN, "comment": TEXT_OR_NULL}),
+        says="What is kept.",
+        body={"title": "NewFeedback", **fields_schema(FEEDBACK)},
+        errors=(
+            *(*OF_STORE, *OF_GRAPHS, *OF_BODY),
+            *(ResponseNotFound, NoTrace, TraceNotReady, TraceStoreUnavailable),
+        ),
+    )
     async def give(self, request: Request) -> Response:
         """Say whether an answer was good. A second time under the same name replaces the first."""
         self._posted.check_declared(request)

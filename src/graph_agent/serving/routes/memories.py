@@ -9,16 +9,23 @@ from starlette.routing import Route
 
 from graph_agent.errors import ConversationBusy, InvalidRequest, MemoryNotFound, MemoryRefused
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol.field_checks import NOT_BLANK, fields_schema
+from graph_agent.protocol.memory_requests import MEMORY_CHANGE
+from graph_agent.protocol.wire_schemas import COUNT, NUMBER, OPEN, SECONDS, STRING, TEXT_OR_NULL, closed, const
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
+from graph_agent.serving.operations import OF_BODY, OF_GRAPHS, OF_STORE, Parameter, described
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.not_found import NO_MEMORY, missing_things
 from graph_agent.serving.routes.queries import (
+    PAGING,
     check_query,
+    deleted_schema,
     id_in,
     list_body,
+    list_schema,
     no_such_entry,
     page_of,
 )
@@ -29,6 +36,36 @@ from graph_agent.stores.store import Memories
 
 LONGEST_QUERY = 1000
 """Characters of a search."""
+
+SEARCH = (
+    Parameter(
+        "query",
+        {"type": "string", "pattern": NOT_BLANK, "maxLength": LONGEST_QUERY},
+        "What the memories should fit. The results have one page, the best first.",
+    ),
+)
+
+TAG = "Memories"
+
+MEMORY = closed(
+    "Memory",
+    {
+        "id": STRING,
+        "object": const("memory"),
+        "text": STRING,
+        "namespace": STRING,
+        "key": STRING,
+        "value": OPEN,
+        "response_id": TEXT_OR_NULL,
+        "created_at": SECONDS,
+        "updated_at": SECONDS,
+    },
+    {"score": NUMBER},
+    says="What graphs remember about the caller.",
+)
+
+GONE = ("responses", "conversations", "checkpoints", "memories")
+"""What is counted when everything of a caller is deleted."""
 
 CANCEL_SECONDS = 10.0
 """How long the deletion of everything waits for the ends of the caller's background runs, which it cancels."""
@@ -62,9 +99,16 @@ class MemoryRoutes:
             )
         ]
 
+    @described(
+        TAG,
+        list_schema("MemoryList", MEMORY),
+        says="A page of the memories.",
+        parameters=(*PAGING, *SEARCH),
+        errors=(*OF_STORE, InvalidRequest),
+    )
     async def list_all(self, request: Request) -> Response:
         """The caller's memories, the newest first, or those that fit `query`, the best first."""
-        page, query = page_of(request, "query"), request.query_params.get("query")
+        page, query = page_of(request, *SEARCH), request.query_params.get("query")
         if query is not None:
             _check_search(request, query)
         owner, memories = await self._asked(request)
@@ -76,6 +120,7 @@ class MemoryRoutes:
             raise no_such_entry()
         return json_answer(list_body([_body(one) for one in found], has_more=has_more))
 
+    @described(TAG, MEMORY, says="The memory.", errors=(*OF_STORE, InvalidRequest, MemoryNotFound))
     async def read(self, request: Request) -> Response:
         """One memory."""
         check_query(request)
@@ -83,6 +128,13 @@ class MemoryRoutes:
         with missing_things():
             return json_answer(_body(await memories.get(owner, _id(request))))
 
+    @described(
+        TAG,
+        MEMORY,
+        says="The changed memory.",
+        body={"title": "MemoryChange", **fields_schema(MEMORY_CHANGE)},
+        errors=(*OF_STORE, *OF_GRAPHS, *OF_BODY, MemoryNotFound),
+    )
     async def change(self, request: Request) -> Response:
         """Replace the text of a memory."""
         self._posted.check_declared(request)
@@ -96,6 +148,11 @@ class MemoryRoutes:
         except MemoryRefused as error:
             raise InvalidRequest(error.message, param="text") from None
 
+    @described(
+        TAG,
+        deleted_schema("DeletedMemory", "memory.deleted"),
+        errors=(*OF_STORE, InvalidRequest, MemoryNotFound),
+    )
     async def delete(self, request: Request) -> Response:
         """Delete a memory."""
         check_query(request)
@@ -105,12 +162,29 @@ class MemoryRoutes:
             await memories.delete(owner, memory_id)
         return json_answer({"id": memory_id, "object": "memory.deleted", "deleted": True})
 
+    @described(
+        TAG,
+        closed("DeletedMemories", {"object": const("memories.deleted"), "deleted": {"const": True}, "count": COUNT}),
+        errors=(*OF_STORE, InvalidRequest),
+    )
     async def delete_all(self, request: Request) -> Response:
         """Delete all memories of the caller."""
         check_query(request)
         owner, memories = await self._asked(request)
         return json_answer({"object": "memories.deleted", "deleted": True, "count": await memories.delete_all(owner)})
 
+    @described(
+        TAG,
+        closed(
+            "DeletedData",
+            {
+                "object": const("me.data.deleted"),
+                "deleted": closed(None, dict.fromkeys(GONE, COUNT)),
+                "not_deleted": closed(None, {"traces": STRING}),
+            },
+        ),
+        errors=(*OF_STORE, InvalidRequest, ConversationBusy),
+    )
     async def forget(self, request: Request) -> Response:
         """Delete everything of the caller that is stored."""
         check_query(request)
@@ -126,7 +200,7 @@ class MemoryRoutes:
             await self._runs.end_background_of(caller, store=store, within_seconds=CANCEL_SECONDS)
             gone = await store.forget(owner)
         self._runs.kept.forget(owner)
-        counts = {name: getattr(gone, name) for name in ("responses", "conversations", "checkpoints", "memories")}
+        counts = {name: getattr(gone, name) for name in GONE}
         return json_answer({"object": "me.data.deleted", "deleted": counts, "not_deleted": {"traces": TRACES_STAY}})
 
     async def _asked(self, request: Request) -> tuple[Owner, Memories]:

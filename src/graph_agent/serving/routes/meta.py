@@ -7,12 +7,25 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from graph_agent.errors import NoThreadFree, NotReady
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.wire_schemas import ERROR_FIELDS, STRING, TEXT_OR_NULL, array_of, closed, const
 from graph_agent.redaction import redact_value
 from graph_agent.runs.registry import Runs, stopping
 from graph_agent.serving.errors import retry_headers
 from graph_agent.serving.gate import Gate
+from graph_agent.serving.operations import JSON, OF_GRAPHS, RETRY_AFTER, Answer, Answers, described
 from graph_agent.serving.routes.answers import route
 from graph_agent.threads import NodeThreads
+
+TAG = "Service"
+
+
+def _ready(_: Dialect) -> Answers:
+    waiting = closed("NotReady", {"status": const("not_ready"), "error": closed(None, ERROR_FIELDS), "detail": STRING})
+    return {
+        200: Answer("Runs can start.", {JSON: closed("Ready", {"status": const("ready")})}),
+        503: Answer("No run can start now.", {JSON: waiting}, {RETRY_AFTER: "Seconds until the next try."}),
+    }
 
 
 class MetaRoutes:
@@ -32,10 +45,12 @@ class MetaRoutes:
             route("/agent/info", GET=self.info),
         ]
 
+    @described(TAG, closed("Health", {"status": const("healthy")}), says="The process answers.")
     async def health(self, request: Request) -> Response:
         """Says that the process answers, and nothing about graphs. The body is that of MLflow's AgentServer."""
         return JSONResponse({"status": "healthy"})
 
+    @described(TAG, _ready)
     async def ready(self, request: Request) -> Response:
         """200 while runs can start, 503 while graphs load and while the service stops."""
         if self._runs.draining or self._gate.service is None:
@@ -47,6 +62,22 @@ class MetaRoutes:
             return _not_ready(NoThreadFree(self._nodes.shortage()))
         return JSONResponse({"status": "ready"})
 
+    @described(
+        TAG,
+        closed(
+            "AgentInfo",
+            {
+                "name": STRING,
+                "use_case": const("agent"),
+                "agent_api": const("responses"),
+                "mlflow_version": STRING,
+                "default_graph": STRING,
+                "graphs": array_of(closed("GraphInfo", {"name": STRING, "description": TEXT_OR_NULL})),
+            },
+        ),
+        says="The service and its graphs.",
+        errors=OF_GRAPHS,
+    )
     async def info(self, request: Request) -> Response:
         """Describes the service: the fields of MLflow's AgentServer, and the graphs."""
         service = await self._gate.passed()

@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graph_agent.errors import UnknownGraph
+from graph_agent.errors import GraphNotLoaded, InvalidRequest, UnknownGraph
+from graph_agent.protocol.wire_schemas import BOOLEAN, SECONDS, STRING, TEXT_OR_NULL, array_of, closed, const, enum
 from graph_agent.serving.gate import Gate
+from graph_agent.serving.operations import OF_GRAPHS, described
 from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.queries import check_query
 from graph_agent.serving.routes.stored_responses import FAMILIES
@@ -20,6 +22,47 @@ if TYPE_CHECKING:
     from graph_agent.catalog.served_graphs import ServedGraphs
 
 OWNER = "graph-agent"
+
+
+TAG = "Models"
+
+MODEL = closed(
+    "Model",
+    {
+        "id": STRING,
+        "object": const("model"),
+        "created": SECONDS,
+        "owned_by": const(OWNER),
+        "name": STRING,
+        "description": TEXT_OR_NULL,
+        "example_questions": array_of(STRING),
+        "accepts": closed(None, {"images": BOOLEAN, "files": BOOLEAN}),
+        "default": BOOLEAN,
+        "available": BOOLEAN,
+    },
+    says="A graph of the service.",
+)
+
+DRAWING = closed(
+    "ModelGraph",
+    {
+        "object": const("model.graph"),
+        "id": STRING,
+        "complete": BOOLEAN,
+        "nodes": array_of(
+            closed(
+                "GraphNode",
+                {"id": STRING, "name": STRING, "kind": enum("start", "node", "end"), "group": TEXT_OR_NULL},
+            )
+        ),
+        "edges": array_of(
+            closed(
+                "GraphEdge",
+                {"source": STRING, "target": STRING, "conditional": BOOLEAN, "label": TEXT_OR_NULL},
+            )
+        ),
+    },
+)
 
 
 class ModelRoutes:
@@ -43,18 +86,26 @@ class ModelRoutes:
             )
         ]
 
+    @described(
+        TAG,
+        closed("ModelList", {"object": const("list"), "data": array_of(MODEL)}),
+        says="The graphs.",
+        errors=(*OF_GRAPHS, InvalidRequest),
+    )
     async def list_all(self, request: Request) -> Response:
         """Every graph, in the order of `langgraph.json`."""
         check_query(request)
         graphs = await self._graphs()
         return json_answer({"object": "list", "data": [self._body(graphs, name) for name in graphs.names]})
 
+    @described(TAG, MODEL, says="The graph.", errors=(*OF_GRAPHS, InvalidRequest, UnknownGraph))
     async def read(self, request: Request) -> Response:
         """One graph."""
         check_query(request)
         graphs = await self._graphs()
         return json_answer(self._body(graphs, _name(request, graphs)))
 
+    @described(TAG, DRAWING, says="The drawing.", errors=(*OF_GRAPHS, InvalidRequest, UnknownGraph, GraphNotLoaded))
     async def draw(self, request: Request) -> Response:
         """The nodes and edges of a graph."""
         check_query(request)

@@ -12,6 +12,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from graph_agent.errors import RouteNotFound
+from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.field_checks import Schema
+from graph_agent.protocol.wire_schemas import BOOLEAN, COUNT, STRING, TEXT_OR_NULL, closed, enum
+from graph_agent.serving.operations import Answer, Answers, described
 from graph_agent.serving.page_build import Build, PageBuild
 from graph_agent.serving.page_headers import IMAGE, PAGE
 from graph_agent.serving.page_logo import Logo
@@ -51,6 +55,23 @@ def is_page_path(path: str, *, at: str = "") -> bool:
     """
     # Without the slash it is redirected to the page.
     return path in (at or "/", f"{at}/", SETTINGS, LOGO) or path.startswith(f"{at}{ASSETS}")
+
+
+TAG = "Chat page"
+
+ANY: Schema = {"type": "string"}
+
+
+def _index(_: Dialect) -> Answers:
+    return {
+        200: Answer("The page.", {"text/html": ANY}),
+        304: Answer("The caller has it."),
+        503: Answer("The page is not built.", {"text/html": ANY}),
+    }
+
+
+def _file(_: Dialect) -> Answers:
+    return {200: Answer("The file.", {"*/*": ANY}), 304: Answer("The caller has it.")}
 
 
 class PageRoutes:
@@ -93,6 +114,7 @@ class PageRoutes:
         ]
         return routes if self._logo is None else [*routes, route(LOGO, GET=self.logo)]
 
+    @described(TAG, _index)
     async def index(self, request: Request) -> Response:
         """The page."""
         build = await self._built()
@@ -100,6 +122,7 @@ class PageRoutes:
             return HTMLResponse(NOT_BUILT, 503, headers={**PAGE, "cache-control": "no-store"})
         return file_answer(request, build.index, headers=PAGE, cache="no-cache")
 
+    @described(TAG, _file, errors=(RouteNotFound,))
     async def asset(self, request: Request) -> Response:
         """A file of the page."""
         build = await self._built()
@@ -108,12 +131,34 @@ class PageRoutes:
             raise RouteNotFound("the chat page has no such file; reload the page")
         return file_answer(request, file, headers=PAGE, cache=FOREVER)
 
+    @described(
+        TAG,
+        closed(
+            "PageSettings",
+            {
+                "title": STRING,
+                "logo": BOOLEAN,
+                "color": STRING,
+                "color_dark": STRING,
+                "greeting": TEXT_OR_NULL,
+                "disclaimer": TEXT_OR_NULL,
+                "sign_in": enum("token", "none"),
+                "feedback": BOOLEAN,
+                "trace_links": BOOLEAN,
+                "unanswered": STRING,
+                "max_body_bytes": COUNT,
+                "version": STRING,
+            },
+        ),
+        says="The settings of the page.",
+    )
     async def settings(self, request: Request) -> Response:
         """What the operator has set for the page."""
         answer = json_answer(self._settings)
         answer.headers.update({**PAGE, "cache-control": "no-cache"})
         return answer
 
+    @described(TAG, _file)
     async def logo(self, request: Request) -> Response:
         """The logo."""
         assert self._logo is not None

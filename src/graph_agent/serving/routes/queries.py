@@ -7,7 +7,9 @@ from typing import Any, Literal
 from starlette.requests import Request
 
 from graph_agent.errors import AgentError, InvalidRequest
-from graph_agent.protocol.field_checks import shown
+from graph_agent.protocol.field_checks import Schema, shown
+from graph_agent.protocol.wire_schemas import BOOLEAN, STRING, TEXT_OR_NULL, array_of, closed, const
+from graph_agent.serving.operations import Parameter
 from graph_agent.stores.records import Page
 
 MOST_IN_A_PAGE = 100
@@ -17,33 +19,65 @@ LONGEST_ID = 256
 MOST_DIGITS = 9
 """Digits of the number of an event."""
 
-INCLUDE = ("include", "include[]")
-"""Which further fields are wanted. Everything that is stored is returned anyway. The SDKs add the brackets."""
+_INCLUDED = "Which further fields are wanted. It has no effect, because everything that is stored is returned."
 
-PAGING = ("limit", "after", "order")
+INCLUDE = tuple(
+    Parameter(name, {"type": "array", "items": {"type": "string"}}, _INCLUDED) for name in ("include", "include[]")
+)
+"""The SDKs add the brackets."""
+
+AN_ID: Schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
+
+AN_EVENT: Schema = {"type": "integer", "minimum": 0, "maximum": 10**MOST_DIGITS - 1}
+
+A_SWITCH: Schema = {"type": "boolean"}
+
+PAGING = (
+    Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST_IN_A_PAGE}, "The most entries of the page."),
+    Parameter("after", AN_ID, "The id of the last entry that the caller has."),
+    Parameter("order", {"type": "string", "enum": ["asc", "desc"]}, "From the oldest or from the newest (default)."),
+)
 
 
-def check_query(request: Request, *names: str) -> Mapping[str, str]:
+def list_schema(title: str, entry: Schema) -> Schema:
+    """The schema of `list_body` with such entries."""
+    return closed(
+        title,
+        {
+            "object": const("list"),
+            "data": array_of(entry),
+            "first_id": TEXT_OR_NULL,
+            "last_id": TEXT_OR_NULL,
+            "has_more": BOOLEAN,
+        },
+    )
+
+
+def deleted_schema(title: str, kind: str) -> Schema:
+    """The schema of the answer to a deletion."""
+    return closed(title, {"id": STRING, "object": const(kind), "deleted": {"const": True}})
+
+
+def check_query(request: Request, *known: Parameter) -> Mapping[str, str]:
     """The query parameters.
 
     Raises:
-        InvalidRequest: a parameter is not one of `names`, or occurs twice.
+        InvalidRequest: a parameter is not one of `known`, or occurs twice.
     """
     found: dict[str, str] = {}
+    names = [one.name for one in known]
     for name, value in request.query_params.multi_items():
         if name not in names:
             close = difflib.get_close_matches(name[:LONGEST_ID], names, n=1)
-            known = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}" if names else "it has none"
-            raise InvalidRequest(
-                f"`{shown(name)}` is not a query parameter of this address; {known}", param=shown(name)
-            )
-        if name in found and name not in INCLUDE:
+            hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(names)}" if names else "it has none"
+            raise InvalidRequest(f"`{shown(name)}` is not a query parameter of this address; {hint}", param=shown(name))
+        if name in found and not name.startswith("include"):
             raise InvalidRequest(f"`{name}` occurs twice in the query; send it once", param=name)
         found[name] = value
     return found
 
 
-def page_of(request: Request, *more: str) -> Page:
+def page_of(request: Request, *more: Parameter) -> Page:
     """The page that the query asks for. `more` are further parameters that the address has.
 
     Raises:

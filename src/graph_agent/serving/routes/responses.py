@@ -14,11 +14,29 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from graph_agent.app_context import AppContext
-from graph_agent.errors import AgentError, UnsupportedField
+from graph_agent.errors import (
+    AgentError,
+    ApprovalAnswered,
+    ApprovalNotFound,
+    ConversationBusy,
+    ConversationNotFound,
+    EventLogExpired,
+    GraphNotLoaded,
+    IdempotencyKeyUsed,
+    ItemNotFound,
+    ResponseNotFound,
+    RunError,
+    UnknownGraph,
+    UnsupportedField,
+)
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
+from graph_agent.protocol import wire_schemas
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect, name_of
+from graph_agent.protocol.field_checks import fields_schema
 from graph_agent.protocol.json_encoding import encode
+from graph_agent.protocol.request_fields import RUN
+from graph_agent.protocol.wire_schemas import BOOLEAN, STRING
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.joining import Joining
 from graph_agent.runs.log_context import current_log_facts
@@ -31,17 +49,31 @@ from graph_agent.runs.slots import Slot
 from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
-from graph_agent.serving.idempotency_key import idempotency_key
+from graph_agent.serving.idempotency_key import HEADER, LONGEST, idempotency_key
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.leaving import unless_left
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
+from graph_agent.serving.operations import (
+    EVENTS,
+    JSON,
+    OF_BODY,
+    OF_GRAPHS,
+    OF_STORE,
+    REQUEST_ID,
+    Answer,
+    Answers,
+    Parameter,
+    described,
+    every,
+)
 from graph_agent.serving.posted_json import PostedJson
-from graph_agent.serving.preferences import respond_async
+from graph_agent.serving.preferences import APPLIED, respond_async
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
 from graph_agent.serving.routes.repeated import Begun, RepeatedAnswers
 from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse, disconnected
 from graph_agent.serving.store_gate import StoreGate
+from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.settings import Settings
 
@@ -75,6 +107,48 @@ REPLY_SECONDS = 110.0
 Databricks Apps answers 504 after 120 s, and many others are not more patient."""
 
 LEFT = "the caller left before the run began"
+
+TAG = "Runs"
+
+PARAMETERS = (
+    Parameter(
+        HEADER,
+        {"type": "string", "minLength": 1, "maxLength": LONGEST},
+        "The same request with the same key finds the run that exists.",
+        "header",
+    ),
+    Parameter("Prefer", STRING, f"`{APPLIED}, wait=60`: an answer that takes longer comes later.", "header"),
+    Parameter(TRACE_HEADER, BOOLEAN, "Whether the answer says the id of the trace.", "header"),
+)
+
+
+def _answers(dialect: Dialect) -> Answers:
+    whole, request_id = wire_schemas.response(dialect), {REQUEST_ID: "The id of the response."}
+    return {
+        200: Answer(
+            "The response, or the stream of its events.",
+            {JSON: whole, EVENTS: wire_schemas.event(dialect)},
+            request_id,
+        ),
+        202: Answer(
+            "The response as it is now. Its run goes on.",
+            {JSON: whole},
+            {
+                **request_id,
+                "location": "Where to read the response.",
+                "preference-applied": f"`{APPLIED}`",
+            },
+        ),
+    }
+
+
+ERRORS = (
+    *(*OF_STORE, *OF_GRAPHS, *OF_BODY),
+    *(UnsupportedField, UnknownGraph, GraphNotLoaded, ResponseNotFound, ConversationNotFound, ItemNotFound),
+    *(ApprovalNotFound, ApprovalAnswered, IdempotencyKeyUsed, ConversationBusy, EventLogExpired),
+    *every(RunError),
+)
+"""Why a request has no response. The error of a run that has failed is among them."""
 
 
 class ResponseRoutes:
@@ -113,6 +187,13 @@ class ResponseRoutes:
         """The routes of the app."""
         return [route(path, POST=partial(self.run, dialect=dialect)) for path, dialect in ADDRESSES.items()]
 
+    @described(
+        TAG,
+        _answers,
+        body={"title": "NewResponse", **fields_schema(RUN)},
+        parameters=PARAMETERS,
+        errors=ERRORS,
+    )
     async def run(self, request: Request, dialect: Dialect) -> ASGIApp:
         """Start a run and answer with its stream or its whole response.
 

@@ -9,9 +9,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from graph_agent.errors import InvalidRequest, OtherAddress, ResponseNotFound, Unauthenticated, UnsupportedField
+from graph_agent.errors import (
+    ConversationBusy,
+    EventLogExpired,
+    InvalidRequest,
+    OtherAddress,
+    ResponseNotFound,
+    Unauthenticated,
+    UnsupportedField,
+)
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol import wire_schemas
+from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import ResponseHead
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.listed_items import listed_items
@@ -21,15 +31,31 @@ from graph_agent.runs.registry import Runs
 from graph_agent.runs.stored_log import is_lost
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.mounting import prefix_of
+from graph_agent.serving.operations import (
+    EVENTS,
+    JSON,
+    OF_BODY,
+    OF_STORE,
+    REQUEST_ID,
+    Answer,
+    Answers,
+    Parameter,
+    described,
+)
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
 from graph_agent.serving.routes.not_found import NO_RESPONSE, missing_things
 from graph_agent.serving.routes.queries import (
+    A_SWITCH,
+    AN_EVENT,
     INCLUDE,
+    PAGING,
     check_query,
+    deleted_schema,
     event_number,
     id_in,
     list_body,
+    list_schema,
     page_of,
     page_through,
     switch,
@@ -42,7 +68,11 @@ from graph_agent.stores.store import Store
 FAMILIES: Mapping[str, Family] = {"": "databricks", "/api": "databricks", "/v1": "openai"}
 """The beginning of an address -> the responses that it reads."""
 
-STREAM = ("stream", "starting_after", "include_obfuscation")
+STREAM = (
+    Parameter("stream", A_SWITCH, "Whether to answer with the stream of the events."),
+    Parameter("starting_after", AN_EVENT, "The number of the last event that the reader has."),
+    Parameter("include_obfuscation", {"type": "boolean", "const": False}, "Events are not padded."),
+)
 """Query parameters of OpenAI's API that read a response as a stream."""
 
 WAITS_FOR_TOKEN: Mapping[str, Any] = {
@@ -56,6 +86,20 @@ WAITS_FOR_TOKEN: Mapping[str, Any] = {
 
 LAST_EVENT_ID = "last-event-id"
 """The header with which browsers say what they have got when they come back."""
+
+TAG = "Stored responses"
+
+ITEMS = list_schema("ItemList", wire_schemas.LISTED_ITEM)
+"""The schema of a list of items."""
+
+
+def _read(dialect: Dialect) -> Answers:
+    content = {JSON: wire_schemas.response(dialect), EVENTS: wire_schemas.event(dialect)}
+    return {200: Answer("The response, or the stream of its events.", content, {REQUEST_ID: "The id of the response."})}
+
+
+def _cancelled(dialect: Dialect) -> Answers:
+    return {200: Answer("The response as it is now.", {JSON: wire_schemas.response(dialect)})}
 
 
 class StoredResponseRoutes:
@@ -94,6 +138,12 @@ class StoredResponseRoutes:
             )
         ]
 
+    @described(
+        TAG,
+        _read,
+        parameters=(*INCLUDE, *STREAM, Parameter(LAST_EVENT_ID, AN_EVENT, "As `starting_after`.", "header")),
+        errors=(*OF_STORE, InvalidRequest, UnsupportedField, ResponseNotFound, OtherAddress, EventLogExpired),
+    )
     async def read(self, request: Request) -> ASGIApp:
         """The response object, as it was sent. Of a run in progress, its output so far. Or the stream of its events."""
         query = check_query(request, *INCLUDE, *STREAM)
@@ -111,6 +161,13 @@ class StoredResponseRoutes:
         response = await self._object(caller, store, stored)
         return json_answer({**response, **WAITS_FOR_TOKEN} if waits else response)
 
+    @described(
+        TAG,
+        _cancelled,
+        body=wire_schemas.OPEN,
+        body_required=False,
+        errors=(*OF_STORE, *OF_BODY, ResponseNotFound, OtherAddress, ConversationBusy),
+    )
     async def cancel(self, request: Request) -> Response:
         """End the run of a response. A response that has ended is returned as it is."""
         self._posted.check_declared(request)
@@ -168,6 +225,11 @@ class StoredResponseRoutes:
             return True
         return not await background.bring_token(caller, stored.id, token)
 
+    @described(
+        TAG,
+        deleted_schema("DeletedResponse", "response"),
+        errors=(*OF_STORE, InvalidRequest, ResponseNotFound, ConversationBusy),
+    )
     async def delete(self, request: Request) -> Response:
         """Delete a response and its items."""
         check_query(request)
@@ -178,6 +240,13 @@ class StoredResponseRoutes:
         self._runs.kept.forget(owner, response=response_id)
         return json_answer({"id": response_id, "object": "response", "deleted": True})
 
+    @described(
+        TAG,
+        ITEMS,
+        says="A page of the items.",
+        parameters=(*PAGING, *INCLUDE),
+        errors=(*OF_STORE, InvalidRequest, ResponseNotFound, OtherAddress),
+    )
     async def input_items(self, request: Request) -> Response:
         """The items that the response added to its conversation, in pages. Also those that were added without a run."""
         page = page_of(request, *INCLUDE)

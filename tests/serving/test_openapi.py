@@ -1,0 +1,164 @@
+"""The description of the API at `/openapi.json`, and that answers and streams are as it says."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from starlette.routing import Route
+from tests.serving.conftest import GRAPHS
+from tests.wire import frames
+
+from graph_agent.protocol.dialects import DIALECTS, INVOCATIONS, OPENAI, RESPONSES, Dialect
+from graph_agent.protocol.events import ResponseHead
+from graph_agent.protocol.request_fields import RUN
+from graph_agent.protocol.wire_schemas import event, response
+from graph_agent.serving.app import create_app
+from graph_agent.serving.routes.answers import Endpoint, route
+from graph_agent.settings import Settings
+from graph_agent.testing import SyncAgentClient
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def client_of(**settings: Any) -> SyncAgentClient:
+    values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "store": "memory"}
+    return SyncAgentClient(create_app(Settings(**values | settings), environ={}))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[SyncAgentClient]:
+    with client_of() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def described(client: SyncAgentClient) -> Mapping[str, Any]:
+    answer = client.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    document: Mapping[str, Any] = answer.json()
+    return document
+
+
+def flaws(schema: Mapping[str, Any], value: Any) -> list[str]:
+    """What of a value its schema does not allow."""
+    validator = jsonschema_rs.Draft202012Validator(schema)
+    return [f"{'/'.join(map(str, one.instance_path))}: {one.message[:300]}" for one in validator.iter_errors(value)]
+
+
+def schema_in(described: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+
+
+def test_the_document_is_valid_and_has_every_address(described: Mapping[str, Any]) -> None:
+    import schemathesis
+
+    schemathesis.openapi.from_dict(dict(described)).validate()
+    app = create_app(Settings(config=GRAPHS, tracing="off", store="memory"), environ={})
+    routes = [one for one in app.routes if isinstance(one, Route)]
+    assert {one.path.replace(":path}", "}") for one in routes} == described["paths"].keys()
+    for one, path in zip(routes, described["paths"].values(), strict=True):
+        assert isinstance(one.endpoint, Endpoint), f"{one.path} is not made by `route`, so it has no description"
+        assert {method.lower() for method in one.endpoint.methods} == path.keys() - {"parameters"}
+    assert all(operation["summary"] for path in described["paths"].values() for operation in _operations(path))
+
+
+def _operations(path: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [operation for name, operation in path.items() if name != "parameters"]
+
+
+def test_a_method_without_a_description_is_an_error() -> None:
+    from graph_agent.serving.openapi import Access, document
+
+    async def new(request: Any) -> Any:
+        """A method that nobody has described."""
+
+    access = Access.of(Settings(), apps=False, page_at="")
+    with pytest.raises(ValueError, match=r"GET /new has no description"):
+        document([route("/new", GET=new)], access)
+
+
+def test_the_document_is_known_by_its_tag(client: SyncAgentClient) -> None:
+    first = client.get("/openapi.json")
+    again = client.get("/openapi.json", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_what_a_setting_turns_off_is_not_described() -> None:
+    with client_of(page="off", bearer_token="a-token-of-the-operator") as client:
+        # It tells nothing secret, so gateways and generators read it without a token.
+        described = client.get("/openapi.json").json()
+        assert client.get("/agent/info").status_code == 401
+    assert "/" not in described["paths"]
+    assert described["paths"]["/health"]["get"]["security"] == []
+    assert described["paths"]["/agent/info"]["get"]["security"] == [{"bearer": []}]
+    assert "401" in described["paths"]["/agent/info"]["get"]["responses"]
+
+
+def test_a_field_of_the_request_is_described_by_the_table_that_reads_it(described: Mapping[str, Any]) -> None:
+    fields = described["components"]["schemas"]["NewResponse"]["properties"]
+    assert {name: one["description"] for name, one in fields.items()} == {name: one.says for name, one in RUN.items()}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+def test_the_schema_of_a_response_has_the_fields_of_every_response(dialect: Dialect) -> None:
+    made = ResponseHead(model="m", pending_usage=dialect.open_responses).response("completed")
+    assert flaws(response(dialect), made) == []
+    assert set(response(dialect)["required"]) == made.keys() - {"usage"}
+
+
+@pytest.mark.parametrize(
+    ("recording", "dialect"),
+    [
+        ("databricks", RESPONSES),
+        ("openai", OPENAI),
+        ("failed-databricks", RESPONSES),
+        ("failed-invocations", INVOCATIONS),
+        ("failed-openai", OPENAI),
+    ],
+)
+def test_recorded_streams_are_as_described(recording: str, dialect: Dialect) -> None:
+    schema = event(dialect)
+    for line in (RECORDED / f"{recording}.jsonl").read_text().splitlines():
+        assert flaws(schema, json.loads(line)) == [], line
+
+
+LIVE = [
+    {"model": "team", "input": "Weather?"},
+    {"model": "team", "input": "Weather?", "include": ["graph_agent.steps"], "store": True, "max_tool_calls": 5},
+    {"model": "team", "input": "Weather?", "max_tool_calls": 1, "metadata": {"a": "b"}, "temperature": 0.5},
+    {"model": "echo", "input": "Hello", "background": True, "instructions": "Be short.", "user": "somebody"},
+    {"model": "echo", "input": "Hello", "context": {"conversation_id": "c1"}, "text": {"verbosity": "low"}},
+    {"model": "failing", "input": "Go.", "custom_inputs": {"fail": "tool"}},
+    {"model": "failing", "input": "Go."},
+    *({"model": "moody", "input": mood} for mood in ("hesitate", "cut", "filter", "client", "again", "think", "aside")),
+]
+
+
+@pytest.mark.parametrize("address", ["/invocations", "/api/responses", "/v1/responses"])
+@pytest.mark.parametrize("asked", LIVE, ids=range(len(LIVE)))
+def test_streams_and_answers_are_as_described(
+    client: SyncAgentClient, described: Mapping[str, Any], address: str, asked: Mapping[str, Any]
+) -> None:
+    operation = described["paths"][address]["post"]
+    content = operation["responses"]["200"]["content"]
+    stream = client.post(address, json={**asked, "stream": True})
+    *events, done = frames(stream.text)
+    assert done == "[DONE]"
+    name = content["text/event-stream"]["x-events"]["$ref"].rpartition("/")[2]
+    for one in events:
+        assert flaws(schema_in(described, name), one) == [], one["type"]
+
+    answer = client.post(address, json=asked)
+    check_answer(described, operation, answer)
+
+
+def check_answer(described: Mapping[str, Any], operation: Mapping[str, Any], answer: Any) -> None:
+    """Check that an operation has this answer."""
+    found = operation["responses"][str(answer.status_code)]
+    if "$ref" in found:
+        found = described["components"]["responses"][found["$ref"].rpartition("/")[2]]
+    schema = found["content"]["application/json"]["schema"]
+    assert flaws({**schema, "components": described["components"]}, answer.json()) == []
