@@ -48,7 +48,7 @@
     ├── ConfigurationError           at startup; the message says what to change
     │   ├── BadSetting, BadFile, BadBundle (and `UnsetVariable`), GraphNotLoaded
     │   ├── LifespanNotRun           500  a host app mounted the service without its lifespan
-    │   └── CannotDraw, ProjectNotWritten
+    │   └── CannotDraw, ProjectNotWritten, ProjectNotRead
     ├── DeployError                  `graph-agent deploy`
     │   ├── DeployRefused            nothing was changed
     │   └── DeployFailed             the message says in which state the app is
@@ -484,6 +484,12 @@ class ProjectNotWritten(ConfigurationError):
     """`graph-agent init` cannot write into this folder. It wrote nothing."""
 
     code = "project_not_written"
+
+
+class ProjectNotRead(ConfigurationError):
+    """`graph-agent init --from` knows no way to take this project over. It wrote nothing."""
+
+    code = "project_not_read"
 
 
 class DeployError(AgentError):

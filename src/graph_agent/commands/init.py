@@ -1,8 +1,8 @@
 """`graph-agent init [FOLDER]`: create a small project that depends on this package.
 
 The files come from `project_template`, which is itself a working project. Only the project's name and the version of
-this package are replaced. The files are written to a temporary folder first and then moved, so that a failure leaves
-nothing behind.
+this package are replaced. With `--from`, `migrating` makes them from a checkout of one of Databricks' app templates.
+The files are written to a temporary folder first and then moved, so that a failure leaves nothing behind.
 """
 
 import argparse
@@ -17,9 +17,13 @@ from contextlib import ExitStack
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graph_agent.errors import ProjectNotWritten
 from graph_agent.printable import one_line
+
+if TYPE_CHECKING:
+    from graph_agent.migrating.migration import Migration
 
 TEMPLATE = "project_template"
 TEMPLATE_NAME = "my-agent"
@@ -51,33 +55,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder of the new project; created if it does not exist (default: the current folder)",
     )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="CHECKOUT",
+        help="take over the agent of this checkout of a Databricks app template; its code is read and never run",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    for line in init(options.folder):
+    for line in init(options.folder, source=options.source):
         print(line)
     return 0
 
 
-def init(folder: Path) -> list[str]:
+def init(folder: Path, *, source: Path | None = None) -> list[str]:
     """Write the project into `folder` and return the lines to print. The folder is created if it does not exist.
+
+    The project is that of the template, or takes over the agent of the checkout `source`.
 
     The project is named after the folder. The folder may already have hidden entries such as `.git`, and a virtual
     environment.
 
     Raises:
         ProjectNotWritten: `folder` is a file, has other files, or cannot be written. Nothing was written then.
+        ProjectNotRead: the agent of `source` cannot be taken over. Nothing was written then.
     """
+    name = project_name(Path(os.path.abspath(folder)).name)
+    migration = None if source is None else _migrated(source, name)
     try:
-        files = template_files(project_name(Path(os.path.abspath(folder)).name))
+        files = template_files(name) if migration is None else migration.files
         _require_empty(folder, files)
         _write(folder, files)
     except OSError as error:
         raise ProjectNotWritten(
             f"{one_line(str(folder))} cannot be written ({type(error).__name__}); choose another folder"
         ) from None
+    if migration is not None:
+        return list(_taken_over(folder, migration))
     return list(_next_steps(folder, len(files)))
+
+
+def _migrated(source: Path, name: str) -> "Migration":
+    # Late: only --from needs it.
+    from graph_agent.migrating.migration import migrate
+
+    return migrate(source, name=name, pinned=_pinned(), git_ignore=template_files(name)[".gitignore"])
 
 
 def project_name(folder_name: str) -> str:
@@ -173,12 +198,41 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _next_steps(folder: Path, count: int) -> Iterator[str]:
-    yield f"wrote {count} files to {one_line(str(folder))}; next:"
+def _taken_over(folder: Path, migration: "Migration") -> Iterator[str]:
+    yield f"wrote {len(migration.files)} files to {one_line(str(folder))}"
     yield ""
+    yield "taken over:"
+    yield from (f"  {one_line(one.place)}: {one_line(one.what)}" for one in migration.taken)
+    yield ""
+    yield "not taken over, and what to do:"
+    for one in migration.left:
+        if one.needs_something:
+            yield f"  {one_line(one.place)}: {one_line(one.what)}"
+            yield f"      {one_line(one.do)}"
+    yield ""
+    yield "not needed any more:"
+    yield from (f"  {one_line(one.place)}: {one_line(one.what)}" for one in migration.left if not one.needs_something)
+    yield ""
+    yield "next:"
+    yield ""
+    yield from _first_steps(folder)
+    yield '  graph-agent ask "hi"'
+    yield "  pytest                           # run its test (pip install pytest)"
+    yield "  graph-agent deploy --dry-run     # check everything and show what would be deployed"
+    yield ""
+    yield "The agent is graphs/agent.py. MIGRATED.md has both lists."
+
+
+def _first_steps(folder: Path) -> Iterator[str]:
     if os.path.abspath(folder) != os.path.abspath("."):
         yield f"  cd {one_line(shlex.quote(str(folder)))}"
     yield "  graph-agent dev                  # run it with a local model; Ctrl-C stops it"
+
+
+def _next_steps(folder: Path, count: int) -> Iterator[str]:
+    yield f"wrote {count} files to {one_line(str(folder))}; next:"
+    yield ""
+    yield from _first_steps(folder)
     yield f'  graph-agent ask "{QUESTION}"'
     yield "  graph-agent eval                 # ask the questions in evals/datasets and score the answers"
     yield "  pytest                           # run its test (pip install pytest)"
