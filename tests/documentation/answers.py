@@ -90,4 +90,38 @@ PAGES: Mapping[str, Page] = {
         }
     ),
     "evaluate-and-gate": Page({}),
+    "deploy": Page({}),
+    "several-agents": Page(
+        {
+            ("transfer_to_orders", "Where is order A1001?"): [
+                Call("transfer_to_orders", {"task": "Where is order A1001?"})
+            ],
+            ("transfer_to_orders", "Who pays for a return?"): [
+                Call("transfer_to_policies", {"task": "Who pays for a return?"})
+            ],
+            ("transfer_to_orders", "Where is order A1002, and what does a delivery cost?"): [
+                [
+                    Call("transfer_to_orders", {"task": "Where is order A1002?"}),
+                    Call("transfer_to_policies", {"task": "What does a delivery cost?"}),
+                ],
+                "Order A1002 is being packed, and a delivery costs 5 euros. [1]",
+            ],
+            "Where is order A1001?": [
+                Call("order_status", {"order": "A1001"}),
+                lambda turn: f"Order A1001 was {found(turn)}.",
+            ],
+            "Where is order A1002?": [
+                Call("order_status", {"order": "A1002"}),
+                lambda turn: f"Order A1002 is {found(turn)}.",
+            ],
+            "Who pays for a return?": [
+                Call("search_docs", {"query": "who pays for a return"}),
+                "The shop pays if the goods are damaged or wrong, otherwise the customer pays 4 euros. [1]",
+            ],
+            "What does a delivery cost?": [
+                Call("search_docs", {"query": "cost of a delivery"}),
+                "A delivery costs 5 euros. [1]",
+            ],
+        }
+    ),
 }

@@ -47,7 +47,7 @@ def _reply(body: Mapping[str, Any], answers: Answers, unanswerable: Sequence[str
     if question.endswith("Reply no or yes."):
         return "no" if any(f"Question: {one}\n" in question for one in unanswerable) else "yes"
     tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
-    keys = [question, *((tool, question) for tool in tools)]
+    keys = [*((tool, question) for tool in tools), question]
     replies = next((answers[key] for key in keys if key in answers), ())
     said = sum(message["role"] == "assistant" for message in messages[last + 1 :])
     if said >= len(replies):
