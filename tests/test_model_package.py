@@ -1,4 +1,7 @@
-"""`graph-agent log-model`: what is in the logged model, and that it answers in an environment of its own."""
+"""`graph-agent log-model`: what is in the logged model, and that it answers in an environment of its own.
+
+The locks are tested in that environment as well, because to install them again would take as long as all other tests.
+"""
 
 import json
 import os
@@ -17,6 +20,13 @@ from graph_agent.commands.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAUSE = 0.4
+UV = str(Path(sys.executable).parent / "uv")
+
+SERVICE = (
+    "import databricks_langchain, mlflow, graph_agent.catalog.catalog, graph_agent.responses_agent, "
+    "graph_agent.serving.app"
+)
+WORKSPACE = f"{SERVICE}, graph_agent.local.rest.workspace, graph_agent.local.preparation, xllamacpp, pip"
 
 GRAPH = '''
 """One model call, with a name from a module beside it; documents are searched by a graph that is never asked."""
@@ -115,7 +125,23 @@ def logged(project: Path, environment: dict[str, str], *flags: str, **settings: 
     cwd = Path(environment["HOME"])
     done = subprocess.run(command, env=environment | settings, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return max(cwd.glob("mlruns/*/models/*/artifacts"), key=lambda path: path.stat().st_mtime_ns)
+    return newest_model(cwd)
+
+
+def logged_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *flags: str, **settings: str
+) -> Path:
+    """As `logged`, within this process."""
+    for name, value in (environment | settings).items():
+        monkeypatch.setenv(name, value)
+    home = Path(environment["HOME"])
+    monkeypatch.chdir(home)
+    assert main(["log-model", "--config", str(project / "langgraph.json"), *flags]) == 0
+    return newest_model(home)
+
+
+def newest_model(home: Path) -> Path:
+    return max(home.glob("mlruns/*/models/*/artifacts"), key=lambda path: path.stat().st_mtime_ns)
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +195,16 @@ def test_logging_calls_no_model(workspace: StandIn) -> None:
 def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the locked dependencies, and without this project; takes a quarter of a minute."""
     folder = tmp_path_factory.mktemp("clean") / "venv"
-    uv = str(Path(sys.executable).parent / "uv")
-    lock = ROOT / "requirements.txt"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     python = folder / "bin" / "python"
-    install = [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(lock)]
-    subprocess.run(install, check=True)
+    install(python, "requirements.txt")
     return python
+
+
+def install(python: Path, lock: str) -> None:
+    """In hash mode and without the project itself, as Databricks Apps installs it."""
+    command = [UV, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(ROOT / lock)]
+    subprocess.run(command, check=True)
 
 
 def told(python: Path, script: str, model: Path, environment: dict[str, str]) -> Any:
@@ -199,10 +228,11 @@ def test_a_logged_agent_answers_and_streams_in_a_clean_environment(
     assert said["events"][-1][0] == "response.completed"
 
 
+@pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning")
 def test_a_table_is_scored_row_by_row_and_a_bad_row_fails_alone(
-    project: Path, clean_python: Path, environment: dict[str, str]
+    project: Path, clean_python: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = logged(project, environment, "--table", GRAPH_AGENT_TRACING="off")
+    model = logged_here(project, monkeypatch, environment, "--table", GRAPH_AGENT_TRACING="off")
     scored = told(clean_python, SCORE, model, environment)
     assert scored == {
         "answer": ["It is blue.", "", "", ""],
@@ -211,10 +241,18 @@ def test_a_table_is_scored_row_by_row_and_a_bad_row_fails_alone(
     }
 
 
+def test_what_the_locks_install_imports(clean_python: Path, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+    subprocess.run([clean_python, "-W", "ignore", "-c", SERVICE], check=True, env=environment, cwd=tmp_path)
+    # This lock has every pin of the other one, which `test_locks.py` tests. So it adds to what is installed.
+    install(clean_python, "requirements-local.txt")
+    subprocess.run([clean_python, "-W", "ignore", "-c", WORKSPACE], check=True, env=environment, cwd=tmp_path)
+
+
 def test_an_agent_that_acts_for_its_users_declares_the_scopes_of_their_tokens(
-    project: Path, environment: dict[str, str]
+    project: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = described(logged(project, environment, GRAPH_AGENT_AUTHORIZATION="user"))
+    found = described(logged_here(project, monkeypatch, environment, GRAPH_AGENT_AUTHORIZATION="user"))
     policy = found["auth_policy"]
     assert policy["user_auth_policy"]["api_scopes"] == [
         "catalog.connections",
