@@ -4,6 +4,7 @@ The field `max_runs` is the variable `GRAPH_AGENT_MAX_RUNS`. `docs/settings.md` 
 them.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -44,6 +45,11 @@ def default_cache_dir(environ: Mapping[str, str]) -> Path:
     """The user's cache folder for this project: `$XDG_CACHE_HOME/graph-agent`, or `~/.cache/graph-agent`."""
     base = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "graph-agent"
+
+
+def project_digest(folder: Path) -> str:
+    """Names a project in the cache folder. `folder` is the one of its `langgraph.json`."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from tests.standin.server import stand_in
 from tests.stores.postgres_server import PASSWORD, PostgresServer, postgres_server
 
 from graph_agent.commands.cli import main
+from graph_agent.settings import project_digest
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ def about_the_store(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_file_is_named_and_that_it_is_lost_with_the_instance(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = about_the_store(capsys)
 
-    assert said == f"ok   store: the file {here}/conversations.sqlite, which is lost with this instance of the app\n"
+    path = here / "projects" / project_digest(GRAPHS.parent) / "conversations.sqlite"
+    assert said == f"ok   store: the file {path}, which is lost with this instance of the app\n"
     assert not here.exists()
 
 

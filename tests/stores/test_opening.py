@@ -19,11 +19,11 @@ def opened_with(tmp_path: Path, *, environ: dict[str, str] | None = None, **sett
     return open_store(given, AppContext(given, environ or {}))
 
 
-async def test_by_default_conversations_are_in_a_file_in_the_cache_folder_and_stay(
+async def test_without_a_project_conversations_are_in_a_file_in_the_cache_folder_and_stay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    store = opened_with(tmp_path)
+    store = opened_with(tmp_path, config=tmp_path / "langgraph.json")
     await store.open()
     await store.aclose()
     assert (tmp_path / "conversations.sqlite").exists()
@@ -31,6 +31,35 @@ async def test_by_default_conversations_are_in_a_file_in_the_cache_folder_and_st
     assert (store.days, store.event_seconds) == (0, 3600)
     assert str(tmp_path / "conversations.sqlite") in caplog.text
     assert "lost" not in caplog.text
+
+
+async def test_each_project_has_a_file_of_its_own_and_the_log_names_the_one_that_all_shared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    cache = tmp_path / "cache"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "langgraph.json").write_text("{}")
+
+    async def files_after(config: Path) -> set[Path]:
+        caplog.clear()
+        store = opened_with(cache, config=config)
+        await store.open()
+        await store.aclose()
+        return set(cache.rglob("*.sqlite"))
+
+    shared = await files_after(tmp_path / "none" / "langgraph.json")
+    one = await files_after(tmp_path / "one" / "langgraph.json")
+    said = caplog.text
+    two = await files_after(tmp_path / "two" / "langgraph.json")
+    assert shared == {cache / "conversations.sqlite"}
+    assert (len(one), len(two)) == (2, 3)
+    assert f"earlier versions, of all projects, are in {cache / 'conversations.sqlite'}" in said
+    # The same project, named in another way.
+    monkeypatch.chdir(tmp_path / "one")
+    assert await files_after(Path("langgraph.json")) == two
+    assert "earlier versions" not in caplog.text
 
 
 async def test_a_file_can_be_named(tmp_path: Path) -> None:

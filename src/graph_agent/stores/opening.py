@@ -9,7 +9,7 @@ from graph_agent.databricks.default_model import LOCAL_EMBEDDINGS, is_local
 from graph_agent.databricks.lakebase import Lakebase, is_endpoint
 from graph_agent.databricks.text_embedder import EndpointEmbedder, endpoint_of
 from graph_agent.errors import BadSetting
-from graph_agent.settings import Settings
+from graph_agent.settings import Settings, project_digest
 from graph_agent.stores.postgres_store import PostgresStore
 from graph_agent.stores.retention import ExpiringStore
 from graph_agent.stores.sql_memories import MemoryOptions
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILE = "conversations.sqlite"
-"""The file in the cache folder."""
+"""The file in the cache folder, or in the project's own folder there."""
+
+MOVED = (
+    "this project has a new store of its own; conversations of earlier versions, of all projects, are in %s: to see "
+    "them here, set GRAPH_AGENT_STORE=sqlite:%s"
+)
 
 SQLITE = "sqlite:"
 POSTGRESQL = ("postgresql://", "postgres://")
@@ -51,12 +56,15 @@ def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresSt
         logger.info("responses and conversations are kept in memory, and are lost when the service stops")
         return MemoryStore(memories=memories)
     if named is None or named.startswith(SQLITE):
-        path = settings.cache_dir / FILE if named is None else _path(named)
+        path = default_file(settings) if named is None else _path(named)
         if app.environ.get("DATABRICKS_APP_NAME"):
             lost = "which is lost with this instance of the app; set GRAPH_AGENT_STORE to Lakebase to keep them"
             logger.warning("responses and conversations are kept in %s, %s", path, lost)
         else:
             logger.info("responses and conversations are kept in %s", path)
+            shared = settings.cache_dir / FILE
+            if named is None and shared.exists() and not path.exists():
+                logger.warning(MOVED, shared, shared)
         return SqliteStore(path, memories=memories)
     if is_endpoint(named):
         logger.info("responses and conversations are kept in Lakebase, in the schema %s", settings.store_schema)
@@ -69,6 +77,16 @@ def named_store(settings: Settings, app: AppContext) -> SqliteStore | PostgresSt
         " Lakebase endpoint, projects/PROJECT/branches/BRANCH/endpoints/ENDPOINT",
         param="GRAPH_AGENT_STORE",
     )
+
+
+def default_file(settings: Settings) -> Path:
+    """The SQLite file of a project without `GRAPH_AGENT_STORE`. Projects do not see each other's conversations.
+
+    A service whose graphs come from code may have no `langgraph.json`. All of those share one file.
+    """
+    if not settings.config.is_file():
+        return settings.cache_dir / FILE
+    return settings.cache_dir / "projects" / project_digest(settings.config.parent) / FILE
 
 
 def _memory_options(settings: Settings, app: AppContext) -> MemoryOptions:

@@ -1,7 +1,5 @@
 """The indexes on this machine, by name: one SQLite file each, in one folder of the cache."""
 
-import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +8,7 @@ from threading import Lock
 from graph_agent.errors import IndexUnavailable, LocalWorkspaceError
 from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
+from graph_agent.settings import project_digest
 
 DOCUMENTATION_INDEX = "main.docs.project"
 """Name of the index of a project's own documentation. Each project has its own index of this name."""
@@ -40,7 +39,7 @@ def index_file(cache_dir: Path, name: str, project: Path) -> Path:
     """
     folder = cache_dir / "indexes"
     if name == DOCUMENTATION_INDEX:
-        folder = folder / "projects" / hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:16]
+        folder = folder / "projects" / project_digest(project)
     return folder / f"{checked_name(name)}{SUFFIX}"
 
 
