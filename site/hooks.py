@@ -16,6 +16,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "src" / "graph_agent"
@@ -58,7 +59,7 @@ FOREIGN = ("https://unpkg.com/mermaid@11/dist/mermaid.min.js", "https://unpkg.co
 """What the theme's script would load from another host, for diagrams and for browsers of 2019. The site has no diagram
 that needs it, and the policy of the service would refuse it."""
 
-BASE_OF_404 = "/__docs__"
+BASE_OF_404 = "/__docs__/"
 """Where the site is, on the page for addresses that do not exist. The service puts the real path in its place."""
 
 
@@ -81,6 +82,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Give the first page no list of pages beside it: it would hold only itself."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
+    return markdown
 
 
 def on_template_context(context: Any, template_name: str, config: MkDocsConfig) -> Any:

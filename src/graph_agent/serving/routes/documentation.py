@@ -20,7 +20,7 @@ from graph_agent.threads import run_in_service_thread
 
 AT = "/docs"
 
-BASE = b"/__docs__"
+BASE = b"/__docs__/"
 """What the page for addresses that do not exist has in place of the site's own address: `site/hooks.py`."""
 
 CHECKED, FOR_AN_HOUR = "no-cache", "public, max-age=3600"
@@ -101,5 +101,5 @@ async def _file(site: Site, name: str) -> StaticFile | None:
 async def _missing(request: Request, site: Site) -> Response:
     file = await _file(site, NOT_FOUND)
     page = b"<!doctype html><title>Not found</title>Not found" if file is None else file.body
-    here = quote(f"{prefix_of(request.scope)}{AT}").encode()
+    here = quote(f"{prefix_of(request.scope)}{AT}/").encode()
     return HTMLResponse(page.replace(BASE, here), 404, headers={**site.headers, "cache-control": "no-store"})
