@@ -90,7 +90,7 @@ test: setup page/node_modules/.ready $(STUDIO)/.ready ## Run the tests, includin
 test-page: setup ## Run the tests of the page in a browser
 	@$(BIN)/pytest tests/page -n 2 --dist loadfile --max-worker-restart 0
 
-test-docs: setup ## Run the tutorials and the examples of the documentation
+test-docs: setup docs ## Run the tutorials and the examples of the documentation
 	@$(BIN)/graph-agent model >/dev/null
 	@$(BIN)/pytest tests/documentation -n 2 --dist loadfile --max-worker-restart 0
 
