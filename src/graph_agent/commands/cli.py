@@ -34,6 +34,8 @@ COMMANDS = {
     "log-model": Command("log_model", "log the graphs as an MLflow model"),
     "schedule": Command("schedule", "check the file of schedules and list their next times"),
     "deploy": Command("deploy", "deploy to Databricks Apps; roll back if the app does not answer"),
+    "discover": Command("discover", "list what of the workspace an agent could use"),
+    "grant-store": Command("grant_store", "grant a deployed app what it needs in the store's database"),
     "doctor": Command("doctor", "check the setup and print how to fix it"),
 }
 """In the order of `--help`: first what a new user needs, last what a release needs."""

@@ -155,6 +155,18 @@ class PostgresStore:
 
         return await check_access(database, self._schema)
 
+    async def grant(self, role: str) -> list[str]:
+        """Grant a role what it needs to use the store. Returns the statements.
+
+        Raises:
+            BadSetting: it is no name of a role.
+            StoreUnavailable: the database does not answer, has no such role, or the user may not grant this.
+        """
+        database = await self._connectable()
+        from graph_agent.stores.postgres_access import grant_access
+
+        return await grant_access(database, self._schema, role)
+
     async def _connectable(self) -> "PostgresDatabase":
         if self._database is None:
             made = await run_in_service_thread(self._made)
