@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { App } from "../src/ui/App";
+import { createDecisionDrafts } from "../src/ui/approvals/drafts";
 import { createDrafts } from "../src/ui/drafts";
 import { createTheme } from "../src/ui/theme";
 import "../src/styles/page.css";
@@ -260,4 +261,7 @@ const theme = createTheme({
   root: document.documentElement,
 });
 const root = document.getElementById("app");
-if (root !== null) render(<App chat={chat} theme={theme} drafts={createDrafts(localStorage)} />, root);
+const decisions = createDecisionDrafts(null);
+if (root !== null) {
+  render(<App chat={chat} theme={theme} drafts={createDrafts(localStorage)} decisions={decisions} />, root);
+}

@@ -30,11 +30,13 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, graphs: Mapping[str, Any] | None = None, **settings: Any) -> Iterator[Site]:
-    """Serve the page and a scripted graph, or these graphs, with a store in `folder`."""
+def site(
+    folder: Path, graphs: Mapping[str, Any] | None = None, *, from_manifest: bool = False, **settings: Any
+) -> Iterator[Site]:
+    """Serve the page and a scripted graph, these graphs, or those of the setting `config`, with a store in `folder`."""
     talk = Talk()
     chosen = {"tracing": "off", "store": f"sqlite:{folder}/store.db", "default_graph": "talk"} | settings
-    app = create_app(Settings.from_environment(**chosen), graphs or {"talk": talk.graph()})
+    app = create_app(Settings.from_environment(**chosen), None if from_manifest else graphs or {"talk": talk.graph()})
     with on_loopback(app) as url:
         yield Site(url, talk)
         # A run that waits would keep the service from stopping.

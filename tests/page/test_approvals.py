@@ -70,3 +70,23 @@ def test_a_question_waits_through_a_reload(tmp_path, open_page: OpenPage) -> Non
         expect(reader.turns.first).to_contain_text("You approved this.")
         expect(page.get_by_role("button", name="Approve")).to_have_count(0)
         assert served.talk.sent == ["ann: Hello"]
+
+
+def test_decisions_that_wait_for_the_others_outlast_a_reload_and_a_message_keeps_the_questions(
+    tmp_path, open_page: OpenPage
+) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.ask("mail ann, bob")
+        reader.press("Approve", within=reader.last.get_by_role("group", name=re.compile("Allow")).first)
+        page.reload()
+        expect(reader.last.get_by_role("button", name="Send decisions (1 of 2)")).to_be_visible()
+        expect(page.get_by_text("The assistant waits for your decision. After a message it asks again")).to_be_visible()
+        expect(reader.field).to_have_accessible_description(re.compile("waits for your decision"))
+        reader.ask("hello")
+        reader.press("Approve all", within=reader.last)
+        expect(reader.last).to_contain_text("You said: hello")
+        reader.wait()
+        assert sorted(served.talk.sent) == ["ann: Hello", "bob: Hello"]
+        expect(page.get_by_text("The assistant waits for your decision.")).to_have_count(0)

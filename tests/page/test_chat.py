@@ -38,6 +38,17 @@ def test_steps_show_what_the_graph_did_with_times_and_documents(shared: Site, op
     expect(search).to_contain_text("Search: hours")
 
 
+def test_the_times_and_documents_of_an_answer_are_the_same_after_a_reload(shared: Site, open_page: OpenPage) -> None:
+    page = open_page(shared)
+    answer = Reader(page).ask("search hours")
+    worked = answer.get_by_text(re.compile(r"Worked for .* · \d steps"))
+    before = worked.inner_text()
+    page.reload()
+    expect(worked).to_have_text(before)
+    worked.click()
+    expect(answer.get_by_role("listitem").filter(has_text="found 2 documents")).to_be_visible()
+
+
 def test_a_tool_call_shows_its_arguments_and_its_result(shared: Site, open_page: OpenPage) -> None:
     answer = Reader(open_page(shared)).ask("weather Rome")
     answer.get_by_text(re.compile("Worked for")).click()

@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import Route, expect
 from tests.page.conftest import OpenPage, site
 from tests.page.reader import Reader
+from tests.page.test_access import faults
 
 
 def test_a_reload_in_the_middle_of_an_answer_joins_it(tmp_path, open_page: OpenPage) -> None:
@@ -105,3 +106,47 @@ def test_what_is_typed_and_not_sent_is_still_there_after_a_reload(tmp_path, open
         reader.field.fill("half a thou")
         page.reload()
         expect(reader.field).to_have_value("half a thou")
+
+
+def test_of_two_windows_the_one_that_loses_keeps_its_message_as_not_sent_in_no_branch(
+    tmp_path, open_page: OpenPage
+) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served, expected=["Failed to load resource"])
+        here = Reader(page)
+        here.ask("first")
+        there = Reader(open_page(served, page.url.removeprefix(served.url)))
+        expect(there.last).to_contain_text("You said: first")
+        # This window has not heard of the other one's message when it sends its own.
+        page.route("**/v1/conversations/*/responses*", lambda route: route.abort())
+        there.say("wait")
+        expect(there.last).to_contain_text("The first half.")
+        page.unroute("**/v1/conversations/*/responses*")
+        here.say("mine")
+        expect(here.last.get_by_role("alert")).to_contain_text("This was not sent.")
+        expect(here.turns).to_have_count(3)
+        expect(here.turns.nth(1)).to_contain_text("The first half.")
+        expect(here.last.get_by_role("button", name="Try again")).to_be_disabled()
+        served.talk.go_on.set()
+        expect(here.turns.nth(1)).to_contain_text("The second half.")
+        here.press("Try again", within=here.last)
+        expect(here.last).to_contain_text("You said: mine")
+        here.wait()
+        expect(page.get_by_role("group", name="Versions of this message")).to_have_count(0)
+        page.reload()
+        expect(here.turns).to_have_count(3)
+        expect(here.last).to_contain_text("You said: mine")
+
+
+def test_a_page_whose_service_is_down_says_so_and_recovers_by_itself(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served, expected=["Failed to load resource"])
+        expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+        page.route("**/page/settings.json", lambda route: route.abort())
+        page.reload()
+        expect(page.get_by_text("The service cannot be reached.")).to_be_visible()
+        expect(page.get_by_role("heading", name="What would you like to know?")).to_have_count(0)
+        assert faults(page) == []
+        page.unroute("**/page/settings.json")
+        expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+        expect(Reader(page).ask("hello")).to_contain_text("You said: hello")

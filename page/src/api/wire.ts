@@ -157,6 +157,8 @@ export interface ResponseEntry {
   created_at: number;
   model: string;
   family: "openai" | "databricks";
+  /** Where people look at its trace. */
+  trace_url?: string | null;
   /** What the reader has said about it, by name. */
   feedback?: Record<string, { value: boolean }>;
 }
@@ -233,5 +235,11 @@ export interface PageSettings {
   sign_in: "token" | "none";
   /** Whether answers take feedback. */
   feedback?: boolean;
+  /** Whether answers have the address of their trace. */
+  trace_links?: boolean;
+  /** What a message does while the graph waits for a decision: `restate` or `reject`. */
+  unanswered?: string;
+  /** The largest request that the service takes. */
+  max_body_bytes?: number;
   version: string;
 }

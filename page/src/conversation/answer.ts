@@ -143,6 +143,17 @@ export class AnswerState implements Answer {
     }
   }
 
+  /** Whether it was read as a stored response, which does not have everything that its events had. */
+  get isStored(): boolean {
+    return this.lastNumber < 0 && this.ended;
+  }
+
+  /** Fold what only the events of a stored response have. */
+  recall(events: readonly StreamEvent[]): void {
+    if (!this.isStored) return;
+    for (const event of events) if (event.type === "graph_agent:documents") this.found(event);
+  }
+
   /** Show a stored response: everything of it at once. Parts that are known already stay the same objects. */
   load(response: ResponseObject): void {
     this.begun(response);

@@ -41,6 +41,38 @@ test("Behind a token, the page asks for it once and reads nothing before.", asyn
   expect((await started(service)).signIn.value).toBe("ready");
 });
 
+test("While the service cannot be reached the page says so, asks again, and goes on when it answers.", async () => {
+  const service = new FakeService();
+  const [run] = service.converse(["One"]);
+  service.hash = `/c/${run?.conversation}`;
+  service.models = [model("first")];
+  service.online = false;
+  const chat = new ChatState(service.surroundings());
+  expect(chat.connection.value).toBe("connecting");
+  void chat.start();
+  await until(service.clock, () => chat.connection.value === "unreachable");
+  const asked = service.asked.length;
+  await until(service.clock, () => service.asked.length > asked + 8);
+  service.online = true;
+  // It starts: its files are there, and its graphs are not.
+  const starting = { status: 503, code: "not_ready" };
+  service.faults.push({ of: "GET v1/models", fault: starting }, { of: "GET v1/models", fault: starting });
+  await until(service.clock, () => chat.connection.value === "ready");
+  expect([chat.model.value, titles(chat)]).toEqual(["first", ["One"]]);
+  expect(chat.open.value.turns.value.map((turn) => turn.text)).toEqual(["One"]);
+});
+
+test("A service that is back is asked at once when the reader says so.", async () => {
+  const service = new FakeService();
+  service.online = false;
+  const chat = new ChatState(service.surroundings());
+  void chat.start();
+  await until(service.clock, () => chat.connection.value === "unreachable");
+  service.online = true;
+  chat.reconnect();
+  await until(service.clock, () => chat.connection.value === "ready", 0);
+});
+
 test("The page asks for the token also when its settings come late.", async () => {
   const service = new FakeService();
   service.settings = { sign_in: "token" };

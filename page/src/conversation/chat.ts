@@ -16,8 +16,9 @@ const TOKEN = "graph-agent-token";
 /** Conversations whose answers go on while another one is shown. A browser opens six connections. */
 const MOST_KEPT = 3;
 
-/** How often the settings are asked for. */
-const MOST_TRIES = 5;
+/** Milliseconds until a service that did not answer is asked again: the first time, and at most. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 10_000;
 
 const UNKNOWN: PageSettings = {
   title: "graph-agent",
@@ -42,6 +43,7 @@ export class ChatState implements Chat {
   readonly signIn = signal<"ready" | "needed" | "refused">("ready");
   readonly models = signal<readonly Model[]>([]);
   readonly model = signal("");
+  readonly connection = signal<"connecting" | "unreachable" | "ready">("connecting");
   readonly online;
   readonly conversations: ListState;
   readonly memories: MemoriesState;
@@ -49,6 +51,8 @@ export class ChatState implements Chat {
   private readonly api: Api;
   /** Conversations that are not shown, and whose runs would end without a reader. */
   private readonly kept = new Set<ConversationState>();
+  /** Ends the pause before the next try. */
+  private wake = () => {};
 
   constructor(private readonly surroundings: Surroundings) {
     this.api = new Api({
@@ -74,18 +78,25 @@ export class ChatState implements Chat {
     address.listen(() => void this.addressed());
     presence.listen(() => {
       this.online.value = presence.online();
+      if (presence.online()) this.wake();
+      if (this.connection.peek() !== "ready") return;
       if (presence.online() && presence.visible() && this.signIn.peek() === "ready") {
         void this.open.peek().refresh();
         void this.conversations.refresh();
         if (this.models.peek().length === 0) void this.readModels();
       }
     });
-    await this.readSettings();
+    await this.persistently(() => this.readSettings());
     if (this.settings.peek().sign_in === "token" && this.surroundings.session.getItem(TOKEN) === null) {
       this.signIn.value = "needed";
+      this.connection.value = "ready";
       return;
     }
     await this.readAll();
+  }
+
+  reconnect(): void {
+    this.wake();
   }
 
   async enterToken(token: string): Promise<void> {
@@ -163,6 +174,7 @@ export class ChatState implements Chat {
       api: this.api,
       surroundings: this.surroundings,
       model: () => this.model.peek(),
+      traceLinks: () => this.settings.peek().trace_links === true,
       named: (id) => {
         if (this.open.peek() === made) this.surroundings.address.write(addressOfConversation(id), "replace");
       },
@@ -183,18 +195,29 @@ export class ChatState implements Chat {
     if (last !== undefined && this.models.peek().some((one) => one.id === last)) this.model.value = last;
   }
 
-  private async readSettings(): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        const found = await this.api.json<Partial<PageSettings>>("GET", "page/settings.json");
-        this.settings.value = { ...UNKNOWN, ...found };
-        return;
-      } catch (error) {
-        // Whether to ask for a token depends on them.
-        const passes = error instanceof ConnectionLost || (error instanceof ApiError && error.status >= 500);
-        if (!passes || tries === MOST_TRIES) return;
-        await new Promise<void>((resume) => this.surroundings.clock.after(500 * tries, resume));
-      }
+  /** Try until the service has answered. `attempt` tells whether it has. */
+  private async persistently(attempt: () => Promise<boolean>): Promise<void> {
+    for (let pause = FIRST_PAUSE_MS; !(await attempt()); pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      this.connection.value = "unreachable";
+      await new Promise<void>((resume) => {
+        const forget = this.surroundings.clock.after(pause, resume);
+        this.wake = () => {
+          forget();
+          resume();
+        };
+      });
+      this.wake = () => {};
+    }
+  }
+
+  private async readSettings(): Promise<boolean> {
+    try {
+      const found = await this.api.json<Partial<PageSettings>>("GET", "page/settings.json");
+      this.settings.value = { ...UNKNOWN, ...found };
+      return true;
+    } catch (error) {
+      // Whether to ask for a token depends on them.
+      return !passes(error);
     }
   }
 
@@ -204,11 +227,21 @@ export class ChatState implements Chat {
     const shown = open.hasUnsent
       ? open.refresh()
       : this.put(conversationIn(this.surroundings.address.read()));
-    await Promise.all([this.readModels(), this.conversations.refresh(), shown]);
+    let first = true;
+    const read = async () => {
+      const [answered] = await Promise.all([this.readModels(), this.conversations.refresh()]);
+      const now = this.open.peek();
+      if (!first && answered && now.problem.peek()?.code === "network") await this.put(now.id.peek());
+      first = false;
+      return answered;
+    };
+    await Promise.all([this.persistently(read), shown]);
+    this.connection.value = "ready";
     this.followModel(this.open.peek());
   }
 
-  private async readModels(): Promise<void> {
+  /** Returns whether the service has answered. */
+  private async readModels(): Promise<boolean> {
     try {
       const { data } = await this.api.json<{ data: Model[] }>("GET", "v1/models");
       batch(() => {
@@ -217,8 +250,10 @@ export class ChatState implements Chat {
         const ready = data.filter((one) => one.available !== false);
         if (!known) this.model.value = (ready.find((one) => one.default) ?? ready[0] ?? data[0])?.id ?? "";
       });
-    } catch {
+      return true;
+    } catch (error) {
       // Without a choice the default graph answers.
+      return !passes(error);
     }
   }
 
@@ -229,4 +264,9 @@ export class ChatState implements Chat {
     this.surroundings.session.removeItem(TOKEN);
     this.signIn.value = "refused";
   }
+}
+
+/** Whether a request may succeed later: nobody has answered, or a service that starts or stops. */
+function passes(error: unknown): boolean {
+  return error instanceof ConnectionLost || (error instanceof ApiError && error.status >= 500);
 }

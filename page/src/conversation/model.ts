@@ -109,12 +109,23 @@ export interface Answer {
   totalTokens: ReadonlySignal<number | null>;
 }
 
+/** An image or a file of a message. */
+export interface Attachment {
+  kind: "image" | "file";
+  name: string;
+  /** Its content as a `data:` URL. An image that another client has sent may have a web address. */
+  url: string;
+  /** How large its content is, if that is known. */
+  bytes: number | null;
+}
+
 /** A message of the user and its answer. A turn that only answers approvals has no text. */
 export interface Turn {
   /** Stays the same for the life of the turn, for use as a key. */
   key: string;
   responseId: ReadonlySignal<string | null>;
   text: string;
+  attachments: readonly Attachment[];
   model: string;
   /** Seconds since 1970. */
   createdAt: number;
@@ -123,6 +134,8 @@ export interface Turn {
   branches: ReadonlySignal<{ index: number; count: number }>;
   /** Whether the reader found the answer good, or `null` without feedback. */
   feedback: ReadonlySignal<boolean | null>;
+  /** Where people look at the trace of the answer, if there is one and the operator has said where. */
+  traceUrl: ReadonlySignal<string | null>;
 }
 
 export interface OpenConversation {
@@ -142,15 +155,17 @@ export interface OpenConversation {
    * The methods that start a run resolve when its turn is shown; the answer goes on. While `busy` they reject, and
    * nothing is sent: keep the text.
    */
-  send(text: string): Promise<void>;
+  send(text: string, attachments?: readonly Attachment[]): Promise<void>;
   stop(): Promise<void>;
   /** Ask the message of the turn again, as another branch. After a failure this is "retry". */
   regenerate(turn: Turn): Promise<void>;
-  /** Send another text in place of the turn's, as another branch. */
-  edit(turn: Turn, text: string): Promise<void>;
+  /** Send another message in place of the turn's, as another branch. */
+  edit(turn: Turn, text: string, attachments: readonly Attachment[]): Promise<void>;
   showBranch(turn: Turn, index: number): Promise<void>;
   /** Answer approvals of the turn. All or some of those that wait. */
   decide(turn: Turn, decisions: readonly ApprovalResponseItem[]): Promise<void>;
+  /** Read what a stored response does not have: the documents that its searches found. Without them it does nothing. */
+  recall(turn: Turn): Promise<void>;
   /** Say whether the answer was good. It replaces what was said before, with its comment. */
   rate(turn: Turn, value: boolean, comment: string | null): Promise<void>;
   /** Stop reading. The run goes on at the service. */
@@ -204,4 +219,8 @@ export interface Chat {
   /** Open a conversation, or with `null` a new one. The address of the page follows: `#/c/{id}`. */
   show(id: string | null): Promise<void>;
   online: ReadonlySignal<boolean>;
+  /** Whether the service has answered. While it cannot be reached, the page asks again by itself. */
+  connection: ReadonlySignal<"connecting" | "unreachable" | "ready">;
+  /** Ask a service that cannot be reached again at once. */
+  reconnect(): void;
 }

@@ -2,7 +2,8 @@
 
 import type { Api } from "../api/http";
 import { ApiError } from "../api/http";
-import type { Conversation, OutputItem, Page, ResponseEntry, ResponseObject } from "../api/wire";
+import { readEvents } from "../api/sse";
+import type { Conversation, OutputItem, Page, ResponseEntry, ResponseObject, StreamEvent } from "../api/wire";
 import { addressOf } from "./run";
 import type { InputItem } from "./turn";
 
@@ -52,6 +53,31 @@ export class Reading {
       if (error instanceof ApiError && error.status === 404) return null;
       throw error;
     }
+  }
+
+  /** The searches of a response, from its events. The events after the first `most` characters of text are left out. */
+  async documents(entry: ResponseEntry, most: number): Promise<StreamEvent[]> {
+    const found: StreamEvent[] = [];
+    let left = most;
+    const response = await this.api.open("GET", addressOf(entry.id, entry.family), {
+      query: { stream: true },
+      signal: this.signal,
+    });
+    if (response.body === null) return found;
+    await readEvents(response.body, this.signal, (events) => {
+      for (const event of events) {
+        if (event.type !== "graph_agent:documents") continue;
+        left -= JSON.stringify(event).length;
+        if (left >= 0) found.push(event);
+      }
+    });
+    return found;
+  }
+
+  /** Where people look at the trace of a response. */
+  async traceUrl(id: string): Promise<string | null> {
+    const address = `v1/responses/${encodeURIComponent(id)}/feedback`;
+    return (await this.get<{ trace_url?: string | null }>(address)).trace_url ?? null;
   }
 
   private async input(address: string): Promise<InputItem[]> {

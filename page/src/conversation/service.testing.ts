@@ -136,6 +136,8 @@ export class FakeService {
   settings: Partial<PageSettings> = {};
   /** The bodies of feedback. */
   readonly feedback: unknown[] = [];
+  /** Where people look at traces: the address before the id of the response. */
+  traces: string | null = null;
   token: string | null = null;
   online = true;
   hash = "";
@@ -233,6 +235,7 @@ export class FakeService {
       created_at: telling.createdAt,
       model: telling.model,
       family: "openai",
+      trace_url: this.traces === null ? null : this.traces + telling.id,
     };
     const run = new FakeRun(entry, conversation, body, this.answering({ said, input }, telling));
     this.runs.set(entry.id, run);
@@ -295,6 +298,7 @@ export class FakeService {
         return json(run.response);
       }
       if (below === "feedback") {
+        if (method === "GET") return json({ trace_url: run.entry.trace_url ?? null });
         run.entry.feedback = { user_feedback: { value: body?.value === true } };
         this.feedback.push(body);
         return json({ object: "response.feedback" });

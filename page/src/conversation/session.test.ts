@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { expect, test } from "vitest";
 import { ChatState } from "./chat";
-import type { Turn } from "./model";
+import type { Attachment, Turn } from "./model";
 import { FakeService, settled, until } from "./service.testing";
 import { shownOf } from "./shown.testing";
 import { anyAnswer, randomOf, saying, wholeOf } from "./telling.testing";
@@ -364,7 +364,7 @@ test("An edited message begins a branch, and the branches can be switched.", asy
   await said(service, chat, "One");
   const two = await said(service, chat, "Two");
   await said(service, chat, "Three");
-  await chat.open.value.edit(two, "Other");
+  await chat.open.value.edit(two, "Other", []);
   await ended(service, chat);
   expect(textsOf(chat)).toEqual(["One", "You said: One", "Other", "You said: Other"]);
   expect(last(chat).branches.value).toEqual({ index: 1, count: 2 });
@@ -378,7 +378,7 @@ test("An edit of the first message is a branch of the same conversation.", async
   const chat = await opened(service);
   const first = await said(service, chat, "One");
   await said(service, chat, "Two");
-  await chat.open.value.edit(first, "Other");
+  await chat.open.value.edit(first, "Other", []);
   await ended(service, chat);
   expect(textsOf(chat)).toEqual(["Other", "You said: Other"]);
   expect(last(chat).branches.value).toEqual({ index: 1, count: 2 });
@@ -387,18 +387,104 @@ test("An edit of the first message is a branch of the same conversation.", async
   expect(last(again).branches.value).toEqual({ index: 1, count: 2 });
 });
 
-test("An edit keeps the images of the message.", async () => {
+const IMAGE: Attachment = { kind: "image", name: "Image", url: "data:image/png;base64,AAAA", bytes: 3 };
+const NOTES: Attachment = { kind: "file", name: "notes.txt", url: "data:text/plain;base64,SGk=", bytes: 2 };
+
+function sentTo(service: FakeService): unknown[] {
+  return service.asked
+    .filter((one) => one.path === "v1/responses")
+    .flatMap((one) => (one.body?.input ?? []) as { content: unknown }[])
+    .map((item) => item.content);
+}
+
+test("Images and files are sent with the message, and shown again after a reload and in other branches.", async () => {
   const service = new FakeService();
-  const image = { type: "input_image", image_url: "data:image/png;base64,AA==" };
-  const content = [{ type: "input_text", text: "What is it?" }, image];
+  const chat = await opened(service);
+  await chat.open.value.send("What is it?", [IMAGE, NOTES]);
+  await ended(service, chat);
+  const parts = [
+    { type: "input_image", image_url: IMAGE.url },
+    { type: "input_file", filename: "notes.txt", file_data: NOTES.url },
+  ];
+  const again = await opened(service, chat.open.value.id.value);
+  expect(last(again).attachments).toEqual([IMAGE, NOTES]);
+  await again.open.value.regenerate(last(again));
+  await ended(service, again);
+  await again.open.value.edit(last(again), "And now?", last(again).attachments.slice(1));
+  await ended(service, again);
+  await again.open.value.edit(last(again), "", last(again).attachments);
+  await ended(service, again);
+  const asked = (text: string) => ({ type: "input_text", text });
+  expect(sentTo(service)).toEqual([
+    [asked("What is it?"), ...parts],
+    [asked("What is it?"), ...parts],
+    [asked("And now?"), parts[1]],
+    [parts[1]],
+  ]);
+  expect(last(again).branches.value.count).toBe(4);
+});
+
+test("An edit keeps what other clients have said about an image, and what the page does not show.", async () => {
+  const service = new FakeService();
+  const image = { type: "input_image", image_url: "https://example.com/a.png", detail: "low" };
+  const sound = { type: "input_audio", input_audio: { data: "AA==", format: "wav" } };
+  const content = [{ type: "input_text", text: "What is it?" }, sound, image];
   const run = service.begin({ input: [{ type: "message", role: "user", content }], conversation: "conv_x" });
   const chat = await opened(service, run.conversation);
-  await chat.open.value.edit(last(chat), "And now?");
+  await chat.open.value.edit(last(chat), "And now?", last(chat).attachments);
   await ended(service, chat);
-  const sent = service.asked.findLast((one) => one.path === "v1/responses")?.body?.input;
-  expect(sent).toEqual([
-    { type: "message", role: "user", content: [{ type: "input_text", text: "And now?" }, image] },
-  ]);
+  expect(sentTo(service)).toEqual([[{ type: "input_text", text: "And now?" }, image, sound]]);
+});
+
+test("The documents of a stored answer are read from its events when they are wanted, if those are kept.", async () => {
+  const service = new FakeService();
+  const node = { id: "node_1", name: "retriever", path: ["retriever"], started_at: 1000, seconds: 0.5 };
+  const documents = [{ number: 1, id: "a", title: "A", url: null, score: 0.5, text: "Text" }];
+  service.answering = ({ said }, telling) => {
+    const told = saying(said, telling);
+    const end = told.events.pop();
+    const more = [
+      { type: "graph_agent:node", node: { ...node, status: "in_progress" } },
+      { type: "graph_agent:documents", node_id: "node_1", query: "hours", documents },
+      { type: "graph_agent:node", node: { ...node, status: "completed" } },
+    ];
+    const response = {
+      ...told.response,
+      custom_outputs: { steps: [{ ...node, status: "completed" as const }] },
+    };
+    for (const event of [...more, { ...end, type: String(end?.type), response }])
+      told.events.push({ ...event, sequence_number: told.events.length });
+    return { events: told.events, response };
+  };
+  const [first, second] = [service.converse(["One"]), service.converse(["Two"])].flat();
+  const found = (chat: ChatState) =>
+    last(chat).answer.parts.value.flatMap((part) => (part.kind === "step" ? part.documents.value : []));
+  for (const [run, kept] of [
+    [first, true],
+    [second, false],
+  ] as const) {
+    if (run !== undefined) run.logged = kept;
+    const chat = await opened(service, run?.conversation);
+    expect(found(chat)).toEqual([]);
+    await Promise.all([chat.open.value.recall(last(chat)), chat.open.value.recall(last(chat))]);
+    expect(found(chat)).toEqual(kept ? [{ query: "hours", documents }] : []);
+    expect([last(chat).answer.status.value, last(chat).answer.problem.value]).toEqual(["completed", null]);
+  }
+});
+
+test("An answer has the address of its trace where the operator has set one, also after a reload.", async () => {
+  const service = new FakeService();
+  const without = await opened(service);
+  expect((await said(service, without, "One")).traceUrl.value).toBeNull();
+  service.settings = { trace_links: true };
+  service.traces = "https://traces.example/";
+  const chat = await opened(service);
+  const turn = await said(service, chat, "Two");
+  await until(service.clock, () => turn.traceUrl.value !== null);
+  const again = await opened(service, chat.open.value.id.value);
+  expect([turn.traceUrl.value, last(again).traceUrl.value]).toEqual(
+    Array(2).fill(`https://traces.example/${turn.responseId.value}`),
+  );
 });
 
 test("Regenerate asks the same again, as another branch.", async () => {
@@ -510,7 +596,7 @@ test("What another page has added is shown when the reader comes back.", async (
   expect(textsOf(chat)).toEqual(["One", "You said: One", "Two", "You said: Two"]);
 });
 
-test("A message to a conversation that is busy elsewhere stays, and the other run is followed.", async () => {
+test("A message that another window has forestalled stays as not sent, behind the other one and in no branch.", async () => {
   const service = new FakeService();
   const [run] = service.converse(["One"]);
   const chat = await opened(service, run?.conversation);
@@ -518,15 +604,25 @@ test("A message to a conversation that is busy elsewhere stays, and the other ru
   const input = [{ type: "message", role: "user", content: [{ type: "input_text", text: "Elsewhere" }] }];
   const other = service.begin({ input, previous_response_id: run?.entry.id });
   await chat.open.value.send("Here");
-  await until(service.clock, () => last(chat).answer.problem.value !== null);
-  expect(last(chat).answer.problem.value?.code).toBe("conversation_busy");
-  await until(service.clock, () => chat.open.value.busy.value);
+  await until(service.clock, () => chat.open.value.turns.value.length === 3);
+  expect(last(chat).answer.problem.value?.message).toMatch(/^This was not sent\. Another answer/);
+  expect(chat.open.value.busy.value).toBe(true);
   other.tell();
   await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "You said: One", "Elsewhere", "You said: Elsewhere", "Here", ""]);
+  // The other window goes on, before this one tries again.
+  const later = service.begin({ input, previous_response_id: other.entry.id });
+  later.tell();
+  service.connect(true);
+  await until(service.clock, () => chat.open.value.turns.value.length === 4);
   service.atOnce = true;
   await chat.open.value.regenerate(last(chat));
   await ended(service, chat);
   expect(answerOf(last(chat))).toBe("You said: Here");
+  expect(chat.open.value.turns.value.map((turn) => turn.branches.value.count)).toEqual([1, 1, 1, 1]);
+  const posts = service.asked.filter((one) => one.method === "POST");
+  expect(posts.map((one) => one.body?.previous_response_id)).toEqual([run?.entry.id, later.entry.id]);
+  expect(new Set(posts.map((one) => one.headers.get("idempotency-key"))).size).toBe(2);
 });
 
 // -- approvals -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import { Failed, problemOf } from "../api/problems";
 import type { ApprovalResponseItem, ResponseEntry } from "../api/wire";
 import { AnswerState } from "./answer";
 import { Decisions } from "./decisions";
-import type { OpenConversation, Problem, Turn } from "./model";
+import type { Attachment, OpenConversation, Problem, Turn } from "./model";
 import { Reading } from "./reading";
 import { Run } from "./run";
 import type { Surroundings } from "./surroundings";
@@ -22,6 +22,9 @@ const PAGES_AHEAD = 20;
 /** Errors that mean that somebody else has gone on with the conversation. */
 const ELSEWHERE = new Set(["conversation_busy", "approval_answered"]);
 
+/** The most characters of the text of documents that are kept of the events of a stored response. */
+const MOST_RECALLED = 2_000_000;
+
 /** A message was sent while another one is being answered. The page keeps the text. */
 export class StillAnswering extends Error {
   override readonly name = "StillAnswering";
@@ -36,12 +39,18 @@ export interface SessionOptions {
   named: (id: string) => void;
   /** A turn has begun or ended, so that the list of conversations has changed. */
   changed: () => void;
+  /** Whether answers have the address of their trace. */
+  traceLinks: () => boolean;
 }
 
 /** A request that may be sent again with the same key: the service finds the run, if it has begun. */
 interface Request {
   body: Record<string, unknown>;
   key: string;
+  /** Whether it was to follow the end of a branch, so that it follows what others add there. */
+  atEnd: boolean;
+  /** Whether the service has said that it does not run. */
+  refused: boolean;
 }
 
 export class ConversationState implements OpenConversation {
@@ -60,6 +69,7 @@ export class ConversationState implements OpenConversation {
   private after: string | null = null;
   private hasMoreEntries = false;
   private readonly requests = new Map<TreeNode, Request>();
+  private readonly recalled = new Set<TreeNode>();
   private readonly decisions = new Decisions();
   private readonly closing = new AbortController();
   private readonly reading: Reading;
@@ -123,6 +133,10 @@ export class ConversationState implements OpenConversation {
       if (this.closed) return;
       const made = this.tree.addNewer(page.data);
       if (made.length === 0) return;
+      if (this.tip !== null && this.putBehind(this.tip)) {
+        await this.show(this.tip);
+        return;
+      }
       const newest = made.findLast((node) => isOpen(node.entry)) ?? made.at(-1) ?? null;
       const follows = newest !== null && this.tip !== null && this.tree.path(newest).includes(this.tip);
       if (newest !== null && (this.tip === null || follows)) await this.show(newest);
@@ -193,6 +207,17 @@ export class ConversationState implements OpenConversation {
     }
   }
 
+  async recall(turn: Turn): Promise<void> {
+    const node = this.nodeOf(turn);
+    if (node.entry === null || node.turn?.answer.isStored !== true || this.recalled.has(node)) return;
+    this.recalled.add(node);
+    try {
+      node.turn.answer.recall(await this.reading.documents(node.entry, MOST_RECALLED));
+    } catch {
+      // Events are kept for a while only. Without them the line of the search says less.
+    }
+  }
+
   private async read(node: TreeNode): Promise<void> {
     const { entry } = node;
     if (node.turn !== null || node.missing || entry === null) return;
@@ -205,6 +230,7 @@ export class ConversationState implements OpenConversation {
     const input = asSent(stored.input);
     const turn = this.turnOf(node, input, entry.model, entry.created_at);
     this.decisions.note(decisionsIn(input));
+    turn.traceUrl.value = entry.trace_url ?? null;
     turn.feedback.value = entry.feedback?.user_feedback?.value ?? null;
     if (stored.response !== null) turn.answer.load(stored.response);
     if (stored.response === null || isOpen(stored.response)) {
@@ -238,19 +264,20 @@ export class ConversationState implements OpenConversation {
 
   // -- asking --------------------------------------------------------------------------------------------------
 
-  async send(text: string): Promise<void> {
+  async send(text: string, attachments: readonly Attachment[] = []): Promise<void> {
     // Which turn the message follows is known when the turns are read.
     if (this.opening !== null) await this.opening;
     const id = this.id.peek();
     if (this.unread !== null && id !== null) await this.readNewest(id);
     if (this.unread !== null) throw new Failed(this.unread);
-    this.ask(this.tip, [userMessage(text)]);
+    this.ask(this.tip, [userMessage(text, attachments)], true);
   }
 
   async regenerate(turn: Turn): Promise<void> {
     const node = this.nodeOf(turn);
     if (node.responseId.peek() === null && this.requests.has(node)) {
       this.free();
+      this.renew(node);
       node.turn?.answer.reset();
       this.start(node);
       return;
@@ -258,10 +285,10 @@ export class ConversationState implements OpenConversation {
     this.ask(this.tree.parent(node), node.turn?.input ?? []);
   }
 
-  async edit(turn: Turn, text: string): Promise<void> {
+  async edit(turn: Turn, text: string, attachments: readonly Attachment[]): Promise<void> {
     const node = this.nodeOf(turn);
     const parent = this.tree.parent(node);
-    const input = node.turn?.withText(text) ?? [userMessage(text)];
+    const input = node.turn?.changed(text, attachments) ?? [userMessage(text, attachments)];
     this.free();
     // A message that has never reached the service leaves no branch.
     if (node.responseId.peek() === null && this.tree.children(node).length === 0) {
@@ -321,7 +348,7 @@ export class ConversationState implements OpenConversation {
     if (this.busy.peek()) throw new StillAnswering("an answer is in progress");
   }
 
-  private ask(parent: TreeNode | null, input: readonly InputItem[]): void {
+  private ask(parent: TreeNode | null, input: readonly InputItem[], atEnd = false): void {
     this.free();
     const { surroundings, model } = this.options;
     const node = this.tree.addLocal(surroundings.unique(), parent);
@@ -334,12 +361,47 @@ export class ConversationState implements OpenConversation {
       ...this.placeOf(parent),
     };
     if (model() !== "") body.model = model();
-    this.requests.set(node, { body, key: surroundings.unique() });
+    this.requests.set(node, { body, key: surroundings.unique(), atEnd, refused: false });
     this.tip = node;
     this.tree.prefer(node);
     this.problem.value = null;
     this.place();
     this.start(node);
+  }
+
+  /** Whether the service has refused a message that was to follow the end of a branch. It runs nowhere. */
+  private isRefused(node: TreeNode): boolean {
+    const request = this.requests.get(node);
+    return request?.atEnd === true && request.refused && node.responseId.peek() === null;
+  }
+
+  /** Put a refused message behind what others have added in its place. Returns whether there was something. */
+  private putBehind(node: TreeNode): boolean {
+    if (!this.isRefused(node) || this.tree.children(node).length > 0) return false;
+    const isThere = (one: TreeNode) => one.responseId.peek() !== null;
+    const first = this.tree.siblings(node).findLast(isThere);
+    if (first === undefined) return false;
+    let end = first;
+    for (let next: TreeNode | undefined = first; next !== undefined; ) {
+      end = next;
+      next = this.tree.children(end).findLast(isThere);
+    }
+    this.tree.move(node, end);
+    return true;
+  }
+
+  /** A refused message is asked anew, after what it follows now. */
+  private renew(node: TreeNode): void {
+    const request = this.requests.get(node);
+    if (request === undefined || !this.isRefused(node)) return;
+    if (this.putBehind(node)) this.place();
+    const { previous_response_id: _before, conversation: _in, ...body } = request.body;
+    this.requests.set(node, {
+      ...request,
+      body: { ...body, ...this.placeOf(this.tree.parent(node)) },
+      key: this.options.surroundings.unique(),
+      refused: false,
+    });
   }
 
   /** What the request follows. */
@@ -383,9 +445,34 @@ export class ConversationState implements OpenConversation {
       this.running.value = running;
     }
     if (this.closed) return;
-    if (node.entry === null) turn.answer.seconds.value = Math.max(0, surroundings.clock.now() - began);
-    if (ELSEWHERE.has(turn.answer.problem.peek()?.code ?? "")) void this.refresh();
+    // The time that the service has measured is also there after a reload.
+    if (node.entry === null) turn.answer.seconds.value ??= Math.max(0, surroundings.clock.now() - began);
+    const problem = turn.answer.problem.peek();
+    const code = problem?.code ?? "";
+    const request = this.requests.get(node);
+    if (problem !== null && code === "conversation_busy" && request !== undefined) {
+      request.refused = true;
+      turn.answer.problem.value = { ...problem, message: `This was not sent. ${problem.message}` };
+    }
+    if (ELSEWHERE.has(code)) void this.elsewhere(node);
+    else void this.readTrace(node, turn);
     this.options.changed();
+  }
+
+  /** Somebody else has gone on with the conversation. */
+  private async elsewhere(node: TreeNode): Promise<void> {
+    await this.refresh();
+    if (this.tip === node && this.putBehind(node)) await this.show(node).catch(() => {});
+  }
+
+  private async readTrace(node: TreeNode, turn: TurnState): Promise<void> {
+    const id = node.responseId.peek();
+    if (id === null || turn.traceUrl.peek() !== null || !this.options.traceLinks()) return;
+    try {
+      turn.traceUrl.value = await this.reading.traceUrl(id);
+    } catch {
+      // The list of responses has it too, after a reload.
+    }
   }
 
   private began(node: TreeNode, responseId: string, conversationId: string | null): void {

@@ -17,9 +17,9 @@ export class TreeNode {
     /** Stays the same, also when the response is known later. */
     readonly key: string,
     /** The id of the response that it follows, or the key of a node without a response. */
-    readonly follows: string | null,
+    public follows: string | null,
     /** Larger is newer. */
-    readonly order: number,
+    public order: number,
     readonly entry: ResponseEntry | null,
   ) {
     this.responseId.value = entry?.id ?? null;
@@ -77,6 +77,14 @@ export class Tree {
     if (listed !== undefined && listed !== node) this.remove(listed);
     node.responseId.value = responseId;
     this.nodes.set(responseId, node);
+  }
+
+  /** Let a node without a response follow another one. */
+  move(node: TreeNode, parent: TreeNode): void {
+    this.remove(node);
+    node.follows = parent.responseId.peek() ?? parent.key;
+    node.order = ++this.newest;
+    this.put(node);
   }
 
   remove(node: TreeNode): void {

@@ -3,20 +3,20 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import type { ApprovalResponseItem } from "../api/wire";
 import type { AnswerState } from "./answer";
-import type { Turn } from "./model";
+import { attachmentOf, type Content, partOf } from "./attachments";
+import type { Attachment, Turn } from "./model";
 
 /** An item of a request. */
 export type InputItem = { type: string } & Record<string, unknown>;
 
-interface Content {
-  type: string;
-  text?: string;
-}
-
 export class TurnState implements Turn {
   readonly branches = signal({ index: 0, count: 1 });
   readonly feedback = signal<boolean | null>(null);
+  readonly traceUrl = signal<string | null>(null);
   readonly text: string;
+  readonly attachments: readonly Attachment[];
+  /** The parts as they were sent: other clients may have said more about them. */
+  private readonly parts = new Map<Attachment, Content>();
 
   constructor(
     readonly key: string,
@@ -28,18 +28,30 @@ export class TurnState implements Turn {
     readonly answer: AnswerState,
   ) {
     this.text = saidIn(input);
+    for (const part of input.filter(isSaid).flatMap(contentOf)) {
+      const attachment = attachmentOf(part);
+      if (attachment !== null) this.parts.set(attachment, part);
+    }
+    this.attachments = [...this.parts.keys()];
   }
 
-  /** What was sent, with another text. Images and files stay. */
-  withText(text: string): InputItem[] {
-    const last = this.input.findLast((item) => item.type === "message" && item.role === "user");
-    const kept = contentOf(last).filter((part) => !isText(part));
-    return [message([{ type: "input_text", text }, ...kept])];
+  /** What was sent, with another text, and with these images and files. What the page does not show stays. */
+  changed(text: string, attachments: readonly Attachment[]): InputItem[] {
+    const last = this.input.findLast(isSaid);
+    const shown = new Set(this.parts.values());
+    const kept = contentOf(last).filter((part) => !isText(part) && !shown.has(part));
+    return [
+      message([...said(text), ...attachments.map((one) => this.parts.get(one) ?? partOf(one)), ...kept]),
+    ];
   }
 }
 
-export function userMessage(text: string): InputItem {
-  return message([{ type: "input_text", text }]);
+export function userMessage(text: string, attachments: readonly Attachment[] = []): InputItem {
+  return message([...said(text), ...attachments.map(partOf)]);
+}
+
+function said(text: string): Content[] {
+  return text === "" ? [] : [{ type: "input_text", text }];
 }
 
 function message(content: readonly Content[]): InputItem {
@@ -49,7 +61,7 @@ function message(content: readonly Content[]): InputItem {
 /** What a person has written in these items. */
 function saidIn(items: readonly InputItem[]): string {
   return items
-    .filter((item) => item.type === "message" && item.role === "user")
+    .filter(isSaid)
     .map((item) =>
       contentOf(item)
         .filter(isText)
@@ -68,6 +80,10 @@ export function decisionsIn(items: readonly InputItem[]): ApprovalResponseItem[]
 /** Stored items, as they can be sent again: with an id, the service would take them for known ones. */
 export function asSent(items: readonly InputItem[]): InputItem[] {
   return items.map(({ id: _id, status: _status, ...item }) => item as InputItem);
+}
+
+function isSaid(item: InputItem): boolean {
+  return item.type === "message" && item.role === "user";
 }
 
 function contentOf(item: InputItem | undefined): Content[] {

@@ -1,5 +1,6 @@
 import { act, fireEvent, screen, waitFor, within } from "@testing-library/preact";
 import { expect, test } from "vitest";
+import { createDecisionDrafts } from "./approvals/drafts";
 import {
   fakeAnswer,
   fakeApproval,
@@ -22,7 +23,7 @@ test("Enter sends the message and empties the field", () => {
   showApp(chat);
   write("  Hello\nthere ");
   press("Enter");
-  expect(chat.calls).toEqual([["send", "Hello\nthere"]]);
+  expect(chat.calls).toEqual([["send", "Hello\nthere", []]]);
   expect(field("Your message").value).toBe("");
 });
 
@@ -84,7 +85,7 @@ test("an empty conversation greets, says what the graph does, and offers questio
   screen.getByRole("heading", { name: "Grüß Gott!" });
   screen.getByText(MODEL.description ?? "");
   fireEvent.click(button("Who signs travel requests?"));
-  expect(chat.calls).toEqual([["send", "Who signs travel requests?"]]);
+  expect(chat.calls).toEqual([["send", "Who signs travel requests?", []]]);
 });
 
 test("one of several graphs is chosen; a single graph offers no choice", () => {
@@ -109,7 +110,7 @@ test("a message is edited in its place, and Escape leaves it as it was", () => {
   fireEvent.click(button("Edit your message"));
   fireEvent.input(editor(), { target: { value: "Second try" } });
   fireEvent.keyDown(editor(), { key: "Enter" });
-  expect(chat.calls).toEqual([["edit", turn, "Second try"]]);
+  expect(chat.calls).toEqual([["edit", turn, "Second try", []]]);
 });
 
 test("the arrow up in the empty field edits the last message", () => {
@@ -401,4 +402,89 @@ test("the graph is drawn beside the chat, and says which node runs", async () =>
   });
   screen.getByText("planner: has run for 2.0 s");
   expect(chat.calls).toEqual([["graph", "assistant"]]);
+});
+
+test("decisions that wait for the others are there again after a reload", () => {
+  const kept = new Map<string, string>();
+  const storage = {
+    getItem: (name: string) => kept.get(name) ?? null,
+    setItem: (name: string, value: string) => void kept.set(name, value),
+    removeItem: (name: string) => void kept.delete(name),
+  };
+  const turn = fakeTurn("Mail", fakeAnswer([fakeApproval("mail", {}), fakeApproval("mail", {})]));
+  const chat = fakeChat([turn]);
+  showApp(chat, undefined, createDecisionDrafts(storage));
+  fireEvent.click(screen.getAllByRole("button", { name: "Approve" })[0] as HTMLElement);
+  showApp(chat, undefined, createDecisionDrafts(storage));
+  screen.getByRole("button", { name: "Send decisions (1 of 2)" });
+  fireEvent.click(button("Approve"));
+  fireEvent.click(button("Send decisions (2 of 2)"));
+  expect(methods(chat)).toEqual(["decide"]);
+});
+
+test("while the graph waits for a decision, the message field says what a message does", () => {
+  const approval = fakeApproval("mail", {});
+  const chat = fakeChat([fakeTurn("Mail", fakeAnswer([approval]))]);
+  showApp(chat);
+  const described = () =>
+    document.getElementById(field("Your message").getAttribute("aria-describedby")?.split(" ")[0] ?? "");
+  expect(described()?.textContent).toContain("After a message it asks again");
+  act(() => {
+    chat.settings.value = { ...SETTINGS, unanswered: "reject" };
+  });
+  expect(described()?.textContent).toContain("A message rejects what it asks");
+  act(() => {
+    approval.decided.value = {
+      type: "mcp_approval_response",
+      approval_request_id: approval.id,
+      approve: true,
+    };
+  });
+  expect(screen.queryByText(/waits for your decision/)).toBeNull();
+});
+
+test("a message that was not sent leaves the questions before it open, and is tried again when nothing runs", () => {
+  const asked = fakeTurn("Mail", fakeAnswer([fakeApproval("mail", {})]));
+  const unsent = fakeTurn("Here", fakeAnswer([], "failed"));
+  unsent.responseId.value = null;
+  unsent.answer.problem.value = { code: "conversation_busy", message: "This was not sent.", retryable: true };
+  const chat = fakeChat([asked, unsent]);
+  showApp(chat);
+  button("Approve");
+  const again = button("Try again") as HTMLButtonElement;
+  expect(again.disabled).toBe(false);
+  act(() => {
+    chat.open.value.busy.value = true;
+  });
+  expect(again.disabled).toBe(true);
+});
+
+test("until the service has answered, the page says that it connects or that the service cannot be reached", () => {
+  const chat = fakeChat();
+  chat.connection.value = "connecting";
+  showApp(chat);
+  screen.getByText("Connecting …");
+  act(() => {
+    chat.connection.value = "unreachable";
+  });
+  expect(screen.queryByRole("heading", { name: "What would you like to know?" })).toBeNull();
+  fireEvent.click(button("Ask again now"));
+  expect(methods(chat)).toEqual(["reconnect"]);
+  act(() => {
+    chat.connection.value = "ready";
+  });
+  screen.getByRole("heading", { name: "What would you like to know?" });
+});
+
+test("an answer with a trace has a link to it, which is a web address or not there", () => {
+  const turn = fakeTurn("Hi");
+  turn.traceUrl.value = "https://traces.example/tr-1";
+  showApp(fakeChat([turn]));
+  expect(screen.getByRole("link", { name: "Open the trace" }).getAttribute("href")).toBe(
+    "https://traces.example/tr-1",
+  );
+  act(() => {
+    turn.traceUrl.value = "javascript:window.harmed=1";
+  });
+  expect(screen.queryByRole("link", { name: "Open the trace" })).toBeNull();
 });

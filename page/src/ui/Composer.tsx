@@ -1,18 +1,25 @@
 import { type Signal, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
-import { useEffect, useLayoutEffect } from "preact/hooks";
-import type { OpenConversation } from "../conversation/model";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import type { Attachment, OpenConversation } from "../conversation/model";
+import { AddFiles } from "./attachments/AddFiles";
+import { pastedFiles } from "./attachments/carried";
+import { TrayView } from "./attachments/TrayView";
+import { refusalOf, termsOf } from "./attachments/terms";
+import type { Tray } from "./attachments/tray";
+import { useDrop } from "./attachments/useDrop";
 import { usePage } from "./context";
 import { failureWords } from "./failures";
 import { SendIcon, StopIcon } from "./Icons";
 import { growToFit, isSendKey } from "./textField";
+import { newestOf, waitsIn } from "./thread/newest";
 
 interface Props {
   open: OpenConversation;
   field: RefObject<HTMLTextAreaElement | null>;
   /** Why the last message was not sent. */
   failure: Signal<string | null>;
-  onSend: (text: string) => void;
+  onSend: (text: string, attachments: readonly Attachment[]) => void;
   /** The reader wants to edit the last message. */
   onEditLast: () => void;
 }
@@ -22,8 +29,15 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
   const id = open.id.value;
   const busy = open.busy.value;
   const text = useSignal("");
-  const { disclaimer } = chat.settings.value;
-  const blank = text.value.trim() === "";
+  const tray = useTray(open, id);
+  const terms = termsOf(chat);
+  const entries = tray.entries.value;
+  const { disclaimer, unanswered } = chat.settings.value;
+  const refusal = refusalOf(terms, text.value.trim(), entries);
+  const locked = (text.value.trim() === "" && entries.length === 0) || refusal !== null || tray.reading.value;
+  const waits = !busy && waitsIn(newestOf(open.turns.value));
+  const add = (files: readonly File[]) => void tray.add(files, terms, text.peek());
+  const dropping = useDrop(add);
 
   // Its end must come before the beginning of the next one, or a draft would go to the wrong conversation.
   useLayoutEffect(() => {
@@ -46,11 +60,11 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
   }, [id, text.value]);
 
   const send = () => {
-    if (blank || busy) return;
+    if (locked || busy) return;
     const sent = text.value;
     text.value = "";
     drafts.write(id, "");
-    onSend(sent.trim());
+    onSend(sent.trim(), tray.take());
   };
   const stop = () => {
     failure.value = null;
@@ -79,7 +93,16 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
             {failure.value}
           </p>
         )}
-        <div class="composer-box">
+        {waits && (
+          <p class="notice" id="waits">
+            {unanswered === "reject"
+              ? "The assistant waits for your decision. A message rejects what it asks, and goes on with the message."
+              : "The assistant waits for your decision. After a message it asks again, and it reads the message when you have decided."}
+          </p>
+        )}
+        <TrayView tray={tray} refusal={refusal} onEmpty={() => field.current?.focus()} />
+        <div class={dropping ? "composer-box dropping" : "composer-box"}>
+          <AddFiles terms={terms} disabled={tray.reading.value} onFiles={add} />
           <textarea
             ref={field}
             id="message"
@@ -87,12 +110,21 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
             rows={1}
             dir="auto"
             aria-label="Your message"
-            aria-describedby={disclaimer === null ? undefined : "disclaimer"}
-            placeholder="Write a message"
+            aria-describedby={
+              [...(waits ? ["waits"] : []), ...(disclaimer === null ? [] : ["disclaimer"])].join(" ") ||
+              undefined
+            }
+            placeholder={dropping ? "Drop the files here" : "Write a message"}
             enterkeyhint="send"
             value={text}
             onInput={(event) => {
               text.value = event.currentTarget.value;
+            }}
+            onPaste={(event) => {
+              const files = pastedFiles(event);
+              if (files.length === 0) return;
+              event.preventDefault();
+              add(files);
             }}
             onKeyDown={(event) => {
               if (isSendKey(event)) {
@@ -124,7 +156,7 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
               class="composer-send"
               aria-label="Send"
               title="Send"
-              disabled={blank}
+              disabled={locked}
             >
               <SendIcon />
             </button>
@@ -138,4 +170,13 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
       </div>
     </form>
   );
+}
+
+/** The images and files of the conversation. They go along when a new one gets its id. */
+function useTray(open: OpenConversation, id: string | null): Tray {
+  const { trays } = usePage();
+  const before = useRef({ open, id });
+  if (before.current.open === open && before.current.id === null && id !== null) trays.begun(id);
+  before.current = { open, id };
+  return trays.of(id);
 }

@@ -67,6 +67,11 @@ export const QuestionIcon = icon(
   "M9 9a3 3 0 1 1 4.5 2.6c-1 .6-1.5 1.2-1.5 2.4M12 18h.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z",
 );
 export const CloseIcon = icon("M6 6l12 12M18 6L6 18");
+export const AttachIcon = icon(
+  "M20 11.5l-8 8a5 5 0 0 1-7-7l8.5-8.500a3.3 3.3 0 0 1 4.700 4.700L9.700 17.200a1.700 1.700 0 0 1-2.400-2.400L15 7",
+);
+export const FileIcon = icon("M7 3h7l5 5v13H7zM14 3v5h5");
+export const TraceIcon = icon("M14 4h6v6M20 4l-9 9M18 14v5a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1V7a1 1 0 0 1 1-1h5");
 export const DataIcon = icon(
   "M12 10c4 0 7-1.3 7-3s-3-3-7-3-7 1.3-7 3 3 3 7 3zM5 7v10c0 1.7 3 3 7 3s7-1.3 7-3V7M5 12c0 1.7 3 3 7 3s7-1.3 7-3",
 );

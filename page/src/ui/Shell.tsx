@@ -1,6 +1,7 @@
 import { useComputed, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import type { Attachment } from "../conversation/model";
 import { Composer } from "./Composer";
 import { usePage } from "./context";
 import { DataDialog } from "./dialogs/DataDialog";
@@ -25,7 +26,7 @@ const isMac = () => /Mac|iPhone|iPad/.test(navigator.platform);
 
 /** The regions of the page: conversations beside the chat, or above it on phones. */
 export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
-  const { chat, theme } = usePage();
+  const { chat, theme, trays } = usePage();
   const phone = useSignal(isPhone());
   const sidebar = useSignal(!phone.value);
   const shortcuts = useSignal(false);
@@ -87,15 +88,17 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
     void chat.show(null);
     if (!phone.value) field.current?.focus();
   };
-  const send = (text: string) => {
+  const send = (text: string, attachments: readonly Attachment[] = []) => {
     failure.value = null;
     // A conversation that is not there cannot go on.
     if (open.problem.peek()?.retryable === false) void chat.show(null);
     chat.open
       .peek()
-      .send(text)
+      .send(text, attachments)
       .catch((error: unknown) => {
         failure.value = `The message was not sent. ${failureWords(error, "Check your connection and try again.")}`;
+        const tray = trays.of(chat.open.peek().id.peek());
+        if (tray.entries.peek().length === 0) tray.entries.value = attachments;
         const area = field.current;
         if (area === null || area.value !== "") return;
         area.value = text;

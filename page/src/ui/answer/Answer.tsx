@@ -12,16 +12,20 @@ interface Props {
   turn: Turn;
   /** Whether the turn is the newest one, whose approvals can be decided. */
   newest: boolean;
+  /** Whether another answer is being written. */
+  busy: boolean;
+  /** The reader looks at how the answer came to be. */
+  onLook: () => void;
   onRetry: () => void;
 }
 
-export function AnswerView({ turn, newest, onRetry }: Props) {
+export function AnswerView({ turn, newest, busy, onLook, onRetry }: Props) {
   const { answer } = turn;
   const { worked, shown, approvals, steps } = layoutOf(answer.parts.value, !isRunning(answer));
   return (
     <div class="answer">
       {worked.length > 0 && (
-        <Worked key="worked" segments={worked} steps={steps} seconds={answer.seconds.value} />
+        <Worked key="worked" segments={worked} steps={steps} seconds={answer.seconds.value} onLook={onLook} />
       )}
       {shown.map((segment) =>
         segment.kind === "text" ? (
@@ -30,7 +34,7 @@ export function AnswerView({ turn, newest, onRetry }: Props) {
           <Activity key={segment.key} parts={segment.parts} />
         ),
       )}
-      <StatusLine key="status" answer={answer} onRetry={onRetry} />
+      <StatusLine key="status" answer={answer} busy={busy} onRetry={onRetry} />
       {approvals.length > 0 && (
         <ApprovalGroup key="approvals" turn={turn} approvals={approvals} open={newest} />
       )}

@@ -2,8 +2,15 @@ import type { Answer } from "../../conversation/model";
 import { now } from "../clock";
 import { WarningIcon } from "../Icons";
 
+interface Props {
+  answer: Answer;
+  /** Whether another answer is being written. */
+  busy: boolean;
+  onRetry: () => void;
+}
+
 /** What the reader must know about the state of an answer: that it begins, stopped, failed, or is joined again. */
-export function StatusLine({ answer, onRetry }: { answer: Answer; onRetry: () => void }) {
+export function StatusLine({ answer, busy, onRetry }: Props) {
   const status = answer.status.value;
   const problem = answer.problem.value;
   return (
@@ -24,7 +31,7 @@ export function StatusLine({ answer, onRetry }: { answer: Answer; onRetry: () =>
             {problem.detail && <p class="detail muted">{problem.detail}</p>}
           </div>
           {problem.retryable && (
-            <button type="button" class="button" onClick={onRetry}>
+            <button type="button" class="button" disabled={busy} onClick={onRetry}>
               Try again
             </button>
           )}

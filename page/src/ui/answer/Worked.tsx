@@ -10,10 +10,12 @@ export function Worked({
   segments,
   steps,
   seconds,
+  onLook,
 }: {
   segments: readonly Segment[];
   steps: number;
   seconds: number | null;
+  onLook: () => void;
 }) {
   const opened = useSignal(false);
   const time = seconds === null ? "Worked" : `Worked for ${formatSeconds(seconds)}`;
@@ -21,6 +23,7 @@ export function Worked({
     <details
       class="worked"
       onToggle={(event) => {
+        if (event.currentTarget.open && !opened.peek()) onLook();
         opened.value ||= event.currentTarget.open;
       }}
     >

@@ -15,8 +15,8 @@ interface Props {
 
 /** What the graph asks. A single decision is sent at once; several are decided one by one and sent together. */
 export function ApprovalGroup({ turn, approvals, open }: Props) {
-  const { chat, announce } = usePage();
-  const drafts = useSignal<ReadonlyMap<string, ApprovalResponseItem>>(new Map());
+  const { chat, announce, decisions: kept } = usePage();
+  const drafts = useSignal(kept.read(turn.responseId.peek()));
   const sending = useSignal(false);
   const failure = useSignal<string | null>(null);
   const waiting = approvals.filter((approval) => approval.decided.value === null);
@@ -29,6 +29,7 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
     failure.value = null;
     try {
       await chat.open.value.decide(turn, decisions);
+      kept.write(turn.responseId.peek(), new Map());
       focusConversation();
       announce(decisions.length === 1 ? "Decision sent." : "Decisions sent.");
     } catch (error) {
@@ -42,6 +43,7 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
     if (decision === null) next.delete(approval.id);
     else next.set(approval.id, decision);
     drafts.value = next;
+    kept.write(turn.responseId.peek(), next);
     if (decision !== null && !several) void send([decision]);
   };
   const decided = waiting.flatMap((approval) => drafts.value.get(approval.id) ?? []);

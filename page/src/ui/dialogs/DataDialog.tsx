@@ -15,7 +15,7 @@ interface Props {
 
 /** What graphs remember about the reader, and one button that deletes all that is stored. */
 export function DataDialog({ onOpened, onClose }: Props) {
-  const { chat, announce } = usePage();
+  const { chat, announce, decisions } = usePage();
   const { memories } = chat;
   const confirming = useSignal(false);
   const failure = useSignal<string | null>(null);
@@ -44,6 +44,7 @@ export function DataDialog({ onOpened, onClose }: Props) {
   const forget = () =>
     attempt(async () => {
       deleted.value = await memories.forgetEverything();
+      decisions.clear();
       announce(countsOf(deleted.value));
     }, "Nothing was deleted. Try again.");
 

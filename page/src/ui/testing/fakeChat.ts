@@ -135,11 +135,13 @@ export function fakeTurn(text: string, answer: Writable<Answer> = fakeAnswer([])
     key: nextId("turn"),
     responseId: signal<string | null>(nextId("resp")),
     text,
+    attachments: [],
     model: "assistant",
     createdAt: Date.now() / 1000,
     answer,
     branches: signal({ index: 0, count: 1 }),
     feedback: signal<boolean | null>(null),
+    traceUrl: signal<string | null>(null),
   };
 }
 
@@ -252,6 +254,7 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
     edit: record("edit"),
     showBranch: record("showBranch"),
     decide: record("decide"),
+    recall: record("recall"),
     rate: record("rate"),
     close: record("close"),
   };
@@ -298,5 +301,7 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
     open: signal(open),
     show: record("show"),
     online: signal(true),
+    connection: signal<"connecting" | "unreachable" | "ready">("ready"),
+    reconnect: () => void calls.push(["reconnect"]),
   };
 }

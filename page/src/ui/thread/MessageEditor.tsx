@@ -1,16 +1,31 @@
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import type { Attachment } from "../../conversation/model";
+import { AddFiles } from "../attachments/AddFiles";
+import { carriesFiles, droppedFiles, pastedFiles } from "../attachments/carried";
+import { TrayView } from "../attachments/TrayView";
+import { refusalOf, termsOf } from "../attachments/terms";
+import { Tray } from "../attachments/tray";
+import { usePage } from "../context";
 import { growToFit, isSendKey } from "../textField";
 
 interface Props {
   text: string;
+  attachments: readonly Attachment[];
   disabled: boolean;
   onCancel: () => void;
-  onSend: (text: string) => void;
+  onSend: (text: string, attachments: readonly Attachment[]) => void;
 }
 
 /** Changes a message in its place. The old version stays, as another branch. */
-export function MessageEditor({ text, disabled, onCancel, onSend }: Props) {
+export function MessageEditor({ text, attachments, disabled, onCancel, onSend }: Props) {
+  const { chat } = usePage();
   const field = useRef<HTMLTextAreaElement>(null);
+  const tray = useMemo(() => new Tray(attachments), []);
+  const changed = useSignal(text);
+  const terms = termsOf(chat);
+  const entries = tray.entries.value;
+  const refusal = refusalOf(terms, changed.value.trim(), entries);
   useLayoutEffect(() => {
     const area = field.current;
     if (area === null) return;
@@ -18,9 +33,11 @@ export function MessageEditor({ text, disabled, onCancel, onSend }: Props) {
     area.focus();
     area.setSelectionRange(area.value.length, area.value.length);
   }, []);
+  const add = (files: readonly File[]) => void tray.add(files, terms, changed.peek());
+  const blank = changed.value.trim() === "" && entries.length === 0;
+  const locked = disabled || blank || refusal !== null || tray.reading.value;
   const send = () => {
-    const changed = field.current?.value.trim() ?? "";
-    if (changed !== "" && !disabled) onSend(changed);
+    if (!locked) onSend(changed.peek().trim(), tray.entries.peek());
   };
   return (
     <form
@@ -29,14 +46,32 @@ export function MessageEditor({ text, disabled, onCancel, onSend }: Props) {
         event.preventDefault();
         send();
       }}
+      onDragOver={(event) => {
+        if (carriesFiles(event)) event.preventDefault();
+      }}
+      onDrop={(event) => {
+        if (!carriesFiles(event)) return;
+        event.preventDefault();
+        add(droppedFiles(event));
+      }}
     >
+      <TrayView tray={tray} refusal={refusal} onEmpty={() => field.current?.focus()} />
       <textarea
         ref={field}
         class="field"
         aria-label="Your message"
         dir="auto"
         defaultValue={text}
-        onInput={(event) => growToFit(event.currentTarget)}
+        onInput={(event) => {
+          changed.value = event.currentTarget.value;
+          growToFit(event.currentTarget);
+        }}
+        onPaste={(event) => {
+          const files = pastedFiles(event);
+          if (files.length === 0) return;
+          event.preventDefault();
+          add(files);
+        }}
         onKeyDown={(event) => {
           if (isSendKey(event)) {
             event.preventDefault();
@@ -48,10 +83,11 @@ export function MessageEditor({ text, disabled, onCancel, onSend }: Props) {
         }}
       />
       <div class="buttons">
+        <AddFiles terms={terms} disabled={disabled} onFiles={add} />
         <button type="button" class="button" onClick={onCancel}>
           Cancel
         </button>
-        <button type="submit" class="button primary" disabled={disabled}>
+        <button type="submit" class="button primary" disabled={locked}>
           Send
         </button>
       </div>

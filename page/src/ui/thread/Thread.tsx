@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import type { OpenConversation } from "../../conversation/model";
 import { usePage } from "../context";
 import { DownIcon, WarningIcon } from "../Icons";
+import { newestOf } from "./newest";
 import { Sticky } from "./sticky";
 import { TurnView } from "./TurnView";
 import { Welcome } from "./Welcome";
@@ -128,10 +129,11 @@ function Content({ open, onSend }: Props) {
     );
   }
   if (turns.length > 0) {
+    const newest = newestOf(turns);
     return (
       <>
-        {turns.map((turn, index) => (
-          <TurnView key={turn.key} turn={turn} open={open} newest={index === turns.length - 1} />
+        {turns.map((turn) => (
+          <TurnView key={turn.key} turn={turn} open={open} newest={turn === newest} />
         ))}
       </>
     );
@@ -144,5 +146,27 @@ function Content({ open, onSend }: Props) {
       </p>
     );
   }
-  return <Welcome onSend={onSend} />;
+  switch (chat.connection.value) {
+    case "ready":
+      return <Welcome onSend={onSend} />;
+    case "connecting":
+      return (
+        <p class="cursor-line">
+          <span class="spinner" />
+          Connecting …
+        </p>
+      );
+    case "unreachable":
+      return (
+        <div class="notice" role="status">
+          <WarningIcon />
+          <div class="notice-words">
+            <p>The service cannot be reached. This page asks again by itself.</p>
+          </div>
+          <button type="button" class="button" onClick={() => chat.reconnect()}>
+            Ask again now
+          </button>
+        </div>
+      );
+  }
 }

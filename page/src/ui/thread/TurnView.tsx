@@ -4,6 +4,7 @@ import type { OpenConversation, Turn } from "../../conversation/model";
 import { AnswerView } from "../answer/Answer";
 import { AnswerActions } from "../answer/AnswerActions";
 import { AnswerFeedback } from "../answer/AnswerFeedback";
+import { Sent } from "../attachments/Sent";
 import { CopyButton } from "../CopyButton";
 import { failureWords } from "../failures";
 import { focusConversation } from "../focus";
@@ -40,32 +41,37 @@ export function TurnView({ turn, open, newest }: Props) {
     />
   );
   const regenerate = () => attempt(open.regenerate(turn));
+  const isMessage = turn.text !== "" || turn.attachments.length > 0;
   return (
-    <article class="turn" aria-label={turn.text === "" ? "Your decision" : undefined} data-turn={turn.key}>
-      {turn.text !== "" && (
+    <article class="turn" aria-label={isMessage ? undefined : "Your decision"} data-turn={turn.key}>
+      {isMessage && (
         <div class="said-row" ref={row}>
           <h2 class="unseen">You said</h2>
           {editing.value ? (
             <MessageEditor
               text={turn.text}
+              attachments={turn.attachments}
               disabled={busy}
               onCancel={() => {
                 editing.value = false;
                 requestAnimationFrame(() => row.current?.querySelector<HTMLElement>("[data-edit]")?.focus());
               }}
-              onSend={(text) => {
+              onSend={(text, attachments) => {
                 editing.value = false;
-                attempt(open.edit(turn, text));
+                attempt(open.edit(turn, text, attachments));
               }}
             />
           ) : (
             <>
-              <div class="said" dir="auto">
-                <LongText text={turn.text} />
-              </div>
+              <Sent attachments={turn.attachments} />
+              {turn.text !== "" && (
+                <div class="said" dir="auto">
+                  <LongText text={turn.text} />
+                </div>
+              )}
               <div class="actions">
                 {branches}
-                <CopyButton label="Copy your message" text={() => turn.text} />
+                {turn.text !== "" && <CopyButton label="Copy your message" text={() => turn.text} />}
                 <IconButton
                   small
                   label="Edit your message"
@@ -83,9 +89,15 @@ export function TurnView({ turn, open, newest }: Props) {
         </div>
       )}
       <h2 class="unseen">Answer</h2>
-      <AnswerView turn={turn} newest={newest} onRetry={regenerate} />
+      <AnswerView
+        turn={turn}
+        newest={newest}
+        busy={busy}
+        onLook={() => void open.recall(turn)}
+        onRetry={regenerate}
+      />
       <AnswerActions turn={turn} busy={busy} onRegenerate={regenerate}>
-        {turn.text === "" && branches}
+        {!isMessage && branches}
         <AnswerFeedback turn={turn} open={open} />
       </AnswerActions>
       {failure.value !== null && (
