@@ -1,5 +1,6 @@
 """The stand-in itself: it records, signs in, knows its users, and fails when told to."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -52,6 +53,35 @@ async def test_a_blocked_loop_is_told_from_a_waiting_one() -> None:
     async with stalls() as waiting:
         await anyio.sleep(0.3)
     async with stalls() as blocked:
-        time.sleep(0.3)  # noqa: ASYNC251
+        time.sleep(0.5)  # noqa: ASYNC251
+    async with stalls() as busy:
+        ends = time.thread_time() + 0.2
+        while time.thread_time() < ends:
+            pass
     assert waiting.worst < 0.1
-    assert blocked.worst > 0.2
+    assert blocked.worst > 0.15
+    assert busy.worst > 0.15
+
+
+@pytest.mark.anyio
+async def test_other_threads_that_take_python_s_lock_do_not_block_a_loop() -> None:
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            pass
+
+    others = [threading.Thread(target=work) for _ in range(6)]
+    async with stalls() as delayed:
+        for one in others:
+            one.start()
+        began = time.monotonic()
+        # Each of these waits for the lock behind the others.
+        for _ in range(6):
+            await anyio.sleep(0)
+            time.sleep(0)  # noqa: ASYNC251
+        took = time.monotonic() - began
+        ended.set()
+        for one in others:
+            one.join()
+    assert delayed.worst < min(0.1, took)
