@@ -47,7 +47,7 @@ async def _server(pieces: Sequence[bytes]) -> AsyncIterator[Target]:
 @pytest.mark.parametrize("size", [1, 7, 1_000_000])
 async def test_frames_and_tokens_are_counted_wherever_the_stream_is_cut(size: int) -> None:
     answer = _answer(TOKENS)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with _server([answer[start : start + size] for start in range(0, len(answer), size)]) as target:
             first, second = await singly(target, streams=2)
     assert (first.frames, first.tokens) == (second.frames, second.tokens) == (TOKENS + 2, TOKENS)
@@ -55,21 +55,21 @@ async def test_frames_and_tokens_are_counted_wherever_the_stream_is_cut(size: in
 
 
 async def test_a_stream_that_lacks_a_token_is_no_measurement() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with _server([_answer(TOKENS - 1)]) as target:
             with pytest.raises(StreamBroken, match="a stream had 199 tokens, not 200"):
                 await singly(target, streams=1)
 
 
 async def test_an_answer_that_is_no_stream_is_told() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with _server([b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"]) as target:
             with pytest.raises(StreamBroken, match="429 Too Many Requests"):
                 await at_once(target, streams=2, seconds=0)
 
 
 async def test_each_connection_has_its_least_number_of_streams() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with _server([_answer(TOKENS)]) as target:
             load = await at_once(target, streams=4, seconds=0, least=3)
     assert (load.streams, load.tokens, load.frames) == (12, 12 * TOKENS, 12 * (TOKENS + 2))

@@ -170,7 +170,7 @@ async def test_a_statement_nobody_waits_for_is_cancelled(workspace: Any, monkeyp
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         while not holds():  # noqa: ASYNC110
             await anyio.sleep(0.01)
 

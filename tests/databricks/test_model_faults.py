@@ -191,8 +191,8 @@ async def test_a_workspace_that_was_never_there_costs_seconds_not_minutes(
             answers = await asyncio.gather(*(client.post("/invocations", json=ASK) for _ in range(4)))
             seconds = time.monotonic() - began
     record_property("seconds", round(seconds, 2))
-    # They share one attempt: four in a row would take four times as long.
-    assert seconds < 25
+    # They share one attempt, which takes 12 s: four in a row would take four times as long.
+    assert seconds < 40
     assert {told(answer)[:2] for answer in answers} == {(502, "workspace_unavailable")}
     assert "check DATABRICKS_HOST" in told(answers[0])[2]
     assert found.worst < BLOCKED_SECONDS

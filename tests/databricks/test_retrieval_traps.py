@@ -187,10 +187,8 @@ async def test_threads_an_index_holds_are_few_and_come_back(standing: StandIn, m
     assert set(await asyncio.gather(*(failure() for _ in range(12)))) == {
         f"the index {SILENT} did not answer within 2 s"
     }
-    started = time.monotonic()
+    # Said at once: a search that waits would be told of the limit.
     assert (await failure()).startswith("8 earlier searches of held are still waiting for an index")
-    # Far below the limit of 2 s that a search which waits would take.
-    assert time.monotonic() - started < 1
     assert sum(thread.name.startswith("search-held-") for thread in threading.enumerate()) == 8
     with anyio.fail_after(30):
         while "earlier searches" in await failure():  # noqa: ASYNC110

@@ -34,7 +34,7 @@ async def store(tmp_path: Any) -> AsyncIterator[Any]:
 
 
 async def at(nodes: Nodes, name: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await nodes.at[name].wait()
 
 
@@ -326,7 +326,7 @@ async def test_the_steps_of_a_run_that_goes_on_elsewhere_are_counted_on(store: A
         run = await first.submit("Go.")
         for number in killed_at:
             process = Process(store, looping, budgets=budgets).begin()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await gates[number].wait()
             await process.kill()
         last = Process(store, looping, budgets=budgets).begin()

@@ -50,7 +50,7 @@ async def test_another_process_goes_on_where_one_stopped(store: Any, held: str, 
     nodes.hold(held)
     first = Process(store, nodes.graph()).begin()
     run = await first.submit("Go.")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await nodes.at[held].wait()
     if how == "kill":
         await first.kill()
@@ -97,7 +97,7 @@ async def test_a_node_that_ended_just_before_its_process_was_killed_is_not_the_e
     nodes, stopping = Nodes(), StoppingStore(store, node=node)
     first = Process(stopping, nodes.graph()).begin()
     run = await first.submit("Go.")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await stopping.stopped.wait()
         # What was told is committed a little later.
         while f"This is {node}." not in str(await events_of(store, run)):  # noqa: ASYNC110 - of the store

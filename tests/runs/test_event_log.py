@@ -39,7 +39,7 @@ async def test_what_waits_is_handed_over_at_once_and_in_order() -> None:
 async def test_silence_is_an_empty_batch_and_not_the_end() -> None:
     log = EventLog()
     batches = log.read(quiet_seconds=0.01)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert not await anext(batches)
         log.append(counted(0, 1))
         log.end()
@@ -110,7 +110,7 @@ async def test_tokens_are_gathered_for_a_moment_and_the_end_is_not_waited_for() 
         async for batch in log.read(quiet_seconds=5):
             batches.append([entry.number for entry in batch])
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         reading = asyncio.create_task(read())
         await asyncio.sleep(0)
         log.append([dict(token)])

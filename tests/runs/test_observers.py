@@ -64,7 +64,7 @@ async def test_an_observer_that_raises_hurts_neither_the_run_nor_the_others(
 ) -> None:
     before, bad, after = Observer(), Observer(where), Observer()
     graph = chain(speaking(says(["a ", "b ", "c"])))
-    with anyio.fail_after(10), caplog.at_level(logging.INFO, logger="graph_agent"):
+    with anyio.fail_after(20), caplog.at_level(logging.INFO, logger="graph_agent"):
         run = await some_runs().start(a_request(), Scope(), graphs=OneGraph(graph), observers=[before, bad, after])
         response = await run.reply()
         await run.ended()
@@ -85,7 +85,7 @@ async def test_who_could_not_start_is_not_told_of_the_end() -> None:
     run = await some_runs().start(
         a_request(), Scope(), graphs=OneGraph(chain(speaking(says("Hi.")))), observers=[observer]
     )
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         await run.ended()
     assert len(observer.told) == 1
 
@@ -95,7 +95,7 @@ async def test_a_run_cancelled_before_its_first_step_ends_its_log_and_tells_its_
     run = await some_runs().start(
         a_request(), Scope(), graphs=OneGraph(chain(speaking(says("Hi.")))), observers=[observer]
     )
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         await run.aclose()
         events = [entry.event async for batch in run.batches(quiet_seconds=5) for entry in batch]
     assert [event["type"] for event in events[:1] + events[-2:]] == ["response.created", "error", "response.failed"]
@@ -112,6 +112,6 @@ async def test_the_log_lines_of_a_request_know_its_run() -> None:
     )
     known = {"graph": "agent", "user": "ann", "run_id": run.id, "trace_id": "tr-1", "request_id": run.id}
     assert facts == known
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         await run.ended()
     assert facts == {**known, "end": "completed", "input_tokens": 7, "output_tokens": 3}

@@ -206,7 +206,7 @@ async def test_draining_waits_for_runs_also_for_those_without_readers_then_ends_
 
 async def test_a_second_wish_to_stop_is_heeded() -> None:
     runs, waiting = some_runs(), Waiting()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         run = await runs.start(a_request(), Scope(), graphs=waiting.graphs)
         await runs.drain(within_seconds=60, is_forced=lambda: True)
         await run.ended()

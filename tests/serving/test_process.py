@@ -113,7 +113,7 @@ async def test_nothing_an_exception_says_is_logged() -> None:
             assert (await client.post("/responses", json={"model": "careless", "input": "Go."})).status_code == 200
             assert (await client.post("/responses", json={"model": "team", "input": "Go."})).status_code == 200
         running.process.send_signal(signal.SIGTERM)
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             await running.ended()
     log = "".join(running.log)
     assert PASSWORD not in log
@@ -180,11 +180,11 @@ async def test_a_stopping_service_ends_its_streams_and_goes(upstream: Upstream, 
         upstream.say("Half")
         stopped = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             streamed = [await rest_of(reader) for reader in (waiting, blocked)]
             replied = await whole.read()
             await running.ended()
-        assert time.monotonic() - stopped < 10
+        assert time.monotonic() - stopped < 15
         for writer in (waiting_writer, blocked_writer, whole_writer):
             writer.close()
             await writer.wait_closed()
@@ -201,7 +201,7 @@ async def test_a_run_that_ends_in_time_is_not_cut_by_a_stop(upstream: Upstream) 
     async with ready() as running:
         reader, writer = await ask(running, upstream, stream=True)
         running.process.send_signal(signal.SIGTERM)
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             # Who comes now is told to come back, or finds the door shut.
             async with running.client() as client:
                 while True:
@@ -263,9 +263,10 @@ async def test_a_second_ctrl_c_waits_for_no_run_and_no_synchronous_node(upstream
     async with ready() as running:
         reader, writer = await ask(running, upstream, stream=True, custom_inputs={"node": "blocking"})
         running.process.send_signal(signal.SIGINT)
-        with anyio.fail_after(3):
+        with anyio.fail_after(20):
             await running.logged("stopping: 1 runs have 4 s to finish")
-            running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(signal.SIGINT)
+        with anyio.fail_after(3.5):
             *_, failed, done = await rest_of(reader)
             await running.ended()
         assert (failed["response"]["error"]["code"], done) == ("service_stopping", "[DONE]")
@@ -282,7 +283,7 @@ async def test_several_workers_end_their_streams_too(upstream: Upstream) -> None
             await running.logged("ready: serving", times=2)
             reader, writer = await ask(running, upstream, stream=True)
         running.process.send_signal(signal.SIGTERM)
-        with anyio.fail_after(12):
+        with anyio.fail_after(20):
             events = await rest_of(reader)
             await running.ended()
         writer.close()

@@ -54,11 +54,11 @@ async def test_databricks_apps_needs_no_setting_for_it_and_elsewhere_there_is_no
     ends: bool,
 ) -> None:
     monkeypatch.setattr(app, "APPS_REPLY_SECONDS", 0.5)
-    with serve(environ, config=UNRULY, max_seconds=3.0) as service:
+    with serve(environ, config=UNRULY, max_seconds=4.0) as service:
         async with service.client(headers=SIGNED_IN) as client:
             began = anyio.current_time()
             answer = await client.post("/responses", json=waiting(tmp_path / "now"))
             took = anyio.current_time() - began
         (tmp_path / "now").touch()
     assert answer.json()["metadata"]["budget"] == "seconds"
-    assert (took < 2.9) is ends
+    assert (took < 3.9) is ends

@@ -39,7 +39,7 @@ async def test_a_full_service_says_when_to_come_back_and_is_asked_again(
     with serve(max_runs=1) as service:
         async with service.client() as client, anyio.create_task_group() as group:
             group.start_soon(lambda: client.post("/responses", json=slow))
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 await upstream.asked.wait()
             for address in EVERY:
                 refused = await client.post(address, json={"input": "Hi"})

@@ -207,7 +207,7 @@ async def test_a_connection_too_many_is_told_so_and_closed(serve: Callable[..., 
         for reader, writer in others:
             writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             reader, writer = await connected(service)
             assert (await rest(reader)).startswith(b"HTTP/1.1 503")
             await gone(writer)

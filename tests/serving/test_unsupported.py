@@ -68,6 +68,6 @@ async def test_a_server_that_passes_a_websocket_on_gets_it_closed(service: Servi
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/v1/responses", "headers": []}
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await NoWebSockets(app)(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -1,5 +1,6 @@
 """The stand-in itself: it records, signs in, knows its users, and fails when told to."""
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -78,7 +79,7 @@ async def test_other_threads_that_take_python_s_lock_do_not_block_a_loop() -> No
         began = time.monotonic()
         # Each of these waits for the lock behind the others.
         for _ in range(6):
-            await anyio.sleep(0)
+            await asyncio.sleep(0)
             time.sleep(0)  # noqa: ASYNC251
         took = time.monotonic() - began
         ended.set()

