@@ -9,6 +9,7 @@ import jsonschema_rs
 import pytest
 from starlette.routing import Route
 from tests.serving.conftest import GRAPHS
+from tests.serving.fuzzing import fuzzed
 from tests.wire import frames
 
 from graph_agent.protocol.dialects import DIALECTS, INVOCATIONS, OPENAI, RESPONSES, Dialect
@@ -162,3 +163,11 @@ def check_answer(described: Mapping[str, Any], operation: Mapping[str, Any], ans
         found = described["components"]["responses"][found["$ref"].rpartition("/")[2]]
     schema = found["content"]["application/json"]["schema"]
     assert flaws({**schema, "components": described["components"]}, answer.json()) == []
+
+
+def test_generated_requests_get_the_answers_that_are_described(tmp_path: Path) -> None:
+    # One of each group of similar addresses. `make fuzz` asks them all, and for longer.
+    addresses = r"^/(?!api/|v1/|docs|assets|invocations).*$"
+    report = fuzzed(tmp_path, phases=["coverage", "fuzzing"], examples=2, addresses=addresses)
+    assert sum(report.statuses.values()) > 500
+    assert report.findings == {}, str(report)

@@ -22,8 +22,7 @@ pytestmark = pytest.mark.anyio
         ("POST", "/v1/chat/completions", "as `input` to /v1/responses"),
         ("POST", "/chat/completions", "as `input` to /responses"),
         ("POST", "/v1/messages", "as `input` to /v1/responses"),
-        ("POST", "/v1/models", "GET /v1/models lists them"),
-        ("DELETE", "/models/plain", "GET /models lists them"),
+        ("GET", "/v1/models/plain/permissions", "GET /v1/models lists them"),
         ("POST", "/v1/files", "`file_data`"),
         ("POST", "/v1/embeddings", "/v1/responses"),
         ("POST", "/threads/t1/runs/stream", "graph-agent studio"),
@@ -39,6 +38,16 @@ async def test_an_address_that_is_not_served_says_what_to_use(
     check_error(answer, 404, "not_found")
     assert words in answer.json()["detail"]
     assert "{" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/models"), ("DELETE", "/models/plain")])
+async def test_a_wrong_method_at_an_address_that_exists_says_which_ones_it_has(
+    service: Service, method: str, path: str
+) -> None:
+    async with service.client() as client:
+        answer = await client.request(method, path, json={})
+    check_error(answer, 405, "method_not_allowed")
+    assert "use GET" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/responses", "/v1/realtime"])

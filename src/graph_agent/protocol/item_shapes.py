@@ -198,7 +198,8 @@ def item_schema(*, references: bool) -> Schema:
         "properties": {"type": {"type": "string", "minLength": 1, "not": {"enum": list(ITEMS)}}},
     }
     # The API allows a message without `type`.
-    return {"anyOf": [{**message, "required": ["role", "content"]}, *known, other]}
+    easy = {"properties": {**message["properties"], "type": or_null({"const": "message"})}}
+    return {"anyOf": [{**message, **easy, "required": ["role", "content"]}, *known, other]}
 
 
 def check_item(value: Any, path: str, *, references: bool = False) -> Item:

@@ -399,7 +399,7 @@ async def _agent_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if words := alternative_to(request):
+    if words := alternative_to(request, exists=error.status_code == 405):
         return error_response(RouteNotFound(words))
     if error.status_code == 405:
         # Starlette has them in any order, and `HEAD` wherever `GET` is.

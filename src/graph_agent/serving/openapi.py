@@ -231,7 +231,13 @@ def _operation(
         status: _answer(one, components) for status, one in operation.answers(_dialect(path)).items()
     }
     for status, error in _errors([*operation.errors, *gates, AgentError], components).items():
-        answers.setdefault(status, components.answer(status, error))
+        found = answers.get(status, {})
+        if JSON in found.get("content", {}):
+            # It tells this error as a part of its own.
+            continue
+        if "content" in found:
+            error = {**error, "content": {**found["content"], **error["content"]}}
+        answers[status] = components.answer(status, error)
     made["responses"] = {str(status): answers[status] for status in sorted(answers)}
     return made
 
@@ -253,15 +259,18 @@ def _media(kind: str, schema: Schema, components: _Components) -> dict[str, Any]
     put = components.put(schema)
     if kind != EVENTS:
         return {"schema": put}
-    frame = {
-        "type": "object",
-        "properties": {
-            "data": {"type": "string", "contentMediaType": JSON, "contentSchema": put},
-            "event": {"type": "string", "description": "The type of the event, at the addresses of OpenAI's API."},
-            "id": {"type": "string", "description": "The number of the event, where the stream can be joined."},
+    properties = {
+        "data": {
+            "anyOf": [
+                # The end of every stream. It is no JSON.
+                {"const": "[DONE]"},
+                {"type": "string", "contentMediaType": JSON, "contentSchema": put},
+            ]
         },
-        "required": ["data"],
+        "event": {"type": "string", "description": "The type of the event, at the addresses of OpenAI's API."},
+        "id": {"type": "string", "description": "The number of the event, where the stream can be joined."},
     }
+    frame = {"type": "object", "properties": properties, "required": ["data"]}
     return {"schema": frame, "x-events": put}
 
 

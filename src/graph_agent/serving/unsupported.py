@@ -45,8 +45,12 @@ INSTEAD: Mapping[str, str] = {
 """The first word of an address, without `/v1` or `/api` -> what to do."""
 
 
-def alternative_to(request: HTTPConnection) -> str | None:
-    """What to do instead of this request, or `None` when the address belongs to no API that is known here."""
+def alternative_to(request: HTTPConnection, *, exists: bool = False) -> str | None:
+    """What to do instead of this request, or `None` when the address belongs to no API that is known here.
+
+    `exists` says that the address is served with another method. Such an address may still look like one of another
+    API, because the id of a response can be any word.
+    """
     first, *rest = [word for word in path_of(request.scope).split("/") if word] or [""]
     prefix = prefix_of(request.scope)
     run = f"{prefix}/responses"
@@ -55,7 +59,7 @@ def alternative_to(request: HTTPConnection) -> str | None:
         first, *rest = rest or [""]
     if request.headers.get("upgrade", "").lower() == "websocket" or request.scope["type"] == "websocket":
         return NO_WEBSOCKET.format(run=run)
-    words = INSTEAD.get(first)
+    words = None if exists else INSTEAD.get(first)
     if first == "responses" and rest:
         words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), None)
     return words and words.format(run=run, models=f"{run.removesuffix('/responses')}/models")

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from graph_agent.errors import RouteNotFound
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.field_checks import Schema
 from graph_agent.protocol.wire_schemas import STRING
@@ -67,7 +68,7 @@ class DocumentationRoutes:
         """The routes of the app."""
         return [route(AT, GET=self.read), route(f"{AT}/{{path:path}}", GET=self.read)]
 
-    @described(TAG, _answers)
+    @described(TAG, _answers, errors=(RouteNotFound,))
     async def read(self, request: Request) -> Response:
         """A page or another file of the site."""
         site = self._build.kept or await run_in_service_thread(self._build.read)

@@ -36,7 +36,7 @@ from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialec
 from graph_agent.protocol.field_checks import fields_schema
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.request_fields import RUN
-from graph_agent.protocol.wire_schemas import BOOLEAN, STRING
+from graph_agent.protocol.wire_schemas import STRING
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.joining import Joining
 from graph_agent.runs.log_context import current_log_facts
@@ -118,7 +118,7 @@ PARAMETERS = (
         "header",
     ),
     Parameter("Prefer", STRING, f"`{APPLIED}, wait=60`: an answer that takes longer comes later.", "header"),
-    Parameter(TRACE_HEADER, BOOLEAN, "Whether the answer says the id of the trace.", "header"),
+    Parameter(TRACE_HEADER, STRING, "`true`: the answer says the id of the trace.", "header"),
 )
 
 

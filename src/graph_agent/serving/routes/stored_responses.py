@@ -87,6 +87,8 @@ WAITS_FOR_TOKEN: Mapping[str, Any] = {
 LAST_EVENT_ID = "last-event-id"
 """The header with which browsers say what they have got when they come back."""
 
+JOINS = Parameter(LAST_EVENT_ID, {"type": "string"}, "With `stream`, instead of `starting_after`.", "header")
+
 TAG = "Stored responses"
 
 ITEMS = list_schema("ItemList", wire_schemas.LISTED_ITEM)
@@ -141,7 +143,7 @@ class StoredResponseRoutes:
     @described(
         TAG,
         _read,
-        parameters=(*INCLUDE, *STREAM, Parameter(LAST_EVENT_ID, AN_EVENT, "As `starting_after`.", "header")),
+        parameters=(*INCLUDE, *STREAM, JOINS),
         errors=(*OF_STORE, InvalidRequest, UnsupportedField, ResponseNotFound, OtherAddress, EventLogExpired),
     )
     async def read(self, request: Request) -> ASGIApp:
