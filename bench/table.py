@@ -26,6 +26,9 @@ HEADS = (
     ("traces", "arrived"),
 )
 
+PUBLISHED = (FLOOR, "graph-agent", "graph-agent-traced", "agentserver", "agentserver-autolog")
+"""The rows that the README shows, the one to compare with first."""
+
 
 def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
     """Return the table and the goals. `load` is the machine's load average before the benchmark started."""
@@ -64,6 +67,7 @@ def _figures(result: Result, floor: Result) -> dict[str, Any]:
         "token_events_per_second": round(median(result, tokens)),
         "token_events_to_floor": round(ratio(result, floor, tokens), 2),
         "cpu_us_per_token": round(median(result, lambda visit: visit.cpu_us_per_token)),
+        "cpu_to_floor": round(ratio(result, floor, lambda visit: visit.cpu_us_per_token), 2),
         "first_event_ms": round(median(result, lambda visit: visit.first_event_ms), 1),
         "first_event_after_floor_ms": round(excess(result, floor, lambda visit: visit.first_event_ms), 1),
         "memory_mb": round(result.memory_mb),
@@ -71,6 +75,26 @@ def _figures(result: Result, floor: Result) -> dict[str, Any]:
         "traces": result.traces,
         "streams": result.streams,
     }
+
+
+def published(found: Mapping[str, Any]) -> str:
+    """Return the table that the README and the documentation show, in Markdown, of the figures of `--json`."""
+    lines = [
+        "| Server | CPU time of a token | Compared with the first row | Memory |",
+        "|---|---|---|---|",
+    ]
+    for name in PUBLISHED:
+        row = found["rows"][name]
+        lines.append(
+            f"| {row['label']} | {row['cpu_us_per_token']} µs | {row['cpu_to_floor']:.2f} x | {row['memory_mb']} MB |"
+        )
+    lines += [
+        "",
+        f"One tool call, then 200 tokens without a delay, {found['streams']} streams at once. Medians of "
+        f"{found['rounds']} rounds, with Python {found['python']} on {found['cores']} cores that also ran the client; "
+        f"their load was {found['load_before']} before.",
+    ]
+    return "\n".join(lines)
 
 
 def _first_events(results: Mapping[str, Result]) -> Iterator[str]:

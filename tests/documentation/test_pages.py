@@ -166,8 +166,9 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
     for link in LINK.findall(text):
         path, _, anchor = link.partition("#")
         if "://" not in path:
-            assert (ROOT / path).exists(), link
-            assert not anchor or anchor in _anchors(ROOT / path), link
+            page = ROOT / (path or "README.md")
+            assert page.exists(), link
+            assert not anchor or anchor in _anchors(page), link
 
 
 def _anchors(page: Path) -> set[str]:
