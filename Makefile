@@ -31,6 +31,7 @@ $(VENV)/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --require-hashes -r requirements-dev.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python src/graph_agent/project_template/scripts/names.py install
 	@touch $@
 
 page: $(VENV)/.ready page/node_modules/.ready ## Build the chat page

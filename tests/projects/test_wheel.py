@@ -35,7 +35,7 @@ def test_an_installed_wheel_writes_a_project_whose_test_passes(tmp_path: Path) -
     where = run([python, "-c", "import graph_agent; print(graph_agent.__file__)"], tmp_path)
     assert Path(where.strip()).is_relative_to(environment)
 
-    assert "wrote 12 files to shop" in run([environment / "bin" / "graph-agent", "init", "shop"], tmp_path)
+    assert "wrote 15 files to shop" in run([environment / "bin" / "graph-agent", "init", "shop"], tmp_path)
     assert "1 passed" in run([python, "-m", "pytest", "-p", "no:cacheprovider"], tmp_path / "shop")
 
 

@@ -102,7 +102,9 @@ def _migrated(source: Path, name: str) -> "Migration":
     # Late: only --from needs it.
     from graph_agent.migrating.migration import migrate
 
-    return migrate(source, name=name, pinned=_pinned(), git_ignore=template_files(name)[".gitignore"])
+    template = template_files(name)
+    same = {path: template[path] for path in (".gitignore", "scripts/names.py")}
+    return migrate(source, name=name, pinned=_pinned(), same=same)
 
 
 def project_name(folder_name: str) -> str:

@@ -63,7 +63,9 @@ def take_agents_sdk(project: Project, module: Module) -> Written:
     given.pop("name", None)
     for name, value in given.items():
         what = f"{name} of the agent is not taken over"
-        written.left.append(Finding(home.path, value.lineno, what, WHAT_TO_DO.get(name, "see docs/graphs.md")))
+        written.left.append(
+            Finding(home.path, value.lineno, what, WHAT_TO_DO.get(name, "write it as a node or a tool of the graph"))
+        )
     _further_agents(project, call, written)
 
     roots += [(one, name, name) for one, name in tools.roots]

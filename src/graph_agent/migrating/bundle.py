@@ -17,6 +17,15 @@ HEAD = """\
 APP_HEAD = """\
 # How Databricks Apps starts the app, after it installed requirements.txt. No shell runs the command.
 """
+MANIFEST_HEAD = """\
+# What the workspace asks for when the app is installed from its page. The names are those of databricks.yml.
+"""
+KINDS = (
+    "serving_endpoint", "experiment", "uc_securable", "sql_warehouse", "genie_space", "postgres", "database", "job",
+    "secret",
+)  # fmt: skip
+"""Kinds of resources that a manifest knows. Source: manifests of databricks/app-templates, and the Apps API."""
+
 KEPT_FIELDS = ("description", "compute_size", "user_api_scopes", "budget_policy_id", "permissions")
 DEEPEST = 20
 
@@ -27,6 +36,9 @@ class Deployment:
 
     bundle: str
     app: str
+    manifest: str = ""
+    """What the workspace asks for when the app is installed from its page."""
+
     description: str = ""
     taken: list[Finding] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
@@ -78,7 +90,10 @@ def take_bundle(
         whole["variables"] = declared_variables
     whole["resources"] = {"apps": {key: declared}}
     whole["sync"] = {
-        "exclude": ["/.gitignore", "/.env*", "/evals/", "/tests/", "/*.md", "/databricks.yml", "/pyproject.toml"]
+        "exclude": [
+            *("/.gitignore", "/.env*", "/evals/", "/scripts/", "/tests/", "/*.md"),
+            *("/databricks.yml", "/manifest.yaml", "/pyproject.toml"),
+        ]
     }
     whole["targets"] = dict(_targets(document, key))
     for other in sorted(set(document) - {"bundle", "variables", "resources", "targets", "sync"}, key=str):
@@ -93,9 +108,23 @@ def take_bundle(
             "env": [{"name": "GRAPH_AGENT_MODEL", "valueFrom": model}, *variables.app],
         }
     )
+    title = f"{name}" if not made.description else made.description
+    specs = [spec for one in resources if (spec := _spec(one))]
+    made.manifest = MANIFEST_HEAD + _dumped({"version": 1, "name": name, "description": title, "resource_specs": specs})
     if key:
         made.taken.append(Finding(FILE, _line(lines, key), f"the app {declared['name']}, with its targets"))
     return made
+
+
+def _spec(resource: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the manifest says of a resource: its kind and its permission, and not which one it is."""
+    for kind in KINDS:
+        if isinstance(given := resource.get(kind), dict) and isinstance(given.get("permission"), str):
+            spec = {one: given[one] for one in ("securable_type", "permission") if one in given}
+            description = resource.get("description")
+            told = description if isinstance(description, str) else f"The {resource['name']} of the app."
+            return {"name": resource["name"], "description": told, f"{kind}_spec": spec}
+    return None
 
 
 def _read(path: str, text: str) -> tuple[Mapping[str, Any], list[str]]:

@@ -313,7 +313,7 @@ def _arguments(module: Module, home: Module, function: Function, call: ast.Call,
                         module.path,
                         call.lineno,
                         f"the argument {name} of {function.name}: it came from the request",
-                        "read it in a node or a tool from the run's context; see docs/graphs.md of graph-agent",
+                        "read it in a node or a tool from the run's context",
                     )
                 )
         if given:

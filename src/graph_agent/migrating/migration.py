@@ -68,10 +68,10 @@ class Migration:
     left: Sequence[Finding]
 
 
-def migrate(folder: Path, *, name: str, pinned: str, git_ignore: str) -> Migration:
+def migrate(folder: Path, *, name: str, pinned: str, same: Mapping[str, str]) -> Migration:
     """Read the project in `folder` and return the new one. Nothing is written, imported or run.
 
-    `pinned` is the requirement on this package's version, such as `==0.1.0`.
+    `pinned` is the requirement on this package's version, such as `==0.1.0`. `same` are files that every project has.
 
     Raises:
         ProjectNotRead: it is not a project of a known kind, or it is not clear what its agent is.
@@ -93,7 +93,8 @@ def migrate(folder: Path, *, name: str, pinned: str, git_ignore: str) -> Migrati
     left += _whole_files(modules, agent, taken, main)
     files = {path: _without_secrets(path, text, left) for path, text in agent.files.items()}
     files |= _project_files(name, pinned, agent, deployment.description, variables, packages)
-    files |= {"databricks.yml": deployment.bundle, "app.yaml": deployment.app, ".gitignore": git_ignore}
+    files |= {"databricks.yml": deployment.bundle, "app.yaml": deployment.app, "manifest.yaml": deployment.manifest}
+    files |= same
     if rows:
         files[ROWS] = rows
     taken, left = sorted(set(taken)), sorted(set(left))
@@ -143,7 +144,7 @@ def _whole_files(
             folders[folder] = folders.get(folder, 0) + 1
     for folder, count in folders.items():
         what = f"{count} Python files that the agent does not use"
-        do = "nothing, if they are the template's scripts: the project has commands with the same names"
+        do = "nothing, if they are the template's scripts: after `python scripts/names.py install`, uv run has the same"
         yield Finding(f"{folder or '.'}/", 0, what, do)
 
 
@@ -204,6 +205,7 @@ def _project_files(
             f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">=3.11"\n'
             f"dependencies = {dependencies}\n\n"
             f'[dependency-groups]\ndev = ["graph-agent[local]{pinned}", "pytest>=8"]\n\n'
+            "[tool.uv]\n# `uv run` uses the environment as it is, and writes no lock.\nmanaged = false\n\n"
             '[tool.pytest.ini_options]\ntestpaths = ["tests"]\n'
         ),
     )
