@@ -55,7 +55,8 @@ DOCS := src/graph_agent/documentation
 DOCS_SOURCES := mkdocs.yml CHANGELOG.md $(shell find docs site -name '.*' -prune -o -name __pycache__ -prune -o -type f -print)
 docs: $(VENV)/.ready ## Build the documentation, which the service serves at /docs; fails at a broken link
 	@echo "building the documentation ..."
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site/.build
+	@# Not --quiet: it hides warnings also from --strict.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site/.build >site/.log 2>&1 || { cat site/.log; exit 1; }
 	@rm -rf $(DOCS) && mv site/.build $(DOCS)
 	@touch site/.tried
 

@@ -59,6 +59,12 @@ FOREIGN = ("https://unpkg.com/mermaid@11/dist/mermaid.min.js", "https://unpkg.co
 """What the theme's script would load from another host, for diagrams and for browsers of 2019. The site has no diagram
 that needs it, and the policy of the service would refuse it."""
 
+LOADS = re.compile(
+    r"https?://[^\s\"'`()]+\.(?:js|css|woff2?)\b"
+    r"|(?:url\(|@import )[\"']?(?:https?:)?//[^)]*"
+)
+"""What a script or a style sheet loads from another host."""
+
 BASE_OF_404 = "/__docs__/"
 """Where the site is, on the page for addresses that do not exist. The service puts the real path in its place."""
 
@@ -108,8 +114,8 @@ def on_post_build(config: MkDocsConfig) -> None:
             path.unlink()
             continue
         files.append(name)
-        if path.suffix == ".js":
-            path.write_text(_at_home(path.read_text(encoding="utf-8")), encoding="utf-8")
+        if path.suffix in (".js", ".css"):
+            path.write_text(_at_home(name, path.read_text(encoding="utf-8")), encoding="utf-8")
         elif path.suffix == ".html":
             inline = _Inline(name)
             inline.feed(path.read_text(encoding="utf-8"))
@@ -172,10 +178,12 @@ def _classes(module: Path) -> Iterator[str]:
     yield from (one.name for one in ast.parse(module.read_text(encoding="utf-8")).body if isinstance(one, ast.ClassDef))
 
 
-def _at_home(script: str) -> str:
+def _at_home(name: str, text: str) -> str:
     for address in FOREIGN:
-        script = script.replace(address, "data:text/javascript,")
-    return script
+        text = text.replace(address, "data:text/javascript,")
+    if found := LOADS.search(text):
+        raise PluginError(f"{name} would load {found[0]} from another host")
+    return text
 
 
 class _Inline(HTMLParser):
