@@ -50,6 +50,9 @@ VARIABLES = {
 }
 """What a page takes for granted. Others must be set in it."""
 
+NAMES = ROOT / "src" / "graph_agent" / "project_template" / "scripts" / "names.py"
+"""The commands of app templates, by their names there."""
+
 OTHERS = frozenset({".", "cd", "databricks", "git", "jq", "npm", "pip", "pytest", "sqlite3"})
 """Programs of others, whose commands are not run and not checked."""
 
@@ -290,8 +293,11 @@ class Caller:
                 self.variables |= dict(
                     one.replace("https://…", WORKSPACE).replace("…", "x").split("=", 1) for one in rest
                 )
-            case ["python", "-m", "venv", _]:
+            case ["python", "-m", "venv", _] | ["python", "scripts/names.py", "install"]:
                 pass
+            case ["uv", "run", "--env-file", ".env", name] | ["uv", "run", name]:
+                if f'"{name}": [' not in NAMES.read_text(encoding="utf-8"):
+                    raise WrongPage(f"{command.place}: no command of a template is named {name}")
             case [program, *_] if program in OTHERS:
                 pass
             case [program, *_]:
