@@ -58,6 +58,21 @@ def test_several_are_decided_together(tmp_path, open_page: OpenPage) -> None:
         assert sorted(served.talk.sent) == ["ann: Hello", "eve: Hello"]
 
 
+def test_after_each_decision_the_focus_is_where_the_reader_goes_on(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        reader = Reader(open_page(served))
+        asked = reader.ask("mail ann, bob")
+        ann, bob = asked.get_by_role("group").filter(has_text="ann"), asked.get_by_role("group").filter(has_text="bob")
+        ann.get_by_role("button", name="Approve").press("Enter")
+        expect(bob.get_by_role("button", name="Approve")).to_be_focused()
+        bob.get_by_role("button", name="Approve").press("Enter")
+        expect(asked.get_by_role("button", name="Send decisions (2 of 2)")).to_be_focused()
+        bob.get_by_role("button", name="Change").press("Enter")
+        expect(bob.get_by_role("button", name="Approve")).to_be_focused()
+        reader.press("Approve the rest", within=asked)
+        expect(reader.field).to_be_focused()
+
+
 def test_a_question_waits_through_a_reload(tmp_path, open_page: OpenPage) -> None:
     with site(tmp_path) as served:
         page = open_page(served)

@@ -91,6 +91,7 @@ def test_stop_ends_the_run_and_keeps_what_was_read(tmp_path, open_page: OpenPage
         expect(reader.last).to_contain_text("The first half.")
         reader.press("Stop the answer")
         reader.wait()
+        expect(reader.field).to_be_focused()
         expect(reader.last).to_contain_text("The first half.")
         expect(reader.last).to_contain_text("This answer was stopped.")
         served.talk.go_on.set()

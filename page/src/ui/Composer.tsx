@@ -10,6 +10,7 @@ import type { Tray } from "./attachments/tray";
 import { useDrop } from "./attachments/useDrop";
 import { usePage } from "./context";
 import { failureWords } from "./failures";
+import { focusConversation } from "./focus";
 import { SendIcon, StopIcon } from "./Icons";
 import { growToFit, isSendKey } from "./textField";
 import { newestOf, waitsIn } from "./thread/newest";
@@ -38,6 +39,13 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
   const waits = !busy && waitsIn(newestOf(open.turns.value));
   const add = (files: readonly File[]) => void tray.add(files, terms, text.peek());
   const dropping = useDrop(add);
+  const stopButton = useRef<HTMLButtonElement>(null);
+  // Asked while the button is still there: it goes with the answer that it could stop, and would take the focus along.
+  const focusGoes = !busy && stopButton.current !== null && document.activeElement === stopButton.current;
+
+  useLayoutEffect(() => {
+    if (focusGoes) focusConversation();
+  }, [busy]);
 
   // Its end must come before the beginning of the next one, or a draft would go to the wrong conversation.
   useLayoutEffect(() => {
@@ -141,6 +149,7 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
           {busy ? (
             <button
               key="stop"
+              ref={stopButton}
               type="button"
               class="composer-send"
               aria-label="Stop the answer"

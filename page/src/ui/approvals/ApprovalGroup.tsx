@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import type { ApprovalResponseItem } from "../../api/wire";
 import type { ApprovalPart, Turn } from "../../conversation/model";
 import { usePage } from "../context";
@@ -22,6 +23,21 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
   const waiting = approvals.filter((approval) => approval.decided.value === null);
   const usable = open && !sending.value && !chat.open.value.busy.value;
   const several = waiting.length > 1;
+  const group = useRef<HTMLDivElement>(null);
+  /** Whose buttons get the focus, because those that had it are gone: this one, or the next one that waits. */
+  const goOn = useRef<ApprovalPart | "next" | null>(null);
+
+  useEffect(() => {
+    const to = goOn.current;
+    goOn.current = null;
+    if (to === null || group.current === null) return;
+    const cards = [...group.current.querySelectorAll(":scope > .approval")];
+    const card =
+      to === "next"
+        ? cards.find((card) => card.classList.contains("waiting"))
+        : cards[approvals.findIndex((approval) => approval.id === to.id)];
+    (card ?? group.current.querySelector(":scope > .buttons"))?.querySelector("button")?.focus();
+  }, [drafts.value]);
 
   const send = async (decisions: readonly ApprovalResponseItem[]) => {
     if (sending.value) return;
@@ -45,6 +61,7 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
     drafts.value = next;
     kept.write(turn.responseId.peek(), next);
     if (decision !== null && !several) void send([decision]);
+    else goOn.current = decision === null ? approval : "next";
   };
   const decided = waiting.flatMap((approval) => drafts.value.get(approval.id) ?? []);
   const approveAll = () => {
@@ -65,7 +82,7 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
   );
 
   return (
-    <div class="approvals">
+    <div class="approvals" ref={group}>
       {approvals.map((approval) => (
         <ApprovalCard
           key={approval.id}
