@@ -7,7 +7,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from starlette.routing import Route
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 from tests.serving.conftest import GRAPHS
 from tests.serving.fuzzing import fuzzed
 from tests.wire import frames
@@ -17,6 +18,7 @@ from graph_agent.protocol.events import ResponseHead
 from graph_agent.protocol.request_fields import RUN
 from graph_agent.protocol.wire_schemas import event, response
 from graph_agent.serving.app import create_app
+from graph_agent.serving.mounting import host_lifespan
 from graph_agent.serving.routes.answers import Endpoint, route
 from graph_agent.settings import Settings
 from graph_agent.testing import SyncAgentClient
@@ -98,9 +100,27 @@ def test_what_a_setting_turns_off_is_not_described() -> None:
     assert "401" in described["paths"]["/agent/info"]["get"]["responses"]
 
 
+def test_on_databricks_apps_the_token_is_that_of_the_platform() -> None:
+    app = create_app(Settings(config=GRAPHS, tracing="off", store="memory"), environ={"DATABRICKS_APP_NAME": "agent"})
+    with SyncAgentClient(app) as client:
+        described = client.get("/api/openapi.json").json()
+    assert described["paths"]["/api/responses"]["post"]["security"] == [{"databricks": []}]
+    assert "403" not in described["paths"]["/api/responses"]["post"]["responses"]
+
+
+def test_behind_a_prefix_the_addresses_begin_there() -> None:
+    agent = create_app(Settings(config=GRAPHS, tracing="off", store="memory"), environ={})
+    host = Starlette(routes=[Mount("/agent", agent)], lifespan=host_lifespan(agent))
+    with SyncAgentClient(host) as client:
+        assert client.get("/agent/openapi.json").json()["servers"] == [{"url": "/agent"}]
+
+
 def test_a_field_of_the_request_is_described_by_the_table_that_reads_it(described: Mapping[str, Any]) -> None:
     fields = described["components"]["schemas"]["NewResponse"]["properties"]
-    assert {name: one["description"] for name, one in fields.items()} == {name: one.says for name, one in RUN.items()}
+    assert fields.keys() == RUN.keys()
+    assert all(one["description"].startswith(RUN[name].says) for name, one in fields.items())
+    # The table that refuses them says why.
+    assert "send `instructions`" in fields["prompt"]["description"]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))

@@ -65,6 +65,11 @@ _OF_A_STORE = frozenset({"conversation", "previous_response_id", "store"})
 """Fields that are refused only where nothing is stored."""
 
 
+def why_refused(name: str) -> str | None:
+    """Why a field is refused when it asks for something, or `None` if that is not so or depends on the store."""
+    return None if name in {"background", *_OF_A_STORE} or name not in _REFUSED else _REFUSED[name][2]
+
+
 def refuse_unsupported(fields: Mapping[str, Any], *, background_served: bool, stores: bool) -> None:
     """Raise `UnsupportedField` for the first field that asks for something unsupported."""
     for name, (param, asks_for_it, reason) in _REFUSED.items():

@@ -176,11 +176,18 @@ class _Components:
     def __init__(self) -> None:
         self.schemas: dict[str, Any] = {}
         self.answers: dict[str, Any] = {}
+        self._answers: dict[str, Any] = {}
 
-    def answer(self, status: int, answer: Any) -> Any:
-        """A reference to the answer, which many methods share."""
+    def answer(self, status: int, answer: Mapping[str, Any]) -> Any:
+        """A reference to the answer, which many methods share. Its schema of an error becomes a component, too."""
         named = (f"Error{status}" + (f"_{number}" if number > 1 else "") for number in count(1))
-        name = next(name for name in named if self.answers.setdefault(name, answer) == answer)
+        name = next(name for name in named if self._answers.setdefault(name, answer) == answer)
+        if name not in self.answers:
+            content = answer.get("content", {})
+            if JSON in content:
+                body = {"schema": self.put({"title": name, **content[JSON]["schema"]})}
+                content = {**content, JSON: body}
+            self.answers[name] = {**answer, "content": content} if content else answer
         return {"$ref": f"#/components/responses/{name}"}
 
     def put(self, value: Any) -> Any:
@@ -270,7 +277,8 @@ def _media(kind: str, schema: Schema, components: _Components) -> dict[str, Any]
         "event": {"type": "string", "description": "The type of the event, at the addresses of OpenAI's API."},
         "id": {"type": "string", "description": "The number of the event, where the stream can be joined."},
     }
-    frame = {"type": "object", "properties": properties, "required": ["data"]}
+    title = f"{schema['title']}Frame"
+    frame = components.put({"title": title, "type": "object", "properties": properties, "required": ["data"]})
     return {"schema": frame, "x-events": put}
 
 

@@ -225,7 +225,7 @@ class ConversationRoutes:
         TAG,
         ITEMS,
         says="A page of the items.",
-        parameters=(*PAGING, *INCLUDE),
+        parameters=(*PAGING, *INCLUDE[:1]),
         errors=(*OF_STORE, InvalidRequest, ConversationNotFound),
     )
     async def list_items(self, request: Request) -> Response:
@@ -242,7 +242,7 @@ class ConversationRoutes:
         ITEMS,
         says="The items that were added.",
         body={"title": "NewItems", **fields_schema(NEW_ITEMS)},
-        parameters=INCLUDE,
+        parameters=INCLUDE[:1],
         errors=(*OF_STORE, *OF_GRAPHS, *OF_BODY, UnsupportedField, ConversationNotFound, ConversationBusy),
     )
     async def add_items(self, request: Request) -> Response:
@@ -260,7 +260,7 @@ class ConversationRoutes:
         TAG,
         wire_schemas.LISTED_ITEM,
         says="The item.",
-        parameters=INCLUDE,
+        parameters=INCLUDE[:1],
         errors=(*OF_STORE, InvalidRequest, ConversationNotFound, ItemNotFound),
     )
     async def read_item(self, request: Request) -> Response:

@@ -24,7 +24,7 @@ _INCLUDED = "Which further fields are wanted. It has no effect, because everythi
 INCLUDE = tuple(
     Parameter(name, {"type": "array", "items": {"type": "string"}}, _INCLUDED) for name in ("include", "include[]")
 )
-"""The SDKs add the brackets."""
+"""The SDKs add the brackets. Only the first is described, because generated clients could not hold both."""
 
 AN_ID: Schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
 

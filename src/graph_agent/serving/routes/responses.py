@@ -33,9 +33,10 @@ from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol import wire_schemas
 from graph_agent.protocol.dialects import INVOCATIONS, OPENAI, RESPONSES, Dialect, name_of
-from graph_agent.protocol.field_checks import fields_schema
+from graph_agent.protocol.field_checks import Schema, fields_schema
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.request_fields import RUN
+from graph_agent.protocol.unsupported import why_refused
 from graph_agent.protocol.wire_schemas import STRING
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.joining import Joining
@@ -122,6 +123,14 @@ PARAMETERS = (
 )
 
 
+def _body() -> Schema:
+    schema = fields_schema(RUN)
+    for name, field in schema["properties"].items():
+        if (reason := why_refused(name)) is not None:
+            field["description"] += f" Refused if it asks for something: {reason}."
+    return {"title": "NewResponse", **schema}
+
+
 def _answers(dialect: Dialect) -> Answers:
     whole, request_id = wire_schemas.response(dialect), {REQUEST_ID: "The id of the response."}
     return {
@@ -190,7 +199,7 @@ class ResponseRoutes:
     @described(
         TAG,
         _answers,
-        body={"title": "NewResponse", **fields_schema(RUN)},
+        body=_body(),
         parameters=PARAMETERS,
         errors=ERRORS,
     )

@@ -143,7 +143,7 @@ class StoredResponseRoutes:
     @described(
         TAG,
         _read,
-        parameters=(*INCLUDE, *STREAM, JOINS),
+        parameters=(*INCLUDE[:1], *STREAM, JOINS),
         errors=(*OF_STORE, InvalidRequest, UnsupportedField, ResponseNotFound, OtherAddress, EventLogExpired),
     )
     async def read(self, request: Request) -> ASGIApp:
@@ -246,7 +246,7 @@ class StoredResponseRoutes:
         TAG,
         ITEMS,
         says="A page of the items.",
-        parameters=(*PAGING, *INCLUDE),
+        parameters=(*PAGING, *INCLUDE[:1]),
         errors=(*OF_STORE, InvalidRequest, ResponseNotFound, OtherAddress),
     )
     async def input_items(self, request: Request) -> Response:
