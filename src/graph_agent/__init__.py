@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graph_agent.client_tools import takes_client_tools
     from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, ListedTools, Source, ToolSource
     from graph_agent.databricks.clients import get_user_workspace_client
     from graph_agent.databricks.functions import uc_functions
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from graph_agent.models import chat_model
     from graph_agent.nodes.agent import make_agent
     from graph_agent.nodes.citations import CheckedCitations, Citation, citation_annotations, citations_in
+    from graph_agent.nodes.client_tools_middleware import ClientToolsMiddleware
     from graph_agent.nodes.handoff import Handoff
     from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
     from graph_agent.nodes.memory_tools import memory_tools
@@ -72,6 +74,7 @@ __all__ = [
     "Caller",
     "CheckedCitations",
     "Citation",
+    "ClientToolsMiddleware",
     "Columns",
     "ConfigurationError",
     "DocumentSearch",
@@ -127,6 +130,7 @@ __all__ = [
     "redact_value_async",
     "requested_nodes",
     "route_handoffs",
+    "takes_client_tools",
     "tool_fault",
     "uc_functions",
 ]
@@ -141,6 +145,7 @@ _MODULES = {
     "Caller": "graph_agent.identity.caller",
     "CheckedCitations": "graph_agent.nodes.citations",
     "Citation": "graph_agent.nodes.citations",
+    "ClientToolsMiddleware": "graph_agent.nodes.client_tools_middleware",
     "Columns": "graph_agent.nodes.langchain_retriever",
     "ConfigurationError": "graph_agent.errors",
     "DocumentSearch": "graph_agent.databricks.vector_search",
@@ -198,6 +203,7 @@ _MODULES = {
     "redact_value_async": "graph_agent.redaction",
     "requested_nodes": "graph_agent.nodes.planner",
     "route_handoffs": "graph_agent.nodes.supervisor",
+    "takes_client_tools": "graph_agent.client_tools",
     "tool_fault": "graph_agent.nodes.tool_errors",
     "uc_functions": "graph_agent.databricks.functions",
 }

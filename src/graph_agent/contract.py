@@ -36,6 +36,16 @@ class AgentContext:
     custom_inputs: Mapping[str, Any] = field(default_factory=dict)
     """The request's `custom_inputs`, as sent."""
 
+    tools: Sequence[Mapping[str, Any]] = ()
+    """The tools of the client, in the form that `bind_tools` takes. The client runs them: a call of one ends the turn.
+    `make_planner` and `ClientToolsMiddleware` bind them by themselves."""
+
+    tool_choice: str = "auto"
+    """How the model may choose in its first step: `auto`, `none`, `required`, or the name of a tool of the client."""
+
+    parallel_tool_calls: bool = True
+    """Whether the client takes several calls of its tools in one turn."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:

@@ -31,6 +31,7 @@ from standardwebhooks import Webhook
 from tests.documentation.blocks import Block, Command, commands
 from tests.documentation.following import ROOT, WrongPage
 
+from graph_agent.client_tools import takes_client_tools
 from graph_agent.commands import cli
 from graph_agent.settings import Settings
 
@@ -83,8 +84,8 @@ def graph_of(node: Callable[[MessagesState], dict[str, Any]]) -> Any:
 
 
 def graphs() -> dict[str, Any]:
-    """The graphs of the service. `mail` asks a person."""
-    return {"assistant": graph_of(echo), "mail": graph_of(ask)}
+    """The graphs of the service. `assistant` takes tools of its client, and `mail` asks a person."""
+    return {"assistant": graph_of(takes_client_tools(echo)), "mail": graph_of(ask)}
 
 
 # Any block

@@ -270,17 +270,51 @@ def _refused() -> Iterator[Case]:
     yield "conversation by object", _sound(conversation={"id": "conv_1"}), "conversation"
     yield "a stored prompt", _sound(prompt={"id": "p"}), "prompt"
     yield "reasoning", _sound(reasoning={"effort": "high"}), "reasoning"
-    yield "client tools", _sound(tools=[{"type": "function", "name": "f"}]), "tools"
-    yield "hosted tools", _sound(tools=[{"type": "web_search"}]), "tools"
-    yield "tool_choice none", _sound(tool_choice="none"), "tool_choice"
     yield "tool_choice required", _sound(tool_choice="required"), "tool_choice"
-    yield "tool_choice by name", _sound(tool_choice={"type": "function", "name": "f"}), "tool_choice"
+    yield "tool_choice by name", _sound(tool_choice={"type": "function", "name": "f"}), "tool_choice.name"
+    yield "another word as tool_choice", _sound(tool_choice=LEAK), "tool_choice"
+    yield from _tools()
     yield "truncation by another name", _sound(truncation=LEAK), "truncation"
     yield "JSON mode", _sound(text={"format": {"type": "json_object"}}), "text.format"
     yield "a JSON schema", _sound(text={"format": {"type": "json_schema", "schema": {}}}), "text.format"
     yield "another graph", _sound(model="no-such-graph"), "model"
     yield "an empty model", _sound(model=""), "model"
     yield "a model of 10,000 characters", _sound(model="m" * 10_000), "model"
+
+
+def _tools() -> Iterator[Case]:
+    tool = {"type": "function", "name": "f"}
+    deep: Any = {}
+    for _ in range(40):
+        deep = {"properties": deep}
+    wrong: dict[str, tuple[Any, str]] = {
+        "no type": ({"name": "f"}, "tools[0].type"),
+        "no name": ({"type": "function"}, "tools[0].name"),
+        "a name with a space": (tool | {"name": "a b"}, "tools[0].name"),
+        "a long name": (tool | {"name": "n" * 65}, "tools[0].name"),
+        "the form of chat completions": ({"type": "function", "function": {"name": "f"}}, "tools[0].function"),
+        "parameters that are a string": (tool | {"parameters": LEAK}, "tools[0].parameters"),
+        "parameters of 40 levels": (tool | {"parameters": deep}, "tools[0].parameters"),
+        "strict as a word": (tool | {"strict": "yes"}, "tools[0].strict"),
+        "another format": ({"type": "custom", "name": "f", "format": {"type": LEAK}}, "tools[0].format.type"),
+        "a namespace in a namespace": (
+            {"type": "namespace", "name": "n", "tools": [{"type": "namespace", "name": "m", "tools": []}]},
+            "tools[0].tools[0].type",
+        ),
+        "a server of the client": ({"type": "mcp", "server_label": "s"}, "tools[0].server_label"),
+    }
+    for name, (one, path) in wrong.items():
+        yield f"a tool with {name}", _sound(tools=[one]), path
+    yield "two tools of one name", _sound(tools=[tool, tool]), "tools[1].name"
+    yield "257 tools", _sound(tools=[tool | {"name": f"f{n}"} for n in range(257)]), "tools"
+    for choice, path in (
+        ({"type": "function", "name": "g"}, "tool_choice.name"),
+        ({"type": "web_search"}, "tool_choice.type"),
+        ({"type": "allowed_tools", "mode": LEAK, "tools": []}, "tool_choice.mode"),
+        ({"type": "allowed_tools", "mode": "required", "tools": []}, "tool_choice.tools"),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function"}]}, "tool_choice.tools[0].name"),
+    ):
+        yield f"tool_choice {choice}", _sound(tools=[tool], tool_choice=choice), path
 
 
 def _unknown_fields() -> Iterator[Case]:

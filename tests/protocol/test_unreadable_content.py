@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from graph_agent.errors import RequestError, UnsupportedField
+from graph_agent.protocol.messages import to_items
 from graph_agent.protocol.requests import Invocation, parse_request
 
 ASK = {"role": "user", "content": "What is this?"}
@@ -79,13 +80,7 @@ def test_what_models_take_from_users_only_is_refused_in_an_assistants_message(pa
         ({"type": "human", "content": "hi"}, "content"),
         ({"type": "hologram", "content": [{"type": "input_text", "text": "hi"}]}, "content"),
         ({"type": "input_text", "text": "hi"}, "text"),
-        ({"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot"}}, "output"),
-        ({"type": "custom_tool_call_output", "call_id": "c", "output": "3"}, "output"),
-        ({"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "select 1"}, "input"),
-        ({"type": "local_shell_call_output", "id": "c", "output": "3"}, "output"),
-        ({"type": "image_generation_call", "id": "i", "result": "AAAA"}, "result"),
-        ({"type": "code_interpreter_call", "id": "i", "code": "1 + 1", "outputs": None}, "code"),
-        ({"type": "file_search_call", "id": "i", "queries": ["q"], "results": [{"text": "found"}]}, "results"),
+        ({"type": "hologram_call", "id": "c", "output": "3"}, "output"),
         ({"type": "compaction", "id": "cmp", "encrypted_content": "xyz"}, "encrypted_content"),
         ({"role": "assistant", "content": "Wait.", "tool_calls": [{"id": "c"}]}, "tool_calls"),
         ({"role": "assistant", "content": "Wait.", "function_call": {"name": "f"}}, "function_call"),
@@ -99,6 +94,24 @@ def test_an_item_whose_content_is_not_understood_is_refused_with_its_path(item: 
     error = refusal(ASK, item, ASK)
 
     assert (error.param, error.status, error.code) == (f"input[1].{field}", 400, "unsupported_field")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot"}},
+        {"type": "local_shell_call_output", "id": "c", "output": "3"},
+        {"type": "image_generation_call", "id": "i", "result": "AAAA"},
+        {"type": "code_interpreter_call", "id": "i", "code": "1 + 1", "outputs": None},
+        {"type": "file_search_call", "id": "i", "queries": ["q"], "results": [{"text": "found"}]},
+        {"type": "tool_search_call", "id": "i", "arguments": {"query": "mail"}},
+    ],
+)
+def test_what_a_hosted_tool_has_done_is_kept_with_a_warning(item: Any) -> None:
+    invocation = parse(ASK, item, ASK)
+
+    assert invocation.warnings == (f"No model reads the items of type {item['type']} in `input`.",)
+    assert item in to_items(invocation.messages)
 
 
 @pytest.mark.parametrize(

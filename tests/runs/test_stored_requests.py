@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from tests.protocol.test_messages import broken_histories
 from tests.test_redaction_values import longest_wait
 
+from graph_agent.client_tools import ClientTool
 from graph_agent.errors import InvalidRequest, RequestUnreadable
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
@@ -104,6 +105,15 @@ TURNS = st.builds(
     sent_calls=STRINGS,
     repeats=st.none() | RESPONSES,
 )
+CLIENT_TOOLS = st.builds(
+    ClientTool,
+    name=TEXT,
+    kind=st.sampled_from(["function", "custom"]),
+    namespace=MAYBE,
+    description=TEXT,
+    parameters=OBJECTS,
+    strict=st.none() | st.booleans(),
+)
 HEADS = st.builds(
     ResponseHead,
     model=TEXT,
@@ -112,6 +122,7 @@ HEADS = st.builds(
     metadata=STRINGS,
     said=OBJECTS,
     pending_usage=st.booleans(),
+    warnings=st.lists(TEXT, max_size=2).map(tuple),
     background=st.booleans(),
     stored=st.none() | st.builds(StoredHead, conversation=TEXT, previous=MAYBE, has_field=st.booleans()),
 )
@@ -148,6 +159,9 @@ def invocations() -> st.SearchStrategy[Invocation]:
         background=st.booleans(),
         from_beginning=st.booleans(),
         steps=st.booleans(),
+        tools=st.lists(CLIENT_TOOLS, max_size=2).map(tuple),
+        tool_choice=TEXT,
+        warnings=st.lists(TEXT, max_size=2).map(tuple),
     )
 
 
@@ -256,6 +270,18 @@ def a_request(**of_turn: Any) -> RunRequest:
         awaited=True,
         from_beginning=True,
         steps=True,
+        tools=(
+            ClientTool(
+                name="find",
+                kind="custom",
+                namespace="crm",
+                description="Find.",
+                parameters={"type": "object"},
+                strict=True,
+            ),
+        ),
+        tool_choice="crm__find",
+        warnings=("The tool web_search was left out.",),
         digest="bb",
     )
     return RunRequest(
@@ -276,6 +302,7 @@ HEAD = ResponseHead(
     metadata={"team": "sea"},
     said={"user": "ann"},
     pending_usage=True,
+    warnings=("The tool web_search was left out.",),
     background=True,
     stored=StoredHead(conversation="conv_1", previous="resp_0", has_field=True),
 )
@@ -298,12 +325,16 @@ def _defaults(one: Any) -> list[str]:
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 async def test_what_each_version_has_recorded_is_read(version: int) -> None:
     text = (RECORDED / f"request_{version}.json").read_text()
-    assert await load_request(text) == (_of_version(version), HEAD)
+    head = HEAD if version > 3 else dataclasses.replace(HEAD, warnings=())
+    assert await load_request(text) == (_of_version(version), head)
 
 
 def _of_version(version: int) -> RunRequest:
     """The request with the fields that a version knew."""
     request = a_request()
+    if version < 4:
+        invocation = dataclasses.replace(request.invocation, tools=(), tool_choice="auto", warnings=())
+        request = dataclasses.replace(request, invocation=invocation)
     if version < 3:
         request = _before_3(request)
     return _before_2(request) if version < 2 else request

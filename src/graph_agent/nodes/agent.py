@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 from langgraph.pregel import Pregel
 
+from graph_agent.client_tools import NO_TOOLS, within_client_tools
 from graph_agent.contract import PUBLIC_ERROR, NodeState
 from graph_agent.errors import GraphFailed, RequestError, RunCancelled, RunError
 from graph_agent.foreign_errors import describe_error, dev_traceback
@@ -37,7 +38,8 @@ def make_agent(
 
     An agent that has the turn alone sees the caller's own words, and its text is the answer. If it fails, the run
     fails. One of several agents sees its task and what the others have found. Its answer, or its error, becomes the
-    result of its hand-off and is not streamed as text.
+    result of its hand-off and is not streamed as text. It has none of the client's tools: the turn could not end on a
+    call of one.
     """
 
     async def work(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
@@ -48,11 +50,13 @@ def make_agent(
         shown = _shown(messages, calls if len(rounds) > 1 or not final else [], tool_filter)
         given = {"messages": shown, "sources": state.get("sources") or []}
         if final:
-            return _update(await graph.ainvoke(given, config), shown)
+            with within_client_tools(NO_TOOLS):
+                return _update(await graph.ainvoke(given, config), shown)
         # Not streamed: the supervisor writes the answer.
         quiet: RunnableConfig = {**config, "tags": [*config.get("tags", []), "nostream"]}
         try:
-            update = _update(await graph.ainvoke(given, quiet), shown)
+            with within_client_tools(NO_TOOLS):
+                update = _update(await graph.ainvoke(given, quiet), shown)
         except (GraphBubbleUp, GraphRecursionError, RunCancelled, RequestError):
             # These end or interrupt the whole run, and are not failures of this agent.
             raise

@@ -9,14 +9,23 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
+from graph_agent.client_tools import (
+    TAKES_TOOLS,
+    ClientTools,
+    client_calls_of,
+    current_client_tools,
+    open_client_calls,
+    with_marks,
+)
 from graph_agent.contract import ListedTools, NodeState, Source
+from graph_agent.errors import InvalidRequest
 from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
-from graph_agent.nodes.tool_sources import available_tools
+from graph_agent.nodes.tool_sources import available_tools, tool_name_of
 from graph_agent.redaction import redact
 from graph_agent.tool_call_policy import with_unique_ids
 
@@ -57,22 +66,29 @@ def make_planner(
 
     Tool sources among `tools` are asked for their tools in each step. The model sees their warnings, and
     `custom_outputs["warnings"]` has them beside the answer.
+
+    The tools of the client stand beside `tools`. The model may call them, and a call of one ends the turn: the node
+    adds nothing until the client has answered, and `requested_nodes` sends such calls to no node.
     """
 
     seen = History(model, history)
 
     async def plan(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
+        if open_client_calls(state["messages"]):
+            return {"messages": []}
+        client = current_client_tools()
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
         if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
             return answer_update(AIMessage(tool_failed), sources, cites=False)
         if no_answer_text is not None and results and not await _worth_answering(state, results, answerability_model):
             return answer_update(AIMessage(no_answer_text), sources, cites=False)
-        usable = await available_tools(tools)
+        usable = with_client_tools(await available_tools(tools), client, keeps_own=bool(require_tool_first))
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         # Model endpoints refuse a required choice without tools.
         required = bool(require_tool_first and usable.tools and not results)
-        choice = {"tool_choice": "required"} if required else {}
+        wanted = "required" if required else client.choice_after(state["messages"]) if client else None
+        choice = {"tool_choice": wanted} if wanted and usable.tools else {}
         asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
         instructions = _with_warnings(prompt, usable)
         if required and isinstance(require_tool_first, str):
@@ -82,14 +98,39 @@ def make_planner(
         else:
             reply = await seen.ask(asked, instructions, state["messages"])
         if reply.tool_calls:
-            return {"messages": [with_unique_ids(reply, state["messages"], config)]}
+            reply = with_unique_ids(client.only_first(reply) if client else reply, state["messages"], config)
+            return {"messages": [with_marks(reply)]}
         answer = answer_update(reply, sources, cites=reply.text.strip() != no_answer_text)
         # An empty list too, as it replaces the warnings of an earlier turn.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
             answer["custom_outputs"]["warnings"] = list(usable.warnings)
         return answer
 
+    # Says before the first run that requests may bring tools, and which names are taken.
+    setattr(plan, TAKES_TOOLS, tuple(filter(None, map(tool_name_of, tools))))
     return plan
+
+
+def with_client_tools(usable: ListedTools, client: ClientTools, *, keeps_own: bool = False) -> ListedTools:
+    """The graph's tools and those of the client. With the choice `none`, the model gets no tools, unless the graph
+    keeps its own.
+
+    Raises:
+        InvalidRequest: both have a tool of the same name.
+    """
+    if client.choice == "none":
+        return usable if keeps_own else ListedTools((), usable.warnings)
+    if not client:
+        return usable
+    for tool in usable.tools:
+        if (name := tool_name_of(tool)) in client.by_name:
+            raise taken_name(name)
+    return ListedTools([*usable.tools, *client.schemas], usable.warnings)
+
+
+def taken_name(name: str) -> InvalidRequest:
+    """The error for a tool of the client whose name is that of a tool of the graph."""
+    return InvalidRequest(f"`tools` has {name}, which is the name of a tool of the graph: rename yours.", param="tools")
 
 
 def with_search(reply: AIMessage, search: str, messages: Sequence[BaseMessage]) -> AIMessage:
@@ -142,9 +183,12 @@ def requested_nodes(
 
 
 def requested_calls(messages: Sequence[BaseMessage]) -> list[Any]:
-    """The tool calls of the planner's last message."""
+    """The tool calls of the planner's last message, without those that the client runs."""
     last = messages[-1] if messages else None
-    return list(last.tool_calls) if isinstance(last, AIMessage) else []
+    if not isinstance(last, AIMessage):
+        return []
+    of_client = client_calls_of(last)
+    return [call for call in last.tool_calls if call not in of_client] if of_client else list(last.tool_calls)
 
 
 def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:

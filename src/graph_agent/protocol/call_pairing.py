@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graph_agent.client_tools import INPUT
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.item_shapes import CALL_ID, RESULT_ID, Item, call_id_path
 from graph_agent.protocol.json_decoding import Pulse, UnusableJson, decode, no_pulse
@@ -55,6 +56,8 @@ def call_id_of(item: Item) -> str:
 
 def arguments_of(call: Item) -> dict[str, Any]:
     """The call's arguments. Broken JSON of a model becomes one argument, so that the conversation can continue."""
+    if call["type"] == "custom_tool_call":
+        return {INPUT: call["input"]}
     text = call["arguments"]
     try:
         arguments = decode(text) if text.strip() else {}

@@ -73,6 +73,9 @@ class ResponseHead:
     pending_usage: bool = False
     """Whether `usage` is null until it is known. Otherwise it is absent: null breaks Databricks' accumulators."""
 
+    warnings: Sequence[str] = ()
+    """What of the request has no effect. The response says so beside the warnings of the graph."""
+
     background: bool = False
     """Whether the run is queued before it starts, and belongs to no connection."""
 

@@ -109,6 +109,33 @@ def function_call_output_item(call_id: str, output: str) -> Item:
     }
 
 
+def custom_tool_call_item(item_id: str, call_id: str, name: str, text: str, status: Status) -> Item:
+    """A call of a client's tool that takes one string."""
+    return {
+        "type": "custom_tool_call",
+        "id": item_id,
+        "call_id": call_id,
+        "name": name,
+        "input": text,
+        "status": status,
+    }
+
+
+def custom_input_delta(item_id: str, index: int, delta: str) -> Event:
+    """`response.custom_tool_call_input.delta`."""
+    return {
+        "type": "response.custom_tool_call_input.delta",
+        "item_id": item_id,
+        "output_index": index,
+        "delta": delta,
+    }
+
+
+def custom_input_done(item_id: str, index: int, text: str) -> Event:
+    """`response.custom_tool_call_input.done`."""
+    return {"type": "response.custom_tool_call_input.done", "item_id": item_id, "output_index": index, "input": text}
+
+
 def arguments_delta(prefix: str, item_id: str, index: int, delta: str) -> Event:
     """`response.function_call_arguments.delta` or `response.mcp_call_arguments.delta`."""
     return {"type": f"response.{prefix}_arguments.delta", "item_id": item_id, "output_index": index, "delta": delta}

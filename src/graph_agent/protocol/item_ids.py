@@ -10,6 +10,8 @@ _RENEWED = {
     "message": "msg",
     "function_call": "fc",
     "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
     "reasoning": "rs",
     # Some clients give it the id of the request, which belongs to another item.
     "mcp_approval_response": "item",

@@ -3,11 +3,12 @@
 | Item | What the model sees |
 |---|---|
 | message | a message of its role |
-| function_call, mcp_approval_request | a tool call |
-| function_call_output, mcp_approval_response | a tool result |
+| function_call, custom_tool_call, mcp_approval_request | a tool call |
+| function_call_output, custom_tool_call_output, mcp_approval_response | a tool result |
 | mcp_call | a tool call and its result |
 | reasoning | nothing; it is kept and returned |
-| mcp_list_tools, web_search_call, ... and unknown items | nothing if they have no content; else refused |
+| web_search_call and the other items of hosted tools | nothing; a warning says so if they have content |
+| unknown items | nothing if they have no content; else refused |
 | item_reference | the stored item that it names; refused where nothing is stored |
 """
 
@@ -43,14 +44,49 @@ from graph_agent.protocol.unreadable_content import (
 Item = dict[str, Any]
 """A checked Responses item. It always has a `type`."""
 
-CALL_ID: Mapping[str, str] = {"function_call": "call_id", "mcp_approval_request": "id", "mcp_call": "id"}
+CLIENT_CALLS = ("function_call", "custom_tool_call")
+"""Items that ask the client to run a tool."""
+
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
+"""Items that are the results of such calls."""
+
+CALL_ID: Mapping[str, str] = {
+    "function_call": "call_id",
+    "custom_tool_call": "call_id",
+    "mcp_approval_request": "id",
+    "mcp_call": "id",
+}
 """Items that are a tool call -> the field with the call's id."""
 
 REFERENCE = "item_reference"
 """The type of an item that stands for a stored item."""
 
-RESULT_ID: Mapping[str, str] = {"function_call_output": "call_id", "mcp_approval_response": "approval_request_id"}
+RESULT_ID: Mapping[str, str] = {
+    **dict.fromkeys(OUTPUTS, "call_id"),
+    "mcp_approval_response": "approval_request_id",
+}
 """Items that answer a tool call -> the field with the call's id."""
+
+HOSTED = frozenset(
+    (
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "code_interpreter_call",
+        "computer_call",
+        "computer_call_output",
+        "file_search_call",
+        "image_generation_call",
+        "local_shell_call",
+        "local_shell_call_output",
+        "mcp_list_tools",
+        "shell_call",
+        "shell_call_output",
+        "tool_search_call",
+        "tool_search_output",
+        "web_search_call",
+    )
+)
+"""Items of tools that OpenAI hosts. They are kept, and no model reads them."""
 
 _TEXT = Shape(required={"text": a_string}, optional={"annotations": array_of(an_object)})
 _IMAGE_URL = Shape(required={"url": a_name}, optional={"detail": a_string})
@@ -146,8 +182,12 @@ ITEMS: Mapping[str, Check] = {
         _beside_content,
         _spoken_by_assistant,
     ),
-    "function_call": Shape(required={"call_id": a_name, **_CALL}, optional=_ITEM),
+    "function_call": Shape(required={"call_id": a_name, **_CALL}, optional={**_ITEM, "namespace": a_name}),
     "function_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
+    "custom_tool_call": Shape(
+        required={"call_id": a_name, "name": a_string, "input": a_string}, optional={**_ITEM, "namespace": a_name}
+    ),
+    "custom_tool_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
     "reasoning": Shape(
         optional={**_ITEM, "summary": _SUMMARY, "content": _SUMMARY, "encrypted_content": a_string},
     ),
@@ -218,7 +258,8 @@ def check_item(value: Any, path: str, *, references: bool = False) -> Item:
     _ENVELOPE(value, path)
     check = ITEMS.get(value["type"])
     if check is None:
-        refuse_unreadable(value, path, read=False)
+        if value["type"] not in HOSTED:
+            refuse_unreadable(value, path, read=False)
     else:
         check(value, path)
     return {"type": value["type"], **value}

@@ -103,6 +103,8 @@ class LoggedItem:
                 return {**self.item, "summary": parts}
             case "function_call" | "mcp_call":
                 return {**self.item, "arguments": self.shown or self.item["arguments"]}
+            case "custom_tool_call":
+                return {**self.item, "input": self.shown or self.item["input"]}
         return self.item
 
     def closing(self, words: str = RESUMED) -> Iterator[Event]:
@@ -120,6 +122,8 @@ class LoggedItem:
                 item = {**item, "summary": list(self._parts)}
             case "function_call":
                 item = {**item, "status": "incomplete", "arguments": self.shown}
+            case "custom_tool_call":
+                item = {**item, "status": "incomplete", "input": self.shown}
             case "mcp_call":
                 item = {**item, "status": "failed", "arguments": self.shown, "error": words}
                 if not self._tool_ended:

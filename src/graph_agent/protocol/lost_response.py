@@ -6,6 +6,7 @@ from typing import Any
 from graph_agent.errors import AgentError
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.events import Event
+from graph_agent.protocol.item_shapes import CLIENT_CALLS
 from graph_agent.protocol.logged_response import NEVER_RETURNED, LoggedResponse
 from graph_agent.protocol.steps import Steps
 
@@ -26,7 +27,7 @@ def lost_end(logged: LoggedResponse, error: AgentError, *, head: Mapping[str, An
     output = [one.item for _, one in sorted(logged.items.items())]
     answered = {item["call_id"] for item in output if item["type"] == "function_call_output"}
     for item in list(output):
-        if item["type"] == "function_call" and item["call_id"] not in answered:
+        if item["type"] in CLIENT_CALLS and item["call_id"] not in answered:
             # For clients, a call without a result is an unfinished turn.
             result = item_events.function_call_output_item(item["call_id"], NEVER_RETURNED)
             output.append(result)

@@ -158,6 +158,12 @@ class MessageItems:
         yield from self._said.close_ended()
         yield from self._thoughts.write_whole(message)
 
+    def turns_to_calls(self, run: str) -> Iterator[Event]:
+        """A model that has spoken writes a call now, so its text is commentary."""
+        yield from self._thoughts.close(run)
+        if run in self._said.open:
+            yield from self._said.close(run, "commentary", "completed")
+
     def _confirm(self, run: str, message: AIMessage, said: str) -> Iterator[Event]:
         text = self._said.open[run]
         whole = text.written

@@ -87,7 +87,7 @@ def messages_of(
 
 
 def _values_of_arguments(item: Item) -> int:
-    return most_values(item["arguments"]) if item["type"] in CALL_ID else 0
+    return most_values(item["arguments"]) if item["type"] in CALL_ID and "arguments" in item else 0
 
 
 def to_items(messages: Sequence[BaseMessage]) -> list[Item]:

@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
+from graph_agent.client_tools import bound_name
 from graph_agent.protocol.call_pairing import arguments_of, call_id_of, pair
 from graph_agent.protocol.content_parts import assistant_text, content_of
-from graph_agent.protocol.item_shapes import CALL_ID, RESULT_ID, Item
+from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, OUTPUTS, RESULT_ID, Item
 from graph_agent.protocol.items_from_messages import OPENAI_ROLE, call_item_id, digest, items_of_message, new_id
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 
@@ -177,7 +178,7 @@ class ItemReader:
 
     def _answer(self, item: Item, tool: str) -> ToolMessage:
         call_id = call_id_of(item)
-        if item["type"] == "function_call_output":
+        if item["type"] in OUTPUTS:
             return ToolMessage(content_of(item["output"]), tool_call_id=call_id, name=tool, id=self._id(item, "fco"))
         verdict = APPROVED if item["approve"] else DENIED
         return ToolMessage(verdict, tool_call_id=call_id, name=tool, status="error", id=self._id(item, "fco"))
@@ -218,7 +219,9 @@ def _identified(item: Item) -> Item:
             return {**item, "id": new_id("msg")}
         case "function_call":
             return {**item, "id": call_item_id(item["call_id"])}
-        case "function_call_output":
+        case "custom_tool_call":
+            return {**item, "id": f"ctc_{item['call_id']}"}
+        case "function_call_output" | "custom_tool_call_output":
             return {**item, "id": new_id("fco")}
     return item
 
@@ -234,7 +237,9 @@ def _heard(item: Item, message_id: str) -> BaseMessage:
 
 
 def _tool_call(call: Item) -> ToolCall:
-    return ToolCall(name=call["name"], args=arguments_of(call), id=call_id_of(call), type="tool_call")
+    # A model knows no namespaces: their tools are bound under names of their own.
+    name = bound_name(call["name"], call.get("namespace") if call["type"] in CLIENT_CALLS else None)
+    return ToolCall(name=name, args=arguments_of(call), id=call_id_of(call), type="tool_call")
 
 
 def _own_result(call: Item) -> str | None:

@@ -7,7 +7,7 @@ from graph_agent.errors import InvalidRequest
 
 Fields = Mapping[str, Any]
 
-ANSWERED = ("function_call_output", "mcp_approval_response")
+ANSWERED = ("function_call_output", "custom_tool_call_output", "mcp_approval_response")
 """Items that the graph can answer, as it can any message that is not the assistant's."""
 
 

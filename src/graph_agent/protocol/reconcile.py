@@ -9,11 +9,12 @@ Everything here takes time linear in the size of the items and calls `pulse` for
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from graph_agent.client_tools import bound_name
 from graph_agent.protocol.call_pairing import arguments_of, call_id_of
 from graph_agent.protocol.content_parts import assistant_text
 from graph_agent.protocol.fingerprints import NO_TEXTS, Fingerprints, TextReader, Texts
 from graph_agent.protocol.item_ids import id_of
-from graph_agent.protocol.item_shapes import CALL_ID, RESULT_ID, Item
+from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, OUTPUTS, RESULT_ID, Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.questions import asks, is_of_assistant
 
@@ -71,12 +72,15 @@ def last_question(items: Sequence[Item]) -> int:
     return next((index for index in range(len(items) - 1, -1, -1) if asks(items[index])), 0)
 
 
-def end_of_history(items: Sequence[Item], end: int, output: Sequence[Item], *, pulse: Pulse = no_pulse) -> int:
+def end_of_history(
+    items: Sequence[Item], end: int, output: Sequence[Item], *, told: Iterable[Item] = (), pulse: Pulse = no_pulse
+) -> int:
     """How many items are history, if the first `end` are: those that follow may be the rest of a response's output.
 
-    The output may contain answers that came between two responses. The last question is never taken for one of them.
+    `told` are the answers that came between two responses of the output. The last question is never taken for one of
+    them.
     """
-    rest, last = _Output(output), last_question(items)
+    rest, last = _Output(output, told), last_question(items)
     while end < len(items) and (rest.has(items[end]) or (end < last and rest.was_told(items[end]))):
         pulse()
         end += 1
@@ -88,20 +92,34 @@ def may_follow_earlier(items: Sequence[Item], end: int) -> bool:
     return end < len(items) and (items[end]["type"] in CALL_ID or items[end]["type"] in RESULT_ID)
 
 
-def decisions_in(items: Iterable[Item]) -> list[Item]:
-    """The answers to approvals."""
-    return [item for item in items if item["type"] == "mcp_approval_response"]
+def answers_in(items: Iterable[Item]) -> list[Item]:
+    """The answers to approvals, and the results of calls that the client has run."""
+    return [item for item in items if item["type"] in RESULT_ID]
+
+
+def asking_for(items: Sequence[Item], responses: Sequence[Sequence[Item]]) -> int | None:
+    """Which of these responses, by their outputs, has made the last call that the client resends, or `None`."""
+    last = last_question(items)
+    call = next((item for item in reversed(items[:last]) if item["type"] in CALL_ID), None)
+    for place, output in enumerate(responses):
+        if call is not None and any(
+            item["type"] in CALL_ID and call_id_of(item) == call_id_of(call) for item in output
+        ):
+            return place
+    return None
 
 
 class _Output:
     """The output of a response, to find its items in a request."""
 
-    def __init__(self, output: Sequence[Item]) -> None:
+    def __init__(self, output: Sequence[Item], told: Iterable[Item] = ()) -> None:
+        told = list(told)
         self._calls = {call_id_of(item): item for item in output if item["type"] in CALL_ID}
         self._ids = {(found, _is_result(item)) for item in output if is_of_assistant(item) and (found := id_of(item))}
-        self._decisions = {item["approval_request_id"]: item for item in decisions_in(output)}
+        self._decisions = {one["approval_request_id"]: one for one in told if one["type"] == "mcp_approval_response"}
+        self._results = {one["call_id"] for one in told if one["type"] in OUTPUTS}
         self._answered = {call_id for call_id, call in self._calls.items() if call["type"] == "mcp_call"}
-        self._answered |= {call_id_of(item) for item in output if item["type"] == "function_call_output"}
+        self._answered |= {call_id_of(item) for item in output if item["type"] in OUTPUTS}
         # Clients may write the result of an approved call with the id of the approval.
         self._answered |= {item["approval_request_id"] for item in output if _names_approval(item)}
         self._alike: dict[tuple[str, str], bool] | None = None
@@ -113,13 +131,15 @@ class _Output:
             return True
         if item["type"] in CALL_ID:
             return call_id_of(item) in self._calls or self._has_renamed(item)
-        if item["type"] == "function_call_output":
+        if item["type"] in OUTPUTS:
             return item["call_id"] in self._answered
         # Reasoning and the like: no model sees them, and clients change them as they like.
         return bool(item["type"] != "message")
 
     def was_told(self, item: Item) -> bool:
-        """Whether the item repeats an answer to an approval."""
+        """Whether the item repeats an answer to an approval, or a result that the client has sent before."""
+        if item["type"] in OUTPUTS:
+            return item["call_id"] in self._results
         if item["type"] != "mcp_approval_response":
             return False
         before = self._decisions.get(item["approval_request_id"])
@@ -148,7 +168,7 @@ def has_returned(output: Sequence[Item], item: Item) -> bool:
 
 
 def _is_result(item: Item) -> bool:
-    return item["type"] in ("function_call_output", "mcp_call")
+    return item["type"] in (*OUTPUTS, "mcp_call")
 
 
 def _names_approval(item: Item) -> bool:
@@ -181,9 +201,13 @@ def speaks(output: Iterable[Item]) -> bool:
 
 def unanswered_calls(output: Sequence[Item]) -> Mapping[str, str]:
     """The calls of a response that its client has to answer: call id -> tool."""
-    answered = {item["call_id"] for item in output if item["type"] == "function_call_output"}
-    calls = (item for item in output if item["type"] == "function_call")
-    return {call["call_id"]: call["name"] for call in calls if call["call_id"] not in answered}
+    answered = {item["call_id"] for item in output if item["type"] in OUTPUTS}
+    calls = (item for item in output if item["type"] in CLIENT_CALLS)
+    return {
+        call["call_id"]: bound_name(call["name"], call.get("namespace"))
+        for call in calls
+        if call["call_id"] not in answered
+    }
 
 
 # By ids: the second way, for clients that rewrite texts

@@ -132,9 +132,15 @@ RUN: Fields = {
     "text": Field(
         Shape(optional={"format": Shape(required={"type": a_name}), "verbosity": a_string}), "The form of the answer."
     ),
-    "tool_choice": Field(_AN_OBJECT_OR_STRING, "Which tool to call. Only `auto` is served."),
+    "tool_choice": Field(
+        _AN_OBJECT_OR_STRING,
+        "How the model may choose among `tools` in its first step: `auto`, `none`, `required`, a tool by its type and "
+        "name, or `allowed_tools`.",
+    ),
     "tools": Field(
-        array_of(an_object), 'Tools that the client declares: `{"type": "mcp"}` with the graph as `server_label`.'
+        array_of(an_object),
+        "Tools that the client runs, of type `function`, `custom` or `namespace`. Hosted tools are left out with a "
+        "warning. An `mcp` tool must have the name of a graph as `server_label`.",
     ),
     "truncation": Field(a_string, "What to do with a long conversation: `auto` or `disabled`, without effect."),
     "context_management": Field(anything, "How to compact a conversation."),
@@ -143,7 +149,7 @@ RUN: Fields = {
     # No effect here: the graph decides, or nothing depends on them.
     "frequency_penalty": Field(a_number, _NO_EFFECT),
     "include": Field(_include, f"`{STEPS}` adds the nodes of the graph. Any other value has no effect."),
-    "parallel_tool_calls": Field(a_boolean, _NO_EFFECT),
+    "parallel_tool_calls": Field(a_boolean, "Whether the client takes several calls of `tools` in one turn."),
     "presence_penalty": Field(a_number, _NO_EFFECT),
     "prompt_cache_key": Field(a_string, _NO_EFFECT),
     "prompt_cache_options": Field(an_object, _NO_EFFECT),

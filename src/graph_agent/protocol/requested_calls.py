@@ -6,12 +6,14 @@ and results, and the ids must still say which belong together.
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from graph_agent.client_tools import ClientTool, client_call_in
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact
@@ -31,11 +33,13 @@ class RequestedCall:
     args: Any
     ns: Namespace
     message_id: str | None
+    client: ClientTool | None = None
+    """The client's tool that it calls, if the client runs it."""
 
     @property
     def public_name(self) -> str:
         """The tool's name as the client gets it. It is redacted, because a model may invent one."""
-        return redact(self.name)
+        return redact(self.name if self.client is None else self.client.name)
 
     def says(self, call: Any) -> bool:
         """Whether this is what `call` asks for."""
@@ -53,9 +57,12 @@ def arguments_of(arguments: Any) -> str:
 
 
 class RequestedCalls:
-    """The calls of one run. `known` are messages the caller sent: their calls are known, and their ids are taken."""
+    """The calls of one run. `known` are messages the caller sent: their calls are known, and their ids are taken.
 
-    def __init__(self, known: KnownMessages) -> None:
+    `tools` are those of the client, by the names with which a model calls them."""
+
+    def __init__(self, known: KnownMessages, *, tools: Mapping[str, ClientTool] = MappingProxyType({})) -> None:
+        self._tools = tools
         self._known = [known]
         self._found: dict[str, list[RequestedCall]] = {}
         self._taken: set[str] = set()
@@ -114,6 +121,11 @@ class RequestedCalls:
             found += self._found[provider_id]
         return found
 
+    def is_free(self, provider_id: str) -> bool:
+        """Whether a call with that id is sent under it."""
+        # An id that redaction would change is not sent: call and result must keep the same id.
+        return bool(provider_id) and not self._is_taken(provider_id) and redact(provider_id) == provider_id
+
     def _is_taken(self, provider_id: str) -> bool:
         return provider_id in self._taken or any(one.asks(provider_id) for one in self._known)
 
@@ -139,10 +151,9 @@ class RequestedCalls:
 
     def _ask(self, call: Any, message: AIMessage, ns: Namespace) -> RequestedCall:
         provider_id = call["id"] or ""
-        # An id that redaction would change is not sent either: call and result must keep the same id.
-        free = provider_id and not self._is_taken(provider_id) and redact(provider_id) == provider_id
-        call_id = provider_id if free else new_id("call")
+        call_id = provider_id if self.is_free(provider_id) else new_id("call")
         self._taken.add(call_id)
-        asked = RequestedCall(provider_id, call_id, call["name"], call["args"], ns, message.id)
+        client = client_call_in(message, call, self._tools)
+        asked = RequestedCall(provider_id, call_id, call["name"], call["args"], ns, message.id, client)
         self._asked.append(asked)
         return asked

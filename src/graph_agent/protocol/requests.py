@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
+from graph_agent.client_tools import ClientTool
 from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
+from graph_agent.protocol.declared_tools import hosted_warnings, read_tools
 from graph_agent.protocol.digests import digest_of
 from graph_agent.protocol.field_checks import a_name, shown, wrong
 from graph_agent.protocol.item_shapes import REFERENCE, Item
@@ -36,9 +38,6 @@ MAX_NAME = 256
 
 WEBHOOK = "webhook"
 """The key in `metadata` that names a target of the operator's file."""
-
-CREDENTIALS = ("authorization", "headers")
-"""Fields of a declared tool that may hold a token."""
 
 Fields = Mapping[str, Any]
 
@@ -110,6 +109,15 @@ class Invocation:
     steps: bool = False
     """Whether the response tells the nodes of the graph and the documents that were found."""
 
+    tools: Sequence[ClientTool] = ()
+    """The tools that the client runs."""
+
+    tool_choice: str = "auto"
+    """`auto`, `none`, `required`, or the name of the client's tool that the model must call first."""
+
+    warnings: Sequence[str] = ()
+    """What of the request has no effect, and why: one sentence each."""
+
     digest: str | None = None
     """Identifies what is asked, however it is answered. `None` if a repetition is not recognized: the request has no
     `Idempotency-Key`, and it names no conversation or is not stored."""
@@ -148,6 +156,7 @@ def parse_request(
     fields = _without_secrets(sent, pulse)
     check_run_fields(fields)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
+    declared = read_tools(fields, graphs)
     background = bool(fields.get("background"))
     if background:
         _check_background(fields, pulse)
@@ -177,7 +186,7 @@ def parse_request(
         max_output_tokens=fields.get("max_output_tokens"),
         max_tool_calls=fields.get("max_tool_calls"),
         client_request_id=fields.get("client_request_id"),
-        said={name: fields[name] for name in REPEATED if fields.get(name) is not None} | _tools(fields, graphs),
+        said={name: fields[name] for name in REPEATED if fields.get(name) is not None} | dict(declared.said),
         items=items if waits else (),
         instructions=fields.get("instructions") or None if waits else None,
         stored=stored,
@@ -188,6 +197,9 @@ def parse_request(
         background=background,
         awaited=awaited,
         steps=STEPS in (fields.get("include") or ()),
+        tools=declared.tools,
+        tool_choice=declared.choice,
+        warnings=(*declared.warnings, *hosted_warnings(items)),
         digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
 
@@ -253,22 +265,6 @@ def _from_beginning(fields: Fields) -> bool:
     if begins not in (None, "beginning"):
         raise InvalidRequest("`conversation.from` must be 'beginning', or left out.", param="conversation.from")
     return begins is not None
-
-
-def _tools(fields: Fields, graphs: Sequence[str]) -> dict[str, Any]:
-    """The declared tools, for the response: each is a graph of this service. Credentials in them are left out."""
-    tools = fields.get("tools")
-    for index, tool in enumerate(tools or ()):
-        if tool.get("server_label") not in graphs:
-            path = f"tools[{index}].server_label"
-            raise UnsupportedField(
-                f"`{path}` must be the name of a graph of this service ({', '.join(graphs)}): the graph brings its "
-                "other tools itself.",
-                param=path,
-            )
-    if not tools:
-        return {}
-    return {"tools": [{name: value for name, value in tool.items() if name not in CREDENTIALS} for tool in tools]}
 
 
 def _returns_trace(fields: Fields) -> bool:

@@ -15,9 +15,11 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from graph_agent.client_tools import client_call_in
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import reasoning_of
 from graph_agent.protocol.events import Event, new_id
+from graph_agent.protocol.item_shapes import CLIENT_CALLS
 from graph_agent.protocol.logged_response import RESUMED, LoggedItem, LoggedResponse
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import RequestedCall, arguments_of
@@ -68,13 +70,14 @@ class ResumedItems:
         """The valid calls, each with the request of the model."""
         requests = {one.item.index: one for one in self._requests if one.item is not None}
         for item in self.items:
-            if item.kind not in ("function_call", "mcp_call"):
+            if item.kind not in (*CLIENT_CALLS, "mcp_call"):
                 continue
             call_id = item.item.get("call_id", "")
             if (one := requests.get(item.index)) is not None:
                 call, message_id = one.call, one.message.id
                 sent_id = call_id or call["id"] or ""
-                yield item, RequestedCall(call["id"] or "", sent_id, call["name"], call["args"], (), message_id)
+                client = client_call_in(one.message, call, {})
+                yield item, RequestedCall(call["id"] or "", sent_id, call["name"], call["args"], (), message_id, client)
             elif item.kind == "function_call":
                 # From a subgraph. Its messages are no longer in the checkpoint, or they are in another one.
                 yield item, RequestedCall(call_id, call_id, item.item["name"], None, (), None)
@@ -120,7 +123,7 @@ class ResumedItems:
             if said and not self._take(message, "message", lambda one: one.shown.strip() == said):
                 self._begin(message, said)
             for call in message.tool_calls:
-                self._requests.append(_Request(message, call, self._item_of_call(call)))
+                self._requests.append(_Request(message, call, self._item_of_call(message, call)))
 
     def _take(self, message: BaseMessage, kind: str, fits: Callable[[LoggedItem], bool]) -> bool:
         found = next((one for one in self._free if one.kind == kind and fits(one)), None)
@@ -135,8 +138,12 @@ class ResumedItems:
             self._begun.remove(found)
             self._begun_of[found.index] = message
 
-    def _item_of_call(self, call: Any) -> LoggedItem | None:
-        same = [one for one in self._free if one.kind == "function_call" and _says(one, call)]
+    def _item_of_call(self, message: AIMessage, call: Any) -> LoggedItem | None:
+        if client_call_in(message, call, {}) is not None:
+            # Only by its id: its arguments are as the model has written them.
+            same = [one for one in self._free if one.kind in CLIENT_CALLS and one.item["call_id"] == call["id"]]
+        else:
+            same = [one for one in self._free if one.kind == "function_call" and _says(one, call)]
         # The id that was sent is the provider's, unless another call had it.
         found = next(iter(sorted(same, key=lambda one: one.item["call_id"] != call["id"])), None)
         if found is not None:

@@ -4,19 +4,23 @@ In the Databricks dialect a call is an item, and its result is a second one. The
 graph goes on, because until then the graph may ask a person about the call, and then the approval's item stands for
 it. In the OpenAI dialect a call that the graph runs is one item. It opens only when its tool starts or returns, because
 until then the graph may end on the call, and then the client has to answer it.
+
+A call of a tool that the client brought is its own item in both, as soon as its model has written it.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command
 
+from graph_agent.client_tools import NO_TOOLS, ClientTool, ClientTools
 from graph_agent.contract import NOT_RUN
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.approvals import Approval
+from graph_agent.protocol.client_call_items import ClientCallItems
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.final_state import messages_in
@@ -51,6 +55,9 @@ class ResumedCall:
     approval: str | None = None
     decided: bool = False
     """Whether the person's own words stand for the result."""
+
+    client: ClientTool | None = None
+    """The client's tool that it calls, if the client runs it."""
 
 
 @dataclass(slots=True)
@@ -90,11 +97,14 @@ class ToolCallItems:
         server: str,
         known: KnownMessages,
         inputs_of: InputsOf = lambda result: None,
+        client: ClientTools = NO_TOOLS,
     ) -> None:
         self._output = output
         self._prefix = dialect.tool_items
         self._server = server
-        self._asked = RequestedCalls(known)
+        self._asked = RequestedCalls(known, tools=client.by_name)
+        self.of_client = ClientCallItems(output, asked=self._asked, tools=client.by_name, parallel=client.parallel)
+        """The items of the calls that the client runs."""
         self._inputs_of = inputs_of
         self._waiting: list[_Call] = []
 
@@ -111,7 +121,7 @@ class ToolCallItems:
         self._asked.restore([one for _, one in asked], taken)
         for item, one in asked:
             # A valid `mcp_call` holds its result. In that dialect, the client must answer a `function_call`.
-            if item.kind == self._prefix == "function_call" and one.call_id not in answered:
+            if (item.kind == self._prefix == "function_call" or one.client is not None) and one.call_id not in answered:
                 self._waiting.append(_Call(one, item.index, item.item["id"]))
 
     # -- while the graph runs -----------------------------------------------------------------------------------
@@ -124,20 +134,45 @@ class ToolCallItems:
             # Now, because the redacted form of long arguments is at hand only while its message is translated.
             call.arguments()
             self._waiting.append(call)
-        yield from ()
+            if asked.client is None:
+                continue
+            if asked.provider_id in answered:
+                # The graph answers it in place of the client.
+                asked.client = None
+            else:
+                yield from self._ask_client(call)
+
+    @property
+    def awaits_client(self) -> bool:
+        """Whether there are calls that the client has to answer."""
+        return any(call.asked.client is not None for call in self._waiting)
+
+    @property
+    def awaits_only_client(self) -> bool:
+        """Whether there are calls that the client has to answer, and no others."""
+        return bool(self._waiting) and all(call.asked.client is not None for call in self._waiting)
+
+    def _ask_client(self, call: _Call) -> Iterator[Event]:
+        # Its item has an index of its own. Here it only says that the client knows the call.
+        call.index = 0
+        yield from self.of_client.ask(call.asked)
 
     @property
     def holding(self) -> bool:
         """Whether there are calls whose items are sent once the graph goes on."""
         # Asked for each token, and nearly always nothing waits.
         waiting = self._waiting
-        return bool(waiting) and self._prefix == "function_call" and any(call.index < 0 for call in waiting)
+        return (
+            bool(waiting)
+            and self._prefix == "function_call"
+            and any(call.index < 0 and call.asked.client is None for call in waiting)
+        )
 
     def go_on(self) -> Iterator[Event]:
         """The graph goes on after a message with calls, so it asks nobody about them."""
         if self._prefix == "function_call":
             for call in self._waiting:
-                if call.index < 0:
+                if call.index < 0 and call.asked.client is None:
                     yield from self._write_function_call(call)
 
     def started(self, ns: Namespace, call_id: str, inputs: Mapping[str, Any] | None) -> Iterator[Event]:
@@ -194,7 +229,8 @@ class ToolCallItems:
 
         The items of the approvals stand for calls that were not sent. What was begun is closed: it starts again.
         """
-        left, found = list(self._waiting), []
+        yield from self.of_client.break_off()
+        left, found = [call for call in self._waiting if call.asked.client is None], []
         for one in approvals:
             call = next((call for call in left if _is_about(one, call.asked)), None)
             if call is not None:
@@ -202,7 +238,7 @@ class ToolCallItems:
                 one = replace(one, call=call.asked.provider_id)
             found.append(one)
         for call in list(self._waiting):
-            if self._prefix == "mcp_call" and call.index >= 0:
+            if self._prefix == "mcp_call" and call.index >= 0 and call.asked.client is None:
                 yield from self._close(call, WAITS, failed=True)
         self._waiting.clear()
         return found
@@ -210,17 +246,25 @@ class ToolCallItems:
     def resume(self, calls: Iterable[ResumedCall]) -> None:
         """The graph goes on after approvals. These calls wait for their results."""
         for one in calls:
-            asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None)
+            asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None, one.client)
             self._asked.restore([asked], [one.call_id])
-            self._waiting.append(_Call(asked, index=0 if one.sent else -1, approval=one.approval, decided=one.decided))
+            # A call of the client is told again if its result does not come in this response.
+            known = one.sent and one.client is None
+            self._waiting.append(_Call(asked, index=0 if known else -1, approval=one.approval, decided=one.decided))
 
     # -- its end ------------------------------------------------------------------------------------------------
 
-    def finish(self, last: AIMessage | None) -> Iterator[Event]:
-        """The graph is done. The calls of its `last` message that no tool took up are the client's to answer."""
+    def finish(self, last: AIMessage | None, *, answered: Container[str] = ()) -> Iterator[Event]:
+        """The graph is done. The calls of its `last` message that no tool took up are the client's to answer. Those of
+        the client's own tools are, too, unless they are `answered`."""
+        yield from self.of_client.break_off()
         left = self._asked.of(last) if last is not None else []
         for call in list(self._waiting):
-            if call.asked in left and not call.taken_up:
+            if call.asked.client is not None:
+                self._waiting.remove(call)
+                if call.index < 0 and call.asked.provider_id not in answered:
+                    yield from self._ask_client(call)
+            elif call.asked in left and not call.taken_up:
                 self._waiting.remove(call)
                 # An `mcp_call` would say that the server ran it. A `function_call` asks the client to do so.
                 if call.index < 0:
@@ -233,9 +277,14 @@ class ToolCallItems:
 
     def abandon(self, why: str = NEVER_RETURNED) -> Iterator[Event]:
         """Close the calls that got no result. To every client, a call without a result is an unfinished turn."""
+        yield from self.of_client.break_off()
         yield from self.go_on()
         for call in list(self._waiting):
-            yield from self._close(call, why, failed=True)
+            if call.asked.client is not None and (self._prefix == "mcp_call" or call.index < 0):
+                # To clients of this dialect, an unanswered call is only theirs to answer or to forget.
+                self._waiting.remove(call)
+            else:
+                yield from self._close(call, why, failed=True)
 
     # -- items --------------------------------------------------------------------------------------------------
 
@@ -280,7 +329,7 @@ class ToolCallItems:
 
     def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
         self._waiting.remove(call)
-        if self._prefix == "function_call":
+        if self._prefix == "function_call" or call.asked.client is not None:
             index, output = self._output.open(), item_events.function_call_output_item(call.asked.call_id, text)
             yield item_events.item_added(index, output)
             yield self._output.close(index, output)

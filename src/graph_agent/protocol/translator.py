@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
+from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.errors import AgentError
 from graph_agent.found_documents import Finding
 from graph_agent.known_messages import KnownMessages
@@ -70,6 +71,7 @@ class Translator:
     `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
     what the graph took back. `inputs_of` returns the inputs of the tool call that has this message as its result. With
     `steps`, the response tells the nodes of the graph too, and the graph must be run with the stream mode `TASKS`.
+    `client` are the tools that the client runs.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Translator:
         plain: bool = False,
         inputs_of: InputsOf = lambda result: None,
         steps: bool = False,
+        client: ClientTools = NO_TOOLS,
     ) -> None:
         self._known = KnownMessages(known)
+        self._streams_calls = bool(client)
         self._dialect = dialect
         self._head = head
         self._returned = ReturnedMessages(self._known)
@@ -95,7 +99,7 @@ class Translator:
         self._output = OutputItems()
         self._speech = MessageItems(self._output, plain=plain)
         self._calls = ToolCallItems(
-            self._output, dialect=dialect, server=server, known=self._known, inputs_of=inputs_of
+            self._output, dialect=dialect, server=server, known=self._known, inputs_of=inputs_of, client=client
         )
         self._plain, self._server = plain, server
         self._answers: list[tuple[str, str]] = []
@@ -180,6 +184,16 @@ class Translator:
         """What the graph waits for, or `None`. Complete once the graph has ended."""
         return self._interrupts.ending
 
+    @property
+    def awaits_only_client(self) -> bool:
+        """Whether only the client can go on: it has to answer calls, and the graph has none left to run."""
+        return self._calls.awaits_only_client
+
+    def awaits(self, calls: Iterable[ResumedCall]) -> None:
+        """Calls of an earlier response that the client has not answered. They are told again if the graph ends on
+        them. Call it after `continues`, before `start`."""
+        self._calls.resume(calls)
+
     def resumes(self, calls: Iterable[ResumedCall], answers: Iterable[tuple[str, str]]) -> None:
         """The graph goes on after approvals. `calls` wait for their results, and `answers` are answered questions:
         approval id -> the answer as text. Call it after `continues`, before `start`."""
@@ -242,7 +256,10 @@ class Translator:
             speaker = metadata.get(SPEAKER)
             # LangGraph also streams whole messages in this mode. Those come with `updates` too and are read there.
             if speaker is not None and isinstance(message, AIMessageChunk):
-                return self._speech.spoke(speaker, message)
+                said = self._speech.spoke(speaker, message)
+                if self._streams_calls and message.tool_call_chunks:
+                    return chain(said, self._wrote_calls(speaker, message))
+                return said
         elif kind in ("updates", "values") and isinstance(part["data"], Mapping) and INTERRUPT in part["data"]:
             self._interrupts.feed(part["data"], part["ns"])
         elif kind == "updates":
@@ -255,6 +272,11 @@ class Translator:
         elif kind == TASKS and self.steps is not None:
             return self.steps.feed(part["data"], part["ns"])
         return iter(())
+
+    def _wrote_calls(self, speaker: str, chunk: AIMessageChunk) -> Iterator[Event]:
+        if self._calls.of_client.begins(chunk):
+            yield from self._speech.turns_to_calls(speaker)
+        yield from self._calls.of_client.heard(speaker, chunk)
 
     # -- what callbacks have seen, besides the stream -----------------------------------------------------------
 
@@ -291,9 +313,11 @@ class Translator:
                 yield from self.cut_off(ending, usage)
                 return
             yield from self._speech.show_aside(requested)
+        # The last message may be the result of another tool, which is not the answer then.
+        answer = None if self._calls.awaits_client else self._answer_of(left)
         yield from self._calls.finish(requested)
         removed = self._returned.removed(left) if self._state is not None else set()
-        ending = yield from self._speech.finish(self._answer_of(left), removed=removed)
+        ending = yield from self._speech.finish(answer, removed=removed)
         yield from self._close_steps()
         if ending is None:
             yield self._terminal("response.completed", "completed", usage=usage.fields())
@@ -303,9 +327,11 @@ class Translator:
     def goes_on_with(self, given: Sequence[BaseMessage]) -> Iterator[Event]:
         """The graph has answered, and runs again within this response, with these messages."""
         left = FinalState.read(self._state, self._known)
-        yield from self._calls.finish(left.requested)
+        answer = None if self._calls.awaits_client else self._answer_of(left)
+        answered = {one.tool_call_id for one in given if isinstance(one, ToolMessage)}
+        yield from self._calls.finish(left.requested, answered=answered)
         removed = self._returned.removed(left) if self._state is not None else set()
-        yield from self._speech.finish(self._answer_of(left), removed=removed)
+        yield from self._speech.finish(answer, removed=removed)
         self._speech = MessageItems(self._output, plain=self._plain)
         self._state, self._last_request, self._interrupts = None, None, Interrupts()
         self.continues(self._known.and_then(left.messages), given)
@@ -413,6 +439,8 @@ class Translator:
         self.ended, self.status = True, status
         # The graph's own outputs count, also one that is named `steps`.
         outputs = self.custom_outputs if self.steps is None else self.steps.summary() | self.custom_outputs
+        if self._head.warnings:
+            outputs = outputs | {"warnings": with_warnings(self._head.warnings, outputs.get("warnings"))}
         if outputs:
             more["custom_outputs"] = dict(outputs)
         return events.lifecycle(kind, self._head.response(status, self.output, **more))
@@ -466,6 +494,11 @@ class Translator:
         # the mapping as JSON.
         said = next((text for text in left.loose if self._speech.has_said(text)), None)
         return left.answer if said is None else AIMessage(said)
+
+
+def with_warnings(warnings: Sequence[str], of_graph: Any) -> list[Any]:
+    """The warnings about the request, and those of the graph, which may have written anything there."""
+    return [*warnings, *(of_graph if isinstance(of_graph, list) else [])]
 
 
 class _IdsFromEnd:

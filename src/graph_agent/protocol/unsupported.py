@@ -16,14 +16,6 @@ def _means_something(value: Any) -> bool:
     return any(entry is not None for entry in value.values())
 
 
-def is_own(tool: Mapping[str, Any]) -> bool:
-    """Whether a client declares the graph itself, as OpenAI's Agents SDKs must before they take an approval.
-
-    `requests` checks the label, because that is the name of a graph.
-    """
-    return tool.get("type") == "mcp"
-
-
 _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "background": ("background", bool, "background runs are not served; leave it out and stream instead"),
     "conversation": ("conversation", lambda _: True, "conversations are not stored; resend the history in `input`"),
@@ -41,12 +33,6 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "moderation": ("moderation", bool, "this service does not moderate; moderate in the graph"),
     "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
     "reasoning": ("reasoning", _means_something, "the graph decides how its models reason"),
-    "tools": (
-        "tools",
-        lambda tools: any(not is_own(tool) for tool in tools),
-        'the graph brings its own tools. Only `{"type": "mcp"}` is accepted, with the graph\'s name as `server_label`',
-    ),
-    "tool_choice": ("tool_choice", lambda choice: choice != "auto", "the graph decides which tools it calls"),
     "truncation": (
         "truncation",
         lambda way: way not in ("auto", "disabled"),

@@ -99,7 +99,21 @@ _CALL = closed(
         "arguments": STRING,
         "status": _STATUS,
     },
+    {"namespace": STRING},
     says="A tool call. Its result follows if the service ran it.",
+)
+_CUSTOM_CALL = closed(
+    "OutputCustomToolCall",
+    {
+        "type": const("custom_tool_call"),
+        "id": STRING,
+        "call_id": STRING,
+        "name": STRING,
+        "input": STRING,
+        "status": _STATUS,
+    },
+    {"namespace": STRING},
+    says="A call of a tool of the client that takes one string.",
 )
 _RESULT = closed(
     "OutputFunctionCallOutput",
@@ -156,7 +170,7 @@ LISTED_ITEM: Schema = {
 
 def output_item(dialect: Dialect) -> Schema:
     """The schema of an item of the output."""
-    items = [_MESSAGE, _CALL, _RESULT, _QUESTION, _REASONING]
+    items = [_MESSAGE, _CALL, _CUSTOM_CALL, _RESULT, _QUESTION, _REASONING]
     if dialect.tool_items == "mcp_call":
         items.append(_SERVED_CALL)
     return any_of(f"{_family(dialect)}OutputItem", *items, says="An item of the output of a response.")
@@ -263,6 +277,8 @@ _EVENTS: Mapping[str, Mapping[str, Schema]] = {
     "response.refusal.done": {**_AT_PART, "refusal": STRING},
     "response.function_call_arguments.delta": {**_AT_ITEM, "delta": STRING},
     "response.function_call_arguments.done": {**_AT_ITEM, "arguments": STRING, "name": STRING},
+    "response.custom_tool_call_input.delta": {**_AT_ITEM, "delta": STRING},
+    "response.custom_tool_call_input.done": {**_AT_ITEM, "input": STRING},
     "response.reasoning_summary_part.added": {**_AT_SUMMARY, "part": _SUMMARY},
     "response.reasoning_summary_part.done": {**_AT_SUMMARY, "part": _SUMMARY},
     "response.reasoning_summary_text.delta": {**_AT_SUMMARY, "delta": STRING},

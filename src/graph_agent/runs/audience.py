@@ -5,7 +5,7 @@ output of a graph inside of a tool is private too, at any depth. LangGraph ident
 so the namespaces of such graphs are recorded when their nodes begin.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -83,11 +83,12 @@ def _is_internal(metadata: Mapping[str, Any] | None) -> bool:
     return metadata is not None and bool(metadata.get(_SOURCE) or metadata.get(_INTERNAL))
 
 
-def wants_schema(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+def wants_schema(options: Mapping[str, Any], parameters: Mapping[str, Any], *, of_client: Container[str] = ()) -> bool:
     """Whether a model call asks for structured output, which a program reads.
 
     LangChain's own models mark such calls; `ChatDatabricks` does not. With several tools, a schema is the way in which
-    an agent answers. A call that must use its only tool is the call of a parser.
+    an agent answers. A call that must use its only tool is the call of a parser, unless that
+    tool is one `of_client`, which may demand it.
     """
     if "ls_structured_output_format" in options:
         return True
@@ -98,7 +99,7 @@ def wants_schema(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> b
     if not isinstance(tools, list) or len(tools) != 1 or not choice:
         return False
     named = choice.get("function", choice).get("name") if isinstance(choice, Mapping) else choice
-    return bool(named) and named == _tool_name(tools[0])
+    return bool(named) and named == _tool_name(tools[0]) and named not in of_client
 
 
 def _is_schema(value: Any) -> bool:

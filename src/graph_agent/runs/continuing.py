@@ -21,9 +21,9 @@ from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.reconcile import (
+    answers_in,
     begins_a_turn,
     behind_request,
-    decisions_in,
     end_of_history,
     has_history,
     speaks,
@@ -269,7 +269,7 @@ class Continuing:
         said = await self._answers.read(owner, place.parent, items, start=place.known, graph=graph)
         while invocation.previous_response_id is None and place.parent and (later := said.continued_by):
             known = end_of_history(
-                items, place.known, [*place.parent.output, *decisions_in(later.input), *later.output]
+                items, place.known, [*place.parent.output, *later.output], told=answers_in(later.input)
             )
             place = _Place.after(later, known=known, inferred=place.inferred)
             said = await self._answers.read(owner, later, items, start=known, graph=graph)

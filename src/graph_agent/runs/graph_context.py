@@ -6,18 +6,24 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.contract import AgentContext
 from graph_agent.errors import InvalidRequest
 from graph_agent.identity.caller import Caller
 
 
 def fill_context(
-    schema: type[Any] | None, *, caller: Caller, thread: str | None, custom_inputs: Mapping[str, Any]
+    schema: type[Any] | None,
+    *,
+    caller: Caller,
+    thread: str | None,
+    custom_inputs: Mapping[str, Any],
+    client: ClientTools = NO_TOOLS,
 ) -> Any:
     """The object that a graph gets as `runtime.context`, or `None`.
 
-    `AgentContext` gets the verified caller. Any other schema gets only fields of `custom_inputs`, by name, so that the
-    request's body can never say who is calling.
+    `AgentContext` gets the verified caller and the tools of the client. Any other schema gets only fields of
+    `custom_inputs`, by name, so that the request's body can never say who is calling.
 
     Raises:
         InvalidRequest: `custom_inputs` names some fields of the schema but lacks a required one, or has a wrong type.
@@ -25,7 +31,14 @@ def fill_context(
     if schema is None:
         return None
     if isinstance(schema, type) and issubclass(schema, AgentContext):
-        return schema(caller=caller, thread=thread, custom_inputs=dict(custom_inputs))
+        return schema(
+            caller=caller,
+            thread=thread,
+            custom_inputs=dict(custom_inputs),
+            tools=tuple(client.schemas),
+            tool_choice=client.choice,
+            parallel_tool_calls=client.parallel,
+        )
     names = _field_names(schema)
     values = {name: custom_inputs[name] for name in names if name in custom_inputs}
     if not dataclasses.is_dataclass(schema) and not _is_model(schema):

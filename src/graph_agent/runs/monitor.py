@@ -12,6 +12,7 @@ from uuid import UUID
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
+from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.errors import ModelFailed, RunCancelled
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import Usage
@@ -49,8 +50,9 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
     # LangChain swallows the exceptions of callbacks without this.
     raise_error = True
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, *, client: ClientTools = NO_TOOLS) -> None:
         super().__init__()
+        self._client = client
         self._budgets = budgets
         self._deadline = math.inf
         self._stopped = False
@@ -226,7 +228,9 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         private = self._audience.began(run_id, parent_run_id, metadata)
         outer = self._nested.began(run_id, parent_run_id)
         self._meter.began(run_id, outer)
-        structured = wants_schema(kwargs.get("options") or {}, kwargs.get("invocation_params") or {})
+        structured = wants_schema(
+            kwargs.get("options") or {}, kwargs.get("invocation_params") or {}, of_client=self._client.by_name
+        )
         if structured:
             self._structured.add(run_id)
         if structured or outer is not None:

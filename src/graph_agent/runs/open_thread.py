@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
+from graph_agent.client_tools import MARK, client_call_in, open_client_calls
 from graph_agent.contract import append_sources, merge_outputs
 from graph_agent.known_messages import KnownMessages
 from graph_agent.message_channel import MessagesChannel
@@ -115,6 +116,7 @@ async def open_thread(
         resumed = _resumed(turn, answers, saved, history)
     else:
         messages = [*_results_of_unanswered(history, messages), *_added_texts(known, unfinished), *messages]
+        resumed = _Resumed(calls=_asked_again(turn, history, messages))
     told = messages
     if isinstance(graph.channels.get(MESSAGES), LastValue) and answers is None:
         # The input replaces the value of a channel without a reducer.
@@ -211,9 +213,32 @@ def _resumed_calls(
                 sent=approval is not None or call_id in turn.sent_calls,
                 approval=None if approval is None else approval.id,
                 decided=decision is not None and decision.kind in ("reject", "respond"),
+                client=None if last is None else client_call_in(last, {"id": call_id, "name": name}, {}),
             )
         )
     return found
+
+
+def _asked_again(
+    turn: Turn | None, history: Sequence[BaseMessage], messages: Sequence[BaseMessage]
+) -> list[ResumedCall]:
+    """The client's calls that it has not answered yet, if it has answered others."""
+    if turn is None or not turn.sent_calls:
+        return []
+    before = [*history, *messages]
+    asking = next((one for one in reversed(history) if isinstance(one, AIMessage) and one.tool_calls), None)
+    return [
+        ResumedCall(
+            provider_id=call["id"],
+            call_id=call["id"],
+            name=call["name"],
+            args=call["args"],
+            sent=True,
+            client=client,
+        )
+        for call in open_client_calls(before)
+        if asking is not None and (client := client_call_in(asking, call, {})) is not None
+    ]
 
 
 def _per_run(channels: Mapping[str, Any]) -> list[str]:
@@ -258,8 +283,10 @@ def _added_texts(known: KnownMessages, unfinished: Mapping[str, str]) -> list[AI
 def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> Iterator[ToolMessage]:
     """Results for the calls at the end of the history that a failed or cancelled run left without one.
 
-    Model endpoints refuse a call without a result. The caller may answer calls too: those are left alone.
+    Model endpoints refuse a call without a result. The caller may answer calls too: those are left alone. If it sends
+    results only, the graph waits for those of the client's other calls.
     """
+    waits = all(isinstance(one, ToolMessage) for one in messages)
     answered = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
     for one in reversed(history):
         if isinstance(one, ToolMessage):
@@ -267,7 +294,7 @@ def _results_of_unanswered(history: Sequence[BaseMessage], messages: Sequence[Ba
             continue
         # The endpoints get the invalid calls of a message too.
         for call in [*one.tool_calls, *one.invalid_tool_calls] if isinstance(one, AIMessage) else ():
-            if call["id"] not in answered:
+            if call["id"] not in answered and not (waits and call["id"] in one.additional_kwargs.get(MARK, ())):
                 yield ToolMessage(
                     NO_RESULT, tool_call_id=call["id"] or "", name=call["name"], status="error", id=new_id("msg")
                 )

@@ -12,7 +12,8 @@ from graph_agent.protocol.item_ids import id_of
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.reconcile import (
     Prefix,
-    decisions_in,
+    answers_in,
+    asking_for,
     end_of_history,
     end_of_questions,
     first_difference,
@@ -144,6 +145,9 @@ class Recognizing:
                 older = await self._responses.get(owner, own[0])
                 is_here = conversation in (None, older.conversation)
                 match = older.id if is_here and _is_of(prefix, older) else match
+            elif (asking := asking_for(items, [one.output for one in alike])) is not None:
+                # Responses that only call tools say the same.
+                match = alike[asking].id
         parent = await self._responses.get(owner, match)
         return Found(parent=parent, known=await self._end_of_history(owner, items, prefix.end, parent))
 
@@ -153,14 +157,14 @@ class Recognizing:
         A response that says nothing has the fingerprints of the one before it, such as one that asked for an approval.
         The client resends the items of both behind the same text.
         """
-        output, first = list(parent.output), parent
+        output, told, first = list(parent.output), list[Item](), parent
         known = end_of_history(items, end, output)
         while first.parent is not None and first.fingerprints is not None and may_follow_earlier(items, known):
             before = await self._responses.get(owner, first.parent)
             if before.fingerprints != first.fingerprints:
                 break
-            output = [*before.output, *decisions_in(first.input), *output]
-            known, first = end_of_history(items, end, output), before
+            output, told = [*before.output, *output], [*told, *answers_in(first.input)]
+            known, first = end_of_history(items, end, output, told=told), before
         return known
 
     # -- by ids, for clients that rewrite texts -----------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import IdempotencyKeyUsed, ResponseNotFound
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol.item_shapes import CLIENT_CALLS, OUTPUTS
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.waiting_lines import WaitingLines
 
@@ -27,7 +28,7 @@ SOON_SECONDS = 30.0
 """How long after the end of its run a request without a key is recognized. Clients that try again by themselves do so
 within seconds, and later a person may have asked."""
 
-CALLS = frozenset({"function_call", "function_call_output", "mcp_call"})
+CALLS = frozenset({*CLIENT_CALLS, *OUTPUTS, "mcp_call"})
 """The items that a tool call leaves in the output."""
 
 

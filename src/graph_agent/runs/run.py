@@ -13,6 +13,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
+from graph_agent.client_tools import within_client_tools
 from graph_agent.errors import (
     AgentError,
     ApprovalNeedsStore,
@@ -34,6 +35,7 @@ from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
+from graph_agent.runs.client_tools import client_tools_of, require_tools_taken
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
@@ -74,6 +76,9 @@ ending has no time to wait longer for a node that ignores its cancellation."""
 RETRY_SECONDS = 0.5
 """How long a run in the background waits before it tries again to record its end."""
 
+MOST_IDLE_STEPS = 4
+"""Steps of a graph while only the client can go on: its edges may lead over a node that runs tools, and hooks."""
+
 UNCHANGED: AbstractContextManager[None] = nullcontext()
 """The context in which a part of the stream is translated that needs no redaction ahead. It holds nothing."""
 
@@ -90,7 +95,8 @@ class Run:
     reader from noticing that the caller has left, and a cancellation reaches the current model call.
 
     Raises:
-        InvalidRequest: `custom_inputs` does not fit the graph's context.
+        InvalidRequest: `custom_inputs` does not fit the graph's context, or a tool has the name of one of the graph's.
+        UnsupportedField: the graph takes no tools.
     """
 
     def __init__(
@@ -124,14 +130,18 @@ class Run:
         self._graph = graph
         self._budgets = budgets
         self._observers = Observers(observers)
-        # In the constructor, before anything is sent: a wrong `custom_inputs` is a 400 and not a failed stream.
+        # In the constructor, before anything is sent: a wrong field is a 400 and not a failed stream.
+        self._client = client_tools_of(invocation)
+        require_tools_taken(graph, self._client)
+        self._idle_steps = 0
         self._context = fill_context(
             graph.context_schema,
             caller=request.owner,
             thread=request.conversation,
             custom_inputs=invocation.custom_inputs,
+            client=self._client,
         )
-        self._monitor = RunMonitor(budgets)
+        self._monitor = RunMonitor(budgets, client=self._client)
         self._of_translator: Mapping[str, Any] = {
             "dialect": request.dialect,
             "head": self.head,
@@ -140,6 +150,7 @@ class Run:
             "plain": invocation.mode == "reply" and attempt is None,
             "inputs_of": self._monitor.inputs_of,
             "steps": invocation.steps,
+            "client": self._client,
         }
         self._translator = Translator(known=invocation.messages, **self._of_translator)
         self._log = EventLog() if attempt is None else attempt.kept.log
@@ -268,6 +279,7 @@ class Run:
         if turn.answers is None:
             self._input = opened.messages
             self._translator.continues(opened.known, opened.messages)
+            self._translator.awaits(opened.calls)
         else:
             self._input, self._then = opened.command, opened.messages
             self._translator.continues(opened.known, ())
@@ -336,7 +348,7 @@ class Run:
         scope.context().run(self._begin, scope)
 
     def _begin(self, scope: Scope) -> None:
-        with scope.entered(), within_lifetime(self._lifetime):
+        with scope.entered(), within_lifetime(self._lifetime), within_client_tools(self._client):
             self._monitor.start_clock(self._seconds)
             self._observers.started(
                 RunInfo(id=self.id, graph=self.head.model, request=self.request, messages=self._told)
@@ -536,8 +548,14 @@ class Run:
                         self._events.write(events)
                     else:
                         await self._events.write_gently(events, stopped=self._is_stopped)
-                if self._is_stopped():
+                if self._is_stopped() or (kind == "values" and not ns and self._is_idle()):
                     return
+
+    def _is_idle(self) -> bool:
+        """Whether the graph runs on although only the client can: the edges of a graph may not know that a call is the
+        client's, and lead in a circle."""
+        self._idle_steps = self._idle_steps + 1 if self._translator.awaits_only_client else 0
+        return self._idle_steps > MOST_IDLE_STEPS
 
     def _write_steps(self, seen: Callable[[Translator], Iterator[Event]]) -> None:
         """Write what was seen of the steps, unless the run has ended or goes on elsewhere."""
@@ -814,6 +832,7 @@ def head_of(request: RunRequest, name: str) -> ResponseHead:
         model=name,
         metadata=invocation.metadata,
         said=invocation.said,
+        warnings=invocation.warnings,
         background=invocation.background,
         pending_usage=request.dialect.open_responses,
     )

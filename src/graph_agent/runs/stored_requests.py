@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
 
-VERSION = 3
+VERSION = 4
 """The version of the text. Raise it with every field that is added, and keep reading the versions before it."""
 
 HALF = re.compile(r"[\ud800-\udfff]")
@@ -129,10 +129,17 @@ def _request(saved: Fields, pulse: "Pulse") -> RunRequest:
 
 
 def _invocation(saved: Fields, pulse: "Pulse") -> "Invocation":
+    from graph_agent.client_tools import ClientTool
     from graph_agent.protocol.requests import Invocation
 
     # An empty tuple is the default.
-    return Invocation(**{**saved, "messages": _messages(saved["messages"], pulse), "items": saved["items"] or ()})
+    read = {
+        "messages": _messages(saved["messages"], pulse),
+        "items": saved["items"] or (),
+        "tools": tuple(ClientTool(**one) for one in saved.get("tools") or ()),
+        "warnings": tuple(saved.get("warnings") or ()),
+    }
+    return Invocation(**{**saved, **read})
 
 
 def _messages(saved: Sequence[Fields], pulse: "Pulse") -> "list[BaseMessage]":
@@ -191,4 +198,8 @@ def _response(saved: Fields) -> StoredResponse:
 
 
 def _head(saved: Fields) -> ResponseHead:
-    return ResponseHead(**{**saved, "stored": None if saved["stored"] is None else StoredHead(**saved["stored"])})
+    read = {
+        "stored": None if saved["stored"] is None else StoredHead(**saved["stored"]),
+        "warnings": tuple(saved.get("warnings") or ()),
+    }
+    return ResponseHead(**{**saved, **read})

@@ -9,6 +9,7 @@ from graph_agent.errors import UnsupportedField
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.translator import Translator
+from graph_agent.runs.client_tools import client_tools_of, require_tools_taken
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import one_without_checkpoints
 from graph_agent.runs.request import RunRequest
@@ -29,8 +30,8 @@ class Submission:
     """One request that any process may run.
 
     Raises:
-        InvalidRequest: `custom_inputs` does not fit the graph's context.
-        UnsupportedField: the graph cannot be resumed.
+        InvalidRequest: `custom_inputs` does not fit the graph's context, or a tool has the name of one of the graph's.
+        UnsupportedField: the graph cannot be resumed, or takes no tools.
     """
 
     def __init__(
@@ -44,11 +45,14 @@ class Submission:
         needs_token: bool,
         tick: "Tick | None" = None,
     ) -> None:
+        client = client_tools_of(request.invocation)
+        require_tools_taken(graph, client)
         fill_context(
             graph.context_schema,
             caller=request.owner,
             thread=request.conversation,
             custom_inputs=request.invocation.custom_inputs,
+            client=client,
         )
         if (inner := one_without_checkpoints(graph)) is not None:
             raise UnsupportedField(

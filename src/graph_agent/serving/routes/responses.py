@@ -107,6 +107,12 @@ REPLY_SECONDS = 110.0
 """How long a caller that prefers `respond-async` waits, unless the setting for replies says otherwise. The proxy of
 Databricks Apps answers 504 after 120 s, and many others are not more patient."""
 
+WARNINGS = "x-graph-agent-warnings"
+"""The header that says what of a request has no effect. The response says it too, in `custom_outputs.warnings`."""
+
+LONGEST_WARNINGS = 1_000
+"""Characters of that header."""
+
 LEFT = "the caller left before the run began"
 
 TAG = "Runs"
@@ -132,7 +138,13 @@ def _body() -> Schema:
 
 
 def _answers(dialect: Dialect) -> Answers:
-    whole, request_id = wire_schemas.response(dialect), {REQUEST_ID: "The id of the response."}
+    whole, request_id = (
+        wire_schemas.response(dialect),
+        {
+            REQUEST_ID: "The id of the response.",
+            WARNINGS: "What of the request has no effect.",
+        },
+    )
     return {
         200: Answer(
             "The response, or the stream of its events.",
@@ -326,7 +338,7 @@ class ResponseRoutes:
     async def _queued(self, request: Request, caller: Caller, submission: "Submission", began: float) -> ASGIApp:
         """The answer to a request whose run goes on in the background: the response object, or the stream of the run
         from its first event on."""
-        headers = {"x-request-id": submission.id}
+        headers = headers_of(submission.id, submission.request)
         if submission.request.invocation.awaited:
             begun = Begun(submission.request, submission.id, await self._store.passed())
             until = self._waits_until(request, begun, began)
@@ -383,7 +395,7 @@ class ResponseRoutes:
 
         response = EventStreamResponse(
             reader,
-            headers={"x-request-id": run.id},
+            headers=headers_of(run.id, run.request),
             trailers=trailers,
             named=run.request.dialect.open_responses,
             # Streams that can be joined. Clients of other addresses may not expect more than `data:` lines.
@@ -410,5 +422,14 @@ class ResponseRoutes:
             leaver.cancel()
             # Cancels the run if the client has left. Nobody else can read it.
             await reader.leave()
-        headers = {"x-request-id": run.id}
+        headers = headers_of(run.id, run.request)
         return Response(encode(response), media_type="application/json", headers=headers)
+
+
+def headers_of(response_id: str, asked: RunRequest) -> dict[str, str]:
+    """The headers of the answer: the id, and what of the request has no effect."""
+    headers = {"x-request-id": response_id}
+    if asked.invocation.warnings:
+        text = "; ".join(asked.invocation.warnings)[:LONGEST_WARNINGS]
+        headers[WARNINGS] = text.encode("ascii", "backslashreplace").decode()
+    return headers

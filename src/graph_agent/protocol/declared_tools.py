@@ -1,0 +1,229 @@
+"""Reads `tools`, `tool_choice` and `parallel_tool_calls`: the tools that the client runs, and those that nobody runs.
+
+| Type | What becomes of it |
+|---|---|
+| function, custom | a tool of the client |
+| namespace | its tools, each under a name that has the namespace |
+| mcp with the name of a graph | the graph itself, as OpenAI's Agents SDKs declare it |
+| another mcp | refused: the service connects to no server that a client names |
+| any other type | left out, with a warning: a tool that OpenAI hosts |
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from graph_agent.client_tools import INPUT, ClientTool
+from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.protocol.field_checks import (
+    Shape,
+    a_boolean,
+    a_name,
+    a_string,
+    an_object,
+    array_of,
+    at,
+    one_of,
+    shown,
+)
+from graph_agent.protocol.item_shapes import HOSTED
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A name that every model endpoint takes."""
+
+MAX_TOOLS = 256
+"""Tools of one request. They are sent to the model in every step."""
+
+MAX_DEPTH = 32
+"""Levels of a tool's schema."""
+
+CREDENTIALS = ("authorization", "headers")
+"""Fields of a declared tool that may hold a token."""
+
+GRAMMAR = "The input must follow this {syntax} grammar:\n{definition}"
+
+_FUNCTION = Shape(
+    required={"name": a_name},
+    optional={"description": a_string, "parameters": an_object, "strict": a_boolean},
+)
+_FORMAT = Shape(required={"type": one_of("text", "grammar")}, optional={"syntax": a_string, "definition": a_string})
+_CUSTOM = Shape(required={"name": a_name}, optional={"description": a_string, "format": _FORMAT})
+_NAMESPACE = Shape(required={"name": a_name, "tools": array_of(an_object)}, optional={"description": a_string})
+_CHOICE = Shape(required={"type": a_name})
+_ALLOWED = Shape(required={"mode": one_of("auto", "required"), "tools": array_of(_CHOICE)})
+
+SILENT = frozenset({"mcp_list_tools"})
+"""Items that say nothing to a model anywhere, so that nobody has to be warned."""
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredTools:
+    """The tools of a request."""
+
+    tools: Sequence[ClientTool] = ()
+    """Those that the client runs, and that the model may call."""
+
+    choice: str = "auto"
+    """`auto`, `none`, `required`, or the name of the tool that the model must call."""
+
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """What the response repeats, without credentials."""
+
+    warnings: Sequence[str] = ()
+
+
+def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
+    """The tools of a request for one of `graphs`, and how the model may choose among them.
+
+    Raises:
+        InvalidRequest, UnsupportedField: `param` is the path of what is wrong.
+    """
+    sent = fields.get("tools") or []
+    choice = fields.get("tool_choice")
+    if not sent and choice in (None, "auto"):
+        return DeclaredTools()
+    if len(sent) > MAX_TOOLS:
+        raise InvalidRequest(f"`tools` has more than {MAX_TOOLS} entries: send fewer.", param="tools")
+    found: dict[str, ClientTool] = {}
+    hosted: list[str] = []
+    for index, tool in enumerate(sent):
+        for path, one in _read(tool, f"tools[{index}]", graphs, hosted):
+            if one.bound_name in found:
+                raise InvalidRequest(f"`{path}` is the name of another tool, too: rename one of them.", param=path)
+            if NAME.fullmatch(one.bound_name) is None:
+                raise InvalidRequest(
+                    f"`{path}` must have at most 64 letters, digits, `_` and `-`, with its namespace and `__`.",
+                    param=path,
+                )
+            found[one.bound_name] = one
+    said: dict[str, Any] = {}
+    if sent:
+        said["tools"] = [{name: value for name, value in one.items() if name not in CREDENTIALS} for one in sent]
+    if choice is not None:
+        said["tool_choice"] = choice
+    read = DeclaredTools(tools=tuple(found.values()), said=said, warnings=_warnings(hosted))
+    return read if choice is None else _chosen(read, choice, hosted)
+
+
+def _read(tool: Fields, path: str, graphs: Sequence[str], hosted: list[str]) -> Iterator[tuple[str, ClientTool]]:
+    kind = tool.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise InvalidRequest(f"`{path}.type` must be a string, such as 'function'.", param=f"{path}.type")
+    if kind == "namespace":
+        _NAMESPACE(tool, path)
+        for index, one in enumerate(tool["tools"]):
+            inner = f"{path}.tools[{index}]"
+            if one.get("type") not in ("function", "custom"):
+                raise InvalidRequest(f"`{inner}.type` must be 'function' or 'custom'.", param=f"{inner}.type")
+            yield f"{inner}.name", replace(_tool(one, inner), namespace=tool["name"])
+    elif kind in ("function", "custom"):
+        yield f"{path}.name", _tool(tool, path)
+    elif kind == "mcp":
+        _check_server(tool, path, graphs)
+    else:
+        hosted.append(kind)
+
+
+def _tool(tool: Fields, path: str) -> ClientTool:
+    description = tool.get("description") or ""
+    if tool["type"] == "custom":
+        _CUSTOM(tool, path)
+        form = tool.get("format") or {}
+        if form.get("type") == "grammar":
+            grammar = GRAMMAR.format(syntax=form.get("syntax") or "", definition=form.get("definition") or "")
+            description = "\n\n".join(filter(None, [description, grammar]))
+        text = {"type": "string", "description": "The whole input of the tool, as plain text."}
+        parameters = {"type": "object", "properties": {INPUT: text}, "required": [INPUT]}
+        return ClientTool(name=tool["name"], kind="custom", description=description, parameters=parameters)
+    if isinstance(tool.get("function"), dict) and "name" not in tool:
+        raise InvalidRequest(
+            f"`{path}.function` is the form of chat completions: put its fields into `{path}` itself.",
+            param=f"{path}.function",
+        )
+    _FUNCTION(tool, path)
+    parameters = tool.get("parameters") or {"type": "object", "properties": {}}
+    check_depth(parameters, f"{path}.parameters")
+    return ClientTool(name=tool["name"], description=description, parameters=parameters, strict=tool.get("strict"))
+
+
+def check_depth(schema: Any, path: str) -> None:
+    """Refuse a schema with too many levels."""
+    level = [schema]
+    for _ in range(MAX_DEPTH):
+        level = [
+            value
+            for one in level
+            for value in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+        ]
+        if not level:
+            return
+    raise InvalidRequest(f"`{path}` has more than {MAX_DEPTH} levels: make it flatter.", param=path)
+
+
+def _check_server(tool: Fields, path: str, graphs: Sequence[str]) -> None:
+    path = f"{path}.server_label"
+    if tool.get("server_label") not in graphs:
+        raise UnsupportedField(
+            f"`{path}` must be the name of a graph of this service ({', '.join(graphs)}): the service connects to no "
+            "server that a client names. The graph has its own servers.",
+            param=path,
+        )
+
+
+def _warnings(hosted: Sequence[str]) -> list[str]:
+    return [
+        f"The tool {shown(kind)} of `tools` was left out: this service does not host it."
+        for kind in dict.fromkeys(hosted)
+    ]
+
+
+def hosted_warnings(items: Sequence[Fields]) -> list[str]:
+    """What the model does not see of a history: what tools that OpenAI hosts have done."""
+    kinds = dict.fromkeys(item["type"] for item in items if item["type"] in HOSTED)
+    return [f"No model reads the items of type {kind} in `input`." for kind in kinds if kind not in SILENT]
+
+
+# -- the choice -----------------------------------------------------------------------------------------------------
+
+
+def _chosen(read: DeclaredTools, choice: str | Fields, hosted: Sequence[str]) -> DeclaredTools:
+    if isinstance(choice, str):
+        one_of("auto", "none", "required")(choice, "tool_choice")
+        if choice == "required" and not read.tools:
+            raise InvalidRequest(
+                "`tool_choice` must be left out, because `tools` has none that the model could call.",
+                param="tool_choice",
+            )
+        return replace(read, choice=choice)
+    _CHOICE(choice, "tool_choice")
+    if choice["type"] == "allowed_tools":
+        _ALLOWED(choice, "tool_choice")
+        names = set()
+        for index, one in enumerate(choice["tools"]):
+            # Those of the graph are its own to choose, and a hosted one that is merely allowed is left out.
+            if one["type"] in ("function", "custom"):
+                names.add(_named(read, one, f"tool_choice.tools[{index}]"))
+        allowed = tuple(tool for tool in read.tools if tool.bound_name in names)
+        if choice["mode"] == "required" and not allowed:
+            raise InvalidRequest(
+                "`tool_choice.tools` must have a tool that the model can call.", param="tool_choice.tools"
+            )
+        return replace(read, tools=allowed, choice=choice["mode"])
+    if choice["type"] in ("function", "custom"):
+        return replace(read, choice=_named(read, choice, "tool_choice"))
+    raise UnsupportedField(
+        f"`tool_choice.type` is {shown(choice['type'])}, and this service does not host such a tool: leave it out.",
+        param="tool_choice.type",
+    )
+
+
+def _named(read: DeclaredTools, choice: Fields, path: str) -> str:
+    a_name(choice.get("name"), at(path, "name"))
+    name, namespace = choice["name"], choice.get("namespace")
+    for tool in read.tools:
+        if tool.name == name and namespace in (None, tool.namespace):
+            return tool.bound_name
+    raise InvalidRequest(f"`{at(path, 'name')}` is not the name of one of `tools`.", param=at(path, "name"))

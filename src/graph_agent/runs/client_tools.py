@@ -1,0 +1,71 @@
+"""Checks before a run whether its graph takes the tools of the client."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from langgraph.prebuilt import ToolNode
+from langgraph.pregel import Pregel
+
+from graph_agent.client_tools import TAKES_TOOLS, ClientTools
+from graph_agent.errors import InvalidRequest, UnsupportedField
+
+if TYPE_CHECKING:
+    from graph_agent.protocol.requests import Invocation
+
+Graph = Pregel[Any, Any, Any, Any]
+
+
+def client_tools_of(invocation: "Invocation") -> ClientTools:
+    """The tools of a request."""
+    parallel = invocation.said.get("parallel_tool_calls") is not False
+    return ClientTools(invocation.tools, choice=invocation.tool_choice, parallel=parallel)
+
+
+def require_tools_taken(graph: Graph, tools: ClientTools) -> None:
+    """Check that a node of the graph binds the client's tools, and that the graph has none of the same name.
+
+    Raises:
+        UnsupportedField: the graph cannot take tools.
+        InvalidRequest: the graph has a tool of that name.
+    """
+    if not tools and tools.choice == "auto":
+        return
+    takes = False
+    for one in _graphs(graph):
+        for node in one.nodes.values():
+            for runnable in (node.bound, *getattr(node.bound, "steps", ())):
+                own = _own_tools(runnable)
+                takes = takes or own is not None
+                names = runnable.tools_by_name if isinstance(runnable, ToolNode) else own or ()
+                if (taken := next((name for name in names if name in tools.by_name), None)) is not None:
+                    raise InvalidRequest(
+                        f"`tools` has {taken}, which is the name of a tool of the graph: rename yours.", param="tools"
+                    )
+    if not takes:
+        raise UnsupportedField(
+            "`tools` is not supported by this graph, which binds only its own. A graph takes them if its node is one "
+            "of `make_planner`, or is marked by `takes_client_tools`, or if its agent has `ClientToolsMiddleware`.",
+            param="tools" if tools else "tool_choice",
+        )
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    """The graph and the graphs that are nodes of it, whose calls can end its turn. Not those that a node calls."""
+    seen, unread = {id(graph)}, [graph]
+    while unread:
+        one = unread.pop()
+        yield one
+        for node in one.nodes.values():
+            if isinstance(node.bound, Pregel) and id(node.bound) not in seen:
+                seen.add(id(node.bound))
+                unread.append(node.bound)
+
+
+def _own_tools(runnable: Any) -> Any:
+    """What the mark of a node's function says, or `None` without one."""
+    for function in (getattr(runnable, "afunc", None), getattr(runnable, "func", None)):
+        # A partial, or the method of an object.
+        for one in (function, getattr(function, "func", None), getattr(function, "__func__", None)):
+            if (own := getattr(one, TAKES_TOOLS, None)) is not None:
+                return own
+    return None
