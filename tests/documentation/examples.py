@@ -7,6 +7,7 @@ import ast
 import importlib
 import json
 import re
+import runpy
 import shlex
 import textwrap
 import tomllib
@@ -51,9 +52,6 @@ VARIABLES = {
 }
 """What a page takes for granted. Others must be set in it."""
 
-NAMES = ROOT / "src" / "graph_agent" / "project_template" / "scripts" / "names.py"
-"""The commands of app templates, by their names there."""
-
 OTHERS = frozenset({".", "cd", "databricks", "git", "jq", "npm", "pip", "pytest", "sqlite3"})
 """Programs of others, whose commands are not run and not checked."""
 
@@ -65,6 +63,10 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "yaml": yaml.safe_load,
 }
 PLAIN = frozenset({"", "text", "mermaid", "rooms", "json", "bash", "sh", "console"})
+
+
+TEMPLATE = ROOT / "src" / "graph_agent" / "project_template"
+"""What a project has that `graph-agent init` makes."""
 
 
 # The service
@@ -294,11 +296,13 @@ class Caller:
                 self.variables |= dict(
                     one.replace("https://…", WORKSPACE).replace("…", "x").split("=", 1) for one in rest
                 )
-            case ["python", "-m", "venv", _] | ["python", "scripts/names.py", "install"]:
+            case ["python", "-m", "venv", _]:
                 pass
-            case ["uv", "run", "--env-file", ".env", name] | ["uv", "run", name]:
-                if f'"{name}": [' not in NAMES.read_text(encoding="utf-8"):
-                    raise WrongPage(f"{command.place}: no command of a template is named {name}")
+            case ["python", script, *_] if script.endswith(".py"):
+                if not any((folder / script).is_file() for folder in (ROOT, TEMPLATE)):
+                    raise WrongPage(f"{command.place}: there is no {script}")
+            case ["uv", "run", *rest]:
+                check_name(command, rest)
             case [program, *_] if program in OTHERS:
                 pass
             case [program, *_]:
@@ -418,6 +422,16 @@ def parse_command(command: Command, words: list[str]) -> None:
                 cli.main(words)
     except SystemExit as end:
         raise WrongPage(f"{command.place}: {command.text}: the parser refuses it") from end
+
+
+def check_name(command: Command, words: list[str]) -> None:
+    """Check a command of the app templates: `uv run start-app`. Its arguments are those of a command of graph-agent."""
+    if words[:1] == ["--env-file"]:
+        words = words[2:]
+    names = runpy.run_path(str(TEMPLATE / "scripts" / "names.py"))["NAMES"]
+    if not words or words[0] not in names:
+        raise WrongPage(f"{command.place}: the names of the app templates have no {' '.join(words[:1])}")
+    parse_command(command, [*names[words[0]], *words[1:]])
 
 
 def check_make(command: Command, words: list[str]) -> None:

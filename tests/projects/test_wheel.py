@@ -39,11 +39,13 @@ def test_an_installed_wheel_writes_a_project_whose_test_passes(tmp_path: Path) -
     assert "1 passed" in run([python, "-m", "pytest", "-p", "no:cacheprovider"], tmp_path / "shop")
 
 
-def test_the_wheel_brings_the_built_page_along_although_git_ignores_it(tmp_path: Path) -> None:
+def test_the_wheel_brings_the_built_page_and_documentation_along_although_git_ignores_them(tmp_path: Path) -> None:
     project = tmp_path / "project"
     page = project / "src" / "graph_agent" / "page"
     (page / "assets").mkdir(parents=True)
-    for name in ("../__init__.py", "index.html", "manifest.json", "assets/index-abc.js", ".tried"):
+    (page.parent / "documentation" / "graphs").mkdir(parents=True)
+    docs = ("../documentation/manifest.json", "../documentation/graphs/index.html")
+    for name in ("../__init__.py", "index.html", "manifest.json", "assets/index-abc.js", ".tried", *docs):
         (page / name).touch()
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copyfile(PROJECT / name, project / name)
@@ -55,4 +57,6 @@ def test_the_wheel_brings_the_built_page_along_although_git_ignores_it(tmp_path:
         "graph_agent/page/index.html",
         "graph_agent/page/manifest.json",
         "graph_agent/page/assets/index-abc.js",
+        "graph_agent/documentation/manifest.json",
+        "graph_agent/documentation/graphs/index.html",
     }
