@@ -47,11 +47,11 @@ PAGES: Mapping[str, Page] = {
                 "You have 28 days of vacation a year. [1]",
             ],
             "May I bring my dog to the office?": [Call("search_docs", {"query": "dog in the office"})],
-            "Which hotels are paid?": [
-                Call("search_docs", {"query": "hotels"}),
-                "Hotels up to 140 euros a night are paid back. [1]",
+            "How do I hand receipts in?": [
+                Call("search_docs", {"query": "how to hand receipts in"}),
+                "Send a photo of each receipt to receipts@example.com within 30 days. [1]",
             ],
-            "May I bring my dog on a Friday?": [
+            "When are dogs welcome in the office?": [
                 Call("search_docs", {"query": "dogs in the office"}),
                 "Dogs are welcome on Fridays. [1]",
             ],
