@@ -84,10 +84,11 @@ $(STUDIO)/.ready: requirements-studio.txt pyproject.toml | setup
 traces: setup ## Show the local traces in MLflow's own pages
 	@$(BIN)/graph-agent traces $(if $(PORT),--port $(PORT))
 
+# More processes than most machines have processors: half of the time of a test it waits for something.
 test: setup page/node_modules/.ready $(STUDIO)/.ready ## Run the tests, including those of the local model
 	@$(BIN)/graph-agent model
 	@page/npm run --silent test
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	@$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-page: setup ## Run the tests of the page in a browser
 	@$(BIN)/pytest tests/page -n 2 --dist loadfile --max-worker-restart 0
