@@ -1,6 +1,7 @@
 """Settings and fixtures for all tests."""
 
 import asyncio
+import gc
 import os
 import ssl
 import sys
@@ -98,6 +99,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the longest files first, and keep the order of the others."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+# Collecting the tests makes millions of objects that stay. The garbage collector need not look at them again and again,
+# neither meanwhile nor whenever a test asks it to collect.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported and collected out of all collections of garbage."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 MLFLOW_WRITES = ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI")

@@ -97,7 +97,8 @@ def grows_too_fast(use: Callable[[Any], Any], attack: Attack, *, as_bytes: bool 
         return made.encode("latin-1", "replace") if as_bytes else made
 
     for times in (4, 8, 12, 16, 20, 24):
-        if seconds(use, text(times)) > MEASURED_SECONDS:
+        # Again, as a busy machine may have taken the caches.
+        if all(seconds(use, text(times)) > MEASURED_SECONDS for _ in range(3)):
             return f"{len(attack.text(times))} characters take over {MEASURED_SECONDS} s: {attack}"
     times = max(32, 1_500 // len(attack.pump))
     if seconds(use, text(times)) < SUSPICIOUS_SECONDS:
@@ -189,12 +190,12 @@ def test_an_explosive_pattern_would_be_found(kind: str) -> None:
 @pytest.mark.parametrize("name", ["api_key=", 'api_key="', "password=", 'token="', "--token="])
 def test_a_request_line_of_a_hundred_characters_holds_nobody_up(segment: str, name: str) -> None:
     # Of 84 characters one took seconds, before anybody had shown who they are.
-    assert seconds(redact, f"GET /?{name}{(segment * 40)[:84]}{{") < 0.02
+    assert any(seconds(redact, f"GET /?{name}{(segment * 40)[:84]}{{") < 0.02 for _ in range(3))
 
 
 @pytest.mark.parametrize("value", ["-ab" * 22, "_Ab" * 22, "ab" * 33, "-a" * 33])
 def test_a_cookie_of_a_hundred_characters_holds_nobody_up(value: str) -> None:
-    assert seconds(lambda text: list(secret_cookies(text)), f"auth=a{value}1") < 0.02
+    assert any(seconds(lambda text: list(secret_cookies(text)), f"auth=a{value}1") < 0.02 for _ in range(3))
 
 
 STREAMED = [
