@@ -148,6 +148,22 @@ async def test_a_graph_is_drawn_with_the_graphs_within_it() -> None:
     assert missing.status_code == 404
 
 
+async def test_a_graph_that_is_too_large_is_drawn_without_the_graphs_within_it() -> None:
+    inside = StateGraph(MessagesState)
+    for number in range(501):
+        inside.add_node(f"node{number}", inner)
+        inside.add_edge(START, f"node{number}")
+    builder = StateGraph(MessagesState)
+    builder.add_node("team", inside.compile())
+    builder.add_edge(START, "team")
+    app = create_app(Settings(tracing="off", store="memory"), {"mine": builder.compile()}, environ={})
+    async with AgentClient(app) as client:
+        drawing = (await client.http.get("/models/mine/graph")).json()
+    assert drawing["complete"] is False
+    assert [(node["id"], node["group"]) for node in drawing["nodes"]][:2] == [("__start__", None), ("team", None)]
+    assert drawing["edges"][0] == {"source": "__start__", "target": "team", "conditional": False, "label": None}
+
+
 async def test_a_graph_that_nobody_could_read_is_not_drawn() -> None:
     builder = StateGraph(MessagesState)
     for number in range(501):

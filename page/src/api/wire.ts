@@ -216,7 +216,7 @@ export interface GraphEdge {
   label?: string | null;
 }
 
-/** `GET /v1/models/{id}/graph`. A graph that is too large to draw is not `complete`, and empty. */
+/** `GET /v1/models/{id}/graph`. A graph that is too large is not `complete`, without the graphs in it. */
 export interface GraphDrawing {
   id: string;
   complete: boolean;

@@ -9,14 +9,16 @@ MOST = 500
 def drawing_of(graph: Any) -> dict[str, Any]:
     """The nodes and edges of a compiled graph, with those of the graphs within it.
 
-    `complete` is false, and the lists are empty, if there are more than `MOST` of either. Call it in a thread: it may
-    take long.
+    If there are more than `MOST` of either, `complete` is false, and the graphs within it are left out. The lists are
+    empty if it is too large even so. Call it in a thread: it may take long.
     """
-    drawn = graph.get_graph(xray=True)
-    if max(len(drawn.nodes), len(drawn.edges)) > MOST:
+    drawn, complete = graph.get_graph(xray=True), True
+    if _is_too_large(drawn):
+        drawn, complete = graph.get_graph(), False
+    if _is_too_large(drawn):
         return {"complete": False, "nodes": [], "edges": []}
     return {
-        "complete": True,
+        "complete": complete,
         "nodes": [
             {"id": id_, "name": node.name, "kind": _kind(node.name), "group": id_.rpartition(":")[0] or None}
             for id_, node in drawn.nodes.items()
@@ -31,6 +33,10 @@ def drawing_of(graph: Any) -> dict[str, Any]:
             for edge in drawn.edges
         ],
     }
+
+
+def _is_too_large(drawn: Any) -> bool:
+    return max(len(drawn.nodes), len(drawn.edges)) > MOST
 
 
 def _kind(name: str) -> str:
