@@ -234,6 +234,24 @@ const SCENES: Record<string, () => FakeChat> = {
       ],
       CONVERSATIONS,
     ),
+  files: () => {
+    const turn = fakeTurn("What do you see?", fakeAnswer([fakeText("A point.", { phase: "final_answer" })]));
+    const point = "R0lGODlhAQABAIAAAAtrYwAAACwAAAAAAQABAAACAkQBADs=";
+    turn.attachments = [
+      { kind: "image", name: "Image", url: `data:image/gif;base64,${point}`, bytes: 43 },
+      { kind: "image", name: "Image", url: "https://example.com/photo.jpg", bytes: null },
+      { kind: "file", name: "notes.txt", url: "data:text/plain;base64,SGk=", bytes: 2 },
+    ];
+    turn.traceUrl.value = "https://traces.example/tr-1";
+    const chat = fakeChat([turn], CONVERSATIONS);
+    chat.models.value = [{ ...MODEL, accepts: { images: true, files: true } }];
+    return chat;
+  },
+  down: () => {
+    const chat = fakeChat();
+    chat.connection.value = "unreachable";
+    return chat;
+  },
   signin: () => {
     const chat = fakeChat();
     chat.signIn.value = "refused";

@@ -26,7 +26,7 @@ interface Props {
 }
 
 export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
-  const { chat, drafts } = usePage();
+  const { chat, drafts, announce } = usePage();
   const id = open.id.value;
   const busy = open.busy.value;
   const text = useSignal("");
@@ -37,7 +37,10 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
   const refusal = refusalOf(terms, text.value.trim(), entries);
   const locked = (text.value.trim() === "" && entries.length === 0) || refusal !== null || tray.reading.value;
   const waits = !busy && waitsIn(newestOf(open.turns.value));
-  const add = (files: readonly File[]) => void tray.add(files, terms, text.peek());
+  const add = async (files: readonly File[]) => {
+    const added = await tray.add(files, terms, text.peek());
+    if (added.length > 0) announce(`Added ${added.join(", ")}.`);
+  };
   const dropping = useDrop(add);
   const stopButton = useRef<HTMLButtonElement>(null);
   // Asked while the button is still there: it goes with the answer that it could stop, and would take the focus along.
@@ -132,7 +135,7 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
               const files = pastedFiles(event);
               if (files.length === 0) return;
               event.preventDefault();
-              add(files);
+              void add(files);
             }}
             onKeyDown={(event) => {
               if (isSendKey(event)) {

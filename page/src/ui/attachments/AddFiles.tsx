@@ -6,7 +6,7 @@ import { offerOf, type Terms } from "./terms";
 interface Props {
   terms: Terms;
   disabled: boolean;
-  onFiles: (files: readonly File[]) => void;
+  onFiles: (files: readonly File[]) => unknown;
 }
 
 /** The button that adds images and files, if the graph takes them. */

@@ -28,7 +28,7 @@ export function Sent({ attachments }: { attachments: readonly Attachment[] }) {
                   shown.value = index;
                 }}
               >
-                <img src={one.url} alt={labelOf(attachments, one)} />
+                <img src={one.url} alt={labelOf(attachments, one)} decoding="async" />
               </button>
             ) : (
               <SentFile attachment={one} />

@@ -38,6 +38,7 @@ test("What is added is shown, can be removed, and is sent with the message, also
   showApp(chat);
   await drop(picture(), notes("Hi"), notes("Ho", "more.md"));
   expect(shown()).toEqual(["a.png", "notes.txt", "more.md"]);
+  screen.getByText("Added a.png, notes.txt, more.md.");
   expect(document.querySelector(".tray img")?.getAttribute("src")).toMatch(/^data:image\/png;base64,/);
   fireEvent.click(button("Remove notes.txt"));
   fireEvent.click(button("Send"));

@@ -23,13 +23,17 @@ export class Tray {
     this.entries.value = entries;
   }
 
-  /** Add files, one after the other. Those that the graph or the service does not take are refused in words. */
-  async add(files: readonly File[], terms: Terms, text: string): Promise<void> {
-    if (files.length === 0) return;
+  /**
+   * Add files, one after the other. Those that the graph or the service does not take are refused in words. Returns the
+   * names of those that were added.
+   */
+  async add(files: readonly File[], terms: Terms, text: string): Promise<string[]> {
+    if (files.length === 0) return [];
+    const before = new Set(this.entries.peek());
     if (!this.reading.peek()) this.refusals.value = [];
     if (!terms.images && !terms.files) {
       this.refuse(takesNone(terms));
-      return;
+      return [];
     }
     this.waiting.value += files.length;
     for (const file of files) {
@@ -41,6 +45,7 @@ export class Tray {
         });
     }
     await this.last;
+    return this.entries.peek().flatMap((one) => (before.has(one) ? [] : [one.name]));
   }
 
   remove(entry: Attachment): void {

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { carriesFiles, droppedFiles } from "./carried";
 
 /** Take files that are dropped anywhere on the page. Returns whether some are over it. */
-export function useDrop(onFiles: (files: readonly File[]) => void): boolean {
+export function useDrop(onFiles: (files: readonly File[]) => unknown): boolean {
   const over = useSignal(false);
   const take = useRef(onFiles);
   take.current = onFiles;

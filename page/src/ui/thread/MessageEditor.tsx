@@ -19,7 +19,7 @@ interface Props {
 
 /** Changes a message in its place. The old version stays, as another branch. */
 export function MessageEditor({ text, attachments, disabled, onCancel, onSend }: Props) {
-  const { chat } = usePage();
+  const { chat, announce } = usePage();
   const field = useRef<HTMLTextAreaElement>(null);
   const tray = useMemo(() => new Tray(attachments), []);
   const changed = useSignal(text);
@@ -33,7 +33,10 @@ export function MessageEditor({ text, attachments, disabled, onCancel, onSend }:
     area.focus();
     area.setSelectionRange(area.value.length, area.value.length);
   }, []);
-  const add = (files: readonly File[]) => void tray.add(files, terms, changed.peek());
+  const add = async (files: readonly File[]) => {
+    const added = await tray.add(files, terms, changed.peek());
+    if (added.length > 0) announce(`Added ${added.join(", ")}.`);
+  };
   const blank = changed.value.trim() === "" && entries.length === 0;
   const locked = disabled || blank || refusal !== null || tray.reading.value;
   const send = () => {
@@ -52,7 +55,7 @@ export function MessageEditor({ text, attachments, disabled, onCancel, onSend }:
       onDrop={(event) => {
         if (!carriesFiles(event)) return;
         event.preventDefault();
-        add(droppedFiles(event));
+        void add(droppedFiles(event));
       }}
     >
       <TrayView tray={tray} refusal={refusal} onEmpty={() => field.current?.focus()} />
@@ -70,7 +73,7 @@ export function MessageEditor({ text, attachments, disabled, onCancel, onSend }:
           const files = pastedFiles(event);
           if (files.length === 0) return;
           event.preventDefault();
-          add(files);
+          void add(files);
         }}
         onKeyDown={(event) => {
           if (isSendKey(event)) {
