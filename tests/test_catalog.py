@@ -246,6 +246,11 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         ("import no_such_package", "no module named 'no_such_package'; add it to the requirements"),
         ("from langgraph import no_such_name", "graph 'mine' did not load: ImportError at "),
         (f"raise ValueError('{PASSWORD}')", "graph 'mine' did not load: ValueError at "),
+        ("graph = saying('')", r"NameError at .*mine\.py:15 .*: the name 'saying' is not defined; import it"),
+        (
+            "from graph_agent import make_tools\nmake_tools([], approve=['send'])",
+            r"ConfigurationError at .*, called from mine\.py:16.*: approve names tools that are not .*: send",
+        ),
         ("raise SystemExit(3)", "graph 'mine' did not load: SystemExit at "),
         ("grahp = says('')", r"graph 'mine': mine\.py has no variable 'graph'; its graphs: grahp"),
         ("import json\njson.loads('{')", r"JSONDecodeError at .*decoder\.py:.*, called from mine\.py:16"),
@@ -260,7 +265,8 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         ),
     ],
     ids=[
-        "syntax", "no-module", "no-name", "raises", "exits", "no-variable", "raises-elsewhere", "no-graph",
+        "syntax", "no-module", "no-name", "raises", "no-import", "wrong-argument", "exits", "no-variable",
+        "raises-elsewhere", "no-graph",
         "factory-of-nothing", "factory-raises", "factory-exits", "checkpointer",
     ],
 )  # fmt: skip

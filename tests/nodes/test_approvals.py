@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
-from graph_agent import AgentState, GraphFailed, make_tools
+from graph_agent import AgentState, ConfigurationError, GraphFailed, make_tools
 
 pytestmark = pytest.mark.anyio
 
@@ -138,7 +138,7 @@ async def test_anything_else_than_a_decision_for_each_call_is_refused(value: Any
 
 
 def test_a_misspelled_name_is_an_error_when_the_graph_is_made() -> None:
-    with pytest.raises(ValueError, match="not among the tools: sned"):
+    with pytest.raises(ConfigurationError, match="not among the tools: sned"):
         Desk(approve=["sned"])
-    with pytest.raises(ValueError, match="several names"):
+    with pytest.raises(ConfigurationError, match="several names"):
         Desk(approve="send")

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
-from tests.starting.starts import project, starting
+from tests.starting.starts import free_port, project, starting
 
 from graph_agent.commands.cli import main
 from graph_agent.testing import on_loopback
@@ -91,6 +91,16 @@ def test_a_service_whose_graphs_still_load_is_asked_and_no_second_one_is_started
         monkeypatch.setenv("GRAPH_AGENT_PORT", url.rpartition(":")[2])
         assert main(["ask", "hi"]) == 0
     assert capsys.readouterr() == ("Hello.", "")
+
+
+def test_beside_a_dev_that_is_starting_nothing_is_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_PORT", str(free_port()))
+    with on_loopback(Starlette()) as workspace:
+        monkeypatch.setenv("GRAPH_AGENT_WORKSPACE_PORT", workspace.rpartition(":")[2])
+        assert main(["ask", "hi"]) == 2
+    assert "if `graph-agent dev` is starting, ask again when it is ready" in capsys.readouterr().err
 
 
 def test_a_graph_that_waits_for_a_decision_tells_a_person_where_to_decide(

@@ -29,7 +29,7 @@ from graph_agent.catalog.servable import servable_graph
 from graph_agent.catalog.sibling_modules import GRAPHS, with_own_modules
 from graph_agent.errors import AgentError, GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.foreign_errors import describe_error, dev_traceback
-from graph_agent.redaction import HIDDEN_VALUES, secrets_of
+from graph_agent.redaction import HIDDEN_VALUES, redact, secrets_of
 from graph_agent.threads import run_in_service_thread
 
 logger = logging.getLogger(__name__)
@@ -279,7 +279,14 @@ def _why(spec: GraphSpec, error: BaseException) -> str:
         return f"SyntaxError at {Path(error.filename or spec.path).name}:{error.lineno}: {error.msg}"
     if isinstance(error, ModuleNotFoundError):
         return f"no module named {error.name!r}; add it to the requirements"
-    return describe_error(error, own=spec.path.parent)
+    place = describe_error(error, own=spec.path.parent)
+    if isinstance(error, NameError) and error.name:
+        # A name in the code, and no value.
+        return f"{place}: the name {error.name!r} is not defined; import it"
+    if isinstance(error, AgentError):
+        # A message of this package, such as that of a node maker, and no foreign one.
+        return f"{place}: {redact(error.message)}"
+    return place
 
 
 def _written(file: Path) -> int | None:

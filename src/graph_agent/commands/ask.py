@@ -15,6 +15,7 @@ import httpx
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import settings_from
 from graph_agent.errors import AgentError, NotReady, UnknownGraph
+from graph_agent.local.ports import answers
 from graph_agent.printable import printable
 from graph_agent.processes.child import ChildProcess
 from graph_agent.settings import PREFIX, Settings
@@ -62,7 +63,8 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
     is any other service. It is sent `GRAPH_AGENT_BEARER_TOKEN` if that is set.
 
     Raises:
-        NotReady: the service at `url` does not answer, the one started here ended, or there is no such app.
+        NotReady: the service at `url` does not answer, the one started here ended or cannot start while another starts,
+            or there is no such app.
         UnknownGraph: the service lists its graphs, and `graph` is not one of them.
         Unauthenticated: `app` is given, but the credentials are a personal access token.
     """
@@ -82,6 +84,11 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
         if graph is not None:
             # Checked here so that a typo fails before the model is loaded, which can take a minute.
             check_graph_name(graph, read_manifest(settings.config))
+        if answers(settings.workspace_port):
+            raise NotReady(
+                f"port {settings.workspace_port}, of the local workspace, is in use; if `graph-agent dev` is starting, "
+                "ask again when it is ready; else stop what uses the port, or set GRAPH_AGENT_WORKSPACE_PORT"
+            )
         with tempfile.TemporaryFile() as log:
             has_ended = True
             try:

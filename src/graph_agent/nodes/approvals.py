@@ -14,7 +14,7 @@ from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 
 from graph_agent.contract import PUBLIC_ERROR
-from graph_agent.errors import GraphFailed
+from graph_agent.errors import ConfigurationError, GraphFailed
 from graph_agent.redaction import redact
 from graph_agent.tool_schemas import schema_of
 
@@ -58,16 +58,16 @@ def check_names(approve: Approve, tools: Sequence[object]) -> None:
     """A misspelled name would let a tool run unasked.
 
     Raises:
-        ValueError: there is no such tool.
+        ConfigurationError: there is no such tool.
     """
     names = [tool.name for tool in tools if isinstance(tool, BaseTool)]
     # The names of a tool source's tools are not known yet.
     if callable(approve) or isinstance(approve, str) or len(names) < len(tools):
         if isinstance(approve, str):
-            raise ValueError("approve takes several names, such as ['send_mail']")
+            raise ConfigurationError("approve takes several names, such as ['send_mail']")
         return
     if unknown := sorted(set(approve) - set(names)):
-        raise ValueError(f"approve names tools that are not among the tools: {', '.join(unknown)}")
+        raise ConfigurationError(f"approve names tools that are not among the tools: {', '.join(unknown)}")
 
 
 def reviewed(calls: Sequence[Any], approve: Approve, tools: Mapping[str, BaseTool]) -> list[Reviewed]:

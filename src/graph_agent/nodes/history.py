@@ -10,7 +10,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from graph_agent.app_context import PerApp, current_settings
-from graph_agent.errors import ModelContextExceeded
+from graph_agent.errors import ConfigurationError, ModelContextExceeded
 from graph_agent.tracing import LEFT_OUT
 
 SHARE = 0.75
@@ -28,7 +28,7 @@ class History:
 
     def __init__(self, model: BaseChatModel, tokens: int | None = None) -> None:
         if tokens is not None and tokens < 1:
-            raise ValueError("history is a number of tokens above 0")
+            raise ConfigurationError("history is a number of tokens above 0")
         self._model = model
         self._tokens = tokens
         # Apps may use different models.
