@@ -22,6 +22,19 @@ def test_yesterdays_conversation_is_found_by_a_word_and_opened(tmp_path, open_pa
         expect(later.list.get_by_role("listitem")).to_have_count(2)
 
 
+def test_a_conversation_is_deleted_while_its_answer_is_written(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.say("wait")
+        expect(reader.last).to_contain_text("The first half.")
+        reader.choose("wait", "Delete")
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(reader.list.get_by_role("listitem")).to_have_count(0)
+        page.reload()
+        expect(reader.list.get_by_text("Your conversations will be here.")).to_be_visible()
+
+
 def test_rename_pin_and_delete(tmp_path, open_page: OpenPage) -> None:
     with site(tmp_path) as served:
         page = open_page(served)

@@ -269,6 +269,19 @@ test.each([
   },
 );
 
+test("A conversation whose answer is being written is stopped and deleted.", async () => {
+  const [service, chat] = await listing("One", "Two");
+  await chat.show("One");
+  service.atOnce = false;
+  await chat.open.value.send("go on");
+  await until(service.clock, () => chat.open.value.turns.value.at(-1)?.responseId.value != null);
+  expect(chat.open.value.busy.value).toBe(true);
+  await chat.show("Two");
+  await chat.conversations.remove("One");
+  await settled();
+  expect([titles(chat), service.conversations.has("One")]).toEqual([["Two"], false]);
+});
+
 test("A deleted conversation is not shown any more.", async () => {
   const [service, chat] = await listing("One", "Two");
   await chat.show("One");

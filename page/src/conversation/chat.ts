@@ -62,9 +62,14 @@ export class ChatState implements Chat {
       refused: (error, token) => this.refused(error, token),
     });
     this.online = signal(surroundings.presence.online());
-    this.conversations = new ListState(this.api, surroundings.clock, (id) => {
-      if (this.open.peek().id.peek() === id) void this.show(null);
-    });
+    this.conversations = new ListState(
+      this.api,
+      surroundings.clock,
+      (id) => {
+        if (this.open.peek().id.peek() === id) void this.show(null);
+      },
+      (id) => this.end(id),
+    );
     this.memories = new MemoriesState(this.api, () => {
       void this.show(null);
       void this.conversations.refresh();
@@ -187,6 +192,12 @@ export class ChatState implements Chat {
       },
     });
     return made;
+  }
+
+  private async end(id: string): Promise<void> {
+    const running = [this.open.peek(), ...this.kept].find((one) => one.id.peek() === id && one.busy.peek());
+    // If the run cannot be stopped, the service says why the conversation cannot be deleted.
+    await running?.stop().catch(() => {});
   }
 
   /** A conversation goes on with the graph that answered last. */

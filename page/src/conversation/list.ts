@@ -37,6 +37,8 @@ export class ListState implements ConversationList {
     private readonly clock: Clock,
     /** Called when the service has deleted a conversation. */
     private readonly removed: (id: string) => void = () => {},
+    /** Ends what runs in a conversation, which the service would not delete otherwise. */
+    private readonly end: (id: string) => Promise<void> = async () => {},
   ) {}
 
   /** Read the list from its beginning. What was read beyond the first page stays. */
@@ -95,11 +97,15 @@ export class ListState implements ConversationList {
     if (this.after === id) this.after = this.entries.peek().findLast((one) => one.id !== id)?.id ?? null;
     this.take(id);
     try {
+      await this.end(id);
       await this.api.json("DELETE", address(id));
     } catch (error) {
       if (gone !== null && this.find(id) === null) this.put(gone);
       throw new Failed(error);
     }
+    // A list that was read in the meantime may still have it.
+    this.take(id);
+    if (this.loading.peek()) void this.refresh();
     this.removed(id);
   }
 

@@ -327,6 +327,8 @@ export class FakeService {
       const runs = [...this.runs.values()].filter((run) => run.conversation === id);
       return json(pageOf(runs.map((run) => run.entry).reverse(), query));
     }
+    const runs = [...this.runs.values()].some((run) => run.conversation === id && !run.ended);
+    if (method === "DELETE" && runs) return failure({ status: 409, code: "conversation_busy" });
     if (method === "DELETE") this.conversations.delete(id);
     if (method === "POST") this.conversations.set(id, { ...conversation, ...body });
     return json(this.conversations.get(id) ?? { deleted: true });

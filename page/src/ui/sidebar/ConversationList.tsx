@@ -71,6 +71,7 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
   const empty = groups.value.length === 0;
   return (
     <div class="conversations" ref={scroller} tabIndex={-1}>
+      {failure.value !== null && <p class="conversations-note form-error at-top">{failure.value}</p>}
       {groups.value.map((group) => (
         <section key={group.name} aria-label={group.name}>
           <h2>{group.name}</h2>
@@ -88,7 +89,6 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
           {list.query.value === "" ? "Your conversations will be here." : "No title has these words."}
         </p>
       )}
-      {failure.value !== null && <p class="conversations-note form-error">{failure.value}</p>}
       {list.problem.value !== null && (
         <p class="conversations-note form-error">{list.problem.value.message}</p>
       )}
