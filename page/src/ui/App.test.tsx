@@ -422,6 +422,19 @@ test("decisions that wait for the others are there again after a reload", () => 
   expect(methods(chat)).toEqual(["decide"]);
 });
 
+test("a single decision that did not reach the service can be sent after a reload", async () => {
+  const approval = fakeApproval("mail", {});
+  const chat = fakeChat([fakeTurn("Mail", fakeAnswer([approval]))]);
+  const decisions = createDecisionDrafts(null);
+  chat.behavior.set("decide", () => Promise.reject(new Error("offline")));
+  showApp(chat, undefined, decisions);
+  fireEvent.click(button("Approve"));
+  await screen.findByText(/The decision was not sent/);
+  showApp(chat, undefined, decisions);
+  fireEvent.click(button("Send decisions (1 of 1)"));
+  expect(methods(chat)).toEqual(["decide", "decide"]);
+});
+
 test("while the graph waits for a decision, the message field says what a message does", () => {
   const approval = fakeApproval("mail", {});
   const chat = fakeChat([fakeTurn("Mail", fakeAnswer([approval]))]);

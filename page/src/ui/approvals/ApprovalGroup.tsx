@@ -94,7 +94,7 @@ export function ApprovalGroup({ turn, approvals, open }: Props) {
           onDecide={(decision) => decide(approval, decision)}
         />
       ))}
-      {usable && (several || (failure.value !== null && decided.length > 0)) && (
+      {usable && (several || decided.length > 0) && (
         <div class="buttons">
           <button
             type="button"
