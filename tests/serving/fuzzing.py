@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import schemathesis
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
+from schemathesis.hooks import unregister
 from schemathesis.python import asgi
 
 from graph_agent.serving.app import create_app
@@ -40,6 +43,8 @@ class Report:
     """What came of the requests."""
 
     statuses: Counter[int] = field(default_factory=Counter)
+    operations: dict[str, set[int]] = field(default_factory=dict)
+    """Operation -> the statuses of its answers."""
     findings: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """The check, its kind of failure and the operation -> the first request and answer that failed it."""
 
@@ -51,27 +56,87 @@ class Report:
         if not isinstance(event, events.ScenarioFinished):
             return
         record = event.recorder
-        self.statuses.update(one.response.status_code for one in record.interactions.values() if one.response)
+        for case, sent in record.interactions.items():
+            if sent.response is not None:
+                asked, status = record.cases[case].value, sent.response.status_code
+                self.statuses[status] += 1
+                self.operations.setdefault(f"{asked.method} {asked.path}", set()).add(status)
         for case, checks in record.checks.items():
             for check in checks:
                 if check.failure_info is None:
                     continue
-                failure, sent = check.failure_info.failure, record.interactions.get(case)
+                failure, found = check.failure_info.failure, record.interactions.get(case)
                 place = f"{record.cases[case].value.method} {record.cases[case].value.path}"
                 words = f"{failure.title}: {failure.message}"
-                if sent is not None:
-                    got = sent.response.content[:300] if sent.response else None
-                    words += f"\n{sent.request.method} {sent.request.uri}\n{sent.request.body!r:.300}\n{got!r}"
+                if found is not None:
+                    got = found.response.content[:300] if found.response else None
+                    words += f"\n{found.request.method} {found.request.uri}\n{found.request.body!r:.300}\n{got!r}"
                 self.findings.setdefault((check.name, type(failure).__name__, place), words[:2000])
 
     def __str__(self) -> str:
         """The figures, and every finding."""
         told = ", ".join(f"{status}: {number}" for status, number in sorted(self.statuses.items()))
         lines = [f"{sum(self.statuses.values())} requests ({told}), {len(self.findings)} findings"]
+        never = [name for name, statuses in self.operations.items() if min(statuses) >= 400]
+        lines.append(
+            f"{len(self.operations)} operations; never answered without an error: {', '.join(never) or 'none'}"
+        )
         return "\n\n".join([*lines, *(f"{' / '.join(key)}\n{words}" for key, words in self.findings.items())])
 
 
-def _answer(state: MessagesState) -> dict[str, Any]:
+class Ids:
+    """Puts ids of what exists into addresses: an id that was made up names nothing."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._calls = 0
+
+    def put(self, case: Any) -> None:
+        """Give most requests an id that exists. What it names is made for the request, because others delete."""
+        self._calls += 1
+        if "{id}" not in case.path or self._calls % 4 == 0:
+            return
+        kind = case.path.split("/{id}")[0].rpartition("/")[2]
+        if kind == "models":
+            ids = {"id": "answering"}
+        elif kind == "conversations":
+            id_ = self._post("/conversations", {"items": [{"role": "user", "content": "Hi"}]})["id"]
+            ids = {"id": id_, "item_id": self._first(f"/conversations/{id_}/items")}
+        else:
+            family = "/v1" if case.path.startswith("/v1/") else ""
+            id_ = self._post(f"{family}/responses", {"model": "answering", "input": "Hi"})["id"]
+            ids = {"id": self._first("/memories") if kind == "memories" else id_}
+        for name in case.path_parameters:
+            case.path_parameters[name] = ids[name]
+
+    def _post(self, path: str, body: Any) -> Any:
+        return self._client.post(path, json=body).json()
+
+    def _first(self, path: str) -> Any:
+        return self._client.get(path).json()["data"][0]["id"]
+
+
+@contextmanager
+def _ids_that_exist(app: Any, headers: Mapping[str, str]) -> Iterator[None]:
+    # A hook of calls is for the whole process.
+    with asgi.get_client(app) as client:
+        client.headers.update(headers)
+        ids = Ids(client)
+
+        @schemathesis.hook
+        def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+            ids.put(case)
+
+        try:
+            yield
+        finally:
+            unregister(before_call)
+
+
+async def _answer(state: MessagesState, runtime: Runtime) -> dict[str, Any]:
+    if runtime.store is not None:
+        await runtime.store.aput(("notes",), f"{len(state['messages'])}", {"text": "Somebody has said something."})
+        await runtime.store.aput(("notes",), "another", {"count": len(state["messages"])})
     return {"messages": [AIMessage(f"I have heard {len(state['messages'])} messages.")]}
 
 
@@ -83,7 +148,14 @@ def _graph() -> Any:
 
 
 def fuzzed(
-    folder: Path, *, phases: Sequence[str] = PHASES, examples: int, seed: int = 1, addresses: str = "", **settings: Any
+    folder: Path,
+    *,
+    phases: Sequence[str] = PHASES,
+    examples: int,
+    seed: int = 1,
+    addresses: str = "",
+    headers: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Report:
     """Send requests to an app with a store in `folder`, and report what came of them.
 
@@ -101,6 +173,7 @@ def fuzzed(
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
+            "headers": dict(headers or {}),
             "continue-on-failure": True,
             "generation": {
                 "max-examples": examples,
@@ -117,8 +190,9 @@ def fuzzed(
         schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
         if addresses:
             schema = schema.include(path_regex=addresses)
-        for one in from_schema(schema).execute():
-            report.add(one)
+        with _ids_that_exist(app, headers or {}):
+            for one in from_schema(schema).execute():
+                report.add(one)
     finally:
         asgi.shutdown_lifespans()
     return report

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from tests.serving.conftest import Service, serving
+from tests.serving.describing import check_answer
 
 from graph_agent.serving.routes import feedback
 from graph_agent.testing import on_loopback
@@ -117,6 +118,11 @@ async def test_feedback_becomes_one_assessment_of_the_trace_by_the_caller(
     assert TOKEN not in made["rationale"] + second.text
     assert kept.json()["trace_id"] == made["trace_id"] == first.json()["trace_id"]
     assert kept.json()["feedback"] == {"user_feedback": {"value": False}}
+    async with service.client() as client:
+        described = (await client.get("/openapi.json")).json()
+    operations = described["paths"][f"{prefix}/responses/{{id}}/feedback"]
+    check_answer(described, operations["post"], second)
+    check_answer(described, operations["get"], kept)
 
 
 async def test_the_responses_of_a_conversation_tell_it_too(service: Service) -> None:

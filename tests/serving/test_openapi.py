@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from tests.serving.conftest import GRAPHS
+from tests.serving.describing import check_answer, flaws, schema_in
 from tests.serving.fuzzing import fuzzed
 from tests.wire import frames
 
@@ -43,16 +43,6 @@ def described(client: SyncAgentClient) -> Mapping[str, Any]:
     assert answer.headers["content-type"] == "application/json"
     document: Mapping[str, Any] = answer.json()
     return document
-
-
-def flaws(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """What of a value its schema does not allow."""
-    validator = jsonschema_rs.Draft202012Validator(schema)
-    return [f"{'/'.join(map(str, one.instance_path))}: {one.message[:300]}" for one in validator.iter_errors(value)]
-
-
-def schema_in(described: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
 
 
 def test_the_document_is_valid_and_has_every_address(described: Mapping[str, Any]) -> None:
@@ -174,15 +164,6 @@ def test_streams_and_answers_are_as_described(
 
     answer = client.post(address, json=asked)
     check_answer(described, operation, answer)
-
-
-def check_answer(described: Mapping[str, Any], operation: Mapping[str, Any], answer: Any) -> None:
-    """Check that an operation has this answer."""
-    found = operation["responses"][str(answer.status_code)]
-    if "$ref" in found:
-        found = described["components"]["responses"][found["$ref"].rpartition("/")[2]]
-    schema = found["content"]["application/json"]["schema"]
-    assert flaws({**schema, "components": described["components"]}, answer.json()) == []
 
 
 def test_generated_requests_get_the_answers_that_are_described(tmp_path: Path) -> None:

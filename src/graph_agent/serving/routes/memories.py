@@ -11,7 +11,17 @@ from graph_agent.errors import ConversationBusy, InvalidRequest, MemoryNotFound,
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.field_checks import NOT_BLANK, fields_schema
 from graph_agent.protocol.memory_requests import MEMORY_CHANGE
-from graph_agent.protocol.wire_schemas import COUNT, NUMBER, OPEN, SECONDS, STRING, TEXT_OR_NULL, closed, const
+from graph_agent.protocol.wire_schemas import (
+    COUNT,
+    NUMBER,
+    OPEN,
+    SECONDS,
+    STRING,
+    TEXT_OR_NULL,
+    array_of,
+    closed,
+    const,
+)
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
@@ -52,8 +62,8 @@ MEMORY = closed(
     {
         "id": STRING,
         "object": const("memory"),
-        "text": STRING,
-        "namespace": STRING,
+        "text": TEXT_OR_NULL,
+        "namespace": array_of(STRING),
         "key": STRING,
         "value": OPEN,
         "response_id": TEXT_OR_NULL,
