@@ -161,6 +161,7 @@ def invocations() -> st.SearchStrategy[Invocation]:
         steps=st.booleans(),
         tools=st.lists(CLIENT_TOOLS, max_size=2).map(tuple),
         tool_choice=TEXT,
+        options=OBJECTS,
         warnings=st.lists(TEXT, max_size=2).map(tuple),
     )
 
@@ -281,6 +282,7 @@ def a_request(**of_turn: Any) -> RunRequest:
             ),
         ),
         tool_choice="crm__find",
+        options={"temperature": 0.5},
         warnings=("The tool web_search was left out.",),
         digest="bb",
     )
@@ -333,7 +335,7 @@ def _of_version(version: int) -> RunRequest:
     """The request with the fields that a version knew."""
     request = a_request()
     if version < 4:
-        invocation = dataclasses.replace(request.invocation, tools=(), tool_choice="auto", warnings=())
+        invocation = dataclasses.replace(request.invocation, tools=(), tool_choice="auto", options={}, warnings=())
         request = dataclasses.replace(request, invocation=invocation)
     if version < 3:
         request = _before_3(request)

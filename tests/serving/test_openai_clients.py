@@ -165,8 +165,8 @@ def test_metadata_comes_back(client: OpenAI) -> None:
 
 def test_an_error_before_the_first_byte_is_the_sdks_own_exception(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as raised:
-        client.responses.create(model="plain", input="Hi", reasoning={"effort": "high"})
-    assert (raised.value.param, raised.value.code) == ("reasoning", "unsupported_field")
+        client.responses.create(model="plain", input="Hi", prompt={"id": "p"})
+    assert (raised.value.param, raised.value.code) == ("prompt", "unsupported_field")
     with pytest.raises(openai.NotFoundError) as missing:
         client.responses.create(model="plian", input="Hi")
     assert missing.value.param == "model"

@@ -21,6 +21,7 @@ from graph_agent.errors import AgentError, BadSetting
 from graph_agent.identity.user_token import user_token
 from graph_agent.models.model_errors import EMPTY, InvalidModelAnswer, ModelCall, model_error
 from graph_agent.models.providers import RETRIES, ModelName, connect_model, disconnect
+from graph_agent.models.request_options import with_request_options
 from graph_agent.models.usage import UsageDeltas
 from graph_agent.threads import run_in_call_thread
 
@@ -39,6 +40,8 @@ def chat_model(
     serves all users. Settings are those of the run's app, and each app has its own connections. A call takes at most
     `GRAPH_AGENT_MODEL_SECONDS`, retries included. It raises `ModelFailed` or a subclass, or `Unauthenticated` if it
     acts for a user and there is no token.
+
+    The options of a request, such as `temperature`, reach the model where `parameters` say nothing about them.
     """
     return DeferredChatModel(name=name, acting_as=acting_as, parameters=parameters)
 
@@ -104,7 +107,7 @@ class DeferredChatModel(BaseChatModel):
         ends = _from_now(asked.total_seconds)
         silent = True
         try:
-            model = await _until(ends, self._ready(), asked)
+            model, kwargs = self._with_options(await _until(ends, self._ready(), asked), kwargs)
             async with aclosing(stream_chunks(model, messages, stop, kwargs)) as chunks:
                 while (chunk := await _until(ends, anext(chunks, None), asked)) is not None:
                     silent = False
@@ -128,7 +131,7 @@ class DeferredChatModel(BaseChatModel):
         asked = self._asked()
         ends = _from_now(asked.total_seconds)
         try:
-            model = await _until(ends, self._ready(), asked)
+            model, kwargs = self._with_options(await _until(ends, self._ready(), asked), kwargs)
             return await _until(ends, model._agenerate(messages, stop=stop, **_translated(model, kwargs)), asked)
         except AgentError:
             raise
@@ -147,7 +150,7 @@ class DeferredChatModel(BaseChatModel):
         try:
             if asked.acting_as == "user":
                 user_token()
-            model = self._model()
+            model, kwargs = self._with_options(self._model(), kwargs)
             return model._generate(messages, stop=stop, **_translated(model, kwargs))
         except AgentError:
             raise
@@ -170,6 +173,9 @@ class DeferredChatModel(BaseChatModel):
             silence_seconds=silence if isinstance(silence, int | float) else None,
             total_seconds=total,
         )
+
+    def _with_options(self, model: BaseChatModel, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        return with_request_options(model, self._chosen.provider, kwargs, self.parameters)
 
     async def _ready(self) -> BaseChatModel:
         databricks = self._chosen.on_databricks

@@ -116,6 +116,20 @@ def a_number(value: Any, path: str) -> None:
         raise wrong(path, "a number", kind_of(value))
 
 
+def a_number_from(least: float, most: float) -> Check:
+    """A number between two others, which it may be."""
+    expected = f"a number from {least:g} to {most:g}"
+
+    @accepts({"type": "number", "minimum": least, "maximum": most})
+    def checked(value: Any, path: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise wrong(path, expected, kind_of(value))
+        if not least <= value <= most:
+            raise wrong(path, expected, "a number outside that range")
+
+    return checked
+
+
 @accepts({"type": "integer", "minimum": 1, "maximum": LARGEST_INTEGER})
 def a_count(value: Any, path: str) -> None:
     """A whole number from 1. A boolean is not a number."""

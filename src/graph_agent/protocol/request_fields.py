@@ -17,6 +17,7 @@ from graph_agent.protocol.field_checks import (
     a_count,
     a_name,
     a_number,
+    a_number_from,
     a_string,
     accepts,
     an_object,
@@ -25,6 +26,7 @@ from graph_agent.protocol.field_checks import (
     at,
     check_fields,
     kind_of,
+    one_of,
     shown,
     string_or,
     wrong,
@@ -97,6 +99,11 @@ def _include(value: Any, path: str) -> None:
 
 _AN_OBJECT_OR_STRING = string_or(an_object, "a string or an object")
 
+_OF_MODELS = "For the models of the graph, where it sets nothing itself."
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+"""How much a model may reason, in OpenAI's words."""
+
 _NO_EFFECT = "It has no effect, because the graph decides how its models work."
 
 RUN: Fields = {
@@ -128,9 +135,13 @@ RUN: Fields = {
         'The stored conversation that goes on: its id, or an object with `id`, and maybe `"from": "beginning"`.',
     ),
     "prompt": Field(an_object, "A stored prompt."),
-    "reasoning": Field(an_object, "How a model reasons."),
+    "reasoning": Field(
+        Shape(optional={"effort": one_of(*EFFORTS), "summary": one_of("auto", "concise", "detailed")}),
+        "How much the models reason, where the graph sets nothing itself: `effort`.",
+    ),
     "text": Field(
-        Shape(optional={"format": Shape(required={"type": a_name}), "verbosity": a_string}), "The form of the answer."
+        Shape(optional={"format": Shape(required={"type": a_name}), "verbosity": one_of("low", "medium", "high")}),
+        "The form of the answer, and how long it is: `verbosity`.",
     ),
     "tool_choice": Field(
         _AN_OBJECT_OR_STRING,
@@ -158,9 +169,9 @@ RUN: Fields = {
     "service_tier": Field(a_string, _NO_EFFECT),
     "store": Field(a_boolean, "Whether the response is stored. The default depends on the address."),
     "stream_options": Field(an_object, _NO_EFFECT),
-    "temperature": Field(a_number, _NO_EFFECT),
-    "top_logprobs": Field(a_number, _NO_EFFECT),
-    "top_p": Field(a_number, _NO_EFFECT),
+    "temperature": Field(a_number_from(0, 2), _OF_MODELS),
+    "top_logprobs": Field(a_number_from(0, 20), "It has no effect, because answers have no probabilities."),
+    "top_p": Field(a_number_from(0, 1), _OF_MODELS),
     "user": Field(a_string, _NO_EFFECT),
 }
 """The body of a request that starts a run. `unsupported` says which values are refused."""
@@ -175,6 +186,7 @@ REPEATED = (
     "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
+    "reasoning",
     "safety_identifier",
     "service_tier",
     "temperature",

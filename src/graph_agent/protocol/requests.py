@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from graph_agent.client_tools import ClientTool
 from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
+from graph_agent.protocol.asked_options import option_warnings, options_in
 from graph_agent.protocol.declared_tools import hosted_warnings, read_tools
 from graph_agent.protocol.digests import digest_of
 from graph_agent.protocol.field_checks import a_name, shown, wrong
@@ -115,6 +116,9 @@ class Invocation:
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or the name of the client's tool that the model must call first."""
 
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What is asked of the models of the graph, by path, such as `reasoning.effort`."""
+
     warnings: Sequence[str] = ()
     """What of the request has no effect, and why: one sentence each."""
 
@@ -199,7 +203,8 @@ def parse_request(
         steps=STEPS in (fields.get("include") or ()),
         tools=declared.tools,
         tool_choice=declared.choice,
-        warnings=(*declared.warnings, *hosted_warnings(items)),
+        options=options_in(fields),
+        warnings=(*declared.warnings, *option_warnings(fields), *hosted_warnings(items)),
         digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
 

@@ -11,7 +11,7 @@ What is public:
 - Tool calls and tool results are public items. What a tool did inside is not, nor the message of an exception.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Self
@@ -71,7 +71,7 @@ class Translator:
     `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
     what the graph took back. `inputs_of` returns the inputs of the tool call that has this message as its result. With
     `steps`, the response tells the nodes of the graph too, and the graph must be run with the stream mode `TASKS`.
-    `client` are the tools that the client runs.
+    `client` are the tools that the client runs. `warnings` returns what else the response warns of, at its end.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class Translator:
         inputs_of: InputsOf = lambda result: None,
         steps: bool = False,
         client: ClientTools = NO_TOOLS,
+        warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        self._warnings = warnings
         self._known = KnownMessages(known)
         self._streams_calls = bool(client)
         self._dialect = dialect
@@ -439,8 +441,8 @@ class Translator:
         self.ended, self.status = True, status
         # The graph's own outputs count, also one that is named `steps`.
         outputs = self.custom_outputs if self.steps is None else self.steps.summary() | self.custom_outputs
-        if self._head.warnings:
-            outputs = outputs | {"warnings": with_warnings(self._head.warnings, outputs.get("warnings"))}
+        if warnings := (*self._head.warnings, *self._warnings()):
+            outputs = outputs | {"warnings": with_warnings(warnings, outputs.get("warnings"))}
         if outputs:
             more["custom_outputs"] = dict(outputs)
         return events.lifecycle(kind, self._head.response(status, self.output, **more))

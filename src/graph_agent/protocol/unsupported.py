@@ -11,11 +11,6 @@ from graph_agent.errors import UnsupportedField
 __all__ = ["refuse_unsupported"]
 
 
-def _means_something(value: Any) -> bool:
-    """SDKs send objects in which every entry is null; those ask for nothing."""
-    return any(entry is not None for entry in value.values())
-
-
 _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "background": ("background", bool, "background runs are not served; leave it out and stream instead"),
     "conversation": ("conversation", lambda _: True, "conversations are not stored; resend the history in `input`"),
@@ -32,7 +27,6 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "moderation": ("moderation", bool, "this service does not moderate; moderate in the graph"),
     "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
-    "reasoning": ("reasoning", _means_something, "the graph decides how its models reason"),
     "truncation": (
         "truncation",
         lambda way: way not in ("auto", "disabled"),

@@ -26,6 +26,7 @@ from graph_agent.errors import (
 )
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
+from graph_agent.model_options import ModelOptions, within_model_options
 from graph_agent.protocol.approvals import Approval, approvals_of
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd
@@ -133,6 +134,7 @@ class Run:
         # In the constructor, before anything is sent: a wrong field is a 400 and not a failed stream.
         self._client = client_tools_of(invocation)
         require_tools_taken(graph, self._client)
+        self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
         self._context = fill_context(
             graph.context_schema,
@@ -151,6 +153,7 @@ class Run:
             "inputs_of": self._monitor.inputs_of,
             "steps": invocation.steps,
             "client": self._client,
+            "warnings": lambda: self._options.warnings,
         }
         self._translator = Translator(known=invocation.messages, **self._of_translator)
         self._log = EventLog() if attempt is None else attempt.kept.log
@@ -348,7 +351,12 @@ class Run:
         scope.context().run(self._begin, scope)
 
     def _begin(self, scope: Scope) -> None:
-        with scope.entered(), within_lifetime(self._lifetime), within_client_tools(self._client):
+        with (
+            scope.entered(),
+            within_lifetime(self._lifetime),
+            within_client_tools(self._client),
+            within_model_options(self._options),
+        ):
             self._monitor.start_clock(self._seconds)
             self._observers.started(
                 RunInfo(id=self.id, graph=self.head.model, request=self.request, messages=self._told)
