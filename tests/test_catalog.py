@@ -246,7 +246,7 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         ("import no_such_package", "no module named 'no_such_package'; add it to the requirements"),
         ("from langgraph import no_such_name", "graph 'mine' did not load: ImportError at "),
         (f"raise ValueError('{PASSWORD}')", "graph 'mine' did not load: ValueError at "),
-        ("graph = saying('')", r"NameError at .*mine\.py:15 .*: the name 'saying' is not defined; import it"),
+        ("graph = saying('')", r"NameError at .*mine\.py:15 .*: the name 'saying' is not defined"),
         (
             "from graph_agent import make_tools\nmake_tools([], approve=['send'])",
             r"ConfigurationError at .*, called from mine\.py:16.*: approve names tools that are not .*: send",

@@ -114,6 +114,8 @@ class Shell:
         cache = self._aside / "cache"
         cache.mkdir(parents=True)
         self._link_weights(cache)
+        # An answer that is an error is a failed command, also where the page shows no output.
+        (self._aside / ".curlrc").write_text("fail-with-body\n")
         self._shell = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=home,
