@@ -30,7 +30,7 @@ def test_a_conversation_is_deleted_while_its_answer_is_written(tmp_path, open_pa
         expect(reader.last).to_contain_text("The first half.")
         reader.choose("wait", "Delete")
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        expect(reader.list.get_by_role("listitem")).to_have_count(0)
+        expect(page.get_by_text("Deleted.", exact=True)).to_be_attached()
         page.reload()
         expect(reader.list.get_by_text("Your conversations will be here.")).to_be_visible()
 
@@ -53,6 +53,7 @@ def test_rename_pin_and_delete(tmp_path, open_page: OpenPage) -> None:
         reader.choose("beta", "Delete")
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(reader.list.get_by_role("listitem")).to_have_count(1)
+        expect(page.get_by_text("Deleted.", exact=True)).to_be_attached()
         page.reload()
         expect(reader.list.get_by_role("listitem")).to_have_count(1)
 
