@@ -94,7 +94,7 @@ def test_on_databricks_apps_the_token_is_that_of_the_platform() -> None:
     app = create_app(Settings(config=GRAPHS, tracing="off", store="memory"), environ={"DATABRICKS_APP_NAME": "agent"})
     with SyncAgentClient(app) as client:
         described = client.get("/api/openapi.json").json()
-    assert described["paths"]["/api/responses"]["post"]["security"] == [{"databricks": []}]
+    assert described["paths"]["/api/responses"]["post"]["security"] == [{"databricks": []}, {"forwarded": []}]
     assert "403" not in described["paths"]["/api/responses"]["post"]["responses"]
 
 

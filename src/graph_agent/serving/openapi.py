@@ -75,7 +75,9 @@ class Access:
     """How requests get past the gates of the app."""
 
     schemes: Mapping[str, Any]
-    """Name -> security scheme. A request needs them all."""
+    """Name -> security scheme."""
+    needed: Sequence[Sequence[str]]
+    """Sets of the names of schemes. A request needs one of the sets."""
     errors: Errors
     """The errors of the gates."""
     is_open: Callable[[str], bool]
@@ -85,18 +87,32 @@ class Access:
     def of(cls, settings: Settings, *, apps: bool, page_at: str) -> "Access":
         """The access to an app with these settings. `apps`: on Databricks Apps."""
         if apps:
-            token = _bearer("A token of Databricks. The proxy of Databricks Apps takes it below `/api/` only.")
-            return cls(schemes={"databricks": token}, errors=(TooManyCredentials,), is_open=lambda _: False)
+            proxied = {
+                "databricks": _bearer("A token of Databricks. The proxy of an app takes it below `/api/` only."),
+                "forwarded": _header(
+                    "X-Forwarded-Access-Token", "The token of the user, from an app that calls this one."
+                ),
+            }
+            needed = [[name] for name in proxied]
+            return cls(schemes=proxied, needed=needed, errors=(TooManyCredentials,), is_open=lambda _: False)
         schemes: dict[str, Any] = {}
         if settings.bearer_token is not None:
             schemes["bearer"] = _bearer("The token of this service.")
         if settings.user_header is not None:
-            says = "The user, as the front end of this service names them."
-            schemes["user"] = {"type": "apiKey", "in": "header", "name": settings.user_header, "description": says}
+            schemes["user"] = _header(settings.user_header, "The user, as the front end of this service names them.")
+        needed = [list(schemes)] if schemes else []
+        open_to_all: Callable[[str], bool]
         if settings.bearer_token is None:
-            return cls(schemes=schemes, errors=(TooManyCredentials, ForeignPage), is_open=host_gate.OPEN.__contains__)
+            open_to_all = host_gate.OPEN.__contains__
+            gates: Errors = (TooManyCredentials, ForeignPage)
+            return cls(schemes=schemes, needed=needed, errors=gates, is_open=open_to_all)
         open_to_all = partial(bearer_gate.is_open, settings=settings, page_at=page_at)
-        return cls(schemes=schemes, errors=(TooManyCredentials, Unauthenticated), is_open=open_to_all)
+        gates = (TooManyCredentials, Unauthenticated)
+        return cls(schemes=schemes, needed=needed, errors=gates, is_open=open_to_all)
+
+
+def _header(name: str, says: str) -> Mapping[str, Any]:
+    return {"type": "apiKey", "in": "header", "name": name, "description": says}
 
 
 def _bearer(says: str) -> Mapping[str, Any]:
@@ -232,7 +248,7 @@ def _operation(
         content = {JSON: {"schema": components.put(operation.body)}}
         made["requestBody"] = {"required": operation.body_required, "content": content}
     public = access.is_open(path)
-    made["security"] = [] if public or not access.schemes else [{name: [] for name in access.schemes}]
+    made["security"] = [] if public else [{name: [] for name in names} for names in access.needed]
     gates = [kind for kind in access.errors if not (public and kind in (Unauthenticated, ForeignPage))]
     answers: dict[int, Any] = {
         status: _answer(one, components) for status, one in operation.answers(_dialect(path)).items()
