@@ -72,7 +72,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*PAGES, *sorted((ROOT / "docs").glob("coming-from/*.md"))], ids=lambda page: page.stem
+)
 def test_every_block_can_be_read_and_names_only_settings_that_there_are(page: Path) -> None:
     for block in read_blocks(page):
         examples.check_form(block)
