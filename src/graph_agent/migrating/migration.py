@@ -143,7 +143,7 @@ def _whole_files(
         else:
             folders[folder] = folders.get(folder, 0) + 1
     for folder, count in folders.items():
-        what = f"{count} Python files that the agent does not use"
+        what = f"{count} Python {'file' if count == 1 else 'files'} that the agent does not use"
         do = "nothing, if they are the template's scripts: after `python scripts/names.py install`, uv run has the same"
         yield Finding(f"{folder or '.'}/", 0, what, do)
 
