@@ -13,12 +13,14 @@ from tests.serving.describing import check_answer, flaws, schema_in
 from tests.serving.fuzzing import fuzzed
 from tests.wire import frames
 
+from graph_agent.errors import RequestError, RunError
 from graph_agent.protocol.dialects import DIALECTS, INVOCATIONS, OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.events import ResponseHead
 from graph_agent.protocol.request_fields import RUN
 from graph_agent.protocol.wire_schemas import event, response
 from graph_agent.serving.app import create_app
 from graph_agent.serving.mounting import host_lifespan
+from graph_agent.serving.operations import every
 from graph_agent.serving.routes.answers import Endpoint, route
 from graph_agent.settings import Settings
 from graph_agent.testing import SyncAgentClient
@@ -103,6 +105,14 @@ def test_behind_a_prefix_the_addresses_begin_there() -> None:
     host = Starlette(routes=[Mount("/agent", agent)], lifespan=host_lifespan(agent))
     with SyncAgentClient(host) as client:
         assert client.get("/agent/openapi.json").json()["servers"] == [{"url": "/agent"}]
+
+
+def test_every_error_of_a_request_or_a_run_is_described(described: Mapping[str, Any]) -> None:
+    codes = {kind.code for kind in (*every(RequestError), *every(RunError))}
+    # Of an address that has no such method, and of a caller who has left: that answer has no body.
+    inner = {"method_not_allowed", "run_cancelled"}
+    text = json.dumps(described["components"]["schemas"])
+    assert [code for code in sorted(codes - inner) if f'"{code}"' not in text] == []
 
 
 def test_a_field_of_the_request_is_described_by_the_table_that_reads_it(described: Mapping[str, Any]) -> None:

@@ -30,8 +30,9 @@ Errors = Sequence[type[AgentError]]
 
 
 def every(kind: type[AgentError]) -> Errors:
-    """This kind of errors and those below it."""
-    return (kind, *(one for below in kind.__subclasses__() for one in every(below)))
+    """This kind of errors and those below it, as far as they are in `errors`: others are for tests and commands."""
+    below = [one for one in kind.__subclasses__() if one.__module__ == AgentError.__module__]
+    return (kind, *(one for kind_below in below for one in every(kind_below)))
 
 
 OF_CALLER: Errors = (Unauthenticated, WorkspaceUnavailable)

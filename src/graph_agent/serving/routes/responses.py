@@ -24,6 +24,7 @@ from graph_agent.errors import (
     GraphNotLoaded,
     IdempotencyKeyUsed,
     ItemNotFound,
+    OtherAddress,
     ResponseNotFound,
     RunError,
     UnknownGraph,
@@ -166,7 +167,7 @@ def _answers(dialect: Dialect) -> Answers:
 ERRORS = (
     *(*OF_STORE, *OF_GRAPHS, *OF_BODY),
     *(UnsupportedField, UnknownGraph, GraphNotLoaded, ResponseNotFound, ConversationNotFound, ItemNotFound),
-    *(ApprovalNotFound, ApprovalAnswered, IdempotencyKeyUsed, ConversationBusy, EventLogExpired),
+    *(ApprovalNotFound, ApprovalAnswered, OtherAddress, IdempotencyKeyUsed, ConversationBusy, EventLogExpired),
     *every(RunError),
 )
 """Why a request has no response. The error of a run that has failed is among them."""

@@ -15,6 +15,7 @@ from graph_agent.errors import (
     InvalidRequest,
     OtherAddress,
     ResponseNotFound,
+    RunNotFound,
     Unauthenticated,
     UnsupportedField,
 )
@@ -168,7 +169,7 @@ class StoredResponseRoutes:
         _cancelled,
         body=wire_schemas.OPEN,
         body_required=False,
-        errors=(*OF_STORE, *OF_BODY, ResponseNotFound, OtherAddress, ConversationBusy),
+        errors=(*OF_STORE, *OF_BODY, ResponseNotFound, RunNotFound, OtherAddress, ConversationBusy),
     )
     async def cancel(self, request: Request) -> Response:
         """End the run of a response. A response that has ended is returned as it is."""
