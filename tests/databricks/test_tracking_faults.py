@@ -59,7 +59,8 @@ async def watched(what: str) -> AsyncIterator[httpx.AsyncClient]:
             stopped = time.monotonic() - stopping
     print(f"{what}: stopped in {stopped:.2f} s, worst stall {found.worst:.3f} s")  # noqa: T201
     assert found.worst < 0.1
-    assert stopped < 8
+    # Typically 3; the platform kills the process after 15.
+    assert stopped < 13
 
 
 async def ask(client: httpx.AsyncClient) -> None:

@@ -173,7 +173,7 @@ async def test_a_token_that_expires_between_two_tries_ends_the_call(for_users: S
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated")
     assert [call.token for call in for_users.requests] == [token]
     # The client's own retries of what it takes for a bad connection, and no more.
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
 
 
 async def test_the_token_shows_nowhere_and_is_gone_after_the_request(

@@ -88,17 +88,16 @@ async def test_a_run_that_is_cancelled_in_the_queue_ends_without_a_step(store: A
     await process.aclose()
 
 
-async def test_a_run_is_cancelled_by_another_process_within_a_second(store: Any) -> None:
+async def test_a_run_is_cancelled_by_another_process(store: Any) -> None:
     nodes = Nodes()
     nodes.hold("two")
     process = Process(store, nodes.graph()).begin()
     run = await process.submit("Go.")
     await at(nodes, "two")
-    began = time.monotonic()
+    # The node that is held would never end by itself.
     await store.runs.cancel(Owner.of(ANN), run)
     record = await record_when_ended(store, run)
     assert (record.status, nodes.done) == ("cancelled", ["one"])
-    assert time.monotonic() - began < 5
     check_log(await events_of(store, run), record)
     await process.aclose()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,12 +240,10 @@ async def test_a_stream_of_a_background_run_is_broken_off_when_the_service_stops
                 upstream.say("Half told.")
                 lines = stream.aiter_lines()
                 await read.read(lines, most=6)
-                began = time.monotonic()
                 first.process.send_signal(signal.SIGTERM)
                 with pytest.raises(httpx.RemoteProtocolError):
                     await read.read(lines)
             assert await first.ended() == 0
-            took = time.monotonic() - began
     assert not read.done
     assert not [line for line in first.log if '"ERROR"' in line]
     id_ = read.events[0]["response"]["id"]
@@ -258,7 +255,8 @@ async def test_a_stream_of_a_background_run_is_broken_off_when_the_service_stops
             address = f"/v1/responses/{id_}?stream=true&starting_after={read.numbers[-1]}"
             await joined(client, address, read)
             last = (await client.get(f"/v1/responses/{id_}")).json()
-    assert took < 3
+    # Nothing waited for the run.
+    assert not [line for line in first.log if "to finish" in line]
     assert read.numbers == [*range(len(read.frames))]
     assert read.events[-1]["response"] == last
     assert last["output"][0]["content"][0]["text"] == "Told whole."

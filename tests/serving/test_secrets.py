@@ -178,7 +178,7 @@ async def test_looking_for_secrets_in_a_great_body_holds_nobody_up() -> None:
         service.loop.call_soon_threadsafe(answered.set)
         worst = await asyncio.wrap_future(measuring)
     assert answer.json()["error"]["code"] == "unknown_graph"
-    assert worst < 0.05, worst
+    assert worst < 0.1, worst
 
 
 async def test_everyday_words_of_variables_and_cookies_stay_in_answers() -> None:

@@ -210,7 +210,7 @@ async def test_a_process_that_is_stopped_in_a_transaction_is_taken_over_and_writ
         began = time.monotonic()
         [claimed] = await Accepted(store, clock, THERE).claim()
         assert claimed.attempt == 2
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 30
         process.send_signal(signal.SIGCONT)
         assert (await process.stdout.read()).decode() == "lost\nresp_1\n"
     finally:
