@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 TICK = 0.01
 
@@ -29,7 +30,8 @@ async def stalls() -> AsyncIterator[Stalls]:
     """
     found, ended = Stalls(), threading.Event()
     looks: list[_Look] = []
-    thread = threading.Thread(target=_tick, args=(threading.get_ident(), looks, ended), daemon=True)
+    watched = (threading.get_ident(), threading.get_native_id())
+    thread = threading.Thread(target=_tick, args=(*watched, looks, ended), daemon=True)
     thread.start()
     watch = asyncio.create_task(_watch(found, looks))
     try:
@@ -45,18 +47,31 @@ async def stalls() -> AsyncIterator[Stalls]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What another thread saw of the loop's thread: the time, the CPU time used so far, and the instruction."""
+    """What another thread saw of the loop's thread.
+
+    The time; how long it had used a processor, and waited for one, by then; and the instruction at which it stood.
+    """
 
     at: float
     used: float
+    queued: float
     instruction: tuple[int, int]
 
 
-def _tick(watched: int, looks: list[_Look], ended: threading.Event) -> None:
-    clock = time.pthread_getcpuclockid(watched)
+def _tick(watched: int, number: int, looks: list[_Look], ended: threading.Event) -> None:
+    clock, scheduled = time.pthread_getcpuclockid(watched), Path(f"/proc/self/task/{number}/schedstat")
     while not ended.wait(TICK):
         frame = sys._current_frames()[watched]
-        looks.append(_Look(time.monotonic(), time.clock_gettime(clock), (id(frame), frame.f_lasti)))
+        instruction = (id(frame), frame.f_lasti)
+        looks.append(_Look(time.monotonic(), time.clock_gettime(clock), _queued(scheduled), instruction))
+
+
+def _queued(scheduled: Path) -> float:
+    """Return the seconds for which a thread was ready and waited for a processor (`proc(5)`); 0 if unknown."""
+    try:
+        return int(scheduled.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 async def _watch(found: Stalls, looks: list[_Look]) -> None:
@@ -72,13 +87,13 @@ async def _watch(found: Stalls, looks: list[_Look]) -> None:
 
 
 def _waited(begin: float, end: float, looks: list[_Look]) -> float:
-    """Return the seconds in which the loop's thread stood at one instruction, without using its processor.
+    """Return the seconds in which the loop's thread stood at one instruction, without using or wanting a processor.
 
     Where the other thread was late too, the machine or a holder of the interpreter lock delayed both.
     """
     within = [look for look in looks if begin < look.at < end]
     return sum(
-        (after.at - before.at) - (after.used - before.used)
+        max(0.0, (after.at - before.at) - (after.used - before.used) - (after.queued - before.queued))
         for before, after in itertools.pairwise(within)
         if before.instruction == after.instruction and after.at - before.at < 3 * TICK
     )
