@@ -55,6 +55,9 @@ def test_several_are_decided_together(tmp_path, open_page: OpenPage) -> None:
         reader.press("Approve the rest", within=asked)
         expect(reader.last).to_contain_text("Done:")
         reader.wait()
+        # What was decided about which call is seen without opening it.
+        for name, words in {"ann": "You approved", "bob": "You rejected", "eve": "You approved"}.items():
+            expect(reader.turns.first.locator("summary").filter(has_text=f"to: {name}")).to_contain_text(words)
         assert sorted(served.talk.sent) == ["ann: Hello", "eve: Hello"]
 
 

@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import type { ApprovalResponseItem, Decision } from "../../api/wire";
 import type { ApprovalPart } from "../../conversation/model";
+import { summaryOf } from "../answer/payloads";
 import { CloseIcon, DoneIcon, EditIcon, ForwardIcon, QuestionIcon, ToolIcon } from "../Icons";
 import { ArgumentsTable } from "./ArgumentsTable";
 import { questionOf } from "./argumentsText";
@@ -47,7 +48,12 @@ export function ApprovalCard({ approval, decision, sent, open, lapsed, onDecide 
 
   if (decision !== null && sent) {
     return (
-      <SentDecision decision={decision} question={question} about={asked?.words ?? name}>
+      <SentDecision
+        decision={decision}
+        question={question}
+        about={asked?.words ?? name}
+        detail={fields === null ? "" : summaryOf(changed(decision) ?? fields)}
+      >
         {fields !== null && <ArgumentsTable name={name} text={changed(decision) ?? fields} />}
       </SentDecision>
     );
@@ -173,11 +179,13 @@ interface SentProps {
   question: boolean;
   /** The tool, or what was asked. */
   about: string;
+  /** What tells one call of a tool from the others. */
+  detail: string;
   children: ComponentChildren;
 }
 
 /** A decision that the service has. It is one line that can be opened. */
-function SentDecision({ decision, question, about, children }: SentProps) {
+function SentDecision({ decision, question, about, detail, children }: SentProps) {
   const said = decision.output ?? decision.reason;
   return (
     <details class="approval sent">
@@ -186,6 +194,11 @@ function SentDecision({ decision, question, about, children }: SentProps) {
         <span class="muted" dir="auto">
           {about}
         </span>
+        {detail !== "" && (
+          <span class="call-detail muted" dir="auto">
+            {detail}
+          </span>
+        )}
         <span class="decided">{wordsOf(decision, question)}</span>
         {said !== undefined && (
           <span class="line-detail" dir="auto">
