@@ -254,6 +254,84 @@ def test_an_agent_of_the_agents_sdk_answers_with_its_instructions_and_tools(
     assert "the tool prices has no docstring" in told
 
 
+SPREAD = {
+    "shop_server/serving.py": SERVER
+    + """
+from langchain.agents import create_agent
+from databricks_langchain import ChatDatabricks
+from shop_server import words
+from . import pricing as prices
+import shop_server.openai as shop_openai
+
+
+def make_agent():
+    from shop_server.stocks import (
+        stock,
+    )
+    assert shop_openai.NAME == "shop"
+    prompt = words.PROMPT
+    return create_agent(ChatDatabricks(endpoint="shop-llm"), [stock, prices.price], system_prompt=prompt)
+
+
+agent = make_agent()
+agent.name = "Shop"
+
+
+@stream()
+async def answer_stream(request):
+    async for part in agent.astream({"messages": request.input}):
+        yield part
+""",
+    "shop_server/__init__.py": "",
+    "shop_server/words.py": 'PROMPT = "You keep a shop."\n',
+    "shop_server/openai.py": 'NAME = "shop"\n',
+    "shop_server/data.csv": "lamp,3\n",
+    "shop_server/pricing.py": """
+from langchain_core.tools import tool
+
+
+@tool
+def price(item: str) -> str:
+    \"\"\"What an item costs.\"\"\"
+    return "5 euros"
+""",
+    "shop_server/stocks.py": """
+from langchain_core.tools import tool
+
+
+@tool
+def stock(item: str) -> str:
+    \"\"\"How many of an item there are.\"\"\"
+    return f"3 of {item}"
+""",
+}
+
+
+def test_code_of_several_modules_finds_its_parts_wherever_it_imports_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = migrated(tmp_path, SPREAD)
+    told = capsys.readouterr().out
+    calls = [Call("stock", {"item": "lamp"}), Call("price", {"item": "lamp"})]
+    with served(project, monkeypatch, *calls, "Three, for 5 euros.") as (client, workspace):
+        answer = client.ask("Any lamps?")
+        outputs = [one["output"] for one in answer["output"] if one["type"] == "function_call_output"]
+        assert outputs == ["3 of lamp", "5 euros"]
+        assert workspace.chats[0]["messages"][0]["content"] == "You keep a shop."
+    # A file of that name would hide the package openai.
+    assert not (project / "graphs/openai.py").exists()
+    assert "  shop_server/data.csv: a file beside the code\n" in told
+
+
+def test_a_module_that_is_not_installed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = LANGGRAPH["shop_server/notes.py"].replace(
+        "from langchain_core.tools", "import no_such\nfrom langchain_core.tools"
+    )
+    code = code.replace('return f"noted', 'no_such.call()\n        return f"noted')
+    migrated(tmp_path, LANGGRAPH | {"shop_server/notes.py": code})
+    assert "the module no_such is not installed here" in capsys.readouterr().out
+
+
 def test_mcp_servers_that_the_handlers_connect_to_become_tool_sources(tmp_path: Path) -> None:
     serving = AGENTS_SDK["shop_server/serving.py"] + WITH_SERVERS
     serving = serving.replace("from agents", "from databricks_openai.agents import McpServer\nfrom agents", 1)
@@ -347,6 +425,7 @@ async def answer(request):
         ({}, "is no project that this command knows; it knows agents that MLflow's agent server serves"),
         ({"app.py": "import fastapi\n"}, "agent-langgraph, agent-langgraph-advanced and agent-openai-agents-sdk"),
         ({"one.py": SERVER + "@invoke()\ndef f(r): ..."}, "one.py uses neither LangGraph nor the OpenAI Agents SDK"),
+        ({"a.py": NO_GRAPH + "def ("}, "a.py:17: not valid Python; correct it, and run the command again"),
         ({"a.py": NO_GRAPH}, "a.py:13: cannot see where the graph is made"),
         ({"a.py": NO_GRAPH, "b.py": NO_GRAPH}, "has more than one module that answers requests: a.py, b.py"),
         (LANGGRAPH | {"databricks.yml": "a: [1"}, "databricks.yml is not valid YAML"),

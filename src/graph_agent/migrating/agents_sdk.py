@@ -81,9 +81,16 @@ def take_agents_sdk(project: Project, module: Module) -> Written:
     borrowed = [(edited.modules[one.name], name, bound) for one, name, bound in roots if one.name != home.name]
     write_modules(written, edited, kept, home, added=lines, borrowed=borrowed, ending=ending)
     written.taken.append(Finding(home.path, call.lineno, f"the agent, now the variable {written.variable}"))
+    told = {(one.path, one.line) for one in written.taken}
     for one in {*kept.statements, edited.modules[module.name]}:
         answering = handlers if one.name == module.name else []
-        written.left += not_kept(one, frozenset(kept.names.get(one, ())), answering)
+        # A function that only made what is taken over is not left.
+        making = {
+            function.name
+            for function in one.functions()
+            if any((one.path, line) in told for line in range(function.lineno, (function.end_lineno or 0) + 1))
+        }
+        written.left += not_kept(one, frozenset({*kept.names.get(one, ()), *making}), answering)
     return written
 
 

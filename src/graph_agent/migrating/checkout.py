@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,9 @@ class Checkout:
     folder: Path
     python: Mapping[str, str]
     configuration: Mapping[str, str]
+    others: Sequence[str] = ()
+    """Paths of other files. They are not read."""
+
     left: list[Finding] = field(default_factory=list)
     """Files that could not be read."""
 
@@ -56,9 +59,13 @@ def read_checkout(folder: Path) -> Checkout:
     left: list[Finding] = []
     python: dict[str, str] = {}
     configuration: dict[str, str] = {}
+    others: list[str] = []
     total = 0
     try:
         for path in _files(folder, left):
+            if not _is_wanted(path):
+                others.append(path)
+                continue
             if (text := _text(folder / path, path, left)) is None:
                 continue
             total += len(text)
@@ -70,11 +77,15 @@ def read_checkout(folder: Path) -> Checkout:
             (python if path.endswith(".py") else configuration)[path] = text
     except OSError as error:
         raise ProjectNotRead(f"{name} cannot be read ({type(error).__name__}); check its permissions") from None
-    return Checkout(folder, python, configuration, left)
+    return Checkout(folder, python, configuration, others, left)
+
+
+def _is_wanted(path: str) -> bool:
+    return path.endswith(".py") or path in CONFIGURATION
 
 
 def _files(folder: Path, left: list[Finding]) -> Iterator[str]:
-    """The paths of the files to read, in a fixed order."""
+    """The paths of the files, in a fixed order."""
     waiting, seen = [("", 0)], 0
     while waiting:
         below, depth = waiting.pop()
@@ -90,14 +101,13 @@ def _files(folder: Path, left: list[Finding]) -> Iterator[str]:
                 found.append(entry)
         for entry in sorted(found, key=lambda one: one.name):
             path = f"{below}{entry.name}"
-            wanted = entry.name.endswith(".py") or (not below and entry.name in CONFIGURATION)
             if entry.is_symlink():
-                if wanted:
+                if _is_wanted(path):
                     left.append(Finding(path, 0, "a link, which is not followed", "put the file itself in its place"))
             elif entry.is_dir(follow_symlinks=False):
                 if depth < DEEPEST and not _is_foreign(folder / path):
                     waiting.append((f"{path}/", depth + 1))
-            elif wanted and entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=False):
                 yield path
 
 

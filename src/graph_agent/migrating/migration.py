@@ -17,13 +17,16 @@ from graph_agent.migrating.findings import NOTHING, Finding
 from graph_agent.migrating.handlers import handlers_of
 from graph_agent.migrating.langgraph_agent import take_langgraph
 from graph_agent.migrating.sources import Module, Project, parsed
-from graph_agent.migrating.writing import Written
+from graph_agent.migrating.writing import Written, is_installed
 from graph_agent.printable import one_line
 from graph_agent.redaction import redact
 
 KNOWN = """\
 agents that MLflow's agent server serves (functions with @invoke() or @stream()), as in the templates agent-langgraph, \
 agent-langgraph-advanced and agent-openai-agents-sdk of databricks/app-templates"""
+
+MOST_NAMED = 20
+"""Files beside the code that are named one by one."""
 
 LANGGRAPH = ("langgraph", "langchain", "databricks_langchain")
 
@@ -80,7 +83,7 @@ def migrate(folder: Path, *, name: str, pinned: str, same: Mapping[str, str]) ->
     left = list(checkout.left)
     modules = [one for path, text in checkout.python.items() if (one := parsed(path, text, left)) is not None]
     project = Project(modules)
-    main = _main(folder, modules)
+    main = _main(folder, modules, left)
     agent = take_agents_sdk(project, main) if _is_agents_sdk(main, project) else take_langgraph(project, main)
     variables = Variables()
     deployment = take_bundle(checkout.configuration, name=name, endpoint=agent.endpoint, variables=variables)
@@ -88,6 +91,8 @@ def migrate(folder: Path, *, name: str, pinned: str, same: Mapping[str, str]) ->
         of_env_file(path, checkout.configuration.get(path, ""), variables)
     taken = [*agent.taken, *variables.taken, *deployment.taken]
     left += [*agent.left, *variables.left, *deployment.left]
+    left += _data_files(checkout.others, main)
+    left += _missing_packages(agent)
     rows = take_eval_rows(modules, taken, left)
     packages = list(_packages(checkout.configuration.get("pyproject.toml", ""), taken, left))
     left += _whole_files(modules, agent, taken, main)
@@ -102,10 +107,13 @@ def migrate(folder: Path, *, name: str, pinned: str, same: Mapping[str, str]) ->
     return Migration(files, taken, left)
 
 
-def _main(folder: Path, modules: Sequence[Module]) -> Module:
+def _main(folder: Path, modules: Sequence[Module], unread: Sequence[Finding]) -> Module:
     """The module whose functions answer requests."""
     found = [one for one in modules if handlers_of(one)]
     if not found:
+        for one in unread:
+            if one.line:
+                raise ProjectNotRead(f"{one_line(one.place)}: {one.what}; {one.do}", param=one.path)
         raise ProjectNotRead(f"{one_line(str(folder))} is no project that this command knows; it knows {KNOWN}")
     if len(found) > 1:
         places = ", ".join(one.path for one in found[:5])
@@ -144,8 +152,26 @@ def _whole_files(
             folders[folder] = folders.get(folder, 0) + 1
     for folder, count in folders.items():
         what = f"{count} Python {'file' if count == 1 else 'files'} that the agent does not use"
-        do = "nothing, if they are the template's scripts: after `python scripts/names.py install`, uv run has the same"
+        do = "nothing, if they served the template's server or are its scripts: see scripts/names.py for those"
         yield Finding(f"{folder or '.'}/", 0, what, do)
+
+
+def _data_files(paths: Sequence[str], main: Module) -> Iterator[Finding]:
+    """Files beside the agent's code that it may read."""
+    folder = main.path.rpartition("/")[0]
+    beside = [path for path in paths if folder and path.startswith(f"{folder}/")]
+    for path in beside[:MOST_NAMED]:
+        yield Finding(path, 0, "a file beside the code", "copy it to graphs/ if the agent reads it")
+    if len(beside) > MOST_NAMED:
+        what = f"{len(beside) - MOST_NAMED} more files beside the code"
+        yield Finding(f"{folder}/", 0, what, "copy to graphs/ those that the agent reads")
+
+
+def _missing_packages(agent: Written) -> Iterator[Finding]:
+    for name, (path, line) in agent.packages.items():
+        if not is_installed(name):
+            do = "install its package and add it to requirements.txt; give --from the folder above if it is yours"
+            yield Finding(path, line, f"the module {name} is not installed here", do)
 
 
 def _without_secrets(path: str, text: str, left: list[Finding]) -> str:

@@ -45,6 +45,9 @@ class Statement:
     changes: frozenset[str]
     """Variables whose methods it calls, or whose fields or items it sets."""
 
+    inner: tuple[ast.Import | ast.ImportFrom, ...] = ()
+    """Import statements within it, such as those in a function."""
+
     @property
     def is_import(self) -> bool:
         """Whether it imports and does nothing else."""
@@ -72,9 +75,13 @@ class Module:
         found: dict[str, list[Imported]] = {}
         for statement in self.statements:
             for node in statement.nodes:
-                for one in imported_by(node, self.name, is_package=self.path.endswith("__init__.py")):
+                for one in self.imported_by(node):
                     found.setdefault(one.bound, []).append(one)
         return found
+
+    def imported_by(self, node: ast.stmt) -> Iterator[Imported]:
+        """The names that a statement of this module imports."""
+        return imported_by(node, self.name, is_package=self.path.endswith("__init__.py"))
 
     @cached_property
     def binding(self) -> Mapping[str, list[Statement]]:
@@ -179,7 +186,14 @@ def _statements(text: str, tree: ast.Module) -> Iterator[Statement]:
         first, last = first_line(group[0]), group[-1].end_lineno or group[-1].lineno
         binds, uses = _names("\n".join(lines[first - 1 : last]))
         changes = frozenset(name for node in group for name in _changed_by(node))
-        yield Statement(tuple(group), first, last, binds, uses, changes)
+        inner = tuple(
+            one
+            for node in group
+            if not isinstance(node, ast.Import | ast.ImportFrom)
+            for one in ast.walk(node)
+            if isinstance(one, ast.Import | ast.ImportFrom)
+        )
+        yield Statement(tuple(group), first, last, binds, uses, changes, inner)
 
 
 def first_line(node: ast.stmt) -> int:
@@ -300,14 +314,20 @@ class Project:
             kept.statements[module].add(statement)
             if not statement.is_import:
                 waiting += [(module, one) for one in statement.uses]
+            for node in statement.inner:
+                for one in module.imported_by(node):
+                    self._import(module, one, waiting)
         for one in module.imported.get(name, ()):
-            if one.name is None:
-                continue
-            if (source := self.local(one.module)) is not None and source is not module:
-                waiting.append((source, one.name))
-            if (whole := self.local(f"{one.module}.{one.name}")) is not None and whole is not module:
-                # `from package import module`: anything of the module may be used.
-                waiting += [(whole, bound) for statement in whole.statements for bound in statement.binds]
+            self._import(module, one, waiting)
+
+    def _import(self, module: Module, one: Imported, waiting: list[tuple[Module, str]]) -> None:
+        """Keep what an import brings from another module of the project."""
+        if one.name is not None and (source := self.local(one.module)) is not None and source is not module:
+            waiting.append((source, one.name))
+        whole = self.local(one.module if one.name is None else f"{one.module}.{one.name}")
+        if whole is not None and whole is not module:
+            # The module itself is imported: anything of it may be used.
+            waiting += [(whole, bound) for statement in whole.statements for bound in statement.binds]
 
 
 def _changed_by(node: ast.stmt) -> Iterator[str]:

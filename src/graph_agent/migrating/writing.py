@@ -5,6 +5,7 @@ import keyword
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from graph_agent.migrating.findings import Finding
 from graph_agent.migrating.sources import Kept, Module, Project, Statement, imported_by
@@ -36,8 +37,8 @@ class Written:
     endpoint: str | None = None
     """The serving endpoint that the agent asked, if its name was in the code."""
 
-    packages: set[str] = field(default_factory=set)
-    """First parts of the modules that the code imports."""
+    packages: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """First parts of the modules that the code imports, with the place of one such import."""
 
     user_clients: bool = False
     """Whether the code acts for the calling user."""
@@ -72,7 +73,8 @@ def write_modules(
         imports += [line for line in added.get(module, ()) if line not in imports]
         if module is main:
             imports += [f"from {names[one]} import {name}{_renamed(name, bound)}" for one, name, bound in borrowed]
-        text = _text(module, kept, imports, ending if module is main else "")
+        lines = _with_inner_imports(project, kept, module, names)
+        text = _text(module, lines, kept, imports, ending if module is main else "")
         if text.strip():
             written.files[path] = text
         for statement in kept.of(module):
@@ -85,10 +87,20 @@ def _file_names(kept: Kept, main: Module) -> dict[Module, str]:
     names = {main: MAIN}
     for module in kept.statements:
         if module is not main:
-            # The folder of the graph comes first on the path, where it would hide modules of Python itself.
-            name = unused(module.name.rpartition(".")[2], {*names.values(), *sys.stdlib_module_names})
+            # The folder of the graph comes first on the path, where it would hide a module of Python or of a package.
+            name = module.name.rpartition(".")[2]
+            while name in names.values() or is_installed(name):
+                name = f"{name}_"
             names[module] = name
     return names
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is a module of that name outside of the project. It is not imported."""
+    try:
+        return name in sys.stdlib_module_names or find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _imports(
@@ -102,8 +114,11 @@ def _imports(
         for node in statement.nodes:
             if isinstance(node, ast.Import):
                 for alias, one in zip(node.names, imported_by(node, module.name), strict=True):
-                    if one.bound in needed:
-                        written.packages.add(alias.name.partition(".")[0])
+                    whole = project.local(one.module)
+                    if one.bound in needed and alias.asname and whole is not None and whole in names:
+                        yield f"import {names[whole]}{_renamed(names[whole], one.bound)}"
+                    elif one.bound in needed:
+                        written.packages.setdefault(alias.name.partition(".")[0], (module.path, statement.first))
                         yield f"import {alias.name}{_renamed(alias.name, alias.asname or alias.name)}"
             elif isinstance(node, ast.ImportFrom):
                 together: dict[str, list[str]] = {}
@@ -121,7 +136,7 @@ def _imports(
                     if source is None or source in names:
                         home = names[source] if source is not None else one.module
                         if source is None:
-                            written.packages.add(home.partition(".")[0])
+                            written.packages.setdefault(home.partition(".")[0], (module.path, statement.first))
                         together.setdefault(home, []).append(f"{one.name}{_renamed(one.name, one.bound)}")
                 yield from (f"from {home} import {', '.join(sorted(those))}" for home, those in together.items())
 
@@ -130,8 +145,28 @@ def _renamed(name: str, bound: str) -> str:
     return "" if name == bound else f" as {bound}"
 
 
-def _text(module: Module, kept: Kept, imports: Sequence[str], ending: str) -> str:
+def _with_inner_imports(project: Project, kept: Kept, module: Module, names: Mapping[Module, str]) -> list[str]:
+    """The lines of a module, with the new names in the import statements within its functions and blocks."""
     lines = module.text.split("\n")
+    for statement in kept.of(module):
+        for node in statement.inner:
+            new = []
+            for one in module.imported_by(node):
+                whole = project.local(f"{one.module}.{one.name}") if one.name else project.local(one.module)
+                source = project.local(one.module)
+                if whole is not None and whole in names:
+                    new.append(f"import {names[whole]}{_renamed(names[whole], one.bound)}")
+                elif source is not None and source in names and one.name:
+                    new.append(f"from {names[source]} import {one.name}{_renamed(one.name, one.bound)}")
+            if new and len(new) == len(node.names):
+                first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+                before = lines[first].encode()[: node.col_offset].decode()
+                after = lines[last].encode()[node.end_col_offset or 0 :].decode()
+                lines[first : last + 1] = [f"{before}{'; '.join(new)}{after}", *[""] * (last - first)]
+    return lines
+
+
+def _text(module: Module, lines: Sequence[str], kept: Kept, imports: Sequence[str], ending: str) -> str:
     parts: list[str] = []
     docstring = ast.get_docstring(module.tree)
     if docstring is not None:
