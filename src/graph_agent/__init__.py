@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graph_agent.answer_form import AnswerForm, takes_answer_form
     from graph_agent.client_tools import takes_client_tools
     from graph_agent.contract import PUBLIC_ERROR, AgentContext, AgentState, ListedTools, Source, ToolSource
     from graph_agent.databricks.clients import get_user_workspace_client
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from graph_agent.databricks.vector_search import DocumentSearch
     from graph_agent.errors import (
         AgentError,
+        AnswerUnfit,
         ApprovalNeedsStore,
         BadSetting,
         ConfigurationError,
@@ -68,6 +70,8 @@ __all__ = [
     "AgentContext",
     "AgentError",
     "AgentState",
+    "AnswerForm",
+    "AnswerUnfit",
     "ApprovalNeedsStore",
     "BadSetting",
     "Budgets",
@@ -130,6 +134,7 @@ __all__ = [
     "redact_value_async",
     "requested_nodes",
     "route_handoffs",
+    "takes_answer_form",
     "takes_client_tools",
     "tool_fault",
     "uc_functions",
@@ -139,6 +144,8 @@ _MODULES = {
     "AgentContext": "graph_agent.contract",
     "AgentError": "graph_agent.errors",
     "AgentState": "graph_agent.contract",
+    "AnswerForm": "graph_agent.answer_form",
+    "AnswerUnfit": "graph_agent.errors",
     "ApprovalNeedsStore": "graph_agent.errors",
     "BadSetting": "graph_agent.errors",
     "Budgets": "graph_agent.settings",
@@ -203,6 +210,7 @@ _MODULES = {
     "redact_value_async": "graph_agent.redaction",
     "requested_nodes": "graph_agent.nodes.planner",
     "route_handoffs": "graph_agent.nodes.supervisor",
+    "takes_answer_form": "graph_agent.answer_form",
     "takes_client_tools": "graph_agent.client_tools",
     "tool_fault": "graph_agent.nodes.tool_errors",
     "uc_functions": "graph_agent.databricks.functions",

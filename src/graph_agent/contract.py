@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 from langchain_core.messages import AnyMessage
 from typing_extensions import TypedDict
 
+from graph_agent.answer_form import AnswerForm
 from graph_agent.identity.caller import Caller
 from graph_agent.message_channel import SNAPSHOT_FREQUENCY, MessagesChannel, merge_messages
 
@@ -42,6 +43,10 @@ class AgentContext:
 
     tool_choice: str = "auto"
     """How the model may choose in its first step: `auto`, `none`, `required`, or the name of a tool of the client."""
+
+    answer_form: AnswerForm | None = None
+    """The form that the answer must have: JSON, maybe with a schema. `make_planner` and `ClientToolsMiddleware` see to
+    it by themselves."""
 
     parallel_tool_calls: bool = True
     """Whether the client takes several calls of its tools in one turn."""

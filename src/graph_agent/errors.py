@@ -30,6 +30,7 @@
     │   ├── ModelFailed              502  the model endpoint refused the call or broke off
     │   │   ├── ModelRateLimited     429  even after retries
     │   │   └── ModelTimedOut        504  silent, or the call took too long
+    │   ├── AnswerUnfit              502  the answer does not have the form that the request asks for
     │   ├── RetrievalFailed          502
     │   ├── ToolFailed               502  a tool's server refused or was silent; most runs continue without it
     │   ├── ApprovalNeedsStore       501  the graph called `interrupt()`, and the run is not stored
@@ -326,6 +327,13 @@ class WorkspaceUnavailable(RunError):
 
     status = 502
     code = "workspace_unavailable"
+
+
+class AnswerUnfit(RunError):
+    """The answer of the graph does not have the form that `text.format` asks for, also after a second attempt."""
+
+    status = 502
+    code = "answer_unfit"
 
 
 class RetrievalFailed(RunError):

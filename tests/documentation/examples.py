@@ -32,6 +32,7 @@ from standardwebhooks import Webhook
 from tests.documentation.blocks import Block, Command, commands
 from tests.documentation.following import ROOT, WrongPage
 
+from graph_agent.answer_form import current_answer_form, takes_answer_form
 from graph_agent.client_tools import takes_client_tools
 from graph_agent.commands import cli
 from graph_agent.settings import Settings
@@ -73,7 +74,7 @@ TEMPLATE = ROOT / "src" / "graph_agent" / "project_template"
 
 
 def echo(state: MessagesState) -> dict[str, Any]:
-    return {"messages": [AIMessage("Hello.")]}
+    return {"messages": [AIMessage("Hello." if current_answer_form() is None else '{"name": "Rome"}')]}
 
 
 def ask(state: MessagesState) -> dict[str, Any]:
@@ -86,8 +87,8 @@ def graph_of(node: Callable[[MessagesState], dict[str, Any]]) -> Any:
 
 
 def graphs() -> dict[str, Any]:
-    """The graphs of the service. `assistant` takes tools of its client, and `mail` asks a person."""
-    return {"assistant": graph_of(takes_client_tools(echo)), "mail": graph_of(ask)}
+    """The graphs of the service. `assistant` takes tools and forms of its client, and `mail` asks a person."""
+    return {"assistant": graph_of(takes_answer_form(takes_client_tools(echo))), "mail": graph_of(ask)}
 
 
 # Any block

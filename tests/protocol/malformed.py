@@ -278,8 +278,10 @@ def _refused() -> Iterator[Case]:
     yield "another word as tool_choice", _sound(tool_choice=LEAK), "tool_choice"
     yield from _tools()
     yield "truncation by another name", _sound(truncation=LEAK), "truncation"
-    yield "JSON mode", _sound(text={"format": {"type": "json_object"}}), "text.format"
-    yield "a JSON schema", _sound(text={"format": {"type": "json_schema", "schema": {}}}), "text.format"
+    yield "another format", _sound(text={"format": {"type": LEAK}}), "text.format.type"
+    yield "a schema without a name", _sound(text={"format": {"type": "json_schema", "schema": {}}}), "text.format.name"
+    chat = {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
+    yield "the schema of chat completions", _sound(text={"format": chat}), "text.format.json_schema"
     yield "another graph", _sound(model="no-such-graph"), "model"
     yield "an empty model", _sound(model=""), "model"
     yield "a model of 10,000 characters", _sound(model="m" * 10_000), "model"

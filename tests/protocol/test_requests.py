@@ -262,10 +262,6 @@ def test_what_the_request_said_is_kept_for_the_response_without_its_secrets():
             {"background": True},
             "`background` is not supported: background runs are not served; leave it out and stream instead.",
         ),
-        (
-            {"text": {"format": {"type": "json_object"}}},
-            "`text.format` is not supported: the graph decides the form of its answer; only 'text' is served.",
-        ),
     ],
 )
 def test_what_is_not_served_is_refused_by_name_with_the_reason(fields: dict[str, Any], message: str):

@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from tests.protocol.test_messages import broken_histories
 from tests.test_redaction_values import longest_wait
 
+from graph_agent.answer_form import AnswerForm
 from graph_agent.client_tools import ClientTool
 from graph_agent.errors import InvalidRequest, RequestUnreadable
 from graph_agent.identity.caller import Caller
@@ -114,6 +115,14 @@ CLIENT_TOOLS = st.builds(
     parameters=OBJECTS,
     strict=st.none() | st.booleans(),
 )
+ANSWER_FORMS = st.builds(
+    AnswerForm,
+    kind=st.sampled_from(["json_object", "json_schema"]),
+    name=TEXT,
+    schema=OBJECTS,
+    description=MAYBE,
+    strict=st.none() | st.booleans(),
+)
 HEADS = st.builds(
     ResponseHead,
     model=TEXT,
@@ -162,6 +171,7 @@ def invocations() -> st.SearchStrategy[Invocation]:
         tools=st.lists(CLIENT_TOOLS, max_size=2).map(tuple),
         tool_choice=TEXT,
         options=OBJECTS,
+        answer_form=st.none() | ANSWER_FORMS,
         warnings=st.lists(TEXT, max_size=2).map(tuple),
     )
 
@@ -283,6 +293,9 @@ def a_request(**of_turn: Any) -> RunRequest:
         ),
         tool_choice="crm__find",
         options={"temperature": 0.5},
+        answer_form=AnswerForm(
+            kind="json_schema", name="city", schema={"type": "object"}, description="A city.", strict=True
+        ),
         warnings=("The tool web_search was left out.",),
         digest="bb",
     )
@@ -335,7 +348,9 @@ def _of_version(version: int) -> RunRequest:
     """The request with the fields that a version knew."""
     request = a_request()
     if version < 4:
-        invocation = dataclasses.replace(request.invocation, tools=(), tool_choice="auto", options={}, warnings=())
+        invocation = dataclasses.replace(
+            request.invocation, tools=(), tool_choice="auto", options={}, answer_form=None, warnings=()
+        )
         request = dataclasses.replace(request, invocation=invocation)
     if version < 3:
         request = _before_3(request)

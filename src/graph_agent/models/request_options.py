@@ -46,6 +46,9 @@ SET_BY: Mapping[str, tuple[str, ...]] = {
 }
 """Option -> the parameters with which an author sets it."""
 
+RESPONSE_FORMAT = "response_format"
+"""The argument of a call that asks for JSON. Other models do not know it in this form."""
+
 NESTED = ("extra_params", "model_kwargs", "extra_body")
 """Parameters that hold further ones."""
 
@@ -58,6 +61,8 @@ def with_request_options(
     `given` are the arguments so far, and `parameters` those with which the author has made the model. What is in either
     of them stays.
     """
+    if provider not in PASSED:
+        given = {name: value for name, value in given.items() if name != RESPONSE_FORMAT}
     options = current_model_options()
     wanted = {one: value for one, value in options.values.items() if not _is_set(one, given, parameters)}
     if not wanted:

@@ -8,14 +8,16 @@ from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.types import Command
 
+from graph_agent.answer_form import AGAIN, TAKES_FORM, current_answer_form
 from graph_agent.client_tools import TAKES_TOOLS, client_calls_of, current_client_tools, open_client_calls, with_marks
 from graph_agent.contract import ListedTools
-from graph_agent.nodes.planner import with_client_tools
+from graph_agent.models.deferred import DeferredChatModel
+from graph_agent.nodes.planner import early_end_of_model, fit, with_client_tools
 from graph_agent.tool_call_policy import with_unique_ids
 
 Answer = ModelResponse[Any]
@@ -27,7 +29,8 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
         create_agent(model, tools, middleware=[ClientToolsMiddleware()])
 
     Put it first, so that no other middleware sees the end of the turn as a step of the model. An agent without it
-    refuses requests with `tools`.
+    refuses requests with `tools`. If the request asks for JSON, the model is told so, and an answer that does not fit
+    is asked for once more.
 
     Raises (while it runs):
         InvalidRequest: a tool of the client has the name of a tool of the agent.
@@ -35,13 +38,19 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Answer]) -> Answer:
         """Ask the model with the client's tools beside the agent's."""
-        return _read(handler(_asked(request)), request.messages, get_config())
+        answer = handler(_asked(request))
+        if (again := _asked_again(request, answer)) is not None:
+            answer = handler(again)
+        return _read(answer, request.messages, get_config())
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Answer]]
     ) -> Answer:
         """Ask the model with the client's tools beside the agent's."""
-        return _read(await handler(_asked(request)), request.messages, get_config())
+        answer = await handler(_asked(request))
+        if (again := _asked_again(request, answer)) is not None:
+            answer = await handler(again)
+        return _read(answer, request.messages, get_config())
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -68,10 +77,18 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
 
 for _hook in (ClientToolsMiddleware.before_model, ClientToolsMiddleware.abefore_model):
     setattr(_hook, TAKES_TOOLS, ())
+    setattr(_hook, TAKES_FORM, True)
 
 
 def _asked(request: ModelRequest[Any]) -> ModelRequest[Any]:
-    client = current_client_tools()
+    client, form = current_client_tools(), current_answer_form()
+    if form is not None:
+        told = [] if request.system_message is None else [request.system_message.text]
+        request = request.override(system_message=SystemMessage("\n\n".join([*told, form.instructions])))
+        if not request.tools and not client and isinstance(request.model, DeferredChatModel):
+            # Not beside tools: some endpoints refuse both together.
+            settings = {**request.model_settings, "response_format": form.response_format}
+            request = request.override(model_settings=settings)
     if not client and client.choice != "none":
         return request
     asked = request.override(tools=list(with_client_tools(ListedTools(request.tools), client).tools))
@@ -79,15 +96,29 @@ def _asked(request: ModelRequest[Any]) -> ModelRequest[Any]:
     return asked if choice is None else asked.override(tool_choice=choice)
 
 
+def _asked_again(request: ModelRequest[Any], answer: Answer) -> ModelRequest[Any] | None:
+    """The second attempt at an answer that does not have the form that the request asks for."""
+    form = current_answer_form()
+    last = answer.result[-1] if answer.result else None
+    if form is None or not isinstance(last, AIMessage) or last.tool_calls or answer.structured_response is not None:
+        return None
+    problem = fit(last, form)[1]
+    if problem is None or early_end_of_model(last):
+        return None
+    return _asked(request.override(messages=[*request.messages, last, HumanMessage(AGAIN.format(problem=problem))]))
+
+
 def _read(answer: Answer, messages: Sequence[BaseMessage], config: RunnableConfig) -> Answer:
     """The model's answer with ids that are unique in the conversation, and the client's calls marked."""
-    client = current_client_tools()
-    if not client:
+    client, form = current_client_tools(), current_answer_form()
+    if not client and form is None:
         return answer
     read = [
         with_marks(with_unique_ids(client.only_first(one), messages, config)) if isinstance(one, AIMessage) else one
         for one in answer.result
     ]
+    if form is not None:
+        read = [fit(one, form)[0] if isinstance(one, AIMessage) and not one.tool_calls else one for one in read]
     return ModelResponse(result=read, structured_response=answer.structured_response)
 
 

@@ -1,6 +1,6 @@
 """The planner: the model decides whether to retrieve, to use tools, or to answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 
+from graph_agent.answer_form import AGAIN, TAKES_FORM, AnswerForm, Unfit, current_answer_form
 from graph_agent.client_tools import (
     TAKES_TOOLS,
     ClientTools,
@@ -19,6 +20,7 @@ from graph_agent.client_tools import (
 )
 from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.errors import InvalidRequest
+from graph_agent.models.deferred import DeferredChatModel
 from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
 from graph_agent.nodes.history import History
@@ -69,6 +71,9 @@ def make_planner(
 
     The tools of the client stand beside `tools`. The model may call them, and a call of one ends the turn: the node
     adds nothing until the client has answered, and `requested_nodes` sends such calls to no node.
+
+    If the request asks for JSON, the model is told so, and its answer is checked. One that does not fit is asked for
+    once more. Citations and the fixed answers of `no_answer_text` and `tool_failed` do not apply then.
     """
 
     seen = History(model, history)
@@ -76,13 +81,18 @@ def make_planner(
     async def plan(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         if open_client_calls(state["messages"]):
             return {"messages": []}
-        client = current_client_tools()
+        client, form = current_client_tools(), current_answer_form()
         sources = state.get("sources") or []
         results = _results_of_turn(state["messages"])
-        if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
-            return answer_update(AIMessage(tool_failed), sources, cites=False)
-        if no_answer_text is not None and results and not await _worth_answering(state, results, answerability_model):
-            return answer_update(AIMessage(no_answer_text), sources, cites=False)
+        if form is None:
+            if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
+                return answer_update(AIMessage(tool_failed), sources, cites=False)
+            if (
+                no_answer_text is not None
+                and results
+                and not await _worth_answering(state, results, answerability_model)
+            ):
+                return answer_update(AIMessage(no_answer_text), sources, cites=False)
         usable = with_client_tools(await available_tools(tools), client, keeps_own=bool(require_tool_first))
         checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         # Model endpoints refuse a required choice without tools.
@@ -91,16 +101,23 @@ def make_planner(
         choice = {"tool_choice": wanted} if wanted and usable.tools else {}
         asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
         instructions = _with_warnings(prompt, usable)
+        if form is not None:
+            instructions = f"{instructions}\n\n{form.instructions}"
+            # Not beside tools: some endpoints refuse both together, and others then never call a tool.
+            if not usable.tools and isinstance(model, DeferredChatModel):
+                asked = asked.bind(response_format=form.response_format)
         if required and isinstance(require_tool_first, str):
             # Not streamed: a model may ignore `required`, and streamed text cannot be withdrawn.
             whole = await seen.ask(asked, instructions, state["messages"], config={"tags": ["nostream"]})
             reply = with_search(whole, require_tool_first, state["messages"])
         else:
             reply = await seen.ask(asked, instructions, state["messages"])
+        if form is not None and not reply.tool_calls:
+            reply = await _in_form(reply, form, lambda more: seen.ask(asked, instructions, [*state["messages"], *more]))
         if reply.tool_calls:
             reply = with_unique_ids(client.only_first(reply) if client else reply, state["messages"], config)
             return {"messages": [with_marks(reply)]}
-        answer = answer_update(reply, sources, cites=reply.text.strip() != no_answer_text)
+        answer = answer_update(reply, sources, cites=form is None and reply.text.strip() != no_answer_text)
         # An empty list too, as it replaces the warnings of an earlier turn.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
             answer["custom_outputs"]["warnings"] = list(usable.warnings)
@@ -108,7 +125,36 @@ def make_planner(
 
     # Says before the first run that requests may bring tools, and which names are taken.
     setattr(plan, TAKES_TOOLS, tuple(filter(None, map(tool_name_of, tools))))
+    setattr(plan, TAKES_FORM, True)
     return plan
+
+
+async def _in_form(
+    reply: AIMessage, form: AnswerForm, ask_again: Callable[[list[BaseMessage]], Awaitable[AIMessage]]
+) -> AIMessage:
+    """The answer in the form that the request asks for, at the second attempt if need be.
+
+    One that does not fit then, too, is returned as it is: the run fails for it, and says so.
+    """
+    fitting, problem = fit(reply, form)
+    if problem is None or early_end_of_model(reply):
+        return fitting
+    again = await ask_again([reply, HumanMessage(AGAIN.format(problem=problem))])
+    return again if again.tool_calls else fit(again, form)[0]
+
+
+def fit(reply: AIMessage, form: AnswerForm) -> tuple[AIMessage, str | None]:
+    """The reply without a code block around its JSON, and what is wrong with it, if something is."""
+    try:
+        text = form.read(reply.text)
+    except Unfit as error:
+        return reply, error.problem
+    return (reply if text == reply.text else reply.model_copy(update={"content": text})), None
+
+
+def early_end_of_model(reply: AIMessage) -> bool:
+    """Whether the endpoint says that the model was cut off, so that another attempt would be, too."""
+    return reply.response_metadata.get("finish_reason") == "length"
 
 
 def with_client_tools(usable: ListedTools, client: ClientTools, *, keeps_own: bool = False) -> ListedTools:

@@ -120,7 +120,7 @@ class ResponseHead:
             "user": None,
             **said,
             "reasoning": {"effort": None, "summary": None, **(said.get("reasoning") or {})},
-            "text": {**(said.get("text") or {}), "format": {"type": "text"}},
+            "text": {**(said.get("text") or {}), "format": (said.get("text") or {}).get("format") or {"type": "text"}},
             "metadata": dict(self.metadata),
             **more,
         }

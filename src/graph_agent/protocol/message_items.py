@@ -21,10 +21,12 @@ from graph_agent.protocol.visible_content import Kind, Piece, pieces_of, visible
 
 
 class MessageItems:
-    """Message and reasoning items of one response. With `plain`, the end leaves out what was taken back."""
+    """Message and reasoning items of one response. With `plain`, the end leaves out what was taken back. With
+    `answer_only`, what is not the answer is reasoning, and nothing streams but that."""
 
-    def __init__(self, output: OutputItems, *, plain: bool = False) -> None:
+    def __init__(self, output: OutputItems, *, plain: bool = False, answer_only: bool = False) -> None:
         self._plain = plain
+        self._answer_only = answer_only
         self._said = MessageRegistry(output)
         self._thoughts = ReasoningItems(output)
         self._phases: dict[str, dict[object, Phase]] = {}
@@ -74,7 +76,9 @@ class MessageItems:
     def spoke(self, run: str, chunk: AIMessageChunk) -> Iterator[Event]:
         """A token, or several, of the model run `run`."""
         content = chunk.content
-        if isinstance(content, str) and not chunk.additional_kwargs:
+        if self._answer_only:
+            yield from self._thoughts.heard(run, chunk)
+        elif isinstance(content, str) and not chunk.additional_kwargs:
             if content:
                 yield from self._write(run, chunk.id, content)
         else:
@@ -157,6 +161,8 @@ class MessageItems:
         self._answer = self._held = None
         yield from self._said.close_ended()
         yield from self._thoughts.write_whole(message)
+        if self._answer_only:
+            yield from self._thoughts.write_text(said)
 
     def turns_to_calls(self, run: str) -> Iterator[Event]:
         """A model that has spoken writes a call now, so its text is commentary."""
@@ -212,6 +218,8 @@ class MessageItems:
     def show_aside(self, message: AIMessage) -> Iterator[Event]:
         """The text of a message whose calls end the graph, unless it was streamed."""
         said = visible_content_of(message)
+        if self._answer_only:
+            return
         if said.whole.strip() and not self._said.was_aside(said.whole):
             yield from self._show(message, "completed", "commentary")
 
@@ -262,7 +270,9 @@ class MessageItems:
         """A message that was held back."""
         yield from self._thoughts.write_whole(message)
         said = visible_content_of(message)
-        if said.aside and said.whole:
+        if said.aside and said.whole and self._answer_only:
+            yield from self._thoughts.write_text(said.aside)
+        elif said.aside and said.whole:
             yield from self._show_part(message, said.aside, "", "commentary", "completed")
         return (yield from self._show_part(message, said.text, said.refusal, phase, status))
 

@@ -79,6 +79,15 @@ class ReasoningItems:
         yield from self._close(run)
         self._unmatched.pop()
 
+    def write_text(self, text: str) -> Iterator[Event]:
+        """A text that is shown as reasoning."""
+        if not text.strip():
+            return
+        run = events.new_id("run")
+        yield from self._write(run, None, None, text)
+        yield from self._close(run)
+        self._unmatched.pop()
+
     def complete(self, run: str) -> None:
         """The model run has ended."""
         if run in self._open:

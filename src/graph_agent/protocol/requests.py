@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
+from graph_agent.answer_form import AnswerForm
 from graph_agent.client_tools import ClientTool
 from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
+from graph_agent.protocol.answer_formats import read_format
 from graph_agent.protocol.asked_options import option_warnings, options_in
 from graph_agent.protocol.declared_tools import hosted_warnings, read_tools
 from graph_agent.protocol.digests import digest_of
@@ -119,6 +121,9 @@ class Invocation:
     options: Mapping[str, Any] = field(default_factory=dict)
     """What is asked of the models of the graph, by path, such as `reasoning.effort`."""
 
+    answer_form: AnswerForm | None = None
+    """The form that the answer must have. `None`: a text."""
+
     warnings: Sequence[str] = ()
     """What of the request has no effect, and why: one sentence each."""
 
@@ -161,6 +166,7 @@ def parse_request(
     check_run_fields(fields)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
     declared = read_tools(fields, graphs)
+    form, unchecked = read_format(fields)
     background = bool(fields.get("background"))
     if background:
         _check_background(fields, pulse)
@@ -204,7 +210,8 @@ def parse_request(
         tools=declared.tools,
         tool_choice=declared.choice,
         options=options_in(fields),
-        warnings=(*declared.warnings, *option_warnings(fields), *hosted_warnings(items)),
+        answer_form=form,
+        warnings=(*declared.warnings, *unchecked, *option_warnings(fields), *hosted_warnings(items)),
         digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
 

@@ -38,6 +38,7 @@ from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.returned_messages import ReturnedMessages
 from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
+from graph_agent.protocol.visible_content import visible_content_of
 from graph_agent.redaction import redact, redact_value
 
 SPEAKER = "graph_agent_speaker"
@@ -71,7 +72,9 @@ class Translator:
     `mcp_call` items in the OpenAI dialect. With `plain`, nothing is sent before the end, so the response leaves out
     what the graph took back. `inputs_of` returns the inputs of the tool call that has this message as its result. With
     `steps`, the response tells the nodes of the graph too, and the graph must be run with the stream mode `TASKS`.
-    `client` are the tools that the client runs. `warnings` returns what else the response warns of, at its end.
+    `client` are the tools that the client runs. `warnings` returns what else the response warns of, at its end. With
+    `answer_only`, no text but the answer is a message, because clients parse every message: texts do not stream, and
+    commentary becomes reasoning.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class Translator:
         steps: bool = False,
         client: ClientTools = NO_TOOLS,
         warnings: Callable[[], Sequence[str]] = tuple,
+        answer_only: bool = False,
     ) -> None:
         self._warnings = warnings
+        self._answer_only = answer_only
         self._known = KnownMessages(known)
         self._streams_calls = bool(client)
         self._dialect = dialect
@@ -99,7 +104,7 @@ class Translator:
         self._resumed = ResumedItems(self._logged, ())
         self._interrupts = Interrupts()
         self._output = OutputItems()
-        self._speech = MessageItems(self._output, plain=plain)
+        self._speech = MessageItems(self._output, plain=plain, answer_only=answer_only)
         self._calls = ToolCallItems(
             self._output, dialect=dialect, server=server, known=self._known, inputs_of=inputs_of, client=client
         )
@@ -174,6 +179,21 @@ class Translator:
     def answer(self) -> str:
         """The visible text so far, closed items and open ones, commentary left out."""
         return "\n".join(self._speech.texts)
+
+    @property
+    def whole_answer(self) -> str | None:
+        """The answer that the graph has left, once it has ended by itself. `None` if that is not its last word: it
+        waits for the client, its model was cut off, or its model declines."""
+        left = FinalState.read(self._state, self._known)
+        if self._calls.awaits_client or left.requested is not None:
+            return None
+        answer = self._answer_of(left)
+        if answer is None:
+            return ""
+        said = visible_content_of(answer)
+        if early_end_of(answer.response_metadata) is not None or (said.refusal and not said.text):
+            return None
+        return said.whole
 
     @property
     def message_ids(self) -> dict[str, str]:
@@ -259,7 +279,8 @@ class Translator:
             # LangGraph also streams whole messages in this mode. Those come with `updates` too and are read there.
             if speaker is not None and isinstance(message, AIMessageChunk):
                 said = self._speech.spoke(speaker, message)
-                if self._streams_calls and message.tool_call_chunks:
+                # Not before the text in front of a call is known, which then is reasoning.
+                if self._streams_calls and not self._answer_only and message.tool_call_chunks:
                     return chain(said, self._wrote_calls(speaker, message))
                 return said
         elif kind in ("updates", "values") and isinstance(part["data"], Mapping) and INTERRUPT in part["data"]:
@@ -334,7 +355,7 @@ class Translator:
         yield from self._calls.finish(left.requested, answered=answered)
         removed = self._returned.removed(left) if self._state is not None else set()
         yield from self._speech.finish(answer, removed=removed)
-        self._speech = MessageItems(self._output, plain=self._plain)
+        self._speech = MessageItems(self._output, plain=self._plain, answer_only=self._answer_only)
         self._state, self._last_request, self._interrupts = None, None, Interrupts()
         self.continues(self._known.and_then(left.messages), given)
 
@@ -381,7 +402,8 @@ class Translator:
         """A budget is used up. Say so in the way of this dialect, then end with `response.incomplete`."""
         yield from self._calls.abandon()
         sentence = BUDGET_SENTENCES[budget]
-        yield from self._speech.cut(sentence if self._dialect.budget_sentence == "text" else None)
+        told = self._dialect.budget_sentence == "text" and not self._answer_only
+        yield from self._speech.cut(sentence if told else None)
         yield from self._close_steps()
         self.custom_outputs["budget"] = budget
         # Clients know only two reasons, so the exact budget is in the metadata.
@@ -398,7 +420,7 @@ class Translator:
         """The run failed. Close what is open as incomplete, then send the error in the form of this dialect."""
         yield from self._calls.abandon()
         fields = redact_value(error.fields())
-        if self._dialect.failure == "error_frame" and (self.answer or self.output):
+        if self._dialect.failure == "error_frame" and (self.answer or self.output) and not self._answer_only:
             # The stock chat page shows no error after a text, so that the half answer would look like a whole one. If
             # there was no text, it sends the request again, and the tools would run twice.
             yield from self._speech.cut(FAILURE_SENTENCE.format(message=fields["message"]))

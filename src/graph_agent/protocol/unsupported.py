@@ -32,11 +32,6 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
         lambda way: way not in ("auto", "disabled"),
         "use 'auto' or 'disabled'; neither has an effect here",
     ),
-    "text": (
-        "text.format",
-        lambda text: (text.get("format") or {"type": "text"})["type"] != "text",
-        "the graph decides the form of its answer; only 'text' is served",
-    ),
 }
 """Field -> the path that the error names, when it is refused, and why."""
 

@@ -1,4 +1,4 @@
-"""Checks before a run whether its graph takes the tools of the client."""
+"""Checks before a run whether its graph takes the tools of the client, and answers in the form that it asks for."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
 
+from graph_agent.answer_form import TAKES_FORM, AnswerForm
 from graph_agent.client_tools import TAKES_TOOLS, ClientTools
 from graph_agent.errors import InvalidRequest, UnsupportedField
 
@@ -33,8 +34,8 @@ def require_tools_taken(graph: Graph, tools: ClientTools) -> None:
     takes = False
     for one in _graphs(graph):
         for node in one.nodes.values():
-            for runnable in (node.bound, *getattr(node.bound, "steps", ())):
-                own = _own_tools(runnable)
+            for runnable in _runnables(node):
+                own = _mark(runnable, TAKES_TOOLS)
                 takes = takes or own is not None
                 names = runnable.tools_by_name if isinstance(runnable, ToolNode) else own or ()
                 if (taken := next((name for name in names if name in tools.by_name), None)) is not None:
@@ -49,6 +50,28 @@ def require_tools_taken(graph: Graph, tools: ClientTools) -> None:
         )
 
 
+def require_form_taken(graph: Graph, form: AnswerForm | None) -> None:
+    """Check that a node of the graph answers in the form that is asked for.
+
+    Raises:
+        UnsupportedField: none does.
+    """
+    if form is None:
+        return
+    runnables = (one for within in _graphs(graph) for node in within.nodes.values() for one in _runnables(node))
+    if all(_mark(one, TAKES_FORM) is None for one in runnables):
+        raise UnsupportedField(
+            "`text.format` is not supported by this graph, which decides the form of its answer. A graph takes it if "
+            "its node is one of `make_planner`, or is marked by `takes_answer_form`, or if its agent has "
+            "`ClientToolsMiddleware`.",
+            param="text.format",
+        )
+
+
+def _runnables(node: Any) -> tuple[Any, ...]:
+    return (node.bound, *getattr(node.bound, "steps", ()))
+
+
 def _graphs(graph: Graph) -> Iterator[Graph]:
     """The graph and the graphs that are nodes of it, whose calls can end its turn. Not those that a node calls."""
     seen, unread = {id(graph)}, [graph]
@@ -61,11 +84,11 @@ def _graphs(graph: Graph) -> Iterator[Graph]:
                 unread.append(node.bound)
 
 
-def _own_tools(runnable: Any) -> Any:
-    """What the mark of a node's function says, or `None` without one."""
+def _mark(runnable: Any, name: str) -> Any:
+    """What this mark of a node's function says, or `None` without one."""
     for function in (getattr(runnable, "afunc", None), getattr(runnable, "func", None)):
         # A partial, or the method of an object.
         for one in (function, getattr(function, "func", None), getattr(function, "__func__", None)):
-            if (own := getattr(one, TAKES_TOOLS, None)) is not None:
+            if (own := getattr(one, name, None)) is not None:
                 return own
     return None

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from graph_agent.answer_form import AnswerForm
 from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.contract import AgentContext
 from graph_agent.errors import InvalidRequest
@@ -19,6 +20,7 @@ def fill_context(
     thread: str | None,
     custom_inputs: Mapping[str, Any],
     client: ClientTools = NO_TOOLS,
+    answer_form: AnswerForm | None = None,
 ) -> Any:
     """The object that a graph gets as `runtime.context`, or `None`.
 
@@ -38,6 +40,7 @@ def fill_context(
             tools=tuple(client.schemas),
             tool_choice=client.choice,
             parallel_tool_calls=client.parallel,
+            answer_form=answer_form,
         )
     names = _field_names(schema)
     values = {name: custom_inputs[name] for name in names if name in custom_inputs}

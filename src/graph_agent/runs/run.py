@@ -13,9 +13,11 @@ from langchain_core.messages import BaseMessage
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
+from graph_agent.answer_form import Unfit, within_answer_form
 from graph_agent.client_tools import within_client_tools
 from graph_agent.errors import (
     AgentError,
+    AnswerUnfit,
     ApprovalNeedsStore,
     ApprovalNotResumable,
     LeaseLost,
@@ -36,7 +38,7 @@ from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
-from graph_agent.runs.client_tools import client_tools_of, require_tools_taken
+from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
@@ -134,6 +136,8 @@ class Run:
         # In the constructor, before anything is sent: a wrong field is a 400 and not a failed stream.
         self._client = client_tools_of(invocation)
         require_tools_taken(graph, self._client)
+        self._form = invocation.answer_form
+        require_form_taken(graph, self._form)
         self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
         self._context = fill_context(
@@ -142,6 +146,7 @@ class Run:
             thread=request.conversation,
             custom_inputs=invocation.custom_inputs,
             client=self._client,
+            answer_form=self._form,
         )
         self._monitor = RunMonitor(budgets, client=self._client)
         self._of_translator: Mapping[str, Any] = {
@@ -154,6 +159,7 @@ class Run:
             "steps": invocation.steps,
             "client": self._client,
             "warnings": lambda: self._options.warnings,
+            "answer_only": self._form is not None,
         }
         self._translator = Translator(known=invocation.messages, **self._of_translator)
         self._log = EventLog() if attempt is None else attempt.kept.log
@@ -356,6 +362,7 @@ class Run:
             within_lifetime(self._lifetime),
             within_client_tools(self._client),
             within_model_options(self._options),
+            within_answer_form(self._form),
         ):
             self._monitor.start_clock(self._seconds)
             self._observers.started(
@@ -589,8 +596,21 @@ class Run:
             self._cut_off(self._monitor.cut_off)
         elif self._translator.interrupted is not None:
             await self._wait_for_decision(self._translator.interrupted.interrupts)
+        elif (unfit := self._why_unfit()) is not None:
+            self._fail(unfit)
         else:
             await self._end_gently("completed", self._translator.finish(self._monitor.usage))
+
+    def _why_unfit(self) -> AgentError | None:
+        """Why the answer does not have the form that the request asks for."""
+        answer = self._translator.whole_answer if self._form is not None else None
+        if self._form is None or answer is None:
+            return None
+        try:
+            self._form.check(answer)
+        except Unfit:
+            return unfit_answer()
+        return None
 
     def _explain(self, error: BaseException) -> None:
         if self._monitor.spent is not None:
@@ -831,6 +851,14 @@ class Run:
         # The frame that ends a failed stream of `/invocations` has no response object.
         error = self.failure or RunCancelled("the run was cancelled")
         return self._translator.failed(error, self._monitor.usage)
+
+
+def unfit_answer() -> AnswerUnfit:
+    """The error for an answer in another form."""
+    return AnswerUnfit(
+        "the answer does not have the form that `text.format` asks for: send the request again, or make the schema "
+        "simpler"
+    )
 
 
 def head_of(request: RunRequest, name: str) -> ResponseHead:

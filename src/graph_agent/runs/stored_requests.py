@@ -129,6 +129,7 @@ def _request(saved: Fields, pulse: "Pulse") -> RunRequest:
 
 
 def _invocation(saved: Fields, pulse: "Pulse") -> "Invocation":
+    from graph_agent.answer_form import AnswerForm
     from graph_agent.client_tools import ClientTool
     from graph_agent.protocol.requests import Invocation
 
@@ -137,6 +138,7 @@ def _invocation(saved: Fields, pulse: "Pulse") -> "Invocation":
         "messages": _messages(saved["messages"], pulse),
         "items": saved["items"] or (),
         "tools": tuple(ClientTool(**one) for one in saved.get("tools") or ()),
+        "answer_form": AnswerForm(**form) if (form := saved.get("answer_form")) else None,
         "warnings": tuple(saved.get("warnings") or ()),
     }
     return Invocation(**{**saved, **read})

@@ -9,7 +9,7 @@ from graph_agent.errors import UnsupportedField
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.translator import Translator
-from graph_agent.runs.client_tools import client_tools_of, require_tools_taken
+from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import one_without_checkpoints
 from graph_agent.runs.request import RunRequest
@@ -47,12 +47,14 @@ class Submission:
     ) -> None:
         client = client_tools_of(request.invocation)
         require_tools_taken(graph, client)
+        require_form_taken(graph, request.invocation.answer_form)
         fill_context(
             graph.context_schema,
             caller=request.owner,
             thread=request.conversation,
             custom_inputs=request.invocation.custom_inputs,
             client=client,
+            answer_form=request.invocation.answer_form,
         )
         if (inner := one_without_checkpoints(graph)) is not None:
             raise UnsupportedField(
