@@ -29,6 +29,8 @@ class Page:
     unanswerable: Sequence[str] = field(default=())
 
 
+SEARCH = Call("search_memories", {"query": "journey"})
+
 PAGES: Mapping[str, Page] = {
     "first-graph": Page(
         {
@@ -76,9 +78,9 @@ PAGES: Mapping[str, Page] = {
     ),
     "conversations-and-memory": Page(
         {
-            "I am going to Rome in May.": ["Rome is lovely in spring."],
-            "When am I going?": [month],
-            "No, it is June.": ["Then it is warmer."],
+            "I am going to Rome in May.": [SEARCH, "Rome is lovely in spring."],
+            "When am I going?": [SEARCH, month],
+            "No, it is June.": [SEARCH, "Then it is warmer."],
             "I do not eat meat.": [
                 Call("save_memory", {"text": "The user does not eat meat."}),
                 "I will remember that you do not eat meat.",
