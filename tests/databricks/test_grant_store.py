@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.stores.postgres_server import PostgresServer, postgres_server
+from tests.documentation.examples import echo, graph_of
+from tests.stores.postgres_server import PASSWORD, PostgresServer, postgres_server
 
+from graph_agent import Settings, create_app
 from graph_agent.commands.cli import main
+from graph_agent.testing import SyncAgentClient
 
 ROLE = "0a1b2c3d-0000-4000-8000-00000000abcd"
 
@@ -46,6 +49,23 @@ def test_with_apply_the_role_may_create_the_schema_or_use_it_if_it_is_there(
     assert main(["grant-store", ROLE, "--apply"]) == 0
     assert store.execute("SELECT has_table_privilege(%s, 'graph_agent.one', 'DELETE')", ROLE) == [(True,)]
     store.execute("DROP SCHEMA graph_agent CASCADE")
+
+
+def test_with_apply_a_service_of_the_role_uses_the_tables_of_another(store: PostgresServer) -> None:
+    store.execute(f"CREATE ROLE deployed LOGIN PASSWORD '{PASSWORD}'")
+    theirs = store.url.replace("//postgres:", "//deployed:", 1)
+    assert answered(store.url) == 200
+    assert answered(theirs) == 503
+    assert main(["grant-store", "deployed", "--apply"]) == 0
+    assert answered(theirs) == 200
+    store.execute("DROP SCHEMA graph_agent CASCADE")
+
+
+def answered(url: str) -> int:
+    """The status of a request that is stored there."""
+    app = create_app(Settings(store=url, tracing="off"), {"echo": graph_of(echo)}, environ={})
+    with SyncAgentClient(app) as client:
+        return client.post("/responses", json={"input": "Hello"}).status_code
 
 
 def test_a_role_that_does_not_exist_is_named(store: PostgresServer, capsys: pytest.CaptureFixture[str]) -> None:
