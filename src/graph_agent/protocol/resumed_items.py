@@ -86,6 +86,20 @@ class ResumedItems:
         """The ids, as they were sent, of the calls that have a valid result."""
         return {one.item["call_id"] for one in self.items if one.kind == "function_call_output"}
 
+    def asks_for(self, call_id: str) -> bool:
+        """Whether a valid item asks the client for this call."""
+        return any(one.kind in CLIENT_CALLS and one.item["call_id"] == call_id for one in self.items)
+
+    def has_answered(self, call_id: str, name: str, args: Any) -> bool:
+        """Whether a valid item has the result of this call of an earlier response. The id may be its approval's."""
+        said = {"name": redact(name), "args": args}
+        for one in self.items:
+            if one.kind == "mcp_call":
+                approval = one.item.get("approval_request_id")
+                if approval == call_id or (approval is None and _says(one, said)):
+                    return True
+        return call_id in self.answered()
+
     def discard(self, output: OutputItems) -> Iterator[Event]:
         """Close the items that were sent in part, and name the discarded items.
 

@@ -243,13 +243,17 @@ class ToolCallItems:
         self._waiting.clear()
         return found
 
-    def resume(self, calls: Iterable[ResumedCall]) -> None:
-        """The graph goes on after approvals. These calls wait for their results."""
+    def resume(self, calls: Iterable[ResumedCall], resumed: ResumedItems) -> None:
+        """The graph goes on after approvals. These calls wait for their results, but for those that an earlier attempt
+        has told."""
         for one in calls:
+            if one.client is None and resumed.has_answered(one.call_id, one.name, one.args):
+                continue
             asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None, one.client)
             self._asked.restore([asked], [one.call_id])
-            # A call of the client is told again if its result does not come in this response.
-            known = one.sent and one.client is None
+            # A call of the client is told again, once, if its result does not come in this response.
+            known = one.sent and (one.client is None or resumed.asks_for(one.call_id))
+            self._waiting = [call for call in self._waiting if call.asked.call_id != one.call_id]
             self._waiting.append(_Call(asked, index=0 if known else -1, approval=one.approval, decided=one.decided))
 
     # -- its end ------------------------------------------------------------------------------------------------

@@ -214,13 +214,13 @@ class Translator:
     def awaits(self, calls: Iterable[ResumedCall]) -> None:
         """Calls of an earlier response that the client has not answered. They are told again if the graph ends on
         them. Call it after `continues`, before `start`."""
-        self._calls.resume(calls)
+        self._calls.resume(calls, self._resumed)
 
     def resumes(self, calls: Iterable[ResumedCall], answers: Iterable[tuple[str, str]]) -> None:
         """The graph goes on after approvals. `calls` wait for their results, and `answers` are answered questions:
         approval id -> the answer as text. Call it after `continues`, before `start`."""
-        self._calls.resume(calls)
-        self._answers = list(answers)
+        self._calls.resume(calls, self._resumed)
+        self._answers = [one for one in answers if one[0] not in self._resumed.answered()]
 
     def continues(self, history: KnownMessages, given: Sequence[BaseMessage]) -> None:
         """The graph knows the messages of `history`, and is given these instead. Call it before `start`."""

@@ -166,7 +166,8 @@ def _resumed(turn: Turn, answers: Answers, saved: CheckpointTuple, history: Sequ
         return _Resumed(pending=list(waits.values()))
     # Without anything to wait for, the graph only has to go on.
     command: Command[Any] = Command(resume=values) if values else Command()
-    return _Resumed(command=command, calls=_resumed_calls(turn, answers, saved, history, values))
+    # An attempt that died may have resumed the graph already. Then nothing waits, and all answers count.
+    return _Resumed(command=command, calls=_resumed_calls(turn, answers, saved, history, values or answers.resume))
 
 
 def pending_in(saved: CheckpointTuple) -> dict[str, PendingInterrupt]:

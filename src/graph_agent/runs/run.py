@@ -313,6 +313,11 @@ class Run:
             known=[*opened.history, *given, *(self._then if resumed.is_behind_answers else ())],
             **self._of_translator,
         )
+        turn = self.request.turn
+        if turn is not None and turn.answers is not None:
+            self._translator.resumes(opened.calls, answered_questions(turn.answers))
+        else:
+            self._translator.awaits(opened.calls)
         if resumed.phase == "begin":
             return
         self._monitor.goes_on(resumed.used)
