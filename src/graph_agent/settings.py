@@ -245,6 +245,9 @@ class Settings:
     """What a message does while the graph waits for a person's decision: the questions are asked again and nothing
     runs, or the message counts as a rejection, after which it runs."""
 
+    chat_reasoning: Literal["asked", "always"] = "asked"
+    """Whether chat completions have the reasoning of the models: if the request sets `reasoning_effort`, or always."""
+
     reload: Literal["on", "off"] = "off"
     """Load edited graph files on the next request. `graph-agent dev` turns it on."""
 

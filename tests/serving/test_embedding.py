@@ -186,7 +186,7 @@ def test_two_apps_in_one_host_serve_graphs_of_their_own(both: Service) -> None:
     [
         ("GET", "/nowhere", 404, "the service has {at}/invocations, {at}/api/invocations, "),
         ("GET", "/nowhere", 404, " {at}/health, {at}/ready, {at}/agent/info"),
-        ("POST", "/v1/chat/completions", 404, "to {at}/v1/responses"),
+        ("POST", "/v1/completions", 404, "to {at}/v1/chat/completions"),
         ("GET", "/models/plain/permissions", 404, "GET {at}/models lists them"),
         ("POST", "/models", 405, "use GET"),
         ("POST", "/responses/compact", 404, "a shorter history in `input` to {at}/responses"),

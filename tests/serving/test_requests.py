@@ -148,7 +148,7 @@ async def test_a_slow_sender_holds_no_run(serve: Callable[..., Any]) -> None:
 
 async def test_an_unknown_address_says_which_there_are(service: Service) -> None:
     async with service.client() as client:
-        answer = await client.post("/v1/chat/completions", json=QUESTION)
+        answer = await client.post("/v1/messages", json=QUESTION)
     check_error(answer, 404, "not_found")
     assert "/v1/responses" in answer.json()["detail"]
 

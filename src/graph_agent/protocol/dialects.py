@@ -64,6 +64,17 @@ OPENAI = Dialect(
     budget_sentence="details",
 )
 
+CHAT = Dialect(
+    tool_items="mcp_call",
+    failure="failed",
+    any_model=False,
+    open_responses=True,
+    family="openai",
+    stores=False,
+    budget_sentence="text",
+)
+"""The events of which `chat_completions` makes chunks. They are never stored."""
+
 DIALECTS: Mapping[str, Dialect] = {"invocations": INVOCATIONS, "responses": RESPONSES, "openai": OPENAI}
 """By the names under which stores keep them."""
 

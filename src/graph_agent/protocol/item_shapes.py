@@ -119,7 +119,7 @@ _SPOKEN: Mapping[str, Check] = {**PARTS, **dict.fromkeys(REASONING_PARTS, anythi
 _ENVELOPE = Shape(required={"type": a_name})
 
 
-def _tagged(kind: str, check: Check, suffix: str) -> Schema:
+def tagged(kind: str, check: Check, suffix: str) -> Schema:
     """The schema of an object of this type."""
     schema = check.schema
     return {
@@ -131,15 +131,15 @@ def _tagged(kind: str, check: Check, suffix: str) -> Schema:
     }
 
 
-def _parts(shapes: Mapping[str, Check]) -> Check:
-    """A string, or parts of these types only."""
+def a_content(shapes: Mapping[str, Check]) -> Check:
+    """A check of content: a string, or parts of these types only."""
 
-    @accepts({"anyOf": [_tagged(kind, check, "Part") for kind, check in shapes.items()]})
+    @accepts({"anyOf": [tagged(kind, check, "Part") for kind, check in shapes.items()]})
     def part(value: Any, path: str) -> None:
         _ENVELOPE(value, path)
         check = shapes.get(value["type"])
         if check is None:
-            unknown_part(value, path, PARTS)
+            unknown_part(value, path, {kind: one for kind, one in shapes.items() if kind not in REASONING_PARTS})
         else:
             check(value, path)
 
@@ -178,16 +178,16 @@ def _spoken_by_assistant(value: Any, path: str) -> None:
 
 ITEMS: Mapping[str, Check] = {
     "message": both(
-        Shape(required={"role": _role, "content": _parts(_SPOKEN)}, optional=_ITEM),
+        Shape(required={"role": _role, "content": a_content(_SPOKEN)}, optional=_ITEM),
         _beside_content,
         _spoken_by_assistant,
     ),
     "function_call": Shape(required={"call_id": a_name, **_CALL}, optional={**_ITEM, "namespace": a_name}),
-    "function_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
+    "function_call_output": Shape(required={"call_id": a_name, "output": a_content(PARTS)}, optional=_ITEM),
     "custom_tool_call": Shape(
         required={"call_id": a_name, "name": a_string, "input": a_string}, optional={**_ITEM, "namespace": a_name}
     ),
-    "custom_tool_call_output": Shape(required={"call_id": a_name, "output": _parts(PARTS)}, optional=_ITEM),
+    "custom_tool_call_output": Shape(required={"call_id": a_name, "output": a_content(PARTS)}, optional=_ITEM),
     "reasoning": Shape(
         optional={**_ITEM, "summary": _SUMMARY, "content": _SUMMARY, "encrypted_content": a_string},
     ),
@@ -219,8 +219,8 @@ _REFERENCE = Shape(required={"id": a_name})
 
 def item_schema(*, references: bool) -> Schema:
     """The JSON schema of what `check_item` accepts."""
-    message = _tagged("message", ITEMS["message"], "InputItem")
-    known = [_tagged(kind, check, "InputItem") for kind, check in ITEMS.items() if kind not in ("message", REFERENCE)]
+    message = tagged("message", ITEMS["message"], "InputItem")
+    known = [tagged(kind, check, "InputItem") for kind, check in ITEMS.items() if kind not in ("message", REFERENCE)]
     if references:
         known.append(
             {

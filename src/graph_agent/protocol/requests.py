@@ -28,7 +28,7 @@ from graph_agent.protocol.request_fields import MAX_ITEMS, REPEATED, check_run_f
 from graph_agent.protocol.steps import STEPS
 from graph_agent.protocol.unsupported import refuse_unsupported
 
-__all__ = ["MAX_ITEMS", "Invocation", "instruction_messages", "parse_request"]
+__all__ = ["MAX_ITEMS", "Invocation", "instruction_messages", "parse_request", "read_request"]
 
 DEFAULT_MODELS = ("agent", "default")
 """Values of `model` that mean the default graph. So does any that begins with `apps/`, as Databricks names an app."""
@@ -161,7 +161,35 @@ def parse_request(
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
     """
-    sent = _fields(body, pulse)
+    return read_request(
+        body_fields(body, pulse),
+        graphs=graphs,
+        fallback=fallback,
+        background_served=background_served,
+        stores=stores,
+        stored_by_default=stored_by_default,
+        keyed=keyed,
+        respond_async=respond_async,
+        webhooks=webhooks,
+        pulse=pulse,
+    )
+
+
+def read_request(
+    sent: Fields,
+    *,
+    graphs: Sequence[str],
+    fallback: str | None = None,
+    background_served: bool = False,
+    stores: bool = False,
+    stored_by_default: bool = False,
+    keyed: bool = False,
+    respond_async: bool = False,
+    webhooks: Collection[str] | None = None,
+    pulse: Pulse = no_pulse,
+) -> Invocation:
+    """As `parse_request`, for the fields of a body that was read."""
+    _check_size(sent)
     fields = _without_secrets(sent, pulse)
     check_run_fields(fields)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
@@ -229,13 +257,11 @@ def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
     return {name: redacted(value, pulse) for name, value in others.items()} | custom
 
 
-def _fields(body: bytes, pulse: Pulse) -> Fields:
-    fields = body_fields(body, pulse)
+def _check_size(fields: Fields) -> None:
     items = fields.get("input")
     # Checked before the items are: the check of each takes time.
     if isinstance(items, list) and len(items) > MAX_ITEMS:
         raise wrong("input", f"an array of at most {MAX_ITEMS} items", f"{len(items)}")
-    return fields
 
 
 # What the fields mean

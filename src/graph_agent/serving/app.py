@@ -48,6 +48,7 @@ from graph_agent.serving.page_build import BUILT, PageBuild
 from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
+from graph_agent.serving.routes.chat_completions import ChatCompletionRoutes
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.documentation import DocumentationRoutes
 from graph_agent.serving.routes.feedback import FeedbackRoutes
@@ -176,6 +177,15 @@ def create_app(
         reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
     )
 
+    chats = ChatCompletionRoutes(
+        settings=settings,
+        identity=identity,
+        gate=gate,
+        runs=runs,
+        bodies=bodies,
+        posted=posted,
+        reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
+    )
     stored = StoredResponseRoutes(
         identity=identity,
         store=store,
@@ -233,6 +243,7 @@ def create_app(
     app = Starlette(
         routes=[
             *responses.routes(),
+            *chats.routes(),
             *stored.routes(),
             *feedback.routes(),
             *conversations.routes(),

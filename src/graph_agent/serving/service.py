@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.served_graphs import ServedGraphs
+from graph_agent.protocol.chat_requests import ChatRequest, parse_chat_request
 from graph_agent.protocol.conversation_requests import (
     ConversationChange,
     NewConversation,
@@ -77,6 +78,17 @@ class Service:
             keyed=keyed,
             respond_async=respond_async,
             webhooks=tuple(self.targets),
+            pulse=pulse,
+        )
+
+    def parse_chat(self, body: bytes, *, pulse: Pulse = no_pulse) -> ChatRequest:
+        """Parse the body of `POST /v1/chat/completions`. Raises as `parse` does."""
+        settings = self.app.settings
+        return parse_chat_request(
+            body,
+            graphs=self.catalog.names,
+            fallback=settings.fallback_graph,
+            always_reasoning=settings.chat_reasoning == "always",
             pulse=pulse,
         )
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -61,7 +62,8 @@ class EventStreamResponse:
 
     Starlette's `StreamingResponse` does not close its source when the client leaves. Here the reader leaves its run on
     every path. `trailers` returns frames that are sent after the last event, before `[DONE]`. `named` adds `event:`
-    lines, and `numbered` adds `id:` lines.
+    lines, and `numbered` adds `id:` lines. `written` writes a batch of events in another form; nothing, if nothing of
+    them is told.
 
     A client is disconnected when a write of at most `PIECE` bytes does not return within `write_seconds`.
     """
@@ -74,10 +76,10 @@ class EventStreamResponse:
         trailers: Callable[[], Awaitable[Iterable[Mapping[str, Any]]]] | None = None,
         named: bool = False,
         numbered: bool = False,
+        written: Callable[[Sequence[Entry]], bytes] | None = None,
         write_seconds: float = WRITE_SECONDS,
     ) -> None:
-        self._named = named
-        self._numbered = numbered
+        self._written = written or partial(frames, named=named, numbered=numbered)
         self._write_seconds = write_seconds
         self._writing_since: float | None = None
         self._reader = reader
@@ -131,7 +133,7 @@ class EventStreamResponse:
     async def _write(self, send: Send) -> None:
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
         async for batch in self._reader:
-            body = frames(batch, named=self._named, numbered=self._numbered) if batch else KEEPALIVE
+            body = self._written(batch) if batch else KEEPALIVE
             for start in range(0, len(body), PIECE):
                 piece = body[start : start + PIECE]
                 await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})

@@ -17,16 +17,17 @@ INSIDE_RESPONSES: Mapping[str, str] = {
 }
 """The word after `/responses/`, with or without an id in between -> what to do."""
 
-_CHAT = "chat completions are not served; POST the messages as `input` to {run}"
+_NO_CHATS = "chat completions are not stored; POST to {chat}, or to {run}, whose responses are stored"
+_CHAT = "POST `messages` to {chat}, or send them as `input` to {run}"
 _NO_FILES = "files are not stored; send them inside `input` to {run}, as `file_data`"
 _NO_THREADS = (
     "LangGraph's own API is not served; POST to {run} and name the conversation in `context.conversation_id`, or start "
     "LangGraph's API with `graph-agent studio`"
 )
-_RESPONSES_ONLY = "only the Responses API is served; POST to {run}"
+_RESPONSES_ONLY = "only the Responses API and Chat Completions are served; POST to {run}"
 
 INSTEAD: Mapping[str, str] = {
-    "chat": _CHAT,
+    "chat": _NO_CHATS,
     "completions": _CHAT,
     "messages": _CHAT,
     "models": "`model` is the name of a graph; GET {models} lists them",
@@ -62,7 +63,8 @@ def alternative_to(request: HTTPConnection, *, exists: bool = False) -> str | No
     words = None if exists else INSTEAD.get(first)
     if first == "responses" and rest:
         words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), None)
-    return words and words.format(run=run, models=f"{run.removesuffix('/responses')}/models")
+    base = run.removesuffix("/responses")
+    return words and words.format(run=run, chat=f"{base}/chat/completions", models=f"{base}/models")
 
 
 class NoWebSockets:
