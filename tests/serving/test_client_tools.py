@@ -24,7 +24,7 @@ from graph_agent import (
     requested_nodes,
     takes_client_tools,
 )
-from graph_agent.testing import AgentClient, Call, RequestRefused, ScriptedChatModel
+from graph_agent.testing import AgentClient, Call, Finish, RequestRefused, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
 
@@ -218,6 +218,15 @@ async def test_broken_arguments_reach_the_client_as_the_model_wrote_them() -> No
         assert calls_of(first)["c1"]["arguments"] == '{"city": "Ro'
         second = await talk.ask(results("c1"), previous_response_id=first["id"])
         assert text_of(second) == "Sorry."
+
+
+@ADDRESSES
+async def test_a_call_at_which_the_model_was_cut_off_is_incomplete(path: str) -> None:
+    async with talking(planner, [Call("weather", '{"city": "Ro', id="c1"), Finish("length")], path=path) as talk:
+        response = await talk.ask("Rome?")
+        assert response["status"] == "incomplete"
+        [call] = [one for one in response["output"] if one["type"] == "function_call"]
+        assert (call["status"], call["arguments"]) == ("incomplete", '{"city": "Ro')
 
 
 async def test_a_call_that_no_node_returns_is_left_out() -> None:

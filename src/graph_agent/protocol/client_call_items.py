@@ -62,19 +62,20 @@ class ClientCallItems:
             if arguments := piece.get("args"):
                 yield from self._write(self._streamed[key], arguments)
 
-    def ask(self, call: RequestedCall) -> Iterator[Event]:
-        """The client has to answer this call: its item, or the rest of one that was streamed."""
+    def ask(self, call: RequestedCall, status: Status = "completed") -> Iterator[Event]:
+        """The client has to answer this call: its item, or the rest of one that was streamed. It is `incomplete` if its
+        model was cut off."""
         assert call.client is not None
         key = next((key for key, one in self._streamed.items() if one.call_id == call.call_id), None)
         if key is None:
-            yield from self._whole(call, call.client)
+            yield from self._whole(call, call.client, status)
             return
         one = self._streamed.pop(key)
         yield from self._flush(one)
         written = "".join(one.shown)
         # A node may have edited the call. Then what it returned counts. Broken JSON stays as the model wrote it.
         arguments = written if _says(one.written, call.args) else arguments_of(call.args)
-        yield from self._done(one, arguments, "completed")
+        yield from self._done(one, arguments, status)
 
     def break_off(self) -> Iterator[Event]:
         """Close the calls that no node has returned. The client must not run them, so the response leaves them out."""
@@ -120,20 +121,20 @@ class ClientCallItems:
         yield item_events.arguments_done("function_call", one.item_id, one.index, name, arguments)
         yield self._output.close(one.index, _function_call(one.item_id, one.call_id, one.tool, arguments, status))
 
-    def _whole(self, call: RequestedCall, tool: ClientTool) -> Iterator[Event]:
+    def _whole(self, call: RequestedCall, tool: ClientTool, status: Status) -> Iterator[Event]:
         index = self._output.open()
         if tool.kind == "custom":
             item_id, text = events.new_id("ctc"), redact(_input_of(call.args))
             yield item_events.item_added(index, _custom_call(item_id, call.call_id, tool, "", "in_progress"))
             yield item_events.custom_input_delta(item_id, index, text)
             yield item_events.custom_input_done(item_id, index, text)
-            yield self._output.close(index, _custom_call(item_id, call.call_id, tool, text, "completed"))
+            yield self._output.close(index, _custom_call(item_id, call.call_id, tool, text, status))
             return
         one = _Streamed(call.call_id, tool, index, events.new_id("fc"))
         arguments = arguments_of(call.args)
         yield item_events.item_added(index, _function_call(one.item_id, one.call_id, tool, "", "in_progress"))
         yield item_events.arguments_delta("function_call", one.item_id, index, arguments)
-        yield from self._done(one, arguments, "completed")
+        yield from self._done(one, arguments, status)
 
 
 def _function_call(item_id: str, call_id: str, tool: ClientTool, arguments: str, status: Status) -> Item:

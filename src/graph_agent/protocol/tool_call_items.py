@@ -24,6 +24,7 @@ from graph_agent.protocol.client_call_items import ClientCallItems
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.final_state import messages_in
+from graph_agent.protocol.finish_reasons import early_end_of
 from graph_agent.protocol.logged_response import NEVER_RETURNED
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace, RequestedCall, RequestedCalls, arguments_of
@@ -140,7 +141,7 @@ class ToolCallItems:
                 # The graph answers it in place of the client.
                 asked.client = None
             else:
-                yield from self._ask_client(call)
+                yield from self._ask_client(call, whole=early_end_of(message.response_metadata) is None)
 
     @property
     def awaits_client(self) -> bool:
@@ -152,10 +153,10 @@ class ToolCallItems:
         """Whether there are calls that the client has to answer, and no others."""
         return bool(self._waiting) and all(call.asked.client is not None for call in self._waiting)
 
-    def _ask_client(self, call: _Call) -> Iterator[Event]:
+    def _ask_client(self, call: _Call, *, whole: bool = True) -> Iterator[Event]:
         # Its item has an index of its own. Here it only says that the client knows the call.
         call.index = 0
-        yield from self.of_client.ask(call.asked)
+        yield from self.of_client.ask(call.asked, "completed" if whole else "incomplete")
 
     @property
     def holding(self) -> bool:
