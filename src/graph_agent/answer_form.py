@@ -15,6 +15,9 @@ from typing import Any, Literal, TypeVar
 TAKES_FORM = "graph_agent_takes_answer_form"
 """Attribute of a node's function that answers in the form of the request."""
 
+IN_FORM = "graph_agent_in_form"
+"""Tag of a model call whose endpoint enforces the form. Its text is the answer and streams."""
+
 MOST_ANSWER = 1_000_000
 """Characters of an answer."""
 

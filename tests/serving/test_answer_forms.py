@@ -152,6 +152,12 @@ async def test_a_stream_that_fails_has_told_no_answer() -> None:
 
 
 @GRAPHS
+async def test_a_list_of_numbers_is_not_taken_for_citations(make: Any) -> None:
+    async with asking(make, '{"a": [1], "b": [ 2, 3 ]}') as client:
+        assert messages(await client.ask(OBJECT)) == ['{"a": [1], "b": [ 2, 3 ]}']
+
+
+@GRAPHS
 async def test_any_json_object_will_do_without_a_schema(make: Any) -> None:
     async with asking(make, "[1]", '{"a": 1}') as client:
         assert messages(await client.ask(OBJECT)) == ['{"a": 1}']
@@ -220,6 +226,25 @@ async def test_the_endpoint_gets_the_schema_where_no_tools_stand_beside_it(works
             assert messages(await client.ask(body, path="/v1/responses")) == [ROME]
     sent = {"type": "json_schema", "json_schema": {key: CITY[key] for key in ("name", "schema", "strict")}}
     assert [body.get("response_format") for body in workspace.chats] == [sent, sent, None]
+
+
+async def test_the_answer_of_an_endpoint_that_enforces_schemas_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = chat_model("databricks:m", profile={"structured_output": True})
+    builder = StateGraph(AgentState).add_node("planner", make_planner(model=model, tools=[], prompt="Help."))
+    graph = builder.add_edge(START, "planner").add_edge("planner", END).compile()
+    pieces = ['{"name": ', '"Rome", ', '"people": 3}']
+    with FakeWorkspace(pieces, ['{"name": ', '"Rome"}']) as workspace:
+        for name, value in workspace.environment().items():
+            monkeypatch.setenv(name, value)
+        app = create_app(Settings.from_environment(tracing="off", store="memory"), {"a": graph})
+        async with AgentClient(app) as client:
+            body = {"input": "Rome?", "text": {"format": CITY}}
+            fitting = [one async for one in client.stream(body, path="/v1/responses")]
+            wrong = [one async for one in client.stream(body, path="/v1/responses")]
+    assert [one["delta"] for one in fitting if one["type"] == "response.output_text.delta"] == pieces
+    assert messages(fitting[-1]["response"]) == ["".join(pieces)]
+    assert wrong[-1]["response"]["error"]["code"] == "answer_unfit"
+    assert len(workspace.chats) == 2
 
 
 # -- hostile schemas ------------------------------------------------------------------------------------------------

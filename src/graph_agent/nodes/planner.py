@@ -1,15 +1,15 @@
 """The planner: the model decides whether to retrieve, to use tools, or to answer."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 
-from graph_agent.answer_form import AGAIN, TAKES_FORM, AnswerForm, Unfit, current_answer_form
+from graph_agent.answer_form import AGAIN, IN_FORM, TAKES_FORM, AnswerForm, Unfit, current_answer_form
 from graph_agent.client_tools import (
     TAKES_TOOLS,
     ClientTools,
@@ -73,7 +73,8 @@ def make_planner(
     adds nothing until the client has answered, and `requested_nodes` sends such calls to no node.
 
     If the request asks for JSON, the model is told so, and its answer is checked. One that does not fit is asked for
-    once more. Citations and the fixed answers of `no_answer_text` and `tool_failed` do not apply then.
+    once more. It streams from a model whose `profile` says that its endpoint enforces schemas: then there is no second
+    attempt. Citations and the fixed answers of `no_answer_text` and `tool_failed` do not apply then.
     """
 
     seen = History(model, history)
@@ -94,25 +95,30 @@ def make_planner(
             ):
                 return answer_update(AIMessage(no_answer_text), sources, cites=False)
         usable = with_client_tools(await available_tools(tools), client, keeps_own=bool(require_tool_first))
-        checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
+        checked: BaseChatModel = model
+        if form is None:
+            # Not in JSON, in which a list of numbers looks like a citation.
+            checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
         # Model endpoints refuse a required choice without tools.
         required = bool(require_tool_first and usable.tools and not results)
         wanted = "required" if required else client.choice_after(state["messages"]) if client else None
         choice = {"tool_choice": wanted} if wanted and usable.tools else {}
-        asked = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
+        asked: Runnable[Any, AIMessage] = checked.bind_tools(usable.tools, **choice) if usable.tools else checked
+        told: RunnableConfig | None = None
         instructions = _with_warnings(prompt, usable)
         if form is not None:
             instructions = f"{instructions}\n\n{form.instructions}"
             # Not beside tools: some endpoints refuse both together, and others then never call a tool.
             if not usable.tools and isinstance(model, DeferredChatModel):
                 asked = asked.bind(response_format=form.response_format)
+                told = {"tags": [IN_FORM]} if form.kind == "json_schema" and enforces_schemas(model) else None
         if required and isinstance(require_tool_first, str):
             # Not streamed: a model may ignore `required`, and streamed text cannot be withdrawn.
             whole = await seen.ask(asked, instructions, state["messages"], config={"tags": ["nostream"]})
             reply = with_search(whole, require_tool_first, state["messages"])
         else:
-            reply = await seen.ask(asked, instructions, state["messages"])
-        if form is not None and not reply.tool_calls:
+            reply = await seen.ask(asked, instructions, state["messages"], config=told)
+        if form is not None and not reply.tool_calls and told is None:
             reply = await _in_form(reply, form, lambda more: seen.ask(asked, instructions, [*state["messages"], *more]))
         if reply.tool_calls:
             reply = with_unique_ids(client.only_first(reply) if client else reply, state["messages"], config)
@@ -141,6 +147,12 @@ async def _in_form(
         return fitting
     again = await ask_again([reply, HumanMessage(AGAIN.format(problem=problem))])
     return again if again.tool_calls else fit(again, form)[0]
+
+
+def enforces_schemas(model: DeferredChatModel) -> bool:
+    """Whether the author says that the endpoint of the model holds itself to a schema, in LangChain's words."""
+    profile = model.parameters.get("profile")
+    return isinstance(profile, Mapping) and bool(profile.get("structured_output"))
 
 
 def fit(reply: AIMessage, form: AnswerForm) -> tuple[AIMessage, str | None]:

@@ -73,10 +73,10 @@ class MessageItems:
 
     # -- while models speak -------------------------------------------------------------------------------------
 
-    def spoke(self, run: str, chunk: AIMessageChunk) -> Iterator[Event]:
-        """A token, or several, of the model run `run`."""
+    def spoke(self, run: str, chunk: AIMessageChunk, *, in_form: bool = False) -> Iterator[Event]:
+        """A token, or several, of the model run `run`. With `in_form`, they can only be of the answer."""
         content = chunk.content
-        if self._answer_only:
+        if self._answer_only and not in_form:
             yield from self._thoughts.heard(run, chunk)
         elif isinstance(content, str) and not chunk.additional_kwargs:
             if content:

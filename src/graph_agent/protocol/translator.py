@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 
+from graph_agent.answer_form import IN_FORM
 from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.errors import AgentError
 from graph_agent.found_documents import Finding
@@ -278,7 +279,7 @@ class Translator:
             speaker = metadata.get(SPEAKER)
             # LangGraph also streams whole messages in this mode. Those come with `updates` too and are read there.
             if speaker is not None and isinstance(message, AIMessageChunk):
-                said = self._speech.spoke(speaker, message)
+                said = self._speech.spoke(speaker, message, in_form=IN_FORM in metadata)
                 # Not before the text in front of a call is known, which then is reasoning.
                 if self._streams_calls and not self._answer_only and message.tool_call_chunks:
                     return chain(said, self._wrote_calls(speaker, message))

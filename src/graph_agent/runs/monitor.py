@@ -12,6 +12,7 @@ from uuid import UUID
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
+from graph_agent.answer_form import IN_FORM
 from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.errors import ModelFailed, RunCancelled
 from graph_agent.known_messages import KnownMessages
@@ -226,11 +227,13 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         if self._meter.written > self._budgets.output_tokens:
             self._spend("output_tokens")
         private = self._audience.began(run_id, parent_run_id, metadata)
+        in_form = IN_FORM in (kwargs.get("tags") or ())
         outer = self._nested.began(run_id, parent_run_id)
         self._meter.began(run_id, outer)
         structured = wants_schema(
             kwargs.get("options") or {}, kwargs.get("invocation_params") or {}, of_client=self._client.by_name
         )
+        structured = structured and not in_form
         if structured:
             self._structured.add(run_id)
         if structured or outer is not None:
@@ -245,6 +248,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             metadata.pop(SPEAKER, None)
         else:
             metadata[SPEAKER] = str(run_id)
+            if in_form:
+                metadata[IN_FORM] = True
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         self._check()
