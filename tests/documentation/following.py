@@ -251,7 +251,8 @@ class Shell:
     def close(self) -> None:
         """End both terminals."""
         self._stop()
-        self._shell.kill()
+        # With what a command has left running.
+        os.killpg(self._shell.pid, signal.SIGKILL)
         self._shell.communicate()
 
 
