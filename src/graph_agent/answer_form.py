@@ -21,8 +21,14 @@ IN_FORM = "graph_agent_in_form"
 MOST_ANSWER = 1_000_000
 """Characters of an answer."""
 
-MOST_STEPS = 200_000
-"""Keywords of a schema that are compared with values of an answer: about a second."""
+MOST_STEPS = 100_000
+"""Keywords of a schema that are compared with values of an answer: a second or two."""
+
+PER_REFERENCE = 10
+"""Steps of a `$ref`, which takes longer than other keywords."""
+
+MOST_HERE = 4_000
+"""Characters of an answer that is checked on the event loop, with a schema of as many that refers to nothing."""
 
 UNCHECKED = frozenset({"pattern", "format", "contentEncoding", "contentMediaType"})
 """Keywords that are not checked. The first is a regular expression of the client."""
@@ -31,7 +37,14 @@ AS_JSON = "Answer with one JSON object and nothing else, without a code block."
 IN_SCHEMA = "Answer with JSON and nothing else, without a code block. It must fit this JSON schema:\n{schema}"
 AGAIN = "That answer cannot be used: {problem}. Write the whole answer again, as JSON and nothing else."
 
+Pulse = Callable[[], None]
+"""Lets other tasks run now and then."""
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def no_pulse() -> None:
+    """The pulse of a check that holds nobody up."""
 
 
 class Unfit(Exception):
@@ -72,18 +85,23 @@ class AnswerForm:
             given["strict"] = self.strict
         return {"type": "json_schema", "json_schema": given}
 
-    def read(self, text: str) -> str:
-        """The answer as JSON, without a code block around it.
+    def is_quick(self, text: str) -> bool:
+        """Whether the check of this answer holds nobody else up."""
+        schema = json.dumps(dict(self.schema))
+        return len(text) + len(schema) <= MOST_HERE and '"$ref"' not in schema
+
+    def read(self, text: str, *, pulse: Pulse = no_pulse) -> str:
+        """The answer as JSON, without a code block around it. Calls `pulse` often.
 
         Raises:
             Unfit: it does not have the form.
         """
         bare = _without_fence(text.strip())
-        self.check(bare)
+        self.check(bare, pulse=pulse)
         return bare
 
-    def check(self, text: str) -> None:
-        """Check that a whole answer has the form.
+    def check(self, text: str, *, pulse: Pulse = no_pulse) -> None:
+        """Check that a whole answer has the form. Calls `pulse` often.
 
         Raises:
             Unfit: it does not.
@@ -98,7 +116,7 @@ class AnswerForm:
             if not isinstance(value, dict):
                 raise Unfit("it is not a JSON object")
             return
-        steps = _steps.set([MOST_STEPS])
+        steps = _steps.set(_Steps(MOST_STEPS, pulse))
         try:
             problem = next(_validator_class()(dict(self.schema)).iter_errors(value), None)
         except (_TooMuch, RecursionError):
@@ -109,7 +127,22 @@ class AnswerForm:
             raise Unfit(_described(problem))
 
 
-_steps: ContextVar[list[int]] = ContextVar("graph_agent_schema_steps")
+@dataclass(slots=True)
+class _Steps:
+    """How much work a check may still do."""
+
+    left: int
+    pulse: Pulse
+
+    def take(self, count: int) -> None:
+        """Do so many steps."""
+        self.left -= count
+        if self.left < 0:
+            raise _TooMuch
+        self.pulse()
+
+
+_steps: ContextVar[_Steps] = ContextVar("graph_agent_schema_steps")
 
 
 class _TooMuch(Exception):
@@ -121,10 +154,11 @@ def _validator_class() -> Any:
     # Late: it takes a tenth of a second, and only some requests have a schema.
     from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped]
 
+    kept = (name for name in Draft202012Validator.VALIDATORS if name not in UNCHECKED)
     known = {
-        name: _counted(function) for name, function in Draft202012Validator.VALIDATORS.items() if name not in UNCHECKED
+        name: _counted(Draft202012Validator.VALIDATORS[name], PER_REFERENCE if name == "$ref" else 1) for name in kept
     }
-    known["uniqueItems"] = _counted(_unique_items)
+    known["uniqueItems"] = _counted(_unique_items, 1)
     return validators.create(
         meta_schema=Draft202012Validator.META_SCHEMA,
         validators=known,
@@ -133,12 +167,9 @@ def _validator_class() -> Any:
     )
 
 
-def _counted(function: Any) -> Any:
+def _counted(function: Any, steps: int) -> Any:
     def checked(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        left = _steps.get()
-        left[0] -= 1 + (len(value) // 8 if isinstance(value, list | dict) else 0)
-        if left[0] < 0:
-            raise _TooMuch
+        _steps.get().take(steps + (len(value) // 8 if isinstance(value, list | dict) else 0))
         yield from function(validator, value, instance, schema) or ()
 
     return checked

@@ -13,11 +13,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.types import Command
 
-from graph_agent.answer_form import AGAIN, TAKES_FORM, current_answer_form
+from graph_agent.answer_form import AGAIN, TAKES_FORM, AnswerForm, current_answer_form
 from graph_agent.client_tools import TAKES_TOOLS, client_calls_of, current_client_tools, open_client_calls, with_marks
 from graph_agent.contract import ListedTools
 from graph_agent.models.deferred import DeferredChatModel
-from graph_agent.nodes.planner import early_end_of_model, fit, with_client_tools
+from graph_agent.nodes.planner import early_end_of_model, fit, fit_gently, with_client_tools
 from graph_agent.tool_call_policy import with_unique_ids
 
 Answer = ModelResponse[Any]
@@ -39,8 +39,13 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Answer]) -> Answer:
         """Ask the model with the client's tools beside the agent's."""
         answer = handler(_asked(request))
-        if (again := _asked_again(request, answer)) is not None:
-            answer = handler(again)
+        if (said := _unchecked(answer)) is not None:
+            message, problem = fit(said, _form())
+            answer = _with(answer, message)
+            if (again := _asked_again(request, message, problem)) is not None:
+                answer = handler(again)
+                if (said := _unchecked(answer)) is not None:
+                    answer = _with(answer, fit(said, _form())[0])
         return _read(answer, request.messages, get_config())
 
     async def awrap_model_call(
@@ -48,8 +53,13 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
     ) -> Answer:
         """Ask the model with the client's tools beside the agent's."""
         answer = await handler(_asked(request))
-        if (again := _asked_again(request, answer)) is not None:
-            answer = await handler(again)
+        if (said := _unchecked(answer)) is not None:
+            message, problem = await fit_gently(said, _form())
+            answer = _with(answer, message)
+            if (again := _asked_again(request, message, problem)) is not None:
+                answer = await handler(again)
+                if (said := _unchecked(answer)) is not None:
+                    answer = _with(answer, (await fit_gently(said, _form()))[0])
         return _read(answer, request.messages, get_config())
 
     def wrap_tool_call(
@@ -96,29 +106,40 @@ def _asked(request: ModelRequest[Any]) -> ModelRequest[Any]:
     return asked if choice is None else asked.override(tool_choice=choice)
 
 
-def _asked_again(request: ModelRequest[Any], answer: Answer) -> ModelRequest[Any] | None:
-    """The second attempt at an answer that does not have the form that the request asks for."""
+def _form() -> AnswerForm:
     form = current_answer_form()
+    assert form is not None, "only an answer in a form is checked"
+    return form
+
+
+def _unchecked(answer: Answer) -> AIMessage | None:
+    """The message that must have the form that the request asks for, if the answer has one."""
     last = answer.result[-1] if answer.result else None
-    if form is None or not isinstance(last, AIMessage) or last.tool_calls or answer.structured_response is not None:
+    if current_answer_form() is None or not isinstance(last, AIMessage) or last.tool_calls:
         return None
-    problem = fit(last, form)[1]
-    if problem is None or early_end_of_model(last):
+    return None if answer.structured_response is not None else last
+
+
+def _with(answer: Answer, message: AIMessage) -> Answer:
+    return ModelResponse(result=[*answer.result[:-1], message], structured_response=answer.structured_response)
+
+
+def _asked_again(request: ModelRequest[Any], said: AIMessage, problem: str | None) -> ModelRequest[Any] | None:
+    """The second attempt at an answer that does not have the form that the request asks for."""
+    if problem is None or early_end_of_model(said):
         return None
-    return _asked(request.override(messages=[*request.messages, last, HumanMessage(AGAIN.format(problem=problem))]))
+    return _asked(request.override(messages=[*request.messages, said, HumanMessage(AGAIN.format(problem=problem))]))
 
 
 def _read(answer: Answer, messages: Sequence[BaseMessage], config: RunnableConfig) -> Answer:
     """The model's answer with ids that are unique in the conversation, and the client's calls marked."""
-    client, form = current_client_tools(), current_answer_form()
-    if not client and form is None:
+    client = current_client_tools()
+    if not client:
         return answer
     read = [
         with_marks(with_unique_ids(client.only_first(one), messages, config)) if isinstance(one, AIMessage) else one
         for one in answer.result
     ]
-    if form is not None:
-        read = [fit(one, form)[0] if isinstance(one, AIMessage) and not one.tool_calls else one for one in read]
     return ModelResponse(result=read, structured_response=answer.structured_response)
 
 

@@ -1,6 +1,7 @@
 """The planner: the model decides whether to retrieve, to use tools, or to answer."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -9,7 +10,16 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from graph_agent.answer_form import AGAIN, IN_FORM, TAKES_FORM, AnswerForm, Unfit, current_answer_form
+from graph_agent.answer_form import (
+    AGAIN,
+    IN_FORM,
+    TAKES_FORM,
+    AnswerForm,
+    Pulse,
+    Unfit,
+    current_answer_form,
+    no_pulse,
+)
 from graph_agent.client_tools import (
     TAKES_TOOLS,
     ClientTools,
@@ -29,6 +39,7 @@ from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import available_tools, tool_name_of
 from graph_agent.redaction import redact
+from graph_agent.threads import run_giving_way
 from graph_agent.tool_call_policy import with_unique_ids
 
 MOST_QUERY = 1_000
@@ -142,11 +153,18 @@ async def _in_form(
 
     One that does not fit then, too, is returned as it is: the run fails for it, and says so.
     """
-    fitting, problem = fit(reply, form)
+    fitting, problem = await fit_gently(reply, form)
     if problem is None or early_end_of_model(reply):
         return fitting
     again = await ask_again([reply, HumanMessage(AGAIN.format(problem=problem))])
-    return again if again.tool_calls else fit(again, form)[0]
+    return again if again.tool_calls else (await fit_gently(again, form))[0]
+
+
+async def fit_gently(reply: AIMessage, form: AnswerForm) -> tuple[AIMessage, str | None]:
+    """`fit` without holding other requests up."""
+    if form.is_quick(reply.text):
+        return fit(reply, form)
+    return await run_giving_way(partial(fit, reply, form))
 
 
 def enforces_schemas(model: DeferredChatModel) -> bool:
@@ -155,10 +173,10 @@ def enforces_schemas(model: DeferredChatModel) -> bool:
     return isinstance(profile, Mapping) and bool(profile.get("structured_output"))
 
 
-def fit(reply: AIMessage, form: AnswerForm) -> tuple[AIMessage, str | None]:
+def fit(reply: AIMessage, form: AnswerForm, *, pulse: Pulse = no_pulse) -> tuple[AIMessage, str | None]:
     """The reply without a code block around its JSON, and what is wrong with it, if something is."""
     try:
-        text = form.read(reply.text)
+        text = form.read(reply.text, pulse=pulse)
     except Unfit as error:
         return reply, error.problem
     return (reply if text == reply.text else reply.model_copy(update={"content": text})), None

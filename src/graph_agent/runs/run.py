@@ -62,6 +62,7 @@ from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import ResponseStatus, Waiting
 from graph_agent.stores.run_records import EventBatch
 from graph_agent.stores.store import Store
+from graph_agent.threads import run_giving_way
 from graph_agent.tool_call_policy import NotRun
 
 logger = logging.getLogger(__name__)
@@ -601,18 +602,21 @@ class Run:
             self._cut_off(self._monitor.cut_off)
         elif self._translator.interrupted is not None:
             await self._wait_for_decision(self._translator.interrupted.interrupts)
-        elif (unfit := self._why_unfit()) is not None:
+        elif (unfit := await self._why_unfit()) is not None:
             self._fail(unfit)
         else:
             await self._end_gently("completed", self._translator.finish(self._monitor.usage))
 
-    def _why_unfit(self) -> AgentError | None:
+    async def _why_unfit(self) -> AgentError | None:
         """Why the answer does not have the form that the request asks for."""
         answer = self._translator.whole_answer if self._form is not None else None
         if self._form is None or answer is None:
             return None
         try:
-            self._form.check(answer)
+            if self._form.is_quick(answer):
+                self._form.check(answer)
+            else:
+                await run_giving_way(partial(self._form.check, answer))
         except Unfit:
             return unfit_answer()
         return None
