@@ -205,6 +205,10 @@ class Settings:
     log_format: Literal["json", "text"] = "json"
     """JSON lines, or text for people. `graph-agent dev` writes text."""
 
+    metrics: Literal["auto", "on", "off"] = "auto"
+    """The metrics for Prometheus at `/metrics`. `auto` serves them on loopback only. `on` serves them elsewhere too,
+    which requires `bearer_token` outside Databricks Apps."""
+
     tracing: Literal["on", "off"] = "on"
     """MLflow traces of every run."""
 

@@ -282,6 +282,9 @@ async def test_several_workers_end_their_streams_too(upstream: Upstream) -> None
             running.url = address(line)
             await running.logged("ready: serving", times=2)
             reader, writer = await ask(running, upstream, stream=True)
+            async with running.client() as client:
+                # One scrape answers for both: each has the 32 slots of the default.
+                assert "graph_agent_run_slots 64.0" in (await client.get("/metrics")).text
         running.process.send_signal(signal.SIGTERM)
         with anyio.fail_after(20):
             events = await rest_of(reader)

@@ -43,6 +43,18 @@ async def test_a_background_run_waits_in_the_queue_until_a_process_takes_it(stor
     assert await Accepted(store, clock, THERE).claim() == []
 
 
+async def test_a_store_counts_the_background_runs_of_everybody_that_have_not_ended(store: Store, clock: Clock) -> None:
+    runs = Accepted(store, clock)
+    await runs.start("resp_foreground")
+    for number, owner in enumerate((ANN, ANN, BOB)):
+        await runs.queue(f"resp_{number}", owner=owner)
+        await next_millisecond()
+    [first, second] = await runs.claim(limits=RunLimits(here=2, per_owner=9, in_all=9))
+    await runs.finish(first.right)
+    assert second.response == "resp_1"
+    assert dict(await store.runs.counts()) == {"queued": 1, "running": 1}
+
+
 async def test_a_conversation_stays_busy_while_its_run_waits(store: Store, clock: Clock) -> None:
     await Accepted(store, clock).queue("resp_1")
     clock.now += 1000 * LEASE

@@ -127,6 +127,8 @@ class Background:
         self._running: set[asyncio.Task[Any]] = set()
         """Those of the tasks that run a run."""
         self._stopping = False
+        self.looked_at: float | None = None
+        """When it last looked for runs in the store with success, in terms of `time.monotonic()`."""
 
     # -- the life of the process ------------------------------------------------------------------------------------
 
@@ -236,6 +238,7 @@ class Background:
         while not self._stopping:
             self._news.clear()
             await self._take(store)
+            self.looked_at = time.monotonic()
             seconds = LOOK_SECONDS if self._attempts or await store.runs.has_open() else IDLE_SECONDS
             if queue is None:
                 await self._news_within(seconds)

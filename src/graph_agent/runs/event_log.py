@@ -1,6 +1,7 @@
 """The events of a run: numbered and encoded once, kept in memory, and read by any number of readers from any number."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +26,8 @@ terminal event. Arguments of a call have no part, so they are repeated three tim
 
 TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
 
+TEXT = "response.content_part.added"
+"""The event with which a text begins."""
 
 EXTRA = frozenset({NODE, DOCUMENTS})
 """Events that repeat nothing of an item."""
@@ -80,6 +83,8 @@ class EventLog:
         self._ended = False
         self.size = sum(len(one.data) for one in self._entries)
         """The bytes of JSON in the log."""
+        self.first_text_at: float | None = None
+        """When the first text was appended, in terms of `time.monotonic()`."""
         self._open = 0
         """The bytes that are still to follow for open items."""
         self._closed = 0
@@ -109,6 +114,9 @@ class EventLog:
                 self._closed += len(data)
             elif kind not in EXTRA:
                 self._open = max(self._open - len(data), 0)
+                # Written right before the first token, and not for each one.
+                if kind == TEXT and self.first_text_at is None:
+                    self.first_text_at = time.monotonic()
             entries.append(Entry(number, kind, data))
         if len(entries) > before:
             if self._keeper is not None:

@@ -15,11 +15,13 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResul
 from graph_agent.answer_form import IN_FORM
 from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.errors import ModelFailed, RunCancelled
+from graph_agent.found_documents import NO_SPAN
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd, early_end_of
 from graph_agent.protocol.translator import SPEAKER
 from graph_agent.runs.audience import Audience, Namespace, wants_schema
+from graph_agent.runs.call_times import CallTimes
 from graph_agent.runs.invalid_calls import InvalidCalls
 from graph_agent.runs.nested_calls import NestedCalls
 from graph_agent.runs.tool_failures import ToolFailureLog
@@ -59,6 +61,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._stopped = False
         self._audience = Audience()
         self._meter = UsageMeter()
+        self.times = CallTimes()
         self._invalid = InvalidCalls()
         # A counter and not an integer: `next` is atomic, and tools run in several threads.
         self._calls = itertools.count(1)
@@ -132,11 +135,29 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._audience.node_began(run_id, parent_run_id, metadata, kwargs.get("name"))
 
     def on_retriever_start(
-        self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: Any,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         self._check()
         self._audience.began(run_id, parent_run_id)
         self.named(run_id, kwargs.get("name") or serialized)
+        # The node that calls one with this mark tells how long it took.
+        if NO_SPAN not in (metadata or {}):
+            self.times.search_began(run_id, parent_run_id)
+
+    def on_retriever_end(self, documents: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self.times.search_ended(run_id)
+        super().on_retriever_end(documents, run_id=run_id, **kwargs)
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self.times.search_ended(run_id)
+        super().on_retriever_error(error, run_id=run_id, **kwargs)
 
     def on_tool_start(
         self,
@@ -230,6 +251,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         in_form = IN_FORM in (kwargs.get("tags") or ())
         outer = self._nested.began(run_id, parent_run_id)
         self._meter.began(run_id, outer)
+        if outer is None:
+            self.times.model_began(run_id)
         structured = wants_schema(
             kwargs.get("options") or {}, kwargs.get("invocation_params") or {}, of_client=self._client.by_name
         )
@@ -268,6 +291,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             self._spend("output_tokens")
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        self.times.model_ended(run_id)
         call = self._meter.call(run_id)
         if call is None:
             return
@@ -285,6 +309,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
                 raise ModelFailed("the model endpoint ended its answer with an error; look at the endpoint's logs")
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self.times.model_ended(run_id)
         self._nested.ended(run_id)
         self.model_error = error
         call = self._meter.call(run_id)

@@ -54,6 +54,18 @@ class Outcome:
     error: AgentError | None
     """Why the run failed, or `None`."""
 
+    first_text_at: float | None = None
+    """When the first text was ready for readers, in terms of `time.monotonic()`, or `None` without text."""
+
+    model_seconds: Sequence[float] = ()
+    """How long each model call took that has ended. A model that other models wrap is part of the outermost call."""
+
+    search_seconds: Sequence[float] = ()
+    """How long each search took that has ended."""
+
+    goes_on: bool = False
+    """Whether this is not the end of the run: another attempt at it goes on, perhaps in another process."""
+
 
 class RunObserver(Protocol):
     """Observes one run. An exception in it is logged and affects neither the run nor other observers.
@@ -144,8 +156,8 @@ class Traced(RunObserver, Protocol):
         """The id of the trace, once the run has started."""
 
 
-def observers_of(trace: Traced | None) -> list[RunObserver]:
-    """The observers of a run: its trace, if it has one, and the facts in its log lines."""
+def observers_of(trace: Traced | None, *more: RunObserver) -> list[RunObserver]:
+    """The observers of a run: its trace, if it has one, the facts in its log lines, and `more`."""
     if trace is None:
-        return [LogFacts()]
-    return [trace, LogFacts(trace_id=lambda: trace.trace_id)]
+        return [LogFacts(), *more]
+    return [trace, LogFacts(trace_id=lambda: trace.trace_id), *more]

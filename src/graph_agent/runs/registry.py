@@ -5,6 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import RunNotFound, ServiceStopping
@@ -47,6 +48,29 @@ CANCEL_SECONDS = 0.05
 
 QUIET_SECONDS = 60.0
 """The default time without events after which a reader gets an empty batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What one process does at one moment."""
+
+    foreground: int
+    """The active runs that belong to a request."""
+
+    background: int
+    """The active runs in the background."""
+
+    readers: int
+    """The readers of runs: open streams, and requests that wait for a whole answer."""
+
+    waiting: int
+    """The requests that wait until their conversation is free."""
+
+    slots: int | None
+    """The most runs of requests, or `None` for no limit."""
+
+    taken: int
+    """The slots that are taken."""
 
 
 class Reader:
@@ -149,6 +173,21 @@ class Runs:
     def waiting(self) -> int:
         """How many requests wait until their conversation is free."""
         return self._turns.waiting
+
+    @property
+    def activity(self) -> Activity:
+        """What this process does at this moment."""
+        known = list(self._known.values())
+        active = [one.run for one in known if not one.run.over]
+        background = sum(run.in_background for run in active)
+        return Activity(
+            foreground=len(active) - background,
+            background=background,
+            readers=sum(one.readers for one in known),
+            waiting=self.waiting,
+            slots=self._slots.most,
+            taken=self._slots.taken,
+        )
 
     def require_free_slot(self) -> None:
         """Check that a slot is free now, without taking it.

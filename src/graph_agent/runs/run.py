@@ -766,6 +766,10 @@ class Run:
                 output=translator.output,
                 usage=self._monitor.usage,
                 error=self.failure,
+                first_text_at=self._log.first_text_at,
+                model_seconds=self._monitor.times.models,
+                search_seconds=self._monitor.times.searches,
+                goes_on=self._is_given_away,
             )
         )
 

@@ -47,6 +47,16 @@ class Slots:
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def taken(self) -> int:
+        """How many slots are taken."""
+        return self._taken
+
+    @property
+    def most(self) -> int | None:
+        """How many slots there are, or `None` for no limit."""
+        return self._most
+
     def require_free(self) -> None:
         """Check that a slot is free now, without taking it.
 

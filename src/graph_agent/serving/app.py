@@ -20,7 +20,7 @@ from starlette.routing import Route
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.databricks.token_users import TokenUsers
-from graph_agent.errors import AgentError, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
+from graph_agent.errors import AgentError, BadSetting, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.caller import Kind
 from graph_agent.lazy import IMPORT_LOCK
@@ -42,6 +42,7 @@ from graph_agent.serving.gate import Gate
 from graph_agent.serving.host_gate import HostGate
 from graph_agent.serving.identity import Identity, on_apps, startup_warnings
 from graph_agent.serving.limits import Bodies
+from graph_agent.serving.metrics import ServiceMetrics
 from graph_agent.serving.mounting import WholePath, prefix_of
 from graph_agent.serving.openapi import Access, OpenApiRoutes
 from graph_agent.serving.page_build import BUILT, PageBuild
@@ -54,6 +55,7 @@ from graph_agent.serving.routes.documentation import DocumentationRoutes
 from graph_agent.serving.routes.feedback import FeedbackRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
+from graph_agent.serving.routes.metrics import MetricsRoutes
 from graph_agent.serving.routes.models import ModelRoutes
 from graph_agent.serving.routes.page import MOVED, PageRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
@@ -63,6 +65,7 @@ from graph_agent.serving.unsupported import NoWebSockets, alternative_to
 from graph_agent.settings import Settings, as_environment
 from graph_agent.stores.opening import open_store
 from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
+from graph_agent.trusted_hosts import is_loopback
 
 if TYPE_CHECKING:
     from graph_agent.catalog.served_graphs import ServedGraphs
@@ -93,6 +96,7 @@ def create_app(
     page_folder: Path = BUILT,
     docs_folder: Path = DOCUMENTATION,
     runs_schedules: bool = False,
+    metrics_folder: Path | None = None,
 ) -> Starlette:
     """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
 
@@ -114,8 +118,11 @@ def create_app(
     With `runs_schedules`, the app begins the runs of `settings.schedules`, as `graph-agent serve` does. Without, it
     does not read that file. With `graphs`, files of schedules and webhooks are used only if the settings name them.
 
+    `metrics_folder` is where the processes count that share a port: see `serving.workers`.
+
     Raises:
-        BadSetting: `settings.page_logo` is not an image that the page can show, or a variable of the chat app is wrong.
+        BadSetting: `settings.page_logo` is not an image that the page can show, a variable of the chat app is wrong, or
+            everybody could read the metrics.
         ConfigurationError: `graphs` is empty, or a graph in it cannot be served (`GraphNotLoaded`).
         UnknownGraph: `graphs` has no `settings.default_graph`.
     """
@@ -155,6 +162,9 @@ def create_app(
         open_store=store.passed,
         event_log_seconds=settings.event_log_seconds,
     )
+    metrics = None
+    if _has_metrics(settings, environ):
+        metrics = ServiceMetrics(runs=runs, nodes=nodes, store=store.passed, folder=metrics_folder)
     duties = Duties(runs=runs, store=store, shares_store=shares_store)
     kind = identity.kind if runs_schedules else None
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
@@ -221,7 +231,7 @@ def create_app(
             logger.info("the chat app at port %d asks for the users whom the proxy of this app names", chat.port)
         # Only on Apps, where nobody waits for the start. On a laptop a quick start matters more than the first run.
         loading = asyncio.create_task(
-            _load(context, built, gate, duties, on_failed_start, warm=on_apps(environ), schedules_of=kind)
+            _load(context, built, gate, duties, metrics, on_failed_start, warm=on_apps(environ), schedules_of=kind)
         )
         try:
             async with nullcontext() if proxy is None else proxy.open():
@@ -233,6 +243,8 @@ def create_app(
             gate.end()
             # Our own server has drained the runs by now. A host's server stops without knowing about them.
             await duties.aclose(within_seconds=ENDING_SECONDS)
+            if metrics is not None:
+                await metrics.aclose()
             # After the runs, which record their ends in it, and before the clients, with which it signs in.
             await store.aclose()
             if service is not None:
@@ -250,12 +262,13 @@ def create_app(
             *memories.routes(),
             *models.routes(),
             *meta.routes(),
+            *([] if metrics is None else MetricsRoutes(metrics, only_loopback=settings.metrics == "auto").routes()),
             *described.routes(),
             *page,
             *_documentation_routes(settings, docs_folder),
         ],
         lifespan=lifespan,
-        middleware=_middleware(settings, environ, page_at=_page_at(chat)),
+        middleware=_middleware(settings, environ, page_at=_page_at(chat), metrics=metrics),
         exception_handlers={AgentError: _agent_error, HTTPException: _http_error},
     )
     if proxy is not None:
@@ -293,11 +306,29 @@ def _documentation_routes(settings: Settings, folder: Path) -> list[Route]:
     return DocumentationRoutes(DocumentationBuild(folder, reload=settings.reload == "on")).routes()
 
 
-def _middleware(settings: Settings, environ: Mapping[str, str], *, page_at: str) -> list[Middleware]:
+def _has_metrics(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether there are metrics.
+
+    Raises:
+        BadSetting: they are switched on, and everybody who can reach the service could read them.
+    """
+    here = is_loopback(settings.host) and not on_apps(environ)
+    if settings.metrics == "on" and not here and not on_apps(environ) and settings.bearer_token is None:
+        name = "GRAPH_AGENT_METRICS"
+        raise BadSetting(
+            f"{name}=on needs GRAPH_AGENT_BEARER_TOKEN here: the service does not bind loopback", param=name
+        )
+    return settings.metrics == "on" or (settings.metrics == "auto" and here)
+
+
+def _middleware(
+    settings: Settings, environ: Mapping[str, str], *, page_at: str, metrics: ServiceMetrics | None
+) -> list[Middleware]:
     """The middleware of the app, outermost first."""
     # `WholePath` is first because the others compare paths. `RequestLog` is outside of the gates, so that refused
     # requests are logged too.
-    first = [Middleware(WholePath), Middleware(NoWebSockets), Middleware(RequestLog)]
+    log = Middleware(RequestLog, failed=None if metrics is None else metrics.answered)
+    first = [Middleware(WholePath), Middleware(NoWebSockets), log]
     if on_apps(environ):
         # The proxy of Apps signs callers in, and it uses the `Authorization` header for itself.
         return first
@@ -311,13 +342,17 @@ async def _load(
     built: "ServedGraphs | None",
     gate: Gate,
     duties: Duties,
+    metrics: ServiceMetrics | None,
     on_failed_start: Callable[[AgentError], None] | None,
     *,
     warm: bool,
     schedules_of: Kind | None,
 ) -> None:
     try:
-        service = await run_in_service_thread(_import_service, app, built, schedules_of)
+        if metrics is not None:
+            await run_in_service_thread(metrics.make)
+            metrics.begin()
+        service = await run_in_service_thread(_import_service, app, built, schedules_of, metrics)
         await service.catalog.open()
         if warm:
             await service.catalog.warm(seconds=WARM_SECONDS)
@@ -351,7 +386,9 @@ def _served(catalog: "ServedGraphs") -> str:
     return f"{loaded or 'nothing'}; not loaded: {', '.join(catalog.broken)}" if catalog.broken else loaded
 
 
-def _import_service(app: AppContext, built: "ServedGraphs | None", schedules_of: Kind | None) -> "Service":
+def _import_service(
+    app: AppContext, built: "ServedGraphs | None", schedules_of: Kind | None, metrics: ServiceMetrics | None
+) -> "Service":
     """`schedules_of` is the kind of the callers, if the app runs the schedules."""
     # Late: LangGraph and the libraries it needs take seconds of CPU, and the port must answer before that.
     with IMPORT_LOCK:
@@ -380,7 +417,8 @@ def _import_service(app: AppContext, built: "ServedGraphs | None", schedules_of:
         tracer = Tracer.of(app)
     beside = settings.config if built is None else None
     file = operator_file(settings.webhooks, beside=beside, name=targets.FILE)
-    service = Service(app=app, catalog=catalog, tracer=tracer, targets=targets.read_targets(file, app.environ))
+    found = targets.read_targets(file, app.environ)
+    service = Service(app=app, catalog=catalog, tracer=tracer, targets=found, metrics=metrics)
     return service if schedules_of is None else _with_schedules(service, schedules_of, beside)
 
 

@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 from graph_agent.errors import AgentError, BodyTooSlow, RunCancelled, Unauthenticated
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
+from graph_agent.runs.log_context import add_log_facts
 
 RETRY_LATER = frozenset({429, 503})
 """The statuses with which the same request may succeed later."""
@@ -21,6 +22,8 @@ def error_response(error: AgentError, *, request_id: str | None = None, ran: boo
 
     `request_id` is the id by which the log knows the request, if it has one. `ran` says that a run had begun.
     """
+    # For the log line of the request and the metrics, which see only the status of an answer.
+    add_log_facts(code=error.code)
     if isinstance(error, RunCancelled):
         return Response(status_code=NO_RESPONSE_STATUS)
     headers = {"x-request-id": request_id or new_id("req"), **retry_headers(error, ran=ran)}

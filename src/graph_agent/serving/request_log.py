@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +16,7 @@ from graph_agent.serving.secret_cookies import secret_cookies
 
 logger = logging.getLogger(__name__)
 
-PROBES = frozenset({"/health", "/ready"})
+PROBES = frozenset({"/health", "/ready", "/metrics", "/api/metrics"})
 """Monitoring asks for these every few seconds, so their lines have level DEBUG."""
 
 CREDENTIALS = frozenset({b"authorization", b"x-forwarded-access-token", b"cookie", b"proxy-authorization"})
@@ -47,8 +47,10 @@ class RequestLog:
     from the request's headers are redacted in everything that the request writes.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, failed: Callable[[str], None] | None = None) -> None:
+        """`failed` is called with the code of each error with which a request is answered."""
         self._app = app
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,6 +77,8 @@ class RequestLog:
                 await app(scope, receive, answered)
             finally:
                 _log(scope, facts, time.monotonic() - began)
+                if self._failed is not None and (code := facts.get("code")) is not None:
+                    self._failed(code)
 
 
 def _log(scope: Scope, facts: Facts, seconds: float) -> None:

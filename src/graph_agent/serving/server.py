@@ -136,6 +136,12 @@ def serve_here(
     schedules: bool = False,
 ) -> int:
     """Serve in this process, on `sockets` if they are given, which must be bound."""
+    # Late: one process needs no multiprocessing.
+    metrics_folder = None
+    if sockets is not None:
+        from graph_agent.serving import workers
+
+        metrics_folder = workers.metrics_folder()
     failures: list[AgentError] = []
     configure_logging(settings.log_format, tracebacks=tracebacks)
 
@@ -152,6 +158,7 @@ def serve_here(
         # Several workers have one socket and one store.
         shares_store=sockets is not None,
         runs_schedules=schedules,
+        metrics_folder=metrics_folder,
     )
     server = Server(
         uvicorn.Config(

@@ -22,12 +22,13 @@ from graph_agent.protocol.feedback_requests import NewFeedback, parse_feedback
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request
-from graph_agent.runs.observers import RunObserver, observers_of
+from graph_agent.runs.observers import RunObserver, Traced, observers_of
 from graph_agent.stores.records import Item
 from graph_agent.tracing.ratings import Rating
 
 if TYPE_CHECKING:
     from graph_agent.scheduling.schedule_file import Schedule
+    from graph_agent.serving.metrics import ServiceMetrics
     from graph_agent.tracing import Tracer
     from graph_agent.webhooks.targets import Target
 
@@ -47,9 +48,15 @@ class Service:
     schedules: "Sequence[Schedule]" = ()
     """The schedules whose runs this process begins."""
 
-    def observers(self) -> list[RunObserver]:
-        """The observers of a run that belongs to no request."""
-        return observers_of(None if self.tracer is None else self.tracer.trace())
+    metrics: "ServiceMetrics | None" = None
+    """What counts runs, if anything does."""
+
+    def observers(self, trace: Traced | None = None) -> list[RunObserver]:
+        """The observers of a new run. Without a `trace`, it gets one, if runs are traced."""
+        if trace is None and self.tracer is not None:
+            trace = self.tracer.trace()
+        metrics = None if self.metrics is None else self.metrics.observer()
+        return observers_of(trace, *([] if metrics is None else [metrics]))
 
     def parse(
         self,

@@ -227,6 +227,15 @@ class SqlRuns(SqlEvents):
 
         return await self._database.read(work)
 
+    async def counts(self) -> Mapping[RunState, int]:
+        """See `RunStore.counts`."""
+
+        async def work(connection: Connection) -> Mapping[RunState, int]:
+            counted = f"SELECT state, COUNT(*) FROM runs WHERE {OPEN} AND background = 1 GROUP BY state"
+            return {row[0]: row[1] for row in await connection.rows(counted)}
+
+        return await self._database.read(work)
+
     async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
         """See `RunStore.renew`."""
         if not attempts:

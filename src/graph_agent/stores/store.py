@@ -218,6 +218,10 @@ class RunStore(Protocol):
     async def has_open(self) -> bool:
         """Whether any background run is queued or running, of any owner and process. Parked ones do not count."""
 
+    async def counts(self) -> Mapping[RunState, int]:
+        """How many background runs of all owners and processes are in each state. Those that have ended do not count,
+        and a state without runs may be missing."""
+
     async def renew(self, process: str, attempts: Mapping[str, int], *, busy_seconds: float) -> Renewed:
         """Extend the leases of this process's runs for so many seconds from now: response id -> attempt."""
 

@@ -7,6 +7,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 
 from graph_agent.found_documents import Finding, described, tell_found
+from graph_agent.runs.monitor import RunMonitor
 from graph_agent.tracing.recorder import RunRecorder
 
 
@@ -47,7 +48,9 @@ def record_search(
     handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
     parent = callbacks.parent_run_id if isinstance(callbacks, BaseCallbackManager) else None
     for handler in handlers:
-        if isinstance(handler, RunRecorder):
+        if isinstance(handler, RunMonitor):
+            handler.times.searched((end_ns - start_ns) / 1e9)
+        elif isinstance(handler, RunRecorder):
             handler.retrieved(
                 query=query,
                 documents=documents,

@@ -42,7 +42,6 @@ from graph_agent.protocol.wire_schemas import STRING
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.joining import Joining
 from graph_agent.runs.log_context import current_log_facts
-from graph_agent.runs.observers import observers_of
 from graph_agent.runs.registry import Reader, Runs
 from graph_agent.runs.repeats import BegunBefore, Repeats
 from graph_agent.runs.request import RunRequest
@@ -301,7 +300,7 @@ class ResponseRoutes:
         store = await self._store.passed() if needs_store else None
         trace = None if service.tracer is None else service.tracer.trace()
         starting = self._runs.start(
-            asked, scope, graphs=service.catalog, observers=observers_of(trace), slot=slot, store=store
+            asked, scope, graphs=service.catalog, observers=service.observers(trace), slot=slot, store=store
         )
         if store is not None and self._settings.busy == "wait":
             # A run that nobody waits for any more must not take its turn.
