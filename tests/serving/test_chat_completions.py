@@ -12,13 +12,23 @@ from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
 from openai import OpenAI
+from pydantic import BaseModel
 from tests.serving.conftest import Service, Upstream
 from tests.serving.describing import flaws, schema_in
 from tests.serving.test_requests import check_error
 from tests.wire import frames
 
 from graph_agent import AgentContext, AgentState, Settings, create_app, make_planner
-from graph_agent.testing import AgentClient, Call, Finish, Reasoning, RequestRefused, ScriptedChatModel, Wait
+from graph_agent.testing import (
+    AgentClient,
+    Call,
+    Finish,
+    Reasoning,
+    RequestRefused,
+    ScriptedChatModel,
+    Wait,
+    on_loopback,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -234,8 +244,8 @@ def _messages(messages: tuple[Any, ...]) -> list[Any]:
 
 
 @asynccontextmanager
-async def talking(*replies: Any, **settings: Any) -> AsyncIterator[Talk]:
-    model = ScriptedChatModel(*replies)
+async def talking(*replies: Any, each_turn: bool = False, **settings: Any) -> AsyncIterator[Talk]:
+    model = ScriptedChatModel(*replies, each_turn=each_turn)
     values = {"tracing": "off", "store": "memory"} | settings
     app = create_app(Settings(**values), {"a": planner(model)}, environ={})
     async with AgentClient(app) as http:
@@ -498,3 +508,80 @@ async def test_an_end_that_the_model_declares_is_told_in_a_stream() -> None:
     async with talking(["Half", Finish("length")]) as talk:
         chunks = await talk.chunks("Hi")
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
+# -- the form of the answer -------------------------------------------------------------------------------------------
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+ROME_JSON = '{"name": "Rome", "people": 3}'
+
+
+@pytest.fixture(scope="module")
+def planned() -> Iterator[str]:
+    """The base URL of a graph that takes the form of its answer from the client."""
+    model = ScriptedChatModel(ROME_JSON, each_turn=True)
+    app = create_app(Settings(tracing="off", store="memory"), {"a": planner(model)}, environ={})
+    with on_loopback(app) as url:
+        yield f"{url}/v1"
+
+
+def test_the_sdk_parses_an_answer_in_a_form(planned: str) -> None:
+    with OpenAI(base_url=planned, api_key="none", max_retries=0) as client:
+        messages: list[Any] = [{"role": "user", "content": "Rome?"}]
+        parsed = client.chat.completions.parse(model="a", messages=messages, response_format=City)
+        assert parsed.choices[0].message.parsed == City(name="Rome", people=3)
+        with client.chat.completions.stream(model="a", messages=messages, response_format=City) as stream:
+            assert stream.get_final_completion().choices[0].message.parsed == City(name="Rome", people=3)
+
+
+def test_langchain_parses_an_answer_in_a_form(planned: str) -> None:
+    model = ChatOpenAI(model="a", base_url=planned, api_key="none")  # type: ignore[arg-type]
+    assert model.with_structured_output(City).invoke("Rome?") == City(name="Rome", people=3)
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [
+        ({"type": "json_schema", "json_schema": {"name": "x"}}, "response_format.json_schema.schema"),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "thing"}}},
+            "response_format.json_schema.schema.type",
+        ),
+    ],
+)
+async def test_a_form_that_cannot_be_asked_for_is_named_as_this_api_names_it(
+    service: Service, form: dict[str, Any], param: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "response_format": form}
+    async with service.client() as http:
+        answer = await http.post(PATH, json=body)
+    check_error(answer, 400, answer.json()["error"]["code"], param)
+    assert f"`{param}`" in answer.json()["detail"]
+
+
+async def test_a_graph_that_decides_the_form_of_its_answer_says_so(service: Service) -> None:
+    body = {
+        "model": "plain",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "response_format": {"type": "json_object"},
+    }
+    async with service.client() as http:
+        answer = await http.post(PATH, json=body)
+    check_error(answer, 400, "unsupported_field", "response_format")
+    assert "`response_format`" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_does_not_fit_fails_in_the_words_of_this_api(stream: bool) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "city", "schema": City.model_json_schema()}}
+    async with talking("Never.", each_turn=True) as talk:
+        body = {"messages": [{"role": "user", "content": "Rome?"}], "response_format": form, "stream": stream}
+        answer = await talk.http.http.post(PATH, json=body)
+    error = frames(answer.text)[-2]["error"] if stream else answer.json()["error"]
+    assert error["code"] == "answer_unfit"
+    assert "`response_format`" in error["message"]

@@ -157,7 +157,7 @@ class ChunkWriter:
             case "response.completed" | "response.incomplete":
                 yield from self._end(event["response"])
             case "error":
-                yield "frame", {"error": event["error"]}
+                yield "frame", {"error": {**event["error"], "message": in_chat_words(event["error"]["message"])}}
 
     def _said(self, event: Event) -> Iterator[tuple[str, Any]]:
         item, place = event["item_id"], event["content_index"]

@@ -5,9 +5,10 @@ Source: OpenAI API reference, "Create chat completion". `chat_requests` says wha
 
 import difflib
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
-from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.errors import AgentError, InvalidRequest, UnsupportedField
 from graph_agent.protocol.field_checks import (
     Check,
     Field,
@@ -197,7 +198,7 @@ def _tool_choice(value: Any, path: str) -> None:
             Shape(required={one["type"]: Shape(required={"name": a_name})})(one, inner)
 
 
-_SCHEMA = Shape(required={"name": a_name}, optional={"description": a_string, "schema": an_object, "strict": a_boolean})
+_SCHEMA = Shape(required={"name": a_name, "schema": an_object}, optional={"description": a_string, "strict": a_boolean})
 _RESPONSE_FORMAT = Shape(
     required={"type": one_of("text", "json_object", "json_schema")}, optional={"json_schema": _SCHEMA}
 )
@@ -235,7 +236,7 @@ CHAT: Fields = {
     "tools": Field(array_of(_a_tool), "Tools that the client runs."),
     "tool_choice": Field(_tool_choice, "How the model may choose among `tools` in its first step."),
     "parallel_tool_calls": Field(a_boolean, "Whether the client takes several calls of `tools` in one turn."),
-    "response_format": Field(_response_format, "The form of the answer."),
+    "response_format": Field(_response_format, "The form of the answer: `text`, `json_object`, or `json_schema`."),
     "metadata": Field(a_metadata, "At most 16 strings by name, for the trace."),
     "custom_inputs": Field(
         Shape(optional={"thread_id": a_string, "session_id": a_string}),
@@ -288,6 +289,7 @@ NAMES: Mapping[str, str] = {
     "max_output_tokens": "max_completion_tokens",
     "reasoning.effort": "reasoning_effort",
     "text.format": "response_format",
+    "text.format.schema": "response_format.json_schema.schema",
     "text.verbosity": "verbosity",
 }
 """Names of the Responses API -> those of this API."""
@@ -298,6 +300,14 @@ def in_chat_words(text: str) -> str:
     for name, ours in NAMES.items():
         text = text.replace(f"`{name}`", f"`{ours}`")
     return text
+
+
+def in_chat_terms(error: AgentError) -> AgentError:
+    """The same error, with the names of this API."""
+    told = copy(error)
+    told.message = in_chat_words(error.message)
+    told.param = error.param and NAMES.get(error.param, error.param)
+    return told
 
 
 def check_chat_fields(given: Mapping[str, Any]) -> None:

@@ -231,12 +231,14 @@ def _renamed(error: InvalidRequest, read: _Items, fields: Fields) -> InvalidRequ
             "`messages` leaves nothing to answer: add a user's message, or the result of a call with the role tool.",
             param="messages",
         )
-    ours = read.path_of(path) or NAMES.get(path) or _of_tools(path, fields)
+    ours = read.path_of(path) or NAMES.get(path) or _deeper(path, fields)
     return type(error)(in_chat_words(error.message.replace(f"`{path}`", f"`{ours}`")), param=ours)
 
 
-def _of_tools(path: str, fields: Fields) -> str:
-    """The path within `tools` or `tool_choice`, whose fields are one level deeper here. Others are the same."""
+def _deeper(path: str, fields: Fields) -> str:
+    """The path within a field whose own fields are one level deeper here. Others are the same."""
+    if path.startswith("text.format."):
+        return f"response_format.json_schema.{path.removeprefix('text.format.')}"
     if path.startswith("tools[") and "]." in path:
         index, _, rest = path.removeprefix("tools[").partition("].")
         return f"tools[{index}].{fields['tools'][int(index)]['type']}.{rest}"

@@ -12,12 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from graph_agent.errors import AgentError, GraphNotLoaded, RunError, UnknownGraph, UnsupportedField
+from graph_agent.errors import AgentError, GraphNotLoaded, RequestError, RunError, UnknownGraph, UnsupportedField
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol import chat_schemas
 from graph_agent.protocol.chat_completions import TOLD, ChunkWriter, completion_of
-from graph_agent.protocol.chat_fields import CHAT
+from graph_agent.protocol.chat_fields import CHAT, in_chat_terms
 from graph_agent.protocol.dialects import CHAT as DIALECT
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.field_checks import fields_schema
@@ -153,13 +153,13 @@ class ChatCompletionRoutes:
                     ends_by=began + (self._reply_seconds or 0) if whole else None,
                 )
                 trace = None if service.tracer is None else service.tracer.trace()
-                run = await self._runs.start(
-                    RunRequest(invocation=asked.invocation, dialect=DIALECT, owner=caller, accepted_at=time.time()),
-                    scope,
-                    graphs=service.catalog,
-                    observers=observers_of(trace),
-                    slot=slot,
-                )
+                of_run = RunRequest(invocation=asked.invocation, dialect=DIALECT, owner=caller, accepted_at=time.time())
+                observers = observers_of(trace)
+                try:
+                    run = await self._runs.start(of_run, scope, graphs=service.catalog, observers=observers, slot=slot)
+                except RequestError as error:
+                    # What the graph does not take.
+                    raise in_chat_terms(error) from None
                 return asked, run, trace
 
     def _stream(self, asked: "ChatRequest", run: "Run", trace_reply: TraceReply) -> EventStreamResponse:
@@ -185,7 +185,7 @@ class ChatCompletionRoutes:
             response = answer.result()
             await trace_reply.add_to(response)
         except AgentError as error:
-            return error_response(error, request_id=run.id, ran=True)
+            return error_response(in_chat_terms(error), request_id=run.id, ran=True)
         finally:
             answer.cancel()
             leaver.cancel()
