@@ -48,9 +48,12 @@ settings.load_profile("shared-machine")
 
 
 LONGEST = (
+    "test_tutorials.py",
     "test_model_package.py",
     "test_model_faults.py",
     "test_kills.py",
+    "test_coming_from.py",
+    "test_openapi.py",
     "test_tracking_faults.py",
     "test_retrieval_faults.py",
     "test_deploy.py",
