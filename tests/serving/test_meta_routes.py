@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from graph_agent import Settings
 from graph_agent.runs.registry import Runs
+from graph_agent.serving.dependencies import Dependencies
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.threads import NodeThreads
@@ -42,7 +43,9 @@ def test_a_foreign_exception_is_a_typed_error_and_its_message_stays_inside(
     gate.begin()
     service: Any = SimpleNamespace(catalog=BrokenCatalog())
     gate.open(service)
-    routes = MetaRoutes(gate=gate, runs=Runs(budgets=Settings().budgets), nodes=threads(1))
+    routes = MetaRoutes(
+        gate=gate, runs=Runs(budgets=Settings().budgets), nodes=threads(1), dependencies=Dependencies({})
+    )
     with caplog.at_level(logging.ERROR), TestClient(Starlette(routes=routes.routes())) as client:
         answer = client.get(address)
     assert answer.status_code == 500

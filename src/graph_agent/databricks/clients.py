@@ -102,6 +102,16 @@ async def sign_in() -> None:
         raise WorkspaceUnavailable(NO_WORKSPACE) from error
 
 
+async def check_sign_in() -> None:
+    """Check that the app still has a token, if it has a client with one. A token that is valid is not requested again.
+
+    Raises:
+        WorkspaceUnavailable: the workspace does not accept the app's credentials any more, or does not answer.
+    """
+    if _OF_APP.ready:
+        await sign_in()
+
+
 def _refuse_long_wait(response: Any, *_: Any, **__: Any) -> None:
     if said := long_wait_of(response):
         # The body was not read, and an open response keeps its connection out of the pool.

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
+from graph_agent.databricks.clients import check_sign_in
 from graph_agent.databricks.token_users import TokenUsers
 from graph_agent.errors import AgentError, BadSetting, GraphNotLoaded, MethodNotAllowed, RouteNotFound, UnknownGraph
 from graph_agent.foreign_errors import describe_error
@@ -34,6 +35,7 @@ from graph_agent.serving.chat_app import ChatApp
 from graph_agent.serving.chat_proxy import ChatProxy
 from graph_agent.serving.chat_tickets import ChatTickets
 from graph_agent.serving.connection import ConnectionLimits
+from graph_agent.serving.dependencies import Dependencies
 from graph_agent.serving.documentation_build import BUILT as DOCUMENTATION
 from graph_agent.serving.documentation_build import DocumentationBuild
 from graph_agent.serving.duties import Duties
@@ -169,10 +171,12 @@ def create_app(
     kind = identity.kind if runs_schedules else None
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
+    dependencies = _dependencies(context, store)
     meta = MetaRoutes(
         gate=gate,
         runs=runs,
         nodes=nodes,
+        dependencies=dependencies,
         app_name=environ.get("DATABRICKS_APP_NAME"),
     )
     models = ModelRoutes(gate=gate)
@@ -245,6 +249,7 @@ def create_app(
             await duties.aclose(within_seconds=ENDING_SECONDS)
             if metrics is not None:
                 await metrics.aclose()
+            await dependencies.aclose()
             # After the runs, which record their ends in it, and before the clients, with which it signs in.
             await store.aclose()
             if service is not None:
@@ -277,6 +282,20 @@ def create_app(
     app.state.drain, app.state.nodes = duties.drain, nodes
     app.state.connection_limits = ConnectionLimits.of(settings)
     return app
+
+
+def _dependencies(context: AppContext, store: StoreGate) -> Dependencies:
+    """What `/ready` asks. No model: that would cost tokens, each graph may have another one, and a process that gets no
+    requests any more would not heal it."""
+
+    async def ask_store() -> None:
+        await (await store.passed()).runs.has_open()
+
+    async def ask_workspace() -> None:
+        with context.entered():
+            await check_sign_in()
+
+    return Dependencies({"the store": ask_store, "the workspace": ask_workspace})
 
 
 def _page_at(chat: ChatApp | None) -> str:

@@ -11,6 +11,7 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.wire_schemas import ERROR_FIELDS, STRING, TEXT_OR_NULL, array_of, closed, const
 from graph_agent.redaction import redact_value
 from graph_agent.runs.registry import Runs, stopping
+from graph_agent.serving.dependencies import Dependencies
 from graph_agent.serving.errors import retry_headers
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.operations import JSON, OF_GRAPHS, RETRY_AFTER, Answer, Answers, described
@@ -31,10 +32,19 @@ def _ready(_: Dialect) -> Answers:
 class MetaRoutes:
     """The routes about the service itself, one method for each address."""
 
-    def __init__(self, *, gate: Gate, runs: Runs, nodes: NodeThreads, app_name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        runs: Runs,
+        nodes: NodeThreads,
+        dependencies: Dependencies,
+        app_name: str | None = None,
+    ) -> None:
         self._gate = gate
         self._runs = runs
         self._nodes = nodes
+        self._dependencies = dependencies
         self._app_name = app_name
 
     def routes(self) -> list[Route]:
@@ -52,7 +62,8 @@ class MetaRoutes:
 
     @described(TAG, _ready)
     async def ready(self, request: Request) -> Response:
-        """200 while runs can start, 503 while graphs load and while the service stops."""
+        """200 while runs can start. 503 while graphs load, while the service stops, and while the store or the
+        workspace does not answer."""
         if self._runs.draining or self._gate.service is None:
             why = stopping() if self._runs.draining else self._gate.failure or NotReady("the graphs are still loading")
             # Always `not_ready`, whatever the cause: a probe reads one code, and the message has the cause.
@@ -60,6 +71,8 @@ class MetaRoutes:
         # A run could start, but its first synchronous node would have no thread. Probes can then restart the process.
         if self._nodes.held >= self._nodes.most:
             return _not_ready(NoThreadFree(self._nodes.shortage()))
+        if (problem := await self._dependencies.problem()) is not None:
+            return _not_ready(NotReady(problem))
         return JSONResponse({"status": "ready"})
 
     @described(
