@@ -113,8 +113,17 @@ async def test_a_model_without_such_parameters_gets_them_as_its_settings(monkeyp
 
 async def test_what_has_no_effect_is_named() -> None:
     fields: dict[str, Any] = {"frequency_penalty": 0.5, "top_logprobs": 2, "reasoning": {"summary": "auto"}}
+    fields |= {"include": ["message.output_text.logprobs"], "service_tier": "flex", "truncation": "auto"}
     response = await answered(planner(ScriptedChatModel("Hello.")), temperature=1, presence_penalty=0, **fields)
-    assert warnings_of(response) == ["frequency_penalty", "top_logprobs", "reasoning.summary", "temperature"]
+    named = ["frequency_penalty", "top_logprobs", "reasoning.summary", "include", "service_tier", "truncation"]
+    assert warnings_of(response) == [*named, "temperature"]
+
+
+async def test_what_is_so_anyway_needs_no_warning() -> None:
+    fields: dict[str, Any] = {"include": ["reasoning.encrypted_content"], "service_tier": "auto"}
+    response = await answered(planner(ScriptedChatModel("Hello.")), prompt_cache_key="k", **fields)
+    assert warnings_of(response) == []
+    assert (response["service_tier"], response["prompt_cache_key"]) == ("default", "k")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,29 @@ from graph_agent.model_options import EFFORT, TEMPERATURE, TOKENS, TOP_P, VERBOS
 
 Fields = Mapping[str, Any]
 
+NO_PROBABILITIES = "answers have no probabilities"
+
+LOGPROBS = "message.output_text.logprobs"
+"""The value of `include` that asks for the probabilities of tokens."""
+
+INCLUDED: Mapping[str, str] = {
+    "message.input_image.image_url": "images that were sent are always returned",
+    "computer_call_output.output.image_url": "images that were sent are always returned",
+    "reasoning.encrypted_content": "no reasoning is encrypted here",
+    "file_search_call.results": "answers have no such items",
+    "web_search_call.results": "answers have no such items",
+    "web_search_call.action.sources": "answers have no such items",
+    "code_interpreter_call.outputs": "answers have no such items",
+}
+"""Values of `include` that need nothing -> why. Clients send some of them in every request."""
+
+ONE_TIER = ("auto", "default")
+"""The values of `service_tier` that this service has."""
+
 WITHOUT_EFFECT: Mapping[str, str] = {
     "frequency_penalty": "the graph decides how its models work",
     "presence_penalty": "the graph decides how its models work",
-    "top_logprobs": "answers have no probabilities",
+    "top_logprobs": NO_PROBABILITIES,
 }
 """Numbers that ask for something unless they are 0 -> why they do not get it."""
 
@@ -28,4 +47,10 @@ def option_warnings(fields: Fields) -> list[str]:
     found = [f"`{name}` has no effect: {why}." for name, why in WITHOUT_EFFECT.items() if fields.get(name)]
     if (fields.get("reasoning") or {}).get("summary") is not None:
         found.append("`reasoning.summary` has no effect: reasoning is shown as the endpoint of the model gives it.")
+    if LOGPROBS in (fields.get("include") or ()):
+        found.append(f"`include` {LOGPROBS} has no effect: {NO_PROBABILITIES}.")
+    if fields.get("service_tier") not in (None, *ONE_TIER):
+        found.append("`service_tier` has no effect: every request is served alike, as `default`.")
+    if fields.get("truncation") is not None:
+        found.append("`truncation` has no effect: the graph decides how much of a long conversation its models read.")
     return found

@@ -264,7 +264,7 @@ CHAT: Fields = {
     "prompt_cache_options": Field(an_object, _ONLY_HELPS),
     "prompt_cache_retention": Field(a_string, _ONLY_HELPS),
     "safety_identifier": Field(a_string, _ONLY_HELPS),
-    "service_tier": Field(a_string, _ONLY_HELPS),
+    "service_tier": Field(a_string, "It has no effect: every request is served alike."),
     "user": Field(a_string, _ONLY_HELPS),
 }
 """The body of a request for a chat completion."""

@@ -41,6 +41,9 @@ MAX_DEPTH = 32
 CREDENTIALS = ("authorization", "headers")
 """Fields of a declared tool that may hold a token."""
 
+NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
+"""The schema of a function that takes nothing."""
+
 GRAMMAR = "The input must follow this {syntax} grammar:\n{definition}"
 
 _FUNCTION = Shape(
@@ -101,11 +104,20 @@ def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
             found[one.bound_name] = one
     said: dict[str, Any] = {}
     if sent:
-        said["tools"] = [{name: value for name, value in one.items() if name not in CREDENTIALS} for one in sent]
+        said["tools"] = [_repeated(one) for one in sent]
     if choice is not None:
         said["tool_choice"] = choice
     read = DeclaredTools(tools=tuple(found.values()), said=said, warnings=_warnings(hosted))
     return read if choice is None else _chosen(read, choice, hosted)
+
+
+def _repeated(tool: Fields) -> dict[str, Any]:
+    """A tool as the response says it. The Open Responses specification requires all fields of a function there."""
+    said = {name: value for name, value in tool.items() if name not in CREDENTIALS}
+    if tool["type"] != "function":
+        return said
+    missing: dict[str, Any] = {"description": None, "strict": None}
+    return missing | said | {"parameters": said.get("parameters") or dict(NO_PARAMETERS)}
 
 
 def _read(tool: Fields, path: str, graphs: Sequence[str], hosted: list[str]) -> Iterator[tuple[str, ClientTool]]:
@@ -136,7 +148,7 @@ def _tool(tool: Fields, path: str) -> ClientTool:
             grammar = GRAMMAR.format(syntax=form.get("syntax") or "", definition=form.get("definition") or "")
             description = "\n\n".join(filter(None, [description, grammar]))
         text = {"type": "string", "description": "The whole input of the tool, as plain text."}
-        parameters = {"type": "object", "properties": {INPUT: text}, "required": [INPUT]}
+        parameters: Mapping[str, Any] = {"type": "object", "properties": {INPUT: text}, "required": [INPUT]}
         return ClientTool(name=tool["name"], kind="custom", description=description, parameters=parameters)
     if isinstance(tool.get("function"), dict) and "name" not in tool:
         raise InvalidRequest(
@@ -144,7 +156,7 @@ def _tool(tool: Fields, path: str) -> ClientTool:
             param=f"{path}.function",
         )
     _FUNCTION(tool, path)
-    parameters = tool.get("parameters") or {"type": "object", "properties": {}}
+    parameters = tool.get("parameters") or NO_PARAMETERS
     check_depth(parameters, f"{path}.parameters")
     return ClientTool(name=tool["name"], description=description, parameters=parameters, strict=tool.get("strict"))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graph_agent.errors import InvalidRequest
+from graph_agent.protocol.asked_options import INCLUDED, LOGPROBS
 from graph_agent.protocol.field_checks import (
     NOT_BLANK,
     Field,
@@ -36,9 +37,6 @@ from graph_agent.protocol.steps import STEPS
 
 MISSPELLED = 0.82
 """How alike a field and a misspelling of it are: `top_k` is not a misspelling of `top_p`, nor `stop` of `store`."""
-
-OURS = "graph_agent"
-"""Values of `include` that begin with it are those of this service."""
 
 MAX_ITEMS = 10_000
 """Items in `input`: a thousand turns of ten. LangGraph visits all of them in every step, on the event loop."""
@@ -86,15 +84,6 @@ def _input(value: Any, path: str) -> None:
         raise wrong(path, "a string or an array of items", kind_of(value))
     if not value or (isinstance(value, str) and value.isspace()):
         raise wrong(path, "a string or an array that is not empty", kind_of(value) if not value else "only white space")
-
-
-@accepts({"type": "array", "items": {"anyOf": [{"const": STEPS}, {"type": "string", "pattern": f"^(?!{OURS})"}]}})
-def _include(value: Any, path: str) -> None:
-    array_of(a_string)(value, path)
-    for index, entry in enumerate(value):
-        # Other values ask for what OpenAI's models have, and SDKs send them by themselves.
-        if entry.startswith(OURS) and entry != STEPS:
-            raise wrong(at(path, index), f"'{STEPS}', the only value that begins with '{OURS}'", "another string")
 
 
 _AN_OBJECT_OR_STRING = string_or(an_object, "a string or an object")
@@ -153,20 +142,23 @@ RUN: Fields = {
         "Tools that the client runs, of type `function`, `custom` or `namespace`. Hosted tools are left out with a "
         "warning. An `mcp` tool must have the name of a graph as `server_label`.",
     ),
-    "truncation": Field(a_string, "What to do with a long conversation: `auto` or `disabled`, without effect."),
+    "truncation": Field(a_string, "`auto` or `disabled`, without effect: the graph decides what its models read."),
     "context_management": Field(anything, "How to compact a conversation."),
     "moderation": Field(anything, "How to moderate."),
     "databricks_options": Field(an_object, "With `return_trace`, the answer brings the trace of the run."),
     # No effect here: the graph decides, or nothing depends on them.
     "frequency_penalty": Field(a_number, _NO_EFFECT),
-    "include": Field(_include, f"`{STEPS}` adds the nodes of the graph. Any other value has no effect."),
+    "include": Field(
+        array_of(one_of(STEPS, LOGPROBS, *INCLUDED)),
+        f"`{STEPS}` adds the nodes of the graph. The other values add nothing: an answer has all there is.",
+    ),
     "parallel_tool_calls": Field(a_boolean, "Whether the client takes several calls of `tools` in one turn."),
     "presence_penalty": Field(a_number, _NO_EFFECT),
     "prompt_cache_key": Field(a_string, _NO_EFFECT),
     "prompt_cache_options": Field(an_object, _NO_EFFECT),
     "prompt_cache_retention": Field(a_string, _NO_EFFECT),
     "safety_identifier": Field(a_string, _NO_EFFECT),
-    "service_tier": Field(a_string, _NO_EFFECT),
+    "service_tier": Field(a_string, "It has no effect: every request is served alike, as `default`."),
     "store": Field(a_boolean, "Whether the response is stored. The default depends on the address."),
     "stream_options": Field(an_object, _NO_EFFECT),
     "temperature": Field(a_number_from(0, 2), _OF_MODELS),
@@ -188,7 +180,6 @@ REPEATED = (
     "prompt_cache_retention",
     "reasoning",
     "safety_identifier",
-    "service_tier",
     "temperature",
     "text",
     "top_logprobs",
@@ -196,7 +187,8 @@ REPEATED = (
     "truncation",
     "user",
 )
-"""Fields that the response repeats. `store` is not among them: the response says what happened, not what was asked."""
+"""Fields that the response repeats. `store` and `service_tier` are not among them: there the response says what
+happened, not what was asked."""
 
 _MEANT: Mapping[str, str] = {
     "max_completion_tokens": "max_output_tokens",

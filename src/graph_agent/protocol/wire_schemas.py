@@ -212,6 +212,7 @@ def response(dialect: Dialect) -> Schema:
         "output": array_of(output_item(dialect)),
         "previous_response_id": TEXT_OR_NULL,
         "reasoning": OPEN,
+        "service_tier": const("default"),
         "store": BOOLEAN,
         "tool_choice": RUN["tool_choice"].check.schema,
         "tools": RUN["tools"].check.schema,
