@@ -53,7 +53,7 @@ VARIABLES = {
 }
 """What a page takes for granted. Others must be set in it."""
 
-OTHERS = frozenset({".", "cd", "databricks", "git", "jq", "npm", "pip", "pytest", "sqlite3"})
+OTHERS = frozenset({".", "cat", "cd", "databricks", "git", "jq", "ls", "npm", "pip", "pytest", "sqlite3", "unset"})
 """Programs of others, whose commands are not run and not checked."""
 
 NOT_IN_SETTINGS = frozenset({"GRAPH_AGENT_PORT"})
@@ -63,7 +63,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "toml": tomllib.loads,
     "yaml": yaml.safe_load,
 }
-PLAIN = frozenset({"", "text", "mermaid", "rooms", "json", "bash", "sh", "console"})
+PLAIN = frozenset({"", "markdown", "text", "mermaid", "rooms", "json", "bash", "sh", "console"})
 
 
 TEMPLATE = ROOT / "src" / "graph_agent" / "project_template"
@@ -297,7 +297,7 @@ class Caller:
                 self.variables |= dict(
                     one.replace("https://…", WORKSPACE).replace("…", "x").split("=", 1) for one in rest
                 )
-            case ["python", "-m", "venv", _]:
+            case ["python", "-m", "venv", _] | ["python", "-m", "pytest", *_]:
                 pass
             case ["python", script, *_] if script.endswith(".py"):
                 if not any((folder / script).is_file() for folder in (ROOT, TEMPLATE)):
@@ -395,6 +395,7 @@ def _curl(command: Command, words: list[str]) -> argparse.Namespace:
     parser.add_argument("-X", dest="method")
     parser.add_argument("-H", dest="header", action="append", default=[])
     parser.add_argument("-d", dest="data", action="append")
+    parser.add_argument("-o", dest="file")
     parser.add_argument("-u", dest="user")
     parser.add_argument("url")
     try:

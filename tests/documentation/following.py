@@ -38,15 +38,15 @@ class WrongPage(AssertionError):
     """The page and the product differ. The message has the place in the page."""
 
 
-def follow(page: Path, folder: Path, model_url: str) -> int:
-    """Follow the page in an empty folder, and return the number of commands that were run.
+def follow(page: Path, folder: Path, model_url: str, *, takes: Callable[[Block], bool] = lambda block: True) -> int:
+    """Follow the page in a folder, and return the number of commands that were run. `takes` chooses the blocks.
 
     Raises:
         WrongPage: a command fails or prints something else than the page shows, or a block cannot be used.
     """
     blocks = read_blocks(page)
     with _shell(folder, model_url) as shell:
-        return sum(_take(block, shell) for block in blocks)
+        return sum(_take(block, shell) for block in blocks if takes(block))
 
 
 def _take(block: Block, shell: "Shell") -> int:

@@ -29,7 +29,9 @@ def test_a_new_folder_gets_a_whole_project_and_the_next_steps_are_printed(
     assert main(["init", str(tmp_path / "new" / "shop")]) == 0
     there = files_in(tmp_path / "new" / "shop")
     assert {
+        ".claude/skills/run-locally/SKILL.md",
         ".gitignore",
+        "AGENTS.md",
         "README.md",
         "app.yaml",
         "databricks.yml",
@@ -56,6 +58,30 @@ def test_without_a_folder_the_current_one_is_used_beside_git_and_an_environment(
     assert main(["init"]) == 0
     assert (tmp_path / "langgraph.json").is_file()
     assert "  cd " not in capsys.readouterr().out
+
+
+def test_files_that_a_coding_assistant_keeps_of_its_own_stay(tmp_path: Path) -> None:
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / "settings.local.json").write_text("{}")
+    assert main(["init", str(tmp_path)]) == 0
+    assert (tmp_path / ".claude" / "settings.local.json").read_text() == "{}"
+    assert (tmp_path / ".claude" / "skills" / "deploy" / "SKILL.md").is_file()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_skills_of_ones_own_and_links_to_other_folders_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], linked: bool
+) -> None:
+    project, others = tmp_path / "project", tmp_path / "others"
+    others.mkdir()
+    project.mkdir()
+    if linked:
+        (project / ".claude").symlink_to(others)
+    else:
+        (project / ".claude" / "skills" / "mine").mkdir(parents=True)
+    assert main(["init", str(project)]) == 2
+    assert f"is not empty: it has .claude{'' if linked else '/skills'};" in capsys.readouterr().err
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "graphs", ".gitignore"])

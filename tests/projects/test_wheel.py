@@ -35,7 +35,11 @@ def test_an_installed_wheel_writes_a_project_whose_test_passes(tmp_path: Path) -
     where = run([python, "-c", "import graph_agent; print(graph_agent.__file__)"], tmp_path)
     assert Path(where.strip()).is_relative_to(environment)
 
-    assert "wrote 15 files to shop" in run([environment / "bin" / "graph-agent", "init", "shop"], tmp_path)
+    told = run([environment / "bin" / "graph-agent", "init", "shop"], tmp_path)
+    template = PROJECT / "src" / "graph_agent" / "project_template"
+    there = [one for one in template.rglob("*") if one.is_file() and "__pycache__" not in one.parts]
+    assert f"wrote {len(there)} files to shop" in told
+    assert (tmp_path / "shop" / ".claude" / "skills" / "run-locally" / "SKILL.md").is_file()
     # Without plugins that this environment has for other tests, and a user has not.
     without = [part for name in ("cacheprovider", "langsmith_plugin", "schemathesis") for part in ("-p", f"no:{name}")]
     assert "1 passed" in run([python, "-m", "pytest", *without], tmp_path / "shop")

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
@@ -32,6 +32,9 @@ TEMPLATE_PIN = "graph-agent==0.0.0"
 
 GIT_IGNORE = "gitignore"
 """The name of `.gitignore` in the template. With the dot, git would apply it to the template's own files."""
+
+OF_OTHERS_TOO = frozenset({".claude"})
+"""Folders of the project in which coding assistants keep files of their own. Only what is in them must be new."""
 
 MOST_CHARACTERS = 25
 """The longest project name. An app's name has at most 30 characters, and the bundle adds `-prod`."""
@@ -103,8 +106,12 @@ def _migrated(source: Path, name: str) -> "Migration":
     from graph_agent.migrating.migration import migrate
 
     template = template_files(name)
-    same = {path: template[path] for path in (".gitignore", "scripts/names.py")}
+    same = {path: text for path, text in template.items() if _is_for_every_project(path)}
     return migrate(source, name=name, pinned=_pinned(), same=same)
+
+
+def _is_for_every_project(path: str) -> bool:
+    return path in (".gitignore", "AGENTS.md", "scripts/names.py") or path.startswith(".claude/")
 
 
 def project_name(folder_name: str) -> str:
@@ -156,14 +163,30 @@ def _require_empty(folder: Path, files: Mapping[str, str]) -> None:
         raise ProjectNotWritten(f"{one_line(str(folder))} is a file; choose another folder")
     if not folder.exists():
         return
-    ours = {path.partition("/")[0] for path in files}
-    there = sorted(one.name for one in folder.iterdir() if one.name in ours or not _may_be_there(one))
+    ours = _entries(files)
+    there = sorted({one.name for one in folder.iterdir() if not _may_be_there(one)} | set(_existing(folder, ours)))
     if there:
         more = f" and {len(there) - MOST_NAMED} more" if len(there) > MOST_NAMED else ""
         named = ", ".join(one_line(one) for one in there[:MOST_NAMED])
         raise ProjectNotWritten(
             f"{one_line(str(folder))} is not empty: it has {named}{more}; use a new folder: graph-agent init FOLDER"
         )
+
+
+def _entries(files: Iterable[str]) -> list[str]:
+    """The paths that are made as a whole: files and folders of the project's folder, and of `OF_OTHERS_TOO`."""
+    parts = (path.split("/") for path in files)
+    return sorted({"/".join(one[: 2 if one[0] in OF_OTHERS_TOO else 1]) for one in parts})
+
+
+def _existing(folder: Path, entries: Iterable[str]) -> Iterator[str]:
+    for entry in entries:
+        above = (folder / entry).parent
+        if above != folder and (above.is_symlink() or not above.is_dir()) and os.path.lexists(above):
+            # A file, or a link that leads out of the project.
+            yield above.name
+        elif os.path.lexists(folder / entry):
+            yield entry
 
 
 def _may_be_there(entry: Path) -> bool:
@@ -184,9 +207,12 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         for path, text in files.items():
             (staged / path).parent.mkdir(parents=True, exist_ok=True)
             (staged / path).write_text(text, encoding="utf-8", newline="\n")
-        for entry in sorted(staged.iterdir()):
-            target = folder / entry.name
-            entry.rename(target)
+        for entry in _entries(files):
+            target = folder / entry
+            if not target.parent.exists():
+                target.parent.mkdir()
+                undo.callback(_remove, target.parent)
+            (staged / entry).rename(target)
             undo.callback(_remove, target)
         # Everything is in place, so nothing is undone from here on.
         undo.pop_all()

@@ -91,7 +91,7 @@ def take_bundle(
     whole["resources"] = {"apps": {key: declared}}
     whole["sync"] = {
         "exclude": [
-            *("/.gitignore", "/.env*", "/evals/", "/scripts/", "/tests/", "/*.md"),
+            *("/.claude/", "/.gitignore", "/.env*", "/evals/", "/scripts/", "/tests/", "/*.md"),
             *("/databricks.yml", "/manifest.yaml", "/pyproject.toml"),
         ]
     }
