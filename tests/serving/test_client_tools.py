@@ -335,6 +335,41 @@ async def test_an_approval_and_calls_of_the_client_are_answered_in_any_order(mak
         assert sorted(results_seen) == ["result of c1", "result of c3", "sent to ann"]
 
 
+@ADDRESSES
+@pytest.mark.parametrize("ids", [True, False])
+async def test_a_resent_history_in_which_a_call_was_asked_again_is_recognized(path: str, ids: bool) -> None:
+    def resent(*items: Any) -> list[Any]:
+        # A call that the service ran has no other id.
+        keeps = [ids or item["type"] == "mcp_call" for item in items]
+        return [item if kept else {**item, "id": None} for item, kept in zip(items, keeps, strict=True)]
+
+    async with talking(planner, ["Hm.", ROME, LOOK, FIND], "All done.", path=path) as talk:
+        first = await talk.ask("Go.")
+        history = [{"role": "user", "content": "Go."}, *resent(*first["output"]), *results("c1")]
+        second = await talk.ask(history)
+        assert calls_of(second).keys() == {"c3"}
+        third = await talk.ask([*history, *resent(*second["output"]), *results("c3")])
+        assert text_of(third) == "All done."
+        assert sorted(talk.heard) == [
+            ("ai", "Hm."),
+            ("human", "Go."),
+            *[("tool", text) for text in ("result of c1", "result of c3", "saw it")],
+        ]
+
+
+@ADDRESSES
+async def test_a_message_beside_an_approval_gives_up_the_calls_that_come_only_then(path: str) -> None:
+    async with talking(planner, [SEND], [ROME], "Fine.", "Late.", path=path) as talk:
+        first = await talk.ask("Go.")
+        said = [*approved(first), {"role": "user", "content": "And then?"}]
+        second = await talk.ask(said, previous_response_id=first["id"])
+        assert text_of(second) == "Fine."
+        assert calls_of(second) == {}
+        assert [kind for kind, _ in talk.heard] == ["human", "ai", "tool", "ai", "tool", "human"]
+        late = await talk.ask(results("c1"), previous_response_id=second["id"])
+        assert text_of(late) == "Late."
+
+
 # -- how the model may choose ---------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,9 @@ class ItemReader:
         self._earlier = asked
         self._items = [_identified(item) for item in items]
         self._pairs = pair(self._items, path, first=first, pulse=pulse)
+        for call_id in self._pairs.calls.keys() & asked.keys():
+            # A response that asks again repeats a call.
+            self._pairs.unread.add(self._pairs.calls.pop(call_id))
         self._made: list[tuple[BaseMessage, list[Item]]] = []
         self._ids: set[str] = set()
         self._loose: list[Item] = []

@@ -8,7 +8,7 @@ until then the graph may end on the call, and then the client has to answer it.
 A call of a tool that the client brought is its own item in both, as soon as its model has written it.
 """
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from graph_agent.redaction import redact
 
 NO_RESULT = "the tool returned no result"
 WAITS = "The call waits until the user has decided."
+GIVEN_UP = "The call was given up, because a message came before its result."
 CUT_OFF = f"{NOT_RUN}the model was cut off before it had finished."
 
 InputsOf = Callable[[ToolMessage], Mapping[str, Any] | None]
@@ -147,6 +148,11 @@ class ToolCallItems:
     def awaits_client(self) -> bool:
         """Whether there are calls that the client has to answer."""
         return any(call.asked.client is not None for call in self._waiting)
+
+    @property
+    def awaited_of_client(self) -> set[str]:
+        """The calls that the client has to answer, by the ids that the graph knows."""
+        return {call.asked.provider_id for call in self._waiting if call.asked.client is not None}
 
     @property
     def awaits_only_client(self) -> bool:
@@ -279,6 +285,15 @@ class ToolCallItems:
                 yield from self._close(call, text, failed=result.status == "error")
             else:
                 yield from self._close(call, NO_RESULT, failed=call.finished is None)
+
+    def give_up(self, provider_ids: Collection[str]) -> Iterator[Event]:
+        """The client need not answer these calls any more."""
+        for call in list(self._waiting):
+            if call.asked.client is not None and call.asked.provider_id in provider_ids:
+                if call.index < 0:
+                    self._waiting.remove(call)
+                else:
+                    yield from self._close(call, GIVEN_UP, failed=True)
 
     def abandon(self, why: str = NEVER_RETURNED) -> Iterator[Event]:
         """Close the calls that got no result. To every client, a call without a result is an unfinished turn."""

@@ -212,6 +212,11 @@ class Translator:
         """Whether only the client can go on: it has to answer calls, and the graph has none left to run."""
         return self._calls.awaits_only_client
 
+    @property
+    def awaited_of_client(self) -> set[str]:
+        """The calls that the client has to answer, by the ids that the graph knows."""
+        return self._calls.awaited_of_client
+
     def awaits(self, calls: Iterable[ResumedCall]) -> None:
         """Calls of an earlier response that the client has not answered. They are told again if the graph ends on
         them. Call it after `continues`, before `start`."""
@@ -348,11 +353,13 @@ class Translator:
         else:
             yield self._cut_off(ending, usage)
 
-    def goes_on_with(self, given: Sequence[BaseMessage]) -> Iterator[Event]:
-        """The graph has answered, and runs again within this response, with these messages."""
+    def goes_on_with(self, given: Sequence[BaseMessage], *, given_up: Collection[str] = ()) -> Iterator[Event]:
+        """The graph has answered, and runs again within this response, with these messages. `given_up` are calls of the
+        client of which they say that there is no result, by the ids that the graph knows."""
         left = FinalState.read(self._state, self._known)
         answer = None if self._calls.awaits_client else self._answer_of(left)
         answered = {one.tool_call_id for one in given if isinstance(one, ToolMessage)}
+        yield from self._calls.give_up(given_up)
         yield from self._calls.finish(left.requested, answered=answered)
         removed = self._returned.removed(left) if self._state is not None else set()
         yield from self._speech.finish(answer, removed=removed)

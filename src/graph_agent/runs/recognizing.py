@@ -19,6 +19,7 @@ from graph_agent.protocol.reconcile import (
     first_difference,
     has_returned,
     ids_of_assistant,
+    last_question,
     may_follow_earlier,
     may_resend,
     prefixes_of,
@@ -135,9 +136,12 @@ class Recognizing:
         """Of several responses after the same texts, the one whose items the client resends, or else the newest."""
         match = alike[0].id
         if len(alike) > 1:
-            ids = [found for item in items[max(prefix.end - MOST_IDS, 0) : prefix.end] if (found := id_of(item))]
+            # Those behind the texts too: a response that only calls tools says nothing.
+            end = max(prefix.end, last_question(items))
+            ids = [found for item in items[max(end - MOST_IDS, 0) : end] if (found := id_of(item))]
             resent = await self._responses.items(owner, ids)
             own = [resent[one][0] for one in reversed(ids) if one in resent]
+            own = [one for one in own if one in {other.id for other in alike}] or own
             if own and own[0] in {one.id for one in alike}:
                 match = own[0]
             elif own:

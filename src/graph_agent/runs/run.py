@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 
@@ -30,7 +30,7 @@ from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
 from graph_agent.model_options import ModelOptions, within_model_options
 from graph_agent.protocol.approvals import Approval, approvals_of
-from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage
+from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage, new_id
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
 from graph_agent.protocol.questions import asks
@@ -46,7 +46,7 @@ from graph_agent.runs.inner_graphs import without_checkpoints
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
-from graph_agent.runs.open_thread import OpenThread, answered_questions, open_thread
+from graph_agent.runs.open_thread import NO_RESULT, OpenThread, answered_questions, open_thread
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.remembering import with_memories
@@ -509,7 +509,9 @@ class Run:
                 if not self._is_done:
                     await self._stream(self._input, self._stored)
                 if self._then and self._may_go_on():
-                    await self._events.write_gently(self._translator.goes_on_with(self._then), stopped=self._is_stopped)
+                    given_up = self._give_up_calls()
+                    going_on = self._translator.goes_on_with(self._then, given_up=given_up)
+                    await self._events.write_gently(going_on, stopped=self._is_stopped)
                     given, self._then = self._then, ()
                     await self._stream(given, self._next_place())
         except BaseException:
@@ -517,6 +519,19 @@ class Run:
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
+
+    def _give_up_calls(self) -> set[str]:
+        """Give up the calls of the client that the request cannot answer, because the graph has only just made them, if
+        a person says something, too. Model endpoints refuse a call without a result. Returns their ids."""
+        awaited = self._translator.awaited_of_client
+        results = [one for one in self._then if isinstance(one, ToolMessage) and one.tool_call_id in awaited]
+        left = awaited - {one.tool_call_id for one in results}
+        said = [one for one in self._then if all(one is not other for other in results)]
+        if not left or not said:
+            return set()
+        made_up = [ToolMessage(NO_RESULT, tool_call_id=one, status="error", id=new_id("msg")) for one in sorted(left)]
+        self._then = [*results, *made_up, *said]
+        return left
 
     def _steps_left(self) -> int:
         if not self._steps_before:
