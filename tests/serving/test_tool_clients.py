@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 from agents import Agent, Runner, function_tool, set_tracing_disabled
 from agents.models.openai_responses import OpenAIResponsesModel
@@ -84,8 +85,12 @@ def test_langchain_binds_tools_and_gets_structured_output() -> None:
         """The weather."""
         return city
 
-    with served(["Let me see.", ROME], "Sunny.", CITY, [Call("City", {"name": "Rome", "people": 3})]) as (url, model):
-        llm = ChatOpenAI(model="a", base_url=url, api_key=SecretStr("none"), use_responses_api=True, max_retries=0)
+    script = [["Let me see.", ROME], "Sunny.", CITY, [Call("City", {"name": "Rome", "people": 3})]]
+    # Its own client is closed by the garbage collector only.
+    with served(*script) as (url, model), httpx.Client() as http:
+        llm = ChatOpenAI(
+            model="a", base_url=url, api_key=SecretStr("none"), use_responses_api=True, max_retries=0, http_client=http
+        )
         asked: list[Any] = [HumanMessage("Rome?")]
         said = llm.bind_tools([weather]).invoke(asked)
         assert [(one["name"], one["args"]) for one in said.tool_calls] == [("weather", {"city": "Rome"})]
