@@ -585,3 +585,58 @@ async def test_an_answer_that_does_not_fit_fails_in_the_words_of_this_api(stream
     error = frames(answer.text)[-2]["error"] if stream else answer.json()["error"]
     assert error["code"] == "answer_unfit"
     assert "`response_format`" in error["message"]
+
+
+# -- the requests of apps, rebuilt from their sources -----------------------------------------------------------------
+
+
+def of_open_webui(stream: bool) -> dict[str, Any]:
+    """The second request of a turn in which Open WebUI has run one of its tools."""
+    call = {
+        "index": 0,
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city": "Rome"}'},
+    }
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = {
+        "model": "a",
+        "stream": stream,
+        "messages": [
+            {"role": "system", "content": "You are kind."},
+            {"role": "user", "content": [{"type": "text", "text": "Is it warm here?"}, picture]},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "mild"},
+        ],
+        "tools": [WEATHER],
+        **{"temperature": 0.7, "top_p": 0.9, "max_tokens": 500, "frequency_penalty": 0.0, "seed": 1, "stop": ["###"]},
+    }
+    return body | {"stream_options": {"include_usage": True}} if stream else body
+
+
+def of_librechat(stream: bool) -> dict[str, Any]:
+    """A turn of LibreChat's agents."""
+    body = {
+        "model": "a",
+        "temperature": 0.7,
+        "top_p": 1,
+        "user": "6650f5",
+        "stream": stream,
+        "reasoning_effort": "low",
+        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Is it warm here?"}],
+    }
+    return body | {"stream_options": {"include_usage": True}} if stream else body
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("body_of", [of_open_webui, of_librechat])
+async def test_the_requests_of_chat_apps_are_taken(body_of: Any, stream: bool) -> None:
+    async with talking([Reasoning("Hm."), "It is ", "mild."]) as talk:
+        answer = await talk.http.http.post(PATH, json=body_of(stream))
+    assert answer.status_code == 200
+    if stream:
+        *chunks, usage, done = frames(answer.text)
+        assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks) == "It is mild."
+        assert (usage["choices"], done) == ([], "[DONE]")
+    else:
+        assert answer.json()["choices"][0]["message"]["content"] == "It is mild."
