@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from graph_agent.errors import BadSetting
 from graph_agent.trace_links import is_trace_template
-from graph_agent.trusted_hosts import is_host_name
+from graph_agent.trusted_hosts import is_host_name, is_origin
 
 PREFIX = "GRAPH_AGENT_"
 
@@ -91,6 +91,10 @@ class Settings:
 
     allowed_hosts: str = ""
     """Host names, besides those of loopback, under which a service without a token may be used, separated by commas."""
+
+    cors_origins: str = ""
+    """The sites whose pages may use the service from a browser (CORS), such as `https://app.example.com`, separated by
+    commas. Empty: none but its own."""
 
     port: int = 8000
     """The port to bind. On Databricks Apps, `DATABRICKS_APP_PORT` wins."""
@@ -303,6 +307,11 @@ class Settings:
         return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
 
     @property
+    def page_origins(self) -> frozenset[str]:
+        """The origins in `cors_origins`, in lower case."""
+        return frozenset(origin.strip().lower() for origin in self.cors_origins.split(",") if origin.strip())
+
+    @property
     def budgets(self) -> Budgets:
         """The budgets of a run as one value."""
         return Budgets(
@@ -346,6 +355,12 @@ class Settings:
         if not all(map(is_host_name, self.host_names)):
             expected = "host names separated by commas, such as agent.example.com, without scheme, port and path"
             raise BadSetting(f"{PREFIX}ALLOWED_HOSTS must be {expected}", param=f"{PREFIX}ALLOWED_HOSTS")
+        if not all(map(is_origin, self.page_origins)):
+            expected = (
+                "origins as a browser sends them, separated by commas, such as https://app.example.com: without path, "
+                "default port and wildcard"
+            )
+            raise BadSetting(f"{PREFIX}CORS_ORIGINS must be {expected}", param=f"{PREFIX}CORS_ORIGINS")
         if not 0 <= self.retention_days <= MOST_DAYS:
             message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")

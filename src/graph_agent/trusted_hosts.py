@@ -18,8 +18,15 @@ FOREIGN_HOST = "the Host header is not a name of this server: use localhost or 1
 FOREIGN_PAGE = "a page at this Origin may not use this server; to allow it, {remedy}"
 NOT_JSON = "the body must be declared as JSON: send the header 'Content-Type: application/json'"
 
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+"""Ports that a browser leaves out."""
+
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 _ORIGIN = re.compile(r"https?://(?P<authority>[^/?#@\s]{1,300})", re.ASCII)
+_SITE = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]{0,31})://(?P<host>[a-z0-9._-]{1,253}|\[[0-9a-f:]{2,45}\])(?::(?P<port>[0-9]{1,5}))?",
+    re.ASCII,
+)
 _JSON = re.compile(r"application/(?:[\w.-]{1,60}\+)?json")
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 
@@ -42,9 +49,14 @@ class TrustedHosts:
     """What a message says to do about a name that is missing here."""
 
     @classmethod
-    def bound_to(cls, host: str, names: Iterable[str] = (), *, remedy: str) -> "TrustedHosts":
-        """The names of a server bound to `host`."""
-        return cls(names=frozenset([*names, host.lower()]), addresses=not is_loopback(host), remedy=remedy)
+    def bound_to(
+        cls, host: str, names: Iterable[str] = (), *, origins: Iterable[str] = (), remedy: str
+    ) -> "TrustedHosts":
+        """The names of a server bound to `host`, and the sites whose pages may use it."""
+        addresses = not is_loopback(host)
+        return cls(
+            names=frozenset([*names, host.lower()]), addresses=addresses, origins=frozenset(origins), remedy=remedy
+        )
 
     def refusal(self, headers: Headers) -> str | None:
         """Why a request with these headers is refused, or `None` if it is not."""
@@ -84,6 +96,16 @@ def is_loopback(host: str) -> bool:
 def is_host_name(text: str) -> bool:
     """Whether the text is only a host name, in lower case: no scheme, port, path or wildcard."""
     return len(text) <= 253 and _NAME.fullmatch(text) is not None
+
+
+def is_origin(text: str) -> bool:
+    """Whether the text is an origin as a browser sends it, in lower case: scheme and host, with a port if it is not the
+    default one of the scheme. `null` and `*` are not: any page can have the former, and every page has the latter."""
+    match = _SITE.fullmatch(text)
+    if match is None or not (is_host_name(match["host"]) or _address(match["host"]) is not None):
+        return False
+    port = match["port"]
+    return port is None or (0 < int(port) <= 65535 and port != DEFAULT_PORTS.get(match["scheme"]) and port[0] != "0")
 
 
 def is_json(headers: Headers) -> bool:

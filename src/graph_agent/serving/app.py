@@ -35,6 +35,7 @@ from graph_agent.serving.chat_app import ChatApp
 from graph_agent.serving.chat_proxy import ChatProxy
 from graph_agent.serving.chat_tickets import ChatTickets
 from graph_agent.serving.connection import ConnectionLimits
+from graph_agent.serving.cors import Cors
 from graph_agent.serving.dependencies import Dependencies
 from graph_agent.serving.documentation_build import BUILT as DOCUMENTATION
 from graph_agent.serving.documentation_build import DocumentationBuild
@@ -348,6 +349,9 @@ def _middleware(
     # requests are logged too.
     log = Middleware(RequestLog, failed=None if metrics is None else metrics.answered)
     first = [Middleware(WholePath), Middleware(NoWebSockets), log]
+    if settings.page_origins:
+        # Outside of the gates: a preflight request carries no token, and a page shall be able to read a refusal.
+        first.append(Middleware(Cors, settings=settings))
     if on_apps(environ):
         # The proxy of Apps signs callers in, and it uses the `Authorization` header for itself.
         return first

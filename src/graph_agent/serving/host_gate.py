@@ -22,7 +22,9 @@ class HostGate:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         remedy = "add its name to GRAPH_AGENT_ALLOWED_HOSTS"
-        self._own = TrustedHosts.bound_to(settings.host, settings.host_names, remedy=remedy)
+        self._own = TrustedHosts.bound_to(
+            settings.host, settings.host_names, origins=settings.page_origins, remedy=remedy
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
