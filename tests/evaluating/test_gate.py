@@ -230,6 +230,19 @@ def test_reports_name_what_failed() -> None:
     assert "The gate passed." in markdown(scores(GOOD), compare(scores(GOOD), before), before)
 
 
+def test_without_a_baseline_the_rows_that_fail_an_expectation_are_named() -> None:
+    now = scores({"facts_covered": [1.0, 0.5, 1.0], "declined_when_must": [None, None, 0.0], "mrr": [0.5, 0.5, 0.5]})
+    for text in (terminal(now, None, None), markdown(now, None, None)):
+        assert "Failing: r1 (facts_covered); r2 (declined_when_must)\n" in text
+        assert "declines_with" in text
+    passing = terminal(scores(GOOD), None, None)
+    assert "Failing" not in passing
+    assert "declines_with" not in passing
+    many = terminal(scores({"facts_covered": [0.0] * 30}), None, None)
+    assert "r19 (facts_covered) and 10 more\n" in many
+    assert "declines_with" not in many
+
+
 def test_junit_has_a_case_for_each_metric_and_failures_where_the_gate_is_shut() -> None:
     now, before = scores(GOOD | {"facts_covered": [0.0] * 10}, missing=["r10"]), baseline(GOOD)
     (suite,) = ElementTree.fromstring(junit(now, compare(now, before)))

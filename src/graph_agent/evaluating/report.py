@@ -1,10 +1,11 @@
 """Shows scores and verdict as a table: for the terminal, and as Markdown for a CI summary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from graph_agent.evaluating.baseline import Baseline
 from graph_agent.evaluating.gate import Verdict
 from graph_agent.evaluating.metrics import metric
+from graph_agent.evaluating.report_rows import failing
 from graph_agent.evaluating.scores import Scores, means
 
 MOST_ROWS = 20
@@ -14,7 +15,10 @@ NO_BASELINE = "There is no baseline to compare with; graph-agent eval baseline w
 
 
 def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
-    """Return the metrics, the rows that changed, and the verdict. Without a verdict, the last line is `no_baseline`."""
+    """Return the metrics, the rows that changed, and the verdict.
+
+    Without a verdict they are the rows that fail an expectation, and the last line is `no_baseline`.
+    """
     lines = [headline(scores), ""]
     lines += [
         f"{mark:4} {name:25} {value:>10} {before:>10}  {limit:12} {rows:>5}"
@@ -23,7 +27,7 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
             *table(scores, verdict, baseline),
         ]
     ]
-    lines += ["", *conversation_lines(scores), *verdict_lines(verdict, no_baseline)]
+    lines += ["", *conversation_lines(scores), *verdict_lines(scores, verdict, no_baseline)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -36,7 +40,7 @@ def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
         "|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
-    said = (*conversation_lines(scores), *verdict_lines(verdict, no_baseline))
+    said = (*conversation_lines(scores), *verdict_lines(scores, verdict, no_baseline))
     lines += ["", *(f"- {_escaped(line)}" for line in said)]
     for tag, values in scores.tagged().items():
         lines += ["", *_breakdown(scores, tag, values)]
@@ -74,20 +78,38 @@ def conversation_lines(scores: Scores) -> Iterator[str]:
             yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
 
 
-def verdict_lines(verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
-    """Yield lines about the verdict."""
+def verdict_lines(scores: Scores, verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
+    """Yield lines about the verdict. Without one, yield those about the rows that fail, and `no_baseline`."""
     if verdict is None:
+        yield from failing_lines(scores)
         yield no_baseline
         return
     for failure in verdict.failures:
         yield f"FAIL {failure.metric} {failure.message}"
     for word, moved in (("Regressed", verdict.regressed), ("Fixed", verdict.fixed)):
         if moved:
-            rows = [f"{name} ({', '.join(figures)})" for name, figures in list(moved.items())[:MOST_ROWS]]
-            more = f" and {len(moved) - MOST_ROWS} more" if len(moved) > MOST_ROWS else ""
-            yield f"{word}: {'; '.join(rows)}{more}"
+            yield f"{word}: {_rows(moved)}"
     failed = ", ".join(verdict.failed_metrics)
     yield f"The gate failed: {failed}." if failed else "The gate passed."
+
+
+def failing_lines(scores: Scores) -> Iterator[str]:
+    """Yield the rows that fail an expectation, with its figures. A first baseline would accept them as they are."""
+    failed = {name: figures for name, row in scores.rows.items() if (figures := failing(row))}
+    if failed:
+        yield f"Failing: {_rows(failed)}"
+    if any("declined_when_must" in figures for figures in failed.values()):
+        yield (
+            "declined_when_must knows the usual English wordings. If an answer declines in other words, "
+            "add them to the expectations of its row as declines_with, or pass --declines-with for all rows."
+        )
+
+
+def _rows(figures_of: Mapping[str, Sequence[str]]) -> str:
+    """Return the first rows, each with its figures."""
+    rows = [f"{name} ({', '.join(figures)})" for name, figures in list(figures_of.items())[:MOST_ROWS]]
+    more = f" and {len(figures_of) - MOST_ROWS} more" if len(figures_of) > MOST_ROWS else ""
+    return f"{'; '.join(rows)}{more}"
 
 
 def _breakdown(scores: Scores, tag: str, values: dict[str, list[str]]) -> Iterator[str]:
