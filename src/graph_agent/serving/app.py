@@ -30,6 +30,7 @@ from graph_agent.protocol.dialects import OPENAI
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.background import BackgroundLimits
 from graph_agent.runs.registry import Runs
+from graph_agent.serving.banner import banner_of
 from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.chat_app import ChatApp
 from graph_agent.serving.chat_proxy import ChatProxy
@@ -100,6 +101,7 @@ def create_app(
     docs_folder: Path = DOCUMENTATION,
     runs_schedules: bool = False,
     metrics_folder: Path | None = None,
+    announces: bool = False,
 ) -> Starlette:
     """Make the ASGI app. It answers `/health` immediately, while a thread imports the graphs.
 
@@ -120,6 +122,8 @@ def create_app(
 
     With `runs_schedules`, the app begins the runs of `settings.schedules`, as `graph-agent serve` does. Without, it
     does not read that file. With `graphs`, files of schedules and webhooks are used only if the settings name them.
+
+    With `announces`, the log also says where the service is, whom it serves, and what it keeps, when it is ready.
 
     `metrics_folder` is where the processes count that share a port: see `serving.workers`.
 
@@ -236,7 +240,17 @@ def create_app(
             logger.info("the chat app at port %d asks for the users whom the proxy of this app names", chat.port)
         # Only on Apps, where nobody waits for the start. On a laptop a quick start matters more than the first run.
         loading = asyncio.create_task(
-            _load(context, built, gate, duties, metrics, on_failed_start, warm=on_apps(environ), schedules_of=kind)
+            _load(
+                context,
+                built,
+                gate,
+                duties,
+                metrics,
+                on_failed_start,
+                warm=on_apps(environ),
+                announces=announces,
+                schedules_of=kind,
+            )
         )
         try:
             async with nullcontext() if proxy is None else proxy.open():
@@ -369,6 +383,7 @@ async def _load(
     on_failed_start: Callable[[AgentError], None] | None,
     *,
     warm: bool,
+    announces: bool,
     schedules_of: Kind | None,
 ) -> None:
     try:
@@ -393,8 +408,24 @@ async def _load(
             # SQLite store takes seconds.
             service.tracer.start()
         logger.info("ready: serving %s", _served(service.catalog))
+        if announces:
+            _announce(service)
     if gate.failure is not None and on_failed_start is not None:
         on_failed_start(gate.failure)
+
+
+def _announce(service: "Service") -> None:
+    said = banner_of(
+        service.app,
+        metrics=service.metrics is not None,
+        schedules=len(service.schedules),
+        webhooks=len(service.targets),
+    )
+    if service.app.settings.log_format == "json":
+        logger.info("set up", extra={"fields": {"setup": dict(said)}})
+        return
+    for subject, words in said.items():
+        logger.info("%s: %s", subject, words)
 
 
 def _built(graphs: Mapping[str, Any], settings: Settings) -> "ServedGraphs":

@@ -134,8 +134,12 @@ def serve_here(
     *,
     tracebacks: bool = False,
     schedules: bool = False,
+    announces: bool = True,
 ) -> int:
-    """Serve in this process, on `sockets` if they are given, which must be bound."""
+    """Serve in this process, on `sockets` if they are given, which must be bound.
+
+    With `announces`, the log says what is served to whom.
+    """
     # Late: one process needs no multiprocessing.
     metrics_folder = None
     if sockets is not None:
@@ -159,6 +163,7 @@ def serve_here(
         shares_store=sockets is not None,
         runs_schedules=schedules,
         metrics_folder=metrics_folder,
+        announces=announces,
     )
     server = Server(
         uvicorn.Config(

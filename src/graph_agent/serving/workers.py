@@ -10,10 +10,10 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Protocol
 
 from graph_agent.processes.child import end_with_this_process
 from graph_agent.processes.end_with_parent import end_worker_with_parent
@@ -30,9 +30,13 @@ none is started in its place."""
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable in which prometheus-client expects the folder where several processes count together."""
 
-Serve = Callable[[Settings, list[socket.socket]], int]
-"""Serves in the calling process, on bound sockets. It must be a module's function, or a `partial` of one: a spawned
-process imports it."""
+
+class Serve(Protocol):
+    """Serves in the calling process, on bound sockets. It must be a module's function, or a `partial` of one: a spawned
+    process imports it."""
+
+    def __call__(self, settings: Settings, sockets: list[socket.socket], *, announces: bool) -> int:
+        """Returns the exit status. One of the workers announces what is served."""
 
 
 def serve_with_workers(settings: Settings, count: int, serve: Serve) -> int:
@@ -118,7 +122,7 @@ def _work(serve: Serve, settings: Settings, listening: socket.socket, metrics: P
     end_worker_with_parent()
     if settings.metrics != "off":
         _count_in(metrics, place)
-    exit_now(serve(settings, [listening]))
+    exit_now(serve(settings, [listening], announces=place == 0))
 
 
 def _count_in(folder: Path, place: int) -> None:

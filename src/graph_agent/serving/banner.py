@@ -1,0 +1,95 @@
+"""What the log says when the service is ready: what is served where, stored, traced and to whom. No value is secret."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from graph_agent.app_context import AppContext
+from graph_agent.databricks.default_model import LOCAL_MODEL, is_local
+from graph_agent.serving.identity import on_apps
+from graph_agent.settings import Settings
+from graph_agent.stores.opening import default_file
+from graph_agent.trusted_hosts import is_loopback
+
+
+def banner_of(app: AppContext, *, metrics: bool, schedules: int, webhooks: int) -> Mapping[str, str]:
+    """What there is to say, by subject, in at most seven lines. `metrics` says whether there are any."""
+    settings, environ = app.settings, app.environ
+    said = {
+        "address": _address(settings, metrics=metrics),
+        "model": _model(app),
+        "callers": _callers(settings, environ),
+        "store": _store(settings),
+        "traces": _traces(settings, environ),
+        "limits": _limits(settings),
+    }
+    if schedules or webhooks:
+        said["background"] = f"{schedules} schedules and {webhooks} targets of webhooks"
+    return said
+
+
+def _limits(settings: Settings) -> str:
+    each = f"{settings.max_seconds:g} s and {settings.max_output_tokens} tokens of output"
+    return f"{settings.max_runs} runs at once, each {each}; {settings.max_background_runs} in the background"
+
+
+def _address(settings: Settings, *, metrics: bool) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    # Port 0 is chosen by the system, and uvicorn logs it.
+    port = f":{settings.port}" if settings.port else ""
+    pages = {"/ (page)": settings.page == "on", "/docs/": settings.docs == "on", "/metrics": metrics}
+    return " ".join([f"http://{host}{port}", "with", ", ".join(["the API", *(one for one, on in pages.items() if on)])])
+
+
+def _model(app: AppContext) -> str:
+    name = app.settings.model or (LOCAL_MODEL if is_local(app) else None)
+    if name is None:
+        return "none in the settings; graphs name theirs"
+    host = app.environ.get("DATABRICKS_HOST")
+    return f"{name} of {place_of(host)}" if host and name.startswith("databricks:") else name
+
+
+def _callers(settings: Settings, environ: Mapping[str, str]) -> str:
+    if on_apps(environ):
+        who = "users of the Databricks app"
+    elif settings.bearer_token is not None:
+        named = settings.user_header
+        who = "whoever has the bearer token"
+        who += f", for the user in {named}" if named else f", as the user {settings.local_user}"
+    else:
+        reach = "on this machine" if is_loopback(settings.host) else f"who can reach {settings.host}"
+        who = f"everybody {reach}, as the user {settings.local_user}"
+    return f"{who}; with the permissions of the {'app' if settings.authorization == 'app' else 'calling user'}"
+
+
+def _store(settings: Settings) -> str:
+    named = settings.store
+    if named == "memory":
+        where = "memory, which is lost at the end"
+    elif named is None:
+        where = f"the SQLite file {default_file(settings)}"
+    elif named.startswith("sqlite:"):
+        where = f"the SQLite file {named.removeprefix('sqlite:')}"
+    else:
+        where = f"{place_of(named)}, in the schema {settings.store_schema}"
+    kept = f"{settings.retention_days:g} days" if settings.retention_days else "until they are deleted"
+    return f"{where}; conversations are kept {kept}"
+
+
+def _traces(settings: Settings, environ: Mapping[str, str]) -> str:
+    if settings.tracing == "off":
+        return "off"
+    uri = settings.tracking_uri or environ.get("MLFLOW_TRACKING_URI")
+    experiment = environ.get("MLFLOW_EXPERIMENT_ID") or settings.experiment
+    where = place_of(uri) if uri else f"a SQLite file in {settings.cache_dir}"
+    return f"to {where}, experiment {experiment}"
+
+
+def place_of(address: str) -> str:
+    """An address without its user, password and options."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "an address that cannot be read"
+    if not parts.netloc:
+        return address.partition("?")[0]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
