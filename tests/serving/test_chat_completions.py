@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import httpx
 import openai
 import pytest
 from langchain_core.messages import AIMessageChunk
@@ -187,12 +188,15 @@ async def test_the_models_connection_is_closed_when_the_client_leaves(
 
 
 async def test_langchain_reads_whole_answers_and_streams(service: Service) -> None:
-    model = ChatOpenAI(model="team", base_url=f"{service.url}/v1", api_key="none", stream_usage=True)  # type: ignore[arg-type]
-    whole = await model.ainvoke("Weather?")
-    streamed: Any = None
-    async for chunk in model.astream("Weather?"):
-        assert isinstance(chunk, AIMessageChunk)
-        streamed = chunk if streamed is None else streamed + chunk
+    async with httpx.AsyncClient() as http:
+        options: dict[str, Any] = {"base_url": f"{service.url}/v1", "api_key": "none", "http_async_client": http}
+        model = ChatOpenAI(model="team", stream_usage=True, **options)
+        whole = await model.ainvoke("Weather?")
+        streamed: Any = None
+        async for chunk in model.astream("Weather?"):
+            assert isinstance(chunk, AIMessageChunk)
+            streamed = chunk if streamed is None else streamed + chunk
+    assert isinstance(whole.usage_metadata, dict)
     assert whole.content == streamed.content == TEAM
     assert whole.usage_metadata["total_tokens"] == streamed.usage_metadata["total_tokens"] == 70
     assert whole.response_metadata["finish_reason"] == streamed.response_metadata["finish_reason"] == "stop"
@@ -540,8 +544,10 @@ def test_the_sdk_parses_an_answer_in_a_form(planned: str) -> None:
 
 
 def test_langchain_parses_an_answer_in_a_form(planned: str) -> None:
-    model = ChatOpenAI(model="a", base_url=planned, api_key="none")  # type: ignore[arg-type]
-    assert model.with_structured_output(City).invoke("Rome?") == City(name="Rome", people=3)
+    with httpx.Client() as http:
+        options: dict[str, Any] = {"base_url": planned, "api_key": "none", "http_client": http}
+        model = ChatOpenAI(model="a", **options)
+        assert model.with_structured_output(City).invoke("Rome?") == City(name="Rome", people=3)
 
 
 @pytest.mark.parametrize(
@@ -640,3 +646,23 @@ async def test_the_requests_of_chat_apps_are_taken(body_of: Any, stream: bool) -
         assert (usage["choices"], done) == ([], "[DONE]")
     else:
         assert answer.json()["choices"][0]["message"]["content"] == "It is mild."
+
+
+async def test_tools_for_a_graph_that_takes_none_are_refused(service: Service) -> None:
+    body = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}], "tools": [WEATHER]}
+    async with service.client() as http:
+        check_error(await http.post(PATH, json=body), 400, "unsupported_field", "tools")
+
+
+async def test_a_run_takes_a_slot_of_all_runs() -> None:
+    hi = {"messages": [{"role": "user", "content": "Hi"}]}
+    reached, goes_on = asyncio.Event(), asyncio.Event()
+    async with talking([Wait(goes_on, reached), "Yes."], max_runs=1) as talk:
+        first = asyncio.ensure_future(talk.http.ask(hi, path=PATH))
+        await reached.wait()
+        for path, body in ((PATH, hi), ("/v1/responses", {"input": "Hi"})):
+            with pytest.raises(RequestRefused) as caught:
+                await talk.http.ask(body, path=path)
+            assert caught.value.status == 429
+        goes_on.set()
+        assert (await first)["choices"][0]["message"]["content"] == "Yes."
