@@ -27,11 +27,39 @@ MOST_STEPS = 100_000
 PER_REFERENCE = 10
 """Steps of a `$ref`, which takes longer than other keywords."""
 
-MOST_HERE = 4_000
-"""Characters of an answer that is checked on the event loop, with a schema of as many that refers to nothing."""
+MOST_HERE = 400_000
+"""Characters of an answer, times those of its schema, that are checked on the event loop. The schema refers to nothing:
+then a check does less than that, because it compares each keyword with each value once."""
+
+PER_VALUE = 2
+"""Items or members of a value for each step of a keyword that visits all of them, also where its schema is empty."""
+
+PER_COMPARED = 4
+"""Values in the keyword itself for each step, where the keyword compares with all of them."""
+
+PER_WRITTEN = 64
+"""Characters for each step that the library writes, such as a message that quotes the value."""
 
 UNCHECKED = frozenset({"pattern", "format", "contentEncoding", "contentMediaType"})
 """Keywords that are not checked. The first is a regular expression of the client."""
+
+REFUSED: Mapping[str, str] = {
+    "patternProperties": "a regular expression of a client is not run",
+    "unevaluatedProperties": "use `additionalProperties`",
+    "unevaluatedItems": "use `items`",
+    "$dynamicRef": "use `$ref`",
+    "$recursiveRef": "use `$ref`",
+    "$id": "use `$ref` with a path in the schema",
+    "$anchor": "use `$ref` with a path in the schema",
+    "$dynamicAnchor": "use `$ref` with a path in the schema",
+}
+"""Keywords that are not accepted -> why, or what to use instead. No check runs them."""
+
+VISITING = frozenset({"items", "contains", "additionalProperties", "propertyNames", "uniqueItems"})
+"""Keywords that visit every item or member of a value."""
+
+COMPARED = frozenset({"const", "enum", "required", "dependentRequired"})
+"""Keywords whose own values are compared, at any depth."""
 
 AS_JSON = "Answer with one JSON object and nothing else, without a code block."
 IN_SCHEMA = "Answer with JSON and nothing else, without a code block. It must fit this JSON schema:\n{schema}"
@@ -88,7 +116,7 @@ class AnswerForm:
     def is_quick(self, text: str) -> bool:
         """Whether the check of this answer holds nobody else up."""
         schema = json.dumps(dict(self.schema))
-        return len(text) + len(schema) <= MOST_HERE and '"$ref"' not in schema
+        return len(text) * len(schema) <= MOST_HERE and '"$ref"' not in schema
 
     def read(self, text: str, *, pulse: Pulse = no_pulse) -> str:
         """The answer as JSON, without a code block around it. Calls `pulse` often.
@@ -116,11 +144,19 @@ class AnswerForm:
             if not isinstance(value, dict):
                 raise Unfit("it is not a JSON object")
             return
+        # Late, as below.
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+
         steps = _steps.set(_Steps(MOST_STEPS, pulse))
         try:
-            problem = next(_validator_class()(dict(self.schema)).iter_errors(value), None)
+            # A registry of its own: that of the library fetches the addresses of a schema.
+            problem = next(_validator_class()(dict(self.schema), registry=Registry()).iter_errors(value), None)
         except (_TooMuch, RecursionError):
             raise Unfit("it takes too long to compare it with its schema") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Unresolvable):
+            # The library fails at some numbers. Not every exception: a pulse may raise one to stop the check.
+            raise Unfit("it cannot be compared with its schema") from None
         finally:
             _steps.reset(steps)
         if problem is not None:
@@ -133,6 +169,13 @@ class _Steps:
 
     left: int
     pulse: Pulse
+    _sizes: dict[int, int] = field(default_factory=dict)
+
+    def size(self, value: Any) -> int:
+        """How many values there are in a value of the schema, at any depth. The schema outlives these steps."""
+        if (known := self._sizes.get(id(value))) is None:
+            known = self._sizes[id(value)] = _size(value)
+        return known
 
     def take(self, count: int) -> None:
         """Do so many steps."""
@@ -154,11 +197,13 @@ def _validator_class() -> Any:
     # Late: it takes a tenth of a second, and only some requests have a schema.
     from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped]
 
-    kept = (name for name in Draft202012Validator.VALIDATORS if name not in UNCHECKED)
+    left_out = UNCHECKED | REFUSED.keys()
     known = {
-        name: _counted(Draft202012Validator.VALIDATORS[name], PER_REFERENCE if name == "$ref" else 1) for name in kept
+        name: _counted(name, function)
+        for name, function in Draft202012Validator.VALIDATORS.items()
+        if name not in left_out
     }
-    known["uniqueItems"] = _counted(_unique_items, 1)
+    known["uniqueItems"] = _counted("uniqueItems", _unique_items)
     return validators.create(
         meta_schema=Draft202012Validator.META_SCHEMA,
         validators=known,
@@ -167,12 +212,32 @@ def _validator_class() -> Any:
     )
 
 
-def _counted(function: Any, steps: int) -> Any:
+def _counted(name: str, function: Any) -> Any:
+    least = PER_REFERENCE if name == "$ref" else 1
+
     def checked(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        _steps.get().take(steps + (len(value) // 8 if isinstance(value, list | dict) else 0))
-        yield from function(validator, value, instance, schema) or ()
+        steps, count = _steps.get(), least
+        if isinstance(value, list | dict):
+            count += steps.size(value) // PER_COMPARED if name in COMPARED else len(value) // 8
+        if name in VISITING and isinstance(instance, list | dict):
+            count += len(instance) // PER_VALUE
+        steps.take(count)
+        for problem in function(validator, value, instance, schema) or ():
+            # The library quotes the value in the message of each keyword that it does not fit. Nobody reads it.
+            steps.take(len(problem.message) // PER_WRITTEN)
+            problem.message = ""
+            yield problem
 
     return checked
+
+
+def _size(value: Any) -> int:
+    count, unread = 0, [value]
+    while unread:
+        one = unread.pop()
+        count += 1
+        unread += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return count
 
 
 def _unique_items(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
@@ -180,7 +245,11 @@ def _unique_items(validator: Any, value: Any, instance: Any, schema: Any) -> Ite
     from jsonschema import ValidationError
 
     if value and isinstance(instance, list):
-        written = {json.dumps(one, sort_keys=True) for one in instance}
+        written = set()
+        for one in instance:
+            text = json.dumps(one, sort_keys=True)
+            _steps.get().take(len(text) // PER_WRITTEN)
+            written.add(text)
         if len(written) < len(instance):
             yield ValidationError("not unique")
 

@@ -294,6 +294,42 @@ def test_a_long_list_is_compared_within_the_bound() -> None:
         form_of({"items": {"type": "integer", "minimum": 0}}).check(json.dumps([1] * (MOST_STEPS // 2)))
 
 
+DIGITS = json.dumps([0] * 20_000)
+MEMBERS = json.dumps({str(n): 0 for n in range(8_000)})
+NESTED = [[0] * 10_000]
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"allOf": [{"items": {}}] * 5_000}, DIGITS),
+        ({"allOf": [{"items": True}] * 4_000}, DIGITS),
+        ({"allOf": [{"uniqueItems": True}] * 3_000}, json.dumps(list(range(9_000)))),
+        ({"allOf": [{"contains": {}}] * 4_000}, DIGITS),
+        ({"allOf": [{"additionalProperties": {}}] * 2_000}, MEMBERS),
+        ({"allOf": [{"propertyNames": {}}] * 3_000}, MEMBERS),
+        # Each message of the library quotes the whole answer, and all of them are kept.
+        ({"anyOf": [{"type": "string"}] * 3_000}, DIGITS),
+        ({"$defs": {"a": {"enum": [NESTED]}}, "allOf": [{"$ref": "#/$defs/a"}] * 2_000}, json.dumps(NESTED)),
+    ],
+)
+def test_a_small_schema_does_not_go_over_a_long_answer_again_and_again(
+    schema: Any, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.answer_form.MOST_STEPS", MOST_STEPS // 5)
+    with pytest.raises(Unfit, match="takes too long"):
+        form_of(schema).check(answer)
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [({"multipleOf": 0.5}, "1" + "0" * 4_000), ({"multipleOf": 0.5}, "1e999"), ({"$ref": "https://a.example"}, "1")],
+)
+def test_an_answer_that_cannot_be_compared_does_not_fit(schema: Any, answer: str) -> None:
+    with pytest.raises(Unfit, match="cannot be compared"):
+        form_of(schema).check(answer)
+
+
 def test_a_pattern_is_not_run() -> None:
     form_of({"type": "string", "pattern": "^(a+)+$"}).check(json.dumps("a" * 40 + "b"))
 
@@ -302,6 +338,10 @@ def test_a_pattern_is_not_run() -> None:
     ("schema", "place"),
     [
         ({"$ref": "https://example.com/schema"}, "$ref"),
+        # Of what is no schema, nothing was checked: it may name an address or a regular expression.
+        ({"$ref": "#/x", "x": {"$ref": "https://example.com/schema"}}, "$ref"),
+        ({"$ref": "#/anyOf/0/const", "anyOf": [{"const": {"patternProperties": {"(a+)+$": {}}}}]}, "$ref"),
+        ({"$ref": f"#/allOf/{'9' * 5_000}", "allOf": [{}]}, "$ref"),
         ({"properties": {"a": {"$ref": "#/$defs/no"}}}, "properties.a.$ref"),
         ({"properties": {"a": {"patternProperties": {"(a+)+": {}}}}}, "properties.a.patternProperties"),
         ({"items": {"$id": "other"}}, "items.$id"),

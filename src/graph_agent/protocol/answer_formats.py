@@ -1,10 +1,11 @@
 """Reads `text.format`: the form that a request asks of the answer."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from graph_agent.answer_form import AnswerForm
+from graph_agent.answer_form import REFUSED, AnswerForm
 from graph_agent.errors import InvalidRequest, UnsupportedField
 from graph_agent.protocol.declared_tools import check_depth
 from graph_agent.protocol.field_checks import Shape, a_boolean, a_name, a_string, an_object, at, one_of
@@ -17,24 +18,14 @@ MOST_SCHEMA = 65_536
 _KINDS = one_of("text", "json_object", "json_schema")
 _SCHEMA = Shape(required={"name": a_name, "schema": an_object}, optional={"description": a_string, "strict": a_boolean})
 
-REFUSED: Mapping[str, str] = {
-    "patternProperties": "a regular expression of a client is not run",
-    "unevaluatedProperties": "use `additionalProperties`",
-    "unevaluatedItems": "use `items`",
-    "$dynamicRef": "use `$ref`",
-    "$recursiveRef": "use `$ref`",
-    "$id": "use `$ref` with a path in the schema",
-    "$anchor": "use `$ref` with a path in the schema",
-    "$dynamicAnchor": "use `$ref` with a path in the schema",
-}
-"""Keywords that are not accepted -> why, or what to use instead."""
-
 OF_ROOT = frozenset({"$id", "$schema"})
 """Keywords that say nothing at the root of a schema."""
 
 _NAMED = ("properties", "$defs", "definitions", "dependentSchemas")
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
 _ONE = ("items", "not", "if", "then", "else", "additionalProperties", "contains", "propertyNames")
+
+_INDEX = re.compile(r"[0-9]{1,6}")
 
 Fields = Mapping[str, Any]
 
@@ -63,8 +54,11 @@ def read_format(fields: Fields) -> tuple[AnswerForm | None, list[str]]:
         raise InvalidRequest(f"`{path}` is longer than {MOST_SCHEMA} characters: make it shorter.", param=path)
     check_depth(schema, path)
     warnings: list[str] = []
-    for where, one in _subschemas(schema, path):
-        _check(one, where, schema)
+    found = list(_subschemas(schema, path))
+    # By identity: only what was checked as a schema may be one.
+    checked = {id(one) for _, one in found}
+    for where, one in found:
+        _check(one, where, schema, checked)
         if "pattern" in one and not warnings:
             warnings = [f"`{PATH}.schema` has a `pattern`, which this service does not check."]
     form = AnswerForm(
@@ -98,12 +92,12 @@ def _subschemas(schema: Any, path: str) -> Iterator[tuple[str, Fields]]:
             yield from _subschemas(schema[name], at(path, name))
 
 
-def _check(schema: Fields, path: str, root: Fields) -> None:
+def _check(schema: Fields, path: str, root: Fields, checked: Container[int]) -> None:
     for name, why in REFUSED.items():
         if name in schema:
             raise UnsupportedField(f"`{at(path, name)}` is not supported: {why}.", param=at(path, name))
     reference = schema.get("$ref")
-    if reference is not None and not _is_known(reference, root):
+    if reference is not None and not _is_known(reference, root, checked):
         raise UnsupportedField(
             f"`{at(path, '$ref')}` must be `#` or the path of a schema in this one, such as `#/$defs/name`: no address "
             "is fetched.",
@@ -114,7 +108,7 @@ def _check(schema: Fields, path: str, root: Fields) -> None:
             raise InvalidRequest(f"`{at(path, name)}` is not valid JSON schema.", param=at(path, name))
 
 
-def _is_known(reference: Any, root: Any) -> bool:
+def _is_known(reference: Any, root: Any, checked: Container[int]) -> bool:
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
         return False
     found = root
@@ -122,11 +116,11 @@ def _is_known(reference: Any, root: Any) -> bool:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(found, dict) and key in found:
             found = found[key]
-        elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+        elif isinstance(found, list) and _INDEX.fullmatch(key) and int(key) < len(found):
             found = found[int(key)]
         else:
             return False
-    return isinstance(found, dict | bool)
+    return isinstance(found, bool) or id(found) in checked
 
 
 def _is_number(value: Any) -> bool:
