@@ -472,6 +472,25 @@ async def test_what_has_no_effect_is_named_in_a_warning() -> None:
         ({"input": "Hi"}, "input", "`messages`"),
         ({"previous_response_id": "resp_1"}, "previous_response_id", "/v1/responses"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    # Not the type of the format.
+                    "json_schema": {"type": "text", "name": "s", "schema": {"type": "text"}},
+                }
+            },
+            "response_format.json_schema.schema.type",
+            "not valid",
+        ),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "f", "format": "x"}}],
+                "tool_choice": {"type": "function", "function": {"name": "g"}},
+            },
+            "tool_choice.function.name",
+            "one of `tools`",
+        ),
         ({"top_k": 4}, "top_k", "`custom_inputs`"),
     ],
 )
@@ -512,6 +531,16 @@ async def test_an_end_that_the_model_declares_is_told_in_a_stream() -> None:
     async with talking(["Half", Finish("length")]) as talk:
         chunks = await talk.chunks("Hi")
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
+async def test_a_call_at_which_the_model_was_cut_off_is_not_told_whole_or_streamed() -> None:
+    cut = [Call("weather", '{"city": "Ro', id="c1"), Finish("length")]
+    async with talking(cut, each_turn=True) as talk:
+        choice = await talk.choice("Hi", tools=[WEATHER])
+        chunks = await talk.chunks("Hi", tools=[WEATHER])
+    assert (choice["finish_reason"], choice["message"].get("tool_calls")) == ("length", None)
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+    assert all("tool_calls" not in one["choices"][0]["delta"] for one in chunks)
 
 
 # -- the form of the answer -------------------------------------------------------------------------------------------

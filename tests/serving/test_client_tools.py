@@ -484,3 +484,23 @@ async def test_a_graph_within_the_graph_ends_the_turn_of_both() -> None:
         assert calls_of(first).keys() == {"c1"}
         second = await talk.ask(results("c1"), previous_response_id=first["id"])
         assert text_of(second) == "Sunny."
+
+
+MANY = [{"type": "function", "name": f"f{n}"} for n in range(256)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "namespace", "name": "a", "tools": MANY}]}, "tools"),
+        (
+            {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [*MANY, MANY[0]]}, "tools": MANY},
+            "tool_choice.tools",
+        ),
+    ],
+)
+async def test_the_number_of_tools_is_bounded_wherever_they_stand(fields: dict[str, Any], param: str) -> None:
+    async with talking(planner, "Yes.") as talk:
+        status, named, message = await talk.refused("Hi.", **fields)
+    assert (status, named) == (400, param)
+    assert "more than 256" in message

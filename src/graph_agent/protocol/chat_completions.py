@@ -65,7 +65,7 @@ def completion_of(response: Mapping[str, Any], *, reasoning: bool) -> dict[str, 
                 annotations += [texts.placed(item["id"], place, one) for one in part["annotations"]]
         elif item["type"] == "reasoning":
             thoughts += [part["text"] for part in item["summary"]]
-        elif item["type"] in CALLS:
+        elif item["type"] in CALLS and item["status"] == "completed":
             calls.append(_call(item))
     message: dict[str, Any] = {
         "role": "assistant",

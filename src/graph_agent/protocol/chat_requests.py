@@ -132,12 +132,13 @@ def _format(wanted: Fields | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
     inner = wanted["json_schema"] if wanted["type"] == "json_schema" else {}
-    return {"type": wanted["type"], **{name: value for name, value in inner.items() if value is not None}}
+    return {**{name: value for name, value in inner.items() if value is not None}, "type": wanted["type"]}
 
 
 def _tool(tool: Fields) -> dict[str, Any]:
     inner = dict(tool[tool["type"]])
-    if (grammar := (inner.get("format") or {}).get("grammar")) is not None:
+    # A function has no format. Whatever has that name there was not checked.
+    if tool["type"] == "custom" and (grammar := (inner.get("format") or {}).get("grammar")) is not None:
         inner["format"] = {"type": "grammar", **grammar}
     return {**{name: value for name, value in inner.items() if value is not None}, "type": tool["type"]}
 

@@ -33,7 +33,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A name that every model endpoint takes."""
 
 MAX_TOOLS = 256
-"""Tools of one request. They are sent to the model in every step."""
+"""Tools of one request, namespaces and the tools in them. They are sent to the model in every step."""
 
 MAX_DEPTH = 32
 """Levels of a tool's schema."""
@@ -88,8 +88,7 @@ def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
     choice = fields.get("tool_choice")
     if not sent and choice in (None, "auto"):
         return DeclaredTools()
-    if len(sent) > MAX_TOOLS:
-        raise InvalidRequest(f"`tools` has more than {MAX_TOOLS} entries: send fewer.", param="tools")
+    _check_count(_count(sent), "tools")
     found: dict[str, ClientTool] = {}
     hosted: list[str] = []
     for index, tool in enumerate(sent):
@@ -118,6 +117,16 @@ def _repeated(tool: Fields) -> dict[str, Any]:
         return said
     missing: dict[str, Any] = {"description": None, "strict": None}
     return missing | said | {"parameters": said.get("parameters") or dict(NO_PARAMETERS)}
+
+
+def _count(sent: Sequence[Fields]) -> int:
+    inner = (one.get("tools") for one in sent if one.get("type") == "namespace")
+    return len(sent) + sum(len(tools) for tools in inner if isinstance(tools, list))
+
+
+def _check_count(count: int, path: str) -> None:
+    if count > MAX_TOOLS:
+        raise InvalidRequest(f"`{path}` has more than {MAX_TOOLS} entries: send fewer.", param=path)
 
 
 def _read(tool: Fields, path: str, graphs: Sequence[str], hosted: list[str]) -> Iterator[tuple[str, ClientTool]]:
@@ -213,6 +222,7 @@ def _chosen(read: DeclaredTools, choice: str | Fields, hosted: Sequence[str]) ->
     _CHOICE(choice, "tool_choice")
     if choice["type"] == "allowed_tools":
         _ALLOWED(choice, "tool_choice")
+        _check_count(len(choice["tools"]), "tool_choice.tools")
         names = set()
         for index, one in enumerate(choice["tools"]):
             # Those of the graph are its own to choose, and a hosted one that is merely allowed is left out.
