@@ -97,7 +97,7 @@ async def test_an_answer_that_fits_is_the_only_message(make: Any, path: str) -> 
     async with asking(make, ["Let me look.", Call("look", {"at": "it"})], ROME, path=path) as client:
         response = await client.ask(CITY)
         assert messages(response) == [ROME]
-        assert response["text"]["format"] == CITY
+        assert response["text"]["format"] == {**CITY, "description": None}
         thoughts = [one["summary"][0]["text"] for one in response["output"] if one["type"] == "reasoning"]
         assert thoughts == ["Let me look."]
         assert all('"people"' in one.texts[0] for one in client.model.requests)

@@ -54,7 +54,7 @@ _FORMAT = Shape(required={"type": one_of("text", "grammar")}, optional={"syntax"
 _CUSTOM = Shape(required={"name": a_name}, optional={"description": a_string, "format": _FORMAT})
 _NAMESPACE = Shape(required={"name": a_name, "tools": array_of(an_object)}, optional={"description": a_string})
 _CHOICE = Shape(required={"type": a_name})
-_ALLOWED = Shape(required={"mode": one_of("auto", "required"), "tools": array_of(_CHOICE)})
+_ALLOWED = Shape(required={"tools": array_of(_CHOICE)}, optional={"mode": one_of("auto", "none", "required")})
 
 SILENT = frozenset({"mcp_list_tools"})
 """Items that say nothing to a model anywhere, so that nobody has to be warned."""
@@ -106,6 +106,8 @@ def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
         said["tools"] = [_repeated(one) for one in sent]
     if choice is not None:
         said["tool_choice"] = choice
+        if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+            said["tool_choice"] = choice | {"mode": _mode_of(choice)}
     read = DeclaredTools(tools=tuple(found.values()), said=said, warnings=_warnings(hosted))
     return read if choice is None else _chosen(read, choice, hosted)
 
@@ -229,17 +231,21 @@ def _chosen(read: DeclaredTools, choice: str | Fields, hosted: Sequence[str]) ->
             if one["type"] in ("function", "custom"):
                 names.add(_named(read, one, f"tool_choice.tools[{index}]"))
         allowed = tuple(tool for tool in read.tools if tool.bound_name in names)
-        if choice["mode"] == "required" and not allowed:
+        if _mode_of(choice) == "required" and not allowed:
             raise InvalidRequest(
                 "`tool_choice.tools` must have a tool that the model can call.", param="tool_choice.tools"
             )
-        return replace(read, tools=allowed, choice=choice["mode"])
+        return replace(read, tools=allowed, choice=_mode_of(choice))
     if choice["type"] in ("function", "custom"):
         return replace(read, choice=_named(read, choice, "tool_choice"))
     raise UnsupportedField(
         f"`tool_choice.type` is {shown(choice['type'])}, and this service does not host such a tool: leave it out.",
         param="tool_choice.type",
     )
+
+
+def _mode_of(allowed: Fields) -> Any:
+    return allowed.get("mode") or "auto"
 
 
 def _named(read: DeclaredTools, choice: Fields, path: str) -> str:

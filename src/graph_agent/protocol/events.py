@@ -120,10 +120,18 @@ class ResponseHead:
             "user": None,
             **said,
             "reasoning": {"effort": None, "summary": None, **(said.get("reasoning") or {})},
-            "text": {**(said.get("text") or {}), "format": (said.get("text") or {}).get("format") or {"type": "text"}},
+            "text": {**(said.get("text") or {}), "format": _format(said.get("text") or {})},
             "metadata": dict(self.metadata),
             **more,
         }
+
+
+def _format(text: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The form of the answer as a response says it, with every field that the specification requires there."""
+    said: Mapping[str, Any] = text.get("format") or {"type": "text"}
+    if said["type"] != "json_schema":
+        return said
+    return {**said, "description": said.get("description"), "strict": said.get("strict") or False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
