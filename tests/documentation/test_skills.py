@@ -1,20 +1,25 @@
-"""The skills for coding assistants: their form, their commands through the real parsers, and some of them followed in a
-project as `graph-agent init` writes it."""
+"""The skills for coding assistants: their form, their commands through the real parsers, and what they write in a
+project of `graph-agent init`."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 from tests.documentation import examples
-from tests.documentation.blocks import Block, read_blocks
+from tests.documentation.blocks import commands, difference, read_blocks
 from tests.documentation.examples import Caller, WrongPage
-from tests.documentation.following import ROOT
-from tests.documentation.scripted_model import Answers
+from tests.documentation.following import ROOT, follow
+from tests.documentation.scripted_model import Answers, scripted_model
 
 from graph_agent import Settings, create_app
+from graph_agent.commands.cli import main
 from graph_agent.commands.init import init
 from graph_agent.testing import Call, on_loopback
 
@@ -25,50 +30,8 @@ PAGES = sorted(SKILLS.glob("*/*.md"))
 FIELDS = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 """What the front matter may have: https://agentskills.io/specification."""
 
-ANSWERS: Mapping[str, Answers] = {
-    "run-locally": {
-        "What can you help me with?": [Call("search_docs", {"query": "help"}), "With returns and deliveries. [1]"]
-    },
-    "write-a-graph": {"What is a database?": ["A big toy box with labels."]},
-    "add-a-tool": {
-        "Where is order A1001?": [Call("order_status", {"order": "A1001"}), "It was sent on 3 May."],
-    },
-    "add-an-index": {
-        "How long is a gift card valid?": [
-            Call("search_docs", {"query": "validity of a gift card"}),
-            "For three years. [1]",
-        ]
-    },
-    "add-an-mcp-server": {
-        "What is 48 times 17?": [Call("main__tools__calculator", {"expression": "48 * 17"}), "It is 816."]
-    },
-    "add-a-lakebase-store": {},
-    "evaluate": {},
-    "debug-a-run": {"What can you do?": [Call("search_docs", {"query": "help"}), "I know about returns. [1]"]},
-    "deploy": {},
-    "migrate-from-a-template": {"What can you help me with?": ["With opening hours."]},
-}
-"""What the model answers to the questions of a skill."""
-
-
-def takes(block: Block) -> bool:
-    """Whether a block is followed here. Those of `bash` have values of the reader, such as the name of a workspace."""
-    return bool(block.title) or block.language == "console"
-
-
-def prepared(folder: Path, name: str) -> tuple[Path, Path]:
-    """The folder in which the skill begins, and its page."""
-    project = folder / "project"
-    if name != "migrate-from-a-template":
-        init(project)
-        return project, project / ".claude" / "skills" / name / "SKILL.md"
-    project.mkdir()
-    for block in read_blocks(ROOT / "docs" / "coming-from" / "app-templates.md"):
-        if block.title.startswith("old/"):
-            path = folder / "app-templates" / "agent-langgraph" / block.title.removeprefix("old/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
-    return project, SKILLS / name / "SKILL.md"
+ANSWERS: Answers = {"What can you do?": [Call("search_docs", {"query": "help"}), "I know about returns. [1]"]}
+"""What the model answers to the question of `debug-a-run`."""
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +103,44 @@ def test_a_wrong_path_in_a_skill_is_found(tmp_path: Path, service: str) -> None:
     [block] = read_blocks(tmp_path / "SKILL.md")
     with httpx.Client() as client, pytest.raises(WrongPage, match="there is no"):
         Caller(service, client).take(block)
+
+
+def test_what_the_skills_write_works_in_one_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their files, the graphs that they add, and the tests that they write, without a process."""
+    init(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    added = []
+    for block in [block for name in NAMES for block in read_blocks(Path(f".claude/skills/{name}/SKILL.md"))]:
+        if block.title:
+            Path(block.title).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.title).write_text(block.text, encoding="utf-8")
+        for command in commands(block) if block.language == "console" else ():
+            words = shlex.split(command.text)
+            if words[1:2] == [".claude/skills/write-a-graph/add_graph.py"]:
+                added.append(words[2])
+                monkeypatch.setattr(sys, "argv", words[1:])
+                with pytest.raises(SystemExit, match=r"^0$"):
+                    runpy.run_path(words[1], run_name="__main__")
+            elif words[:2] == ["graph-agent", "graph"]:
+                assert main(words[1:]) == 0
+            else:
+                continue
+            assert command.output is not None
+            assert difference(command.output, capsys.readouterr().out.splitlines()) is None, command.place
+    assert list(json.loads(Path("langgraph.json").read_text())["graphs"]) == ["agent", *added]
+    for name in added:
+        assert main(["graph", name]) == 0
+    written = sorted(str(one) for one in Path("tests").glob("test_*.py"))
+    assert len(written) >= 3
+    plugins = ("cacheprovider", "xdist", "langsmith_plugin", "schemathesis")
+    assert pytest.main(["-q", "-c", "pyproject.toml", *(f"-pno:{one}" for one in plugins), *written]) == 0
+
+
+def test_the_spans_of_a_run_are_shown_as_the_skill_says(tmp_path: Path) -> None:
+    """This one is followed whole, because its script reads what the service writes."""
+    init(tmp_path / "project")
+    page = tmp_path / "project" / ".claude" / "skills" / "debug-a-run" / "SKILL.md"
+    with scripted_model(ANSWERS) as url:
+        assert follow(page, tmp_path / "project", url, takes=lambda block: block.language == "console") == 5

@@ -30,7 +30,7 @@ def main() -> int:
         answer = json.loads(Path(trace_id).read_text(encoding="utf-8"))
         found = (answer.get("metadata") or {}).get("trace_id")
         if not found:
-            return failed("the answer has no metadata.trace_id; send the header x-mlflow-return-trace-id: true")
+            return failed("the answer has no metadata.trace_id; send the header, and start with GRAPH_AGENT_TRACING=on")
         trace_id = found
     trace = read(trace_id)
     if trace is None:
