@@ -9,7 +9,7 @@ import anyio
 import httpx
 import openai
 import pytest
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
 from openai import OpenAI
@@ -273,9 +273,11 @@ async def test_a_call_of_a_tool_of_the_client_ends_the_turn_and_its_result_goes_
         assert streamed == [{"index": index, **call} for index, call in enumerate(calls)]
         assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
-        results = [{"role": "tool", "tool_call_id": one["id"], "content": "mild"} for one in calls]
-        answer = await talk.choice("Weather?", choice["message"], *results, tools=[WEATHER])
+        results = [{"role": "tool", "tool_call_id": one["id"], "name": "weather", "content": "mild"} for one in calls]
+        completion = await talk.ask("Weather?", choice["message"], *results, tools=[WEATHER])
+        [answer] = completion["choices"]
         assert (answer["message"]["content"], answer["finish_reason"]) == ("Mild.", "stop")
+        assert "warnings" not in completion.get("custom_outputs", {})
         assert talk.heard == [("human", "Weather?"), ("ai", "I look."), ("tool", "mild"), ("tool", "mild")]
         [asked] = [one.tool_calls for one in talk.model.requests[-1].messages if one.type == "ai"]
         assert [(one["id"], one["args"]) for one in asked] == [("c1", {"city": "Rome"}), ("c2", {"city": "Paris"})]
@@ -371,8 +373,6 @@ async def test_citations_count_in_the_whole_content() -> None:
     source = {"type": "url_citation", "url": "https://a.example/", "title": "A", "start_index": 0, "end_index": 4}
 
     async def cite(state: AgentState) -> dict[str, Any]:
-        from langchain_core.messages import AIMessage
-
         text = {"type": "text", "text": "Rain tomorrow.", "annotations": [source]}
         return {"messages": [AIMessage([text])]}
 
@@ -695,3 +695,23 @@ async def test_a_run_takes_a_slot_of_all_runs() -> None:
             assert caught.value.status == 429
         goes_on.set()
         assert (await first)["choices"][0]["message"]["content"] == "Yes."
+
+
+async def test_a_stream_is_kept_open_while_the_graph_is_busy_with_what_is_not_told() -> None:
+    builder = StateGraph(AgentState)
+    for step in range(20):
+
+        async def work(state: AgentState, step: int = step) -> dict[str, Any]:
+            await asyncio.sleep(0.01)
+            call = {"name": "look", "args": {}, "id": f"c{step}"}
+            return {"messages": [AIMessage("", tool_calls=[call]), ToolMessage("seen", tool_call_id=f"c{step}")]}
+
+        builder.add_node(f"work{step}", work)
+        builder.add_edge(f"work{step - 1}" if step else START, f"work{step}")
+    # No pause between two events is as long as this, and all of them together are longer.
+    settings = Settings(tracing="off", store="memory", keepalive_seconds=0.1, max_tool_calls=50)
+    async with AgentClient(create_app(settings, {"a": builder.compile()}, environ={})) as client:
+        body = {"messages": [{"role": "user", "content": "Go."}], "stream": True}
+        answer = await client.http.post(PATH, json=body)
+    assert ": keep-alive\n\n" in answer.text
+    assert answer.text.endswith("data: [DONE]\n\n")

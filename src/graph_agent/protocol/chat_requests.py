@@ -103,7 +103,8 @@ def _warnings(fields: Fields) -> Iterator[str]:
         # A seed of 0 asks for as much as any other.
         if fields.get(name) or (name == "seed" and fields.get(name) is not None):
             yield f"`{name}` has no effect: {reason}."
-    if any(message.get("name") for message in fields["messages"]):
+    # That of a result is the name of its call.
+    if any(message.get("name") and message["role"] != "tool" for message in fields["messages"]):
         yield "`name` of messages has no effect: models get only the role."
 
 
