@@ -1,12 +1,15 @@
 """What Prometheus reads at `/metrics`: runs are counted once, at their end, and nothing of a user is in a label."""
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.retrievers import BaseRetriever
@@ -182,8 +185,35 @@ def test_they_are_not_served_to_everybody_by_mistake() -> None:
 
 def test_the_documentation_lists_exactly_the_metrics_there_are() -> None:
     documented = set(re.findall(r"`(graph_agent_[a-z_]+)`", OPERATING.read_text()))
-    there_are = Instruments().names
+    there_are = set(Instruments().labels)
     assert documented == there_are
+
+
+def queries() -> Iterator[str]:
+    """All queries of the alerts and of the dashboard."""
+    folder = OPERATING.with_suffix("")
+    for group in yaml.safe_load((folder / "alerts.yml").read_text())["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+    for panel in json.loads((folder / "dashboard.json").read_text())["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def test_alerts_and_dashboard_ask_for_metrics_and_labels_that_there_are() -> None:
+    labels_of = Instruments().labels
+    ours = {"instance", "le", "job"}
+    for query in queries():
+        asked = {re.sub("_bucket$", "", name) for name in re.findall(r"graph_agent_[a-z_]+", query)}
+        assert asked <= set(labels_of), query
+        known = ours.union(*(labels_of[name] for name in asked))
+        grouped = ", ".join(re.findall(r"by \(([^)]*)\)", query))
+        used = {one for one in grouped.split(", ") if one} | set(re.findall(r"[{,]([a-z]+)=", query))
+        assert used <= known, query
+
+
+def test_the_documentation_explains_every_alert() -> None:
+    rules = yaml.safe_load((OPERATING.with_suffix("") / "alerts.yml").read_text())["groups"][0]["rules"]
+    explained = re.findall(r"^\| `(GraphAgent\w+)` \|", OPERATING.read_text(), re.MULTILINE)
+    assert explained == [rule["alert"] for rule in rules]
 
 
 WORKER = """

@@ -32,15 +32,19 @@ class Instruments:
         """With `folder`, `page` answers for all processes that count there."""
         self._registry = registry = CollectorRegistry()
         self._folder = folder
+        self._labels: dict[str, tuple[str, ...]] = {}
 
         def counter(name: str, says: str, *labels: str) -> Counter:
+            self._labels[f"{PREFIX}_{name}_total"] = labels
             return Counter(f"{PREFIX}_{name}", says, labels, registry=registry)
 
         def gauge(name: str, says: str, *labels: str, together: str = "livesum") -> Gauge:
+            self._labels[f"{PREFIX}_{name}"] = labels
             # `together` says how the values of several processes make one.
             return Gauge(f"{PREFIX}_{name}", says, labels, registry=registry, multiprocess_mode=together)  # type: ignore[arg-type]
 
         def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            self._labels[f"{PREFIX}_{name}"] = labels
             return Histogram(f"{PREFIX}_{name}", says, labels, registry=registry, buckets=buckets)
 
         self.runs = counter("runs", "Runs that have ended.", "graph", "state", "dialect")
@@ -74,9 +78,9 @@ class Instruments:
         info.labels(version("graph-agent")).set(1)
 
     @property
-    def names(self) -> set[str]:
-        """The names of all metrics, as a scrape has them."""
-        return {f"{one.name}_total" if one.type == "counter" else one.name for one in self._registry.collect()}
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The names of all metrics, as a scrape has them, each with its labels."""
+        return dict(self._labels)
 
     def page(self, accept: str) -> tuple[bytes, str]:
         """All values in the form that `accept` asks for, and the media type of that form."""

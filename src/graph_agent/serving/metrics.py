@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graph_agent.errors import AgentError, NotReady
+from graph_agent.errors import AgentError
 from graph_agent.foreign_errors import describe_error
 from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.protocol.dialects import name_of
@@ -94,13 +94,10 @@ class ServiceMetrics:
     def page(self, accept: str) -> tuple[bytes, str]:
         """What a scrape gets, and its media type. `accept` is the header of the request. Call `sample` before.
 
-        With several processes it reads files, so call it in a thread.
-
-        Raises:
-            NotReady: the service is still starting.
+        It may import, and with several processes it reads files, so call it in a thread.
         """
-        if self._instruments is None:
-            raise NotReady("the metrics are not ready yet; try again shortly")
+        self.make()
+        assert self._instruments is not None
         return self._instruments.page(accept)
 
     def sample(self) -> None:

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graph_agent.errors import NotReady, RouteNotFound
+from graph_agent.errors import RouteNotFound
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.wire_schemas import STRING
 from graph_agent.serving.metrics import ServiceMetrics
@@ -33,7 +33,7 @@ class MetricsRoutes:
         """The routes of the app."""
         return [route(path, GET=self.read) for path in ADDRESSES]
 
-    @described("Service", _answers, errors=(NotReady, RouteNotFound))
+    @described("Service", _answers, errors=(RouteNotFound,))
     async def read(self, request: Request) -> Response:
         """The metrics in the form of Prometheus, or of OpenMetrics if the request accepts it."""
         # The app may be mounted in a host that does not bind loopback. A client without an address is on this machine.
