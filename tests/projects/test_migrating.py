@@ -430,6 +430,8 @@ async def answer(request):
         ({"a.py": NO_GRAPH, "b.py": NO_GRAPH}, "has more than one module that answers requests: a.py, b.py"),
         (LANGGRAPH | {"databricks.yml": "a: [1"}, "databricks.yml is not valid YAML"),
         (LANGGRAPH | {"databricks.yml": "a: &a [1]\nb: [*a, *a]\n"}, "databricks.yml has aliases (*name)"),
+        (LANGGRAPH | {"databricks.yml": f"a: {'[' * 100_000}"}, "databricks.yml is not valid YAML"),
+        (LANGGRAPH | {"databricks.yml": f"a: [0x{'f' * 9_000}]"}, "databricks.yml has a number of more than"),
     ],
 )
 def test_what_cannot_be_taken_over_is_refused_and_nothing_is_written(
@@ -448,6 +450,30 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_taken_over(
 ) -> None:
     migrated(tmp_path, LANGGRAPH | {"scripts/odd.py": text})
     assert "scripts/odd.py" in capsys.readouterr().out.split("not taken over")[1]
+
+
+CASES = """
+CASES = [
+    {"inputs": {"question": "Who?"}, "expectations": {"expected_facts": 5, "guidelines": "x"}},
+    {"inputs": {"input": [{"content": {1, 2}}]}},
+    {"inputs": {"input": [{"content": b"x"}]}},
+    {"inputs": {"input": [{(1, 2): "x"}]}},
+]
+"""
+
+
+def test_test_cases_that_are_no_json_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = migrated(tmp_path, LANGGRAPH | {"agent_server/odd.py": CASES})
+    assert "Who?" in (new / "evals/datasets/agent.jsonl").read_text()
+    assert capsys.readouterr().out.count("a test case of another form") == 3
+
+
+@pytest.mark.parametrize("text", [f"a = {'9' * 5_000}", f"{'a.' * 60_000}a = 1"])
+def test_a_hostile_pyproject_is_named_and_the_rest_is_taken_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    migrated(tmp_path, LANGGRAPH | {"pyproject.toml": text})
+    assert "pyproject.toml: not valid TOML" in capsys.readouterr().out
 
 
 def test_a_target_folder_with_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,11 @@ KINDS = (
 
 KEPT_FIELDS = ("description", "compute_size", "user_api_scopes", "budget_policy_id", "permissions")
 DEEPEST = 20
+MOST_LEVELS = 64
+"""Levels of a file."""
+
+MOST_BITS = 64
+"""Bits of a number. Python writes no number of some thousand digits."""
 
 
 @dataclass(slots=True)
@@ -132,8 +137,14 @@ def _read(path: str, text: str) -> tuple[Mapping[str, Any], list[str]]:
     import yaml
 
     try:
-        # An alias may repeat itself in a few lines more often than any memory holds.
-        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+        aliases, depth = False, 0
+        for event in yaml.parse(text):
+            # An alias may repeat itself in a few lines more often than any memory holds.
+            aliases = aliases or isinstance(event, yaml.AliasEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_LEVELS:
+                # Its scanner takes time quadratic in the levels.
+                raise ValueError
         value = {} if aliases or not text else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
@@ -141,9 +152,22 @@ def _read(path: str, text: str) -> tuple[Mapping[str, Any], list[str]]:
         raise ProjectNotRead(f"{path} is not valid YAML{where}; correct it", param=path) from None
     if aliases:
         raise ProjectNotRead(f"{path} has aliases (*name); write what they repeat in their place", param=path)
+    if _has_huge_number(value):
+        raise ProjectNotRead(f"{path} has a number of more than {MOST_BITS} bits; write it as a text", param=path)
     if not isinstance(value, dict):
         raise ProjectNotRead(f"{path} must contain a mapping; correct it", param=path)
     return value, text.split("\n")
+
+
+def _has_huge_number(value: Any) -> bool:
+    unread = [value]
+    while unread:
+        one = unread.pop()
+        if isinstance(one, int) and one.bit_length() > MOST_BITS:
+            return True
+        # A set is a mapping without values in YAML, and its members are keys.
+        unread += [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list | tuple | set) else ()
+    return False
 
 
 def _dumped(value: Any) -> str:

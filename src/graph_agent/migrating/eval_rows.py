@@ -10,6 +10,9 @@ from graph_agent.migrating.sources import Module
 
 PATH = "evals/datasets/agent.jsonl"
 MOST_ROWS = 2_000
+MOST_BITS = 64
+"""Bits of a number. Python writes no number of some thousand digits."""
+
 QUESTIONS = ("question", "query", "prompt")
 
 
@@ -54,18 +57,33 @@ def _row(case: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(inputs, dict) or not isinstance(expected, dict):
         return None
     items = inputs.get("input") or inputs.get("messages")
-    if isinstance(items, list) and items and all(isinstance(one, dict) for one in items):
+    if isinstance(items, list) and items and all(isinstance(one, dict) and _is_json(one) for one in items):
         asked: Any = {"input": items}
     elif text := next((inputs[one] for one in QUESTIONS if isinstance(inputs.get(one), str)), None):
         asked = _asking(text)
     else:
         return None
     expectations: dict[str, Any] = {}
-    if facts := [one for one in expected.get("expected_facts") or () if isinstance(one, str)]:
+    if facts := [one for one in _listed(expected.get("expected_facts")) if isinstance(one, str)]:
         expectations["facts"] = [[one] for one in facts]
-    if guidelines := [one for one in expected.get("guidelines") or () if isinstance(one, str)]:
+    if guidelines := [one for one in _listed(expected.get("guidelines")) if isinstance(one, str)]:
         expectations["guidelines"] = guidelines
     return {"inputs": asked, "expectations": expectations, "tags": {"kind": "row"}}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a literal of Python can be written as JSON: it has no sets, bytes or other keys than texts."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, int):
+        return value.bit_length() <= MOST_BITS
+    return value is None or isinstance(value, str | float)
 
 
 def _asking(text: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ KNOWN = """\
 agents that MLflow's agent server serves (functions with @invoke() or @stream()), as in the templates agent-langgraph, \
 agent-langgraph-advanced and agent-openai-agents-sdk of databricks/app-templates"""
 
+LONGEST_LINE = 10_000
+"""Characters of a line of pyproject.toml."""
+
 MOST_NAMED = 20
 """Files beside the code that are named one by one."""
 
@@ -187,8 +190,11 @@ def _without_secrets(path: str, text: str, left: list[Finding]) -> str:
 def _packages(text: str, taken: list[Finding], left: list[Finding]) -> Iterator[str]:
     """Requirements of the template's project that are neither its server's nor graph-agent's own."""
     try:
+        # A dotted key takes time quadratic in its length.
+        if max(map(len, text.split("\n"))) > LONGEST_LINE:
+            raise ValueError
         project = tomllib.loads(text).get("project")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         left.append(
             Finding("pyproject.toml", 0, "not valid TOML", "add the packages of your agent to requirements.txt")
         )
