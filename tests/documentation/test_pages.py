@@ -13,6 +13,7 @@ from tests.documentation.examples import Caller, WrongPage
 from tests.documentation.following import ROOT
 
 from graph_agent import Settings, create_app
+from graph_agent.serving.static_files import KINDS
 from graph_agent.testing import FakeWorkspace, on_loopback
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -163,6 +164,11 @@ def check(block: Block, service: str) -> None:
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def test_every_file_of_the_documentation_is_of_a_kind_that_the_service_serves() -> None:
+    kinds = {one.suffix for one in (ROOT / "docs").rglob("*") if one.is_file()}
+    assert kinds - {".md"} <= set(KINDS)
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:

@@ -19,6 +19,7 @@ KINDS: Mapping[str, str] = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
     ".woff2": "font/woff2",
+    ".yml": "application/yaml",
 }
 """The suffixes of files that are served, with their media type."""
 
