@@ -23,6 +23,8 @@ from graph_agent import BadSetting, Settings, create_app, record_retrieval
 from graph_agent.errors import AgentError
 from graph_agent.serving.instruments import Instruments
 from graph_agent.serving.operations import every
+from graph_agent.serving.routes.chat_completions import PATHS as CHAT
+from graph_agent.serving.routes.responses import ADDRESSES
 from graph_agent.testing import AgentClient, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +106,15 @@ async def test_runs_are_counted_by_graph_state_and_dialect_with_their_times_and_
     tokens = {(one["graph"], one["direction"]): value for one, value in found["graph_agent_tokens_total"]}
     assert tokens["talking", "output"] > 0 < tokens["talking", "input"]
     assert tokens["quiet", "output"] == 0
+
+
+@pytest.mark.parametrize("path", [*ADDRESSES, *CHAT])
+async def test_the_runs_of_every_address_are_counted(path: str) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}]} if path in CHAT else {"input": "Hi"}
+    async with AgentClient(an_app()) as client:
+        (await client.http.post(path, json=body)).raise_for_status()
+        found = await scraped(client)
+    assert [value for _, value in found["graph_agent_runs_total"]] == [1]
 
 
 async def test_errors_are_counted_by_codes_that_are_in_the_documentation_and_name_nothing_of_a_caller() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.errors import AgentError
 from graph_agent.foreign_errors import describe_error
 from graph_agent.lazy import IMPORT_LOCK
-from graph_agent.protocol.dialects import name_of
+from graph_agent.protocol.dialects import CHAT, name_of
 from graph_agent.runs.observers import Outcome, RunInfo
 from graph_agent.runs.registry import Runs
 from graph_agent.stores.store import Store
@@ -158,7 +158,8 @@ class RunMetrics:
     def started(self, run: RunInfo) -> None:
         """Note which graph runs, and since when."""
         invocation = run.request.invocation
-        self._graph, self._dialect = run.graph, name_of(run.request.dialect)
+        dialect = run.request.dialect
+        self._graph, self._dialect = run.graph, "chat_completions" if dialect == CHAT else name_of(dialect)
         self._streams = invocation.mode == "stream" and not invocation.background
         self._began = time.monotonic()
 

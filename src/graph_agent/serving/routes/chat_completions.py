@@ -25,7 +25,6 @@ from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.log_context import current_log_facts
-from graph_agent.runs.observers import observers_of
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.serving.body_parsing import parse_body
@@ -154,7 +153,7 @@ class ChatCompletionRoutes:
                 )
                 trace = None if service.tracer is None else service.tracer.trace()
                 of_run = RunRequest(invocation=asked.invocation, dialect=DIALECT, owner=caller, accepted_at=time.time())
-                observers = observers_of(trace)
+                observers = service.observers(trace)
                 try:
                     run = await self._runs.start(of_run, scope, graphs=service.catalog, observers=observers, slot=slot)
                 except RequestError as error:
