@@ -65,6 +65,7 @@ TOP_LEVEL: dict[str, tuple[str, ...]] = {
     "service_tier": NOT_A_STRING,
     "store": NOT_A_BOOLEAN,
     "stream_options": NOT_AN_OBJECT,
+    "client_metadata": NOT_AN_OBJECT,
     "temperature": NOT_A_NUMBER,
     "top_logprobs": NOT_A_NUMBER,
     "top_p": NOT_A_NUMBER,
@@ -77,6 +78,7 @@ INSIDE_TOP_LEVEL: dict[tuple[str, str], tuple[str, ...]] = {
     ("custom_inputs", "thread_id"): NOT_A_STRING,
     ("custom_inputs", "session_id"): NOT_A_STRING,
     ("metadata", "ticket"): NOT_A_STRING,
+    ("client_metadata", "version"): NOT_A_STRING,
     ("text", "format"): NOT_AN_OBJECT,
     ("text", "verbosity"): NOT_A_STRING,
 }

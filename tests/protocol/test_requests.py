@@ -79,7 +79,7 @@ def test_everything_a_request_can_ask_for_arrives():
 def test_null_is_the_same_as_absent_for_every_optional_field():
     nulls = dict.fromkeys(
         [
-            *["background", "client_request_id", "context", "conversation", "custom_inputs", "databricks_options"],
+            *["background", "client_metadata", "client_request_id", "context", "conversation", "custom_inputs", "databricks_options"],
             *["include", "instructions", "max_output_tokens", "max_tool_calls", "metadata", "model", "prompt"],
             *["parallel_tool_calls", "previous_response_id", "prompt_cache_key", "reasoning", "safety_identifier"],
             *["service_tier", "store", "stream", "stream_options", "temperature", "text", "tool_choice", "tools"],
@@ -100,6 +100,7 @@ def test_what_has_no_effect_here_is_accepted():
         "safety_identifier": "s",
         "prompt_cache_key": "k",
         "stream_options": {"include_obfuscation": False},
+        "client_metadata": {"version": "1", "turn": ""},
         "top_logprobs": 0,
         "databricks_options": {"long_task": True},
         "text": {"format": {"type": "text"}},

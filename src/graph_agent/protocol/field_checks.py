@@ -193,6 +193,18 @@ def array_of(check: Check) -> Check:
     return checked
 
 
+def object_of(check: Check) -> Check:
+    """An object with any names, every value of which passes `check`."""
+
+    @accepts({"type": "object", "additionalProperties": check.schema})
+    def checked(value: Any, path: str) -> None:
+        an_object(value, path)
+        for key, entry in value.items():
+            check(entry, at(path, key))
+
+    return checked
+
+
 def string_or(check: Check, expected: str) -> Check:
     """A string, or a value that passes `check`; `expected` names both."""
 

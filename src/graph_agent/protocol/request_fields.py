@@ -27,6 +27,7 @@ from graph_agent.protocol.field_checks import (
     at,
     check_fields,
     kind_of,
+    object_of,
     one_of,
     shown,
     string_or,
@@ -147,6 +148,9 @@ RUN: Fields = {
     "moderation": Field(anything, "How to moderate."),
     "databricks_options": Field(an_object, "With `return_trace`, the answer brings the trace of the run."),
     # No effect here: the graph decides, or nothing depends on them.
+    "client_metadata": Field(
+        object_of(a_string), "What a client says about itself, such as its version. It has no effect."
+    ),
     "frequency_penalty": Field(a_number, _NO_EFFECT),
     "include": Field(
         array_of(one_of(STEPS, LOGPROBS, *INCLUDED)),
