@@ -53,7 +53,9 @@ VARIABLES = {
 }
 """What a page takes for granted. Others must be set in it."""
 
-OTHERS = frozenset({".", "cat", "cd", "databricks", "git", "jq", "ls", "npm", "pip", "pytest", "sqlite3", "unset"})
+OTHERS = frozenset(
+    {".", "cat", "cd", "codex", "databricks", "git", "jq", "ls", "npm", "pip", "pytest", "sqlite3", "unset"}
+)
 """Programs of others, whose commands are not run and not checked."""
 
 NOT_IN_SETTINGS = frozenset({"GRAPH_AGENT_PORT"})

@@ -79,7 +79,15 @@ def test_everything_a_request_can_ask_for_arrives():
 def test_null_is_the_same_as_absent_for_every_optional_field():
     nulls = dict.fromkeys(
         [
-            *["background", "client_metadata", "client_request_id", "context", "conversation", "custom_inputs", "databricks_options"],
+            *[
+                "background",
+                "client_metadata",
+                "client_request_id",
+                "context",
+                "conversation",
+                "custom_inputs",
+                "databricks_options",
+            ],
             *["include", "instructions", "max_output_tokens", "max_tool_calls", "metadata", "model", "prompt"],
             *["parallel_tool_calls", "previous_response_id", "prompt_cache_key", "reasoning", "safety_identifier"],
             *["service_tier", "store", "stream", "stream_options", "temperature", "text", "tool_choice", "tools"],
