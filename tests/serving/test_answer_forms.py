@@ -362,6 +362,14 @@ async def test_a_schema_that_cannot_be_used_is_refused_with_its_path(schema: Any
         assert (caught.value.status, caught.value.body["error"]["param"]) == (400, path)
 
 
+@pytest.mark.parametrize("name", ["two words", "x" * 65])
+async def test_a_name_that_no_endpoint_takes_is_refused(name: str) -> None:
+    async with asking(planner, ROME) as client:
+        with pytest.raises(RequestRefused) as caught:
+            await client.ask({"type": "json_schema", "name": name, "schema": {}})
+    assert caught.value.body["error"]["param"] == "text.format.name"
+
+
 async def test_a_pattern_is_named_in_a_warning() -> None:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -7,7 +7,7 @@ from typing import Any
 
 from graph_agent.answer_form import REFUSED, AnswerForm
 from graph_agent.errors import InvalidRequest, UnsupportedField
-from graph_agent.protocol.declared_tools import check_depth
+from graph_agent.protocol.declared_tools import NAME, check_depth
 from graph_agent.protocol.field_checks import Shape, a_boolean, a_name, a_string, an_object, at, one_of
 
 PATH = "text.format"
@@ -48,6 +48,8 @@ def read_format(fields: Fields) -> tuple[AnswerForm | None, list[str]]:
             param=f"{PATH}.json_schema",
         )
     _SCHEMA(given, PATH)
+    if NAME.fullmatch(given["name"]) is None:
+        raise InvalidRequest(f"`{PATH}.name` must have at most 64 letters, digits, `_` and `-`.", param=f"{PATH}.name")
     path = f"{PATH}.schema"
     schema = {name: value for name, value in given["schema"].items() if name not in OF_ROOT}
     if len(json.dumps(schema, ensure_ascii=False)) > MOST_SCHEMA:
