@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from langchain.agents import create_agent
@@ -504,3 +505,21 @@ async def test_the_number_of_tools_is_bounded_wherever_they_stand(fields: dict[s
         status, named, message = await talk.refused("Hi.", **fields)
     assert (status, named) == (400, param)
     assert "more than 256" in message
+
+
+@GRAPHS
+@ADDRESSES
+async def test_a_result_that_comes_again_reaches_the_model_once(make: Make, path: str) -> None:
+    async with talking(make, [ROME, FIND], "Sunny.", "Bye.", path=path) as talk:
+        first = await talk.ask("Rome?")
+        place = {"context": {"conversation_id": first["custom_outputs"]["thread_id"]}}
+        rome = {"type": "function_call_output", "call_id": "c1", "output": "sun"}
+        bob = {"type": "function_call_output", "call_id": "c3", "output": "bob"}
+        await talk.ask([rome], **place)
+        # It sends again what it has, and then only that.
+        await talk.ask([rome, bob], **place)
+        assert await talk.refused([bob], **place) == (400, "input", ANY)
+        await talk.ask([bob, {"role": "user", "content": "Bye"}], **place)
+        ids = [call["id"] for one in talk.model.requests[-1].messages for call in getattr(one, "tool_calls", ())]
+    assert ids == ["c1", "c3"]
+    assert [words for kind, words in talk.heard if kind == "tool"] == ["sun", "bob"]

@@ -13,11 +13,12 @@ from uuid import uuid4
 
 from graph_agent.errors import ApprovalNotFound, ConversationBusy, ConversationNotFound, InvalidRequest
 from graph_agent.identity.owner import Owner
+from graph_agent.protocol.call_pairing import call_id_of
 from graph_agent.protocol.content import text_of
 from graph_agent.protocol.content_parts import assistant_text, content_of
 from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
 from graph_agent.protocol.item_ids import with_own_ids
-from graph_agent.protocol.item_shapes import REFERENCE, Item
+from graph_agent.protocol.item_shapes import CALL_ID, OUTPUTS, REFERENCE, Item
 from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.reconcile import (
@@ -134,6 +135,8 @@ class Continuing:
         new = [item for item in items[place.known :] if not said.resends(item)]
         # An answer reaches only a graph that goes on where it waits.
         continues = keeps_messages or (said.answers is not None and said.answers.resume)
+        if place.parent is not None and continues and _has_read(place.parent, graph):
+            new = _without_repeated(place.parent, new)
         start = await self._start(owner, place, new, graph if continues else None)
 
         def read(pulse: "Pulse") -> "tuple[list[Item], list[BaseMessage], Texts]":
@@ -364,10 +367,34 @@ class _Start:
     """What was said since that response, before the new items."""
 
 
+def _has_read(response: StoredResponse, graph: str) -> bool:
+    """Whether a graph can continue from the checkpoint of a response."""
+    return response.checkpoint is not None and response.graph == graph
+
+
+def _without_repeated(parent: StoredResponse, new: list[Item]) -> list[Item]:
+    """The new items without results that the graph has read in `parent`. Nothing waits for them any more, and a model
+    endpoint refuses two calls with one id.
+
+    Raises:
+        InvalidRequest: there is nothing else.
+    """
+    asked = {call_id_of(item) for item in (*parent.output, *new) if item["type"] in CALL_ID}
+    told = {item["call_id"] for item in parent.input if item["type"] in OUTPUTS} - asked
+    left = [item for item in new if item["type"] not in OUTPUTS or item["call_id"] not in told]
+    if new and not left:
+        raise InvalidRequest(
+            f"`input` has only results that the response {parent.id} was given: read that response, or send what is "
+            "new.",
+            param="input",
+        )
+    return left
+
+
 def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:
     """Among a response and its ancestors, the nearest one first: the index of the one from whose checkpoint the graph
     can continue, and of the one whose fingerprints the new ones can continue."""
-    start = next((n for n, one in enumerate(ancestors) if one.checkpoint is not None and one.graph == graph), None)
+    start = next((n for n, one in enumerate(ancestors) if graph is not None and _has_read(one, graph)), None)
     base = next(
         (
             n
