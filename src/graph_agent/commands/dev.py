@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import add_service_options, add_workspace_options, settings_from
-from graph_agent.local.ports import answers, require_free_port
+from graph_agent.local.ports import answers, require_free_port, responds
 from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings, as_environment
@@ -73,8 +73,9 @@ def _greet(settings: Settings, *, quiet: bool) -> None:
 def _announce(settings: Settings) -> None:
     address = f"http://{settings.host}:{settings.port}"
     ways = f"Open {address}/ in a browser, or" if settings.page == "on" else "To ask,"
-    while not answers(settings.port):
-        time.sleep(0.1)
+    # The port answers before the graphs are loaded and the store is open.
+    while not (answers(settings.port) and responds(f"{address}/ready")):
+        time.sleep(0.2)
     print(
         f"\nReady on {address}. {ways} try:\n\n"
         f"  curl -N {address}/invocations -H 'content-type: application/json' "

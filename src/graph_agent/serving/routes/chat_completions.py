@@ -1,6 +1,5 @@
 """The route of Chat Completions: starts a run that is not stored, and tells it in that API's form."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -49,9 +48,10 @@ from graph_agent.serving.operations import (
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.responses import HOST_SECONDS, TAG, WARNINGS, headers_of
-from graph_agent.serving.sse import KEEPALIVE, LATE_READER_SECONDS, EventStreamResponse, disconnected
+from graph_agent.serving.sse import KEEPALIVE, LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.trace_reply import TraceReply
+from graph_agent.serving.whole_replies import whole_reply
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,22 +174,12 @@ class ChatCompletionRoutes:
         return response
 
     async def _reply(self, asked: "ChatRequest", run: "Run", request: Request, trace_reply: TraceReply) -> Response:
-        reader = self._runs.read(run)
-        answer = asyncio.ensure_future(run.reply())
-        leaver = asyncio.ensure_future(disconnected(request.receive))
         try:
-            await asyncio.wait([answer, leaver], return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                return Response(status_code=NO_RESPONSE_STATUS)
-            response = answer.result()
-            await trace_reply.add_to(response)
+            response = await whole_reply(run, self._runs.read(run), request.receive, trace_reply)
         except AgentError as error:
             return error_response(in_chat_terms(error), request_id=run.id, ran=True)
-        finally:
-            answer.cancel()
-            leaver.cancel()
-            # Cancels the run if the client has left. Nobody else can read it.
-            await reader.leave()
+        if response is None:
+            return Response(status_code=NO_RESPONSE_STATUS)
         completion = completion_of(response, reasoning=asked.reasoning)
         return Response(encode(completion), media_type=JSON, headers=headers_of(run.id, run.request))
 

@@ -1,6 +1,5 @@
 """The routes that start a run and answer with its stream or its whole response."""
 
-import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -72,10 +71,11 @@ from graph_agent.serving.preferences import APPLIED, respond_async
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
 from graph_agent.serving.routes.repeated import Begun, RepeatedAnswers
-from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse, disconnected
+from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.trace_reply import TraceReply
+from graph_agent.serving.whole_replies import whole_reply
 from graph_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -406,22 +406,14 @@ class ResponseRoutes:
         return response
 
     async def _reply(self, run: "Run", reader: Reader, request: Request, trace_reply: TraceReply) -> Response:
-        answer = asyncio.ensure_future(run.reply())
-        leaver = asyncio.ensure_future(disconnected(request.receive))
         try:
-            await asyncio.wait([answer, leaver], return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                return Response(status_code=NO_RESPONSE_STATUS)
-            self._repeats.told(run.request, run.id)
-            response = answer.result()
-            await trace_reply.add_to(response)
+            response = await whole_reply(run, reader, request.receive, trace_reply)
         except AgentError as error:
+            self._repeats.told(run.request, run.id)
             return error_response(error, request_id=run.id, ran=True)
-        finally:
-            answer.cancel()
-            leaver.cancel()
-            # Cancels the run if the client has left. Nobody else can read it.
-            await reader.leave()
+        if response is None:
+            return Response(status_code=NO_RESPONSE_STATUS)
+        self._repeats.told(run.request, run.id)
         headers = headers_of(run.id, run.request)
         return Response(encode(response), media_type="application/json", headers=headers)
 
