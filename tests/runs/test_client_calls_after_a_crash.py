@@ -1,7 +1,6 @@
 """Calls of the client in background runs whose process dies, beside a tool and an approval of the graph."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.runs.stored import Chat
 
 from graph_agent import AgentState, make_planner, make_tools, requested_nodes
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
-from graph_agent.stores.sqlite_store import MemoryStore
 from graph_agent.testing import Call, ScriptedChatModel, Wait
 
 pytestmark = pytest.mark.anyio
@@ -28,14 +26,6 @@ OUTPUTS = [
     {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
     {"type": "custom_tool_call_output", "call_id": "c3", "output": "1"},
 ]
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Any]:
-    made = MemoryStore()
-    await made.open()
-    yield made
-    await made.aclose()
 
 
 class Held:

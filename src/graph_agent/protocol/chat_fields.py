@@ -3,7 +3,6 @@
 Source: OpenAI API reference, "Create chat completion". `chat_requests` says what the fields mean.
 """
 
-import difflib
 from collections.abc import Mapping
 from copy import copy
 from typing import Any
@@ -34,7 +33,7 @@ from graph_agent.protocol.field_checks import (
     wrong,
 )
 from graph_agent.protocol.item_shapes import PARTS, a_content
-from graph_agent.protocol.request_fields import EFFORTS, MAX_ITEMS, MAX_METADATA_KEY, MISSPELLED, a_metadata
+from graph_agent.protocol.request_fields import EFFORTS, MAX_ITEMS, a_metadata, meant_field
 from graph_agent.protocol.unreadable_content import CONTENT_FIELDS, by_reference
 
 _FILE = both(
@@ -320,8 +319,7 @@ def check_chat_fields(given: Mapping[str, Any]) -> None:
 
 
 def _unknown_field(name: str, _: Fields) -> InvalidRequest:
-    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], CHAT, n=1, cutoff=MISSPELLED)
-    meant = _MEANT.get(name) or (close[0] if close else None)
+    meant = meant_field(name, CHAT, _MEANT)
     hint = f"Did you mean `{meant}`?" if meant else "Put input for the graph into `custom_inputs`."
     if name in _OF_RESPONSES:
         hint = "It belongs to the Responses API: POST to /v1/responses."

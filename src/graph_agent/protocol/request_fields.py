@@ -223,8 +223,13 @@ def check_run_fields(given: Mapping[str, Any]) -> None:
     check_fields(given, RUN, unknown=_unknown_field)
 
 
+def meant_field(name: str, fields: Fields, elsewhere: Mapping[str, str]) -> str | None:
+    """The field that an unknown `name` means: by its name in another API, else because it is nearly spelled so."""
+    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], fields, n=1, cutoff=MISSPELLED)
+    return elsewhere.get(name) or (close[0] if close else None)
+
+
 def _unknown_field(name: str, _: Fields) -> InvalidRequest:
-    close = difflib.get_close_matches(name[:MAX_METADATA_KEY], RUN, n=1, cutoff=MISSPELLED)
-    meant = _MEANT.get(name) or (close[0] if close else None)
+    meant = meant_field(name, RUN, _MEANT)
     hint = f" Did you mean `{meant}`?" if meant else " Put input for the graph into `custom_inputs`."
     return InvalidRequest(f"`{shown(name)}` is not a field of this API.{hint}", param=shown(name))

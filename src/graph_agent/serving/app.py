@@ -185,6 +185,7 @@ def create_app(
         app_name=environ.get("DATABRICKS_APP_NAME"),
     )
     models = ModelRoutes(gate=gate)
+    reply_seconds = settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None)
     responses = ResponseRoutes(
         settings=settings,
         identity=identity,
@@ -193,7 +194,7 @@ def create_app(
         store=store,
         bodies=bodies,
         posted=posted,
-        reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
+        reply_seconds=reply_seconds,
     )
 
     chats = ChatCompletionRoutes(
@@ -203,7 +204,7 @@ def create_app(
         runs=runs,
         bodies=bodies,
         posted=posted,
-        reply_seconds=settings.reply_seconds or (APPS_REPLY_SECONDS if on_apps(environ) else None),
+        reply_seconds=reply_seconds,
     )
     stored = StoredResponseRoutes(
         identity=identity,
