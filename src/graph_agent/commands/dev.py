@@ -74,7 +74,7 @@ def _announce(settings: Settings) -> None:
     address = f"http://{settings.host}:{settings.port}"
     ways = f"Open {address}/ in a browser, or" if settings.page == "on" else "To ask,"
     # The port answers before the graphs are loaded and the store is open.
-    while not (answers(settings.port) and responds(f"{address}/ready")):
+    while not (answers(settings.port) and responds(f"{address}/ready", settings.bearer_token)):
         time.sleep(0.2)
     print(
         f"\nReady on {address}. {ways} try:\n\n"

@@ -14,11 +14,12 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def responds(url: str) -> bool:
+def responds(url: str, bearer_token: str | None = None) -> bool:
     """Whether a server on this machine answers a GET of `url` with status 200. Ignores the proxy of the environment."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    headers = {"authorization": f"Bearer {bearer_token}"} if bearer_token else {}
     try:
-        with direct.open(url, timeout=2) as answer:
+        with direct.open(urllib.request.Request(url, headers=headers), timeout=2) as answer:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
         return False
