@@ -127,8 +127,12 @@ async def test_a_new_connection_gets_a_new_password_when_the_old_one_has_expired
         # An open connection needs no password.
         await turns.turn("resp_1")
         before = len(lakehouse.workspace.calls(CREDENTIALS))
-        lakehouse.server.drop_connections()
-        await turns.turn("resp_2", after="resp_1")
+        for turn in range(1, 20):
+            lakehouse.server.drop_connections()
+            await turns.turn(f"resp_{turn + 1}", after=f"resp_{turn}")
+            if len(lakehouse.workspace.calls(CREDENTIALS)) > before:
+                break
+            # A busy pool was just opening a further connection, with the password before. It was not dropped.
 
     assert len(lakehouse.workspace.calls(CREDENTIALS)) > before
 
