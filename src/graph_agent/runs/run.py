@@ -139,7 +139,7 @@ class Run:
         require_tools_taken(graph, self._client)
         self._form = invocation.answer_form
         require_form_taken(graph, self._form)
-        self._options = ModelOptions(invocation.options)
+        options = self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
         self._context = fill_context(
             graph.context_schema,
@@ -159,7 +159,8 @@ class Run:
             "inputs_of": self._monitor.inputs_of,
             "steps": invocation.steps,
             "client": self._client,
-            "warnings": lambda: self._options.warnings,
+            # Not a function of this run: the run would then hold itself, and stay in memory with all its events.
+            "warnings": lambda: options.warnings,
             "answer_only": self._form is not None,
         }
         self._translator = Translator(known=invocation.messages, **self._of_translator)
