@@ -1,7 +1,6 @@
 """The `graph-agent` command: the table of commands, and the code that runs one."""
 
 import argparse
-import gc
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from graph_agent.errors import AgentError
-from graph_agent.lazy import without_usage_collection
+from graph_agent.lazy import collect_garbage_less_often, without_usage_collection
 from graph_agent.processes.shutdown import INTERRUPTED, exit_now, watch_signals
 
 
@@ -41,10 +40,6 @@ COMMANDS = {
 }
 """In the order of `--help`: first what a new user needs, last what a release needs."""
 
-NEW_OBJECTS = 5_000
-"""How many more objects than before start a collection of garbage. Imports make a million objects that stay. With
-Python's default of 700, a quarter of their time goes into looking for garbage among them."""
-
 WRONG_USAGE = 2
 """The exit status of argparse for wrong usage. Errors that the user can fix have it too."""
 
@@ -56,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         # First, because the parser imports the command. The process of a caller that passes `argv` is not ours.
-        gc.set_threshold(max(NEW_OBJECTS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
+        collect_garbage_less_often()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         _parser(()).print_help(sys.stderr)

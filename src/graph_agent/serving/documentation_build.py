@@ -7,12 +7,12 @@ import json
 import logging
 import os
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from graph_agent.foreign_errors import describe_error
+from graph_agent.serving.built_folder import MANIFEST, BuiltFolder
 from graph_agent.serving.page_headers import documentation_headers
 from graph_agent.serving.static_files import KINDS, StaticFile, static_file
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 BUILT = Path(__file__).parents[1] / "documentation"
 """Where `make docs` leaves the site. Git ignores the folder, and a wheel that is built after it has it."""
 
-MANIFEST, NOT_FOUND = "manifest.json", "404.html"
+NOT_FOUND = "404.html"
 
 MOST_BYTES = 33_554_432
 """Bytes of all files together. The site has about four megabytes."""
@@ -40,9 +40,6 @@ class Site:
     names: frozenset[str]
     headers: Mapping[str, str]
     """The headers of every answer, with the policy for the scripts of this build."""
-
-    made: int
-    """When the build ended, in nanoseconds since 1970."""
 
     _read: dict[str, StaticFile] = field(default_factory=dict)
 
@@ -64,44 +61,20 @@ class Site:
         return self._read[name]
 
 
-class DocumentationBuild:
-    """The documentation in a folder. It is read on first use, and again after the next build if `reload` is set."""
+class DocumentationBuild(BuiltFolder[Site]):
+    """The documentation in a folder."""
 
     def __init__(self, folder: Path = BUILT, *, reload: bool = False) -> None:
-        self._folder = folder
-        self._reload = reload
-        self._lock = threading.Lock()
-        self._site: Site | None = None
-
-    @property
-    def kept(self) -> Site | None:
-        """The site, if it was read and does not change any more."""
-        return None if self._reload else self._site
-
-    def read(self) -> Site | None:
-        """The site, or `None` if it is not built. Call it in a thread."""
-        with self._lock:
-            try:
-                made = (self._folder / MANIFEST).stat().st_mtime_ns
-            except OSError:
-                self._site = None
-                return None
-            if self._site is None or self._site.made != made:
-                try:
-                    self._site = _read(self._folder, made)
-                except Exception as error:  # noqa: BLE001 - a build may end or fail at any moment
-                    logger.error("the documentation cannot be read; build it again: %s", describe_error(error))
-                    self._site = None
-            return self._site
+        super().__init__(folder, _read, name="the documentation", reload=reload)
 
 
-def _read(folder: Path, made: int) -> Site:
+def _read(folder: Path) -> Site:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     names = frozenset(one for one in manifest["files"] if _NAME.fullmatch(one) and PurePosixPath(one).suffix in KINDS)
     if len(names) > MOST_FILES or sum(_path(folder, one).stat().st_size for one in names) > MOST_BYTES:
         raise ValueError("too large")
     scripts = [one for one in manifest["scripts"] if _HASH.fullmatch(one)]
-    return Site(folder=folder, names=names, headers=documentation_headers(scripts), made=made)
+    return Site(folder=folder, names=names, headers=documentation_headers(scripts))
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -5,24 +5,21 @@ request never becomes the path of a file.
 """
 
 import json
-import logging
 import re
 import stat
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from graph_agent.foreign_errors import describe_error
+from graph_agent.serving.built_folder import MANIFEST, BuiltFolder
 from graph_agent.serving.static_files import KINDS, StaticFile, static_file
-
-logger = logging.getLogger(__name__)
 
 BUILT = Path(__file__).parents[1] / "page"
 """Where `make page` leaves the page. Git ignores the folder, and the wheel has it."""
 
-INDEX, MANIFEST = "index.html", "manifest.json"
+INDEX = "index.html"
 
 SERVICE_HERE, SERVICE_ABOVE = b'<meta name="service" content="./"', b'<meta name="service" content="../"'
 """Where the page finds the API: beside it, or one level above it."""
@@ -41,51 +38,15 @@ class Build:
     assets: Mapping[str, StaticFile]
     """Its other files by name, without the folder. Each name contains a hash of the content."""
 
-    made: int
-    """When the build ended, in nanoseconds since 1970."""
 
-
-class PageBuild:
-    """The page in a folder. It is read on first use, and again after the next build if `reload` is set.
-
-    `below` says that the page is served one level below the API.
-    """
+class PageBuild(BuiltFolder[Build]):
+    """The page in a folder. `below` says that it is served one level below the API."""
 
     def __init__(self, folder: Path = BUILT, *, reload: bool = False, below: bool = False) -> None:
-        self._folder = folder
-        self._below = below
-        self._reload = reload
-        self._lock = threading.Lock()
-        self._build: Build | None = None
-
-    @property
-    def kept(self) -> Build | None:
-        """The page, if it was read and does not change any more."""
-        return None if self._reload else self._build
-
-    def read(self) -> Build | None:
-        """The page, or `None` if it is not built. Call it in a thread."""
-        with self._lock:
-            made = _made(self._folder)
-            if made is None:
-                self._build = None
-            elif self._build is None or self._build.made != made:
-                try:
-                    self._build = _read(self._folder, made, below=self._below)
-                except Exception as error:  # noqa: BLE001 - a build may end or fail at any moment
-                    logger.error("the chat page cannot be read; build it again: %s", describe_error(error))
-                    self._build = None
-            return self._build
+        super().__init__(folder, partial(_read, below=below), name="the chat page", reload=reload)
 
 
-def _made(folder: Path) -> int | None:
-    try:
-        return (folder / MANIFEST).stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _read(folder: Path, made: int, *, below: bool) -> Build:
+def _read(folder: Path, *, below: bool) -> Build:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     named = sorted({one for one in _named(manifest) if _ASSET.fullmatch(one) and Path(one).suffix in KINDS})
     bodies = {one: _bytes(folder / one) for one in [INDEX, *named]}
@@ -95,7 +56,7 @@ def _read(folder: Path, made: int, *, below: bool) -> Build:
         bodies[INDEX] = bodies[INDEX].replace(SERVICE_HERE, SERVICE_ABOVE)
     files = {one: static_file(one, body) for one, body in bodies.items()}
     index = files.pop(INDEX)
-    return Build(index=index, assets={Path(one).name: file for one, file in files.items()}, made=made)
+    return Build(index=index, assets={Path(one).name: file for one, file in files.items()})
 
 
 def _named(manifest: Any) -> Iterator[str]:

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from graph_agent.errors import AgentError, BadSetting
 from graph_agent.foreign_errors import describe_error
+from graph_agent.lazy import collect_garbage_less_often
 from graph_agent.serving.app import create_app
 from graph_agent.serving.connection import Connection, raise_descriptors
 from graph_agent.serving.logs import configure_logging, log_uncaught
@@ -34,10 +35,6 @@ CLOSE_SECONDS = 3
 
 DESCRIPTORS = 8192
 """Files and connections that this process asks the system to allow."""
-
-NEW_OBJECTS = 5_000
-"""How many more objects than before start a collection of the youngest ones. A run makes a few thousand that need no
-collector, and with Python's default of 700 it is interrupted by one several times, also before its first token."""
 
 MORE_MODULES = 20
 """After this many new modules, the objects of imported modules are removed from the garbage collector's work."""
@@ -154,7 +151,7 @@ def serve_here(
         server.should_exit = True
 
     raise_descriptors(DESCRIPTORS)
-    gc.set_threshold(max(NEW_OBJECTS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
+    collect_garbage_less_often()
     # With reload on, the service keeps running when a graph is broken: the developer fixes it and asks again.
     app = create_app(
         settings,
