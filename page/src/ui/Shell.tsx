@@ -8,6 +8,7 @@ import { DataDialog } from "./dialogs/DataDialog";
 import { Dialog } from "./dialogs/Dialog";
 import { ShortcutsDialog } from "./dialogs/ShortcutsDialog";
 import { failureWords } from "./failures";
+import { focusWhenDrawn } from "./focus";
 import { GraphPicture } from "./graph/GraphPicture";
 import { Header } from "./Header";
 import { IconButton } from "./IconButton";
@@ -74,11 +75,11 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
 
   const hideSidebar = () => {
     sidebar.value = false;
-    requestAnimationFrame(() => document.querySelector<HTMLElement>("[data-show-sidebar]")?.focus());
+    focusWhenDrawn(() => document.querySelector<HTMLElement>("[data-show-sidebar]"));
   };
   const showSidebar = () => {
     sidebar.value = true;
-    requestAnimationFrame(() => search.current?.focus());
+    focusWhenDrawn(() => search.current);
   };
   const opened = () => {
     if (phone.value) sidebar.value = false;

@@ -8,3 +8,15 @@ export function focusConversation(): void {
     .getElementById(phone ? "conversation" : "message")
     ?.focus({ preventScroll: true, focusVisible: !phone });
 }
+
+/**
+ * Give the focus to what is drawn next, unless the reader has gone on meanwhile: a busy page draws late, and whoever
+ * types by then must not find their keys on a button.
+ */
+export function focusWhenDrawn(find: () => HTMLElement | null | undefined): void {
+  const before = document.activeElement;
+  requestAnimationFrame(() => {
+    const now = document.activeElement;
+    if (now === before || now === document.body) find()?.focus();
+  });
+}

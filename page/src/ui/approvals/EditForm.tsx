@@ -1,5 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useId, useMemo, useRef } from "preact/hooks";
+import { focusWhenDrawn } from "../focus";
 import { recordOf } from "./argumentsText";
 import { parseJson, readFields, stateOf } from "./formState";
 import { SchemaForm } from "./SchemaForm";
@@ -53,10 +54,7 @@ export function EditForm({ name, schema, text, onCancel, onDone }: Props) {
         event.preventDefault();
         const values = read();
         if (values !== null) onDone(values);
-        else
-          requestAnimationFrame(() =>
-            form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(),
-          );
+        else focusWhenDrawn(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]'));
       }}
     >
       {fields !== null ? (

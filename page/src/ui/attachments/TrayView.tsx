@@ -2,6 +2,7 @@ import { useRef } from "preact/hooks";
 import { canBeShown } from "../../conversation/attachments";
 import type { Attachment } from "../../conversation/model";
 import { usePage } from "../context";
+import { focusWhenDrawn } from "../focus";
 import { CloseIcon, FileIcon } from "../Icons";
 import { formatBytes } from "./terms";
 import type { Tray } from "./tray";
@@ -27,9 +28,9 @@ export function TrayView({ tray, refusal, onEmpty }: Props) {
       onEmpty();
       return;
     }
-    requestAnimationFrame(() => {
+    focusWhenDrawn(() => {
       const buttons = list.current?.querySelectorAll("button") ?? [];
-      buttons[Math.min(index, buttons.length - 1)]?.focus();
+      return buttons[Math.min(index, buttons.length - 1)];
     });
   };
   return (

@@ -174,3 +174,16 @@ test("A paste with text is text: office programs put a picture of it beside it."
     pastedFiles({ clipboardData: { types, files: [picture()] } } as unknown as ClipboardEvent).length;
   expect([paste(["Files"]), paste(["text/plain", "text/html", "Files"])]).toEqual([1, 0]);
 });
+
+test("Who goes on before the page has drawn a removal keeps the focus.", async () => {
+  const chat = taking(true, true);
+  showApp(chat);
+  await drop(notes("Hi"), notes("Ho", "more.md"));
+  const remove = button("Remove notes.txt");
+  remove.focus();
+  fireEvent.click(remove);
+  field("Your message").focus();
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  expect(document.activeElement).toBe(field("Your message"));
+  expect(shown()).toEqual(["more.md"]);
+});

@@ -4,6 +4,7 @@ import type { Conversation } from "../../api/wire";
 import { usePage } from "../context";
 import { ConfirmDialog } from "../dialogs/ConfirmDialog";
 import { failureWords } from "../failures";
+import { focusWhenDrawn } from "../focus";
 import { DeleteIcon, EditIcon, PinIcon } from "../Icons";
 import { Menu } from "../Menu";
 import { type RowActions, titleOf } from "./ConversationRow";
@@ -156,9 +157,7 @@ export function ConversationList({ onOpened }: { onOpened: () => void }) {
 
 function focusRow(scroller: HTMLElement | null, id: string): void {
   // The row is drawn again first.
-  requestAnimationFrame(() =>
-    scroller?.querySelector<HTMLElement>(`a[href="#/c/${CSS.escape(id)}"]`)?.focus(),
-  );
+  focusWhenDrawn(() => scroller?.querySelector<HTMLElement>(`a[href="#/c/${CSS.escape(id)}"]`));
 }
 
 /** Loads the next entries when the reader comes near, and when it is pressed. */

@@ -7,7 +7,7 @@ import { AnswerFeedback } from "../answer/AnswerFeedback";
 import { Sent } from "../attachments/Sent";
 import { CopyButton } from "../CopyButton";
 import { failureWords } from "../failures";
-import { focusConversation } from "../focus";
+import { focusConversation, focusWhenDrawn } from "../focus";
 import { IconButton } from "../IconButton";
 import { EditIcon } from "../Icons";
 import { LongText } from "../LongText";
@@ -54,7 +54,7 @@ export function TurnView({ turn, open, newest }: Props) {
               disabled={busy}
               onCancel={() => {
                 editing.value = false;
-                requestAnimationFrame(() => row.current?.querySelector<HTMLElement>("[data-edit]")?.focus());
+                focusWhenDrawn(() => row.current?.querySelector<HTMLElement>("[data-edit]"));
               }}
               onSend={(text, attachments) => {
                 editing.value = false;
