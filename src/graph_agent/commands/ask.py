@@ -13,8 +13,9 @@ from typing import IO, Any, TextIO
 import httpx
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
+from graph_agent.commands import deployed_app
 from graph_agent.commands.options import settings_from
-from graph_agent.errors import AgentError, NotReady, UnknownGraph
+from graph_agent.errors import NotReady, UnknownGraph
 from graph_agent.local.ports import answers
 from graph_agent.printable import printable
 from graph_agent.processes.child import ChildProcess
@@ -68,9 +69,14 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
         UnknownGraph: the service lists its graphs, and `graph` is not one of them.
         Unauthenticated: `app` is given, but the credentials are a personal access token.
     """
-    address, headers = _deployed(app) if app is not None else (url or f"http://127.0.0.1:{settings.port}", {})
-    if app is None and settings.bearer_token:
-        headers = {"Authorization": f"Bearer {settings.bearer_token}"}
+    headers: Mapping[str, str] = {}
+    if app is not None:
+        address, sign_in = deployed_app.find(app)
+        headers = sign_in()
+    else:
+        address = url or f"http://127.0.0.1:{settings.port}"
+        if settings.bearer_token:
+            headers = {"Authorization": f"Bearer {settings.bearer_token}"}
     # Longer than the service's own time limit, so that its error arrives here.
     timeout = httpx.Timeout(settings.max_seconds + settings.startup_wait_seconds, connect=5.0)
     # Databricks Apps accepts tokens only on paths below /api/.
@@ -101,24 +107,6 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
             finally:
                 # After the service has stopped: it writes its log a little later than its answer.
                 _print_errors(log, whole=has_ended)
-
-
-def _deployed(app: str) -> tuple[str, Mapping[str, str]]:
-    from graph_agent.databricks.apps import app_url, oauth_headers
-    from graph_agent.databricks.clients import workspace_client
-
-    try:
-        client = workspace_client()
-        headers = oauth_headers(client)
-    except AgentError:
-        raise
-    except Exception as error:
-        # The SDK raises many kinds of errors while it signs in, and their messages quote the configuration it found.
-        raise NotReady(
-            f"could not sign in to the workspace ({type(error).__name__}); set DATABRICKS_HOST and run"
-            " `databricks auth login`, or set DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
-        ) from error
-    return app_url(client, app), headers
 
 
 def _runs(client: httpx.Client, address: str) -> bool:

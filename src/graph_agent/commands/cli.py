@@ -31,6 +31,7 @@ COMMANDS = {
     "model": Command("model", "download and verify the local model"),
     "workspace": Command("workspace", "run the local workspace only, without the service"),
     "eval": Command("eval", "score the agent and compare it with its baseline"),
+    "load": Command("load", "measure how a served agent bears many users at a time"),
     "log-model": Command("log_model", "log the graphs as an MLflow model"),
     "schedule": Command("schedule", "check the file of schedules and list their next times"),
     "deploy": Command("deploy", "deploy to Databricks Apps; roll back if the app does not answer"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from graph_agent.evaluating.markup import Html, element, joined
+from graph_agent.markup import Html, element, joined
 
 WIDTH, HEIGHT = 220, 18
 BINS = 20

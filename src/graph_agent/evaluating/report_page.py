@@ -7,13 +7,13 @@ from graph_agent.evaluating.baseline import Baseline
 from graph_agent.evaluating.bootstrap import share_interval
 from graph_agent.evaluating.charts import bar, histogram
 from graph_agent.evaluating.gate import Verdict
-from graph_agent.evaluating.markup import Html, element, joined
 from graph_agent.evaluating.metrics import METRICS, metric
 from graph_agent.evaluating.records import Record
 from graph_agent.evaluating.report import NO_BASELINE, headline, number, table
 from graph_agent.evaluating.report_rows import listed, listed_conversations
 from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scores import Scores
+from graph_agent.markup import Html, element, joined
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_TAG_VALUES = 12

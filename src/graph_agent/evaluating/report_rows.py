@@ -7,11 +7,11 @@ from typing import Any
 
 from graph_agent.evaluating.baseline import UNSTEADY, Baseline
 from graph_agent.evaluating.gate import Verdict
-from graph_agent.evaluating.markup import Html, element, joined
 from graph_agent.evaluating.metrics import metric
 from graph_agent.evaluating.records import Record, Turn
 from graph_agent.evaluating.rows import Row
 from graph_agent.evaluating.scores import RowScore, Scores
+from graph_agent.markup import Html, element, joined
 
 # A share that was computed from floats may miss 1 or 0 by a rounding error.
 WHOLE, NOTHING = 1 - 1e-9, 1e-9
