@@ -85,7 +85,9 @@ def test_a_full_queue_drops_the_oldest_and_says_so_once(caplog: pytest.LogCaptur
     assert exporter.flush(5)
     assert store.batches == [["under way"], ["c", "d"]]
     assert exporter.lost == 2
-    assert [record.getMessage() for record in caplog.records] == ["the queue is full; 1 traces lost so far"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the queue of the trace store is full; 1 traces lost so far"
+    ]
 
 
 def test_one_bad_trace_does_not_take_its_batch_along(caplog: pytest.LogCaptureFixture) -> None:

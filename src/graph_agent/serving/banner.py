@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from graph_agent.app_context import AppContext
 from graph_agent.databricks.default_model import LOCAL_MODEL, is_local
+from graph_agent.errors import BadSetting
 from graph_agent.serving.identity import on_apps
 from graph_agent.settings import Settings
 from graph_agent.stores.opening import default_file
@@ -81,7 +82,21 @@ def _traces(settings: Settings, environ: Mapping[str, str]) -> str:
     uri = settings.tracking_uri or environ.get("MLFLOW_TRACKING_URI")
     experiment = environ.get("MLFLOW_EXPERIMENT_ID") or settings.experiment
     where = place_of(uri) if uri else f"a SQLite file in {settings.cache_dir}"
-    return f"to {where}, experiment {experiment}"
+    return f"to {where}, experiment {experiment}{_collector(environ)}"
+
+
+def _collector(environ: Mapping[str, str]) -> str:
+    if not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in environ):
+        return ""
+    # Late: the package imports LangChain, which takes seconds. With tracing it is there already.
+    from graph_agent.tracing.collector import collector_of
+
+    try:
+        found = collector_of(environ)
+    except BadSetting:
+        # The tracer has warned.
+        return ""
+    return f", and to the OpenTelemetry collector {place_of(found.url)}" if found else ""
 
 
 def place_of(address: str) -> str:

@@ -54,7 +54,11 @@ class TraceExporter:
         default_uri: str | None = None,
         opener: "Callable[[], TraceStore] | None" = None,
         app: AppContext | None = None,
+        name: str = "the trace store",
+        warns_once: bool = False,
     ) -> None:
+        """`name` is what warnings call the store. With `warns_once` there is one warning for each time in which it
+        takes nothing, and a second one when it takes traces again."""
         self._app = app
         self._environ = dict(os.environ if environ is None else environ)
         self._uri = tracking_uri or self._environ.get("MLFLOW_TRACKING_URI") or default_uri
@@ -71,6 +75,9 @@ class TraceExporter:
         self._submitted = self._settled = self._lost = self._goal = 0
         self._nudged = self._closed = False
         self._warned_at = float("-inf")
+        self._name = name
+        self._warns_once = warns_once
+        self._has_warned = False
 
     @property
     def lost(self) -> int:
@@ -99,7 +106,7 @@ class TraceExporter:
             if len(self._waiting) > self._size:
                 self._waiting.popleft()
                 self._settle(1, lost=True)
-                self._warn("the queue is full")
+                self._warn(f"the queue of {self._name} is full")
             # Not for every trace: waking the thread costs the event loop more than queueing the trace.
             if len(self._waiting) in (1, MOST_AT_ONCE):
                 self._changed.notify_all()
@@ -138,7 +145,7 @@ class TraceExporter:
             self._settle(undelivered, lost=True)
             self._waiting.clear()
         if undelivered:
-            logger.warning("%d traces lost at shutdown: the trace store did not accept them in time", undelivered)
+            logger.warning("%d traces lost at shutdown: %s did not accept them in time", undelivered, self._name)
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
@@ -174,7 +181,7 @@ class TraceExporter:
                 return self._open()
             except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise anything; tracing must go on
                 self._is_opening = False
-                self._warn("the trace store cannot be opened", error)
+                self._warn(f"{self._name} cannot be opened", error)
             self._pause(next(pauses))
         return None
 
@@ -204,13 +211,14 @@ class TraceExporter:
             try:
                 store.write(batch)
             except StoreUnavailable as error:
-                self._warn("the trace store does not accept traces", error)
+                self._warn(f"{self._name} does not accept traces", error)
                 self._pause(pause)
             except Exception as error:  # noqa: BLE001 - whatever a store raises, it costs this batch only
                 self._refused(store, batch, error)
                 return
             else:
                 self._settled_now(len(batch))
+                self._delivered()
                 return
             # `close` has counted the batch as lost already.
             if self._closed:
@@ -221,7 +229,7 @@ class TraceExporter:
         """Try each trace of a refused batch alone, so that one bad trace does not lose the others."""
         if len(batch) == 1:
             self._settled_now(1, lost=True)
-            self._warn("the trace store refused a trace", error)
+            self._warn(f"{self._name} refused a trace", error)
             return
         for record in batch:
             self._deliver(store, [record])
@@ -243,11 +251,17 @@ class TraceExporter:
             self._lost += count
         self._changed.notify_all()
 
+    def _delivered(self) -> None:
+        """Say that a store which had a warning takes traces again."""
+        if self._warns_once and self._has_warned:
+            self._has_warned = False
+            logger.warning("%s accepts traces again; %d traces lost so far", self._name, self._lost)
+
     def _warn(self, what: str, error: Exception | None = None) -> None:
         now = time.monotonic()
-        if self._closed or now - self._warned_at < WARN_EVERY:
+        if self._closed or now - self._warned_at < WARN_EVERY or (self._warns_once and self._has_warned):
             return
-        self._warned_at = now
+        self._warned_at, self._has_warned = now, True
         reason = "" if error is None else f" ({error if isinstance(error, StoreError) else type(error).__name__})"
         logger.warning("%s%s; %d traces lost so far", what, reason, self._lost)
 

@@ -13,6 +13,7 @@ from graph_agent.tracing.records import SpanRecord
 CHAT_TOOLS = "mlflow.chat.tools"
 CHAT_USAGE = "mlflow.chat.tokenUsage"
 MODEL = "mlflow.llm.model"
+PROVIDER = "mlflow.llm.provider"
 
 LEFT_OUT = "graph_agent.messages_left_out"
 """A key in the metadata of a model's call, and an attribute of its span: how many messages of the conversation were not
@@ -44,6 +45,8 @@ def note_call(span: SpanRecord, metadata: Mapping[str, Any] | None, params: Mapp
         span.attributes[CHAT_TOOLS] = tools
     if model := (metadata or {}).get("ls_model_name") or params.get("model"):
         span.attributes[MODEL] = str(model)
+    if provider := (metadata or {}).get("ls_provider"):
+        span.attributes[PROVIDER] = str(provider)
     if left_out := (metadata or {}).get(LEFT_OUT):
         span.attributes[LEFT_OUT] = left_out
 

@@ -1,21 +1,28 @@
 """Traces for an app: one per run, and one exporter for all of them."""
 
+import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from graph_agent.app_context import AppContext
+from graph_agent.errors import BadSetting
 from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.redaction import current_hidden_values
+from graph_agent.tracing.collector import CollectorStore, collector_of
 from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.exporter import TraceExporter
 from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE
 from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord
+from graph_agent.tracing.version import VERSION, version_of
 
 if TYPE_CHECKING:
     from graph_agent.runs.observers import Outcome, RunInfo
+
+logger = logging.getLogger(__name__)
 
 FAILED = {"failed": None, "cancelled": "Cancelled"}
 """Statuses of a run that make its trace an error, and the error's text. `None` stands for the type of the exception
@@ -93,13 +100,15 @@ class RunTrace:
 class Tracer:
     """Creates the traces of runs and exports them in the background."""
 
-    def __init__(self, exporter: TraceExporter) -> None:
+    def __init__(self, exporter: TraceExporter, *, beside: TraceExporter | None = None) -> None:
+        """`beside` gets the same traces for another store, whose state no caller learns."""
         self._exporter = exporter
+        self._beside = beside
 
     @classmethod
     def of(cls, app: AppContext) -> Self:
         """Export to `tracking_uri` of the app's settings, or to `MLFLOW_TRACKING_URI` of its environment, or else to a
-        SQLite file in the cache folder."""
+        SQLite file in the cache folder. Export to a collector of OpenTelemetry too, if the environment names one."""
         exporter = TraceExporter(
             app.settings.tracking_uri,
             app.settings.experiment,
@@ -107,16 +116,18 @@ class Tracer:
             app=app,
             default_uri=f"sqlite:///{app.settings.cache_dir / 'traces.db'}",
         )
-        return cls(exporter)
+        return cls(exporter, beside=_to_collector(app))
 
     def start(self) -> None:
         """Open the store before the first trace. Call it after the graphs are loaded: for a database this imports
         MLflow, and two threads that import the same packages slow each other down."""
         self._exporter.start()
+        if self._beside is not None:
+            self._beside.start()
 
     def trace(self) -> RunTrace:
         """A new trace for the list of observers of one run."""
-        return RunTrace(self._exporter.submit, location=lambda: self._exporter.location)
+        return RunTrace(self._deliver, location=lambda: self._exporter.location)
 
     def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
         """Store a person's feedback on a trace, in place of the assessment with the id `assessment`. Returns the id.
@@ -131,11 +142,43 @@ class Tracer:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every trace so far is stored or dropped. False if the time ran out first."""
-        return self._exporter.flush(timeout_seconds)
+        ends = time.monotonic() + timeout_seconds
+        done = self._exporter.flush(timeout_seconds)
+        return done if self._beside is None else self._beside.flush(max(0.0, ends - time.monotonic())) and done
 
     def close(self, timeout_seconds: float) -> None:
         """Deliver the queued traces within the time. Blocks: do not call it on the event loop."""
+        ends = time.monotonic() + timeout_seconds
         self._exporter.close(timeout_seconds)
+        if self._beside is not None:
+            # Its thread has worked meanwhile.
+            self._beside.close(max(0.0, ends - time.monotonic()))
+
+    def _deliver(self, record: RunRecord) -> None:
+        self._exporter.submit(record)
+        if self._beside is not None:
+            self._beside.submit(record)
+
+
+def _to_collector(app: AppContext) -> TraceExporter | None:
+    """The exporter to the collector that the environment names. A variable that cannot be used is a warning: others
+    share these variables, and a service without them runs as well."""
+    try:
+        collector = collector_of(app.environ)
+    except BadSetting as error:
+        logger.warning("traces do not go to an OpenTelemetry collector: %s", error.message)
+        return None
+    if collector is None:
+        return None
+    return TraceExporter(
+        None,
+        app.settings.experiment,
+        environ=app.environ,
+        app=app,
+        opener=lambda: CollectorStore(collector, version=version_of(app.environ).get(VERSION)),
+        name="the OpenTelemetry collector",
+        warns_once=True,
+    )
 
 
 def usage_attributes(usage: Mapping[str, Any]) -> dict[str, Any]:
