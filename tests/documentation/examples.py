@@ -54,9 +54,23 @@ VARIABLES = {
 """What a page takes for granted. Others must be set in it."""
 
 OTHERS = frozenset(
-    """
-    . cat cd codex databricks git jq ls npm pg_dump pg_restore pip pytest sqlite3 unset
-    """.split()
+    [
+        ".",
+        "cat",
+        "cd",
+        "codex",
+        "databricks",
+        "git",
+        "jq",
+        "ls",
+        "npm",
+        "pg_dump",
+        "pg_restore",
+        "pip",
+        "pytest",
+        "sqlite3",
+        "unset",
+    ]
 )
 """Programs of others, whose commands are not run and not checked."""
 
