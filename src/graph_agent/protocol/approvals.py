@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 from pydantic_core import to_jsonable_python
 
 from graph_agent.errors import InvalidRequest
+from graph_agent.protocol.field_checks import at
 from graph_agent.protocol.interrupts import PendingInterrupt
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.items_from_messages import new_id
@@ -47,6 +48,9 @@ HOW: Mapping[Kind, str] = {
     "reject": "`approve: false`",
     "respond": "`approve: true` with `output`",
 }
+
+PAYLOAD: Mapping[str, str] = {"approved": "approve", "editedArgs": "arguments", "reason": "reason", "output": "output"}
+"""The fields of an answer's `payload` about a call -> those of the answer itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +287,8 @@ def decision_of(item: Item, path: str, approval: Approval) -> Decision:
 
 
 def _decision(item: Item, path: str, approval: Approval) -> Decision:
+    if "payload" in item:
+        item = {**item, **_of_payload(item["payload"], path, approval)}
     edits, output = item.get("arguments"), item.get("output")
     if edits is not None and output is not None:
         raise InvalidRequest(
@@ -302,6 +308,21 @@ def _decision(item: Item, path: str, approval: Approval) -> Decision:
     if approval.form == "question":
         return Decision(kind="respond", text=output)
     return Decision(kind="respond", text=output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
+
+
+def _of_payload(payload: Any, path: str, approval: Approval) -> dict[str, Any]:
+    """The fields of an answer that came as one value, as clients of AG-UI send it."""
+    if approval.form == "question":
+        return {} if payload is None else {"output": payload}
+    if isinstance(payload, bool):
+        payload = {"approved": payload}
+    if not isinstance(payload, dict) or not isinstance(payload.get("approved"), bool):
+        path = f"{path}.payload"
+        raise InvalidRequest(f"`{path}` must be an object with `approved`, which is true or false.", param=path)
+    if (unknown := next((name for name in payload if name not in PAYLOAD), None)) is not None:
+        path = at(f"{path}.payload", unknown)
+        raise InvalidRequest(f"`{path}` is not known; known: {', '.join(PAYLOAD)}.", param=path)
+    return {ours: payload[name] for name, ours in PAYLOAD.items() if payload.get(name) is not None}
 
 
 def _edited(value: Any, path: str) -> Mapping[str, Any]:

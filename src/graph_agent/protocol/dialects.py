@@ -35,6 +35,10 @@ class Dialect:
     """Where a run that was ended early says why: at the end of its text, or in `incomplete_details.message`, because
     an agent that reads the text would take the sentence as part of the answer."""
 
+    rejoined: bool
+    """Whether a reader that has left may come back to the stream of a stored response. If not, the run ends with its
+    last reader: to a client of AG-UI, leaving means to stop it."""
+
 
 INVOCATIONS = Dialect(
     tool_items="function_call",
@@ -44,6 +48,7 @@ INVOCATIONS = Dialect(
     family="databricks",
     stores=False,
     budget_sentence="text",
+    rejoined=True,
 )
 RESPONSES = Dialect(
     tool_items="function_call",
@@ -53,6 +58,7 @@ RESPONSES = Dialect(
     family="databricks",
     stores=True,
     budget_sentence="text",
+    rejoined=True,
 )
 OPENAI = Dialect(
     tool_items="mcp_call",
@@ -62,6 +68,7 @@ OPENAI = Dialect(
     family="openai",
     stores=True,
     budget_sentence="details",
+    rejoined=True,
 )
 
 CHAT = Dialect(
@@ -72,10 +79,28 @@ CHAT = Dialect(
     family="openai",
     stores=False,
     budget_sentence="text",
+    rejoined=False,
 )
 """The events of which `chat_completions` makes chunks. They are never stored."""
 
-DIALECTS: Mapping[str, Dialect] = {"invocations": INVOCATIONS, "responses": RESPONSES, "openai": OPENAI}
+AG_UI = Dialect(
+    tool_items="function_call",
+    failure="failed",
+    any_model=False,
+    open_responses=False,
+    family="databricks",
+    stores=True,
+    budget_sentence="text",
+    rejoined=False,
+)
+"""The events of which `ag_ui_events` makes those of AG-UI."""
+
+DIALECTS: Mapping[str, Dialect] = {
+    "invocations": INVOCATIONS,
+    "responses": RESPONSES,
+    "openai": OPENAI,
+    "ag_ui": AG_UI,
+}
 """By the names under which stores keep them."""
 
 

@@ -131,10 +131,10 @@ def tagged(kind: str, check: Check, suffix: str) -> Schema:
     }
 
 
-def a_content(shapes: Mapping[str, Check]) -> Check:
-    """A check of content: a string, or parts of these types only."""
+def a_content(shapes: Mapping[str, Check], *, suffix: str = "Part") -> Check:
+    """A check of content: a string, or parts of these types only. `suffix` is the end of the names of their schemas."""
 
-    @accepts({"anyOf": [tagged(kind, check, "Part") for kind, check in shapes.items()]})
+    @accepts({"anyOf": [tagged(kind, check, suffix) for kind, check in shapes.items()]})
     def part(value: Any, path: str) -> None:
         _ENVELOPE(value, path)
         check = shapes.get(value["type"])
@@ -209,6 +209,7 @@ ITEMS: Mapping[str, Check] = {
             "reason": a_string,
             "arguments": string_or(an_object, "a string or an object"),
             "output": anything,
+            "payload": anything,
         },
     ),
     REFERENCE: _reference,

@@ -18,7 +18,7 @@ from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, OUTPUTS, RES
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.questions import asks, is_of_assistant
 
-DECIDING = ("approve", "arguments", "output")
+DECIDING = ("approve", "arguments", "output", "payload")
 """The fields of an answer to an approval that decide what happens."""
 
 

@@ -479,6 +479,8 @@ class Runs:
         # A caller with a key comes back for a whole answer, too.
         if request.invocation.mode != "stream" and request.key is None:
             return 0.0
+        if not request.dialect.rejoined:
+            return 0.0
         if self._grace_seconds is not None:
             return self._grace_seconds
         return STORED_GRACE_SECONDS if request.turn is not None else 0.0

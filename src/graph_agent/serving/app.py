@@ -53,6 +53,7 @@ from graph_agent.serving.page_build import BUILT, PageBuild
 from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
+from graph_agent.serving.routes.ag_ui import AgUiRoutes
 from graph_agent.serving.routes.chat_completions import ChatCompletionRoutes
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.documentation import DocumentationRoutes
@@ -206,6 +207,15 @@ def create_app(
         posted=posted,
         reply_seconds=reply_seconds,
     )
+    ag_ui = AgUiRoutes(
+        settings=settings,
+        identity=identity,
+        gate=gate,
+        runs=runs,
+        store=store,
+        bodies=bodies,
+        posted=posted,
+    )
     stored = StoredResponseRoutes(
         identity=identity,
         store=store,
@@ -277,6 +287,7 @@ def create_app(
         routes=[
             *responses.routes(),
             *chats.routes(),
+            *ag_ui.routes(),
             *stored.routes(),
             *feedback.routes(),
             *conversations.routes(),

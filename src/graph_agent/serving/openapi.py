@@ -274,22 +274,18 @@ def _answer(one: Answer, components: _Components) -> dict[str, Any]:
     if one.headers:
         made["headers"] = {name: {"description": says, "schema": STRING} for name, says in one.headers.items()}
     if one.content:
-        made["content"] = {kind: _media(kind, schema, components) for kind, schema in one.content.items()}
+        made["content"] = {kind: _media(kind, schema, components, one.done) for kind, schema in one.content.items()}
     return made
 
 
-def _media(kind: str, schema: Schema, components: _Components) -> dict[str, Any]:
+def _media(kind: str, schema: Schema, components: _Components, done: bool) -> dict[str, Any]:
     put = components.put(schema)
     if kind != EVENTS:
         return {"schema": put}
+    data: Schema = {"type": "string", "contentMediaType": JSON, "contentSchema": put}
     properties = {
-        "data": {
-            "anyOf": [
-                # The end of every stream. It is no JSON.
-                {"const": "[DONE]"},
-                {"type": "string", "contentMediaType": JSON, "contentSchema": put},
-            ]
-        },
+        # The end of nearly every stream is no JSON.
+        "data": {"anyOf": [{"const": "[DONE]"}, data]} if done else data,
         "event": {"type": "string", "description": "The type of the event, at the addresses of OpenAI's API."},
         "id": {"type": "string", "description": "The number of the event, where the stream can be joined."},
     }

@@ -72,6 +72,8 @@ class Answer:
     """Media type -> the schema of the body. Of `EVENTS`, the schema of the JSON in a frame."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Name -> what it says."""
+    done: bool = True
+    """Whether a stream ends with `[DONE]`."""
 
 
 Answers = Mapping[int, Answer]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.served_graphs import ServedGraphs
+from graph_agent.protocol.ag_ui_requests import AgUiRequest, parse_ag_ui_request
 from graph_agent.protocol.chat_requests import ChatRequest, parse_chat_request
 from graph_agent.protocol.conversation_requests import (
     ConversationChange,
@@ -98,6 +99,10 @@ class Service:
             always_reasoning=settings.chat_reasoning == "always",
             pulse=pulse,
         )
+
+    def parse_ag_ui(self, body: bytes, *, graph: str | None, pulse: Pulse = no_pulse) -> AgUiRequest:
+        """Parse the body of `POST /ag-ui/{graph}`. Raises as `parse` does."""
+        return parse_ag_ui_request(body, graph=graph, graphs=self.catalog.names, pulse=pulse)
 
     def parse_new_conversation(self, body: bytes, *, pulse: Pulse = no_pulse) -> NewConversation:
         """Parse the body of `POST /conversations`. Raises as `parse` does."""

@@ -61,9 +61,9 @@ class EventStreamResponse:
     stream open with comments.
 
     Starlette's `StreamingResponse` does not close its source when the client leaves. Here the reader leaves its run on
-    every path. `trailers` returns frames that are sent after the last event, before `[DONE]`. `named` adds `event:`
+    every path. `trailers` returns frames that are sent after the last event, before `done`. `named` adds `event:`
     lines, and `numbered` adds `id:` lines. `written` writes a batch of events in another form; nothing, if nothing of
-    them is told.
+    them is told. `done` is the end of the stream.
 
     A client is disconnected when a write of at most `PIECE` bytes does not return within `write_seconds`.
     """
@@ -77,9 +77,11 @@ class EventStreamResponse:
         named: bool = False,
         numbered: bool = False,
         written: Callable[[Sequence[Entry]], bytes] | None = None,
+        done: bytes = DONE,
         write_seconds: float = WRITE_SECONDS,
     ) -> None:
         self._written = written or partial(frames, named=named, numbered=numbered)
+        self._done = done
         self._write_seconds = write_seconds
         self._writing_since: float | None = None
         self._reader = reader
@@ -140,7 +142,7 @@ class EventStreamResponse:
         trailers = () if self._trailers is None else await self._trailers()
         # Not numbered events of the run: only this reader asked for them.
         tail = b"".join(b"data: %b\n\n" % encode(one) for one in trailers)
-        await self._send(send, {"type": "http.response.body", "body": tail + DONE, "more_body": False})
+        await self._send(send, {"type": "http.response.body", "body": tail + self._done, "more_body": False})
 
     async def _send(self, send: Send, message: Message) -> None:
         self._writing_since = time.monotonic()
