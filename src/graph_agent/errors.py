@@ -12,6 +12,7 @@
     │   ├── NotStored                404  the owner has no such thing
     │   │   ├── RunNotFound, ResponseNotFound, ConversationNotFound, ItemNotFound, MemoryNotFound,
     │   │   │   ApprovalNotFound
+    │   │   └── PreviousResponseNotFound 400  a message over WebSocket continues what is not there
     │   ├── OtherAddress             409  the response belongs to the other family of addresses
     │   ├── ConversationBusy         409  another run is in progress; names its response
     │   ├── ApprovalAnswered         409  the approval was answered with something else
@@ -23,7 +24,8 @@
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
     │   ├── TooManyCredentials       431  the headers hold too many secrets
-    │   └── TooManyRuns              429  has `retry_after`, in seconds
+    │   ├── SocketExpired            400  a WebSocket was open for as long as it may be
+    │   └── TooManyRuns              429  has `retry_after`, in seconds; also `TooManyQueued`, `TooManySockets`
     ├── RunError                     the run failed
     │   ├── GraphFailed              500  a node raised an exception
     │   ├── WorkspaceUnavailable     502  no client for the Databricks workspace could be made
@@ -159,6 +161,13 @@ class ResponseNotFound(NotStored):
     code = "response_not_found"
 
 
+class PreviousResponseNotFound(ResponseNotFound):
+    """Neither the connection nor the store has the response that a message over WebSocket continues."""
+
+    status = 400
+    code = "previous_response_not_found"
+
+
 class ConversationNotFound(NotStored):
     """The store has no such conversation of this owner."""
 
@@ -276,6 +285,24 @@ class TooManyRuns(RequestError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyQueued(TooManyRuns):
+    """A WebSocket has as many messages waiting as it may have."""
+
+    code = "too_many_queued"
+
+
+class TooManySockets(TooManyRuns):
+    """`GRAPH_AGENT_MAX_SOCKETS` WebSockets are open."""
+
+    code = "too_many_sockets"
+
+
+class SocketExpired(RequestError):
+    """A WebSocket has been open for as long as it may be."""
+
+    code = "websocket_connection_limit_reached"
 
 
 class RunError(AgentError):

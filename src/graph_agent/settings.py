@@ -130,6 +130,19 @@ class Settings:
     max_connections: int = 1000
     """The most open connections. The next one is answered 503 and closed."""
 
+    max_sockets: int = 256
+    """The most open WebSockets. The next handshake is answered 429."""
+
+    socket_seconds: float = 3600.0
+    """How long a WebSocket may be open. A response in flight is told to its end."""
+
+    socket_idle_seconds: float = 900.0
+    """How long a WebSocket may be open without a message of its client, while none is answered."""
+
+    socket_memory_bytes: int = 16_777_216
+    """How many bytes of conversations with `store: false` one WebSocket remembers. All together remember at most 16
+    times that."""
+
     read_seconds: float = 30.0
     """How long a client may take to send the headers of a request, and its body. A body gets one second more for each
     64 KiB that arrived."""
@@ -334,6 +347,8 @@ class Settings:
             "max_background_runs_in_all",
             "max_queued_runs",
             "max_connections",
+            "max_sockets",
+            "socket_memory_bytes",
             "max_steps",
             "max_tool_calls",
             "max_output_tokens",

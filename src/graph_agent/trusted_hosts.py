@@ -87,6 +87,24 @@ class TrustedHosts:
         return self.addresses and _address(name) is not None
 
 
+def is_of_same_host(headers: Headers) -> bool:
+    """Whether a request comes from no page, or from a page of the host that it is sent to.
+
+    Behind a proxy, `X-Forwarded-Host` may name that host. No page can set either header.
+    """
+    given = list(headers)
+    origins = {value for name, value in given if name == b"origin"}
+    hosts = {value.decode("latin-1").lower() for name, value in given if name in (b"host", b"x-forwarded-host")}
+    return all(any(_names(origin.decode("latin-1").lower(), host) for host in hosts) for origin in origins)
+
+
+def _names(origin: str, host: str) -> bool:
+    """Whether an origin is that of a host, with or without the default port."""
+    scheme, _, authority = origin.partition("://")
+    default = f":{DEFAULT_PORTS[scheme]}" if scheme in DEFAULT_PORTS else ""
+    return bool(default) and authority.removesuffix(default) == host.removesuffix(default) != ""
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is loopback. `[::1]` counts like `::1`."""
     address = _address(host)

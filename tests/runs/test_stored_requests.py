@@ -25,7 +25,7 @@ from graph_agent.protocol.fingerprints import Fingerprints, Texts
 from graph_agent.protocol.messages import check_items, messages_of
 from graph_agent.protocol.requests import Invocation
 from graph_agent.runs.request import Answers, RunRequest, Turn
-from graph_agent.runs.stored_requests import VERSION, dump_request, load_request
+from graph_agent.runs.stored_requests import VERSION, dump_request, is_recorded, load_request
 from graph_agent.stores.records import Continuation, GivenDecision, GivenFeedback, StoredResponse, Waiting
 
 pytestmark = pytest.mark.anyio
@@ -328,7 +328,7 @@ RECORDED = Path(__file__).parent / "recorded"
 def _defaults(one: Any) -> list[str]:
     """The fields that have their default, in this data class and in all inside it."""
     found = []
-    for field in dataclasses.fields(one):
+    for field in filter(is_recorded, dataclasses.fields(one)):
         value = getattr(one, field.name)
         if value == field.default:
             found.append(f"{type(one).__name__}.{field.name}")

@@ -59,14 +59,19 @@ class _Log(logging.Handler):
 def serving(
     environ: Mapping[str, str] | None = None,
     *,
+    graphs: Mapping[str, Any] | None = None,
     shares_store: bool = False,
     page_folder: Path = BUILT,
     **settings: Any,
 ) -> Iterator[Service]:
-    """Run the service in a thread until the block ends."""
+    """Run the service in a thread until the block ends. Without `graphs`, it has those of `tests/graphs`."""
     values: dict[str, Any] = {"config": GRAPHS, "tracing": "off", "store": "memory", "max_seconds": 8.0}
     app = create_app(
-        Settings(**values | settings), environ=environ or {}, shares_store=shares_store, page_folder=page_folder
+        Settings(**values | settings),
+        graphs,
+        environ=environ or {},
+        shares_store=shares_store,
+        page_folder=page_folder,
     )
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3))
     log = _Log()

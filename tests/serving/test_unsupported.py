@@ -50,8 +50,8 @@ async def test_a_wrong_method_at_an_address_that_exists_says_which_ones_it_has(
     assert "use GET" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/responses", "/v1/realtime"])
-async def test_a_websocket_handshake_is_told_to_post(service: Service, path: str) -> None:
+@pytest.mark.parametrize("path", ["/responses", "/v1/realtime", "/v1/responses/resp_1"])
+async def test_a_websocket_handshake_is_told_where_there_is_one(service: Service, path: str) -> None:
     key = base64.b64encode(b"0123456789abcdef").decode()
     head, body = await raw(
         service,
@@ -59,11 +59,11 @@ async def test_a_websocket_handshake_is_told_to_post(service: Service, path: str
         f"Connection: Upgrade, close\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode(),
     )
     assert head.split()[1] == b"404"
-    assert "WebSocket is not served" in json.loads(body)["detail"]
+    assert "is served at /v1/responses only" in json.loads(body)["detail"]
 
 
 async def test_a_server_that_passes_a_websocket_on_gets_it_closed(service: Service) -> None:
-    from graph_agent.serving.unsupported import NoWebSockets
+    from graph_agent.serving.unsupported import OtherWebSockets
 
     async def app(*_: object) -> None:
         raise AssertionError("reached")
@@ -76,7 +76,7 @@ async def test_a_server_that_passes_a_websocket_on_gets_it_closed(service: Servi
     async def send(message: object) -> None:
         sent.append(message)
 
-    scope = {"type": "websocket", "path": "/v1/responses", "headers": []}
+    scope = {"type": "websocket", "path": "/responses", "headers": []}
     with anyio.fail_after(20):
-        await NoWebSockets(app)(scope, receive, send)
+        await OtherWebSockets(app)(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -26,3 +26,7 @@ class Owner:
             user = match[1]
         # The kind is first and has no colon, so that no id of one kind can look like another kind.
         return cls(f"{caller.kind}:{user}")
+
+    def at(self, connection: str) -> "Owner":
+        """The owner of what only one connection of this owner remembers."""
+        return Owner(f"{self.key}#{connection}")

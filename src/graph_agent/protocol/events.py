@@ -26,6 +26,9 @@ NODE = "graph_agent:node"
 DOCUMENTS = "graph_agent:documents"
 """The event that tells which documents a search has found."""
 
+OF_CONNECTION = "of_connection"
+"""Marks the field of a data class that only a run at a connection needs, so that no record has it."""
+
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -79,6 +82,9 @@ class ResponseHead:
     background: bool = False
     """Whether the run is queued before it starts, and belongs to no connection."""
 
+    previous: str | None = field(default=None, metadata={OF_CONNECTION: True})
+    """The id of the response that this one follows, if only its connection remembers both."""
+
     stored: "StoredHead | None" = None
     """What a stored response says of its conversation. `None`: it is not stored."""
 
@@ -104,7 +110,7 @@ class ResponseHead:
             "model": self.model,
             "output": list(output),
             "parallel_tool_calls": True,
-            "previous_response_id": None,
+            "previous_response_id": self.previous,
             "prompt_cache_key": None,
             "safety_identifier": None,
             "service_tier": "default",

@@ -11,8 +11,8 @@ MAX_PATH = 8
 """Longest path, in steps, that an error spells out."""
 
 
-def body_fields(body: bytes, pulse: Pulse) -> dict[str, Any]:
-    """The fields of a body. Takes time linear in its length and calls `pulse` often.
+def body_fields(body: bytes, pulse: Pulse, *, subject: str = "The body") -> dict[str, Any]:
+    """The fields of a body. Takes time linear in its length and calls `pulse` often. `subject` is what errors call it.
 
     Raises:
         InvalidRequest: the body is not a JSON object that can be processed. `param` is the path of the value.
@@ -21,11 +21,11 @@ def body_fields(body: bytes, pulse: Pulse) -> dict[str, Any]:
         # `utf-8-sig` accepts a byte order mark, which some clients send.
         fields = decode(body.decode("utf-8-sig"), pulse=pulse)
     except UnicodeDecodeError:
-        raise InvalidRequest("The body must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
+        raise InvalidRequest(f"{subject} must be JSON in UTF-8; it contains bytes that are not UTF-8.") from None
     except UnusableJson as flaw:
-        raise _unusable(flaw) from None
+        raise _unusable(flaw, subject) from None
     if not isinstance(fields, dict):
-        raise InvalidRequest(f"The body must be a JSON object; got {kind_of(fields)}.")
+        raise InvalidRequest(f"{subject} must be a JSON object; got {kind_of(fields)}.")
     return fields
 
 
@@ -61,11 +61,10 @@ def _first_change(value: Any, changed: Any, path: str, pulse: Pulse) -> str | No
     return None
 
 
-def _unusable(flaw: UnusableJson) -> InvalidRequest:
+def _unusable(flaw: UnusableJson, subject: str) -> InvalidRequest:
     # A long path does not help the reader, so a value nested that deep is named by its top field.
     path = flaw.path if len(flaw.path) <= MAX_PATH else flaw.path[:1]
     param = ""
     for key in path:
         param = at(param, key)
-    subject = f"`{param}`" if param else "The body"
-    return InvalidRequest(f"{subject} {flaw.reason}.", param=param or None)
+    return InvalidRequest(f"{f'`{param}`' if param else subject} {flaw.reason}.", param=param or None)

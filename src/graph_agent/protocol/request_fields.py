@@ -214,13 +214,18 @@ _MEANT: Mapping[str, str] = {
 """Names that other APIs use -> the name in this API."""
 
 
-def check_run_fields(given: Mapping[str, Any]) -> None:
-    """Check that `given` has an `input`, no unknown field, and none of the wrong kind.
+def check_run_fields(given: Mapping[str, Any], *, may_be_empty: bool = False) -> None:
+    """Check that `given` has an `input`, no unknown field, and none of the wrong kind. With `may_be_empty`, `input` may
+    have no items.
 
     Raises:
         InvalidRequest: it does not; `param` is the path of the field.
     """
-    check_fields(given, RUN, unknown=_unknown_field)
+    fields = RUN
+    if may_be_empty and given.get("input") in (None, []):
+        fields = {name: field for name, field in RUN.items() if name != "input"}
+        given = {name: value for name, value in given.items() if name != "input"}
+    check_fields(given, fields, unknown=_unknown_field)
 
 
 def meant_field(name: str, fields: Fields, elsewhere: Mapping[str, str]) -> str | None:

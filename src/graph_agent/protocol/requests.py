@@ -17,6 +17,7 @@ from graph_agent.protocol.answer_formats import read_format
 from graph_agent.protocol.asked_options import option_warnings, options_in
 from graph_agent.protocol.declared_tools import hosted_warnings, read_tools
 from graph_agent.protocol.digests import digest_of
+from graph_agent.protocol.events import OF_CONNECTION
 from graph_agent.protocol.field_checks import a_name, shown, wrong
 from graph_agent.protocol.item_shapes import REFERENCE, Item
 from graph_agent.protocol.items_from_messages import new_id
@@ -127,6 +128,12 @@ class Invocation:
     warnings: Sequence[str] = ()
     """What of the request has no effect, and why: one sentence each."""
 
+    generate: bool = field(default=True, metadata={OF_CONNECTION: True})
+    """Whether the graph runs. Otherwise the response only says what comes next in its conversation."""
+
+    checks_calls: bool = field(default=False, metadata={OF_CONNECTION: True})
+    """Whether a result without the call that it belongs to is refused."""
+
     digest: str | None = None
     """Identifies what is asked, however it is answered. `None` if a repetition is not recognized: the request has no
     `Idempotency-Key`, and it names no conversation or is not stored."""
@@ -186,12 +193,19 @@ def read_request(
     keyed: bool = False,
     respond_async: bool = False,
     webhooks: Collection[str] | None = None,
+    of_connection: bool = False,
+    generate: bool = True,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
-    """As `parse_request`, for the fields of a body that was read."""
+    """As `parse_request`, for the fields of a body that was read.
+
+    With `of_connection`, a connection remembers what is not stored. So the invocation keeps its items, a request may
+    add nothing to the response that it follows, and a result needs its call. Without `generate`, it may ask nothing.
+    """
     _check_size(sent)
     fields = _without_secrets(sent, pulse)
-    check_run_fields(fields)
+    may_be_empty = of_connection and (not generate or fields.get("previous_response_id") is not None)
+    check_run_fields(fields, may_be_empty=may_be_empty)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
     declared = read_tools(fields, graphs)
     form, unchecked = read_format(fields)
@@ -212,13 +226,14 @@ def read_request(
     if stored:
         _check_names(previous, conversation, thread)
         _check_thread(thread, _thread(sent), pulse)
-    items = _items(fields, stores, pulse)
-    waits = stored or previous is not None or conversation is not None or any(map(_is_reference, items))
+    items = _items(fields, stores, pulse, asks=generate)
+    names_history = previous is not None or conversation is not None
+    waits = stored or of_connection or names_history or any(map(_is_reference, items))
     return Invocation(
         graph=_graph(fields.get("model"), graphs, fallback),
         messages=[] if waits else [*instruction_messages(fields.get("instructions")), *messages_of(items, pulse=pulse)],
         thread=thread,
-        mode="stream" if fields.get("stream") else "reply",
+        mode="stream" if of_connection or fields.get("stream") else "reply",
         custom_inputs=fields.get("custom_inputs") or {},
         metadata=fields.get("metadata") or {},
         max_output_tokens=fields.get("max_output_tokens"),
@@ -239,6 +254,8 @@ def read_request(
         tool_choice=declared.choice,
         options=options_in(fields),
         answer_form=form,
+        generate=generate,
+        checks_calls=of_connection,
         warnings=(*declared.warnings, *unchecked, *option_warnings(fields), *hosted_warnings(items)),
         digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
     )
@@ -387,12 +404,12 @@ def _check_thread(thread: str | None, sent: str | None, pulse: Pulse) -> None:
         )
 
 
-def _items(fields: Fields, stores: bool, pulse: Pulse) -> list[Item]:
-    items = fields["input"]
+def _items(fields: Fields, stores: bool, pulse: Pulse, *, asks: bool) -> list[Item]:
+    items = fields.get("input") or []
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
     checked = check_items(items, references=stores, pulse=pulse)
-    if not any(map(_is_reference, checked)):
+    if checked and asks and not any(map(_is_reference, checked)):
         require_question(checked)
     return checked
 

@@ -94,16 +94,27 @@ class Continuing:
         """
         if not invocation.items:
             return invocation
-        items = await self._resolved(owner, invocation.items)
-        place = await self._place(owner, invocation, items, recognize=True)
-        history = [] if place.parent is None else _said(await self._responses.lineage(owner, place.parent.id))
-        read = [*history, *items[place.known :]]
+        read, first = await self._read(owner, invocation)
 
         def messages(pulse: "Pulse") -> "list[BaseMessage]":
-            return messages_of(read, first=place.known - len(history), pulse=pulse)
+            return messages_of(read, first=first, pulse=pulse)
 
         told = instruction_messages(invocation.instructions)
         return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
+
+    async def with_history(self, owner: Owner, invocation: "Invocation") -> "Invocation":
+        """The invocation with the items of the history that it names in place of that name, and with the items to which
+        it refers. Raises as `resolve` does."""
+        read, _ = await self._read(owner, invocation)
+        return replace(invocation, items=read, previous_response_id=None, conversation=None, from_beginning=False)
+
+    async def _read(self, owner: Owner, invocation: "Invocation") -> tuple[Sequence[Item], int]:
+        """All items that a request means, and the place of the first one in its input, which is negative for items of
+        the history."""
+        items = await self._resolved(owner, invocation.items)
+        place = await self._place(owner, invocation, items, recognize=True)
+        history = [] if place.parent is None else _said(await self._responses.lineage(owner, place.parent.id))
+        return [*history, *items[place.known :]], place.known - len(history)
 
     async def plan(
         self,
@@ -137,7 +148,17 @@ class Continuing:
         continues = keeps_messages or (said.answers is not None and said.answers.resume)
         if place.parent is not None and continues and _has_read(place.parent, graph):
             new = _without_repeated(place.parent, new)
+        if not invocation.generate and said.answers is not None and said.answers.resume:
+            raise InvalidRequest(
+                "`generate` must not be false with an answer for which the graph waits: leave one of them out.",
+                param="generate",
+            )
         start = await self._start(owner, place, new, graph if continues else None)
+        if invocation.checks_calls:
+            _require_calls(items, place, start)
+        if not items and invocation.generate:
+            # The request goes on with what was said before.
+            require_question(start.items)
 
         def read(pulse: "Pulse") -> "tuple[list[Item], list[BaseMessage], Texts]":
             own = with_own_ids(new, pulse=pulse)
@@ -389,6 +410,24 @@ def _without_repeated(parent: StoredResponse, new: list[Item]) -> list[Item]:
             param="input",
         )
     return left
+
+
+def _require_calls(items: Sequence[Item], place: _Place, start: _Start) -> None:
+    """Check that each new result belongs to a call that the graph has made.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    said = [*(() if place.parent is None else place.parent.output), *start.items, *items]
+    calls = {*start.asked, *(call_id_of(item) for item in said if item["type"] in CALL_ID)}
+    for index, item in enumerate(items[place.known :], place.known):
+        if item["type"] in OUTPUTS and item["call_id"] not in calls:
+            path = f"input[{index}].call_id"
+            raise InvalidRequest(
+                f"`{path}` is not the id of a call that waits for its result: send the result behind the response that "
+                "made the call, or the call itself in `input`.",
+                param=path,
+            )
 
 
 def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from graph_agent.errors import AgentError, LeaseLost, RunCancelled, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
-from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import ResponseHead
 from graph_agent.protocol.fingerprints import Fingerprints
 from graph_agent.protocol.reconcile import fingerprints_after
@@ -49,7 +48,7 @@ class Recording:
         self._responses = store.responses
         self._leases = leases
         self._head = head
-        self._owner = Owner.of(request.owner)
+        self._owner = request.keeper
         self._family = request.dialect.family
         self._turn = turn
         self._lost = False

@@ -24,6 +24,7 @@ from graph_agent.runs.turns import Turns
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
+    from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.attempts import Tracked
     from graph_agent.runs.run import Run
     from graph_agent.runs.submitting import Submission
@@ -154,15 +155,21 @@ class Runs:
         self.kept = KeptLogs(seconds=event_log_seconds)
         """The logs of stored runs that have ended, and whose events the store does not have."""
         self._draining = self._drained = False
-        self._turns = Turns(
-            waits=waits,
-            slots=self._slots,
-            find=self._find,
-            end_left=self._end_left,
-            writing=self._writing,
-            is_stopping=lambda: self._draining,
-            rejects_unanswered=rejects_unanswered,
-        )
+
+        def turns() -> Turns:
+            return Turns(
+                waits=waits,
+                slots=self._slots,
+                find=self._find,
+                end_left=self._end_left,
+                writing=self._writing,
+                is_stopping=lambda: self._draining,
+                rejects_unanswered=rejects_unanswered,
+            )
+
+        self._turns = turns()
+        self._turns_of_connections = turns()
+        """Those in the store that connections share, which has leases of its own."""
 
     @property
     def draining(self) -> bool:
@@ -172,7 +179,7 @@ class Runs:
     @property
     def waiting(self) -> int:
         """How many requests wait until their conversation is free."""
-        return self._turns.waiting
+        return self._turns.waiting + self._turns_of_connections.waiting
 
     @property
     def activity(self) -> Activity:
@@ -223,7 +230,8 @@ class Runs:
         `slot` is a slot of this registry that was taken before. Without it, the run takes one.
 
         `store` is needed for a request that is stored, or that refers to something stored. Its place in the
-        conversation is found here, unless the request has a turn already.
+        conversation is found here, unless the request has a turn already. For a request with a `connection`, it is the
+        store that connections share.
 
         Raises:
             AgentError: the run cannot start; the message says why.
@@ -252,10 +260,12 @@ class Runs:
             if store is None:
                 run = run_of(request)
             else:
-                self._run_store = store.runs
+                if request.connection is None:
+                    self._run_store = store.runs
                 from graph_agent.runs.open_thread import keeps_messages
 
-                run = await self._turns.begin(
+                turns = self._turns if request.connection is None else self._turns_of_connections
+                run = await turns.begin(
                     request,
                     store=store,
                     graph=name,
@@ -372,6 +382,21 @@ class Runs:
         """
         await self._of(owner, run_id).run.cancel()
 
+    async def with_history(self, caller: Caller, invocation: "Invocation", *, store: "Store") -> "Invocation":
+        """The invocation with the items of the stored history that it names in place of that name.
+
+        Raises:
+            AgentError: the history does not exist, or its newest response is in progress.
+        """
+        # Late, as in `start`.
+        from graph_agent.runs.continuing import Continuing
+
+        return await Continuing(store.responses, writing=self._writing).with_history(Owner.of(caller), invocation)
+
+    def forget_thread(self, thread: str) -> None:
+        """Forget what is kept in memory of a thread that only a connection remembered."""
+        self._turns_of_connections.forget(thread)
+
     async def end_background_of(self, owner: Caller, *, store: "Store", within_seconds: float) -> None:
         """Cancel the runs of this owner in the background, at any process, and wait at most so long for their ends.
 
@@ -476,6 +501,9 @@ class Runs:
         return known
 
     def _grace_of(self, request: RunRequest) -> float:
+        if request.connection is not None:
+            # Nobody can come back to it.
+            return 0.0
         # A caller with a key comes back for a whole answer, too.
         if request.invocation.mode != "stream" and request.key is None:
             return 0.0
@@ -516,7 +544,7 @@ class Runs:
     def _writing(self, owner: Owner, item_id: str) -> str | None:
         for known in self._known.values():
             # The items of other runs are stored, or never will be.
-            if known.run.over or known.run.request.turn is None or Owner.of(known.run.request.owner) != owner:
+            if known.run.over or known.run.request.turn is None or known.run.request.keeper != owner:
                 continue
             if known.run.has_sent(item_id):
                 return known.run.id
@@ -567,6 +595,8 @@ class _Known:
     def is_kept(self) -> bool:
         """Whether its log is kept in memory after its end."""
         turn = self.run.request.turn
+        if not self.run.request.can_be_joined:
+            return False
         # A run that repeats an earlier response tells it in other events.
         return turn is not None and turn.repeats is None and not self.run.is_journaled
 

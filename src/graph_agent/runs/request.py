@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.app_context import AppContext
 from graph_agent.identity.caller import Caller
+from graph_agent.identity.owner import Owner
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import Dialect
+from graph_agent.protocol.events import OF_CONNECTION
 from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
 from graph_agent.redaction import with_hidden_values
 from graph_agent.redaction.known_secrets import KnownSecrets
@@ -100,10 +102,27 @@ class RunRequest:
     digest: str | None = None
     """Identifies what was asked, so that the same request is recognized when it is sent again."""
 
+    connection: str | None = field(default=None, metadata={OF_CONNECTION: True})
+    """The id of the connection that alone remembers the response. Its `turn` is a place in the memory of that
+    connection, and nothing of it is stored."""
+
     @property
     def conversation(self) -> str | None:
         """The id of the conversation as the caller knows it, if it has one."""
-        return self.invocation.thread if self.turn is None else self.turn.continuation.conversation
+        if self.turn is None or (self.connection is not None and self.invocation.thread is not None):
+            return self.invocation.thread
+        return self.turn.continuation.conversation
+
+    @property
+    def keeper(self) -> Owner:
+        """The owner of the record of this run."""
+        owner = Owner.of(self.owner)
+        return owner if self.connection is None else owner.at(self.connection)
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether its owner can read its events at other connections."""
+        return self.turn is not None and self.connection is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,8 +260,8 @@ class Run:
         if self.in_background:
             recording.saver.spoken = self._monitor.spoken
             recording.saver.used = lambda: self._monitor.used
-        if turn.answers is not None and not turn.answers.resume:
-            # Nothing runs: what waits is asked again.
+        if not self.request.invocation.generate or (turn.answers is not None and not turn.answers.resume):
+            # Nothing runs, or what waits is asked again.
             self._recording = recording
             self._events.hold_end()
             return
@@ -494,6 +494,8 @@ class Run:
             self._waits_for(turn.answers.waiting, unread=any(map(asks, turn.items)))
             items = [one.item(self.head.model) for one in asked]
             await self._end_gently("interrupted", self._translator.restate(items, self._monitor.usage))
+        elif not self.request.invocation.generate:
+            await self._end_gently("completed", self._translator.restate([], self._monitor.usage))
         elif self._pending is not None:
             await self._wait_for_decision(self._pending)
         elif self._is_done and not self._then:
@@ -903,6 +905,8 @@ def head_of(request: RunRequest, name: str) -> ResponseHead:
     )
     if request.turn is None or request.turn.repeats is not None:
         return head
+    if request.connection is not None:
+        return replace(head, previous=request.turn.continuation.parent)
     conversation = request.turn.continuation.conversation
     return replace(
         head,

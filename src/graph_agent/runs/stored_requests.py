@@ -8,13 +8,13 @@ megabytes.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import RequestUnreadable
 from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import DIALECTS, name_of
-from graph_agent.protocol.events import ResponseHead, StoredHead
+from graph_agent.protocol.events import OF_CONNECTION, ResponseHead, StoredHead
 from graph_agent.protocol.fingerprints import Fingerprints, Texts
 from graph_agent.protocol.json_decoding import decode_own
 from graph_agent.runs.gently import run_gently
@@ -79,7 +79,12 @@ async def load_request(text: str) -> tuple[RunRequest, ResponseHead]:
 
 def _plain(one: Any) -> Fields:
     """The fields of a data class by name, as JSON knows them. Takes no time for what JSON values contain."""
-    return {field.name: _plain_value(getattr(one, field.name)) for field in fields(one)}
+    return {field.name: _plain_value(getattr(one, field.name)) for field in fields(one) if is_recorded(field)}
+
+
+def is_recorded(field: "Field[Any]") -> bool:
+    """Whether a field is recorded. What only a connection needs is not: no other process runs what is asked there."""
+    return not field.metadata.get(OF_CONNECTION, False)
 
 
 def _plain_value(value: Any) -> Any:

@@ -79,6 +79,11 @@ class Turns:
         """How many requests wait for their conversation."""
         return len(self._lines)
 
+    def forget(self, thread: str) -> None:
+        """Forget the messages of a thread that was deleted."""
+        if self._recent is not None:
+            self._recent.drop(thread)
+
     async def begin(
         self,
         request: RunRequest,
@@ -136,7 +141,7 @@ class Turns:
                         raise
                     running = busy.running
                     if first is None:
-                        key = (Owner.of(request.owner), running) if planned is None else _conversation(planned)
+                        key = (request.keeper, running) if planned is None else _conversation(planned)
                         first = await line.enter_async_context(self._lines.place(key))
                 await self._wait(first, running, slot, until)
 
@@ -168,14 +173,14 @@ class Turns:
 
         if request.turn is not None:
             return request
-        owner = Owner.of(request.owner)
+        owner = request.keeper
         continuing = Continuing(
             store.responses,
             rejects_unanswered=self._rejects_unanswered,
             retried=lambda failed: self._require_new(request, store, failed, was_running=False),
             writing=self._writing,
         )
-        if not request.invocation.stored:
+        if not request.invocation.stored and request.connection is None:
             return replace(request, invocation=await continuing.resolve(owner, request.invocation))
         invocation, turn = await continuing.plan(
             owner, request.invocation, graph=graph, keeps_messages=keeps_messages, recognize=recognize
@@ -204,7 +209,7 @@ class Turns:
 
 def _conversation(request: RunRequest) -> tuple[Owner, str]:
     assert request.turn is not None
-    return Owner.of(request.owner), request.turn.continuation.conversation
+    return request.keeper, request.turn.continuation.conversation
 
 
 async def _either(waiting: Coroutine[Any, Any, object]) -> None:

@@ -29,6 +29,7 @@ from graph_agent.operator_files import operator_file
 from graph_agent.protocol.dialects import OPENAI
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.background import BackgroundLimits
+from graph_agent.runs.connection_memory import ConnectionMemories
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.banner import banner_of
 from graph_agent.serving.bearer_gate import BearerGate
@@ -43,11 +44,12 @@ from graph_agent.serving.documentation_build import DocumentationBuild
 from graph_agent.serving.duties import Duties
 from graph_agent.serving.errors import error_response
 from graph_agent.serving.gate import Gate
-from graph_agent.serving.host_gate import HostGate
+from graph_agent.serving.host_gate import HostGate, OriginGate
 from graph_agent.serving.identity import Identity, on_apps, startup_warnings
 from graph_agent.serving.limits import Bodies
 from graph_agent.serving.metrics import ServiceMetrics
 from graph_agent.serving.mounting import WholePath, prefix_of
+from graph_agent.serving.open_sockets import OpenSockets
 from graph_agent.serving.openapi import Access, OpenApiRoutes
 from graph_agent.serving.page_build import BUILT, PageBuild
 from graph_agent.serving.page_logo import read_logo
@@ -64,11 +66,15 @@ from graph_agent.serving.routes.metrics import MetricsRoutes
 from graph_agent.serving.routes.models import ModelRoutes
 from graph_agent.serving.routes.page import MOVED, PageRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
+from graph_agent.serving.routes.sockets import SocketRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
+from graph_agent.serving.socket_session import SocketLimits
+from graph_agent.serving.socket_turns import SocketTurns
 from graph_agent.serving.store_gate import StoreGate
-from graph_agent.serving.unsupported import NoWebSockets, alternative_to
+from graph_agent.serving.unsupported import OtherWebSockets, alternative_to
 from graph_agent.settings import Settings, as_environment
 from graph_agent.stores.opening import open_store
+from graph_agent.stores.sqlite_store import MemoryStore
 from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
 from graph_agent.trusted_hosts import is_loopback
 
@@ -173,7 +179,8 @@ def create_app(
     metrics = None
     if _has_metrics(settings, environ):
         metrics = ServiceMetrics(runs=runs, nodes=nodes, store=store.passed, folder=metrics_folder)
-    duties = Duties(runs=runs, store=store, shares_store=shares_store)
+    open_sockets = OpenSockets(most=settings.max_sockets)
+    duties = Duties(runs=runs, store=store, shares_store=shares_store, sockets=open_sockets)
     kind = identity.kind if runs_schedules else None
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)
     posted = PostedJson(bodies=bodies, runs=runs, pages_may_ask=not tokenless)
@@ -225,6 +232,30 @@ def create_app(
         write_seconds=settings.write_seconds + HOST_SECONDS,
         acts_for_users=settings.authorization != "app",
     )
+    memories_of_sockets = ConnectionMemories(
+        MemoryStore, forgotten=runs.forget_thread, most_bytes=settings.socket_memory_bytes
+    )
+    sockets = SocketRoutes(
+        identity=identity,
+        turns=SocketTurns(
+            settings=settings,
+            identity=identity,
+            gate=gate,
+            runs=runs,
+            store=store,
+            repeats=responses.repeats,
+            repeated=responses.repeated,
+        ),
+        memories=memories_of_sockets,
+        bodies=bodies,
+        limits=SocketLimits(
+            seconds=settings.socket_seconds,
+            idle_seconds=settings.socket_idle_seconds,
+            write_seconds=settings.write_seconds + HOST_SECONDS,
+        ),
+        sockets=open_sockets,
+        failed=None if metrics is None else metrics.answered,
+    )
     feedback = FeedbackRoutes(identity=identity, gate=gate, store=store, posted=posted, trace_url=settings.trace_url)
     conversations = ConversationRoutes(
         identity=identity, gate=gate, store=store, posted=posted, runs=runs, trace_url=settings.trace_url
@@ -245,6 +276,7 @@ def create_app(
         gate.begin()
         store.begin()
         runs.accept()
+        open_sockets.accept()
         for warning in startup_warnings(settings, environ):
             logger.warning(warning)
         if chat is not None and on_apps(environ):
@@ -277,6 +309,7 @@ def create_app(
                 await metrics.aclose()
             await dependencies.aclose()
             # After the runs, which record their ends in it, and before the clients, with which it signs in.
+            await memories_of_sockets.aclose()
             await store.aclose()
             if service is not None:
                 await _close(service)
@@ -286,6 +319,7 @@ def create_app(
     app = Starlette(
         routes=[
             *responses.routes(),
+            *sockets.routes(),
             *chats.routes(),
             *ag_ui.routes(),
             *stored.routes(),
@@ -374,16 +408,19 @@ def _middleware(
     # `WholePath` is first because the others compare paths. `RequestLog` is outside of the gates, so that refused
     # requests are logged too.
     log = Middleware(RequestLog, failed=None if metrics is None else metrics.answered)
-    first = [Middleware(WholePath), Middleware(NoWebSockets), log]
+    first = [Middleware(WholePath), log]
     if settings.page_origins:
         # Outside of the gates: a preflight request carries no token, and a page shall be able to read a refusal.
         first.append(Middleware(Cors, settings=settings))
-    if on_apps(environ):
-        # The proxy of Apps signs callers in, and it uses the `Authorization` header for itself.
-        return first
-    if settings.bearer_token is not None:
-        return [*first, Middleware(BearerGate, settings=settings, page_at=page_at)]
-    return [*first, Middleware(HostGate, settings=settings)]
+    # The proxy of Apps signs callers in, and it uses the `Authorization` header for itself.
+    here = not on_apps(environ)
+    if here and settings.bearer_token is not None:
+        first.append(Middleware(BearerGate, settings=settings, page_at=page_at))
+    elif here:
+        first.append(Middleware(HostGate, settings=settings))
+    has_host_gate = here and settings.bearer_token is None
+    origins = Middleware(OriginGate, settings=settings, has_host_gate=has_host_gate)
+    return [*first, origins, Middleware(OtherWebSockets)]
 
 
 async def _load(

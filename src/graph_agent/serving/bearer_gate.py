@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.errors import Unauthenticated
-from graph_agent.serving.errors import error_response
+from graph_agent.serving.handshakes import refusal
 from graph_agent.serving.identity import has_bearer_token
 from graph_agent.serving.mounting import path_of
 from graph_agent.serving.routes.documentation import is_documentation_path
@@ -21,7 +21,8 @@ REFUSED = "send one header 'Authorization: Bearer …' with the token of GRAPH_A
 
 
 class BearerGate:
-    """ASGI middleware: answers 401 to every request without the token, but not at the addresses that `is_open` names.
+    """ASGI middleware: answers 401 to every request and handshake without the token, but not at the addresses that
+    `is_open` names.
 
     `page_at` is where the page is, as in `is_page_path`.
     """
@@ -34,11 +35,12 @@ class BearerGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
-        if scope["type"] == "http" and self._bearer_token is not None and not self._is_open(path_of(scope)):
+        asks = scope["type"] in ("http", "websocket")
+        if asks and self._bearer_token is not None and not self._is_open(path_of(scope)):
             # A repeated header is fine. Two different values are refused: it is unclear which one counts.
             given = set(Headers(scope=scope).getlist("authorization"))
             if len(given) != 1 or not has_bearer_token(given.pop(), self._bearer_token):
-                app = error_response(Unauthenticated(REFUSED))
+                app = refusal(Unauthenticated(REFUSED))
         await app(scope, receive, send)
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from graph_agent.settings import Settings
@@ -21,6 +22,11 @@ the service would notice late that a client reads nothing."""
 WARN_SECONDS = 10.0
 """The shortest time between two log lines about refused connections."""
 
+LONGEST_LINE, MOST_LINES = 8_000, 120
+"""The longest line, in bytes, and the most lines of a WebSocket's handshake. The library that reads it allows a few
+more."""
+
+HEADERS_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 2\r\nx-should-retry: true\r\n"
@@ -42,6 +48,9 @@ class ConnectionLimits:
     write_seconds: float
     """How long a client may read nothing while data waits for it."""
 
+    message_bytes: int = 8_388_608
+    """The largest message over a WebSocket."""
+
     @classmethod
     def of(cls, settings: Settings) -> "ConnectionLimits":
         """The limits from the settings. Half of the file descriptors stay free for everything else."""
@@ -49,7 +58,37 @@ class ConnectionLimits:
             most=min(settings.max_connections, _descriptors() // 2),
             read_seconds=settings.read_seconds,
             write_seconds=settings.write_seconds,
+            message_bytes=settings.max_body_bytes,
         )
+
+
+class ReaderWatch:
+    """Disconnects a client that reads nothing while data waits for it."""
+
+    def __init__(self, transport: asyncio.Transport, *, seconds: float) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._untaken = 0
+
+    def start(self) -> None:
+        """Data waits for the client."""
+        self._untaken = self._transport.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
+
+    def stop(self) -> None:
+        """The client has read everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        if self._transport.get_write_buffer_size() < self._untaken:
+            self.start()
+            return
+        logger.warning("a client read nothing for %g s and was disconnected", self._seconds)
+        # Not `close()`, which would wait for the client to read the rest.
+        self._transport.abort()
 
 
 class Connection(H11Protocol):
@@ -61,12 +100,12 @@ class Connection(H11Protocol):
         super().__init__(*args, **named)
         self._limits = limits
         self._sending: asyncio.TimerHandle | None = None
-        self._taking: asyncio.TimerHandle | None = None
-        self._untaken = 0
+        self._watch: ReaderWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As the base class. A connection beyond the limit gets a 503 and is closed."""
         super().connection_made(transport)
+        self._watch = ReaderWatch(transport, seconds=self._limits.write_seconds)
         # No buffer here: as soon as the kernel's buffer is full, `pause_writing` is called and the client is watched.
         transport.set_write_buffer_limits(high=0)
         peer = transport.get_extra_info("socket")
@@ -92,18 +131,32 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """As the base class."""
         self._stop_waiting()
-        self._stop_watching()
+        if self._watch is not None:
+            self._watch.stop()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """The client does not read what was sent. From now on it is watched."""
         super().pause_writing()
-        self._watch()
+        if self._watch is not None:
+            self._watch.start()
 
     def resume_writing(self) -> None:
         """The client has read everything."""
-        self._stop_watching()
+        if self._watch is not None:
+            self._watch.stop()
         super().resume_writing()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """As the base class. From now on, the connection has another protocol."""
+        self._stop_waiting()
+        # The parser of the WebSocket library would fail instead.
+        lines = [len(event.target), *(len(name) + len(value) for name, value in self.headers)]
+        if max(lines) > LONGEST_LINE or len(lines) > MOST_LINES:
+            self.transport.write(HEADERS_TOO_LARGE)
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade(event)
 
     def _await_request(self) -> None:
         self._sending = self.loop.call_later(self._limits.read_seconds, self._cut_sender)
@@ -120,23 +173,6 @@ class Connection(H11Protocol):
             if self.cycle is None:
                 self.transport.write(TOO_SLOW)
             self.transport.close()
-
-    def _watch(self) -> None:
-        self._untaken = self.transport.get_write_buffer_size()
-        self._taking = self.loop.call_later(self._limits.write_seconds, self._look)
-
-    def _stop_watching(self) -> None:
-        if self._taking is not None:
-            self._taking.cancel()
-            self._taking = None
-
-    def _look(self) -> None:
-        if self.transport.get_write_buffer_size() < self._untaken:
-            self._watch()
-            return
-        logger.warning("a client read nothing for %g s and was disconnected", self._limits.write_seconds)
-        # Not `close()`, which would wait for the client to read the rest.
-        self.transport.abort()
 
     def _refuse(self) -> None:
         now = time.monotonic()

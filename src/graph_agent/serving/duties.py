@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from graph_agent.protocol.dialects import OPENAI
 from graph_agent.runs.background import Surroundings
 from graph_agent.runs.registry import Runs
+from graph_agent.serving.open_sockets import OpenSockets
 from graph_agent.serving.store_gate import StoreGate
 
 if TYPE_CHECKING:
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from graph_agent.webhooks.deliverer import Deliverer
 
 
+SOCKET_SECONDS = 2.0
+"""How long a client may take to read the end of a response over a WebSocket, when the service stops."""
+
+
 class Duties:
     """The duties of one app. They begin when its graphs are loaded."""
 
-    def __init__(self, *, runs: Runs, store: StoreGate, shares_store: bool) -> None:
+    def __init__(self, *, runs: Runs, store: StoreGate, shares_store: bool, sockets: OpenSockets) -> None:
         self._runs = runs
         self._store = store
         self._shares_store = shares_store
+        self._sockets = sockets
         self._scheduler: Scheduler | None = None
         self._deliverer: Deliverer | None = None
 
@@ -54,7 +60,10 @@ class Duties:
     async def drain(self, *, within_seconds: float, is_forced: Callable[[], bool] = lambda: False) -> None:
         """Begin no scheduled run any more, and drain the others: see `Runs.drain`."""
         await self._end_schedules()
+        self._sockets.stop()
         await self._runs.drain(within_seconds=within_seconds, is_forced=is_forced)
+        # The server closes a WebSocket at once, also in the midst of a response.
+        await self._sockets.ended(within_seconds=SOCKET_SECONDS)
 
     async def aclose(self, *, within_seconds: float) -> None:
         """End the runs, and all duties."""

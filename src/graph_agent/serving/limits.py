@@ -20,6 +20,8 @@ MOST_BODIES = 16
 BYTES_A_SECOND = 65_536
 """The slowest rate at which a body may arrive after the first `seconds`."""
 
+TOO_MANY_BODIES = "too many request bodies are being sent; try again shortly"
+
 MOST_DIGITS = 18
 """The most digits of a `Content-Length`. No body is that long."""
 
@@ -59,6 +61,24 @@ class Bodies:
             raise RunCancelled("the caller left while sending") from None
         finally:
             self._held -= len(body)
+
+    def take(self, size: int) -> None:
+        """Count bytes that have arrived in another way, such as those of a message that waits. Give them back in the
+        end.
+
+        Raises:
+            BodyTooLarge: it is more than one body may have.
+            TooManyRuns: the bodies of other requests use up the memory for bodies.
+        """
+        if size > self._most:
+            raise self._too_large()
+        if self._held + size > MOST_BODIES * self._most:
+            raise TooManyRuns(TOO_MANY_BODIES, retry_after=RETRY_AFTER_SECONDS)
+        self._held += size
+
+    def give_back(self, size: int) -> None:
+        """Count the bytes of `take` no longer."""
+        self._held -= size
 
     async def passed(self, request: Request) -> AsyncIterator[bytes]:
         """The request's body in pieces that are not kept. It may be as large and as slow as one that is read.
@@ -110,8 +130,7 @@ class Bodies:
         if len(body) + len(chunk) > self._most:
             raise self._too_large()
         if self._held + len(chunk) > MOST_BODIES * self._most:
-            message = "too many request bodies are being sent; try again shortly"
-            raise TooManyRuns(message, retry_after=RETRY_AFTER_SECONDS)
+            raise TooManyRuns(TOO_MANY_BODIES, retry_after=RETRY_AFTER_SECONDS)
         body += chunk
         self._held += len(chunk)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from graph_agent.errors import AgentError, ForeignPage, TooManyCredentials, Unauthenticated
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
@@ -41,6 +41,7 @@ from graph_agent.serving.operations import (
     described,
     operation_of,
 )
+from graph_agent.serving.routes import sockets
 from graph_agent.serving.routes.answers import Endpoint, route
 from graph_agent.serving.routes.queries import AN_ID
 from graph_agent.serving.routes.responses import ADDRESSES
@@ -56,6 +57,9 @@ WORDS = (
     "Runs LangGraph graphs behind the Responses API. The addresses without a prefix and below `/api` speak the "
     "dialect of Databricks, and those below `/v1` that of OpenAI. Every `GET` is also served as `HEAD`, without a body."
 )
+
+WEBSOCKET = "x-openresponses-websocket"
+"""The extension of OpenAPI that describes a WebSocket, as the Open Responses specification has it."""
 
 HEADERS: Mapping[str, Any] = {
     REQUEST_ID: {"description": "The id under which the log has the request.", "schema": STRING},
@@ -160,6 +164,7 @@ def document(routes: Iterable[BaseRoute], access: Access, *, prefix: str = "") -
     components = _Components()
     paths: dict[str, Any] = {}
     tags: dict[str, None] = {}
+    routes = list(routes)
     for one in routes:
         if isinstance(one, Route) and isinstance(one.endpoint, Endpoint):
             path = one.path.replace(":path}", "}")
@@ -171,6 +176,9 @@ def document(routes: Iterable[BaseRoute], access: Access, *, prefix: str = "") -
                 tags[operation.tag] = None
                 methods[method.lower()] = _operation(path, method, operation, summary, access, components)
             paths[path] = {**_path_parameters(path), **methods}
+    for one in routes:
+        if isinstance(one, WebSocketRoute):
+            paths[one.path][WEBSOCKET] = components.put(sockets.description())
     return {
         "openapi": "3.1.1",
         "info": {"title": "graph-agent", "version": version("graph-agent"), "description": WORDS},

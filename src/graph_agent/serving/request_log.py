@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graph_agent.errors import TooManyCredentials
 from graph_agent.redaction import redact, with_hidden_values
 from graph_agent.runs.log_context import Facts, add_log_facts, within_log_facts
-from graph_agent.serving.errors import error_response
+from graph_agent.serving.handshakes import refusal
 from graph_agent.serving.mounting import path_of
 from graph_agent.serving.secret_cookies import secret_cookies
 
@@ -31,6 +31,12 @@ requests too, and a credential that is not searched for could be shown."""
 MOST_PATH = 200
 """Characters of a path that are logged. The query is never logged."""
 
+STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+"""The messages with which an app begins an answer, or accepts a WebSocket."""
+
+SWITCHED = 101
+"""The status of a WebSocket that was accepted."""
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
@@ -41,7 +47,7 @@ TOO_MANY = (
 
 
 class RequestLog:
-    """ASGI middleware: logs each request and gives it an id.
+    """ASGI middleware: logs each request, and each WebSocket when it has ended, and gives it an id.
 
     A well-formed `X-Request-Id` is kept and sent back. Otherwise the response's id is the request's id. Credentials
     from the request's headers are redacted in everything that the request writes.
@@ -53,13 +59,13 @@ class RequestLog:
         self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
         app, credentials = self._app, _credentials(scope["headers"])
         if len(credentials) > MOST_CREDENTIALS or sum(map(len, credentials)) > MOST_CREDENTIAL_CHARACTERS:
-            app, credentials = error_response(TooManyCredentials(TOO_MANY)), []
+            app, credentials = refusal(TooManyCredentials(TOO_MANY)), []
         facts: Facts = {}
         with within_log_facts(facts), with_hidden_values(credentials):
             given = _given_id(scope["headers"])
@@ -67,8 +73,8 @@ class RequestLog:
                 add_log_facts(request_id=given)
 
             async def answered(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    facts["status"] = message["status"]
+                if message["type"] in STARTS:
+                    facts["status"] = message.get("status", SWITCHED)
                     message = {**message, "headers": _named(message.get("headers", ()), facts, given)}
                 await send(message)
 
@@ -82,7 +88,14 @@ class RequestLog:
 
 
 def _log(scope: Scope, facts: Facts, seconds: float) -> None:
-    method, path, status = scope["method"], scope["path"][:MOST_PATH], facts.get("status", 499)
+    level = logging.DEBUG if path_of(scope) in PROBES else logging.INFO
+    # The handshake of a WebSocket is a GET.
+    log_request(scope.get("method", "GET"), scope["path"], facts, seconds, level=level)
+
+
+def log_request(method: str, path: str, facts: Facts, seconds: float, *, level: int = logging.INFO) -> None:
+    """Log the line of a request, or of a message over a WebSocket, whose kind is the `method`."""
+    path, status = path[:MOST_PATH], facts.get("status", 499)
     fields = {
         **{name: value for name, value in facts.items() if value is not None},
         "method": method,
@@ -90,7 +103,6 @@ def _log(scope: Scope, facts: Facts, seconds: float) -> None:
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
     }
-    level = logging.DEBUG if path_of(scope) in PROBES else logging.INFO
     words = "%s %s %d in %d ms"
     logger.log(level, words, method, path, status, round(seconds * 1000), extra={"fields": fields})
 

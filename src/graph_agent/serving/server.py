@@ -22,6 +22,7 @@ from graph_agent.lazy import collect_garbage_less_often
 from graph_agent.serving.app import create_app
 from graph_agent.serving.connection import Connection, raise_descriptors
 from graph_agent.serving.logs import configure_logging, log_uncaught
+from graph_agent.serving.socket_connection import SocketConnection
 from graph_agent.settings import Settings
 from graph_agent.threads import GraphLoop
 
@@ -56,6 +57,10 @@ class Server(uvicorn.Server):
         self.loop.set_default_executor(self._app.state.nodes)
         limits = self._app.state.connection_limits
         self.config.http_protocol_class = partial(Connection, limits=limits)  # type: ignore[assignment]
+        self.config.ws_protocol_class = partial(SocketConnection, limits=limits)  # type: ignore[assignment]
+        self.config.ws_max_size = limits.message_bytes
+        # A few compressed bytes may be megabytes.
+        self.config.ws_per_message_deflate = False
         asyncio.set_event_loop(self.loop)
         serving = self.loop.create_task(self.serve(sockets))
         while True:

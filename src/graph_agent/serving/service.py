@@ -5,7 +5,7 @@ This module imports LangChain, so the app imports it in a thread.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.served_graphs import ServedGraphs
@@ -22,7 +22,8 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.feedback_requests import NewFeedback, parse_feedback
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.memory_requests import parse_memory_change
-from graph_agent.protocol.requests import Invocation, parse_request
+from graph_agent.protocol.requests import Invocation, parse_request, read_request
+from graph_agent.protocol.socket_messages import asked_fields
 from graph_agent.runs.observers import RunObserver, Traced, observers_of
 from graph_agent.stores.records import Item
 from graph_agent.tracing.ratings import Rating
@@ -85,6 +86,21 @@ class Service:
             background_served=True,
             keyed=keyed,
             respond_async=respond_async,
+            webhooks=tuple(self.targets),
+            pulse=pulse,
+        )
+
+    def parse_created(self, fields: Mapping[str, Any], *, pulse: Pulse = no_pulse) -> Invocation:
+        """Parse the fields of a `response.create`, which asks over a WebSocket. Raises as `parse` does."""
+        asked, generate = asked_fields(fields)
+        return read_request(
+            asked,
+            graphs=self.catalog.names,
+            fallback=self.app.settings.fallback_graph,
+            stores=True,
+            stored_by_default=True,
+            of_connection=True,
+            generate=generate,
             webhooks=tuple(self.targets),
             pulse=pulse,
         )

@@ -6,10 +6,16 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph_agent.errors import RouteNotFound
-from graph_agent.serving.errors import error_response
+from graph_agent.serving.handshakes import refusal
 from graph_agent.serving.mounting import path_of, prefix_of
 
-NO_WEBSOCKET = 'WebSocket is not served; POST to {run} with `"stream": true`, and read the server-sent events'
+WEBSOCKET = "/v1/responses"
+"""The address of the WebSocket."""
+
+NO_WEBSOCKET = (
+    'a WebSocket is served at {socket} only; connect there, or POST to {run} with `"stream": true`, and read the '
+    "server-sent events"
+)
 
 INSIDE_RESPONSES: Mapping[str, str] = {
     "compact": "conversations are not compacted here; POST a shorter history in `input` to {run}",
@@ -59,7 +65,7 @@ def alternative_to(request: HTTPConnection, *, exists: bool = False) -> str | No
         run = f"{prefix}/{first}/responses"
         first, *rest = rest or [""]
     if request.headers.get("upgrade", "").lower() == "websocket" or request.scope["type"] == "websocket":
-        return NO_WEBSOCKET.format(run=run)
+        return NO_WEBSOCKET.format(run=run, socket=f"{prefix}{WEBSOCKET}")
     words = None if exists else INSTEAD.get(first)
     if first == "responses" and rest:
         words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), None)
@@ -67,20 +73,15 @@ def alternative_to(request: HTTPConnection, *, exists: bool = False) -> str | No
     return words and words.format(run=run, chat=f"{base}/chat/completions", models=f"{base}/models")
 
 
-class NoWebSockets:
-    """ASGI middleware: refuses a WebSocket handshake like an address that does not exist, with what to do instead."""
+class OtherWebSockets:
+    """ASGI middleware: refuses a WebSocket handshake at every other address like one that does not exist, with what to
+    do instead."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await self._app(scope, receive, send)
-            return
-        # The ASGI server sends `websocket.connect` first, and accepts no answer before it was read.
-        await receive()
-        if "websocket.http.response" in scope.get("extensions", {}):
-            error = RouteNotFound(alternative_to(HTTPConnection(scope)) or "")
-            await error_response(error)(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1008})
+        app = self._app
+        if scope["type"] == "websocket" and path_of(scope) != WEBSOCKET:
+            app = refusal(RouteNotFound(alternative_to(HTTPConnection(scope)) or ""))
+        await app(scope, receive, send)

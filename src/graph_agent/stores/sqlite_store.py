@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,28 @@ class MemoryStore(SqliteStore):
 
     def __init__(self, *, memories: MemoryOptions = BY_WORDS, clock: Callable[[], float] = time.time) -> None:
         super().__init__(None, memories=memories, clock=clock)
+
+    async def bytes_of(self, owner: Owner, conversation: str) -> int:
+        """About how many bytes a conversation of this owner takes, with its checkpoints. 0 if there is none."""
+        return await self._database.read(partial(_bytes_of, owner=owner, conversation=conversation))
+
+
+_SIZES = (
+    "SELECT SUM(LENGTH(CAST(i.body AS BLOB))) FROM items i JOIN responses r ON r.owner = i.owner AND r.id = i.response "
+    "WHERE r.owner = ?1 AND r.conversation = ?2",
+    "SELECT SUM(COALESCE(LENGTH(packed), 0) + COALESCE(LENGTH(CAST(response AS BLOB)), 0)) FROM responses "
+    "WHERE owner = ?1 AND conversation = ?2",
+    "SELECT SUM(LENGTH(checkpoint) + LENGTH(metadata)) FROM checkpoints WHERE thread_id = "
+    "(SELECT thread FROM conversations WHERE owner = ?1 AND id = ?2)",
+    "SELECT SUM(LENGTH(value)) FROM writes WHERE thread_id = "
+    "(SELECT thread FROM conversations WHERE owner = ?1 AND id = ?2)",
+)
+"""The bytes of what grows with a conversation."""
+
+
+async def _bytes_of(connection: Connection, *, owner: Owner, conversation: str) -> int:
+    found = [await connection.rows(statement, (owner.key, conversation)) for statement in _SIZES]
+    return sum(rows[0][0] or 0 for rows in found)
 
 
 async def _create_checkpoint_tables(connection: Connection) -> None:

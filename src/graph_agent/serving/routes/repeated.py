@@ -72,18 +72,13 @@ class RepeatedAnswers:
         Raises:
             AgentError: the response was deleted meanwhile, or it is not there in time.
         """
-        asked, response_id, store = begun.asked, begun.response_id, begun.store
+        asked, response_id = begun.asked, begun.response_id
         invocation = asked.invocation
         request_id = log_facts().get("request_id", response_id)
         add_log_facts(user=asked.owner.user, run_id=response_id, request_id=request_id)
         if invocation.background and not invocation.awaited and invocation.mode != "stream":
             return await self._now(begun)
-        try:
-            reader = await self._joining.reader(
-                asked.owner, response_id, store=store, quiet_seconds=self._settings.keepalive_seconds
-            )
-        except EventLogExpired:
-            reader = _told(await self._record(asked, response_id, store), asked)
+        reader = await self.reader(begun)
         if asked.invocation.mode == "stream":
             return EventStreamResponse(
                 reader,
@@ -94,6 +89,20 @@ class RepeatedAnswers:
                 write_seconds=self._write_seconds,
             )
         return await self._reply(request, begun, reader, until)
+
+    async def reader(self, begun: Begun) -> Reader:
+        """A reader of the run from its first event on, or of what its response says.
+
+        Raises:
+            AgentError: the response was deleted meanwhile, or its events cannot be read here.
+        """
+        asked, response_id, store = begun.asked, begun.response_id, begun.store
+        try:
+            return await self._joining.reader(
+                asked.owner, response_id, store=store, quiet_seconds=self._settings.keepalive_seconds
+            )
+        except EventLogExpired:
+            return _told(await self._record(asked, response_id, store), asked)
 
     async def _now(self, begun: Begun, status: int = 200, **headers: str) -> Response:
         """The response object of a run in the background, as it is now."""

@@ -204,6 +204,16 @@ class ResponseRoutes:
             write_seconds=settings.write_seconds + HOST_SECONDS,
         )
 
+    @property
+    def repeats(self) -> Repeats:
+        """The requests that may be repeated. Those over WebSockets are among them."""
+        return self._repeats
+
+    @property
+    def repeated(self) -> RepeatedAnswers:
+        """What answers with runs that exist."""
+        return self._repeated
+
     def routes(self) -> list[Route]:
         """The routes of the app."""
         return [route(path, POST=partial(self.run, dialect=dialect)) for path, dialect in ADDRESSES.items()]
