@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page docs dev studio traces test test-page test-docs kills fuzz check lint types bench bench-page batch eval eval-baseline lock deploy clean
+.PHONY: help setup page docs dev studio traces test test-page test-docs kills fuzz check lint types bench bench-page batch eval eval-baseline eval-retrieval lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -141,6 +141,9 @@ eval: setup ## Judge the agent against its baseline; MODEL=local asks the real m
 
 eval-baseline: setup ## Make the last evaluation the baseline, for review; FRESH=1 asks every row again
 	@$(BIN)/graph-agent eval baseline $(EVAL)
+
+eval-retrieval: setup ## Judge retrieval alone, without a language model; HALF=tuning one half, MISSED=1 lists what it misses
+	@$(BIN)/python -m evals.retrieval $(if $(HALF),--half $(HALF)) $(if $(MISSED),--missed)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate

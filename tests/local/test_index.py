@@ -87,6 +87,20 @@ def test_only_what_changed_is_read_again(folder: Path, index: Index, embedder: R
     assert uris(index.search("pancakes", query_type="FULL_TEXT")) == ["docs/food.txt"]
 
 
+def test_a_copy_takes_the_vectors_of_its_original(tmp_path: Path, folder: Path, embedder: RecordingEmbedder) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "copies" / name).mkdir(parents=True)
+        (tmp_path / "copies" / name / "settings.md").write_text((folder / "settings.md").read_text())
+    with Index.open(tmp_path / "index.db", embedder) as index:
+        index.sync([folder, tmp_path / "copies"])
+        assert len(embedder.embedded) == len(set(embedder.embedded)) == 4
+        found = index.search("what is the timeout?", query_type="ANN")
+        originals = [hit.score for hit in found if hit.chunk.doc_uri.startswith("docs/settings.md")]
+        copies = [hit.score for hit in found if hit.chunk.doc_uri.startswith("copies/a/settings.md")]
+        assert originals[0] > 0
+        assert copies == originals
+
+
 def test_another_embedder_means_reading_everything_again(
     folder: Path, tmp_path: Path, index: Index, embedder: RecordingEmbedder
 ) -> None:

@@ -21,11 +21,14 @@ from graph_agent.local.documents.files import (
 )
 from graph_agent.local.documents.reader_process import DocumentReader
 from graph_agent.local.documents.sections import EmptyDocument, UnreadableDocument
-from graph_agent.local.index.embedder import Embedder, Vectors
+from graph_agent.local.index.embedder import Embedder, Vector, Vectors
 from graph_agent.local.index.store import IndexedFile, IndexStore
 
 PASSAGES_PER_STEP = 32
 """Passages embedded between two progress reports, which takes about a second."""
+
+MOST_RECENT = 20_000
+"""Vectors that one pass keeps for copies: 31 MB with 384 numbers each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Synchronization:
         self._unchanged: list[str] = []
         self._unreadable: list[Unreadable] = []
         self._notes: list[FileNote] = []
+        self._recent: dict[bytes, Vector] = {}
+        """Vectors of this pass by the digest of their text, the latest last."""
 
     def run(self, roots: Paths) -> IndexReport:
         found = survey(roots, hidden=self._hidden)
@@ -151,9 +156,23 @@ class Synchronization:
         vectors = np.zeros((len(chunks), self._embedder.dimension), dtype=np.float32)
         for start in range(0, len(chunks), PASSAGES_PER_STEP):
             step = chunks[start : start + PASSAGES_PER_STEP]
-            vectors[start : start + len(step)] = self._embedder.embed([embedded_text(chunk) for chunk in step])
+            vectors[start : start + len(step)] = self._embedded([embedded_text(chunk) for chunk in step])
             self._progress(progress(start + len(step)))
         return vectors
+
+    def _embedded(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of texts. Embedding is nearly all of the work, so a copy takes the vector of its original."""
+        keys = [hashlib.sha256(text.encode()).digest() for text in texts]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._recent}
+        known = {key: self._recent[key] for key in keys if key in self._recent}
+        known.update(zip(new, self._embedder.embed(list(new.values())), strict=True))
+        for key, vector in known.items():
+            # Those that have copies are put at the end again, and so stay.
+            self._recent.pop(key, None)
+            self._recent[key] = vector
+        while len(self._recent) > MOST_RECENT:
+            del self._recent[next(iter(self._recent))]
+        return np.stack([known[key] for key in keys])
 
     def _forget_missing(
         self, roots: Sequence[Path], sources: Sequence[SourceFile], problems: Sequence[Unreadable]

@@ -1,0 +1,1 @@
+"""The evaluation of retrieval alone, without a language model: `make eval-retrieval`."""
