@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page docs dev studio traces test test-page test-docs kills fuzz check lint types bench bench-page batch eval eval-baseline eval-retrieval lock deploy clean
+.PHONY: help setup page docs dev studio traces test test-page test-docs kills equality fuzz check lint types bench bench-page batch eval eval-baseline eval-retrieval lock deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ test-docs: setup docs ## Run the tutorials and the examples of the documentation
 
 kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 takes more runs
 	@KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/durable/test_kills.py -n 2 --dist load --max-worker-restart 0 -rP -q
+
+equality: setup ## Compare the streams of 5,000 random graphs with LangGraph's own; GRAPHS=500 takes less, FIRST=1000 others
+	@PYTHONPATH=. $(BIN)/python tests/runs/equality.py $(if $(GRAPHS),--graphs $(GRAPHS)) $(if $(FIRST),--first $(FIRST))
 
 fuzz: setup ## Send generated requests to every address for minutes; EXAMPLES=500 sends more, SEED=2 others
 	@$(BIN)/python tests/serving/fuzzing.py $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))

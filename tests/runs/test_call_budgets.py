@@ -186,6 +186,8 @@ async def test_a_call_opens_for_openais_clients_when_its_tool_starts() -> None:
         async for batch in run.batches(quiet_seconds=30):
             kinds += [entry.type for entry in batch]
             if "response.mcp_call.in_progress" in kinds:
+                # The tool has started, and its first line is a few turns of the loop away.
+                await anyio.wait_all_tasks_blocked()
                 assert going.is_set()
                 assert "response.mcp_call.completed" not in kinds or seen.is_set()
                 seen.set()

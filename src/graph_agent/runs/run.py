@@ -34,29 +34,32 @@ from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage, 
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
 from graph_agent.protocol.questions import asks
+from graph_agent.protocol.steps import TASKS
 from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
+from graph_agent.runs.audience import Namespace
 from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import without_checkpoints
 from graph_agent.runs.leases import Leases
-from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.open_thread import NO_RESULT, OpenThread, answered_questions, open_thread
+from graph_agent.runs.part_source import PartSource, nowhere
+from graph_agent.runs.parts import Parts
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.recording import Recording, process_lost
 from graph_agent.runs.remembering import with_memories
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
-from graph_agent.runs.returned_redaction import redact_returned
+from graph_agent.runs.returned_redaction import is_quick, redact_returned
 from graph_agent.runs.run_saver import STEPS
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.step_events import StepEvents
-from graph_agent.runs.stream import is_short, stream_of
+from graph_agent.runs.stream import Part, is_short, stream_of
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import ResponseStatus, Waiting
@@ -82,6 +85,9 @@ RETRY_SECONDS = 0.5
 
 MOST_IDLE_STEPS = 4
 """Steps of a graph while only the client can go on: its edges may lead over a node that runs tools, and hooks."""
+
+TURNS = 4
+"""Turns of the event loop."""
 
 UNCHANGED: AbstractContextManager[None] = nullcontext()
 """The context in which a part of the stream is translated that needs no redaction ahead. It holds nothing."""
@@ -149,7 +155,7 @@ class Run:
             client=self._client,
             answer_form=self._form,
         )
-        self._monitor = RunMonitor(budgets, client=self._client)
+        self._monitor = PartSource(budgets, client=self._client)
         self._of_translator: Mapping[str, Any] = {
             "dialect": request.dialect,
             "head": self.head,
@@ -559,10 +565,13 @@ class Run:
 
     async def _stream(self, given: Any, stored: Mapping[str, Any] | None) -> None:
         watching = [] if self._steps is None else self._steps.callbacks
+        parts = Parts(at_once=self._tells_at_once, slowly=self._tell_slowly, failed=self._breaks)
+        self._monitor.stream = parts.put
         stream = stream_of(
             self._graph,
             given,
             callbacks=[self._monitor, *watching, *self._observers.handlers],
+            put=parts.put,
             steps=self._steps_left(),
             context=self._context,
             stored=stored,
@@ -570,30 +579,81 @@ class Run:
             tells_nodes=self._steps is not None,
         )
         if self._steps is not None:
-            stream = self._steps.before_each(stream)
-        async with aclosing(stream) as parts:
-            async for ns, kind, data in parts:
-                # Tokens carry their own mark of whether they are public (`SPEAKER`).
-                if ns and kind != "messages" and not self._monitor.hears(ns):
-                    continue
-                context = UNCHANGED
-                if kind == "updates":
-                    data, context = await redact_returned(data)
-                    if self._translator.ended:
+            self._steps.begin()
+        try:
+            async with aclosing(stream) as steps:
+                async for _ in steps:
+                    # The graph goes on when what it did is told, as if it had to pass it on itself.
+                    await parts.caught_up()
+                    if self._is_stopped() or self._is_idle:
                         return
-                with context:
-                    events = self._translator.feed({"type": kind, "ns": ns, "data": data})
-                    if kind == "messages" and is_short(data[0]):
-                        self._events.write(events)
-                    else:
-                        await self._events.write_gently(events, stopped=self._is_stopped)
-                if self._is_stopped() or (kind == "values" and not ns and self._is_idle()):
-                    return
+            await parts.caught_up()
+        except Exception:
+            # What it did before it failed.
+            await parts.caught_up()
+            raise
+        finally:
+            parts.close()
+            # Otherwise the run would hold itself.
+            self._monitor.stream = nowhere
 
+    def _tells_at_once(self, part: Part) -> bool:
+        """Write what a part of the stream says, unless that may take long."""
+        ns, kind, data = part
+        if kind == "messages":
+            # Tokens carry their own mark of whether they are public (`SPEAKER`).
+            if not is_short(data[0]):
+                return False
+        elif kind == TASKS or not is_quick(kind, data):
+            return False
+        elif ns and not self._monitor.hears(ns):
+            return True
+        if self._ending or self._is_given_away:
+            return True
+        if self._steps is not None:
+            self._steps.tell()
+        self._events.write(self._translator.feed({"type": kind, "ns": ns, "data": data}))
+        self._has_told(ns, kind)
+        return True
+
+    async def _tell_slowly(self, part: Part) -> None:
+        """Write what a part of the stream says. Yields to other tasks, so that one part does not hold up everybody."""
+        ns, kind, data = part
+        if kind == TASKS:
+            # A node that is due begins within these turns of the loop. Then it is known whether it is public.
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+        if (ns and kind != "messages" and not self._monitor.hears(ns)) or self._ending or self._is_given_away:
+            return
+        if self._steps is not None:
+            self._steps.tell()
+        context = UNCHANGED
+        if kind == "updates":
+            data, context = await redact_returned(data)
+            if self._ending:
+                return
+        with context:
+            events = self._translator.feed({"type": kind, "ns": ns, "data": data})
+            await self._events.write_gently(events, stopped=self._is_stopped)
+        self._has_told(ns, kind)
+
+    def _has_told(self, ns: Namespace, kind: str) -> None:
+        if self._steps is not None:
+            self._steps.tell_held()
+        if kind == "values" and not ns:
+            self._idle_steps = self._idle_steps + 1 if self._translator.awaits_only_client else 0
+        if self._is_stopped():
+            self._stop()
+
+    def _breaks(self, error: BaseException) -> None:
+        """A part of the stream could not be told."""
+        self._explain(error)
+        self._stop()
+
+    @property
     def _is_idle(self) -> bool:
         """Whether the graph runs on although only the client can: the edges of a graph may not know that a call is the
         client's, and lead in a circle."""
-        self._idle_steps = self._idle_steps + 1 if self._translator.awaits_only_client else 0
         return self._idle_steps > MOST_IDLE_STEPS
 
     def _write_steps(self, seen: Callable[[Translator], Iterator[Event]]) -> None:

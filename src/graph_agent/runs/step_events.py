@@ -7,8 +7,7 @@ queue until the run's loop takes it: before the next part of the stream, or at o
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from graph_agent.found_documents import Finding
@@ -44,25 +43,22 @@ class StepEvents:
         ]
         """For the graph, behind the run's monitor, which knows what is private."""
 
+    def begin(self) -> None:
+        """The graph begins. Call it in the task of the run."""
+        self._loop = asyncio.get_running_loop()
+        # What is called from a thread is redacted as everything in this run is.
+        self._context = contextvars.copy_context()
+
     def tell(self) -> None:
-        """Write what was seen."""
+        """Write what was seen. Call it before each part of the stream."""
         self._called = False
         if self._seen or self._held:
             self._write(self._events)
 
-    async def before_each(self, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        """The parts of the stream. What was seen before a part is written before it."""
-        self._loop = asyncio.get_running_loop()
-        # What is called from a thread is redacted as everything in this run is.
-        self._context = contextvars.copy_context()
-        try:
-            async for part in parts:
-                self.tell()
-                yield part
-                if self._held:
-                    self.tell()
-        finally:
-            await parts.aclose()
+    def tell_held(self) -> None:
+        """Write what a part of the stream has been waited for."""
+        if self._held:
+            self.tell()
 
     def _events(self, translator: Translator) -> Iterator[Event]:
         while self._seen:

@@ -1,0 +1,85 @@
+"""Takes the parts of a graph's stream where they arise, and hands them on one by one, on the loop of the run."""
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from graph_agent.runs.stream import Part
+
+
+class Parts:
+    """The parts of one stream of a graph. All methods but `put` are for the loop on which this was made.
+
+    A part that takes little time is handed on at once, in the call that brings it. One that takes longer lets other
+    tasks run in between, and whatever comes meanwhile waits behind it.
+    """
+
+    def __init__(
+        self,
+        *,
+        at_once: Callable[[Part], bool],
+        slowly: Callable[[Part], Awaitable[None]],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """`at_once` takes a part, or returns false. Then `slowly` gets it. `failed` gets the exception of either."""
+        self._at_once, self._slowly, self._failed = at_once, slowly, failed
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        # That of the run. A node may call a model in a context that has none of its variables, such as hidden values.
+        self._context = contextvars.copy_context()
+        self._waiting: deque[Part] = deque()
+        self._working: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def put(self, part: Part) -> None:
+        """Take a part, in any thread."""
+        if threading.get_ident() == self._thread:
+            self._context.run(self._take, part)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._take, part, context=self._context)
+        except RuntimeError:
+            # A node's thread has outlived the loop, and with it the run.
+            return
+
+    async def caught_up(self) -> None:
+        """Wait until every part so far is handed on."""
+        if self._working is not None:
+            await asyncio.wait([self._working])
+
+    def close(self) -> None:
+        """Ignore what is still to come."""
+        self._closed = True
+        self._waiting.clear()
+        if self._working is not None:
+            self._working.cancel()
+
+    def _take(self, part: Part) -> None:
+        if self._closed:
+            return
+        if self._working is None:
+            try:
+                if self._at_once(part):
+                    return
+            except BaseException as error:  # noqa: BLE001 - it ends the run, and not the node that brings the part
+                self._fail(error)
+                return
+            self._working = self._loop.create_task(self._work(), context=self._context)
+        self._waiting.append(part)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._slowly(self._waiting.popleft())
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._fail(error)
+        finally:
+            self._working = None
+
+    def _fail(self, error: BaseException) -> None:
+        self.close()
+        self._failed(error)
