@@ -24,6 +24,7 @@
     │   ├── BodyTooSlow              408
     │   ├── BodyTooLarge             413
     │   ├── TooManyCredentials       431  the headers hold too many secrets
+    │   ├── LimitReached             429  a limit for people; has `retry_after`, until it resets
     │   ├── SocketExpired            400  a WebSocket was open for as long as it may be
     │   └── TooManyRuns              429  has `retry_after`, in seconds; also `TooManyQueued`, `TooManySockets`
     ├── RunError                     the run failed
@@ -61,7 +62,7 @@
 Each message says what is wrong and what to change. It never quotes an exception of other code, which may hold secrets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -70,7 +71,7 @@ class AgentError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    kind: ClassVar[str] = "server_error"
+    kind: str = "server_error"
     retry_after: int | None = None
     """The seconds after which the same request may succeed, if known."""
 
@@ -303,6 +304,37 @@ class SocketExpired(RequestError):
     """A WebSocket has been open for as long as it may be."""
 
     code = "websocket_connection_limit_reached"
+
+
+class LimitReached(RequestError):
+    """A user, or all users together, have used what the operator allows for a minute or a day: `GRAPH_AGENT_LIMIT_…`.
+
+    `retry_after` is in whole seconds, until the limit resets. `unit` is `requests` or `tokens`. `ratelimits` are the
+    figures for clients, such as `remaining-tokens`. `may_be_raised` says whether it is a limit of tokens that its user
+    may raise, if the operator lets users do so.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unit: str,
+        may_be_raised: bool,
+        retry_after: int,
+        ratelimits: Mapping[str, str],
+        details: Mapping[str, Any],
+    ) -> None:
+        super().__init__(message)
+        # The type that OpenAI's API gives such an error.
+        self.kind = unit
+        self.may_be_raised = may_be_raised
+        self.retry_after = retry_after
+        self.ratelimits = ratelimits
+        self.details = details
+        """What a person is told who decides whether the run goes on."""
 
 
 class RunError(AgentError):

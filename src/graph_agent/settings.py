@@ -37,6 +37,9 @@ _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 MOST_PAGE_TEXT: Mapping[str, int] = {"page_title": 100, "page_greeting": 1000, "page_disclaimer": 1000}
 """Characters of the texts of the chat page."""
 
+MOST_LIMIT = 10**15
+"""The upper limit of a limit for people. A store counts in 64 bits."""
+
 MOST_DAYS = 36_500
 """The upper limit of a time in days: a hundred years."""
 
@@ -70,6 +73,40 @@ class Budgets:
 
     event_bytes: int = 16_777_216
     """Bytes of events. They stay in memory until the last reader has read them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one user, and all users together, may ask for in a minute and in a day (UTC). `None`: no limit."""
+
+    user_requests_per_minute: int | None = None
+    user_requests_per_day: int | None = None
+    user_tokens_per_day: int | None = None
+    """Tokens that models read and write for one user."""
+
+    user_extra_tokens: int | None = None
+    """Tokens by which a user may raise the own limit of a day, each time that a run asks. `None`: no run asks."""
+
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_day: int | None = None
+
+    @property
+    def of_requests(self) -> bool:
+        """Whether requests are counted."""
+        per_user = self.user_requests_per_minute or self.user_requests_per_day
+        return bool(per_user or self.requests_per_minute or self.requests_per_day)
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether tokens are counted."""
+        return bool(self.user_tokens_per_day or self.tokens_per_day)
+
+
+NO_LIMITS = Limits()
+
+LIMIT_PREFIX = "limit_"
+"""The fields of `Limits` are settings with this in front."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +231,31 @@ class Settings:
 
     max_event_bytes: int = 16_777_216
     """Budget of one run: bytes of its events, which stay in memory until they are read."""
+
+    limit_user_requests_per_minute: int | None = None
+    """The most requests of one user that start a run in a minute. Unset: no limit."""
+
+    limit_user_requests_per_day: int | None = None
+    """The most requests of one user that start a run in a day (UTC). Unset: no limit."""
+
+    limit_user_tokens_per_day: int | None = None
+    """The most tokens that models read and write for one user in a day (UTC). Unset: no limit."""
+
+    limit_user_extra_tokens: int | None = None
+    """At the daily limit of its user, a stored run asks whether to go on. Each approval adds so many tokens for that
+    day. Unset: it fails instead."""
+
+    limit_requests_per_minute: int | None = None
+    """The most requests of all users that start a run in a minute. Unset: no limit."""
+
+    limit_requests_per_day: int | None = None
+    """The most requests of all users that start a run in a day (UTC). Unset: no limit."""
+
+    limit_tokens_per_day: int | None = None
+    """The most tokens that models read and write for all users in a day (UTC). Unset: no limit."""
+
+    usage_days: int = 400
+    """How many days the store keeps who used how many tokens. 0: it keeps no such table."""
 
     reply_seconds: float | None = None
     """The longest time from a request without `stream` to the end of its run, which then ends incomplete. Unset: 110 on
@@ -335,6 +397,11 @@ class Settings:
             event_bytes=self.max_event_bytes,
         )
 
+    @property
+    def limits(self) -> Limits:
+        """The limits for people as one value."""
+        return Limits(**{one.name: getattr(self, f"{LIMIT_PREFIX}{one.name}") for one in fields(Limits)})
+
     def __post_init__(self) -> None:
         # Code often passes a path as a string.
         for name in ("config", "cache_dir", "schedules", "webhooks", "page_logo"):
@@ -379,6 +446,10 @@ class Settings:
         if not 0 <= self.retention_days <= MOST_DAYS:
             message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")
+        if not 0 <= self.usage_days <= MOST_DAYS:
+            message = f"{PREFIX}USAGE_DAYS must be at least 0 and at most {MOST_DAYS}"
+            raise BadSetting(message, param=f"{PREFIX}USAGE_DAYS")
+        self._check_limits()
         self._check_user_header()
         self._check_page()
         if self.trace_url is not None and not is_trace_template(self.trace_url):
@@ -396,6 +467,21 @@ class Settings:
             if not 0 <= getattr(self, name) <= 65535:
                 message = f"{PREFIX}{name.upper()} must be a port number from 0 to 65535"
                 raise BadSetting(message, param=f"{PREFIX}{name.upper()}")
+
+    def _check_limits(self) -> None:
+        for one in fields(Limits):
+            value, name = getattr(self.limits, one.name), f"{PREFIX}{LIMIT_PREFIX}{one.name}".upper()
+            if value is not None and not 1 <= value <= MOST_LIMIT:
+                raise BadSetting(f"{name} must be at least 1 and at most {MOST_LIMIT}", param=name)
+            if value is not None and one.name.endswith("tokens_per_day") and value <= self.max_output_tokens:
+                raise BadSetting(
+                    f"{name} must be above {PREFIX}MAX_OUTPUT_TOKENS ({self.max_output_tokens}): a model call reserves "
+                    "that many tokens for its answer, so that none would ever begin. Raise the one or lower the other",
+                    param=name,
+                )
+        if self.limits.user_extra_tokens is not None and self.limits.user_tokens_per_day is None:
+            name = f"{PREFIX}{LIMIT_PREFIX}user_extra_tokens".upper()
+            raise BadSetting(f"{name} needs {PREFIX}LIMIT_USER_TOKENS_PER_DAY, which it adds to", param=name)
 
     def _check_page(self) -> None:
         for name in ("page_color", "page_color_dark"):

@@ -15,7 +15,7 @@ from graph_agent.errors import ConversationBusy, MemoryNotFound, MemoryRefused, 
 from graph_agent.identity.owner import Owner
 from graph_agent.redaction import with_hidden_values
 from graph_agent.stores.database import Connection
-from graph_agent.stores.forgetting import OWNED
+from graph_agent.stores.forgetting import KEPT, OWNED
 from graph_agent.stores.memories import OwnedMemories
 from graph_agent.stores.memory_records import MEMORIES, Memory, MemoryChange, MemorySearch
 from graph_agent.stores.records import Page
@@ -352,7 +352,7 @@ async def test_no_table_is_left_out_when_an_owner_is_forgotten() -> None:
             if column[1] == "owner"
         }
 
-    assert await database.read(tables) == {*OWNED, "conversations"}
+    assert await database.read(tables) == {*OWNED, *KEPT, "conversations"}
     await database.aclose()
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "load": Command("load", "measure how a served agent bears many users at a time"),
     "log-model": Command("log_model", "log the graphs as an MLflow model"),
     "schedule": Command("schedule", "check the file of schedules and list their next times"),
+    "usage": Command("usage", "show who has used how many tokens, by graph and model"),
     "deploy": Command("deploy", "deploy to Databricks Apps; roll back if the app does not answer"),
     "discover": Command("discover", "list what of the workspace an agent could use"),
     "grant-store": Command("grant_store", "grant a deployed app what it needs in the store's database"),

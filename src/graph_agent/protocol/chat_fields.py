@@ -4,7 +4,6 @@ Source: OpenAI API reference, "Create chat completion". `chat_requests` says wha
 """
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any
 
 from graph_agent.errors import AgentError, InvalidRequest, UnsupportedField
@@ -303,7 +302,9 @@ def in_chat_words(text: str) -> str:
 
 def in_chat_terms(error: AgentError) -> AgentError:
     """The same error, with the names of this API."""
-    told = copy(error)
+    # Not `copy`, which calls the constructor of an error with its message alone. Some need more.
+    told = type(error).__new__(type(error), *error.args)
+    vars(told).update(vars(error))
     told.message = in_chat_words(error.message)
     told.param = error.param and NAMES.get(error.param, error.param)
     return told

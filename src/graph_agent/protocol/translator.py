@@ -60,6 +60,7 @@ BUDGET_SENTENCES: Mapping[str, str] = {
     "tool_calls": "I stopped here: this answer would take more tool calls than one run may use.",
     "seconds": "I stopped here: the time for one run was used up.",
     "output_tokens": "I stopped here: the length limit of one run was reached.",
+    "tokens_per_day": "I stopped here: your tokens of this day are used up.",
 }
 
 FAILURE_SENTENCE = "I stopped here because of an error: {message}."

@@ -24,6 +24,7 @@ from graph_agent.stores.run_records import ClaimedRun, RunLimits, RunState
 from graph_agent.stores.store import QUEUE
 
 if TYPE_CHECKING:
+    from graph_agent.runs.ledger import Ledger
     from graph_agent.runs.run import Run
     from graph_agent.stores.store import Listening, Store
 
@@ -94,6 +95,7 @@ class Background:
         store: "Callable[[], Coroutine[Any, Any, Store]]",
         adopted: "Callable[[Run], None]",
         memories: Any = None,
+        ledger: "Ledger | None" = None,
         shares: bool = False,
         find: "Callable[[str], Run | None]" = lambda response_id: None,
         has_runs: Callable[[], bool] = lambda: False,
@@ -111,7 +113,7 @@ class Background:
         self._journal = journal
         self._store = store
         self._adopted = adopted
-        self._memories = memories
+        self._memories, self._ledger = memories, ledger
         self._shares = shares
         self._find, self._has_runs = find, has_runs
         self._surroundings: Surroundings | None = None
@@ -300,6 +302,7 @@ class Background:
                         budgets=replace(self._budgets, seconds=max(claimed.seconds_left, 0.001)),
                         observers=self._surroundings.observers(),
                         memories=self._memories,
+                        ledger=self._ledger,
                     )
                 except AgentError as problem:
                     error = problem

@@ -14,6 +14,7 @@ from graph_agent.runs.event_log import Entry
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.leases import Leases
+from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.run import Run
@@ -41,6 +42,7 @@ async def begun(
     budgets: Budgets,
     observers: Iterable[RunObserver],
     memories: Any,
+    ledger: Ledger | None,
 ) -> Run:
     """The run, which has not started.
 
@@ -56,6 +58,7 @@ async def begun(
         budgets=tighten_budgets(budgets, request),
         observers=observers,
         memories=memories,
+        ledger=ledger,
         head=head,
         attempt=Attempt(process=process, kept=kept, background=True),
     )

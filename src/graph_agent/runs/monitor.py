@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResul
 
 from graph_agent.answer_form import IN_FORM
 from graph_agent.client_tools import NO_TOOLS, ClientTools
-from graph_agent.errors import ModelFailed, RunCancelled
+from graph_agent.errors import AgentError, ModelFailed, RunCancelled
 from graph_agent.found_documents import NO_SPAN
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import Usage
@@ -24,6 +24,7 @@ from graph_agent.runs.audience import Audience, Namespace, wants_schema
 from graph_agent.runs.call_times import CallTimes
 from graph_agent.runs.invalid_calls import InvalidCalls
 from graph_agent.runs.nested_calls import NestedCalls
+from graph_agent.runs.run_spending import RunSpending
 from graph_agent.runs.tool_failures import ToolFailureLog
 from graph_agent.runs.tool_inputs import ToolInputs
 from graph_agent.runs.usage_meter import UsageMeter
@@ -53,8 +54,11 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
     # LangChain swallows the exceptions of callbacks without this.
     raise_error = True
 
-    def __init__(self, budgets: Budgets, *, client: ClientTools = NO_TOOLS) -> None:
+    def __init__(
+        self, budgets: Budgets, *, client: ClientTools = NO_TOOLS, spending: RunSpending | None = None
+    ) -> None:
         super().__init__()
+        self._spending = spending
         self._client = client
         self._budgets = budgets
         self._deadline = math.inf
@@ -78,6 +82,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self.spoken: list[str] = []
         """The ids of the messages that were streamed to the caller and are complete."""
         self.spent: str | None = None
+        self.refusal: AgentError | None = None
+        """Why a model call did not begin: a limit for people, or the store that counts for it does not answer."""
         self.cut_off: EarlyEnd | None = None
         self.model_error: BaseException | None = None
 
@@ -253,6 +259,16 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._meter.began(run_id, outer)
         if outer is None:
             self.times.model_began(run_id)
+            if self._spending is not None:
+                self._spending.began(
+                    run_id,
+                    self._meter.of(run_id),
+                    messages[0] if messages else (),
+                    metadata=metadata,
+                    params=kwargs.get("invocation_params") or {},
+                    # A run writes one token more at most: then it is cut off.
+                    most_output=self._budgets.output_tokens - self._meter.written + 1,
+                )
         structured = wants_schema(
             kwargs.get("options") or {}, kwargs.get("invocation_params") or {}, of_client=self._client.by_name
         )
@@ -299,6 +315,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         messages = [generation.message for generation in _generations(response)]
         usages = [usage for one in messages if isinstance(one, AIMessage) and (usage := one.usage_metadata)]
         self._meter.ended(call, usages)
+        if self._spending is not None:
+            self._spending.ended(run_id)
         if run_id in self._heard and not self._audience.is_private(run_id):
             self.spoken += [one.id for one in messages if one.id]
         for message in messages:
@@ -315,6 +333,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         call = self._meter.call(run_id)
         if call is not None and not isinstance(error, RunCancelled | CancelledError):
             self._meter.ended(call, [])
+        if self._spending is not None:
+            self._spending.ended(run_id, refused=not isinstance(error, RunCancelled | CancelledError))
 
     # -- what the callbacks share -------------------------------------------------------------------------------
 
@@ -323,6 +343,12 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             raise RunCancelled("the run was stopped")
         if time.monotonic() > self._deadline:
             self._spend("seconds")
+
+    def refuse(self, error: AgentError) -> NoReturn:
+        """A model call does not begin. Nor does anything else: the graph may catch what this raises."""
+        self.refusal = self.refusal or error
+        self._stopped = True
+        raise RunCancelled("a model call was refused")
 
     def _spend(self, budget: str) -> NoReturn:
         self.spent = budget

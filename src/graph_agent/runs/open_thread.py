@@ -165,7 +165,7 @@ def _resumed(turn: Turn, answers: Answers, saved: CheckpointTuple, history: Sequ
         # would be taken for one to this.
         return _Resumed(pending=list(waits.values()))
     # Without anything to wait for, the graph only has to go on.
-    command: Command[Any] = Command(resume=values) if values else Command()
+    command: Command[Any] = Command(resume=values)
     # An attempt that died may have resumed the graph already. Then nothing waits, and all answers count.
     return _Resumed(command=command, calls=_resumed_calls(turn, answers, saved, history, values or answers.resume))
 

@@ -11,6 +11,7 @@ from langgraph.pregel._tools import StreamToolCallHandler
 from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.protocol.translator import SPEAKER
 from graph_agent.runs.monitor import RunMonitor
+from graph_agent.runs.run_spending import RunSpending
 from graph_agent.runs.stream import Part
 from graph_agent.settings import Budgets
 
@@ -34,8 +35,10 @@ class PartSource(RunMonitor, StreamMessagesHandler, StreamToolCallHandler):
     takes to answer. The monitor is first: it stops a run before anything of it is told, and says what is private.
     """
 
-    def __init__(self, budgets: Budgets, *, client: ClientTools = NO_TOOLS) -> None:
-        RunMonitor.__init__(self, budgets, client=client)
+    def __init__(
+        self, budgets: Budgets, *, client: ClientTools = NO_TOOLS, spending: RunSpending | None = None
+    ) -> None:
+        RunMonitor.__init__(self, budgets, client=client, spending=spending)
         StreamMessagesHandler.__init__(self, nowhere, True)
         StreamToolCallHandler.__init__(self, nowhere, True)
 

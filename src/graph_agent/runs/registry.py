@@ -26,11 +26,13 @@ from graph_agent.settings import Budgets
 if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.attempts import Tracked
+    from graph_agent.runs.ledger import Ledger
     from graph_agent.runs.run import Run
     from graph_agent.runs.submitting import Submission
     from graph_agent.stores.memories import OpenStore
     from graph_agent.stores.schedule_records import Tick
     from graph_agent.stores.store import RunStore, Store
+    from graph_agent.stores.usage_records import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ class Runs:
         background: "BackgroundLimits | None" = None,
         open_store: "Callable[[], Coroutine[Any, Any, Store]] | None" = None,
         event_log_seconds: float = 3600.0,
+        ledger: "Ledger | None" = None,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
@@ -126,10 +129,13 @@ class Runs:
         `background` limits the runs in the background, and `open_store` returns the store that has them. Without these
         two, there are none.
 
+        `ledger` counts requests and tokens, and refuses those over the limits for people.
+
         The events of a stored run can be read for `event_log_seconds` after its end, unless too many others have ended
         since.
         """
         self.process = new_process_id()
+        self._ledger = ledger
         self._shares = shares
         self._run_store: RunStore | None = None
         self._journal = Journal(self._runs_in_store)
@@ -143,6 +149,7 @@ class Runs:
                 store=self._opened(open_store),
                 adopted=self._adopt,
                 memories=memories,
+                ledger=ledger,
                 shares=shares,
                 find=self._find,
                 has_runs=lambda: any(one.run.is_journaled for one in self._known.values()),
@@ -242,6 +249,7 @@ class Runs:
         with slot or self.slot() as taken:
             name = request.invocation.graph or graphs.default
             graph = await graphs.get(name)
+            standing = await self._admitted(request, stored=store is not None and request.invocation.stored)
             observers = list(observers)
 
             def run_of(request: RunRequest) -> Run:
@@ -255,6 +263,8 @@ class Runs:
                     budgets=tighten_budgets(self._budgets, request),
                     observers=observers,
                     memories=self._memories,
+                    ledger=self._ledger,
+                    standing=standing,
                 )
 
             if store is None:
@@ -313,6 +323,8 @@ class Runs:
             raise stopping()
         name = request.invocation.graph or graphs.default
         graph = await graphs.get(name)
+        # The operator has decided how often a schedule begins a run.
+        standing = await self._admitted(request, stored=True, counts=tick is None)
 
         def submission_of(planned: RunRequest) -> Submission:
             return Submission(
@@ -323,6 +335,7 @@ class Runs:
                 limits=background.limits,
                 needs_token=needs_token,
                 tick=tick,
+                standing=standing,
             )
 
         self._run_store = store.runs
@@ -339,6 +352,13 @@ class Runs:
             background.keep_token(submission.id, scope.token)
         background.look()
         return submission
+
+    async def _admitted(self, request: RunRequest, *, stored: bool, counts: bool = True) -> "Standing | None":
+        """Count a request against the limits for people. A run that is stored can ask its user to go on."""
+        if self._ledger is None:
+            return None
+        asks = stored and self._ledger.limits.user_extra_tokens is not None
+        return await self._ledger.admit(Owner.of(request.owner), counts=counts, asks=asks)
 
     def read(self, run: "Run", *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
         """A reader of a run. It gets batches of the events with a number above `after`, and an empty batch after each

@@ -21,6 +21,7 @@ from graph_agent.errors import (
     ApprovalNeedsStore,
     ApprovalNotResumable,
     LeaseLost,
+    LimitReached,
     OtherAddress,
     RunCancelled,
     StoreUnavailable,
@@ -43,9 +44,11 @@ from graph_agent.runs.audience import Namespace
 from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
+from graph_agent.runs.going_over import TOKENS_PER_DAY, decision_to_go_on, question_to_go_on
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import without_checkpoints
 from graph_agent.runs.leases import Leases
+from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.open_thread import NO_RESULT, OpenThread, answered_questions, open_thread
 from graph_agent.runs.part_source import PartSource, nowhere
@@ -57,6 +60,7 @@ from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
 from graph_agent.runs.returned_redaction import is_quick, redact_returned
 from graph_agent.runs.run_saver import STEPS
+from graph_agent.runs.run_spending import RunSpending, ThreadTokenGate, TokenGate
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.step_events import StepEvents
 from graph_agent.runs.stream import Part, is_short, stream_of
@@ -65,6 +69,7 @@ from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import ResponseStatus, Waiting
 from graph_agent.stores.run_records import EventBatch
 from graph_agent.stores.store import Store
+from graph_agent.stores.usage_records import Standing
 from graph_agent.threads import run_giving_way
 from graph_agent.tool_call_policy import NotRun
 
@@ -120,9 +125,12 @@ class Run:
         memories: OpenStore | None = None,
         head: ResponseHead | None = None,
         attempt: Attempt | None = None,
+        ledger: Ledger | None = None,
+        standing: Standing | None = None,
     ) -> None:
         """`head` is that of a response which has begun already. `attempt` is given for a run in the background: it goes
-        on where earlier attempts stopped."""
+        on where earlier attempts stopped. `ledger` counts what its models use. `standing` is what was left for its user
+        when the request came."""
         invocation = request.invocation
         self.head = head or head_of(request, name)
         turn = request.turn
@@ -155,7 +163,13 @@ class Run:
             client=self._client,
             answer_form=self._form,
         )
-        self._monitor = PartSource(budgets, client=self._client)
+        self.standing = standing
+        self._decided = decision_to_go_on(request.turn)
+        self._spending: RunSpending | None = None
+        if ledger is not None:
+            approved = None if self._decided is None or not self._decided.approved else self._decided.approval
+            self._spending = RunSpending(ledger, owner=Owner.of(request.owner), graph=name, approval=approved)
+        self._monitor = PartSource(budgets, client=self._client, spending=self._spending)
         self._of_translator: Mapping[str, Any] = {
             "dialect": request.dialect,
             "head": self.head,
@@ -485,7 +499,8 @@ class Run:
             # Even exceptions that asyncio reads as the end of a task or of the process: they end only this run.
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
                 raise
-            self._explain(error)
+            if not await self._has_asked_to_go_on():
+                self._explain(error)
         finally:
             overdue.cancel()
             self._close()
@@ -500,6 +515,8 @@ class Run:
             self._waits_for(turn.answers.waiting, unread=any(map(asks, turn.items)))
             items = [one.item(self.head.model) for one in asked]
             await self._end_gently("interrupted", self._translator.restate(items, self._monitor.usage))
+        elif self._decided is not None and not self._decided.approved:
+            self._cut(TOKENS_PER_DAY)
         elif not self.request.invocation.generate:
             await self._end_gently("completed", self._translator.restate([], self._monitor.usage))
         elif self._pending is not None:
@@ -565,12 +582,16 @@ class Run:
 
     async def _stream(self, given: Any, stored: Mapping[str, Any] | None) -> None:
         watching = [] if self._steps is None else self._steps.callbacks
+        gate = []
+        if self._spending is not None and self._spending.reserves:
+            # Behind the monitor, which notes the calls.
+            gate = [kind(self._spending, self._monitor.refuse) for kind in (TokenGate, ThreadTokenGate)]
         parts = Parts(at_once=self._tells_at_once, slowly=self._tell_slowly, failed=self._breaks)
         self._monitor.stream = parts.put
         stream = stream_of(
             self._graph,
             given,
-            callbacks=[self._monitor, *watching, *self._observers.handlers],
+            callbacks=[self._monitor, *gate, *watching, *self._observers.handlers],
             put=parts.put,
             steps=self._steps_left(),
             context=self._context,
@@ -674,7 +695,11 @@ class Run:
 
     async def _complete(self) -> None:
         # A graph may catch what the monitor raised and end normally. The budget is still used up.
-        if self._monitor.spent is not None:
+        if await self._has_asked_to_go_on():
+            return
+        if self._monitor.refusal is not None:
+            self._fail(self._monitor.refusal)
+        elif self._monitor.spent is not None:
             self._cut(self._monitor.spent)
         elif self._monitor.cut_off is not None:
             self._cut_off(self._monitor.cut_off)
@@ -700,7 +725,9 @@ class Run:
         return None
 
     def _explain(self, error: BaseException) -> None:
-        if self._monitor.spent is not None:
+        if self._monitor.refusal is not None:
+            self._fail(self._monitor.refusal)
+        elif self._monitor.spent is not None:
             self._cut(self._monitor.spent)
         elif self._monitor.cut_off is not None:
             self._cut_off(self._monitor.cut_off)
@@ -728,6 +755,17 @@ class Run:
 
     def _cut_off(self, ending: EarlyEnd) -> None:
         self._end("incomplete", self._translator.cut_off(ending, self._monitor.usage))
+
+    async def _has_asked_to_go_on(self) -> bool:
+        """Ask the user to go on, if the own limit of tokens is reached and the user may raise it. Later the graph goes
+        on with the step that did not end, from its last checkpoint. Returns whether that is how the run ends."""
+        refused, spending, recording = self._monitor.refusal, self._spending, self._recording
+        if not isinstance(refused, LimitReached) or spending is None or recording is None or self._ending:
+            return False
+        if not refused.may_be_raised or spending.extra_tokens is None or recording.saver.unstorable:
+            return False
+        await self._wait_for_decision([question_to_go_on(refused, self.id, extra_tokens=spending.extra_tokens)])
+        return True
 
     async def _wait_for_decision(self, interrupts: Sequence[PendingInterrupt]) -> None:
         if (error := self._why_not_answerable(interrupts)) is not None:
@@ -828,6 +866,8 @@ class Run:
             return
         self._closed = True
         self._monitor.stop()
+        if self._spending is not None:
+            self._spending.close()
         self._lifetime.end()
         # Does nothing if the run has ended in another way.
         self._end("cancelled", self._translator.fail(RunCancelled("the run was cancelled"), self._monitor.usage))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graph_agent.runs.recent_messages import RecentMessages
     from graph_agent.stores.schedule_records import Tick
     from graph_agent.stores.store import Store
+    from graph_agent.stores.usage_records import Standing
 
 
 class Submission:
@@ -44,6 +45,7 @@ class Submission:
         limits: "BackgroundLimits",
         needs_token: bool,
         tick: "Tick | None" = None,
+        standing: "Standing | None" = None,
     ) -> None:
         client = client_tools_of(request.invocation)
         require_tools_taken(graph, client)
@@ -66,6 +68,8 @@ class Submission:
         self.head = head_of(request, name)
         self._process, self._limits, self._needs_token = process, limits, needs_token
         self._tick = tick
+        self.standing = standing
+        """What was left for its user when the request came."""
 
     @property
     def id(self) -> str:

@@ -69,6 +69,10 @@ class UsageMeter:
         """The model call with that id."""
         return self._calls.get(run_id)
 
+    def of(self, run_id: UUID) -> CallUsage:
+        """The model call with that id, which has begun."""
+        return self._calls[run_id]
+
     def is_silent(self, run_id: UUID) -> bool:
         """Whether the call is running and has no output yet."""
         call = self._calls.get(run_id)

@@ -30,6 +30,7 @@ from graph_agent.protocol.dialects import OPENAI
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.background import BackgroundLimits
 from graph_agent.runs.connection_memory import ConnectionMemories
+from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.banner import banner_of
 from graph_agent.serving.bearer_gate import BearerGate
@@ -72,7 +73,7 @@ from graph_agent.serving.socket_session import SocketLimits
 from graph_agent.serving.socket_turns import SocketTurns
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.unsupported import OtherWebSockets, alternative_to
-from graph_agent.settings import Settings, as_environment
+from graph_agent.settings import NO_LIMITS, Settings, as_environment
 from graph_agent.stores.opening import open_store
 from graph_agent.stores.sqlite_store import MemoryStore
 from graph_agent.threads import PER_RUN, NodeThreads, run_in_service_thread
@@ -158,6 +159,9 @@ def create_app(
     tokenless = settings.bearer_token is None and not on_apps(environ)
     nodes = NodeThreads(settings.max_runs * PER_RUN)
     store = StoreGate(lambda: open_store(settings, context), on_failed_start=on_failed_start)
+    ledger = None
+    if settings.usage_days or settings.limits != NO_LIMITS:
+        ledger = Ledger(store.passed, limits=settings.limits, usage_days=settings.usage_days)
     runs = Runs(
         budgets=settings.budgets,
         most=settings.max_runs,
@@ -175,6 +179,7 @@ def create_app(
         ),
         open_store=store.passed,
         event_log_seconds=settings.event_log_seconds,
+        ledger=ledger,
     )
     metrics = None
     if _has_metrics(settings, environ):
@@ -308,6 +313,9 @@ def create_app(
             if metrics is not None:
                 await metrics.aclose()
             await dependencies.aclose()
+            if ledger is not None:
+                # After the runs, which it counts.
+                await ledger.aclose()
             # After the runs, which record their ends in it, and before the clients, with which it signs in.
             await memories_of_sockets.aclose()
             await store.aclose()

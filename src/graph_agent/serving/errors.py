@@ -1,8 +1,10 @@
 """Errors as HTTP answers, and whether a client should send the request again."""
 
+from collections.abc import Mapping
+
 from starlette.responses import JSONResponse, Response
 
-from graph_agent.errors import AgentError, BodyTooSlow, RunCancelled, Unauthenticated
+from graph_agent.errors import AgentError, BodyTooSlow, LimitReached, RunCancelled, Unauthenticated
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact_value
 from graph_agent.runs.log_context import add_log_facts
@@ -12,6 +14,9 @@ RETRY_LATER = frozenset({429, 503})
 
 RETRY_AFTER_SECONDS = 5
 """The wait that a client is asked for when the error has none."""
+
+LONGEST_RETRY_SECONDS = 60
+"""The longest wait after which the OpenAI SDKs send a request again."""
 
 NO_RESPONSE_STATUS = 499
 """nginx's status for a client that has left. Only the log shows it."""
@@ -35,6 +40,11 @@ def error_response(error: AgentError, *, request_id: str | None = None, ran: boo
     return JSONResponse(redact_value(error.body()), status_code=error.status, headers=headers)
 
 
+def ratelimit_headers(figures: Mapping[str, str]) -> dict[str, str]:
+    """The headers that say what is left of the limits for people, as those of OpenAI's API."""
+    return {f"x-ratelimit-{name}": value for name, value in figures.items()}
+
+
 def retry_headers(error: AgentError, *, ran: bool = False) -> dict[str, str]:
     """The headers that say whether and when a client should send the request again.
 
@@ -46,4 +56,9 @@ def retry_headers(error: AgentError, *, ran: bool = False) -> dict[str, str]:
         headers["x-should-retry"] = "false"
     if error.status in RETRY_LATER:
         headers["retry-after"] = str(error.retry_after or RETRY_AFTER_SECONDS)
+    if isinstance(error, LimitReached):
+        headers |= ratelimit_headers(error.ratelimits)
+        if error.retry_after is not None and error.retry_after > LONGEST_RETRY_SECONDS:
+            # The SDKs do not wait that long, and would try again at once.
+            headers["x-should-retry"] = "false"
     return headers

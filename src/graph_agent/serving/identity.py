@@ -174,6 +174,18 @@ def has_bearer_token(authorization: str, bearer_token: str) -> bool:
 
 def startup_warnings(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Warnings for the operator about who may use the service, logged when it starts."""
+    limits = settings.limits
+    if (limits.of_requests or limits.of_tokens) and settings.store == "memory":
+        yield (
+            "GRAPH_AGENT_LIMIT_… are counted in memory, because GRAPH_AGENT_STORE is memory: each process counts for "
+            "itself, and a new one begins at 0"
+        )
+    per_user = (limits.user_requests_per_minute, limits.user_requests_per_day, limits.user_tokens_per_day)
+    if any(per_user) and settings.user_header is None and not on_apps(environ):
+        yield (
+            "GRAPH_AGENT_LIMIT_USER_… count all callers as one user here, because the service does not know who is "
+            "calling: set GRAPH_AGENT_USER_HEADER behind a front end that signs users in"
+        )
     if on_apps(environ):
         if settings.bearer_token is not None:
             yield "GRAPH_AGENT_BEARER_TOKEN has no effect on Databricks Apps: its proxy signs callers in"

@@ -6,6 +6,7 @@ from graph_agent.stores.database import Connection
 from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.sql_responses import DeleteCheckpoints
 from graph_agent.stores.sql_runs import DELETABLE
+from graph_agent.stores.sql_usage import forget_usage
 
 OWNED = (
     "items",
@@ -18,7 +19,11 @@ OWNED = (
     "schedules",
     "runs",
 )
-"""The other tables with a column `owner`."""
+"""The other tables with a column `owner` whose rows are deleted."""
+
+KEPT = ("usage", "limit_counters", "limit_grants", "reservations")
+"""Those with the sums of usage, which stay without a name, and with what counts against the limits of a day, which
+stays for that day."""
 
 
 async def forget(
@@ -46,6 +51,7 @@ async def forget(
             running=busy[0][0],
         )
     gone = {table: await connection.run(f"DELETE FROM {table} WHERE owner = ?", (owner.key,)) for table in OWNED}
+    await forget_usage(connection, owner)
     return Forgotten(
         responses=gone["responses"],
         conversations=len(threads),

@@ -17,7 +17,8 @@ from graph_agent.stores.sql_conversations import SqlConversations
 from graph_agent.stores.sql_deliveries import SqlDeliveries
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sql_schedules import SqlSchedules
-from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals
+from graph_agent.stores.sql_usage import SqlUsage
+from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals, UsageStore
 from graph_agent.threads import run_in_service_thread
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ class PostgresStore:
         if self._database is None:
             raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
         return SqlDeliveries(self._database)
+
+    @property
+    def usage(self) -> UsageStore:
+        """See `Store.usage`."""
+        if self._database is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return SqlUsage(self._database)
 
     @property
     def signals(self) -> Signals:

@@ -12,7 +12,16 @@ from graph_agent.errors import StoreUnavailable
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.memory_records import Forgotten
 from graph_agent.stores.run_records import Right
-from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals, Store
+from graph_agent.stores.store import (
+    Deliveries,
+    Memories,
+    ResponseStore,
+    RunStore,
+    Schedules,
+    Signals,
+    Store,
+    UsageStore,
+)
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -78,6 +87,11 @@ class ExpiringStore:
     def deliveries(self) -> Deliveries:
         """See `Store.deliveries`."""
         return self._store.deliveries
+
+    @property
+    def usage(self) -> UsageStore:
+        """See `Store.usage`."""
+        return self._store.usage
 
     @property
     def signals(self) -> Signals:

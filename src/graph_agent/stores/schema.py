@@ -138,6 +138,32 @@ VERSION_8 = (
     "ALTER TABLE responses ADD COLUMN feedback TEXT",
 )
 
+VERSION_9 = (
+    # Who used how many tokens, by day (UTC), as `2026-11-30`. `lost_tokens` are those that calls had reserved whose
+    # process is gone.
+    """CREATE TABLE usage (
+        day TEXT NOT NULL, owner TEXT NOT NULL, graph TEXT NOT NULL, model TEXT NOT NULL, calls BIGINT NOT NULL,
+        input_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reasoning_tokens
+        BIGINT NOT NULL, lost_tokens BIGINT NOT NULL, PRIMARY KEY (day, owner, graph, model))""",
+    "CREATE INDEX usage_of_owner ON usage (owner)",
+    # What counts against limits in a period: a day, or a minute, as `2026-11-30T18:40`. The owner of what all use
+    # together is empty. The row with an empty period is locked by whoever changes any of these four tables.
+    """CREATE TABLE limit_counters (
+        period TEXT NOT NULL, owner TEXT NOT NULL, requests BIGINT NOT NULL, tokens BIGINT NOT NULL,
+        PRIMARY KEY (period, owner))""",
+    "INSERT INTO limit_counters (period, owner, requests, tokens) VALUES ('', '', 0, 0)",
+    # One row for each model call that is in progress. One that is not renewed until `until`, by the clock of the
+    # database, is lost, and counts as a whole.
+    """CREATE TABLE reservations (
+        id TEXT NOT NULL PRIMARY KEY, day TEXT NOT NULL, owner TEXT NOT NULL, graph TEXT NOT NULL, model TEXT NOT NULL,
+        tokens BIGINT NOT NULL, until DOUBLE PRECISION NOT NULL, lost INTEGER NOT NULL)""",
+    "CREATE INDEX reservations_of_day ON reservations (day, lost)",
+    # By how much a user has raised the own limit of a day, once for each approval.
+    """CREATE TABLE limit_grants (
+        day TEXT NOT NULL, owner TEXT NOT NULL, id TEXT NOT NULL, tokens BIGINT NOT NULL,
+        PRIMARY KEY (day, owner, id))""",
+)
+
 MIGRATIONS: Sequence[Sequence[Step]] = (
     VERSION_1,
     VERSION_2,
@@ -147,6 +173,7 @@ MIGRATIONS: Sequence[Sequence[Step]] = (
     VERSION_6,
     VERSION_7,
     VERSION_8,
+    VERSION_9,
 )
 """What leads to version 1, 2, and so on. Never change one that was released: append another."""
 

@@ -18,8 +18,9 @@ from graph_agent.stores.sql_deliveries import SqlDeliveries
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sql_runs import SqlRuns
 from graph_agent.stores.sql_schedules import SqlSchedules
+from graph_agent.stores.sql_usage import SqlUsage
 from graph_agent.stores.sqlite_database import SqliteDatabase
-from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals
+from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals, UsageStore
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -57,6 +58,7 @@ class SqliteStore:
         self._memories = SqlMemories(self._database, options=memories, clock=clock)
         self._schedules = SqlSchedules(self._database)
         self._deliveries = SqlDeliveries(self._database)
+        self._usage = SqlUsage(self._database)
 
     @property
     def responses(self) -> ResponseStore:
@@ -82,6 +84,11 @@ class SqliteStore:
     def deliveries(self) -> Deliveries:
         """See `Store.deliveries`."""
         return self._deliveries
+
+    @property
+    def usage(self) -> UsageStore:
+        """See `Store.usage`."""
+        return self._usage
 
     @property
     def signals(self) -> Signals:

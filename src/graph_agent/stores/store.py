@@ -34,6 +34,7 @@ from graph_agent.stores.run_records import (
     RunState,
     StoredRun,
 )
+from graph_agent.stores.usage_records import Outcomes, UsageBatch, UsageRow
 
 if TYPE_CHECKING:
     # Imports LangChain, which takes seconds.
@@ -328,6 +329,20 @@ class Deliveries(Protocol):
         """Delete the messages that are older than that, and return how many there were."""
 
 
+class UsageStore(Protocol):
+    """Who has used how many tokens, and what counts against the limits for people."""
+
+    async def apply(self, batch: UsageBatch) -> Outcomes:
+        """Count what calls have used, and decide what may begin, in one transaction.
+
+        Reservations that were not renewed in time count as used. A settled reservation is not settled again, so that
+        a batch can be repeated.
+        """
+
+    async def usage(self, *, since: str, until: str, owner: str | None = None) -> Sequence[UsageRow]:
+        """What was used from one day to another, sorted. `owner` is the key of an owner, or the user in it."""
+
+
 class Memories(Protocol):
     """What graphs remember about their owners beyond a conversation."""
 
@@ -400,6 +415,10 @@ class Store(Protocol):
     @property
     def deliveries(self) -> Deliveries:
         """Webhooks that have not arrived."""
+
+    @property
+    def usage(self) -> UsageStore:
+        """Who has used how many tokens."""
 
     @property
     def signals(self) -> Signals:

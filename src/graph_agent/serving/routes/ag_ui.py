@@ -34,7 +34,7 @@ from graph_agent.serving.operations import EVENTS, REQUEST_ID, Answer, Answers, 
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
-from graph_agent.serving.routes.responses import ERRORS, HOST_SECONDS, LEFT, TAG, WARNINGS, headers_of
+from graph_agent.serving.routes.responses import ERRORS, HOST_SECONDS, LEFT, RATELIMITS, TAG, WARNINGS, headers_of
 from graph_agent.serving.sse import KEEPALIVE, LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.settings import Settings
@@ -48,7 +48,11 @@ PATHS = ("/ag-ui", "/ag-ui/{graph}", "/api/ag-ui", "/api/ag-ui/{graph}")
 
 
 def _answers(_: Dialect) -> Answers:
-    headers = {REQUEST_ID: "The id of the response.", WARNINGS: "What of the request has no effect."}
+    headers = {
+        REQUEST_ID: "The id of the response.",
+        WARNINGS: "What of the request has no effect.",
+        **RATELIMITS,
+    }
     return {200: Answer("The stream of the events of the run.", {EVENTS: ag_ui_schemas.EVENT}, headers, done=False)}
 
 
@@ -100,7 +104,7 @@ class AgUiRoutes:
         quiet = self._settings.keepalive_seconds
         response = EventStreamResponse(
             self._runs.read(run, quiet_seconds=quiet),
-            headers=headers_of(run.id, run.request),
+            headers=headers_of(run.id, run.request, run.standing),
             written=_Frames(asked, quiet_seconds=quiet),
             # Clients of this protocol read every frame as JSON.
             done=b"",

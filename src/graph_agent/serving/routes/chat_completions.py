@@ -11,7 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from graph_agent.errors import AgentError, GraphNotLoaded, RequestError, RunError, UnknownGraph, UnsupportedField
+from graph_agent.errors import (
+    AgentError,
+    GraphNotLoaded,
+    LimitReached,
+    RequestError,
+    RunError,
+    UnknownGraph,
+    UnsupportedField,
+)
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol import chat_schemas
@@ -47,7 +55,7 @@ from graph_agent.serving.operations import (
 )
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import route
-from graph_agent.serving.routes.responses import HOST_SECONDS, TAG, WARNINGS, headers_of
+from graph_agent.serving.routes.responses import HOST_SECONDS, RATELIMITS, TAG, WARNINGS, headers_of
 from graph_agent.serving.sse import KEEPALIVE, LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.trace_reply import TraceReply
@@ -64,7 +72,11 @@ PATHS = ("/v1/chat/completions", "/chat/completions", "/api/chat/completions")
 
 
 def _answers(_: Dialect) -> Answers:
-    headers = {REQUEST_ID: "The id under which the log has the run.", WARNINGS: "What of the request has no effect."}
+    headers = {
+        REQUEST_ID: "The id under which the log has the run.",
+        WARNINGS: "What of the request has no effect.",
+        **RATELIMITS,
+    }
     content = {JSON: chat_schemas.COMPLETION, EVENTS: chat_schemas.FRAME}
     return {200: Answer("The chat completion, or the stream of its chunks.", content, headers)}
 
@@ -102,7 +114,10 @@ class ChatCompletionRoutes:
         parameters=(
             Parameter(TRACE_HEADER, {"type": "string"}, "`true`: the answer says the id of the trace.", "header"),
         ),
-        errors=(*OF_CALLER, *OF_GRAPHS, *OF_BODY, UnsupportedField, UnknownGraph, GraphNotLoaded, *every(RunError)),
+        errors=(
+            *(*OF_CALLER, *OF_GRAPHS, *OF_BODY, UnsupportedField, UnknownGraph, GraphNotLoaded, LimitReached),
+            *every(RunError),
+        ),
     )
     async def run(self, request: Request) -> ASGIApp:
         """Start a run and answer with its chat completion, as a stream of chunks or whole.
@@ -165,7 +180,7 @@ class ChatCompletionRoutes:
         quiet = self._settings.keepalive_seconds
         response = EventStreamResponse(
             self._runs.read(run, quiet_seconds=quiet),
-            headers=headers_of(run.id, run.request),
+            headers=headers_of(run.id, run.request, run.standing),
             trailers=trace_reply.frames,
             written=_Frames(asked, quiet_seconds=quiet),
             write_seconds=self._settings.write_seconds + HOST_SECONDS,
@@ -181,7 +196,7 @@ class ChatCompletionRoutes:
         if response is None:
             return Response(status_code=NO_RESPONSE_STATUS)
         completion = completion_of(response, reasoning=asked.reasoning)
-        return Response(encode(completion), media_type=JSON, headers=headers_of(run.id, run.request))
+        return Response(encode(completion), media_type=JSON, headers=headers_of(run.id, run.request, run.standing))
 
 
 class _Frames:

@@ -23,6 +23,7 @@ from graph_agent.errors import (
     GraphNotLoaded,
     IdempotencyKeyUsed,
     ItemNotFound,
+    LimitReached,
     OtherAddress,
     ResponseNotFound,
     RunError,
@@ -41,13 +42,14 @@ from graph_agent.protocol.wire_schemas import STRING
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.joining import Joining
 from graph_agent.runs.log_context import current_log_facts
+from graph_agent.runs.reached_limits import ratelimits
 from graph_agent.runs.registry import Reader, Runs
 from graph_agent.runs.repeats import BegunBefore, Repeats
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.request import Scope as RunScope
 from graph_agent.runs.slots import Slot
 from graph_agent.serving.body_parsing import parse_body
-from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
+from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response, ratelimit_headers
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.idempotency_key import HEADER, LONGEST, idempotency_key
 from graph_agent.serving.identity import Identity
@@ -77,6 +79,7 @@ from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.serving.whole_replies import whole_reply
 from graph_agent.settings import Settings
+from graph_agent.stores.usage_records import Standing
 
 if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
@@ -129,6 +132,14 @@ PARAMETERS = (
 )
 
 
+RATELIMITS: Mapping[str, str] = {
+    f"x-ratelimit-{figure}-{unit}": f"{words} of the {unit} that the operator allows."
+    for unit in ("requests", "tokens")
+    for figure, words in (("limit", "The limit"), ("remaining", "What is left"), ("reset", "When it resets, as `37s`,"))
+}
+"""The headers of an answer if there are limits for people. OpenAI's API has the same."""
+
+
 def _body() -> Schema:
     schema = fields_schema(RUN)
     for name, field in schema["properties"].items():
@@ -143,6 +154,7 @@ def _answers(dialect: Dialect) -> Answers:
         {
             REQUEST_ID: "The id of the response.",
             WARNINGS: "What of the request has no effect.",
+            **RATELIMITS,
         },
     )
     return {
@@ -167,6 +179,7 @@ ERRORS = (
     *(*OF_STORE, *OF_GRAPHS, *OF_BODY),
     *(UnsupportedField, UnknownGraph, GraphNotLoaded, ResponseNotFound, ConversationNotFound, ItemNotFound),
     *(ApprovalNotFound, ApprovalAnswered, OtherAddress, IdempotencyKeyUsed, ConversationBusy, EventLogExpired),
+    LimitReached,
     *every(RunError),
 )
 """Why a request has no response. The error of a run that has failed is among them."""
@@ -348,7 +361,7 @@ class ResponseRoutes:
     async def _queued(self, request: Request, caller: Caller, submission: "Submission", began: float) -> ASGIApp:
         """The answer to a request whose run goes on in the background: the response object, or the stream of the run
         from its first event on."""
-        headers = headers_of(submission.id, submission.request)
+        headers = headers_of(submission.id, submission.request, submission.standing)
         if submission.request.invocation.awaited:
             begun = Begun(submission.request, submission.id, await self._store.passed())
             until = self._waits_until(request, begun, began)
@@ -405,7 +418,7 @@ class ResponseRoutes:
 
         response = EventStreamResponse(
             reader,
-            headers=headers_of(run.id, run.request),
+            headers=headers_of(run.id, run.request, run.standing),
             trailers=trailers,
             named=run.request.dialect.open_responses,
             # Streams that can be joined. Clients of other addresses may not expect more than `data:` lines.
@@ -424,13 +437,16 @@ class ResponseRoutes:
         if response is None:
             return Response(status_code=NO_RESPONSE_STATUS)
         self._repeats.told(run.request, run.id)
-        headers = headers_of(run.id, run.request)
+        headers = headers_of(run.id, run.request, run.standing)
         return Response(encode(response), media_type="application/json", headers=headers)
 
 
-def headers_of(response_id: str, asked: RunRequest) -> dict[str, str]:
-    """The headers of the answer: the id, and what of the request has no effect."""
+def headers_of(response_id: str, asked: RunRequest, standing: Standing | None) -> dict[str, str]:
+    """The headers of the answer: the id, what of the request has no effect, and what is left of the limits for
+    people."""
     headers = {"x-request-id": response_id}
+    if standing is not None:
+        headers |= ratelimit_headers(ratelimits(standing, now=time.time()))
     if asked.invocation.warnings:
         text = "; ".join(asked.invocation.warnings)[:LONGEST_WARNINGS]
         headers[WARNINGS] = text.encode("ascii", "backslashreplace").decode()
