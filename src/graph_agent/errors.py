@@ -3,6 +3,7 @@
     AgentError
     ├── RequestError                 the caller can fix it
     │   ├── InvalidRequest           400  a field is wrong; `param` names it
+    │   │   ├── InvalidEncryptedContent  400  a sealed item that cannot be opened
     │   │   ├── UnsupportedField     400  a field that this service does not support yet
     │   │   └── UnknownGraph         404
     │   ├── Unauthenticated          401
@@ -33,6 +34,7 @@
     │   ├── ModelFailed              502  the model endpoint refused the call or broke off
     │   │   ├── ModelRateLimited     429  even after retries
     │   │   └── ModelTimedOut        504  silent, or the call took too long
+    │   ├── CompactionFailed         502  the model gave no summary of the conversation
     │   ├── AnswerUnfit              502  the answer does not have the form that the request asks for
     │   ├── RetrievalFailed          502
     │   ├── ToolFailed               502  a tool's server refused or was silent; most runs continue without it
@@ -105,6 +107,12 @@ class UnsupportedField(InvalidRequest):
     """A field of the Responses API that is not supported yet. It is refused by name, never ignored."""
 
     code = "unsupported_field"
+
+
+class InvalidEncryptedContent(InvalidRequest):
+    """A sealed item cannot be opened: another owner or another key sealed it, or it was changed on its way."""
+
+    code = "invalid_encrypted_content"
 
 
 class UnknownGraph(InvalidRequest):
@@ -361,6 +369,13 @@ class ModelContextExceeded(ModelFailed):
 
     status = 400
     code = "context_length_exceeded"
+
+
+class CompactionFailed(RunError):
+    """The conversation could not be summarized: the model gave nothing, or what must stay is too large to be sealed."""
+
+    status = 502
+    code = "compaction_failed"
 
 
 class ModelRateLimited(ModelFailed):

@@ -40,6 +40,9 @@ MOST_PAGE_TEXT: Mapping[str, int] = {"page_title": 100, "page_greeting": 1000, "
 MOST_LIMIT = 10**15
 """The upper limit of a limit for people. A store counts in 64 bits."""
 
+LEAST_KEY, MOST_KEYS = 32, 2
+"""The characters of a key that seals, and how many there may be at a time: the new one and the one before it."""
+
 MOST_DAYS = 36_500
 """The upper limit of a time in days: a hundred years."""
 
@@ -310,6 +313,10 @@ class Settings:
     store_schema: str = "graph_agent"
     """The schema of a PostgreSQL or Lakebase store. Each app that shares a database needs its own."""
 
+    compaction_keys: str | None = field(default=None, repr=False)
+    """One or two secrets of at least 32 characters, separated by a comma, that seal compacted histories. The first one
+    seals, and both open. Unset: the store keeps a key."""
+
     retention_days: float = 0.0
     """Conversations without a new response for so many days are deleted. 0 keeps them."""
 
@@ -387,6 +394,11 @@ class Settings:
         return frozenset(origin.strip().lower() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
+    def compaction_secrets(self) -> tuple[str, ...]:
+        """The secrets in `compaction_keys`, the one that seals first."""
+        return tuple(one.strip() for one in (self.compaction_keys or "").split(",") if one.strip())
+
+    @property
     def budgets(self) -> Budgets:
         """The budgets of a run as one value."""
         return Budgets(
@@ -450,6 +462,11 @@ class Settings:
             message = f"{PREFIX}USAGE_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}USAGE_DAYS")
         self._check_limits()
+        keys = self.compaction_secrets
+        if len(keys) > MOST_KEYS or any(len(one) < LEAST_KEY for one in keys):
+            expected = f"one or two secrets of at least {LEAST_KEY} characters, separated by a comma"
+            message = f"{PREFIX}COMPACTION_KEYS must be {expected}; `openssl rand -hex 32` makes one"
+            raise BadSetting(message, param=f"{PREFIX}COMPACTION_KEYS")
         self._check_user_header()
         self._check_page()
         if self.trace_url is not None and not is_trace_template(self.trace_url):

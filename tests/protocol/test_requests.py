@@ -263,8 +263,8 @@ def test_what_the_request_said_is_kept_for_the_response_without_its_secrets():
         ({"store": True}, "`store` is not supported: responses are not stored; leave it out."),
         (
             {"context_management": [{"type": "compaction"}]},
-            "`context_management` is not supported: this service does not compact conversations; send a shorter "
-            "history in `input`.",
+            "`context_management` is not supported: nothing is stored, and so there is no key to seal a "
+            "summary; send a shorter history in `input`.",
         ),
         (
             {"background": True},

@@ -29,6 +29,9 @@ class OneGraph:
     async def get(self, name: str) -> Any:
         return self._graph
 
+    def compaction_model(self, name: str) -> str | None:
+        return None
+
 
 def a_request(owner: Caller = ANN, **fields: Any) -> RunRequest:
     return RunRequest(invocation=asking(**fields), dialect=RESPONSES, owner=owner, accepted_at=time.time())

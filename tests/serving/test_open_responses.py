@@ -33,7 +33,9 @@ ITEMS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "message": dict.fromkeys(("id", "status", "role"), (str,)) | {"content": (list,)},
     "function_call": dict.fromkeys(("id", "call_id", "name", "arguments", "status"), (str,)),
     "reasoning": {"id": (str,), "summary": (list,)},
+    "compaction": dict.fromkeys(("id", "encrypted_content"), (str,)),
 }
+COMPACTED = {**dict.fromkeys(("id", "object"), (str,)), "created_at": (int,), "output": (list,), "usage": (dict,)}
 FUNCTION = {"type": (str,), "name": (str,), "description": (str, NONE), "parameters": (dict,), "strict": (bool, NONE)}
 USAGE = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), (int,))
 DETAILS = {"input_tokens_details": "cached_tokens", "output_tokens_details": "reasoning_tokens"}
@@ -120,6 +122,15 @@ def check_response(response: Mapping[str, Any]) -> None:
     if form["type"] == "json_schema":
         check(form, {"name": (str,), "description": (str, NONE), "strict": (bool,)})
     for item in response["output"]:
+        check_item(item)
+
+
+def check_compaction(compacted: Mapping[str, Any]) -> None:
+    check(compacted, COMPACTED)
+    assert compacted["object"] == "response.compaction"
+    check(compacted["usage"], USAGE)
+    assert all(type(compacted["usage"][name][inner]) is int for name, inner in DETAILS.items())
+    for item in compacted["output"]:
         check_item(item)
 
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("method", "path", "words"),
     [
-        ("POST", "/v1/responses/compact", "a shorter history"),
-        ("POST", "/v1/responses/input_tokens", "`usage`"),
+        ("POST", "/v1/responses/resp_1/compact", "POST the history in `input` to /v1/responses/compact"),
+        ("POST", "/responses/resp_1/input_tokens", "to /responses/input_tokens"),
         ("GET", "/v1/responses/resp_1/output_items", "the service has /invocations"),
         ("GET", "/v1/conversations/conv_1/messages", "the service has /invocations"),
         ("GET", "/v1/chat/completions/chatcmpl-1", "are not stored; POST to /v1/chat/completions"),

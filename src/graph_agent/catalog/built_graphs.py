@@ -59,6 +59,10 @@ class BuiltGraphs:
     async def aclose(self) -> None:
         """Does nothing: the host owns the graphs."""
 
+    def compaction_model(self, name: str) -> str | None:
+        """Always `None`: the default model summarizes conversations with graphs built in code."""
+        return None
+
     async def get(self, name: str | None) -> Pregel[Any, Any, Any, Any]:
         """The graph with that name, or the default graph for `None`.
 

@@ -88,6 +88,11 @@ class Catalog:
         """The name of every graph with what the manifest tells people about it, in the manifest's order."""
         return {name: spec.card for name, spec in self._specs.items()}
 
+    def compaction_model(self, name: str) -> str | None:
+        """The model that the manifest names for summaries of conversations with this graph."""
+        spec = self._specs.get(name)
+        return None if spec is None else spec.compaction_model
+
     async def open(self) -> None:
         """Load every graph.
 

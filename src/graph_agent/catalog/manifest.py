@@ -5,13 +5,16 @@ configuration reference.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from graph_agent.catalog.cards import GraphCard, read_card
 from graph_agent.errors import GraphNotLoaded, UnknownGraph
+
+COMPACTION_MODEL = "compaction_model"
+"""The field that names a model for summaries: of the file, for all graphs, or of one graph. LangGraph ignores it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,9 @@ class GraphSpec:
     variable: str
     card: GraphCard = field(default_factory=GraphCard)
     """What people are told about the graph."""
+
+    compaction_model: str | None = None
+    """The model that summarizes long conversations with the graph, as `provider:name`. `None`: the default model."""
 
     folders: tuple[Path, ...] = ()
     """Folders from which the graph may import: those among the manifest's `dependencies`."""
@@ -47,7 +53,8 @@ def read_manifest(path: Path) -> list[GraphSpec]:
     if not isinstance(graphs, dict) or not graphs:
         raise GraphNotLoaded(f'{path} lists no graph; expected {{"graphs": {{"name": "./file.py:graph"}}}}')
     folders = _folders(path, manifest.get("dependencies"))
-    return [_spec(path, name, entry, folders) for name, entry in graphs.items()]
+    _require_model(path, "", manifest)
+    return [_spec(path, name, entry, folders, manifest.get(COMPACTION_MODEL)) for name, entry in graphs.items()]
 
 
 def _folders(manifest: Path, dependencies: Any) -> tuple[Path, ...]:
@@ -58,8 +65,16 @@ def _folders(manifest: Path, dependencies: Any) -> tuple[Path, ...]:
     return tuple(folder for folder in found if folder.is_dir())
 
 
-def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> GraphSpec:
+def _require_model(manifest: Path, name: str, described: Mapping[str, Any]) -> None:
+    value = described.get(COMPACTION_MODEL)
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        of = f" of graph {name!r}" if name else ""
+        raise GraphNotLoaded(f"{manifest}: `{COMPACTION_MODEL}`{of} must be 'provider:name'", param=name or None)
+
+
+def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...], compaction_model: str | None) -> GraphSpec:
     described = entry if isinstance(entry, dict) else {}
+    _require_model(manifest, name, described)
     target = described.get("path") if isinstance(entry, dict) else entry
     file, _, variable = target.rpartition(":") if isinstance(target, str) else ("", "", "")
     if not file or not variable:
@@ -70,6 +85,7 @@ def _spec(manifest: Path, name: str, entry: Any, folders: tuple[Path, ...]) -> G
         path=(manifest.parent / file).resolve(),
         variable=variable,
         card=read_card(manifest, name, described),
+        compaction_model=described.get(COMPACTION_MODEL) or compaction_model,
         folders=folders,
     )
 

@@ -35,6 +35,9 @@ class ServedGraphs(Protocol):
     async def warm(self, *, seconds: float) -> None:
         """Do the work that the first run of each graph would otherwise wait for, within that time."""
 
+    def compaction_model(self, name: str) -> str | None:
+        """The model that summarizes long conversations with this graph. `None`: the default model."""
+
     async def get(self, name: str | None) -> Any:
         """The graph with that name, or the default graph for `None`."""
 

@@ -5,17 +5,22 @@ from typing import Any
 
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage, trim_messages
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, trim_messages
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from graph_agent.app_context import PerApp, current_settings
 from graph_agent.errors import ConfigurationError, ModelContextExceeded
+from graph_agent.newest_turn import start_of_newest_turn
+from graph_agent.summaries import is_summary
 from graph_agent.tracing import LEFT_OUT
 
 SHARE = 0.75
 """The share of a model's known window that the conversation may fill. The rest is for the prompt, the tools and the
 answer, and for languages of which a token holds fewer characters than LangChain's count assumes."""
+
+MOST_BEFORE_SUMMARY = 256
+"""The messages among which a summary of earlier ones is looked for: it stands near the beginning of what is left."""
 
 
 class History:
@@ -80,11 +85,11 @@ class _Learned:
 def newest(messages: Sequence[BaseMessage], tokens: int | None) -> list[BaseMessage]:
     """The newest turns of the conversation within that many tokens.
 
-    System messages and the newest turn are always among them. A turn is there with all of its calls and results, or not
-    at all.
+    System messages, a summary of what came before, and the newest turn are always among them. A turn is there with all
+    of its calls and results, or not at all.
     """
-    start = _start_of_turn(messages)
-    first = next((place for place, one in enumerate(messages[:start]) if not isinstance(one, SystemMessage)), start)
+    start = start_of_newest_turn(messages)
+    first = next((place for place, one in enumerate(messages[:start]) if not _is_always_shown(one)), start)
     if tokens is None or first == start:
         return list(messages)
     left = tokens - count_tokens_approximately([*messages[:first], *messages[start:]])
@@ -106,27 +111,18 @@ def newest(messages: Sequence[BaseMessage], tokens: int | None) -> list[BaseMess
     left_out = messages[: start - len(kept)]
     # Their types first, which is quick: hardly any conversation has such a message in its middle.
     kinds = set(map(type, left_out))
-    system = [one for one in left_out if isinstance(one, SystemMessage)] if _has_system(kinds) else []
-    return [*system, *kept, *messages[start:]]
+    always = [one for one in left_out if _is_always_shown(one)] if _has_system(kinds) else []
+    if not always:
+        always = [one for one in left_out[:MOST_BEFORE_SUMMARY] if is_summary(one)]
+    return [*always, *kept, *messages[start:]]
+
+
+def _is_always_shown(message: BaseMessage) -> bool:
+    return isinstance(message, SystemMessage) or is_summary(message)
 
 
 def _has_system(kinds: set[type]) -> bool:
     return any(issubclass(kind, SystemMessage) for kind in kinds)
-
-
-def _start_of_turn(messages: Sequence[BaseMessage]) -> int:
-    """Where the newest turn begins. A turn whose results answer an earlier turn's calls includes that one."""
-    asked: set[str | None] = set()
-    answered: set[str] = set()
-    for place in range(len(messages) - 1, -1, -1):
-        one = messages[place]
-        if isinstance(one, ToolMessage):
-            answered.add(one.tool_call_id)
-        elif isinstance(one, AIMessage):
-            asked.update(call["id"] for call in one.tool_calls)
-        elif isinstance(one, HumanMessage) and answered <= asked:
-            return place
-    return 0
 
 
 def _window_of(model: BaseChatModel) -> int | None:

@@ -81,7 +81,7 @@ class TextReader:
                     self._say(text)
             case {"type": "message", "role": role, "content": content}:
                 self._hear("user" if role == "user" else "system", content)
-            case {"type": "function_call_output" | "custom_tool_call_output" | "mcp_approval_response"}:
+            case {"type": "function_call_output" | "custom_tool_call_output" | "mcp_approval_response" | "compaction"}:
                 pass
             case _ if self._segment is None:
                 self._segment = []

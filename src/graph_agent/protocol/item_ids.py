@@ -13,6 +13,7 @@ _RENEWED = {
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
     "reasoning": "rs",
+    "compaction": "cmp",
     # Some clients give it the id of the request, which belongs to another item.
     "mcp_approval_response": "item",
 }

@@ -8,6 +8,7 @@
 | mcp_call | a tool call and its result |
 | reasoning | nothing; it is kept and returned |
 | web_search_call and the other items of hosted tools | nothing; a warning says so if they have content |
+| compaction | its summary, in place of what came before; refused where nothing is stored |
 | unknown items | nothing if they have no content; else refused |
 | item_reference | the stored item that it names; refused where nothing is stored |
 """
@@ -15,7 +16,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.errors import InvalidEncryptedContent, InvalidRequest, UnsupportedField
 from graph_agent.protocol.field_checks import (
     Check,
     Schema,
@@ -40,6 +41,7 @@ from graph_agent.protocol.unreadable_content import (
     refuse_unreadable,
     unknown_part,
 )
+from graph_agent.sealing import MOST_CHARACTERS, is_sealed
 
 Item = dict[str, Any]
 """A checked Responses item. It always has a `type`."""
@@ -60,6 +62,9 @@ CALL_ID: Mapping[str, str] = {
 
 REFERENCE = "item_reference"
 """The type of an item that stands for a stored item."""
+
+COMPACTION = "compaction"
+"""The type of an item that stands for the part of a conversation before it."""
 
 RESULT_ID: Mapping[str, str] = {
     **dict.fromkeys(OUTPUTS, "call_id"),
@@ -166,6 +171,15 @@ def _reference(value: Any, path: str) -> None:
     )
 
 
+@accepts({"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS})
+def _sealed(value: Any, path: str) -> None:
+    a_name(value, path)
+    if not is_sealed(value):
+        raise InvalidEncryptedContent(
+            f"`{path}` was not made by this service. Send the item as it was received, or leave it out.", param=path
+        )
+
+
 @accepts({})
 def _beside_content(value: Any, path: str) -> None:
     refuse_unreadable(value, path, read=True)
@@ -212,6 +226,7 @@ ITEMS: Mapping[str, Check] = {
             "payload": anything,
         },
     ),
+    COMPACTION: Shape(required={"encrypted_content": _sealed}, optional=_ITEM),
     REFERENCE: _reference,
 }
 
@@ -221,7 +236,8 @@ _REFERENCE = Shape(required={"id": a_name})
 def item_schema(*, references: bool) -> Schema:
     """The JSON schema of what `check_item` accepts."""
     message = tagged("message", ITEMS["message"], "InputItem")
-    known = [tagged(kind, check, "InputItem") for kind, check in ITEMS.items() if kind not in ("message", REFERENCE)]
+    others = ("message", REFERENCE) if references else ("message", REFERENCE, COMPACTION)
+    known = [tagged(kind, check, "InputItem") for kind, check in ITEMS.items() if kind not in others]
     if references:
         known.append(
             {
@@ -258,6 +274,8 @@ def check_item(value: Any, path: str, *, references: bool = False) -> Item:
         value = {**value, "type": "message"}
     _ENVELOPE(value, path)
     check = ITEMS.get(value["type"])
+    if value["type"] == COMPACTION and not references:
+        refuse_unreadable(value, path, read=False)
     if check is None:
         if value["type"] not in HOSTED:
             refuse_unreadable(value, path, read=False)

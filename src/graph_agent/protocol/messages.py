@@ -76,14 +76,16 @@ def messages_of(
     asked: Mapping[str, str] = MappingProxyType({}),
     path: str = "input",
     first: int = 0,
+    summaries: Mapping[str, str] = MappingProxyType({}),
     pulse: Pulse = no_pulse,
 ) -> list[BaseMessage]:
     """The messages of checked items. `asked` are calls that the messages before them already contain: call id -> tool.
-    `first` is the place of the first item in the list at `path`.
+    `first` is the place of the first item in the list at `path`. `summaries` are those of compactions that were opened:
+    sealed text -> summary.
 
     Raises `InvalidRequest` if two items have the same call id.
     """
-    return ItemReader(items, path, first=first, asked=asked, pulse=pulse).messages()
+    return ItemReader(items, path, first=first, asked=asked, summaries=summaries, pulse=pulse).messages()
 
 
 def _values_of_arguments(item: Item) -> int:

@@ -18,6 +18,7 @@ from graph_agent.protocol.content_parts import assistant_text, content_of
 from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, OUTPUTS, RESULT_ID, Item
 from graph_agent.protocol.items_from_messages import OPENAI_ROLE, call_item_id, digest, items_of_message, new_id
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
+from graph_agent.summaries import summary_message
 
 KEPT = "responses_items"
 """Key in `additional_kwargs`: `{"items": original items of this message, "of": digest of what it said then}`."""
@@ -54,6 +55,8 @@ class ItemReader:
 
     `asked` are calls that the conversation before these items already contains: call id -> tool.
 
+    `summaries` are those of compactions that were opened: sealed text -> summary.
+
     Takes time linear in the size of the items and calls `pulse` for each. Raises `InvalidRequest` if two items have the
     same call id.
     """
@@ -65,9 +68,11 @@ class ItemReader:
         *,
         first: int = 0,
         asked: Mapping[str, str] = MappingProxyType({}),
+        summaries: Mapping[str, str] = MappingProxyType({}),
         pulse: Pulse = no_pulse,
     ) -> None:
         self._pulse = pulse
+        self._summaries = summaries
         self._earlier = asked
         self._items = [_identified(item) for item in items]
         self._pairs = pair(self._items, path, first=first, pulse=pulse)
@@ -120,6 +125,9 @@ class ItemReader:
                 self._call(item)
             case {"type": kind} if kind in RESULT_ID:
                 self._result(item)
+            case {"type": "compaction", "encrypted_content": sealed} if sealed in self._summaries:
+                self._close_turn()
+                self._made.append((summary_message(self._summaries[sealed], self._id(item, "cmp")), self._take_loose()))
             case _:
                 self._loose.append(item)
 

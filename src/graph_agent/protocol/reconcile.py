@@ -14,7 +14,7 @@ from graph_agent.protocol.call_pairing import arguments_of, call_id_of
 from graph_agent.protocol.content_parts import assistant_text
 from graph_agent.protocol.fingerprints import NO_TEXTS, Fingerprints, TextReader, Texts
 from graph_agent.protocol.item_ids import id_of
-from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, OUTPUTS, RESULT_ID, Item
+from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, COMPACTION, OUTPUTS, RESULT_ID, Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.questions import asks, is_of_assistant
 
@@ -122,6 +122,7 @@ class _Output:
         self._answered |= {call_id_of(item) for item in output if item["type"] in OUTPUTS}
         # Clients may write the result of an approved call with the id of the approval.
         self._answered |= {item["approval_request_id"] for item in output if _names_approval(item)}
+        self._sealed = {item["encrypted_content"] for item in output if item["type"] == COMPACTION}
         self._alike: dict[tuple[str, str], bool] | None = None
 
     def has(self, item: Item) -> bool:
@@ -133,6 +134,9 @@ class _Output:
             return call_id_of(item) in self._calls or self._has_renamed(item)
         if item["type"] in OUTPUTS:
             return item["call_id"] in self._answered
+        if item["type"] == COMPACTION:
+            # One from elsewhere takes the place of this history.
+            return item["encrypted_content"] in self._sealed
         # Reasoning and the like: no model sees them, and clients change them as they like.
         return bool(item["type"] != "message")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.asked_options import INCLUDED, LOGPROBS
+from graph_agent.protocol.compaction import a_context_management
 from graph_agent.protocol.field_checks import (
     NOT_BLANK,
     Field,
@@ -94,6 +95,9 @@ _OF_MODELS = "For the models of the graph, where it sets nothing itself."
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 """How much a model may reason, in OpenAI's words."""
 
+SERVICE_TIERS = ("auto", "default", "flex", "fast", "priority", "scale")
+"""The tiers of OpenAI's service. Here all of them are one."""
+
 _NO_EFFECT = "It has no effect, because the graph decides how its models work."
 
 RUN: Fields = {
@@ -144,7 +148,10 @@ RUN: Fields = {
         "warning. An `mcp` tool must have the name of a graph as `server_label`.",
     ),
     "truncation": Field(a_string, "`auto` or `disabled`, without effect: the graph decides what its models read."),
-    "context_management": Field(anything, "How to compact a conversation."),
+    "context_management": Field(
+        a_context_management,
+        "With an entry of type `compaction`, a history of more than `compact_threshold` tokens is summarized first.",
+    ),
     "moderation": Field(anything, "How to moderate."),
     "databricks_options": Field(an_object, "With `return_trace`, the answer brings the trace of the run."),
     # No effect here: the graph decides, or nothing depends on them.
@@ -162,7 +169,7 @@ RUN: Fields = {
     "prompt_cache_options": Field(an_object, _NO_EFFECT),
     "prompt_cache_retention": Field(a_string, _NO_EFFECT),
     "safety_identifier": Field(a_string, _NO_EFFECT),
-    "service_tier": Field(a_string, "It has no effect: every request is served alike, as `default`."),
+    "service_tier": Field(one_of(*SERVICE_TIERS), "It has no effect: every request is served alike, as `default`."),
     "store": Field(a_boolean, "Whether the response is stored. The default depends on the address."),
     "stream_options": Field(an_object, _NO_EFFECT),
     "temperature": Field(a_number_from(0, 2), _OF_MODELS),

@@ -15,11 +15,12 @@ from graph_agent.client_tools import ClientTool
 from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
 from graph_agent.protocol.answer_formats import read_format
 from graph_agent.protocol.asked_options import option_warnings, options_in
+from graph_agent.protocol.compaction import threshold_in
 from graph_agent.protocol.declared_tools import hosted_warnings, read_tools
 from graph_agent.protocol.digests import digest_of
 from graph_agent.protocol.events import OF_CONNECTION
 from graph_agent.protocol.field_checks import a_name, shown, wrong
-from graph_agent.protocol.item_shapes import REFERENCE, Item
+from graph_agent.protocol.item_shapes import COMPACTION, REFERENCE, Item
 from graph_agent.protocol.items_from_messages import new_id
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import check_items, messages_of
@@ -28,6 +29,7 @@ from graph_agent.protocol.request_bodies import body_fields, redacted, secret_in
 from graph_agent.protocol.request_fields import MAX_ITEMS, REPEATED, check_run_fields
 from graph_agent.protocol.steps import STEPS
 from graph_agent.protocol.unsupported import refuse_unsupported
+from graph_agent.sealing import is_sealed
 
 __all__ = ["MAX_ITEMS", "Invocation", "instruction_messages", "parse_request", "read_request"]
 
@@ -119,6 +121,9 @@ class Invocation:
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or the name of the client's tool that the model must call first."""
 
+    compact_threshold: int | None = None
+    """The tokens from which on the history is summarized before the graph runs. `None`: it is not."""
+
     options: Mapping[str, Any] = field(default_factory=dict)
     """What is asked of the models of the graph, by path, such as `reasoning.effort`."""
 
@@ -202,8 +207,8 @@ def read_request(
     With `of_connection`, a connection remembers what is not stored. So the invocation keeps its items, a request may
     add nothing to the response that it follows, and a result needs its call. Without `generate`, it may ask nothing.
     """
-    _check_size(sent)
-    fields = _without_secrets(sent, pulse)
+    check_size(sent)
+    fields = without_secrets(sent, pulse)
     may_be_empty = of_connection and (not generate or fields.get("previous_response_id") is not None)
     check_run_fields(fields, may_be_empty=may_be_empty)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
@@ -216,7 +221,7 @@ def read_request(
     background = background or awaited
     if webhooks is not None:
         _check_webhook((fields.get("metadata") or {}).get(WEBHOOK), webhooks, background=background)
-    previous, conversation, thread = fields.get("previous_response_id"), _conversation(fields), _thread(fields)
+    previous, conversation, thread = fields.get("previous_response_id"), conversation_in(fields), _thread(fields)
     by_default = background or keyed or stored_by_default or any((previous, conversation, thread))
     stored = stores and _stored(fields, by_default)
     if keyed and not stored:
@@ -228,9 +233,9 @@ def read_request(
         _check_thread(thread, _thread(sent), pulse)
     items = _items(fields, stores, pulse, asks=generate)
     names_history = previous is not None or conversation is not None
-    waits = stored or of_connection or names_history or any(map(_is_reference, items))
+    waits = stored or of_connection or names_history or any(map(_needs_store, items))
     return Invocation(
-        graph=_graph(fields.get("model"), graphs, fallback),
+        graph=graph_named(fields.get("model"), graphs, fallback),
         messages=[] if waits else [*instruction_messages(fields.get("instructions")), *messages_of(items, pulse=pulse)],
         thread=thread,
         mode="stream" if of_connection or fields.get("stream") else "reply",
@@ -252,6 +257,7 @@ def read_request(
         steps=STEPS in (fields.get("include") or ()),
         tools=declared.tools,
         tool_choice=declared.choice,
+        compact_threshold=threshold_in(fields),
         options=options_in(fields),
         answer_form=form,
         generate=generate,
@@ -266,15 +272,33 @@ def instruction_messages(instructions: str | None) -> list[BaseMessage]:
     return [SystemMessage(instructions, id=new_id("msg"))] if instructions else []
 
 
-def _without_secrets(fields: Fields, pulse: Pulse) -> Fields:
-    """Secrets that a caller pasted are not kept and not sent to a model. Only `custom_inputs` reaches the graph as
+def without_secrets(fields: Fields, pulse: Pulse) -> Fields:
+    """The fields of a body without secrets.
+
+    Secrets that a caller pasted are not kept and not sent to a model. Only `custom_inputs` reaches the graph as
     sent: it does not enter the state, and a graph may ask for a key there."""
     custom = {name: value for name, value in fields.items() if name == "custom_inputs"}
     others = {name: value for name, value in fields.items() if name not in custom}
-    return {name: redacted(value, pulse) for name, value in others.items()} | custom
+    clean = {name: redacted(value, pulse) for name, value in others.items()} | custom
+    _keep_sealed(fields.get("input"), clean.get("input"))
+    return clean
 
 
-def _check_size(fields: Fields) -> None:
+def _keep_sealed(sent: Any, clean: Any) -> None:
+    """Put sealed texts back as they were sent: they look random, and a single changed character makes them useless.
+    Nothing but this service can have made one that it then opens."""
+    for before, after in zip(sent, clean, strict=False) if isinstance(sent, list) and isinstance(clean, list) else ():
+        is_one = isinstance(before, dict) and before.get("type") == COMPACTION and isinstance(after, dict)
+        if is_one and is_sealed(before.get("encrypted_content")):
+            after["encrypted_content"] = before["encrypted_content"]
+
+
+def check_size(fields: Fields) -> None:
+    """Check that `input` has not too many items.
+
+    Raises:
+        InvalidRequest: it has.
+    """
     items = fields.get("input")
     # Checked before the items are: the check of each takes time.
     if isinstance(items, list) and len(items) > MAX_ITEMS:
@@ -284,7 +308,12 @@ def _check_size(fields: Fields) -> None:
 # What the fields mean
 
 
-def _graph(model: str | None, graphs: Sequence[str], fallback: str | None) -> str | None:
+def graph_named(model: str | None, graphs: Collection[str], fallback: str | None) -> str | None:
+    """The name of the graph that `model` means, or `None` for the default graph.
+
+    Raises:
+        UnknownGraph: there is no such graph, and no `fallback`.
+    """
     if model is None or model in graphs:
         return model
     if model in DEFAULT_MODELS or model.startswith("apps/"):
@@ -302,7 +331,12 @@ def _thread(fields: Fields) -> str | None:
     return context.get("conversation_id") or custom.get("thread_id") or custom.get("session_id") or None
 
 
-def _conversation(fields: Fields) -> str | None:
+def conversation_in(fields: Fields) -> str | None:
+    """The id in `conversation`.
+
+    Raises:
+        InvalidRequest: it has none.
+    """
     value = fields.get("conversation")
     if isinstance(value, dict):
         if value.get("id") is None:
@@ -416,3 +450,8 @@ def _items(fields: Fields, stores: bool, pulse: Pulse, *, asks: bool) -> list[It
 
 def _is_reference(item: Item) -> bool:
     return bool(item["type"] == REFERENCE)
+
+
+def _needs_store(item: Item) -> bool:
+    """Whether the store has what the item stands for, or the key that opens it."""
+    return item["type"] in (REFERENCE, COMPACTION)

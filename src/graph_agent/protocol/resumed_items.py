@@ -19,7 +19,7 @@ from graph_agent.client_tools import client_call_in
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import reasoning_of
 from graph_agent.protocol.events import Event, new_id
-from graph_agent.protocol.item_shapes import CLIENT_CALLS
+from graph_agent.protocol.item_shapes import CLIENT_CALLS, COMPACTION
 from graph_agent.protocol.logged_response import RESUMED, LoggedItem, LoggedResponse
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import RequestedCall, arguments_of
@@ -27,6 +27,7 @@ from graph_agent.protocol.surrogates import join_surrogates
 from graph_agent.protocol.tool_results import public_text
 from graph_agent.protocol.visible_content import visible_content_of
 from graph_agent.redaction import redact
+from graph_agent.summaries import is_summary
 
 
 @dataclass(slots=True, eq=False)
@@ -130,6 +131,8 @@ class ResumedItems:
     def _match(self, message: BaseMessage) -> None:
         if isinstance(message, ToolMessage):
             self._match_result(message)
+        elif is_summary(message):
+            self._take(message, COMPACTION, lambda one: one.item["id"] == message.id)
         elif isinstance(message, AIMessage):
             if thought := _bare(redact(join_surrogates(reasoning_of(message)))):
                 self._take(message, "reasoning", lambda one: _bare(one.shown) == thought)

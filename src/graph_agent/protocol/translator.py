@@ -41,6 +41,7 @@ from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
 from graph_agent.protocol.visible_content import visible_content_of
 from graph_agent.redaction import redact, redact_value
+from graph_agent.summaries import is_summary
 
 SPEAKER = "graph_agent_speaker"
 """Key in a stream part's metadata: the model run that speaks. Absent if that run is private."""
@@ -156,7 +157,10 @@ class Translator:
         self, logged: LoggedResponse, state: Any, below: Iterable[BaseMessage], spoken: Collection[str]
     ) -> None:
         self._state, self._logged = state, logged
-        messages = [*FinalState.read(state, self._known).messages, *below]
+        values = state.get("messages") if isinstance(state, Mapping) else None
+        # A summary stands in the state before what is known of it.
+        summaries = [one for one in all_messages(values) if is_summary(one) and not self._known.has(one.id)]
+        messages = [*summaries, *FinalState.read(state, self._known).messages, *below]
         resumed = self._resumed = ResumedItems(logged, messages, spoken)
         self.status = logged.status
         self.ended = self.status != "in_progress"
@@ -269,6 +273,10 @@ class Translator:
                 self._returned.is_repeated(message, top=True)
             else:
                 yield from self._returned_messages([message], ())
+
+    def compacted(self, item: Item) -> Iterator[Event]:
+        """The history was compacted before the graph runs. Call it between `start` and the first part."""
+        yield from self._restated([item])
 
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
         """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""

@@ -23,7 +23,7 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     "context_management": (
         "context_management",
         bool,
-        "this service does not compact conversations; send a shorter history in `input`",
+        "nothing is stored, and so there is no key to seal a summary; send a shorter history in `input`",
     ),
     "moderation": ("moderation", bool, "this service does not moderate; moderate in the graph"),
     "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
@@ -36,7 +36,7 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
 """Field -> the path that the error names, when it is refused, and why."""
 
 
-_OF_A_STORE = frozenset({"conversation", "previous_response_id", "store"})
+_OF_A_STORE = frozenset({"context_management", "conversation", "previous_response_id", "store"})
 """Fields that are refused only where nothing is stored."""
 
 

@@ -159,6 +159,11 @@ _REASONING = closed(
     {"type": const("reasoning"), "id": STRING, "summary": array_of(_SUMMARY)},
     says="What a model thought, as far as its endpoint shows it.",
 )
+_COMPACTION = closed(
+    "OutputCompaction",
+    {"type": const("compaction"), "id": STRING, "encrypted_content": STRING},
+    says="A sealed summary, in place of the part of the conversation before it.",
+)
 LISTED_ITEM: Schema = {
     "title": "ListedItem",
     "description": "An item of a conversation: one of a request, or one that a run has added.",
@@ -170,7 +175,7 @@ LISTED_ITEM: Schema = {
 
 def output_item(dialect: Dialect) -> Schema:
     """The schema of an item of the output."""
-    items = [_MESSAGE, _CALL, _CUSTOM_CALL, _RESULT, _QUESTION, _REASONING]
+    items = [_MESSAGE, _CALL, _CUSTOM_CALL, _RESULT, _QUESTION, _REASONING, _COMPACTION]
     if dialect.tool_items == "mcp_call":
         items.append(_SERVED_CALL)
     return any_of(f"{_family(dialect)}OutputItem", *items, says="An item of the output of a response.")
@@ -235,6 +240,34 @@ def response(dialect: Dialect) -> Schema:
         optional["databricks_output"] = closed(None, {"trace": OPEN})
     return closed(f"{_family(dialect)}Response", required, optional, says="The response of a run.")
 
+
+# Compaction
+
+_USER_MESSAGE = closed(
+    "CompactedMessage",
+    {
+        "type": const("message"),
+        "id": STRING,
+        "status": const("completed"),
+        "role": const("user"),
+        "content": array_of(OPEN),
+    },
+    says="What a user said, as it was sent.",
+)
+COMPACTED = closed(
+    "CompactedResponse",
+    {
+        "id": STRING,
+        "object": const("response.compaction"),
+        "created_at": SECONDS,
+        "output": array_of(any_of("CompactedItem", _USER_MESSAGE, _COMPACTION, says="An item of a compacted history.")),
+        "usage": _USAGE,
+    },
+    says="A compacted history, to be sent as `input`.",
+)
+TOKEN_COUNT = closed(
+    "TokenCount", {"object": const("response.input_tokens"), "input_tokens": COUNT}, says="The size of a conversation."
+)
 
 # Events
 

@@ -15,6 +15,7 @@ from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.identity.user_token import UserToken
 from graph_agent.runs.cancellations import end_cancelled_runs
+from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.observers import RunObserver
@@ -96,6 +97,7 @@ class Background:
         adopted: "Callable[[Run], None]",
         memories: Any = None,
         ledger: "Ledger | None" = None,
+        compaction: Compaction | None = None,
         shares: bool = False,
         find: "Callable[[str], Run | None]" = lambda response_id: None,
         has_runs: Callable[[], bool] = lambda: False,
@@ -114,6 +116,7 @@ class Background:
         self._store = store
         self._adopted = adopted
         self._memories, self._ledger = memories, ledger
+        self._compaction = compaction or Compaction()
         self._shares = shares
         self._find, self._has_runs = find, has_runs
         self._surroundings: Surroundings | None = None
@@ -303,6 +306,7 @@ class Background:
                         observers=self._surroundings.observers(),
                         memories=self._memories,
                         ledger=self._ledger,
+                        compaction=self._compaction,
                     )
                 except AgentError as problem:
                     error = problem

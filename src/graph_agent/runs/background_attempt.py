@@ -10,6 +10,7 @@ from graph_agent.protocol.logged_response import LoggedResponse
 from graph_agent.protocol.lost_response import lost_end
 from graph_agent.protocol.translator import Translator
 from graph_agent.runs.attempts import Attempt
+from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
@@ -43,6 +44,7 @@ async def begun(
     observers: Iterable[RunObserver],
     memories: Any,
     ledger: Ledger | None,
+    compaction: Compaction,
 ) -> Run:
     """The run, which has not started.
 
@@ -59,6 +61,7 @@ async def begun(
         observers=observers,
         memories=memories,
         ledger=ledger,
+        compaction=await compaction.of_run(request, store=store, graphs=graphs, graph=head.model),
         head=head,
         attempt=Attempt(process=process, kept=kept, background=True),
     )

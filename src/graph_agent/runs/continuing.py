@@ -4,6 +4,7 @@ A stored run gets a `Turn`: the conversation, the response that it follows, and 
 stored may still read what is stored: items that it refers to, and the history that it names.
 """
 
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,9 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from graph_agent.errors import ApprovalNotFound, ConversationBusy, ConversationNotFound, InvalidRequest
+from graph_agent.errors import (
+    ApprovalNotFound,
+    ConversationBusy,
+    ConversationNotFound,
+    InvalidEncryptedContent,
+    InvalidRequest,
+)
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.call_pairing import call_id_of
+from graph_agent.protocol.compaction import Compacted, Window, newest_compaction, window_of
 from graph_agent.protocol.content import text_of
 from graph_agent.protocol.content_parts import assistant_text, content_of
 from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
@@ -43,7 +51,10 @@ if TYPE_CHECKING:
 
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
+    from graph_agent.runs.compacting import OwnerSealer
     from graph_agent.stores.store import ResponseStore
+
+logger = logging.getLogger(__name__)
 
 ISSUED = re.compile(r"conv_[0-9a-f]{24}")
 """An id of a conversation that this service chose. A client cannot create a conversation with such an id."""
@@ -70,13 +81,17 @@ class Continuing:
         rejects_unanswered: bool = False,
         retried: Callable[[str], Awaitable[None]] | None = None,
         writing: "Callable[[Owner, str], str | None]" = lambda owner, item: None,
+        sealer: "Callable[[], Awaitable[OwnerSealer]] | None" = None,
     ) -> None:
         """With `rejects_unanswered`, a message while the graph waits for a decision counts as a rejection.
 
         `retried` is called with the id of a response that has failed, when its question comes again.
 
         `writing` is the id of the response in progress to which an item of the owner belongs.
+
+        `sealer` opens the compacted histories of the caller. Without one, nothing of them is read.
         """
+        self._sealer = sealer
         self._writing = writing
         self._responses = responses
         self._retried = retried
@@ -88,33 +103,63 @@ class Continuing:
 
         Raises:
             InvalidRequest: an item that the request refers to does not exist.
+            InvalidEncryptedContent: a compaction of the request cannot be opened.
             ResponseNotFound, ConversationNotFound: the history that it names does not exist.
             ConversationBusy: the response that it follows, or that has such an item, is in progress.
             StoreUnavailable: the database does not answer.
         """
         if not invocation.items:
             return invocation
-        read, first = await self._read(owner, invocation)
+        read, known, stored = await self._read(owner, invocation)
+        compacted = await self._compacted(read[:stored], read[stored:], first=known)
+        window = window_of(read, compacted)
 
         def messages(pulse: "Pulse") -> "list[BaseMessage]":
-            return messages_of(read, first=first, pulse=pulse)
+            first = known - stored + window.shift
+            return messages_of(window.items, first=first, summaries=window.summaries, pulse=pulse)
 
         told = instruction_messages(invocation.instructions)
-        return replace(invocation, messages=[*told, *await run_gently(messages, read)], items=())
+        return replace(invocation, messages=[*told, *await run_gently(messages, window.items)], items=())
+
+    async def history(
+        self, owner: Owner, items: Sequence[Item], *, previous: str | None, conversation: str | None = None
+    ) -> Window:
+        """What a graph would read of a stored conversation, up to the response `previous` or to its newest response,
+        and of these items.
+
+        Raises:
+            InvalidRequest: an item that the items refer to does not exist.
+            InvalidEncryptedContent: a compaction among the items cannot be opened.
+            ResponseNotFound, ConversationNotFound: the response or the conversation does not exist.
+            ConversationBusy: the response, or one that has such an item, is in progress.
+            StoreUnavailable: the database does not answer.
+        """
+        items = await self._resolved(owner, items, asking=False)
+        said, known = list[Item](), 0
+        if conversation is not None:
+            found = await self._responses.find_conversation(owner, conversation)
+            if found is None:
+                raise ConversationNotFound("There is no such conversation, or it is not yours.", param="conversation")
+            previous = found.head
+        if previous is not None:
+            known = (await self._after(owner, previous, None, items)).known
+            said = _said(await self._responses.lineage(owner, previous))
+        compacted = await self._compacted(said, items[known:], first=known)
+        return window_of([*said, *items[known:]], compacted)
 
     async def with_history(self, owner: Owner, invocation: "Invocation") -> "Invocation":
         """The invocation with the items of the history that it names in place of that name, and with the items to which
         it refers. Raises as `resolve` does."""
-        read, _ = await self._read(owner, invocation)
+        read, _, _ = await self._read(owner, invocation)
         return replace(invocation, items=read, previous_response_id=None, conversation=None, from_beginning=False)
 
-    async def _read(self, owner: Owner, invocation: "Invocation") -> tuple[Sequence[Item], int]:
-        """All items that a request means, and the place of the first one in its input, which is negative for items of
-        the history."""
+    async def _read(self, owner: Owner, invocation: "Invocation") -> tuple[Sequence[Item], int, int]:
+        """All items that a request means, how many of its own are left out because the history has them, and how many
+        are of the history."""
         items = await self._resolved(owner, invocation.items)
         place = await self._place(owner, invocation, items, recognize=True)
         history = [] if place.parent is None else _said(await self._responses.lineage(owner, place.parent.id))
-        return [*history, *items[place.known :]], place.known - len(history)
+        return [*history, *items[place.known :]], place.known, len(history)
 
     async def plan(
         self,
@@ -135,6 +180,7 @@ class Continuing:
 
         Raises:
             InvalidRequest: an item that the request refers to does not exist, or it names two conversations.
+            InvalidEncryptedContent: a compaction of the request cannot be opened.
             ResponseNotFound, ConversationNotFound: what it continues does not exist.
             ApprovalNotFound, ApprovalAnswered: it answers an approval that does not exist, or not the first time.
             ConversationBusy: the response that it follows, or that has such an item, is in progress.
@@ -159,14 +205,20 @@ class Continuing:
         if not items and invocation.generate:
             # The request goes on with what was said before.
             require_question(start.items)
+        told = [item for item in start.items if not said.covers(item)]
+        compacted = await self._compacted(told, new, first=place.known)
+        if compacted is not None:
+            # What the graph's state has is summarized, and so are the calls and texts at its end.
+            start = replace(start, asked={}, unfinished={})
 
         def read(pulse: "Pulse") -> "tuple[list[Item], list[BaseMessage], Texts]":
             own = with_own_ids(new, pulse=pulse)
             before = texts_with(start.base, start.unread, pulse=pulse)
-            said_before = [item for item in start.items if not said.covers(item)]
-            said_now = [item for item in own if not said.covers(item)]
-            first = place.known - len(said_before)
-            messages = messages_of([*said_before, *said_now], asked=start.asked, first=first, pulse=pulse)
+            window = window_of([*told, *(item for item in own if not said.covers(item))], compacted)
+            first = place.known - len(told) + window.shift
+            messages = messages_of(
+                window.items, asked=start.asked, first=first, summaries=window.summaries, pulse=pulse
+            )
             return own, messages, texts_with(before, own, pulse=pulse)
 
         own, messages, texts = await run_gently(read, [*start.items, *start.unread, *new])
@@ -187,14 +239,35 @@ class Continuing:
             title=title_of(own) if place.parent is None else None,
             answers=said.answers,
             sent_calls=start.asked,
+            replaces=compacted is not None,
             repeats=said.repeats,
         )
         return replace(invocation, messages=messages, items=()), turn
 
     # -- what the request refers to -----------------------------------------------------------------------------
 
-    async def _resolved(self, owner: Owner, items: Sequence[Item]) -> Sequence[Item]:
-        """The items, with the stored ones in place of their references. A repeated reference counts once."""
+    async def _compacted(self, stored: Sequence[Item], new: Sequence[Item], *, first: int = 0) -> Compacted | None:
+        """What the newest compaction among these items says. `first` is the place of the first new item in the request.
+
+        A stored compaction whose key is gone is passed over: the store has what it stands for.
+        """
+        items = [*stored, *new]
+        index = newest_compaction(items)
+        if index is None or self._sealer is None:
+            return None
+        sealer = await self._sealer()
+        place = index - len(stored)
+        try:
+            return await sealer.opened(items[index], path=f"input[{first + place}]")
+        except InvalidEncryptedContent:
+            if place >= 0:
+                raise
+            logger.warning("a compaction of a stored conversation cannot be opened; the whole conversation is read")
+            return None
+
+    async def _resolved(self, owner: Owner, items: Sequence[Item], *, asking: bool = True) -> Sequence[Item]:
+        """The items, with the stored ones in place of their references. A repeated reference counts once. With
+        `asking`, one of them must ask for an answer."""
         wanted: dict[str, int] = {}
         for index, item in enumerate(items):
             if item["type"] == REFERENCE:
@@ -216,7 +289,8 @@ class Continuing:
                 )
             elif wanted[item["id"]] == index:
                 resolved.append(found[item["id"]][1])
-        require_question(resolved)
+        if asking:
+            require_question(resolved)
         return resolved
 
     # -- the place in the conversation --------------------------------------------------------------------------

@@ -10,5 +10,8 @@ class Graphs(Protocol):
     def default(self) -> str:
         """The name of the graph that answers when a request names none."""
 
+    def compaction_model(self, name: str) -> str | None:
+        """The model that summarizes long conversations with this graph. `None`: the default model."""
+
     async def get(self, name: str) -> Any:
         """The compiled graph with that name."""

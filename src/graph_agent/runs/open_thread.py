@@ -8,12 +8,13 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 from langgraph.channels.base import BaseChannel
+from langgraph.channels.binop import BinaryOperatorAggregate
 from langgraph.channels.delta import DeltaChannel
 from langgraph.channels.last_value import LastValue
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
-from langgraph.types import Command
+from langgraph.types import Command, Overwrite
 
 from graph_agent.client_tools import MARK, client_call_in, open_client_calls
 from graph_agent.contract import append_sources, merge_outputs
@@ -47,6 +48,9 @@ class OpenThread:
     messages: Sequence[BaseMessage]
     """The input of the graph."""
 
+    replaces: bool
+    """Whether they take the place of the messages in the graph's state."""
+
     told: Sequence[BaseMessage]
     """The instructions and messages of this run."""
 
@@ -67,6 +71,13 @@ class OpenThread:
 
     pending: Sequence[PendingInterrupt] | None = None
     """What the graph waits for, if that is not what was answered: an earlier attempt has resumed it already."""
+
+
+def replacing(graph: Graph, messages: Sequence[BaseMessage]) -> Any:
+    """The input of a graph with which these messages take the place of those in its state."""
+    # The input replaces the value of any other channel.
+    has_reducer = isinstance(graph.channels.get(MESSAGES), BinaryOperatorAggregate | DeltaChannel)
+    return {MESSAGES: Overwrite(list(messages))} if has_reducer else messages
 
 
 def keeps_messages(graph: Graph) -> bool:
@@ -114,6 +125,8 @@ async def open_thread(
     resumed = _Resumed()
     if turn is not None and answers is not None and saved is not None:
         resumed = _resumed(turn, answers, saved, history)
+    elif turn is not None and turn.replaces:
+        history, known = [], KnownMessages()
     else:
         messages = [*_results_of_unanswered(history, messages), *_added_texts(known, unfinished), *messages]
         resumed = _Resumed(calls=_asked_again(turn, history, messages))
@@ -137,6 +150,7 @@ async def open_thread(
     return OpenThread(
         graph=continued,
         messages=messages,
+        replaces=turn is not None and turn.replaces,
         told=told,
         history=history,
         known=known,

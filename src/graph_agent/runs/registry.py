@@ -12,6 +12,7 @@ from graph_agent.errors import RunNotFound, ServiceStopping
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.runs.background import Background, BackgroundLimits
+from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
@@ -24,6 +25,8 @@ from graph_agent.runs.turns import Turns
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
+    from graph_agent.protocol.compaction import Window
+    from graph_agent.protocol.item_shapes import Item
     from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.attempts import Tracked
     from graph_agent.runs.ledger import Ledger
@@ -110,6 +113,7 @@ class Runs:
         open_store: "Callable[[], Coroutine[Any, Any, Store]] | None" = None,
         event_log_seconds: float = 3600.0,
         ledger: "Ledger | None" = None,
+        compaction: Compaction | None = None,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
@@ -131,11 +135,14 @@ class Runs:
 
         `ledger` counts requests and tokens, and refuses those over the limits for people.
 
+        `compaction` has the keys of compacted histories. Without it, the store has the key.
+
         The events of a stored run can be read for `event_log_seconds` after its end, unless too many others have ended
         since.
         """
         self.process = new_process_id()
         self._ledger = ledger
+        self.compaction = compaction or Compaction()
         self._shares = shares
         self._run_store: RunStore | None = None
         self._journal = Journal(self._runs_in_store)
@@ -150,6 +157,7 @@ class Runs:
                 adopted=self._adopt,
                 memories=memories,
                 ledger=ledger,
+                compaction=self.compaction,
                 shares=shares,
                 find=self._find,
                 has_runs=lambda: any(one.run.is_journaled for one in self._known.values()),
@@ -172,6 +180,7 @@ class Runs:
                 writing=self._writing,
                 is_stopping=lambda: self._draining,
                 rejects_unanswered=rejects_unanswered,
+                compaction=self.compaction,
             )
 
         self._turns = turns()
@@ -251,6 +260,7 @@ class Runs:
             graph = await graphs.get(name)
             standing = await self._admitted(request, stored=store is not None and request.invocation.stored)
             observers = list(observers)
+            compaction = await self.compaction.of_run(request, store=store, graphs=graphs, graph=name)
 
             def run_of(request: RunRequest) -> Run:
                 # Loading the graph may have taken long. A run that starts after the drain would not be ended by it.
@@ -265,6 +275,7 @@ class Runs:
                     memories=self._memories,
                     ledger=self._ledger,
                     standing=standing,
+                    compaction=compaction,
                 )
 
             if store is None:
@@ -359,6 +370,23 @@ class Runs:
             return None
         asks = stored and self._ledger.limits.user_extra_tokens is not None
         return await self._ledger.admit(Owner.of(request.owner), counts=counts, asks=asks)
+
+    async def history(
+        self,
+        owner: Caller,
+        items: "Sequence[Item]",
+        *,
+        store: "Store",
+        previous: str | None = None,
+        conversation: str | None = None,
+    ) -> "Window":
+        """What a graph would read of a stored conversation, up to the response `previous` or to its newest response,
+        and of these items.
+
+        Raises:
+            AgentError: an item, the response or the conversation does not exist, is in progress, or cannot be opened.
+        """
+        return await self._turns.history(owner, items, store=store, previous=previous, conversation=conversation)
 
     def read(self, run: "Run", *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
         """A reader of a run. It gets batches of the events with a number above `after`, and an empty batch after each

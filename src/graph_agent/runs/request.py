@@ -72,6 +72,9 @@ class Turn:
     sent_calls: Mapping[str, str] = field(default_factory=dict)
     """The calls without a result in the response from whose end the graph goes on: call id -> tool."""
 
+    replaces: bool = False
+    """Whether the messages take the place of all that the graph's state has: they begin with a summary of it."""
+
     repeats: StoredResponse | None = None
     """The response that this request has got before. It is sent again, and nothing runs."""
 

@@ -29,6 +29,7 @@ from graph_agent.errors import (
 )
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
+from graph_agent.known_messages import KnownMessages
 from graph_agent.model_options import ModelOptions, within_model_options
 from graph_agent.protocol.approvals import Approval, approvals_of
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage, new_id
@@ -42,6 +43,7 @@ from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
 from graph_agent.runs.audience import Namespace
 from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
+from graph_agent.runs.compacting import RunCompaction, without_instructions
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.going_over import TOKENS_PER_DAY, decision_to_go_on, question_to_go_on
@@ -50,7 +52,7 @@ from graph_agent.runs.inner_graphs import without_checkpoints
 from graph_agent.runs.leases import Leases
 from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
-from graph_agent.runs.open_thread import NO_RESULT, OpenThread, answered_questions, open_thread
+from graph_agent.runs.open_thread import NO_RESULT, OpenThread, answered_questions, open_thread, replacing
 from graph_agent.runs.part_source import PartSource, nowhere
 from graph_agent.runs.parts import Parts
 from graph_agent.runs.recent_messages import RecentMessages
@@ -123,12 +125,15 @@ class Run:
         budgets: Budgets,
         observers: Iterable[RunObserver] = (),
         memories: OpenStore | None = None,
+        compaction: RunCompaction | None = None,
         head: ResponseHead | None = None,
         attempt: Attempt | None = None,
         ledger: Ledger | None = None,
         standing: Standing | None = None,
     ) -> None:
-        """`head` is that of a response which has begun already. `attempt` is given for a run in the background: it goes
+        """`compaction` is given if the request asks that a long history is compacted.
+
+        `head` is that of a response which has begun already. `attempt` is given for a run in the background: it goes
         on where earlier attempts stopped. `ledger` counts what its models use. `standing` is what was left for its user
         when the request came."""
         invocation = request.invocation
@@ -146,6 +151,9 @@ class Run:
         self.request = request
         self._attempt = attempt
         self._graph = graph
+        self._compaction = compaction
+        self._history: Sequence[BaseMessage] = ()
+        """What the graph's state has, for the compaction."""
         self._budgets = budgets
         self._observers = Observers(observers)
         # In the constructor, before anything is sent: a wrong field is a 400 and not a failed stream.
@@ -308,10 +316,14 @@ class Run:
         self._told = opened.told
         self._monitor.continues(opened.history, opened.known)
         if turn.answers is None:
-            self._input = opened.messages
+            self._input = replacing(opened.graph, opened.messages) if opened.replaces else opened.messages
+            if self._compaction is not None:
+                self._history = opened.history
             self._translator.continues(opened.known, opened.messages)
             self._translator.awaits(opened.calls)
         else:
+            # A graph goes on in the middle of a turn. The next one is compacted.
+            self._compaction = None
             self._input, self._then = opened.command, opened.messages
             self._translator.continues(opened.known, ())
             self._translator.resumes(opened.calls, answered_questions(turn.answers))
@@ -342,6 +354,7 @@ class Run:
             self._translator.awaits(opened.calls)
         if resumed.phase == "begin":
             return
+        self._compaction = None
         self._monitor.goes_on(resumed.used)
         self._steps_before = resumed.used.get(STEPS, 0)
         self._input, self._stored = None, resumed.config
@@ -532,7 +545,9 @@ class Run:
         """Run the graph. A graph that was resumed gets the messages of the request when it has ended."""
         try:
             async with asyncio.timeout(self._seconds) as limit:
-                if not self._is_done:
+                if self._compaction is not None:
+                    await self._compact(self._compaction)
+                if not self._is_done and not self._is_stopped():
                     await self._stream(self._input, self._stored)
                 if self._then and self._may_go_on():
                     given_up = self._give_up_calls()
@@ -545,6 +560,23 @@ class Run:
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
+
+    async def _compact(self, compaction: RunCompaction) -> None:
+        """Let a summary take the place of the earlier turns, if the history is long."""
+        said = self.request.invocation.said
+        told = without_instructions(self._told, said)
+        instructions = self._told[: len(self._told) - len(told)]
+        messages = [*without_instructions(self._history, said), *told]
+        self._history, self._compaction = (), None
+        callbacks = [self._monitor, *self._observers.handlers]
+        made = await compaction.compacted(messages, {"callbacks": callbacks, "run_name": "compaction"})
+        if made is None:
+            return
+        given = [*instructions, *made.messages]
+        self._translator.continues(KnownMessages(), given)
+        self._monitor.continues((), KnownMessages())
+        self._input = given if self._stored is None else replacing(self._graph, given)
+        self._events.write(self._translator.compacted(made.item))
 
     def _give_up_calls(self) -> set[str]:
         """Give up the calls of the client that the request cannot answer, because the graph has only just made them, if

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
 
-VERSION = 4
+VERSION = 5
 """The version of the text. Raise it with every field that is added, and keep reading the versions before it."""
 
 HALF = re.compile(r"[\ud800-\udfff]")

@@ -2,19 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graph_agent.errors import ConversationBusy, IdempotencyKeyUsed, ServiceStopping
+from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
+from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.repeats import BegunBefore, begun_elsewhere
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.slots import Slot, Slots
 from graph_agent.runs.waiting_lines import WaitingLines
 
 if TYPE_CHECKING:
+    from graph_agent.protocol.compaction import Window
+    from graph_agent.protocol.item_shapes import Item
     from graph_agent.runs.attempts import Tracked
     from graph_agent.runs.leases import Leases
     from graph_agent.runs.recent_messages import RecentMessages
@@ -55,6 +59,7 @@ class Turns:
         writing: Callable[[Owner, str], str | None],
         is_stopping: Callable[[], bool],
         rejects_unanswered: bool = False,
+        compaction: Compaction | None = None,
     ) -> None:
         """With `waits`, a request waits while its conversation is busy; otherwise it is refused.
 
@@ -62,6 +67,7 @@ class Turns:
 
         `find` is a run of this process by its id. `end_left` ends a run that only waits for a reader to come back, and
         says whether it was one. `writing` is the id of the owner's run of this process that has sent an item.
+        `compaction` opens compacted histories.
         """
         self._waits = waits
         self._slots = slots
@@ -70,6 +76,7 @@ class Turns:
         self._writing = writing
         self._is_stopping = is_stopping
         self._rejects_unanswered = rejects_unanswered
+        self._compaction = compaction or Compaction()
         self._lines = WaitingLines()
         self._leases: Leases | None = None
         self._recent: RecentMessages | None = None
@@ -145,6 +152,21 @@ class Turns:
                         first = await line.enter_async_context(self._lines.place(key))
                 await self._wait(first, running, slot, until)
 
+    async def history(
+        self, caller: Caller, items: "Sequence[Item]", *, store: "Store", previous: str | None, conversation: str | None
+    ) -> "Window":
+        """What a graph would read of a stored conversation and these items: see `Continuing.history`.
+
+        Raises:
+            AgentError: an item, the response or the conversation does not exist, is in progress, or cannot be opened.
+        """
+        from graph_agent.runs.continuing import Continuing
+
+        continuing = Continuing(
+            store.responses, writing=self._writing, sealer=lambda: self._compaction.sealer(caller, store)
+        )
+        return await continuing.history(Owner.of(caller), items, previous=previous, conversation=conversation)
+
     async def _wait(self, first: asyncio.Event, running: str | None, slot: Slot | None, until: float) -> None:
         """Wait for the first place in the line and for the end of the run in progress, and take the slot again."""
         if slot is not None:
@@ -179,6 +201,7 @@ class Turns:
             rejects_unanswered=self._rejects_unanswered,
             retried=lambda failed: self._require_new(request, store, failed, was_running=False),
             writing=self._writing,
+            sealer=lambda: self._compaction.sealer(request.owner, store),
         )
         if not request.invocation.stored and request.connection is None:
             return replace(request, invocation=await continuing.resolve(owner, request.invocation))

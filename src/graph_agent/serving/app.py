@@ -29,6 +29,7 @@ from graph_agent.operator_files import operator_file
 from graph_agent.protocol.dialects import OPENAI
 from graph_agent.redaction import HIDDEN_VALUES, secrets_of
 from graph_agent.runs.background import BackgroundLimits
+from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.connection_memory import ConnectionMemories
 from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.registry import Runs
@@ -58,6 +59,7 @@ from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.ag_ui import AgUiRoutes
 from graph_agent.serving.routes.chat_completions import ChatCompletionRoutes
+from graph_agent.serving.routes.compaction import CompactionRoutes
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.documentation import DocumentationRoutes
 from graph_agent.serving.routes.feedback import FeedbackRoutes
@@ -145,7 +147,7 @@ def create_app(
     built = None if graphs is None else _built(graphs, settings)
     context = AppContext(settings, environ)
     # For the whole process: one app must not reveal a secret of another app or of its host.
-    HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings))])
+    HIDDEN_VALUES.add([*secrets_of(environ), *secrets_of(as_environment(settings)), *settings.compaction_secrets])
     gate = Gate(wait_seconds=settings.startup_wait_seconds)
     chat = ChatApp.from_environment(environ)
     identity = Identity.from_environment(
@@ -180,6 +182,7 @@ def create_app(
         open_store=store.passed,
         event_log_seconds=settings.event_log_seconds,
         ledger=ledger,
+        compaction=Compaction(settings.compaction_secrets, open_store=store.passed),
     )
     metrics = None
     if _has_metrics(settings, environ):
@@ -210,6 +213,9 @@ def create_app(
         reply_seconds=reply_seconds,
     )
 
+    compaction = CompactionRoutes(
+        identity=identity, gate=gate, runs=runs, store=store, posted=posted, reply_seconds=reply_seconds
+    )
     chats = ChatCompletionRoutes(
         settings=settings,
         identity=identity,
@@ -330,6 +336,8 @@ def create_app(
             *sockets.routes(),
             *chats.routes(),
             *ag_ui.routes(),
+            # Before those with the id of a response in their place.
+            *compaction.routes(),
             *stored.routes(),
             *feedback.routes(),
             *conversations.routes(),

@@ -20,6 +20,7 @@ from graph_agent.protocol.conversation_requests import (
 )
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.feedback_requests import NewFeedback, parse_feedback
+from graph_agent.protocol.history_requests import HistoryRequest, parse_compaction, parse_token_count
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request, read_request
@@ -76,11 +77,10 @@ class Service:
         Raises:
             InvalidRequest: the request is wrong, or one of its subclasses; `param` names the field.
         """
-        fallback = self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
         return parse_request(
             body,
             graphs=self.catalog.names,
-            fallback=fallback,
+            fallback=self._fallback(dialect),
             stores=True,
             stored_by_default=dialect.stores,
             background_served=True,
@@ -119,6 +119,17 @@ class Service:
     def parse_ag_ui(self, body: bytes, *, graph: str | None, pulse: Pulse = no_pulse) -> AgUiRequest:
         """Parse the body of `POST /ag-ui/{graph}`. Raises as `parse` does."""
         return parse_ag_ui_request(body, graph=graph, graphs=self.catalog.names, pulse=pulse)
+
+    def parse_compaction(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> HistoryRequest:
+        """Parse the body of `POST /responses/compact`. Raises as `parse` does."""
+        return parse_compaction(body, graphs=self.catalog.names, fallback=self._fallback(dialect), pulse=pulse)
+
+    def parse_token_count(self, body: bytes, dialect: Dialect, *, pulse: Pulse = no_pulse) -> HistoryRequest:
+        """Parse the body of `POST /responses/input_tokens`. Raises as `parse` does."""
+        return parse_token_count(body, graphs=self.catalog.names, fallback=self._fallback(dialect), pulse=pulse)
+
+    def _fallback(self, dialect: Dialect) -> str | None:
+        return self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
 
     def parse_new_conversation(self, body: bytes, *, pulse: Pulse = no_pulse) -> NewConversation:
         """Parse the body of `POST /conversations`. Raises as `parse` does."""

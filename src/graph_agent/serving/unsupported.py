@@ -18,8 +18,8 @@ NO_WEBSOCKET = (
 )
 
 INSIDE_RESPONSES: Mapping[str, str] = {
-    "compact": "conversations are not compacted here; POST a shorter history in `input` to {run}",
-    "input_tokens": "tokens are not counted in advance; `usage` in the answer of POST {run} has the count",
+    "compact": "POST the history in `input` to {run}/compact",
+    "input_tokens": "POST the history in `input` to {run}/input_tokens",
 }
 """The word after `/responses/`, with or without an id in between -> what to do."""
 
@@ -67,7 +67,7 @@ def alternative_to(request: HTTPConnection, *, exists: bool = False) -> str | No
     if request.headers.get("upgrade", "").lower() == "websocket" or request.scope["type"] == "websocket":
         return NO_WEBSOCKET.format(run=run, socket=f"{prefix}{WEBSOCKET}")
     words = None if exists else INSTEAD.get(first)
-    if first == "responses" and rest:
+    if first == "responses" and rest and not exists:
         words = next((said for word, said in INSIDE_RESPONSES.items() if word in (rest[0], *rest[1:2])), None)
     base = run.removesuffix("/responses")
     return words and words.format(run=run, chat=f"{base}/chat/completions", models=f"{base}/models")

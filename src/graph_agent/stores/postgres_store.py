@@ -17,6 +17,7 @@ from graph_agent.stores.sql_conversations import SqlConversations
 from graph_agent.stores.sql_deliveries import SqlDeliveries
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sql_schedules import SqlSchedules
+from graph_agent.stores.sql_secrets import kept_secret
 from graph_agent.stores.sql_usage import SqlUsage
 from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals, UsageStore
 from graph_agent.threads import run_in_service_thread
@@ -118,6 +119,12 @@ class PostgresStore:
         return await self._database.write(
             lambda connection: forget(connection, owner, delete_checkpoints=_delete_checkpoints, now=now)
         )
+
+    async def secret(self, name: str, made: bytes) -> bytes:
+        """See `Store.secret`."""
+        if self._database is None:
+            raise StoreUnavailable("the database of GRAPH_AGENT_STORE is not open")
+        return await kept_secret(self._database, name, made)
 
     async def open(self) -> None:
         """See `Store.open`. After a `StoreUnavailable` the next `open` tries again."""

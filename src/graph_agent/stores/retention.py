@@ -107,6 +107,10 @@ class ExpiringStore:
         """See `Store.forget`."""
         return await self._store.forget(owner)
 
+    async def secret(self, name: str, made: bytes) -> bytes:
+        """See `Store.secret`."""
+        return await self._store.secret(name, made)
+
     async def open(self) -> None:
         """See `Store.open`."""
         await self._store.open()

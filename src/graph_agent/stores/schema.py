@@ -164,6 +164,11 @@ VERSION_9 = (
         PRIMARY KEY (day, owner, id))""",
 )
 
+VERSION_10 = (
+    # What the processes of one store share and nobody else may know, such as the key that seals compacted histories.
+    "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BYTEA NOT NULL)",
+)
+
 MIGRATIONS: Sequence[Sequence[Step]] = (
     VERSION_1,
     VERSION_2,
@@ -174,6 +179,7 @@ MIGRATIONS: Sequence[Sequence[Step]] = (
     VERSION_7,
     VERSION_8,
     VERSION_9,
+    VERSION_10,
 )
 """What leads to version 1, 2, and so on. Never change one that was released: append another."""
 

@@ -18,6 +18,7 @@ from graph_agent.stores.sql_deliveries import SqlDeliveries
 from graph_agent.stores.sql_memories import BY_WORDS, MemoryOptions, SqlMemories
 from graph_agent.stores.sql_runs import SqlRuns
 from graph_agent.stores.sql_schedules import SqlSchedules
+from graph_agent.stores.sql_secrets import kept_secret
 from graph_agent.stores.sql_usage import SqlUsage
 from graph_agent.stores.sqlite_database import SqliteDatabase
 from graph_agent.stores.store import Deliveries, Memories, ResponseStore, RunStore, Schedules, Signals, UsageStore
@@ -106,6 +107,10 @@ class SqliteStore:
         return await self._database.write(
             lambda connection: forget(connection, owner, delete_checkpoints=_delete_checkpoints, now=now)
         )
+
+    async def secret(self, name: str, made: bytes) -> bytes:
+        """See `Store.secret`."""
+        return await kept_secret(self._database, name, made)
 
     async def open(self) -> None:
         """See `Store.open`."""

@@ -435,6 +435,13 @@ class Store(Protocol):
             ConversationBusy: a run of the owner is in progress, unless it waits for a token. Nothing was deleted.
         """
 
+    async def secret(self, name: str, made: bytes) -> bytes:
+        """The secret of that name, which all processes of the store share. If there is none, `made` is kept.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+
     async def open(self) -> None:
         """Connect and bring the schema up to date. Safe if several processes do it at once."""
 

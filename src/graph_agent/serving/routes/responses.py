@@ -319,7 +319,8 @@ class ResponseRoutes:
     ) -> "tuple[Run, RunTrace | None] | Begun":
         """Start a run."""
         # A request that neither is stored nor names anything stored does not touch the store.
-        needs_store = asked.invocation.stored or asked.invocation.items
+        invocation = asked.invocation
+        needs_store = invocation.stored or invocation.items or invocation.compact_threshold is not None
         store = await self._store.passed() if needs_store else None
         trace = None if service.tracer is None else service.tracer.trace()
         starting = self._runs.start(
