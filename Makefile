@@ -13,7 +13,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page docs dev studio traces test test-page test-docs kills equality fuzz check lint types bench bench-page batch eval eval-baseline eval-retrieval lock deploy clean
+.PHONY: help setup page docs dev studio traces test test-page test-docs kills equality fuzz check lint types bench bench-page batch eval eval-baseline eval-retrieval lock release deploy clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -161,6 +161,10 @@ lock: setup ## Resolve the dependencies again and write the locks with hashes
 		grep -v -E '^(py4j|numpy|pandas|databricks-connect)==' > $(BATCH)/.constraints.txt
 	$(LOCK) pyproject.toml $(BATCH)/requirements.in --override $(BATCH)/overrides.txt -c $(BATCH)/.constraints.txt \
 		--no-emit-package databricks-connect -o $(BATCH)/requirements.txt
+
+# Without TAG it is a trial: anybody may run it at any time, and it publishes nothing.
+release: setup page docs ## Build and check the wheel, the sdist and the bill of materials in dist; TAG=v1.2.3 for a release
+	@$(BIN)/python -m releasing $(if $(TAG),--tag $(TAG)) $(if $(filter-out 0,$(NO_TRIAL)),--no-trial)
 
 deploy: setup ## Ship the app to Databricks Apps; TARGET=prod chooses a target, DRY_RUN=1 only prints the plan
 	@$(BIN)/graph-agent deploy $(if $(TARGET),--target $(TARGET)) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) $(if $(APP),--app $(APP))

@@ -1,8 +1,10 @@
 import { defineConfig } from "vitest/config";
+import { licenses } from "./licenses";
 
 export default defineConfig({
   // Relative, because the app may be mounted below a prefix that the build does not know.
   base: "./",
+  plugins: [licenses("licenses.md")],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     // Into the Python package, which serves it. The folder is not committed.

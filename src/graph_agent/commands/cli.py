@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from graph_agent.errors import AgentError
 from graph_agent.lazy import collect_garbage_less_often, without_usage_collection
@@ -79,6 +79,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class Version(argparse.Action):
+    """Prints the version. argparse's own action gets it as a text, which every command would look up."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object) -> NoReturn:
+        """Print it and exit."""
+        # Late: only here is it needed.
+        from importlib.metadata import version
+
+        print(f"graph-agent {version('graph-agent')}")
+        parser.exit()
+
+
 def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
     """The parser with every command, and with the flags of the command that is `named`."""
     parser = argparse.ArgumentParser(
@@ -88,6 +103,7 @@ def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
         epilog="Run graph-agent COMMAND --help for the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=Version, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", help="one of the commands above")
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, description=f"{command.help[0].upper()}{command.help[1:]}.")
