@@ -365,6 +365,9 @@ class Settings:
     docs: Literal["on", "off"] = "on"
     """The documentation at `/docs`, where it is built."""
 
+    mcp: Literal["on", "off"] = "on"
+    """The graphs as tools of an MCP server, at `/mcp`."""
+
     cache_dir: Path = field(default_factory=lambda: default_cache_dir(os.environ))
     """The folder for downloaded weights, the local index, local traces and, by default, conversations."""
 

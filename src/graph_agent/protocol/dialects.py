@@ -95,11 +95,24 @@ AG_UI = Dialect(
 )
 """The events of which `ag_ui_events` makes those of AG-UI."""
 
+MCP = Dialect(
+    tool_items="mcp_call",
+    failure="failed",
+    any_model=False,
+    open_responses=True,
+    family="openai",
+    stores=True,
+    budget_sentence="text",
+    rejoined=False,
+)
+"""The events of runs that are calls of a tool of the MCP server."""
+
 DIALECTS: Mapping[str, Dialect] = {
     "invocations": INVOCATIONS,
     "responses": RESPONSES,
     "openai": OPENAI,
     "ag_ui": AG_UI,
+    "mcp": MCP,
 }
 """By the names under which stores keep them."""
 

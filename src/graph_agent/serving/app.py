@@ -63,6 +63,7 @@ from graph_agent.serving.routes.compaction import CompactionRoutes
 from graph_agent.serving.routes.conversations import ConversationRoutes
 from graph_agent.serving.routes.documentation import DocumentationRoutes
 from graph_agent.serving.routes.feedback import FeedbackRoutes
+from graph_agent.serving.routes.mcp import McpRoutes
 from graph_agent.serving.routes.memories import MemoryRoutes
 from graph_agent.serving.routes.meta import MetaRoutes
 from graph_agent.serving.routes.metrics import MetricsRoutes
@@ -234,6 +235,7 @@ def create_app(
         bodies=bodies,
         posted=posted,
     )
+    mcp = McpRoutes(identity=identity, gate=gate, runs=runs, store=store, posted=posted)
     stored = StoredResponseRoutes(
         identity=identity,
         store=store,
@@ -338,6 +340,7 @@ def create_app(
             *ag_ui.routes(),
             # Before those with the id of a response in their place.
             *compaction.routes(),
+            *(mcp.routes() if settings.mcp == "on" else ()),
             *stored.routes(),
             *feedback.routes(),
             *conversations.routes(),

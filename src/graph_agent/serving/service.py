@@ -22,6 +22,7 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.feedback_requests import NewFeedback, parse_feedback
 from graph_agent.protocol.history_requests import HistoryRequest, parse_compaction, parse_token_count
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
+from graph_agent.protocol.mcp_tools import call_fields
 from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request, read_request
 from graph_agent.protocol.socket_messages import asked_fields
@@ -130,6 +131,16 @@ class Service:
 
     def _fallback(self, dialect: Dialect) -> str | None:
         return self.catalog.default if dialect.any_model else self.app.settings.fallback_graph
+
+    def parse_tool_call(
+        self, arguments: Mapping[str, object], *, graph: str, steps: bool, pulse: Pulse = no_pulse
+    ) -> Invocation:
+        """Read the arguments of a call of this graph as a tool. With `steps`, its events tell the nodes.
+
+        Raises as `parse` does.
+        """
+        fields = call_fields(arguments, graph=graph, steps=steps)
+        return read_request(fields, graphs=self.catalog.names, stores=True, stored_by_default=True, pulse=pulse)
 
     def parse_new_conversation(self, body: bytes, *, pulse: Pulse = no_pulse) -> NewConversation:
         """Parse the body of `POST /conversations`. Raises as `parse` does."""
