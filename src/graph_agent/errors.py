@@ -18,6 +18,10 @@
     │   ├── ConversationBusy         409  another run is in progress; names its response
     │   ├── ApprovalAnswered         409  the approval was answered with something else
     │   ├── IdempotencyKeyUsed       409  the key was sent with another request
+    │   ├── SteeringNotSupported     409  the response cannot take messages while it is in progress
+    │   ├── ResponseCompleted        409  the response has ended, so it takes no messages any more
+    │   ├── ResponseNotActive        409  the response has failed or was cancelled, so it takes none either
+    │   ├── TooManySteers            429  too many messages wait for the response
     │   ├── NoTrace                  404  the response has no trace, so it takes no feedback
     │   ├── TraceNotReady            409  the trace of the response is not stored yet
     │   ├── EventLogExpired          410  the run has ended long ago, and its events are gone
@@ -213,6 +217,35 @@ class IdempotencyKeyUsed(RequestError):
 
     status = 409
     code = "idempotency_key_used"
+
+
+class SteeringNotSupported(RequestError):
+    """The response takes no messages while it is in progress: it is not stored, or its graph keeps no messages."""
+
+    status = 409
+    code = "steering_not_supported"
+
+
+class ResponseCompleted(RequestError):
+    """The response has ended, so it takes no messages any more."""
+
+    status = 409
+    code = "response_already_completed"
+
+
+class ResponseNotActive(RequestError):
+    """The response has failed or was cancelled, so it takes no messages any more."""
+
+    status = 409
+    code = "response_not_active"
+
+
+class TooManySteers(RequestError):
+    """Too many messages, or too many bytes of them, wait for the response already."""
+
+    status = 429
+    code = "too_many_pending_steers"
+    kind = "rate_limit_error"
 
 
 class EventLogExpired(RequestError):

@@ -104,6 +104,9 @@ TURNS = st.builds(
         given=st.lists(st.builds(GivenDecision, approval=TEXT, decision=OBJECTS, used=st.booleans()), max_size=2),
     ),
     sent_calls=STRINGS,
+    replaces=st.booleans(),
+    goes_on=st.booleans(),
+    steers=st.lists(TEXT, max_size=2).map(tuple),
     repeats=st.none() | RESPONSES,
 )
 CLIENT_TOOLS = st.builds(
@@ -238,6 +241,9 @@ def a_request(**of_turn: Any) -> RunRequest:
                 given=[GivenDecision(approval="mcpr_1", decision=decision.fields(), used=True)],
             ),
             "sent_calls": {"call_1": "look"},
+            "replaces": True,
+            "goes_on": True,
+            "steers": ("steer_1",),
             "repeats": StoredResponse(
                 id="resp_0",
                 conversation="conv_1",
@@ -256,6 +262,7 @@ def a_request(**of_turn: Any) -> RunRequest:
                 waiting=Waiting(approvals=[{**approval.fields(), "allowed": ["edit"]}], unread=True),
                 trace="tr-1",
                 feedback={"user_feedback": GivenFeedback(value=True, assessment="a-1")},
+                steers=2,
             ),
         }
         | of_turn
@@ -297,6 +304,7 @@ def a_request(**of_turn: Any) -> RunRequest:
             kind="json_schema", name="city", schema={"type": "object"}, description="A city.", strict=True
         ),
         warnings=("The tool web_search was left out.",),
+        compact_threshold=4000,
         digest="bb",
     )
     return RunRequest(
@@ -346,7 +354,7 @@ async def test_what_each_version_has_recorded_is_read(version: int) -> None:
 
 def _of_version(version: int) -> RunRequest:
     """The request with the fields that a version knew."""
-    request = a_request()
+    request = a_request() if version > 4 else _before_5(a_request())
     if version < 4:
         invocation = dataclasses.replace(
             request.invocation, tools=(), tool_choice="auto", options={}, answer_form=None, warnings=()
@@ -355,6 +363,19 @@ def _of_version(version: int) -> RunRequest:
     if version < 3:
         request = _before_3(request)
     return _before_2(request) if version < 2 else request
+
+
+def _before_5(request: RunRequest) -> RunRequest:
+    """Without the fields that the fifth version has added."""
+    turn = request.turn
+    assert turn is not None
+    assert turn.repeats is not None
+    repeats = dataclasses.replace(turn.repeats, steers=0)
+    return dataclasses.replace(
+        request,
+        invocation=dataclasses.replace(request.invocation, compact_threshold=None),
+        turn=dataclasses.replace(turn, replaces=False, goes_on=False, steers=(), repeats=repeats),
+    )
 
 
 def _before_3(request: RunRequest) -> RunRequest:

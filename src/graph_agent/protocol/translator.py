@@ -37,6 +37,7 @@ from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.returned_messages import ReturnedMessages
+from graph_agent.protocol.steering import SENTENCE, STEERED
 from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
 from graph_agent.protocol.visible_content import visible_content_of
@@ -425,6 +426,18 @@ class Translator:
         self.custom_outputs["budget"] = budget
         # Clients know only two reasons, so the exact budget is in the metadata.
         yield self._incomplete("max_output_tokens", sentence, {"budget": budget}, usage)
+
+    def steered(self, usage: Usage) -> Iterator[Event]:
+        """The graph was stopped between two steps, to go on in another response. Ends with `response.incomplete`."""
+        yield from self._calls.abandon()
+        left = FinalState.read(self._state, self._known)
+        last = left.messages[-1] if left.messages else None
+        if isinstance(last, AIMessage) and not last.tool_calls:
+            yield from self._speech.finish(self._answer_of(left))
+        else:
+            yield from self._speech.break_off()
+        yield from self._close_steps()
+        yield self._incomplete(STEERED, SENTENCE, {}, usage)
 
     def cut_off(self, ending: EarlyEnd, usage: Usage) -> Iterator[Event]:
         """A model was cut off while it asked for tools, so none of them was run."""

@@ -27,6 +27,7 @@ from graph_agent.stores.store import QUEUE
 if TYPE_CHECKING:
     from graph_agent.runs.ledger import Ledger
     from graph_agent.runs.run import Run
+    from graph_agent.runs.succession import Succession
     from graph_agent.stores.store import Listening, Store
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,8 @@ class Background:
         self._find, self._has_runs = find, has_runs
         self._surroundings: Surroundings | None = None
         self._active: dict[str, Run] = {}
+        self._steered: set[str] = set()
+        """The ids of runs that this process has, but that have not begun, and for which messages have come."""
         self._suspects: set[str] = set()
         self._attempts: dict[str, int] = {}
         """Response id -> attempt, of all runs of which this process renews the lease."""
@@ -188,6 +191,16 @@ class Background:
         finally:
             self._awaited.pop(response_id, None)
         return True
+
+    @property
+    def surroundings(self) -> Surroundings | None:
+        """What a run needs of its app, once runs are taken."""
+        return self._surroundings
+
+    def steered(self, response_id: str) -> None:
+        """Messages wait for a response. Its run may be about to begin here."""
+        if response_id in self._attempts:
+            self._steered.add(response_id)
 
     def look(self) -> None:
         """Look for runs now."""
@@ -315,6 +328,9 @@ class Background:
                 await end_without_graph(store, claimed, error)
                 return
             self._active[run.id] = run
+            run.succession = self._succession(claimed)
+            if run.id in self._steered:
+                run.steer()
             run.start(Scope(app=self._surroundings.app, token=token, facts={"run_id": run.id}))
             self._adopted(run)
             if (awaited := self._awaited.get(run.id)) is not None:
@@ -332,8 +348,24 @@ class Background:
             self._attempts.pop(claimed.response, None)
             self._suspects.discard(claimed.response)
             self._active.pop(claimed.response, None)
+            self._steered.discard(claimed.response)
             self._tokens.pop(claimed.response, None)
             self.look()
+
+    def _succession(self, claimed: ClaimedRun) -> "Succession | None":
+        """How the successor of a run begins that is steered."""
+        from graph_agent.runs.heirs import QueuedSuccession
+
+        tokens, response = self._tokens, claimed.response
+
+        def queued(successor: str) -> None:
+            if (kept := tokens.get(response)) is not None:
+                self.keep_token(successor, kept.token)
+            self.look()
+
+        return QueuedSuccession(
+            process=self.process, needs_token=claimed.needs_token, seconds=self.limits.seconds, queued=queued
+        )
 
     def _usable_token(self, claimed: ClaimedRun) -> UserToken | None:
         kept = self._tokens.get(claimed.response)

@@ -66,6 +66,8 @@ async def begun(
         attempt=Attempt(process=process, kept=kept, background=True),
     )
     await run.record_in(store, Leases(store.responses))
+    if claimed.is_steered:
+        run.steer()
     return run
 
 
@@ -104,6 +106,8 @@ async def end_without_graph(store: "Store", claimed: ClaimedRun, error: AgentErr
         response=response,
         checkpoint=None,
         right=right,
+        # Its graph does not run, so nobody knows where a successor would go on.
+        fails_steers=True,
         events=EventBatch(right=right, first=len(entries), events=tuple(bytes(encode(one)) for one in events)),
     )
     await store.responses.finish(claimed.owner, claimed.response, ended)

@@ -1,4 +1,4 @@
-"""Ends the runs of this process that are cancelled at another process."""
+"""Ends the runs of this process that are cancelled at another process, and tells those that are steered there."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ async def end_cancelled_runs(
     has_runs: Callable[[], bool],
     find: "Callable[[str], Run | None]",
 ) -> None:
-    """Listen to cancellations, until this task is cancelled.
+    """Listen to cancellations and steers, until this task is cancelled.
 
     With `shares`, other processes on this machine use the same store. `has_runs` says whether this process has runs
     that the store knows, and `find` is one of them.
@@ -45,6 +45,9 @@ async def end_cancelled_runs(
                     await news.wait(LOOK_SECONDS)
                     if has_runs():
                         await _end(await opened.runs.cancelled(process), find)
+                        for steered in await opened.runs.steered(process):
+                            if (run := find(steered)) is not None:
+                                run.steer()
         except AgentError as error:
             logger.debug("cancellations could not be read: %s", error.code)
         except Exception as error:  # noqa: BLE001 - listening must go on

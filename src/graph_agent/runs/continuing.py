@@ -26,7 +26,7 @@ from graph_agent.protocol.content import text_of
 from graph_agent.protocol.content_parts import assistant_text, content_of
 from graph_agent.protocol.fingerprints import NO_TEXTS, Texts
 from graph_agent.protocol.item_ids import with_own_ids
-from graph_agent.protocol.item_shapes import CALL_ID, OUTPUTS, REFERENCE, Item
+from graph_agent.protocol.item_shapes import CALL_ID, OUTPUTS, REFERENCE, RESULT_ID, Item
 from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.reconcile import (
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.compacting import OwnerSealer
+    from graph_agent.stores.steer_records import StoredSteer
     from graph_agent.stores.store import ResponseStore
 
 logger = logging.getLogger(__name__)
@@ -199,6 +200,8 @@ class Continuing:
                 "`generate` must not be false with an answer for which the graph waits: leave one of them out.",
                 param="generate",
             )
+        queued = await self._queued(owner, place, said)
+        new = _with_queued(new, queued)
         start = await self._start(owner, place, new, graph if continues else None)
         if invocation.checks_calls:
             _require_calls(items, place, start)
@@ -215,12 +218,13 @@ class Continuing:
             own = with_own_ids(new, pulse=pulse)
             before = texts_with(start.base, start.unread, pulse=pulse)
             window = window_of([*told, *(item for item in own if not said.covers(item))], compacted)
-            first = place.known - len(told) + window.shift
+            first = place.known - len(told) - len(said_meanwhile) + window.shift
             messages = messages_of(
                 window.items, asked=start.asked, first=first, summaries=window.summaries, pulse=pulse
             )
             return own, messages, texts_with(before, own, pulse=pulse)
 
+        said_meanwhile = [item for one in queued for item in one.input]
         own, messages, texts = await run_gently(read, [*start.items, *start.unread, *new])
         turn = Turn(
             continuation=Continuation(
@@ -240,6 +244,7 @@ class Continuing:
             answers=said.answers,
             sent_calls=start.asked,
             replaces=compacted is not None,
+            steers=tuple(one.id for one in queued),
             repeats=said.repeats,
         )
         return replace(invocation, messages=messages, items=()), turn
@@ -384,6 +389,13 @@ class Continuing:
             raise ApprovalNotFound("an answer belongs to another place than the one that the request names")
         return place, said
 
+    async def _queued(self, owner: Owner, place: "_Place", said: Reading) -> "Sequence[StoredSteer]":
+        """What the response that the request follows was steered with, if it waited for the request."""
+        if place.parent is None or not place.parent.steers or said.repeats is not None:
+            return ()
+        steers = await self._responses.steers(owner, place.parent.id)
+        return [one for one in steers if one.status == "queued"]
+
     # -- where the graph starts ---------------------------------------------------------------------------------
 
     async def _start(self, owner: Owner, place: "_Place", new: Sequence[Item], graph: str | None) -> "_Start":
@@ -504,6 +516,14 @@ def _require_calls(items: Sequence[Item], place: _Place, start: _Start) -> None:
             )
 
 
+def _with_queued(new: list[Item], queued: "Sequence[StoredSteer]") -> list[Item]:
+    """The new items with the messages that were queued. Results come first, because they follow their calls."""
+    if not queued:
+        return new
+    results = next((n for n, item in enumerate(new) if item["type"] not in RESULT_ID), len(new))
+    return [*new[:results], *(dict(item) for one in queued for item in one.input), *new[results:]]
+
+
 def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str | None) -> tuple[int | None, int | None]:
     """Among a response and its ancestors, the nearest one first: the index of the one from whose checkpoint the graph
     can continue, and of the one whose fingerprints the new ones can continue."""
@@ -524,10 +544,16 @@ def _ends(ancestors: Sequence[StoredResponse], new: Sequence[Item], graph: str |
 
 
 def _unfinished(response: StoredResponse) -> dict[str, str]:
-    if response.status == "completed":
+    return unfinished_texts(response.status, response.output, response.messages)
+
+
+def unfinished_texts(status: str, output: Sequence[Item], ids: Mapping[str, str]) -> dict[str, str]:
+    """What a response has said that may not be in the graph's state: id of the message -> text. Where their ids differ,
+    `ids` says which message of the state an item is."""
+    if status == "completed":
         return {}
-    messages = [item for item in response.output if item["type"] == "message"]
-    texts = {response.messages.get(item["id"], item["id"]): assistant_text(item["content"]) for item in messages}
+    messages = [item for item in output if item["type"] == "message"]
+    texts = {ids.get(item["id"], item["id"]): assistant_text(item["content"]) for item in messages}
     return {message_id: text for message_id, text in texts.items() if text.strip()}
 
 

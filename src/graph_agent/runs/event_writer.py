@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from graph_agent.protocol.events import Event, is_terminal
@@ -27,6 +27,11 @@ class EventWriter:
     def full(self) -> bool:
         """Whether the log will exceed its limit even if the run ends now."""
         return self._log.size + self._log.due > self._most_bytes
+
+    @property
+    def held(self) -> Sequence[Event]:
+        """The terminal event that is kept."""
+        return tuple(self._held)
 
     def hold_end(self) -> None:
         """Keep the terminal event until `release_end`: a client may continue the response as soon as it sees it."""

@@ -64,7 +64,7 @@ class OpenThread:
     """For the graph's config."""
 
     command: Command[Any] | None = None
-    """What the graph is resumed with, before it gets the messages."""
+    """What the graph is resumed with, before it gets the messages. After a stop between two steps, it holds them."""
 
     calls: Sequence[ResumedCall] = ()
     """The tool calls that wait for their results."""
@@ -109,7 +109,10 @@ async def open_thread(
     """
     answers = None if turn is None else turn.answers
     # A graph that is resumed goes on with what it has gathered in this run.
-    saved = await saver.open(forgotten=() if answers is not None else _per_run(graph.channels))
+    goes_on = turn is not None and turn.goes_on
+    saved = await saver.open(
+        forgotten=() if answers is not None or goes_on else _per_run(graph.channels), forks=goes_on
+    )
     channel = graph.channels.get(MESSAGES)
     history = [] if saved is None else await _messages_of(saved, channel, saver)
     known = saver.known_of_recent_messages() or KnownMessages(history)
@@ -125,6 +128,9 @@ async def open_thread(
     resumed = _Resumed()
     if turn is not None and answers is not None and saved is not None:
         resumed = _resumed(turn, answers, saved, history)
+    elif goes_on:
+        # Its last step is complete, so no call waits for its result.
+        resumed = _Resumed()
     elif turn is not None and turn.replaces:
         history, known = [], KnownMessages()
     else:
@@ -147,6 +153,9 @@ async def open_thread(
             history, known = [message, *history], known.behind(message)
         else:
             messages = [message, *messages]
+    command = resumed.command
+    if goes_on:
+        command = Command(update={MESSAGES: list(messages)})
     return OpenThread(
         graph=continued,
         messages=messages,
@@ -156,7 +165,7 @@ async def open_thread(
         known=known,
         # The id of the run says whose a checkpoint is.
         config={"configurable": dict(saver.configurable), "metadata": {"run_id": run_id}},
-        command=resumed.command,
+        command=command,
         calls=resumed.calls,
         pending=resumed.pending,
     )

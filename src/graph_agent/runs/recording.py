@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +13,14 @@ from graph_agent.protocol.fingerprints import Fingerprints
 from graph_agent.protocol.reconcile import fingerprints_after
 from graph_agent.runs.attempts import Attempt
 from graph_agent.runs.gently import run_gently
-from graph_agent.runs.leases import Leases
+from graph_agent.runs.leases import Lease, Leases
 from graph_agent.runs.recent_messages import RecentMessages
 from graph_agent.runs.request import RunRequest, Turn
 from graph_agent.runs.run_saver import RunSaver
-from graph_agent.stores.records import EndedResponse, Item, NewResponse, ResponseStatus, Waiting
+from graph_agent.runs.succession import new_response
+from graph_agent.stores.records import EndedResponse, Item, ResponseStatus, Successor, Waiting
 from graph_agent.stores.run_records import EventBatch, NewRun
+from graph_agent.stores.steer_records import SteersQueued
 from graph_agent.stores.store import Store
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Recording:
         self._leases = leases
         self._head = head
         self._owner = request.keeper
-        self._family = request.dialect.family
+        self._request = request
         self._turn = turn
         self._lost = False
         right, continuation = None if attempt is None else attempt.right, turn.continuation
@@ -75,18 +76,7 @@ class Recording:
             StoreUnavailable: the database does not answer.
         """
         lease = self._leases.new()
-        new = NewResponse(
-            id=self._head.id,
-            continuation=self._turn.continuation,
-            graph=self._head.model,
-            family=self._family,
-            # Finer than the whole seconds of the response object, because lists are sorted by it.
-            created_at=time.time(),
-            input=self._turn.items,
-            title=self._turn.title,
-            decisions=() if self._turn.answers is None else self._turn.answers.given,
-            run=self._new,
-        )
+        new = new_response(self._head, self._request, self._new)
         beginning = asyncio.ensure_future(self._responses.begin(self._owner, new, busy_until=lease.busy_until))
         try:
             await asyncio.shield(beginning)
@@ -94,6 +84,11 @@ class Recording:
             # Whether the transaction is committed is open. If it is, the conversation must not stay busy for nobody.
             await asyncio.shield(self._withdraw(beginning))
             raise
+
+        self.hold(lease, lost=lost)
+
+    def hold(self, lease: Lease, *, lost: Callable[[], None]) -> None:
+        """Keep the lease of a record that has begun. `lost` is called once if it is lost."""
 
         def has_lost() -> None:
             self.lose()
@@ -133,31 +128,46 @@ class Recording:
         waiting: Waiting | None = None,
         events: EventBatch | None = None,
         trace: str | None = None,
+        successor: Successor | None = None,
+        leaves_steers: bool = False,
+        fails_steers: bool = False,
     ) -> AgentError | None:
         """Record how the run ended and release the conversation. Returns why that failed, or `None`.
 
         `messages` says which message of the graph's state each item is, where their ids differ. `waiting` says what the
         graph waits for. `events` are the last events of a run which the store knows. `trace` is the id of its trace.
 
+        `successor`, `leaves_steers` and `fails_steers` say what becomes of the steers of the response.
+
         After this, nothing that the run still writes is stored.
+
+        Raises:
+            SteersQueued: there are steers of which that says nothing. Call it again.
         """
         self.saver.close()
         if self._lost:
             return process_lost()
+        is_over = True
         try:
             async with asyncio.timeout(FINISH_SECONDS):
                 ended = EndedResponse(
                     status=status,
                     response=response,
-                    checkpoint=self._checkpoint(status),
+                    checkpoint=self.checkpoint(status),
                     fingerprints=await self._fingerprints(response["output"]),
                     messages=messages,
                     waiting=waiting,
                     right=None if self._attempt is None else self._attempt.right,
                     events=events,
                     trace=trace,
+                    successor=successor,
+                    leaves_steers=leaves_steers,
+                    fails_steers=fails_steers,
                 )
                 await self._responses.finish(self._owner, self._head.id, ended)
+        except SteersQueued:
+            is_over = False
+            raise
         except LeaseLost:
             return process_lost()
         except AgentError as error:
@@ -166,11 +176,13 @@ class Recording:
             logger.error("the record of run %s could not be written: %s", self._head.id, describe_error(error))
             return StoreUnavailable("the store does not answer, so the response could not be stored")
         finally:
-            self._leases.release(self._head.id)
+            if is_over:
+                self._leases.release(self._head.id)
         self.saver.keep_messages()
         return None
 
-    def _checkpoint(self, status: ResponseStatus) -> str | None:
+    def checkpoint(self, status: ResponseStatus) -> str | None:
+        """The checkpoint at which a run with this status has ended."""
         answers = self._turn.answers
         if self.saver.unstorable:
             return None

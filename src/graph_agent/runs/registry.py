@@ -299,11 +299,13 @@ class Runs:
                 if self._drained:
                     await run.give_up(stopping())
                     raise stopping()
-            run.start(scope)
             taken.has_run = True
             # From here on the slot belongs to the run and is released when its graph has stopped.
-            known = self._known[run.id] = _Known(run, self._grace_of(run.request))
-            run.when_over(lambda: self._over(known, taken))
+            known = self._known[run.id] = _Known(run, self._grace_of(run.request), taken)
+            if store is not None:
+                self._let_follow(known, scope, store)
+            run.start(scope)
+            run.when_over(lambda: self._over(known))
         return run
 
     async def submit(
@@ -387,6 +389,30 @@ class Runs:
             AgentError: an item, the response or the conversation does not exist, is in progress, or cannot be opened.
         """
         return await self._turns.history(owner, items, store=store, previous=previous, conversation=conversation)
+
+    def own(self, owner: Caller, run_id: str) -> "Run | None":
+        """A run of this owner that this process has, or `None`."""
+        try:
+            return self._of(owner, run_id).run
+        except RunNotFound:
+            return None
+
+    async def admit_steer(self, owner: Owner) -> None:
+        """Count messages for a response in progress as a request, because another run begins with them.
+
+        Raises:
+            LimitReached: the caller must wait until a limit resets.
+            StoreUnavailable: the database does not answer.
+        """
+        if self._ledger is not None:
+            await self._ledger.admit(owner)
+
+    def steered(self, run_id: str) -> None:
+        """Messages wait for a response. Its run stops for them, if this process has it."""
+        if (run := self._find(run_id)) is not None:
+            run.steer()
+        elif self.background is not None:
+            self.background.steered(run_id)
 
     def read(self, run: "Run", *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
         """A reader of a run. It gets batches of the events with a number above `after`, and an empty batch after each
@@ -510,6 +536,39 @@ class Runs:
 
         return Tracked(process=self.process, journal=self._journal)
 
+    def _let_follow(self, known: "_Known", scope: Scope, store: "Store") -> None:
+        """Let another run follow one that is steered, with its slot."""
+        run = known.run
+        if run.request.turn is None or run.request.turn.repeats is not None:
+            return
+        from graph_agent.runs.heirs import HereSuccession
+
+        surroundings = None if self.background is None else self.background.surroundings
+        leases, recent = self._turns.memory_of(store)
+
+        def adopt(heir: "Run") -> Callable[[], None]:
+            heirs = self._known[heir.id] = _Known(heir, self._grace_of(heir.request), known.pass_slot())
+            self._let_follow(heirs, scope, store)
+            return lambda: heir.when_over(lambda: self._over(heirs))
+
+        run.succession = HereSuccession(
+            scope,
+            budgets=self._budgets,
+            memories=self._memories,
+            ledger=self._ledger,
+            observers=(lambda: ()) if surroundings is None else surroundings.observers,
+            store=store,
+            leases=leases,
+            recent=recent,
+            tracked=self._tracked(run.request, store),
+            require_service=self._require_service,
+            adopt=adopt,
+        )
+
+    def _require_service(self) -> None:
+        if self._draining:
+            raise stopping()
+
     def _runs_in_store(self) -> "RunStore":
         assert self._run_store is not None, "a run is journaled in the store that it was begun in"
         return self._run_store
@@ -561,8 +620,9 @@ class Runs:
             return self._grace_seconds
         return STORED_GRACE_SECONDS if request.turn is not None else 0.0
 
-    def _over(self, known: "_Known", slot: Slot) -> None:
-        slot.free()
+    def _over(self, known: "_Known") -> None:
+        if (slot := known.pass_slot()) is not None:
+            slot.free()
         self._keep_log(known)
         if known.waiting and not known.is_told:
             self._forget_oldest()
@@ -629,8 +689,9 @@ class Runs:
 class _Known:
     """One run and the number of its readers."""
 
-    def __init__(self, run: "Run", grace_seconds: float) -> None:
+    def __init__(self, run: "Run", grace_seconds: float, slot: Slot | None = None) -> None:
         self.run = run
+        self._slot = slot
         self.grace_seconds = grace_seconds
         self.readers = 0
         self.was_kept = False
@@ -657,6 +718,11 @@ class _Known:
     def waiting(self) -> bool:
         """Whether the last reader has left and may come back."""
         return self._timer is not None
+
+    def pass_slot(self) -> Slot | None:
+        """The slot of the run, which it does not have any more. `None`: it has none."""
+        slot, self._slot = self._slot, None
+        return slot
 
     def reader_came(self) -> None:
         """Count one more reader."""

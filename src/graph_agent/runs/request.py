@@ -75,6 +75,13 @@ class Turn:
     replaces: bool = False
     """Whether the messages take the place of all that the graph's state has: they begin with a summary of it."""
 
+    goes_on: bool = False
+    """Whether the graph was stopped between two steps, because its run was steered. It goes on there, and gets the
+    messages before its next step."""
+
+    steers: Sequence[str] = ()
+    """The ids of the steers whose messages are among the items."""
+
     repeats: StoredResponse | None = None
     """The response that this request has got before. It is sent again, and nothing runs."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
-from langgraph.errors import GraphRecursionError
+from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.pregel import Pregel
 
 from graph_agent.answer_form import Unfit, within_answer_form
@@ -36,6 +36,7 @@ from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage, 
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
 from graph_agent.protocol.questions import asks
+from graph_agent.protocol.steering import name_successor, required_input
 from graph_agent.protocol.steps import TASKS
 from graph_agent.protocol.translator import Translator
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
@@ -49,7 +50,7 @@ from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.going_over import TOKENS_PER_DAY, decision_to_go_on, question_to_go_on
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import without_checkpoints
-from graph_agent.runs.leases import Leases
+from graph_agent.runs.leases import Lease, Leases
 from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.observers import Observers, Outcome, RunInfo, RunObserver, Status
 from graph_agent.runs.open_thread import NO_RESULT, OpenThread, answered_questions, open_thread, replacing
@@ -64,12 +65,15 @@ from graph_agent.runs.returned_redaction import is_quick, redact_returned
 from graph_agent.runs.run_saver import STEPS
 from graph_agent.runs.run_spending import RunSpending, ThreadTokenGate, TokenGate
 from graph_agent.runs.safe_errors import safe_error
+from graph_agent.runs.steer_control import SteerControl, has_open_calls
 from graph_agent.runs.step_events import StepEvents
 from graph_agent.runs.stream import Part, is_short, stream_of
+from graph_agent.runs.succession import Heir, Succession, next_request
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import ResponseStatus, Waiting
 from graph_agent.stores.run_records import EventBatch
+from graph_agent.stores.steer_records import SteersQueued, StoredSteer
 from graph_agent.stores.store import Store
 from graph_agent.stores.usage_records import Standing
 from graph_agent.threads import run_giving_way
@@ -150,6 +154,8 @@ class Run:
             self.head = replace(self.head, id=turn.repeats.id)
         self.request = request
         self._attempt = attempt
+        self.graph = graph
+        """The graph as it was given."""
         self._graph = graph
         self._compaction = compaction
         self._history: Sequence[BaseMessage] = ()
@@ -215,6 +221,12 @@ class Run:
         self._steps_before = 0
         """The super-steps of earlier attempts."""
         self._is_done = False
+        self._is_steered = False
+        self._stopped_between_steps = False
+        self._values: Any = None
+        """What the state of the graph holds after its last step, as far as a response reports it."""
+        self.succession: Succession | None = None
+        """How its successor begins, if it is steered. It is forgotten when the run is over."""
         self._seconds = budgets.seconds
         self._ending = False
         self._closed = False
@@ -253,11 +265,13 @@ class Run:
         recent: RecentMessages | None = None,
         *,
         tracked: Tracked | None = None,
+        lease: Lease | None = None,
     ) -> None:
         """Begin the record of this run, and read the state from which its graph continues. A run in the background has
         a record already.
 
-        `tracked` is given if the store must know of the run, and keep its events.
+        `tracked` is given if the store must know of the run, and keep its events. `lease` is that of a record which
+        began in the transaction that ended another one. If such a run cannot start, its record says why.
 
         Raises:
             ConversationBusy: another run of the conversation is in progress.
@@ -281,7 +295,9 @@ class Run:
             attempt=self._attempt,
             new=None if tracked is None or not begins else tracked.new(self.request),
         )
-        if begins:
+        if lease is not None:
+            recording.hold(lease, lost=self.lose)
+        elif begins:
             await recording.begin(lost=self.lose)
         if self._attempt is not None:
             self._attempt.kept.lost = self.lose
@@ -309,14 +325,18 @@ class Run:
             if not begins:
                 raise
             failure = error if isinstance(error, AgentError) else RunCancelled("the run was cancelled")
-            await asyncio.shield(recording.discard(failure))
+            ending = recording.discard(failure) if lease is None else self._end_unstarted(recording, failure)
+            await asyncio.shield(ending)
             raise
         self._recording = recording
         self._graph, self._stored, self._pending = opened.graph, opened.config, opened.pending
         self._told = opened.told
         self._monitor.continues(opened.history, opened.known)
         if turn.answers is None:
-            self._input = replacing(opened.graph, opened.messages) if opened.replaces else opened.messages
+            if turn.goes_on:
+                self._input = opened.command
+            else:
+                self._input = replacing(opened.graph, opened.messages) if opened.replaces else opened.messages
             if self._compaction is not None:
                 self._history = opened.history
             self._translator.continues(opened.known, opened.messages)
@@ -330,6 +350,22 @@ class Run:
         if self._resumed is not None:
             self._take_up(self._resumed, opened)
         self._events.hold_end()
+
+    async def _end_unstarted(self, recording: Recording, error: AgentError) -> None:
+        """End the record of a run that cannot start, with the events that any other run has."""
+        self.failure, self._status = error, "failed"
+        self._events.write(self._translator.start())
+        self._events.write(self._translator.fail(error, Usage()))
+        kept = None if self._attempt is None else self._attempt.kept
+        if kept is not None:
+            await kept.leave()
+        await recording.finish(
+            status="failed",
+            response=self._final_response(),
+            messages={},
+            events=None if kept is None else kept.pending(),
+            fails_steers=True,
+        )
 
     async def _go_on(self, recording: Recording, opened: OpenThread) -> None:
         """Read where an earlier attempt at this run stopped."""
@@ -363,6 +399,27 @@ class Run:
         if resumed.phase == "asks":
             self._pending = resumed.pending
         self._is_done = resumed.phase == "done"
+
+    def steer(self) -> None:
+        """Messages wait for the response. The graph stops before its next step, if that is possible there, and the
+        successor gets them. Otherwise it gets them when the graph has ended."""
+        self._is_steered = True
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether messages wait for the response, as far as this process has heard."""
+        return self._is_steered
+
+    def _may_be_stopped(self) -> bool:
+        """Whether the graph may stop before its next step, to go on in the run of the successor."""
+        return (
+            self._is_steered
+            and not self._then
+            and self.succession is not None
+            and self._may_go_on()
+            # A model endpoint refuses a message between a call and its result.
+            and not has_open_calls(self._values)
+        )
 
     def lose(self) -> None:
         """Another process has the run or its conversation: stop the graph. The response of a run in the background goes
@@ -620,16 +677,22 @@ class Run:
             gate = [kind(self._spending, self._monitor.refuse) for kind in (TokenGate, ThreadTokenGate)]
         parts = Parts(at_once=self._tells_at_once, slowly=self._tell_slowly, failed=self._breaks)
         self._monitor.stream = parts.put
+        put: Callable[[Part], None] = parts.put
+        control: SteerControl | None = None
+        if self.succession is not None:
+            # Only a run whose response can be steered has somebody who makes its successor.
+            control, put = SteerControl(self._may_be_stopped), self._noting_values(parts.put)
         stream = stream_of(
             self._graph,
             given,
             callbacks=[self._monitor, *gate, *watching, *self._observers.handlers],
-            put=parts.put,
+            put=put,
             steps=self._steps_left(),
             context=self._context,
             stored=stored,
             resumable=self.in_background,
             tells_nodes=self._steps is not None,
+            control=control,
         )
         if self._steps is not None:
             self._steps.begin()
@@ -649,6 +712,16 @@ class Run:
             parts.close()
             # Otherwise the run would hold itself.
             self._monitor.stream = nowhere
+
+    def _noting_values(self, put: Callable[[Part], None]) -> Callable[[Part], None]:
+        """Note what the state of the graph holds, which may be told later."""
+
+        def noting(part: Part) -> None:
+            if part[1] == "values" and not part[0]:
+                self._values = part[2]
+            put(part)
+
+        return noting
 
     def _tells_at_once(self, part: Part) -> bool:
         """Write what a part of the stream says, unless that may take long."""
@@ -757,7 +830,10 @@ class Run:
         return None
 
     def _explain(self, error: BaseException) -> None:
-        if self._monitor.refusal is not None:
+        if isinstance(error, GraphDrained):
+            self._end("incomplete", self._translator.steered(self._monitor.usage))
+            self._stopped_between_steps = self._translator.status == "incomplete"
+        elif self._monitor.refusal is not None:
             self._fail(self._monitor.refusal)
         elif self._monitor.spent is not None:
             self._cut(self._monitor.spent)
@@ -936,6 +1012,7 @@ class Run:
         except Exception as problem:  # noqa: BLE001 - whatever it is, the readers must get an end
             logger.error("the record of run %s failed: %s", self.id, describe_error(problem))
         finally:
+            self.succession = None
             try:
                 self._send_end(error)
             finally:
@@ -953,10 +1030,15 @@ class Run:
                 return
             # The terminal event must not be seen before it is committed.
             self._log.shows_at_once = False
-            count = len(self._log.entries)
+            count, held = len(self._log.entries), self._events.held
             self._events.release_end()
+
+            def write_end_again() -> None:
+                self._log.take_back(count)
+                self._events.write(iter(held))
+
             while True:
-                error = await self._finished(recording, kept.pending())
+                error = await self._finished(recording, held, kept.pending, changed=write_end_again)
                 if not (isinstance(error, StoreUnavailable) and attempt.background):
                     break
                 # Nothing else waits for this run, so it can wait for the database.
@@ -973,6 +1055,7 @@ class Run:
         except Exception as problem:  # noqa: BLE001 - whatever it is, the readers must get an end
             logger.error("the record of run %s failed: %s", self.id, describe_error(problem))
         finally:
+            self.succession = None
             self._log.end()
             self._report()
 
@@ -984,17 +1067,71 @@ class Run:
 
     async def _committed(self, recording: Recording) -> AgentError | None:
         await self._stopped()
-        return await self._finished(recording, None)
+        return await self._finished(recording, self._events.held, lambda: None)
 
-    async def _finished(self, recording: Recording, events: EventBatch | None) -> AgentError | None:
-        return await recording.finish(
-            status=self._recorded_status(),
-            response=self._final_response(),
-            messages=self._translator.message_ids,
-            waiting=self._waiting,
-            events=events,
-            trace=self._observers.trace_id,
-        )
+    async def _finished(
+        self,
+        recording: Recording,
+        held: Sequence[Event],
+        events: Callable[[], EventBatch | None],
+        *,
+        changed: Callable[[], None] = lambda: None,
+    ) -> AgentError | None:
+        """Record the end of the run. If it was steered, its successor begins in the same transaction.
+
+        `held` is its terminal event. `changed` is called when that names a successor. `events` are the last events.
+        """
+        heir, leaves, fails = None, False, False
+        while True:
+            response = self._final_response()
+            try:
+                error = await recording.finish(
+                    status=self._recorded_status(),
+                    response=response,
+                    messages=self._translator.message_ids,
+                    waiting=self._waiting,
+                    events=events(),
+                    trace=self._observers.trace_id,
+                    successor=None if heir is None else heir.successor,
+                    leaves_steers=leaves,
+                    fails_steers=fails,
+                )
+            except SteersQueued as queued:
+                # Also those that were accepted since the last attempt.
+                leaves = self._recorded_status() == "completed" and bool(required_input(response["output"]))
+                heir = None if leaves else await self._heir(recording, response, queued.steers)
+                fails = heir is None and not leaves
+                for event in held:
+                    name_successor(event, None if heir is None else heir.successor.new.id)
+                changed()
+                continue
+            if heir is not None and error is None:
+                await heir.begin()
+            return error
+
+    async def _heir(
+        self, recording: Recording, response: Mapping[str, Any], steers: Sequence[StoredSteer]
+    ) -> Heir | None:
+        """The successor that takes these messages. `None`: none can begin."""
+        checkpoint = recording.checkpoint(self._recorded_status())
+        if self.succession is None or checkpoint is None:
+            logger.warning("no response can follow %s, which was steered: its state is not stored", self.id)
+            return None
+        try:
+            request = await next_request(
+                self.request,
+                response,
+                steers,
+                checkpoint=checkpoint,
+                messages=self._translator.message_ids,
+                goes_on=self._stopped_between_steps,
+            )
+            return await self.succession.heir(self, request)
+        except AgentError as error:
+            logger.warning("no response can follow %s, which was steered: %s", self.id, error.code)
+        except Exception as error:  # noqa: BLE001 - the run must end
+            logger.error("no response can follow %s, which was steered: %s", self.id, describe_error(error))
+        return None
 
     def _send_end(self, error: AgentError | None) -> None:
         if error is None or self._recorded_status() not in ("completed", "incomplete"):

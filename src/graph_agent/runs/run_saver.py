@@ -103,6 +103,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
         self._latest: CheckpointTuple | None = None
         self._start: CheckpointTuple | None = None
         self._hidden: SystemMessage | None = None
+        self._names_start = False
         self.spoken: Sequence[str] | None = None
         """The ids of the messages that were streamed so far, to be noted in each checkpoint. The process may die before
         the events of these messages are stored."""
@@ -129,16 +130,18 @@ class RunSaver(BaseCheckpointSaver[Any]):
         """Leave this message out of everything that the run writes. It has an id."""
         self._hidden = instructions
 
-    async def open(self, *, forgotten: Collection[str] = ()) -> CheckpointTuple | None:
+    async def open(self, *, forgotten: Collection[str] = (), forks: bool = False) -> CheckpointTuple | None:
         """Read the checkpoint from which the run starts, or return `None` if it starts with an empty state.
 
-        The run starts as if the channels that are `forgotten` had never been written.
+        The run starts as if the channels that are `forgotten` had never been written. With `forks`, what it is resumed
+        with is written into a checkpoint of its own, and not to the one from which it starts: other runs may start
+        there, too.
 
         Raises:
             ResponseNotFound: the checkpoint does not exist any more.
             StoreUnavailable: the database does not answer.
         """
-        start = self._continuation.checkpoint
+        start, self._names_start = self._continuation.checkpoint, forks
         if self._continuation.is_new:
             return None
         # The newest first: it is nearly always the one, and LangGraph asks for it anyway.
@@ -166,7 +169,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def resume(self) -> None:
         """Start at the newest checkpoint, which an earlier attempt at this run wrote."""
         assert self._latest is not None
-        self._start, self._channel = self._latest, None
+        self._start, self._channel, self._names_start = self._latest, None, False
         self._written.checkpoint = self._latest.checkpoint["id"]
         _, _, used = self.noted_in_latest()
         self._written.steps = used.get(STEPS, 0)
@@ -214,7 +217,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
         Savers copy these values into the metadata of checkpoints, so a token must never be among them.
         """
         address: dict[str, Any] = {"thread_id": self._continuation.thread}
-        if self._start is not self._latest:
+        if self._start is not self._latest or self._names_start:
             # Only then: a run that starts at a named checkpoint writes a `DeltaChannel` whole, because the checkpoint
             # may have other children.
             address["checkpoint_id"] = NOWHERE if self._start is None else self._start.checkpoint["id"]

@@ -166,6 +166,7 @@ def _turn(saved: Fields) -> Turn:
             "continuation": Continuation(**saved["continuation"]),
             "texts": _texts(saved["texts"]),
             "answers": None if saved["answers"] is None else _answers(saved["answers"]),
+            "steers": tuple(saved.get("steers") or ()),
             "repeats": None if saved["repeats"] is None else _response(saved["repeats"]),
         }
     )

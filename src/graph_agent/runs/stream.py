@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM
 from langgraph.pregel import Pregel
 from langgraph.pregel.protocol import StreamProtocol
-from langgraph.runtime import Runtime
+from langgraph.runtime import RunControl, Runtime
 
 from graph_agent.protocol.final_state import STRUCTURED
 from graph_agent.protocol.steps import TASKS
@@ -37,6 +37,7 @@ def stream_of(
     stored: Mapping[str, Any] | None = None,
     resumable: bool = False,
     tells_nodes: bool = False,
+    control: RunControl | None = None,
 ) -> AsyncGenerator[Any, None]:
     """One run of `graph`. The stream yields something after each step, which goes on when the caller asks for more. The
     caller must close it.
@@ -48,7 +49,7 @@ def stream_of(
 
     `stored` is what the config of a stored run has besides; the graph must have a checkpointer then. With `resumable`,
     it writes a checkpoint after each step, from which another process can go on. With `tells_nodes`, there are also
-    parts that say which nodes are due and what they returned.
+    parts that say which nodes are due and what they returned. `control` may stop the graph between two steps.
     """
     config: dict[str, Any] = {"callbacks": callbacks, "recursion_limit": steps}
     more: dict[str, Any] = {}
@@ -64,6 +65,8 @@ def stream_of(
         # It expects this beside the other, and takes the store from there.
         CONFIG_KEY_RUNTIME: Runtime(store=graph.store),
     }
+    if control is not None:
+        more["control"] = control
     # LangGraph's declared type has neither our list of modes nor `aclose`.
     untyped: Any = graph
     parts: AsyncGenerator[Any, None] = untyped.astream(

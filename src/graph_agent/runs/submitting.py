@@ -1,22 +1,19 @@
 """Puts a request into the queue of background runs. Imports LangChain."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import UnsupportedField
 from graph_agent.identity.owner import Owner
-from graph_agent.protocol.json_encoding import encode
-from graph_agent.protocol.translator import Translator
 from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import one_without_checkpoints
+from graph_agent.runs.queued_run import queued_run
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.run import head_of
-from graph_agent.runs.stored_requests import dump_request
-from graph_agent.stores.records import NewResponse
-from graph_agent.stores.run_records import FOREVER, NewRun
+from graph_agent.runs.succession import new_response
+from graph_agent.stores.run_records import FOREVER
 
 if TYPE_CHECKING:
     from graph_agent.runs.background import BackgroundLimits
@@ -83,10 +80,6 @@ class Submission:
         repeats = None if self.request.turn is None else self.request.turn.repeats
         return self.head.response("queued") if repeats is None else repeats.response or {}
 
-    def _first_events(self) -> tuple[bytes, ...]:
-        events = Translator(dialect=self.request.dialect, head=self.head).queued()
-        return tuple(encode({**event, "sequence_number": number}) for number, event in enumerate(events))
-
     async def record_in(
         self, store: "Store", leases: "Leases", recent: "RecentMessages | None" = None, *, tracked: object | None = None
     ) -> None:
@@ -99,30 +92,15 @@ class Submission:
             ResponseNotFound: the previous response was deleted meanwhile.
             StoreUnavailable: the database does not answer.
         """
-        turn = self.request.turn
-        assert turn is not None, "a background run is stored"
-        new = NewResponse(
-            id=self.head.id,
-            continuation=turn.continuation,
-            graph=self.head.model,
-            family=self.request.dialect.family,
-            created_at=time.time(),
-            input=turn.items,
-            title=turn.title,
-            decisions=() if turn.answers is None else turn.answers.given,
-            run=NewRun(
-                background=True,
-                process=self._process,
-                request=await dump_request(self.request, self.head),
-                digest=self.request.digest,
-                key=self.request.key,
-                needs_token=self._needs_token,
-                seconds=self._limits.seconds,
-                most_queued=self._limits.queued,
-                events=self._first_events(),
-                webhook=self.request.invocation.webhook,
-                tick=self._tick,
-            ),
+        run = await queued_run(
+            self.request,
+            self.head,
+            process=self._process,
+            needs_token=self._needs_token,
+            seconds=self._limits.seconds,
+            most_queued=self._limits.queued,
+            tick=self._tick,
         )
+        new = new_response(self.head, self.request, run)
         # Whether the caller still waits does not matter from here on.
         await asyncio.shield(store.responses.begin(Owner.of(self.request.owner), new, busy_until=FOREVER))

@@ -219,6 +219,10 @@ class Turns:
         if self._is_stopping():
             raise ServiceStopping("the service is stopping; send the request again")
 
+    def memory_of(self, store: "Store") -> "tuple[Leases, RecentMessages | None]":
+        """The leases and the recent messages of the runs in this store."""
+        return self._leases_in(store), self._recent
+
     def _leases_in(self, store: "Store") -> "Leases":
         # Late: it imports the store's interface, which a process that stores nothing does not need.
         from graph_agent.runs.leases import Leases

@@ -71,6 +71,7 @@ from graph_agent.serving.routes.models import ModelRoutes
 from graph_agent.serving.routes.page import MOVED, PageRoutes
 from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, ResponseRoutes
 from graph_agent.serving.routes.sockets import SocketRoutes
+from graph_agent.serving.routes.steering import SteerRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
 from graph_agent.serving.socket_session import SocketLimits
 from graph_agent.serving.socket_turns import SocketTurns
@@ -269,6 +270,7 @@ def create_app(
         sockets=open_sockets,
         failed=None if metrics is None else metrics.answered,
     )
+    steering = SteerRoutes(identity=identity, gate=gate, store=store, runs=runs, posted=posted)
     feedback = FeedbackRoutes(identity=identity, gate=gate, store=store, posted=posted, trace_url=settings.trace_url)
     conversations = ConversationRoutes(
         identity=identity, gate=gate, store=store, posted=posted, runs=runs, trace_url=settings.trace_url
@@ -342,6 +344,7 @@ def create_app(
             *compaction.routes(),
             *(mcp.routes() if settings.mcp == "on" else ()),
             *stored.routes(),
+            *steering.routes(),
             *feedback.routes(),
             *conversations.routes(),
             *memories.routes(),

@@ -17,6 +17,7 @@ OWNED = (
     "idempotency_keys",
     "webhook_deliveries",
     "schedules",
+    "steers",
     "runs",
 )
 """The other tables with a column `owner` whose rows are deleted."""

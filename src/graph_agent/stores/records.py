@@ -119,6 +119,20 @@ class NewResponse:
     run: NewRun | None = None
     """What other processes must know of the run. `None`: the run lives and ends in this process."""
 
+    steers: Sequence[str] = ()
+    """The ids of the steers of its parent whose messages are among its input. They are taken by no other response."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """The response that begins in the transaction that ends the one before it, because that one was steered."""
+
+    new: NewResponse
+    """Its `steers` are the ones that it takes."""
+
+    busy_until: float
+    """The end of the lease of the conversation, in seconds since 1970."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedResponse:
@@ -148,6 +162,15 @@ class EndedResponse:
 
     trace: str | None = None
     """The id of the run's trace, or `None`. Of several attempts, that of the last one."""
+
+    successor: Successor | None = None
+    """The response that begins now, because this one was steered."""
+
+    leaves_steers: bool = False
+    """Whether what is queued for it waits for the request that answers it."""
+
+    fails_steers: bool = False
+    """Whether what is queued for it is given back, because no successor can begin. If it failed, that is so anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +212,9 @@ class StoredResponse:
 
     feedback: Mapping[str, GivenFeedback] = field(default_factory=dict)
     """What the owner said about it, by name."""
+
+    steers: int = 0
+    """How many steers wait for it, or for the request that follows it."""
 
     @property
     def is_open(self) -> bool:

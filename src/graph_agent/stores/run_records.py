@@ -106,6 +106,9 @@ class ClaimedRun:
     seconds_left: float
     """Until its deadline."""
 
+    is_steered: bool = False
+    """Whether steers wait for its response."""
+
     @property
     def right(self) -> "Right":
         """The right to write for it."""

@@ -169,6 +169,19 @@ VERSION_10 = (
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BYTEA NOT NULL)",
 )
 
+VERSION_11 = (
+    # How many steers wait for the response.
+    "ALTER TABLE responses ADD COLUMN steers INTEGER NOT NULL DEFAULT 0",
+    # One row for each request that steers a response. `successor` has taken its messages, or `failed` says why nobody
+    # will.
+    """CREATE TABLE steers (
+        owner TEXT NOT NULL, id TEXT NOT NULL, response TEXT NOT NULL, place INTEGER NOT NULL, input TEXT NOT NULL,
+        size INTEGER NOT NULL, key TEXT, digest TEXT NOT NULL, successor TEXT, failed TEXT,
+        created_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (owner, id))""",
+    "CREATE UNIQUE INDEX steers_of_response ON steers (owner, response, place)",
+    "CREATE UNIQUE INDEX steers_by_key ON steers (owner, key) WHERE key IS NOT NULL",
+)
+
 MIGRATIONS: Sequence[Sequence[Step]] = (
     VERSION_1,
     VERSION_2,
@@ -180,6 +193,7 @@ MIGRATIONS: Sequence[Sequence[Step]] = (
     VERSION_8,
     VERSION_9,
     VERSION_10,
+    VERSION_11,
 )
 """What leads to version 1, 2, and so on. Never change one that was released: append another."""
 

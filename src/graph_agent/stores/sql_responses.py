@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 
 import orjson
 
-from graph_agent.errors import ApprovalAnswered, ConversationBusy, ConversationNotFound, LeaseLost, ResponseNotFound
+from graph_agent.errors import (
+    ApprovalAnswered,
+    ConversationBusy,
+    ConversationNotFound,
+    LeaseLost,
+    ResponseNotActive,
+    ResponseNotFound,
+)
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.database import Connection, Database
 from graph_agent.stores.records import (
@@ -42,6 +49,8 @@ from graph_agent.stores.sql_rows import (
     waiting_json,
 )
 from graph_agent.stores.sql_runs import SqlRuns
+from graph_agent.stores.sql_steers import SqlSteers, fail_steers
+from graph_agent.stores.steer_records import NewSteer, SteerLimits, StoredSteer
 
 T = TypeVar("T")
 
@@ -72,6 +81,7 @@ class SqlResponses:
         self._runs = runs
         self._delete_checkpoints = delete_checkpoints
         self._clock = clock
+        self._steers = SqlSteers(database, clock=clock)
 
     # -- the life of a response ---------------------------------------------------------------------------------
 
@@ -80,20 +90,33 @@ class SqlResponses:
         now, items = self._clock(), item_rows(owner.key, new.id, INPUT, new.input)
 
         async def work(connection: Connection) -> None:
-            if new.run is not None:
-                # First, so that the same request sent twice is told of its key, and not that it waits for itself.
-                await self._runs.take_key(connection, owner, new.id, new.run)
-            if not new.continuation.is_new:
-                await self._take_lease(connection, owner, new, busy_until, now)
-            elif not await _created(connection, owner, new, busy_until, now):
-                raise await _busy(connection, owner, new.continuation.conversation)
-            await _add_response(connection, owner, new, "queued" if new.run and new.run.background else "in_progress")
-            await insert(connection, ITEMS, items)
-            await _take_decisions(connection, owner, new)
-            if new.run is not None:
-                await self._runs.add(connection, owner, new.id, new.run)
+            await self._begin(connection, owner, new, items, busy_until, now)
 
         await self._database.write(work)
+
+    async def _begin(
+        self,
+        connection: Connection,
+        owner: Owner,
+        new: NewResponse,
+        items: Sequence[Row],
+        busy_until: float,
+        now: float,
+    ) -> None:
+        if new.run is not None:
+            # First, so that the same request sent twice is told of its key, and not that it waits for itself.
+            await self._runs.take_key(connection, owner, new.id, new.run)
+        if not new.continuation.is_new:
+            await self._take_lease(connection, owner, new, busy_until, now)
+        elif not await _created(connection, owner, new, busy_until, now):
+            raise await _busy(connection, owner, new.continuation.conversation)
+        await _add_response(connection, owner, new, "queued" if new.run and new.run.background else "in_progress")
+        await insert(connection, ITEMS, items)
+        await _take_decisions(connection, owner, new)
+        if new.steers:
+            await self._steers.take(connection, owner, new)
+        if new.run is not None:
+            await self._runs.add(connection, owner, new.id, new.run)
 
     async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
         """See `ResponseStore.finish`."""
@@ -111,6 +134,8 @@ class SqlResponses:
             ended.trace,
         )
         asked = () if ended.waiting is None else ended.waiting.approvals
+        next_ = ended.successor
+        next_items = () if next_ is None else item_rows(owner.key, next_.new.id, INPUT, next_.new.input)
 
         async def work(connection: Connection) -> None:
             # First, because the row of the run is the lock of everything that it writes.
@@ -123,11 +148,13 @@ class SqlResponses:
             )
             if not freed:
                 raise _lease_lost()
-            await connection.run(
+            steered = await connection.rows(
                 "UPDATE responses SET status = ?, packed = ?, checkpoint = ?, whole = ?, answers = ?, messages = ?, "
-                "waiting = ?, trace = ? WHERE owner = ? AND id = ?",
+                "waiting = ?, trace = ? WHERE owner = ? AND id = ? RETURNING steers",
                 (*values, owner.key, response_id),
             )
+            if steered and steered[0][0]:
+                await self._steers.settle(connection, owner, response_id, ended)
             await insert(connection, ITEMS, items)
             if ended.checkpoint is None and ended.status != "completed":
                 await _free_decisions(connection, owner, response_id)
@@ -138,8 +165,18 @@ class SqlResponses:
                     "FROM responses WHERE owner = ? AND id = ? ON CONFLICT (owner, id) DO NOTHING",
                     (owner.key, one["id"], as_json(one), owner.key, response_id),
                 )
+            if next_ is not None:
+                await self._begin(connection, owner, next_.new, next_items, next_.busy_until, now)
 
         await self._database.write(work)
+
+    async def steer(self, owner: Owner, new: NewSteer, *, limits: SteerLimits) -> StoredSteer:
+        """See `ResponseStore.steer`."""
+        return await self._steers.accept(owner, new, limits=limits)
+
+    async def steers(self, owner: Owner, response_id: str) -> Sequence[StoredSteer]:
+        """See `ResponseStore.steers`."""
+        return await self._steers.of(owner, response_id)
 
     async def keep_feedback(self, owner: Owner, response_id: str, feedback: Mapping[str, GivenFeedback]) -> None:
         """See `ResponseStore.keep_feedback`."""
@@ -383,10 +420,12 @@ async def end_lost(connection: Connection, owner: Owner, response_id: str) -> No
         "SELECT graph, created_at FROM responses WHERE owner = ? AND id = ? AND status IN ('queued', 'in_progress')",
         (owner.key, response_id),
     ):
-        await connection.run(
-            "UPDATE responses SET status = 'failed', packed = ? WHERE owner = ? AND id = ?",
+        steered = await connection.rows(
+            "UPDATE responses SET status = 'failed', packed = ? WHERE owner = ? AND id = ? RETURNING steers",
             (packed_response(lost_response(response_id, graph, created_at)), owner.key, response_id),
         )
+        if steered and steered[0][0]:
+            await fail_steers(connection, owner, response_id, ResponseNotActive.code)
     await _free_decisions(connection, owner, response_id)
 
 

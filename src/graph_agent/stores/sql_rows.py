@@ -26,7 +26,8 @@ INPUT, OUTPUT = "input", "output"
 
 WITHOUT_RESPONSE = (
     "r.id, r.conversation, c.thread, r.parent, r.checkpoint, r.kind, r.graph, r.family, r.status, r.created_at, "
-    "r.whole, r.answers, r.messages, c.running, c.busy_until, r.waiting, r.trace, r.feedback"
+    "r.whole, r.answers, r.messages, c.running, c.busy_until, r.waiting, r.trace, r.feedback, "
+    "r.steers"
 )
 WITH_RESPONSE = f"{WITHOUT_RESPONSE}, r.response, r.packed"
 """The columns that `stored_response` reads, from `RESPONSES`."""
@@ -110,8 +111,8 @@ def lost_response(response: str, graph: str, created_at: float) -> dict[str, Any
 def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -> StoredResponse:
     """A response from a row of `RESPONSES` and the pairs (side, item) of its items, in order."""
     id_, conversation, thread, parent, checkpoint, kind, graph, family, status, created_at = row[:10]
-    whole, answers, messages, running, busy_until, waiting, trace, feedback = row[10:18]
-    text, packed = row[18:20] if len(row) > 18 else (None, None)
+    whole, answers, messages, running, busy_until, waiting, trace, feedback, steers = row[10:19]
+    text, packed = row[19:21] if len(row) > 19 else (None, None)
     body = text if packed is None else unpack(packed)
     response: dict[str, Any] | None = None
     if body is not None:
@@ -137,6 +138,7 @@ def stored_response(row: Row, items: Sequence[tuple[str, str]], *, now: float) -
         waiting=Waiting(**orjson.loads(waiting)) if waiting else None,
         trace=trace,
         feedback={name: GivenFeedback(**one) for name, one in orjson.loads(feedback or "{}").items()},
+        steers=steers,
     )
 
 

@@ -203,7 +203,8 @@ class SqlRuns(SqlEvents):
                     f"state = 'running', process = ?, attempt = attempt + 1, busy_until = {now} + ?, "
                     f"ends_by = COALESCE(ends_by, {now} + seconds) WHERE owner = ? AND response = ? AND attempt = ? "
                     f"AND (({queued}) OR ({expired}) OR ({overdue})) "
-                    f"RETURNING attempt, request, events, crashes, cancelled, needs_token, ends_by - {now}",
+                    f"RETURNING attempt, request, events, crashes, cancelled, needs_token, ends_by - {now}, "
+                    "(SELECT steers FROM responses r WHERE r.owner = runs.owner AND r.id = runs.response)",
                     (process, busy_seconds, owner, response, attempt, *free_for),
                 )
                 if rows:
@@ -350,6 +351,19 @@ class SqlRuns(SqlEvents):
 
         return await self._database.read(work)
 
+    async def steered(self, process: str) -> Collection[str]:
+        """See `RunStore.steered`."""
+
+        async def work(connection: Connection) -> Collection[str]:
+            rows = await connection.rows(
+                "SELECT runs.response FROM runs JOIN responses r ON r.owner = runs.owner AND r.id = runs.response "
+                f"WHERE runs.process = ? AND {OPEN} AND runs.state = 'running' AND r.steers > 0",
+                (process,),
+            )
+            return [response for (response,) in rows]
+
+        return await self._database.read(work)
+
     async def wake(self, owner: Owner, response_id: str, *, home: str) -> bool:
         """See `RunStore.wake`."""
 
@@ -372,7 +386,7 @@ DELETABLE = (
 )
 """The condition of conversations that may be deleted: no process works on them. The parameter is the time."""
 
-RUN_TABLES = ("events", "idempotency_keys", "webhook_deliveries", "runs")
+RUN_TABLES = ("events", "idempotency_keys", "webhook_deliveries", "steers", "runs")
 """The tables of runs. Each has the columns `owner` and `response`."""
 
 
@@ -383,7 +397,7 @@ async def delete_runs(connection: Connection, condition: str, parameters: Sequen
 
 
 def _claimed(owner: str, response: str, row: Row) -> ClaimedRun:
-    attempt, request, events, crashes, cancelled, needs_token, seconds_left = row
+    attempt, request, events, crashes, cancelled, needs_token, seconds_left, steers = row
     return ClaimedRun(
         owner=Owner(owner),
         response=response,
@@ -394,6 +408,7 @@ def _claimed(owner: str, response: str, row: Row) -> ClaimedRun:
         cancelled=bool(cancelled),
         needs_token=bool(needs_token),
         seconds_left=seconds_left,
+        is_steered=bool(steers),
     )
 
 

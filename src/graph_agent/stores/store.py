@@ -34,6 +34,7 @@ from graph_agent.stores.run_records import (
     RunState,
     StoredRun,
 )
+from graph_agent.stores.steer_records import NewSteer, SteerLimits, StoredSteer
 from graph_agent.stores.usage_records import Outcomes, UsageBatch, UsageRow
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class ResponseStore(Protocol):
             ApprovalAnswered: an approval was answered meanwhile.
             IdempotencyKeyUsed: another request has used the key of the run.
             TooManyRuns: the queue is full.
+
+        Steers of the parent that `new` names are taken in the same transaction. If another response has taken them, the
+        conversation counts as busy.
         """
 
     async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
@@ -70,9 +74,27 @@ class ResponseStore(Protocol):
         If it failed without a checkpoint, its decisions had no effect and may be given again. With `ended.right`, the
         end is recorded once, and recording it again does nothing.
 
+        A successor begins in the same transaction, as `begin` would begin it.
+
         Raises:
+            SteersQueued: steers wait for the response that `ended` does not deal with. Nothing was written.
             LeaseLost: the run no longer has the lease, or its right is lost. Nothing was written.
         """
+
+    async def steer(self, owner: Owner, new: NewSteer, *, limits: SteerLimits) -> StoredSteer:
+        """Queue messages for a response in progress, and tell the process that runs it.
+
+        The same request with the same key gets what it got before.
+
+        Raises:
+            ResponseNotFound: this owner has no such response.
+            ResponseCompleted, ResponseNotActive: the response is not in progress any more.
+            TooManySteers: too much is queued for it.
+            IdempotencyKeyUsed: another request has used the key.
+        """
+
+    async def steers(self, owner: Owner, response_id: str) -> Sequence[StoredSteer]:
+        """What was accepted for a response, in order. A response that this owner does not have has nothing."""
 
     async def keep_feedback(self, owner: Owner, response_id: str, feedback: Mapping[str, GivenFeedback]) -> None:
         """Keep what the owner says about a response. Does nothing if the response was deleted meanwhile."""
@@ -260,6 +282,9 @@ class RunStore(Protocol):
 
     async def cancelled(self, process: str) -> Collection[str]:
         """The ids of the runs that this process has, and that somebody asked to cancel."""
+
+    async def steered(self, process: str) -> Collection[str]:
+        """The ids of the runs that this process has, and for whose responses steers wait."""
 
     async def wake(self, owner: Owner, response_id: str, *, home: str) -> bool:
         """Queue a parked run again: the process `home` has a token. Returns whether it was parked."""

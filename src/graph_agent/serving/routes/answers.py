@@ -55,6 +55,6 @@ def route(path: str, **methods: Answering) -> Route:
     return Route(path, Endpoint(methods), methods=list(methods))
 
 
-def json_answer(body: Any) -> Response:
+def json_answer(body: Any, *, status: int = 200) -> Response:
     """The answer with a JSON body."""
-    return Response(encode(body), media_type="application/json")
+    return Response(encode(body), status_code=status, media_type="application/json")

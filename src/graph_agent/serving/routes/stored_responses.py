@@ -268,18 +268,27 @@ class StoredResponseRoutes:
                 # They have the same form at every address.
                 return caller, store, stored
             raise ResponseNotFound(NO_RESPONSE)
-        if stored.family != family_of(request):
-            prefix = f"{prefix_of(request.scope)}{'/v1' if stored.family == 'openai' else ''}"
-            raise OtherAddress(
-                f"this response was made at an address of the other kind, and its items have another form; "
-                f"read it at {prefix}/responses/{response_id}"
-            )
-        return caller, store, stored
+        return caller, store, of_family(request, stored)
 
 
 def family_of(request: Request) -> Family:
     """Which responses the request's address reads."""
     return "openai" if request.scope["route"].path.startswith("/v1/") else "databricks"
+
+
+def of_family(request: Request, stored: StoredResponse) -> StoredResponse:
+    """The response, if the request's address reads it.
+
+    Raises:
+        OtherAddress: it does not.
+    """
+    if stored.family != family_of(request):
+        prefix = f"{prefix_of(request.scope)}{'/v1' if stored.family == 'openai' else ''}"
+        raise OtherAddress(
+            f"this response was made at an address of the other kind, and its items have another form; "
+            f"read it at {prefix}/responses/{stored.id}"
+        )
+    return stored
 
 
 def response_of(stored: StoredResponse) -> Mapping[str, Any]:
