@@ -591,6 +591,14 @@ async def trickle() -> AsyncIterator[str]:
 
 
 OPENINGS: dict[str, tuple[Callable[[Any], Response], str]] = {
+    "is refused by a server that speaks only newer versions": (
+        # As the SDK's server of version 2.3 answers, where nothing but the method `initialize` names a version.
+        lambda id: JSONResponse(
+            {"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "planted-secret"}}, status_code=400
+        ),
+        "it refused to open a session (400), as a server does that speaks only versions of MCP from 2026 on; this "
+        "service speaks those up to 2025-11-25",
+    ),
     "ends after an event with an id": (
         lambda id: Response("id: 1\ndata:\n\n", media_type="text/event-stream"),
         "it ended its answer early",

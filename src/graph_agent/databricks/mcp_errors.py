@@ -39,6 +39,8 @@ REASONS: Mapping[str, str] = {
     "cut": "it ended its answer early",
     "garbled": "its answer contains a lone surrogate, which is not valid text",
     "large": "its answer is too large",
+    "version": "it refused to open a session (400), as a server does that speaks only versions of MCP from 2026 on; "
+    "this service speaks those up to 2025-11-25",
     "credentials": "its credentials could not be obtained",
 }
 

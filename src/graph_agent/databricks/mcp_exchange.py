@@ -119,6 +119,9 @@ class Exchange(httpx.AsyncBaseTransport):
             # A failed notification has no answer to carry the error. The next request reports the problem.
             if request_id is None:
                 return httpx.Response(202, request=request)
+            if message["method"] == "initialize" and failure.status == 400:
+                # The versions of MCP from 2026 on have no such method.
+                failure = ExchangeFailed("version", status=400)
             return _json(failure.answer(request_id))
         return response
 

@@ -3,7 +3,9 @@
 import json
 from typing import Any, Literal
 
-Reason = Literal["refused", "forgotten", "unreachable", "slow", "cut", "foreign", "garbled", "large", "credentials"]
+Reason = Literal[
+    "refused", "forgotten", "unreachable", "slow", "cut", "foreign", "garbled", "large", "credentials", "version"
+]
 
 FAILED = -32050
 """The JSON-RPC error code of failures found on this side, from the range reserved for implementations."""
