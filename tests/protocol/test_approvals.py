@@ -139,6 +139,17 @@ def test_any_other_payload_is_a_question(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "kind"), [({}, "approve"), ({"payload": True}, "approve"), ({"payload": False}, "reject")]
+)
+def test_a_question_of_yes_or_no_takes_no_other_answer(sent: dict[str, Any], kind: str) -> None:
+    [approval] = approvals_of([PendingInterrupt("i-1", "Go on?", yes_or_no=True)])
+    assert given(approval, **sent).kind == kind
+    for other in ({"output": "perhaps"}, {"payload": "perhaps"}):
+        with pytest.raises(InvalidRequest, match="not allowed for question"):
+            given(approval, **other)
+
+
+@pytest.mark.parametrize(
     "value",
     [
         {"action_requests": [], "review_configs": []},

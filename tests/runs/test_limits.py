@@ -261,8 +261,9 @@ async def test_a_user_who_approves_goes_on_after_a_restart_with_the_step_that_wa
     events = await chat.say("Hi")
     item = asked_in(events)
     assert events[-1]["type"] == COMPLETED
-    assert (item["name"], item["allowed_decisions"]) == ("exceed_token_limit", ["approve", "reject"])
+    assert (item["name"], item["allowed_decisions"]) == ("question", ["approve", "reject"])
     assert json.loads(item["arguments"]) == {
+        "question": "Your limit of 160 tokens per day is reached. Go on with 100 more?",
         "tokens_per_day": 160,
         "tokens_left": 60,
         "extra_tokens": 100,

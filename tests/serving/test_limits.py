@@ -125,7 +125,7 @@ async def test_the_caller_of_a_conversation_approves_and_its_background_run_goes
         async with client.http.stream("GET", f"/v1/responses/{queued['id']}", params={"stream": True}) as stream:
             await stream.aread()
         [question] = (await client.get(f"/v1/responses/{queued['id']}")).json()["output"]
-        assert (question["type"], question["name"]) == ("mcp_approval_request", "exceed_token_limit")
+        assert (question["type"], question["name"]) == ("mcp_approval_request", "question")
     # After a restart.
     async with served(tmp_path, **limits) as client:
         decision = {"type": "mcp_approval_response", "approval_request_id": question["id"], "approve": True}

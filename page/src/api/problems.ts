@@ -41,6 +41,7 @@ const WORDS: Record<string, string> = {
   no_trace: "This answer takes no feedback, because it has no trace.",
   not_ready: "The service is starting. Try again in a few seconds.",
   process_lost: "The service was interrupted while it answered. Try again.",
+  rate_limit_exceeded: "You have used what you may use for now.",
   response_not_found: "This answer is not stored any more.",
   retrieval_failed: "The documents could not be searched. Try again in a moment.",
   run_cancelled: "The answer was stopped.",
@@ -119,7 +120,8 @@ function wordsOfStatus(status: number): string {
 function soon(seconds: number | null): string {
   if (seconds === null) return "in a moment";
   if (seconds < 90) return `in ${seconds} second${seconds === 1 ? "" : "s"}`;
-  return `in ${Math.ceil(seconds / 60)} minutes`;
+  if (seconds < 7_200) return `in ${Math.ceil(seconds / 60)} minutes`;
+  return `in ${Math.ceil(seconds / 3_600)} hours`;
 }
 
 function sentence(text: string): string {

@@ -35,6 +35,7 @@ Kind = Literal["approve", "edit", "reject", "respond"]
 
 EVERY_KIND: tuple[Kind, ...] = ("approve", "edit", "reject", "respond")
 OF_QUESTION: tuple[Kind, ...] = ("approve", "reject", "respond")
+YES_OR_NO: tuple[Kind, ...] = ("approve", "reject")
 
 QUESTION = "question"
 """The name of an approval that asks anything else than whether a tool may be called."""
@@ -184,7 +185,8 @@ def _asked(one: PendingInterrupt, schema_of: SchemaOf) -> list[Approval]:
         case value:
             schema = value.get("input_schema") if isinstance(value, Mapping) else None
             arguments = _as_arguments(value)
-            return [_approval(one, 0, "question", QUESTION, arguments, OF_QUESTION, schema=schema or one.schema)]
+            allowed = YES_OR_NO if one.yes_or_no else OF_QUESTION
+            return [_approval(one, 0, "question", QUESTION, arguments, allowed, schema=schema or one.schema)]
 
 
 def _is_action(value: Any) -> bool:
@@ -312,6 +314,8 @@ def _decision(item: Item, path: str, approval: Approval) -> Decision:
 
 def _of_payload(payload: Any, path: str, approval: Approval) -> dict[str, Any]:
     """The fields of an answer that came as one value, as clients of AG-UI send it."""
+    if isinstance(payload, bool) and approval.allowed == YES_OR_NO:
+        return {"approve": payload}
     if approval.form == "question":
         return {} if payload is None else {"output": payload}
     if isinstance(payload, bool):

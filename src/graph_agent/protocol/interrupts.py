@@ -31,6 +31,9 @@ class PendingInterrupt:
     schema: Any = field(default=None, repr=False, compare=False)
     """The JSON schema of the answer, if the graph gave one."""
 
+    yes_or_no: bool = False
+    """Whether a question is answered with yes or no alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:

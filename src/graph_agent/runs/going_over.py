@@ -11,9 +11,6 @@ from graph_agent.errors import LimitReached
 from graph_agent.protocol.interrupts import PendingInterrupt
 from graph_agent.runs.request import Turn
 
-NAME = "exceed_token_limit"
-"""The name of the approval, in the place of a tool's."""
-
 TOKENS_PER_DAY = "tokens_per_day"
 """The budget that ends a run whose user does not go on."""
 
@@ -32,15 +29,11 @@ class DecisionToGoOn:
 
 
 def question_to_go_on(reached: LimitReached, run_id: str, *, extra_tokens: int) -> PendingInterrupt:
-    """The question, in the form in which LangChain asks whether a tool may be called."""
-    args = {**reached.details, "extra_tokens": extra_tokens}
-    return PendingInterrupt(
-        f"{MARK}{run_id}",
-        {
-            "action_requests": [{"name": NAME, "args": args}],
-            "review_configs": [{"action_name": NAME, "allowed_decisions": ["approve", "reject"]}],
-        },
-    )
+    """The question, as a graph may ask one."""
+    limit = reached.details["tokens_per_day"]
+    question = f"Your limit of {limit:,} tokens per day is reached. Go on with {extra_tokens:,} more?"
+    value = {"question": question, **reached.details, "extra_tokens": extra_tokens}
+    return PendingInterrupt(f"{MARK}{run_id}", value, schema={"type": "boolean"}, yes_or_no=True)
 
 
 def decision_to_go_on(turn: Turn | None) -> DecisionToGoOn | None:
