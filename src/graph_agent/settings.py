@@ -260,6 +260,10 @@ class Settings:
     usage_days: int = 400
     """How many days the store keeps who used how many tokens. 0: it keeps no such table."""
 
+    operators: str = ""
+    """The users who may see what all use, at `/usage` and on the chat page, by id or e-mail, separated by commas.
+    Empty: everybody sees only the own usage there."""
+
     reply_seconds: float | None = None
     """The longest time from a request without `stream` to the end of its run, which then ends incomplete. Unset: 110 on
     Databricks Apps, whose proxy gives up at 120 s, and no limit elsewhere."""
@@ -411,6 +415,11 @@ class Settings:
             output_tokens=self.max_output_tokens,
             event_bytes=self.max_event_bytes,
         )
+
+    @property
+    def operator_names(self) -> frozenset[str]:
+        """The names in `operators`, in lower case."""
+        return frozenset(name.strip().lower() for name in self.operators.split(",") if name.strip())
 
     @property
     def limits(self) -> Limits:

@@ -71,7 +71,7 @@ class Account:
 
 
 def counted(rows: Sequence[UsageRow]) -> list[tuple[str, str, str, int, int, int]]:
-    return [(row.owner, row.graph, row.model, row.calls, row.input_tokens, row.output_tokens) for row in rows]
+    return [(row.user, row.graph, row.model, row.calls, row.input_tokens, row.output_tokens) for row in rows]
 
 
 def error_of(event: Mapping[str, Any]) -> Any:

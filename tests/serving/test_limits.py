@@ -158,6 +158,59 @@ def test_a_limit_that_cannot_work_stops_the_start(setting: str, value: int, says
     assert wrong.value.param == f"GRAPH_AGENT_{setting.upper()}"
 
 
+# -- the table over HTTP ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1", "/api"])
+async def test_callers_see_their_own_usage_and_operators_that_of_all(tmp_path: Path, prefix: str) -> None:
+    async with served(tmp_path, operators="Root@example.com, BOB") as client:
+        for user in ("ann", "ann", "bob"):
+            await client.post("/v1/responses", json={"input": "Hi"}, headers={"x-user": user})
+    async with served(tmp_path, operators="Root@example.com, BOB") as client:
+
+        async def table(asking: str, **query: str) -> Any:
+            return (await client.get(f"{prefix}/usage", params=query, headers={"x-user": asking})).json()
+
+        body = await table("ann")
+        assert (body["object"], body["all_users"], body["has_more"]) == ("usage", False, False)
+        assert body["data"] == [
+            {
+                "user": "front_end:ann",
+                "graph": "agent",
+                "model": "scripted",
+                "calls": 2,
+                "input_tokens": 180,
+                "cached_tokens": 0,
+                "output_tokens": 20,
+                "reasoning_tokens": 0,
+                "lost_tokens": 0,
+                "total_tokens": 200,
+            }
+        ]
+        assert (await table("ann", user="bob"))["data"] == body["data"]
+        everybody = await table("bob")
+        assert everybody["all_users"]
+        assert [row["user"] for row in everybody["data"]] == ["front_end:ann", "front_end:bob"]
+        assert [row["user"] for row in (await table("bob", user="bob"))["data"]] == ["front_end:bob"]
+        assert (await table("bob", until="2020-12-31", since="2020-01-01"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("since=yesterday", "since"),
+        ("until=20261130", "until"),
+        ("since=2026-13-01", "since"),
+        ("user=", "user"),
+        ("days=3", "days"),
+    ],
+)
+async def test_a_query_that_cannot_be_answered_names_its_parameter(tmp_path: Path, query: str, param: str) -> None:
+    async with served(tmp_path) as client:
+        answer = await client.get(f"/usage?{query}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
 # -- graph-agent usage --------------------------------------------------------------------------------------------
 
 

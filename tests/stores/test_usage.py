@@ -59,7 +59,7 @@ async def admit(store: Store, limits: Limits, owner: Owner = ANN, *, now: float 
 
 async def table(store: Store, **fields: Any) -> list[tuple[Any, ...]]:
     rows = await store.usage.usage(**{"since": "0000-00-00", "until": "9999-99-99"} | fields)
-    return [(row.day, row.owner, row.graph, row.model, row.calls, row.input_tokens, row.lost_tokens) for row in rows]
+    return [(row.day, row.user, row.graph, row.model, row.calls, row.input_tokens, row.lost_tokens) for row in rows]
 
 
 async def test_usage_is_summed_by_day_owner_graph_and_model(store: Store) -> None:
@@ -74,6 +74,24 @@ async def test_usage_is_summed_by_day_owner_graph_and_model(store: Store) -> Non
     ]
     assert await table(store, owner="bob") == [(TODAY, "bob", "assistant", "big", 1, 1, 0)]
     assert [row[0] for row in await table(store, until="2026-11-29")] == ["2026-11-29"]
+
+
+async def test_sums_are_made_by_any_keys_and_the_greatest_are_found(store: Store) -> None:
+    await apply(store, charges=[spent(10), spent(5, graph="other"), spent(20, BOB), spent(1, BOB, day="2026-11-29")])
+
+    async def sums(*by: Any, **fields: Any) -> list[tuple[Any, ...]]:
+        rows = await store.usage.usage(since="0000-00-00", until="9999-99-99", by=by, **fields)
+        return [(row.day, row.user, row.graph, row.model, row.calls, row.total_tokens) for row in rows]
+
+    assert await sums("user") == [(None, "ann", None, None, 2, 15), (None, "bob", None, None, 2, 21)]
+    assert await sums("user", most=1) == [(None, "bob", None, None, 2, 21)]
+    assert [row[:3] for row in await sums("graph", "day")] == [
+        ("2026-11-29", None, "assistant"),
+        (TODAY, None, "assistant"),
+        (TODAY, None, "other"),
+    ]
+    assert await sums(owner="ann") == [(None, None, None, None, 2, 15)]
+    assert await sums(owner="eve") == []
 
 
 async def test_the_user_of_any_kind_is_found_by_the_name_alone(store: Store) -> None:

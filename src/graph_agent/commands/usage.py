@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
@@ -15,12 +14,10 @@ from graph_agent.printable import one_line
 from graph_agent.settings import Settings
 from graph_agent.stores.opening import named_store
 from graph_agent.stores.sqlite_store import SqliteStore
-from graph_agent.stores.usage_records import UsageRow, day_of, days_before
+from graph_agent.stores.usage_records import USAGE_KEYS, UsageKey, UsageRow, day_of, days_before
 
 DAYS = 30
 """How many days are shown without `--since`, with today."""
-
-KEYS = ("day", "user", "graph", "model")
 
 FIGURES = ("calls", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "lost_tokens", "total_tokens")
 
@@ -38,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_keys,
         metavar="KEYS",
         default=("user", "graph", "model"),
-        help=f"sum by these, separated by commas: {', '.join(KEYS)} (default: user,graph,model)",
+        help=f"sum by these, separated by commas: {', '.join(USAGE_KEYS)} (default: user,graph,model)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -49,18 +46,19 @@ def run(options: argparse.Namespace) -> int:
     now = time.time()
     since, until = options.since or days_before(now, DAYS - 1), options.until or day_of(now)
     with AppContext(settings).entered():
-        rows = asyncio.run(_read(settings, since=since, until=until, user=options.user))
-    sums = _summed(rows, options.by)
+        rows = asyncio.run(_read(settings, since=since, until=until, user=options.user, by=options.by))
     if options.json:
-        print(json.dumps([dict(zip(options.by, key, strict=True)) | dict(counted) for key, counted in sums], indent=2))
-    elif sums:
-        print(_table(options.by, sums))
+        print(json.dumps([_plain(row, options.by) for row in rows], indent=2))
+    elif rows:
+        print(_table(options.by, rows))
     else:
         print(f"nothing was used from {since} to {until}")
     return 0
 
 
-async def _read(settings: Settings, *, since: str, until: str, user: str | None) -> Sequence[UsageRow]:
+async def _read(
+    settings: Settings, *, since: str, until: str, user: str | None, by: Sequence[UsageKey]
+) -> Sequence[UsageRow]:
     store = named_store(settings, current_app())
     if isinstance(store, SqliteStore):
         if store.path is None:
@@ -73,29 +71,25 @@ async def _read(settings: Settings, *, since: str, until: str, user: str | None)
             return []
     try:
         await store.open()
-        return await store.usage.usage(since=since, until=until, owner=user)
+        return await store.usage.usage(since=since, until=until, owner=user, by=by)
     finally:
         await store.aclose()
 
 
-def _summed(rows: Sequence[UsageRow], by: Sequence[str]) -> list[tuple[tuple[str, ...], Counter[str]]]:
-    sums: dict[tuple[str, ...], Counter[str]] = {}
-    for row in rows:
-        of = {"day": row.day, "user": row.owner, "graph": row.graph, "model": row.model}
-        counted = sums.setdefault(tuple(of[name] for name in by), Counter(dict.fromkeys(FIGURES, 0)))
-        for name in FIGURES[:-1]:
-            counted[name] += getattr(row, name)
-        counted["total_tokens"] += row.input_tokens + row.output_tokens + row.lost_tokens
-    return sorted(sums.items())
+def _plain(row: UsageRow, by: Sequence[UsageKey]) -> dict[str, str | int]:
+    return {name: getattr(row, name) for name in (*by, *FIGURES)}
 
 
-def _table(by: Sequence[str], sums: Sequence[tuple[tuple[str, ...], Counter[str]]]) -> str:
-    total: Counter[str] = sum((counted for _, counted in sums), Counter())
-    last = ("total",) + ("",) * (len(by) - 1) if by else ()
+def _table(by: Sequence[UsageKey], rows: Sequence[UsageRow]) -> str:
+    figures = [[getattr(row, name) for name in FIGURES] for row in rows]
+    total = [sum(column) for column in zip(*figures, strict=True)]
     lines = [
         (*(name.upper() for name in by), *HEADINGS),
-        *((*map(one_line, key), *_figures(counted)) for key, counted in sums),
-        *([(*last, *_figures(total))] if len(sums) > 1 else []),
+        *(
+            (*(one_line(getattr(row, name)) for name in by), *_shown(some))
+            for row, some in zip(rows, figures, strict=True)
+        ),
+        *([("total", *[""] * (len(by) - 1), *_shown(total))] if len(rows) > 1 else []),
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     # Names to the left, figures to the right.
@@ -108,8 +102,8 @@ def _table(by: Sequence[str], sums: Sequence[tuple[tuple[str, ...], Counter[str]
     )
 
 
-def _figures(counted: Counter[str]) -> list[str]:
-    return [f"{counted[name]:,}" for name in FIGURES]
+def _shown(figures: Sequence[int]) -> list[str]:
+    return [f"{one:,}" for one in figures]
 
 
 def _day(text: str) -> str:
@@ -119,8 +113,8 @@ def _day(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day; write it as 2026-11-30") from None
 
 
-def _keys(text: str) -> tuple[str, ...]:
-    keys = tuple(dict.fromkeys(one.strip() for one in text.split(",")))
-    if unknown := [one for one in keys if one not in KEYS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(KEYS)}")
-    return keys
+def _keys(text: str) -> tuple[UsageKey, ...]:
+    named = dict.fromkeys(one.strip() for one in text.split(","))
+    if unknown := [one for one in named if one not in USAGE_KEYS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(USAGE_KEYS)}")
+    return tuple(one for name in named for one in USAGE_KEYS if one == name)

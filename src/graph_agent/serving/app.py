@@ -73,6 +73,7 @@ from graph_agent.serving.routes.responses import ADDRESSES, HOST_SECONDS, Respon
 from graph_agent.serving.routes.sockets import SocketRoutes
 from graph_agent.serving.routes.steering import SteerRoutes
 from graph_agent.serving.routes.stored_responses import StoredResponseRoutes
+from graph_agent.serving.routes.usage import UsageRoutes
 from graph_agent.serving.socket_session import SocketLimits
 from graph_agent.serving.socket_turns import SocketTurns
 from graph_agent.serving.store_gate import StoreGate
@@ -275,6 +276,7 @@ def create_app(
     conversations = ConversationRoutes(
         identity=identity, gate=gate, store=store, posted=posted, runs=runs, trace_url=settings.trace_url
     )
+    usage = UsageRoutes(settings=settings, identity=identity, store=store)
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
     page = _page_routes(settings, environ, page_folder, at=_page_at(chat))
@@ -348,6 +350,7 @@ def create_app(
             *feedback.routes(),
             *conversations.routes(),
             *memories.routes(),
+            *usage.routes(),
             *models.routes(),
             *meta.routes(),
             *([] if metrics is None else MetricsRoutes(metrics, only_loopback=settings.metrics == "auto").routes()),

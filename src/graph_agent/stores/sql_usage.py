@@ -6,7 +6,7 @@ compared and reserved in one step. Batches are few: each process has one at a ti
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from graph_agent.identity.caller import Kind
 from graph_agent.identity.owner import Owner
@@ -16,6 +16,7 @@ from graph_agent.stores.usage_records import (
     DAY_SECONDS,
     FORGOTTEN,
     MINUTE_SECONDS,
+    USAGE_KEYS,
     Admission,
     Later,
     Outcomes,
@@ -25,6 +26,7 @@ from graph_agent.stores.usage_records import (
     Standing,
     Unit,
     UsageBatch,
+    UsageKey,
     UsageRow,
     Whose,
     Window,
@@ -67,27 +69,36 @@ class SqlUsage:
         """See `UsageStore.apply`."""
         return await self._database.write(lambda connection: _Applying(self._database, connection, batch).apply())
 
-    async def usage(self, *, since: str, until: str, owner: str | None = None) -> Sequence[UsageRow]:
+    async def usage(
+        self,
+        *,
+        since: str,
+        until: str,
+        owner: str | None = None,
+        by: Sequence[UsageKey] = USAGE_KEYS,
+        most: int | None = None,
+    ) -> Sequence[UsageRow]:
         """See `UsageStore.usage`."""
+        names = ["owner" if one == "user" else one for one in by]
+        keys = [] if owner is None else [owner, *(f"{kind}:{owner}" for kind in get_args(Kind))]
+        mine = f"AND owner IN ({_marks(keys)}) " if keys else ""
+        order = [*names] if most is None else ["SUM(input_tokens + output_tokens + lost_tokens) DESC", *names]
+        statement = (
+            f"SELECT {', '.join([*names, *(f'SUM({one})' for one in COLUMNS)])} FROM usage "
+            f"WHERE day >= ? AND day <= ? {mine}"
+            + (f"GROUP BY {', '.join(names)} " if names else "HAVING COUNT(*) > 0 ")
+            + (f"ORDER BY {', '.join(order)} " if order and names else "")
+            + ("" if most is None else f"LIMIT {most:d}")
+        )
 
         async def work(connection: Connection) -> list[UsageRow]:
-            keys = [] if owner is None else [owner, *(f"{kind}:{owner}" for kind in get_args(Kind))]
-            mine = f"AND owner IN ({_marks(keys)}) " if keys else ""
-            rows = await connection.rows(
-                f"SELECT day, owner, graph, model, {', '.join(COLUMNS)} FROM usage WHERE day >= ? AND day <= ? {mine}"
-                "ORDER BY day, owner, graph, model",
-                (since, until, *keys),
-            )
-            return [
-                UsageRow(
-                    day=day,
-                    owner=of,
-                    graph=graph,
-                    model=model,
-                    **{name: int(value) for name, value in zip(COLUMNS, figures, strict=True)},
-                )
-                for day, of, graph, model, *figures in rows
-            ]
+            rows = []
+            for row in await connection.rows(statement, (since, until, *keys)):
+                values: dict[str, Any] = dict(zip(by, row, strict=False))
+                # PostgreSQL's sums are no integers.
+                values |= {name: int(value) for name, value in zip(COLUMNS, row[len(by) :], strict=True)}
+                rows.append(UsageRow(**values))
+            return rows
 
         return await self._database.read(work)
 

@@ -35,7 +35,7 @@ from graph_agent.stores.run_records import (
     StoredRun,
 )
 from graph_agent.stores.steer_records import NewSteer, SteerLimits, StoredSteer
-from graph_agent.stores.usage_records import Outcomes, UsageBatch, UsageRow
+from graph_agent.stores.usage_records import USAGE_KEYS, Outcomes, UsageBatch, UsageKey, UsageRow
 
 if TYPE_CHECKING:
     # Imports LangChain, which takes seconds.
@@ -364,8 +364,17 @@ class UsageStore(Protocol):
         a batch can be repeated.
         """
 
-    async def usage(self, *, since: str, until: str, owner: str | None = None) -> Sequence[UsageRow]:
-        """What was used from one day to another, sorted. `owner` is the key of an owner, or the user in it."""
+    async def usage(
+        self,
+        *,
+        since: str,
+        until: str,
+        owner: str | None = None,
+        by: Sequence[UsageKey] = USAGE_KEYS,
+        most: int | None = None,
+    ) -> Sequence[UsageRow]:
+        """What was used from one day to another, summed and sorted by these keys. `owner` is the key of an owner, or
+        the user in it. With `most`, only so many sums, the greatest first."""
 
 
 class Memories(Protocol):

@@ -6,7 +6,7 @@ A day is a day of UTC, written as `2026-11-30`, and a minute is `2026-11-30T18:4
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from graph_agent.identity.owner import Owner
 from graph_agent.settings import Limits
@@ -176,16 +176,21 @@ class Outcomes:
     reservations: Sequence[Reached | Later | None] = ()
 
 
+UsageKey = Literal["day", "user", "graph", "model"]
+
+USAGE_KEYS: tuple[UsageKey, ...] = get_args(UsageKey)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRow:
-    """What somebody has used on one day, with one graph and one model."""
+    """What was used, summed by some of the keys. The others are `None`."""
 
-    day: str
-    owner: str
-    """The key of the owner."""
+    day: str | None = None
+    user: str | None = None
+    """The key of an owner."""
 
-    graph: str
-    model: str
+    graph: str | None = None
+    model: str | None = None
     calls: int
     input_tokens: int
     cached_tokens: int
@@ -193,3 +198,8 @@ class UsageRow:
     reasoning_tokens: int
     lost_tokens: int
     """Those that calls had reserved whose process is gone."""
+
+    @property
+    def total_tokens(self) -> int:
+        """What counts against limits."""
+        return self.input_tokens + self.output_tokens + self.lost_tokens
