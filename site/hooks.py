@@ -35,7 +35,7 @@ TUTORIALS = (
 PYTHON_API = (
     ("Serving graphs", "create_app host_lifespan Settings Budgets logging_config GraphResponsesAgent"),
     ("What a graph receives", "AgentState AgentContext Caller Source PUBLIC_ERROR"),
-    ("Models", "chat_model"),
+    ("Models", "chat_model takes_logprobs"),
     ("Nodes", "make_planner requested_nodes make_retriever make_tools tool_fault"),
     ("Several agents", "make_supervisor make_agent Handoff route_handoffs hand_back"),
     ("Retrieval", "DocumentSearch RetrieverSearch Columns record_retrieval"),

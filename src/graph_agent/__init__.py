@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         WorkspaceUnavailable,
     )
     from graph_agent.identity.caller import Caller
+    from graph_agent.model_options import takes_logprobs
     from graph_agent.models import chat_model
     from graph_agent.nodes.agent import make_agent
     from graph_agent.nodes.citations import CheckedCitations, Citation, citation_annotations, citations_in
@@ -136,6 +137,7 @@ __all__ = [
     "route_handoffs",
     "takes_answer_form",
     "takes_client_tools",
+    "takes_logprobs",
     "tool_fault",
     "uc_functions",
 ]
@@ -212,6 +214,7 @@ _MODULES = {
     "route_handoffs": "graph_agent.nodes.supervisor",
     "takes_answer_form": "graph_agent.answer_form",
     "takes_client_tools": "graph_agent.client_tools",
+    "takes_logprobs": "graph_agent.model_options",
     "tool_fault": "graph_agent.nodes.tool_errors",
     "uc_functions": "graph_agent.databricks.functions",
 }

@@ -1,15 +1,33 @@
 """What a request asks of the models of its run, such as a temperature, for those that `chat_model` makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 TEMPERATURE, TOP_P, TOKENS = "temperature", "top_p", "max_output_tokens"
 EFFORT, VERBOSITY = "reasoning.effort", "text.verbosity"
+PROBABILITIES = "top_logprobs"
+"""How many of the likeliest tokens are told with each token of an answer, and their probabilities. 0: it alone."""
+
+TAKES_PROBABILITIES = "graph_agent_takes_logprobs"
+"""The mark of a node whose model may be asked for probabilities."""
+
 
 ALWAYS = frozenset({TOKENS})
 """Options that have an effect in any graph: the budget of the run is one."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_logprobs(node: F) -> F:
+    """Mark a node whose model is one of `chat_model`: requests may ask for the probabilities of its tokens.
+
+    The nodes of `make_planner` are marked. A request that asks for them is refused by graphs without such a node.
+    """
+    setattr(node, TAKES_PROBABILITIES, True)
+    return node
 
 
 class ModelOptions:

@@ -407,7 +407,7 @@ async def test_reasoning_is_always_told_by_a_setting() -> None:
 
 async def test_what_has_no_effect_is_named_in_a_warning() -> None:
     fields = {
-        **{"seed": 0, "stop": ["x"], "logit_bias": {"1": 2}, "logprobs": True, "store": True, "temperature": 0.5},
+        **{"seed": 0, "stop": ["x"], "logit_bias": {"1": 2}, "store": True, "temperature": 0.5},
         **{"reasoning_effort": "low", "web_search_options": {}, "user": "u", "prediction": {"type": "content"}},
     }
     async with talking("Yes.", "Yes.") as talk:
@@ -416,7 +416,7 @@ async def test_what_has_no_effect_is_named_in_a_warning() -> None:
         *_, last = await talk.chunks(message, **fields)
     assert last["custom_outputs"]["warnings"] == told
     named = sorted(one.split("`")[1] for one in told)
-    assert named == ["logit_bias", "logprobs", "name", "reasoning_effort", "seed", "stop", "store", "temperature"]
+    assert named == ["logit_bias", "name", "reasoning_effort", "seed", "stop", "store", "temperature"]
 
 
 @pytest.mark.parametrize(

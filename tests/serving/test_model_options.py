@@ -112,11 +112,12 @@ async def test_a_model_without_such_parameters_gets_them_as_its_settings(monkeyp
 
 
 async def test_what_has_no_effect_is_named() -> None:
-    fields: dict[str, Any] = {"frequency_penalty": 0.5, "top_logprobs": 2, "reasoning": {"summary": "auto"}}
-    fields |= {"include": ["message.output_text.logprobs"], "service_tier": "flex", "truncation": "auto"}
+    fields: dict[str, Any] = {"frequency_penalty": 0.5, "reasoning": {"summary": "auto"}}
+    fields |= {"top_logprobs": 2, "service_tier": "flex", "truncation": "auto"}
     response = await answered(planner(ScriptedChatModel("Hello.")), temperature=1, presence_penalty=0, **fields)
-    named = ["frequency_penalty", "top_logprobs", "reasoning.summary", "include", "service_tier", "truncation"]
-    assert warnings_of(response) == [*named, "temperature"]
+    named = ["frequency_penalty", "reasoning.summary", "service_tier", "truncation"]
+    # Those that no model has taken come last.
+    assert warnings_of(response) == [*named, "temperature", "top_logprobs"]
 
 
 async def test_what_is_so_anyway_needs_no_warning() -> None:
@@ -133,6 +134,8 @@ async def test_what_is_so_anyway_needs_no_warning() -> None:
         ({"temperature": -0.1}, "temperature"),
         ({"top_p": 1.5}, "top_p"),
         ({"top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 1.5}, "top_logprobs"),
+        ({"service_tier": "best"}, "service_tier"),
         ({"reasoning": {"effort": "extreme"}}, "reasoning.effort"),
         ({"text": {"verbosity": "endless"}}, "text.verbosity"),
     ],

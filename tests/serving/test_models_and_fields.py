@@ -50,7 +50,6 @@ SAID = {
     "instructions": "Be short.",
     "temperature": 0.2,
     "top_p": 0.9,
-    "top_logprobs": 3,
     "frequency_penalty": 0.5,
     "presence_penalty": -0.5,
     "max_output_tokens": 77,

@@ -74,7 +74,7 @@ async def test_a_repeated_request_without_the_steps_finds_the_run_that_has_them(
 
 
 async def test_other_values_of_include_add_nothing(service: Service) -> None:
-    events = await streamed(service, "/v1/responses", store=False, include=["message.output_text.logprobs"])
+    events = await streamed(service, "/v1/responses", store=False, include=["reasoning.encrypted_content"])
     assert not [one for one in events if one["type"] == NODE]
     assert "steps" not in events[-1]["response"].get("custom_outputs", {})
 

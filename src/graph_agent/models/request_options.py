@@ -5,7 +5,15 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from graph_agent.model_options import EFFORT, TEMPERATURE, TOKENS, TOP_P, VERBOSITY, current_model_options
+from graph_agent.model_options import (
+    EFFORT,
+    PROBABILITIES,
+    TEMPERATURE,
+    TOKENS,
+    TOP_P,
+    VERBOSITY,
+    current_model_options,
+)
 
 PASSED = ("databricks", "openai", "azure_openai")
 """Providers whose models take the parameters of OpenAI's chat completions with each call."""
@@ -43,6 +51,7 @@ SET_BY: Mapping[str, tuple[str, ...]] = {
     TOKENS: ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict"),
     EFFORT: ("reasoning_effort", "reasoning", "thinking"),
     VERBOSITY: ("verbosity", "text"),
+    PROBABILITIES: ("logprobs", "top_logprobs"),
 }
 """Option -> the parameters with which an author sets it."""
 
@@ -71,7 +80,12 @@ def with_request_options(
         return _changed(model, wanted), given
     added: dict[str, Any] = {}
     for one, value in wanted.items():
-        if provider == "databricks" and getattr(model, "use_responses_api", False):
+        if one == PROBABILITIES:
+            if getattr(model, "use_responses_api", False):
+                # That API of these endpoints has another form for them.
+                continue
+            added |= {"logprobs": True, **({"top_logprobs": value} if value else {})}
+        elif provider == "databricks" and getattr(model, "use_responses_api", False):
             name, inner = RESPONSES[one]
             added[name] = value if inner is None else {inner: value}
         else:
@@ -84,7 +98,7 @@ def _changed(model: BaseChatModel, wanted: Mapping[str, Any]) -> BaseChatModel:
     """A copy of a model that takes such parameters only as its settings. It shares the connections."""
     update: dict[str, Any] = {}
     for one, value in wanted.items():
-        name = next((name for name in SETTINGS[one] if name in type(model).model_fields), None)
+        name = next((name for name in SETTINGS.get(one, ()) if name in type(model).model_fields), None)
         if name is not None:
             update[name] = value
             current_model_options().reached(one)

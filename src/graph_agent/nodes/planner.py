@@ -30,6 +30,7 @@ from graph_agent.client_tools import (
 )
 from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.errors import InvalidRequest
+from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
 from graph_agent.nodes.answerability import is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in
@@ -143,6 +144,7 @@ def make_planner(
     # Says before the first run that requests may bring tools, and which names are taken.
     setattr(plan, TAKES_TOOLS, tuple(filter(None, map(tool_name_of, tools))))
     setattr(plan, TAKES_FORM, True)
+    takes_logprobs(plan)
     return plan
 
 

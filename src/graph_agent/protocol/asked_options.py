@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graph_agent.model_options import EFFORT, TEMPERATURE, TOKENS, TOP_P, VERBOSITY
+from graph_agent.model_options import EFFORT, PROBABILITIES, TEMPERATURE, TOKENS, TOP_P, VERBOSITY
 
 Fields = Mapping[str, Any]
-
-NO_PROBABILITIES = "answers have no probabilities"
 
 LOGPROBS = "message.output_text.logprobs"
 """The value of `include` that asks for the probabilities of tokens."""
@@ -29,7 +27,6 @@ ONE_TIER = ("auto", "default")
 WITHOUT_EFFECT: Mapping[str, str] = {
     "frequency_penalty": "the graph decides how its models work",
     "presence_penalty": "the graph decides how its models work",
-    "top_logprobs": NO_PROBABILITIES,
 }
 """Numbers that ask for something unless they are 0 -> why they do not get it."""
 
@@ -39,6 +36,8 @@ def options_in(fields: Fields) -> dict[str, Any]:
     options = {name: fields.get(name) for name in (TEMPERATURE, TOP_P, TOKENS)}
     options[EFFORT] = (fields.get("reasoning") or {}).get("effort")
     options[VERBOSITY] = (fields.get("text") or {}).get("verbosity")
+    if fields.get("top_logprobs") or LOGPROBS in (fields.get("include") or ()):
+        options[PROBABILITIES] = fields.get("top_logprobs") or 0
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -47,8 +46,6 @@ def option_warnings(fields: Fields) -> list[str]:
     found = [f"`{name}` has no effect: {why}." for name, why in WITHOUT_EFFECT.items() if fields.get(name)]
     if (fields.get("reasoning") or {}).get("summary") is not None:
         found.append("`reasoning.summary` has no effect: reasoning is shown as the endpoint of the model gives it.")
-    if LOGPROBS in (fields.get("include") or ()):
-        found.append(f"`include` {LOGPROBS} has no effect: {NO_PROBABILITIES}.")
     if fields.get("service_tier") not in (None, *ONE_TIER):
         found.append("`service_tier` has no effect: every request is served alike, as `default`.")
     if fields.get("truncation") is not None:

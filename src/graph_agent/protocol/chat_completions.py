@@ -49,11 +49,13 @@ def completion_id(response_id: str) -> str:
     return f"chatcmpl-{response_id.removeprefix('resp_')}"
 
 
-def completion_of(response: Mapping[str, Any], *, reasoning: bool) -> dict[str, Any]:
-    """The chat completion of a response that has ended. With `reasoning`, it has that of the models."""
+def completion_of(response: Mapping[str, Any], *, reasoning: bool, logprobs: bool = False) -> dict[str, Any]:
+    """The chat completion of a response that has ended. With `reasoning`, it has that of the models, and with
+    `logprobs` the probabilities of the tokens of its content."""
     texts = _Texts()
     content, refusals, thoughts = [], [], []
     annotations: list[dict[str, Any]] = []
+    tokens: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     for item in response["output"]:
         if item["type"] == "message":
@@ -62,6 +64,7 @@ def completion_of(response: Mapping[str, Any], *, reasoning: bool) -> dict[str, 
                     refusals.append(part["refusal"])
                     continue
                 content.append(texts.shown(item["id"], place, part["text"]))
+                tokens += part["logprobs"]
                 annotations += [texts.placed(item["id"], place, one) for one in part["annotations"]]
         elif item["type"] == "reasoning":
             thoughts += [part["text"] for part in item["summary"]]
@@ -77,7 +80,12 @@ def completion_of(response: Mapping[str, Any], *, reasoning: bool) -> dict[str, 
         message["tool_calls"] = calls
     if reasoning and thoughts:
         message["reasoning_content"] = PARAGRAPH.join(thoughts)
-    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(response, bool(calls)), "logprobs": None}
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": _finish_reason(response, bool(calls)),
+        "logprobs": _logprobs(tokens) if logprobs else None,
+    }
     completion = {
         "id": completion_id(response["id"]),
         "object": "chat.completion",
@@ -95,8 +103,12 @@ def completion_of(response: Mapping[str, Any], *, reasoning: bool) -> dict[str, 
 class ChunkWriter:
     """Turns the events of one run into chunks, in order."""
 
-    def __init__(self, *, include_usage: bool, reasoning: bool) -> None:
-        """With `include_usage`, the last chunk has the usage. With `reasoning`, chunks have that of the models."""
+    def __init__(self, *, include_usage: bool, reasoning: bool, logprobs: bool = False) -> None:
+        """With `include_usage`, the last chunk has the usage. With `reasoning`, chunks have that of the models. With
+        `logprobs`, they have the probabilities of the tokens of their content."""
+        self._logprobs = logprobs
+        self._tokens: list[dict[str, Any]] = []
+        """Those of the text that the next chunk has."""
         self._include_usage = include_usage
         self._reasoning = reasoning
         self._head: Chunk = {}
@@ -162,6 +174,8 @@ class ChunkWriter:
     def _said(self, event: Event) -> Iterator[tuple[str, Any]]:
         item, place = event["item_id"], event["content_index"]
         if event["type"] == "response.output_text.delta":
+            if self._logprobs:
+                self._tokens += event["logprobs"]
             yield "content", self._texts.shown(item, place, event["delta"])
         elif event["type"] == "response.refusal.delta":
             between = PARAGRAPH if self._refuser not in (None, item) else ""
@@ -193,7 +207,10 @@ class ChunkWriter:
             yield "frame", {**self._head, "choices": [], "usage": _usage(response)}
 
     def _chunk(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> Chunk:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        logprobs = None
+        if self._tokens and "content" in delta:
+            logprobs, self._tokens = _logprobs(self._tokens), []
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
         chunk = {**self._head, "choices": [choice]}
         # As OpenAI has it: null in every chunk but the last.
         return {**chunk, "usage": None} if self._include_usage else chunk
@@ -232,6 +249,10 @@ class _Texts:
 def _call(item: Item) -> dict[str, Any]:
     kind, written = CALLS[item["type"]]
     return {"id": item["call_id"], "type": kind, kind: {"name": item["name"], written: item[written]}}
+
+
+def _logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"content": tokens, "refusal": None}
 
 
 def _finish_reason(response: Mapping[str, Any], calls: bool) -> str:

@@ -18,6 +18,7 @@ from graph_agent.protocol.field_checks import (
     a_number,
     a_number_from,
     a_string,
+    a_whole_number,
     accepts,
     an_array,
     an_object,
@@ -253,9 +254,9 @@ CHAT: Fields = {
     "logit_bias": Field(an_object, _WARNED),
     "seed": Field(a_number, _WARNED),
     "stop": Field(_STOP, _WARNED),
-    "logprobs": Field(a_boolean, "It has no effect, because answers have no probabilities. A warning says so."),
+    "logprobs": Field(a_boolean, "Whether the answer has the probabilities of its tokens."),
     "top_logprobs": Field(
-        a_number_from(0, 20), "It has no effect, because answers have no probabilities. A warning says so."
+        a_whole_number(0, 20), "How many of the likeliest tokens are told with each token. It needs `logprobs`."
     ),
     "prediction": Field(an_object, _ONLY_HELPS),
     "prompt_cache_key": Field(a_string, _ONLY_HELPS),
@@ -283,6 +284,7 @@ _OF_RESPONSES = frozenset(
 
 
 NAMES: Mapping[str, str] = {
+    "include": "logprobs",
     "input": "messages",
     "max_output_tokens": "max_completion_tokens",
     "reasoning.effort": "reasoning_effort",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graph_agent.errors import InvalidRequest, UnsupportedField
-from graph_agent.protocol.asked_options import WITHOUT_EFFECT
+from graph_agent.protocol.asked_options import LOGPROBS, WITHOUT_EFFECT
 from graph_agent.protocol.chat_fields import NAMES, check_chat_fields, in_chat_words
 from graph_agent.protocol.field_checks import at, wrong
 from graph_agent.protocol.item_shapes import Item
@@ -35,7 +35,6 @@ _REFUSED: Mapping[str, str] = {
 
 _WITHOUT_EFFECT: Mapping[str, str] = {
     "logit_bias": WITHOUT_EFFECT["frequency_penalty"],
-    "logprobs": WITHOUT_EFFECT["top_logprobs"],
     "seed": WITHOUT_EFFECT["frequency_penalty"],
     "stop": WITHOUT_EFFECT["frequency_penalty"],
     "store": "chat completions are not stored. The Responses API at /v1/responses stores them",
@@ -54,6 +53,9 @@ class ChatRequest:
 
     reasoning: bool
     """Whether the answer has the reasoning of the models."""
+
+    logprobs: bool = False
+    """Whether the answer has the probabilities of its tokens."""
 
 
 def parse_chat_request(
@@ -84,6 +86,7 @@ def parse_chat_request(
     return ChatRequest(
         invocation=replace(invocation, warnings=warnings),
         include_usage=bool((fields.get("stream_options") or {}).get("include_usage")),
+        logprobs=bool(fields.get("logprobs")),
         reasoning=always_reasoning or effort not in (None, "none"),
     )
 
@@ -94,6 +97,8 @@ def _refuse_unsupported(fields: Fields) -> None:
             raise UnsupportedField(f"`{name}` is not supported: {reason}.", param=name)
     if fields.get("n") not in (None, 1):
         raise UnsupportedField("`n` must be 1, because a run has one answer: send the request again.", param="n")
+    if fields.get("top_logprobs") and not fields.get("logprobs"):
+        raise InvalidRequest("`top_logprobs` needs `logprobs: true`: send both, or none.", param="top_logprobs")
     if any(one != "text" for one in fields.get("modalities") or ()):
         raise UnsupportedField("`modalities` can only be `text`: answers are text.", param="modalities")
 
@@ -117,6 +122,8 @@ def _responses_fields(fields: Fields, items: Sequence[Item]) -> dict[str, Any]:
     limits = [fields[name] for name in ("max_completion_tokens", "max_tokens") if fields.get(name) is not None]
     if limits:
         made["max_output_tokens"] = min(limits)
+    if fields.get("logprobs"):
+        made["include"] = [LOGPROBS]
     if fields.get("reasoning_effort") is not None:
         made["reasoning"] = {"effort": fields["reasoning_effort"]}
     text = {"format": _format(fields.get("response_format")), "verbosity": fields.get("verbosity")}

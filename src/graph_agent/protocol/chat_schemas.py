@@ -41,6 +41,9 @@ _CALL_IN_CHUNK = any_of(
     ),
     says="A call of a tool of the client. It is whole.",
 )
+_LOGPROBS = or_null(
+    closed("ChatLogprobs", {"content": array_of(OPEN), "refusal": {"type": "null"}}, says="Probabilities of tokens.")
+)
 _USAGE = closed(
     "ChatUsage",
     {
@@ -86,7 +89,7 @@ COMPLETION = closed(
         "choices": array_of(
             closed(
                 None,
-                {"index": COUNT, "message": _MESSAGE, "finish_reason": _REASON, "logprobs": {"type": "null"}},
+                {"index": COUNT, "message": _MESSAGE, "finish_reason": _REASON, "logprobs": _LOGPROBS},
             )
         ),
         "usage": _USAGE,
@@ -103,7 +106,7 @@ _CHUNK = closed(
         "choices": array_of(
             closed(
                 None,
-                {"index": COUNT, "delta": _DELTA, "finish_reason": or_null(_REASON), "logprobs": {"type": "null"}},
+                {"index": COUNT, "delta": _DELTA, "finish_reason": or_null(_REASON), "logprobs": _LOGPROBS},
             )
         ),
     },

@@ -130,6 +130,20 @@ def a_number_from(least: float, most: float) -> Check:
     return checked
 
 
+def a_whole_number(least: int, most: int) -> Check:
+    """A whole number between two others, which it may be."""
+    expected = f"a whole number from {least} to {most}"
+
+    @accepts({"type": "integer", "minimum": least, "maximum": most})
+    def checked(value: Any, path: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise wrong(path, expected, kind_of(value))
+        if not least <= value <= most:
+            raise wrong(path, expected, "a number outside that range")
+
+    return checked
+
+
 @accepts({"type": "integer", "minimum": 1, "maximum": LARGEST_INTEGER})
 def a_count(value: Any, path: str) -> None:
     """A whole number from 1. A boolean is not a number."""

@@ -19,9 +19,11 @@ def item_done(index: int, item: Item) -> Event:
     return {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
-def text_part(text: str, annotations: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+def text_part(
+    text: str, annotations: Sequence[dict[str, Any]] = (), logprobs: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """An `output_text` content part."""
-    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
 
 
 def message_item(
@@ -67,9 +69,9 @@ def annotation_added(item_id: str, index: int, place: int, position: int, annota
     }
 
 
-def text_done(item_id: str, index: int, place: int, text: str) -> Event:
+def text_done(item_id: str, index: int, place: int, text: str, logprobs: Sequence[dict[str, Any]] = ()) -> Event:
     """`response.output_text.done`."""
-    return _of_part("response.output_text.done", item_id, index, place) | {"text": text, "logprobs": []}
+    return _of_part("response.output_text.done", item_id, index, place) | {"text": text, "logprobs": list(logprobs)}
 
 
 def refusal_done(item_id: str, index: int, place: int, refusal: str) -> Event:
@@ -251,5 +253,5 @@ def whole_item(index: int, item: Item) -> Iterator[Event]:
             yield text_delta(item["id"], index, place, part["text"])
             for position, annotation in enumerate(part["annotations"]):
                 yield annotation_added(item["id"], index, place, position, annotation)
-            yield text_done(item["id"], index, place, part["text"])
+            yield text_done(item["id"], index, place, part["text"], part["logprobs"])
         yield part_done(item["id"], index, place, part)

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from graph_agent.protocol import events
 from graph_agent.protocol.events import Event, Phase, Status
 from graph_agent.protocol.finish_reasons import EarlyEnd, early_end_of
+from graph_agent.protocol.logprobs import Token, tokens_in
 from graph_agent.protocol.message_registry import MessageRegistry, phase_of
 from graph_agent.protocol.message_writer import MessageWriter
 from graph_agent.protocol.output_items import OutputItems
@@ -24,7 +25,11 @@ class MessageItems:
     """Message and reasoning items of one response. With `plain`, the end leaves out what was taken back. With
     `answer_only`, what is not the answer is reasoning, and nothing streams but that."""
 
-    def __init__(self, output: OutputItems, *, plain: bool = False, answer_only: bool = False) -> None:
+    def __init__(
+        self, output: OutputItems, *, plain: bool = False, answer_only: bool = False, logprobs: bool = False
+    ) -> None:
+        """With `logprobs`, texts have the probabilities of their tokens, where models report them."""
+        self._logprobs = logprobs
         self._plain = plain
         self._answer_only = answer_only
         self._said = MessageRegistry(output)
@@ -80,7 +85,8 @@ class MessageItems:
             yield from self._thoughts.heard(run, chunk)
         elif isinstance(content, str) and not chunk.additional_kwargs:
             if content:
-                yield from self._write(run, chunk.id, content)
+                tokens = tokens_in(chunk.response_metadata) if self._logprobs and chunk.response_metadata else None
+                yield from self._write(run, chunk.id, content, tokens=tokens)
         else:
             yield from self._thoughts.heard(run, chunk)
             for piece in pieces_of(chunk):
@@ -106,7 +112,13 @@ class MessageItems:
             yield from self._write(run, message_id, piece.text, piece.kind, phases.get(piece.block))
 
     def _write(
-        self, run: str, message_id: str | None, delta: str, kind: Kind = "text", phase: Phase | None = None
+        self,
+        run: str,
+        message_id: str | None,
+        delta: str,
+        kind: Kind = "text",
+        phase: Phase | None = None,
+        tokens: list[Token] | None = None,
     ) -> Iterator[Event]:
         text = self._said.open.get(run)
         # A new phase is a new item: clients read the phase of an item, not of its parts.
@@ -118,7 +130,7 @@ class MessageItems:
         elif message_id not in text.ids:
             # Some providers send the real id late.
             text.ids.add(message_id)
-        yield from text.write(delta, kind)
+        yield from text.write(delta, kind, tokens)
 
     def _begin(
         self, run: str, message_id: str | None, phase: Phase | None = None
@@ -282,7 +294,8 @@ class MessageItems:
         run = events.new_id("run")
         text = yield from self._begin(run, message.id)
         if words:
-            yield from text.write(words)
+            tokens = tokens_in(message.response_metadata) if self._logprobs else None
+            yield from text.write(words, tokens=tokens)
         if refusal:
             yield from text.write(refusal, "refusal")
         if phase == "final_answer":

@@ -10,6 +10,7 @@ from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import annotations_of
 from graph_agent.protocol.events import Event, Phase, Status
 from graph_agent.protocol.finish_reasons import EarlyEnd
+from graph_agent.protocol.logprobs import Token, ToldTokens
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.surrogates import SurrogateJoiner
 from graph_agent.protocol.visible_content import Kind
@@ -26,6 +27,8 @@ class _Part:
     redactor: Redactor = field(default_factory=Redactor)
     halves: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     shown: list[str] = field(default_factory=list)
+    tokens: ToldTokens | None = None
+    """Those with probabilities, if the request asks for them."""
 
 
 @dataclass(slots=True)
@@ -92,13 +95,16 @@ class MessageWriter:
         """`response.output_item.added`."""
         return item_events.item_added(self.index, item_events.message_item(self.item_id, "in_progress"))
 
-    def write(self, delta: str, kind: Kind = "text") -> Iterator[Event]:
-        """Write more text. Each kind gets a separate part."""
+    def write(self, delta: str, kind: Kind = "text", tokens: list[Token] | None = None) -> Iterator[Event]:
+        """Write more text. Each kind gets a separate part. `tokens` are those of a text, with their probabilities."""
         part = self._part
         if part is None or part.kind != kind:
             yield from self._end_part()
             part = self._part = _Part(kind, len(self._parts))
             yield item_events.part_added(self.item_id, self.index, part.place, _content(kind, ""))
+        if tokens and kind == "text":
+            part.tokens = part.tokens or ToldTokens()
+            part.tokens.add(tokens)
         # A text of megabytes becomes several deltas, so that the caller can let other tasks run between two events.
         for portion in portions(delta):
             # Joined before redaction: half a character would hide the secret that it belongs to.
@@ -130,15 +136,17 @@ class MessageWriter:
             annotations = _placed(redact_value(list(annotations)), self.written, whole)
             for position, annotation in enumerate(annotations):
                 yield item_events.annotation_added(self.item_id, self.index, part.place, position, annotation)
-            yield item_events.text_done(self.item_id, self.index, part.place, whole)
-            content = item_events.text_part(whole, annotations)
+            told = () if part.tokens is None else part.tokens.whole()
+            yield item_events.text_done(self.item_id, self.index, part.place, whole, told)
+            content = item_events.text_part(whole, annotations, told)
         yield item_events.part_done(self.item_id, self.index, part.place, content)
         self._parts.append(content)
 
     def _shown(self, part: _Part, delta: str) -> Event:
         part.shown.append(delta)
         build = item_events.text_delta if part.kind == "text" else item_events.refusal_delta
-        return build(self.item_id, self.index, part.place, delta)
+        event = build(self.item_id, self.index, part.place, delta)
+        return event if part.tokens is None else {**event, "logprobs": part.tokens.shown(delta)}
 
 
 def _placed(annotations: list[dict[str, Any]], written: str, shown: str) -> list[dict[str, Any]]:

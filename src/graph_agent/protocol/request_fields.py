@@ -21,6 +21,7 @@ from graph_agent.protocol.field_checks import (
     a_number,
     a_number_from,
     a_string,
+    a_whole_number,
     accepts,
     an_object,
     anything,
@@ -161,7 +162,8 @@ RUN: Fields = {
     "frequency_penalty": Field(a_number, _NO_EFFECT),
     "include": Field(
         array_of(one_of(STEPS, LOGPROBS, *INCLUDED)),
-        f"`{STEPS}` adds the nodes of the graph. The other values add nothing: an answer has all there is.",
+        f"`{STEPS}` adds the nodes of the graph. `{LOGPROBS}` adds the probabilities of tokens. The "
+        "other values add nothing: an answer has all there is.",
     ),
     "parallel_tool_calls": Field(a_boolean, "Whether the client takes several calls of `tools` in one turn."),
     "presence_penalty": Field(a_number, _NO_EFFECT),
@@ -173,7 +175,9 @@ RUN: Fields = {
     "store": Field(a_boolean, "Whether the response is stored. The default depends on the address."),
     "stream_options": Field(an_object, _NO_EFFECT),
     "temperature": Field(a_number_from(0, 2), _OF_MODELS),
-    "top_logprobs": Field(a_number_from(0, 20), "It has no effect, because answers have no probabilities."),
+    "top_logprobs": Field(
+        a_whole_number(0, 20), "How many of the likeliest tokens are told with each token of the answer."
+    ),
     "top_p": Field(a_number_from(0, 1), _OF_MODELS),
     "user": Field(a_string, _NO_EFFECT),
 }

@@ -78,7 +78,7 @@ class Translator:
     `steps`, the response tells the nodes of the graph too, and the graph must be run with the stream mode `TASKS`.
     `client` are the tools that the client runs. `warnings` returns what else the response warns of, at its end. With
     `answer_only`, no text but the answer is a message, because clients parse every message: texts do not stream, and
-    commentary becomes reasoning.
+    commentary becomes reasoning. With `logprobs`, texts have the probabilities of their tokens.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class Translator:
         client: ClientTools = NO_TOOLS,
         warnings: Callable[[], Sequence[str]] = tuple,
         answer_only: bool = False,
+        logprobs: bool = False,
     ) -> None:
+        self._logprobs = logprobs
         self._warnings = warnings
         self._answer_only = answer_only
         self._known = KnownMessages(known)
@@ -108,7 +110,7 @@ class Translator:
         self._resumed = ResumedItems(self._logged, ())
         self._interrupts = Interrupts()
         self._output = OutputItems()
-        self._speech = MessageItems(self._output, plain=plain, answer_only=answer_only)
+        self._speech = MessageItems(self._output, plain=plain, answer_only=answer_only, logprobs=logprobs)
         self._calls = ToolCallItems(
             self._output, dialect=dialect, server=server, known=self._known, inputs_of=inputs_of, client=client
         )
@@ -373,7 +375,9 @@ class Translator:
         yield from self._calls.finish(left.requested, answered=answered)
         removed = self._returned.removed(left) if self._state is not None else set()
         yield from self._speech.finish(answer, removed=removed)
-        self._speech = MessageItems(self._output, plain=self._plain, answer_only=self._answer_only)
+        self._speech = MessageItems(
+            self._output, plain=self._plain, answer_only=self._answer_only, logprobs=self._logprobs
+        )
         self._state, self._last_request, self._interrupts = None, None, Interrupts()
         self.continues(self._known.and_then(left.messages), given)
 

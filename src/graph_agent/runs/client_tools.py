@@ -1,4 +1,5 @@
-"""Checks before a run whether its graph takes the tools of the client, and answers in the form that it asks for."""
+"""Checks before a run whether its graph takes the tools of the client, answers in the form that it asks for, and has
+probabilities of tokens."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from langgraph.pregel import Pregel
 from graph_agent.answer_form import TAKES_FORM, AnswerForm
 from graph_agent.client_tools import TAKES_TOOLS, ClientTools
 from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.model_options import PROBABILITIES, TAKES_PROBABILITIES
 
 if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
@@ -58,14 +60,35 @@ def require_form_taken(graph: Graph, form: AnswerForm | None) -> None:
     """
     if form is None:
         return
-    runnables = (one for within in _graphs(graph) for node in within.nodes.values() for one in _runnables(node))
-    if all(_mark(one, TAKES_FORM) is None for one in runnables):
+    if not _has_mark(graph, TAKES_FORM):
         raise UnsupportedField(
             "`text.format` is not supported by this graph, which decides the form of its answer. A graph takes it if "
             "its node is one of `make_planner`, or is marked by `takes_answer_form`, or if its agent has "
             "`ClientToolsMiddleware`.",
             param="text.format",
         )
+
+
+def require_probabilities_taken(graph: Graph, invocation: "Invocation") -> None:
+    """Check that a node of the graph may ask its model for probabilities, if the request asks for them.
+
+    Raises:
+        UnsupportedField: none does.
+    """
+    if PROBABILITIES not in invocation.options:
+        return
+    if not _has_mark(graph, TAKES_PROBABILITIES):
+        name = PROBABILITIES if invocation.said.get(PROBABILITIES) else "include"
+        raise UnsupportedField(
+            f"`{name}` asks for the probabilities of tokens, which this graph does not have: leave it out. A graph has "
+            "them if its node is one of `make_planner`, or is marked by `takes_logprobs`.",
+            param=name,
+        )
+
+
+def _has_mark(graph: Graph, name: str) -> bool:
+    runnables = (one for within in _graphs(graph) for node in within.nodes.values() for one in _runnables(node))
+    return any(_mark(one, name) is not None for one in runnables)
 
 
 def _runnables(node: Any) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ from graph_agent.errors import (
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
 from graph_agent.known_messages import KnownMessages
-from graph_agent.model_options import ModelOptions, within_model_options
+from graph_agent.model_options import PROBABILITIES, ModelOptions, within_model_options
 from graph_agent.protocol.approvals import Approval, approvals_of
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage, new_id
 from graph_agent.protocol.finish_reasons import EarlyEnd
@@ -43,7 +43,12 @@ from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
 from graph_agent.runs.audience import Namespace
-from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
+from graph_agent.runs.client_tools import (
+    client_tools_of,
+    require_form_taken,
+    require_probabilities_taken,
+    require_tools_taken,
+)
 from graph_agent.runs.compacting import RunCompaction, without_instructions
 from graph_agent.runs.event_log import Entry, EventLog
 from graph_agent.runs.event_writer import EventWriter
@@ -167,6 +172,7 @@ class Run:
         require_tools_taken(graph, self._client)
         self._form = invocation.answer_form
         require_form_taken(graph, self._form)
+        require_probabilities_taken(graph, invocation)
         options = self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
         self._context = fill_context(
@@ -196,6 +202,7 @@ class Run:
             # Not a function of this run: the run would then hold itself, and stay in memory with all its events.
             "warnings": lambda: options.warnings,
             "answer_only": self._form is not None,
+            "logprobs": PROBABILITIES in invocation.options,
         }
         self._translator = Translator(known=invocation.messages, **self._of_translator)
         self._log = EventLog() if attempt is None else attempt.kept.log

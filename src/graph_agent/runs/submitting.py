@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from graph_agent.errors import UnsupportedField
 from graph_agent.identity.owner import Owner
-from graph_agent.runs.client_tools import client_tools_of, require_form_taken, require_tools_taken
+from graph_agent.runs.client_tools import (
+    client_tools_of,
+    require_form_taken,
+    require_probabilities_taken,
+    require_tools_taken,
+)
 from graph_agent.runs.graph_context import fill_context
 from graph_agent.runs.inner_graphs import one_without_checkpoints
 from graph_agent.runs.queued_run import queued_run
@@ -47,6 +52,7 @@ class Submission:
         client = client_tools_of(request.invocation)
         require_tools_taken(graph, client)
         require_form_taken(graph, request.invocation.answer_form)
+        require_probabilities_taken(graph, request.invocation)
         fill_context(
             graph.context_schema,
             caller=request.owner,

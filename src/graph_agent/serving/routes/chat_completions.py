@@ -195,7 +195,7 @@ class ChatCompletionRoutes:
             return error_response(in_chat_terms(error), request_id=run.id, ran=True)
         if response is None:
             return Response(status_code=NO_RESPONSE_STATUS)
-        completion = completion_of(response, reasoning=asked.reasoning)
+        completion = completion_of(response, reasoning=asked.reasoning, logprobs=asked.logprobs)
         return Response(encode(completion), media_type=JSON, headers=headers_of(run.id, run.request, run.standing))
 
 
@@ -203,7 +203,9 @@ class _Frames:
     """Writes the events of one run as chunks."""
 
     def __init__(self, asked: "ChatRequest", *, quiet_seconds: float) -> None:
-        self._writer = ChunkWriter(include_usage=asked.include_usage, reasoning=asked.reasoning)
+        self._writer = ChunkWriter(
+            include_usage=asked.include_usage, reasoning=asked.reasoning, logprobs=asked.logprobs
+        )
         self._quiet_seconds = quiet_seconds
         self._wrote_at = time.monotonic()
 
