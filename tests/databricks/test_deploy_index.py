@@ -45,6 +45,14 @@ def test_the_endpoint_that_embeds_an_indexs_questions_is_a_resource_too(shop: Sh
     assert not any("searches of index" in line for line in shop.said)
 
 
+def test_an_index_that_two_resources_name_is_warned_of_once(shop: Shop) -> None:
+    again = "{securable_full_name: main.docs.project, securable_type: TABLE, permission: MODIFY}"
+    more = f"        - {{name: again, uc_securable: {again}}}\n"
+    shop.write(databricks_yml=BUNDLE.replace("      resources:\n", f"      resources:\n{more}"))
+    assert shop.deploy(dry_run=True) == 0
+    assert len([line for line in shop.said if "searches of index" in line]) == 1
+
+
 @pytest.mark.parametrize(
     ("spec", "named"),
     [

@@ -69,7 +69,9 @@ def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
     environ = {"BUNDLE_VAR_experiment_id": "123", "BUNDLE_VAR_model_endpoint": "local-model"}
     page = project / "src" / "graph_agent" / "page"
     (page / "assets").mkdir(parents=True)
-    for name in ("index.html", "manifest.json", "assets/index-abc.js", ".tried"):
+    (page.parent / "documentation" / "graphs").mkdir(parents=True)
+    docs = ("../documentation/manifest.json", "../documentation/graphs/index.html", "../documentation/graphs/a.md")
+    for name in ("index.html", "licenses.md", "manifest.json", "assets/index-abc.js", ".tried", *docs):
         (page / name).touch()
     for target in ("dev", "prod"):
         bundle = read_bundle(project / "databricks.yml", target=target, user="me@localhost", environ=environ)
@@ -88,11 +90,18 @@ def test_the_bundle_uploads_what_runs_and_nothing_else(project: Path) -> None:
     files = read_sources(project, bundle).files
     tops = {path.partition("/")[0] for path in files}
     assert tops == {"LICENSE", "NOTICE", "app.yaml", "graphs", "langgraph.json", "requirements.txt", "src"}
-    assert not [path for path in files if "/local/" in path or "/deploying/" in path]
+    assert not [path for path in files if "/local/" in path or "/deploying/" in path or "/load_testing/" in path]
     built = "src/graph_agent/page/"
     assert sorted(path.removeprefix(built) for path in files if path.startswith(built)) == [
         "assets/index-abc.js",
         "index.html",
+        "licenses.md",
+        "manifest.json",
+    ]
+    site = "src/graph_agent/documentation/"
+    assert sorted(path.removeprefix(site) for path in files if path.startswith(site)) == [
+        "graphs/a.md",
+        "graphs/index.html",
         "manifest.json",
     ]
 

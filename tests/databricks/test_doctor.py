@@ -42,6 +42,19 @@ def test_a_workspace_in_order_is_well(standing: StandIn, here: Path, capsys: pyt
     assert "ok   chat endpoints of the workspace: local-model\n" in said
 
 
+def test_the_weights_of_the_local_model_are_missed_only_where_there_is_no_workspace(
+    standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABRICKS_APP_NAME")
+    weights = [line for line in diagnosed(capsys)[1].splitlines() if "downloaded and verified" in line]
+    assert len(weights) == 3
+    assert {line[:5] for line in weights} == {"ok   "}
+    assert all("is not downloaded and verified (only `graph-agent dev` needs it" in line for line in weights)
+    monkeypatch.delenv("DATABRICKS_HOST")
+    weights = [line for line in diagnosed(capsys)[1].splitlines() if "downloaded and verified" in line]
+    assert {line[:5] for line in weights} == {"FIX  "}
+
+
 def test_chat_endpoints_are_listed_with_their_state_and_other_endpoints_are_not(
     standing: StandIn, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

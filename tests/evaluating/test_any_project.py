@@ -87,9 +87,10 @@ def test_it_runs_over_the_scripted_model_and_makes_a_baseline_in_the_project(
     config = ["--config", str(project / "langgraph.json")]
 
     assert main(config) == 0
-    assert (
-        f"To make one from these answers, run: graph-agent eval baseline {' '.join(config)}" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    # Also the default graph is named.
+    assert said.startswith("returns with scripted (in process, graph shop), 2 rows\n")
+    assert f"To make one from these answers, run: graph-agent eval baseline {' '.join(config)}" in said
     assert main(["baseline", *config]) == 0
 
     baseline = json.loads((project / "evals/baselines/returns-scripted.json").read_text())

@@ -14,6 +14,7 @@ import httpx
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands import deployed_app
+from graph_agent.commands.closed_output import nobody_reads
 from graph_agent.commands.options import settings_from
 from graph_agent.errors import NotReady, UnknownGraph
 from graph_agent.local.ports import answers
@@ -193,9 +194,9 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
                     event = json.loads(data)
                     _require_graph(event, graph)
                     printer.show(event)
-    except BrokenPipeError:
-        # The reader of the output closed it, as in `graph-agent ask … | head`. That is not an error.
-        return 0
+                    if nobody_reads(sys.stdout):
+                        # As in `graph-agent ask … | head`. That is not an error.
+                        return 0
     except httpx.ConnectError:
         raise NotReady(
             f"nothing answers at {address}; start the service with `graph-agent dev`, or omit --url"

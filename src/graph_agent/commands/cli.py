@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
+from graph_agent.commands.closed_output import outlive_readers
 from graph_agent.errors import AgentError
 from graph_agent.lazy import collect_garbage_less_often, without_usage_collection
 from graph_agent.processes.shutdown import INTERRUPTED, exit_now, watch_signals
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         # First, because the parser imports the command. The process of a caller that passes `argv` is not ours.
         collect_garbage_less_often()
+        outlive_readers()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         _parser(()).print_help(sys.stderr)

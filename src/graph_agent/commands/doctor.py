@@ -146,11 +146,14 @@ def _weights(settings: Settings) -> Iterator[Check]:
             there, f"local model {settings.local_model}", "set GRAPH_AGENT_LOCAL_MODEL to a known name, a file or a URL"
         )
         return
+    # With a workspace, only `graph-agent dev` needs them, and it downloads them.
+    elsewhere = bool(os.environ.get("DATABRICKS_HOST"))
     for asset in (known, MINILM, MINILM_TOKENIZER):
         there = is_verified(settings.cache_dir / asset.file_name, asset)
         yield Check(
-            there,
-            f"{asset.file_name} is {'' if there else 'not '}downloaded and verified",
+            there or elsewhere,
+            f"{asset.file_name} is {'' if there else 'not '}downloaded and verified"
+            f"{' (only `graph-agent dev` needs it, and downloads it)' if elsewhere and not there else ''}",
             "run `graph-agent model`; `graph-agent dev` downloads it too",
         )
 

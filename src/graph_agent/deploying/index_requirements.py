@@ -45,10 +45,12 @@ def index_warnings(client: "WorkspaceClient", bundle: Bundle, *, app: "App | Non
 
 
 def indexes_of(bundle: Bundle) -> list[str]:
-    """The tables and indexes among the app's resources, as `catalog.schema.name`."""
+    """The tables and indexes among the app's resources, each once, as `catalog.schema.name`."""
     securables = [one.get("uc_securable") for one in bundle.resources.values()]
     tables = [one for one in securables if isinstance(one, dict) and one.get("securable_type") == "TABLE"]
-    return [str(one["securable_full_name"]) for one in tables if str(one.get("securable_full_name")).count(".") == 2]
+    names = [str(one.get("securable_full_name")) for one in tables]
+    # Two resources may name one index, such as one for reading and one for writing.
+    return list(dict.fromkeys(name for name in names if name.count(".") == 2))
 
 
 def _endpoint(client: "WorkspaceClient", bundle: Bundle, table: str) -> Iterator[str]:

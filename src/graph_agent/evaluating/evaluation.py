@@ -77,6 +77,7 @@ def score(plan: Plan, rows: Sequence[Row], records: Sequence[Record], subject: M
         "dataset_digest": dataset_digest(rows),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "sample": plan.sample,
+        "answering": plan.target.answering(),
     }
     return compared(plan, rows, records, scored(rows, records, {**scorers(prompts), **plan.scorers}, run=run))
 

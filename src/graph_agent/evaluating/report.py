@@ -50,7 +50,8 @@ def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
 def headline(scores: Scores) -> str:
     """Return what was evaluated, in one line."""
     run = scores.run
-    graph = f", graph {run['graph']}" if run["graph"] else ""
+    named = run["graph"] or run.get("answering")
+    graph = f", graph {named}" if named else ""
     return f"{run['dataset']} with {run['model']} ({run['place']}{graph}), {len(scores.rows)} rows"
 
 

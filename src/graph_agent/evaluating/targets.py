@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.errors import AgentError
 from graph_agent.evaluating.errors import AgentUnreachable
 from graph_agent.evaluating.process_environment import workspace_environment
@@ -58,6 +59,14 @@ class Target:
     def asked(self) -> str | None:
         """The graph to ask."""
         return self.mutation or self.graph
+
+    def answering(self) -> str | None:
+        """The name of the graph that is asked, also where it is the default one. `None` for the default of a remote
+        agent, which only that knows."""
+        if self.asked is not None or not self.here:
+            return self.asked
+        settings = Settings.from_environment(None, config=self.manifest)
+        return settings.default_graph or next((spec.name for spec in read_manifest(self.manifest)), None)
 
     @property
     def here(self) -> bool:
