@@ -3,13 +3,18 @@
 import asyncio
 import logging
 import time
+from http import HTTPStatus
 from typing import Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
+from websockets.protocol import State
 
 from graph_agent.serving.connection import ConnectionLimits, ReaderWatch
 from graph_agent.serving.limits import BYTES_A_SECOND, MOST_BODIES
+from graph_agent.serving.socket_writer import TOGETHER
 
 MOST_FRAGMENTS = 4096
 """Frames of one message. A client could send any number of empty ones."""
@@ -112,6 +117,26 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self.transport.close()
 
     # -- what the client reads ----------------------------------------------------------------------------------
+
+    def handle_connect(self, event: Request) -> None:
+        """As the base class. The app learns that several messages may be sent at once."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            # The task of the app has not begun yet.
+            self.scope["extensions"][TOGETHER] = {}
+
+    async def send(self, message: Any) -> None:
+        """As the base class, and text messages together: `{"type": TOGETHER, "texts": […]}`."""
+        if message["type"] != TOGETHER:
+            await super().send(message)
+            return
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        for text in message["texts"]:
+            self.conn.send_text(text)
+        # One write to the socket for each message takes longer than everything else that is done for it.
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def pause_writing(self) -> None:
         """The client does not read what was sent. From now on it is watched."""

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Send
@@ -22,12 +22,12 @@ from graph_agent.protocol.socket_messages import CREATE, error_message, message_
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.log_context import add_log_facts, current_log_facts, within_log_facts
 from graph_agent.runs.registry import stopping
-from graph_agent.serving.errors import retry_headers
+from graph_agent.serving.errors import NO_RESPONSE_STATUS, retry_headers
 from graph_agent.serving.limits import MOST_PARSED_HERE, RETRY_AFTER_SECONDS, Bodies
 from graph_agent.serving.request_log import log_request
 from graph_agent.serving.routes.answers import FAILED
 from graph_agent.serving.socket_turns import Asking, SocketTurns, Telling
-from graph_agent.serving.socket_writer import SocketWriter
+from graph_agent.serving.socket_writer import ClientLeft, SocketWriter
 from graph_agent.serving.sse import LATE_READER_SECONDS
 from graph_agent.threads import run_giving_way
 
@@ -84,8 +84,8 @@ class Turn:
     """The response that the message continues."""
 
     status: int = 200
-    telling: Telling | None = field(default=None)
-    """The run that is told."""
+    telling: Telling | None = None
+    """The run that is being told."""
 
 
 class SocketSession:
@@ -101,9 +101,11 @@ class SocketSession:
         receive: Receive,
         send: Send,
         path: str,
+        together: bool = False,
         failed: Callable[[str], None] | None = None,
     ) -> None:
-        """`failed` is called with the code of each error with which a message is answered."""
+        """`failed` is called with the code of each error with which a message is answered. `together` is that of
+        `SocketWriter`."""
         self._asking = asking
         self._turns = turns
         self._bodies = bodies
@@ -111,7 +113,7 @@ class SocketSession:
         self._receive = receive
         self._path = path
         self._failed = failed
-        self._writer = SocketWriter(send, write_seconds=limits.write_seconds, cut=self._cut)
+        self._writer = SocketWriter(send, together=together, write_seconds=limits.write_seconds, cut=self._cut)
         self._queue: deque[_Waiting] = deque()
         self._news = asyncio.Event()
         self._refused = 0
@@ -156,10 +158,10 @@ class SocketSession:
                 continue
             message = text.encode("utf-8", "surrogatepass")
             kind = await self._kind_at_once(message)
-            if kind is not None:
-                await AT_ONCE[kind](self, message)
-            else:
+            if kind is None:
                 self._wait(message)
+            else:
+                await self._answer_at_once(kind, message)
             if self._refused > MOST_REFUSED:
                 await self._writer.close(POLICY, "too many messages while the queue is full")
                 return
@@ -175,6 +177,17 @@ class SocketSession:
             # It gets its error in its turn.
             return None
         return kind if kind in AT_ONCE else None
+
+    async def _answer_at_once(self, kind: str, message: bytes) -> None:
+        try:
+            await AT_ONCE[kind](self, message)
+        except AgentError as error:
+            self._refuse_later(error)
+        except ClientLeft:
+            raise
+        except Exception as error:  # noqa: BLE001 - the client must get an answer, and no message of foreign code
+            logger.error("message failed: %s", describe_error(error))
+            self._refuse_later(AgentError(FAILED))
 
     def _wait(self, message: bytes) -> None:
         if sum(one.refused is None for one in self._queue) >= MOST_QUEUED:
@@ -208,11 +221,14 @@ class SocketSession:
 
     async def _answer_all(self) -> None:
         code, reason = FAILURE, ""
-        try:
-            code, reason = await self._answer_until_the_end()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client must get an end
-            logger.error("a connection failed: %s", describe_error(error))
-        await self._writer.close(code, reason)
+        with suppress(ClientLeft):
+            try:
+                code, reason = await self._answer_until_the_end()
+            except ClientLeft:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client must get an end
+                logger.error("a connection failed: %s", describe_error(error))
+            await self._writer.close(code, reason)
 
     async def _answer_until_the_end(self) -> tuple[int, str]:
         """Answer messages. Returns the code and the reason with which the connection is closed."""
@@ -225,6 +241,7 @@ class SocketSession:
                 await self._refuse_all(SocketExpired(EXPIRED.format(seconds=self._limits.seconds)), at_least=1)
                 return NORMAL, "open another connection"
             if not self._queue:
+                self._refused = 0
                 idle = self._limits.idle_seconds
                 if not await self._news_within(min(idle, self._ends - now)) and now + idle < self._ends:
                     return GOING_AWAY, f"no message for {idle:g} s"
@@ -236,10 +253,7 @@ class SocketSession:
                 waiting.times -= 1
                 if not waiting.times:
                     self._queue.popleft()
-            try:
-                await self._answer(waiting)
-            finally:
-                self._bodies.give_back(len(waiting.message))
+            await self._answer(waiting)
 
     async def _news_within(self, seconds: float) -> bool:
         """Wait for a message, or for the order to stop. Returns whether there was one."""
@@ -267,11 +281,18 @@ class SocketSession:
             try:
                 if waiting.refused is not None:
                     raise waiting.refused
-                await self._answer_message(waiting.message, turn)
+                try:
+                    telling = await self._begun(waiting.message, turn)
+                finally:
+                    # What was sent is not kept while its answer is told.
+                    self._bodies.give_back(len(waiting.message))
+                    waiting.message = b""
+                if telling is not None:
+                    await self._tell(telling, turn)
             except AgentError as error:
                 await self._fail(error, turn)
-            except asyncio.CancelledError:
-                turn.status = 499
+            except (asyncio.CancelledError, ClientLeft):
+                turn.status = NO_RESPONSE_STATUS
                 raise
             except Exception as error:  # noqa: BLE001 - the client must get an end, and no message of foreign code
                 logger.error("message failed: %s", describe_error(error))
@@ -283,13 +304,13 @@ class SocketSession:
                 if self._failed is not None and (code := facts.get("code")) is not None:
                     self._failed(code)
 
-    async def _answer_message(self, message: bytes, turn: Turn) -> None:
+    async def _begun(self, message: bytes, turn: Turn) -> Telling | None:
         fields = await self._fields(message)
         turn.stream_id = fields.get("stream_id")
         answer = IN_TURN.get(fields["type"])
         if answer is None:
             raise unknown_message(fields["type"])
-        await answer(self, fields, len(message), turn)
+        return await answer(self, fields, len(message), turn)
 
     async def _fields(self, message: bytes) -> Mapping[str, Any]:
         if len(message) <= MOST_PARSED_HERE:
@@ -309,22 +330,27 @@ class SocketSession:
 
     # -- a response ---------------------------------------------------------------------------------------------
 
-    async def _create(self, fields: Mapping[str, Any], size: int, turn: Turn) -> None:
-        """Answer a `response.create`."""
+    async def _create(self, fields: Mapping[str, Any], size: int, turn: Turn) -> Telling:
+        """Begin the run that a `response.create` asks for."""
         previous = fields.get("previous_response_id")
         turn.previous = previous if isinstance(previous, str) else None
-        telling = turn.telling = await self._turns.begin(fields, size=size, asking=self._asking)
+        return await self._turns.begin(fields, size=size, asking=self._asking)
+
+    async def _tell(self, telling: Telling, turn: Turn) -> None:
+        """Tell a run to its end, and remember its response."""
+        turn.telling = telling
         add_log_facts(run_id=telling.response_id, request_id=telling.response_id)
-        is_remembered = telling.request.connection is not None
         try:
-            status = await self._tell(telling)
+            status = await self._tell_events(telling, turn)
         finally:
+            turn.telling = None
+            self._writer.end_within(None)
             await telling.reader.leave()
         if status is None:
             # The run goes on at another process, or nothing tells how it ended.
             raise stopping()
         self._turns.told(telling)
-        memory = self._asking.memory
+        memory, is_remembered = self._asking.memory, telling.request.connection is not None
         if status == "response.failed":
             if turn.previous is not None:
                 await memory.evict(turn.previous)
@@ -333,28 +359,31 @@ class SocketSession:
         elif is_remembered:
             await memory.keep(telling.request, telling.response_id)
 
-    async def _tell(self, telling: Telling) -> str | None:
+    async def _tell_events(self, telling: Telling, turn: Turn) -> str | None:
         """Send the events of a run. Returns the type of the terminal one, or `None` if there was none."""
+
+        def is_over() -> None:
+            # It may be told already.
+            if turn.telling is telling:
+                self._writer.end_within(LATE_READER_SECONDS)
+
         if telling.run is not None:
-            telling.run.when_over(lambda: self._writer.end_within(LATE_READER_SECONDS))
+            telling.run.when_over(is_over)
         last: Sequence[Entry] = ()
-        try:
-            with suppress(ServiceStopping):
-                async for batch in telling.reader:
-                    # One message ends a turn, so that a failure is told by `response.failed` alone.
-                    await self._writer.write([one.data for one in batch if one.type != ERROR])
-                    last = batch or last
-        finally:
-            self._writer.end_within(None)
+        with suppress(ServiceStopping):
+            async for batch in telling.reader:
+                # One message ends a turn, so that a failure is told by `response.failed` alone.
+                await self._writer.write([one.data for one in batch if one.type != ERROR])
+                last = batch or last
         return last[-1].type if last and last[-1].type in TERMINAL else None
 
 
-InTurn = Callable[[SocketSession, Mapping[str, Any], int, Turn], Awaitable[None]]
+InTurn = Callable[[SocketSession, Mapping[str, Any], int, Turn], Awaitable[Telling | None]]
 AtOnce = Callable[[SocketSession, bytes], Awaitable[None]]
 
 IN_TURN: Mapping[str, InTurn] = {CREATE: SocketSession._create}
-"""The kinds of messages that wait for their turn -> what answers them: the fields, the bytes of the message, and the
-turn."""
+"""The kinds of messages that wait for their turn -> what begins the answer, from the fields, the number of bytes and
+the turn. The run that it returns is told."""
 
 AT_ONCE: Mapping[str, AtOnce] = {}
 """The kinds of messages that are answered at once, also while a response is in flight: `SocketSession._turn` has that

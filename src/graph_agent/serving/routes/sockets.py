@@ -32,6 +32,7 @@ from graph_agent.serving.routes.answers import FAILED, logger
 from graph_agent.serving.routes.responses import ERRORS as RUN_ERRORS
 from graph_agent.serving.socket_session import SocketLimits, SocketSession
 from graph_agent.serving.socket_turns import Asking, SocketTurns
+from graph_agent.serving.socket_writer import TOGETHER
 from graph_agent.serving.unsupported import WEBSOCKET
 
 SAYS = (
@@ -102,6 +103,7 @@ class SocketRoutes:
             receive=receive,
             send=send,
             path=path_of(scope),
+            together=TOGETHER in scope.get("extensions", {}),
             failed=self._failed,
         )
 
