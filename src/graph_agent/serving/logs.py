@@ -133,8 +133,6 @@ def logging_config(log_format: str, *, tracebacks: bool = False) -> dict[str, An
             "graph_agent": {"level": "INFO"},
             "uvicorn": {"level": "INFO"},
             "uvicorn.error": {"filters": ["cut"]},
-            # It says which WebSockets are opened, with their query.
-            "graph_agent.serving.socket_connection.uvicorn": {"level": "WARNING"},
             # LangChain logs what a callback raises, with its message. Runs are stopped by raising from a callback.
             "langchain_core.callbacks": {"level": "ERROR"},
         },

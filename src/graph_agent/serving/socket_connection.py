@@ -19,8 +19,14 @@ from graph_agent.serving.socket_writer import TOGETHER
 MOST_FRAGMENTS = 4096
 """Frames of one message. A client could send any number of empty ones."""
 
-QUIET = logging.getLogger(f"{__name__}.uvicorn")
-"""In place of uvicorn's logger, which writes the addresses of WebSockets with their query."""
+
+class _OnlyWarnings(logging.LoggerAdapter[logging.Logger]):
+    """In place of uvicorn's logger: below warnings, it is told the addresses of WebSockets with their query."""
+
+    level = logging.WARNING
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= self.level and super().isEnabledFor(level)
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
@@ -35,7 +41,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, limits: ConnectionLimits, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.logger = self.conn.logger = QUIET
+        self.logger = self.conn.logger = _OnlyWarnings(logging.getLogger(__name__), {})  # type: ignore[assignment]
         # Otherwise it logs what is sent and received, if somebody sets the level of uvicorn's logger.
         self.conn.debug = False
         self._limits = limits
