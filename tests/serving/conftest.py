@@ -36,6 +36,13 @@ class Service:
     url: str
     loop: asyncio.AbstractEventLoop
     log: list[str]
+    server: Server | None = None
+    """`None`: it is another process."""
+
+    def stop(self) -> None:
+        """Begin to stop it, as SIGTERM does."""
+        assert self.server is not None
+        self.server.should_exit = True
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         """A client of this service."""
@@ -95,7 +102,7 @@ def serving(
         with httpx.Client(base_url=url, timeout=30, headers=token) as client:
             # This request waits until the graphs are loaded.
             client.get("/agent/info").raise_for_status()
-        yield Service(url, server.loop, log.lines)
+        yield Service(url, server.loop, log.lines, server)
     finally:
         server.should_exit = True
         thread.join(15)

@@ -15,6 +15,7 @@ from websockets.protocol import State
 from graph_agent.serving.connection import ConnectionLimits, ReaderWatch
 from graph_agent.serving.limits import BYTES_A_SECOND, MOST_BODIES
 from graph_agent.serving.socket_writer import TOGETHER
+from graph_agent.serving.sse import LATE_READER_SECONDS
 
 MOST_FRAGMENTS = 4096
 """Frames of one message. A client could send any number of empty ones."""
@@ -50,6 +51,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._watch: ReaderWatch | None = None
+        self._lingers: asyncio.TimerHandle | None = None
         self._pong = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,8 +63,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         """As the base class."""
         self._stop_waiting()
         self._count(0)
-        if self._watch is not None:
-            self._watch.stop()
+        self._stop_watching()
         super().connection_lost(exc)
 
     # -- what the client sends ----------------------------------------------------------------------------------
@@ -93,6 +94,16 @@ class SocketConnection(WebSocketsSansIOProtocol):
         super().handle_cont(event)
         if len(self.frames) > MOST_FRAGMENTS:
             self._refuse(CloseCode.POLICY_VIOLATION, "the message has too many frames")
+
+    def handle_pong(self, event: Frame) -> None:
+        """As the base class."""
+        self._has_control_frame()
+        super().handle_pong(event)
+
+    def _has_control_frame(self) -> None:
+        # What waits now is the beginning of another frame. Between the frames of a message, it changes nothing.
+        if self.conn.current_size is None:
+            self._is_complete = True
 
     def _count(self, size: int) -> None:
         SocketConnection._in_all += size - self._incomplete
@@ -149,19 +160,28 @@ class SocketConnection(WebSocketsSansIOProtocol):
         super().pause_writing()
         if self._watch is not None:
             self._watch.start()
+        # A message is written as a whole, and may have megabytes, which nobody shall take for hours.
+        self._lingers = self.loop.call_later(LATE_READER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has read everything."""
-        if self._watch is not None:
-            self._watch.stop()
+        self._stop_watching()
         super().resume_writing()
         if self._pong and not self.transport.is_closing():
             pong, self._pong = self._pong, b""
             self.transport.write(pong)
 
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+        if self._lingers is not None:
+            self._lingers.cancel()
+            self._lingers = None
+
     def handle_ping(self) -> None:
         """As the base class, but nothing piles up for a client that does not read: by RFC 6455, 5.5.3, the pong for the
         latest ping is enough."""
+        self._has_control_frame()
         pong = b"".join(self.conn.data_to_send())
         if self.writable.is_set():
             self.transport.write(pong)

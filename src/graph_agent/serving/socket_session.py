@@ -190,7 +190,9 @@ class SocketSession:
             self._refuse_later(AgentError(FAILED))
 
     def _wait(self, message: bytes) -> None:
-        if sum(one.refused is None for one in self._queue) >= MOST_QUEUED:
+        # Without a turn, the first one does not wait.
+        most = MOST_QUEUED + (self._turn is None)
+        if sum(one.refused is None for one in self._queue) >= most:
             self._refused += 1
             self._refuse_later(
                 TooManyQueued(
