@@ -11,6 +11,7 @@ from langgraph.graph import START, StateGraph
 from graph_agent import AgentState, Handoff, ModelContextExceeded, make_planner, make_supervisor
 from graph_agent.app_context import AppContext
 from graph_agent.settings import Settings
+from graph_agent.summaries import summary_message
 from graph_agent.testing import ScriptedChatModel
 from graph_agent.tracing import LEFT_OUT, RunRecorder
 
@@ -159,3 +160,14 @@ async def test_a_supervisor_sees_the_newest_turns_too() -> None:
     state = await builder.compile().ainvoke({"messages": said})
     assert model.requests[0].texts == ["Lead.", "And now?"]
     assert state["messages"][:-1] == said
+
+
+async def test_a_summary_of_what_came_before_is_always_shown() -> None:
+    summary = summary_message("They talked.", "summary")
+    messages = [RULES, summary, *turns(10)]
+    found = await shown(messages, history=200)
+    assert found[:2] == ["rules", "summary"]
+    assert len(found) < len(messages)
+    # Also behind the messages of users that a client has kept.
+    kept = [HumanMessage("Earlier", id="earlier"), summary]
+    assert "summary" in await shown([*kept, *turns(10)], history=200)

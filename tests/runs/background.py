@@ -15,6 +15,7 @@ from graph_agent.contract import AgentState
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.logged_response import LoggedResponse
 from graph_agent.runs.background import BackgroundLimits, Surroundings
+from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.observers import LogFacts
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import Scope
@@ -76,7 +77,15 @@ def limits(**changes: Any) -> BackgroundLimits:
 class Process:
     """One process: a registry that runs what is queued in the store."""
 
-    def __init__(self, store: Any, graph: Any, *, budgets: Budgets | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        store: Any,
+        graph: Any,
+        *,
+        budgets: Budgets | None = None,
+        compaction: Compaction | None = None,
+        **changes: Any,
+    ) -> None:
         async def opened() -> Any:
             return store
 
@@ -88,6 +97,7 @@ class Process:
             shares=True,
             background=limits(**changes),
             open_store=opened,
+            compaction=compaction,
         )
         self.background = self.runs.background
         assert self.background is not None

@@ -1,5 +1,6 @@
 """Compaction: a long history becomes a summary before the graph runs, and a sealed item that stands for it."""
 
+import asyncio
 import operator
 from typing import Annotated, Any, TypedDict
 
@@ -7,6 +8,7 @@ import anyio
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.graph import MessagesState
+from tests.runs.background import Nodes, Process, check_log, events_of, record_when_ended
 from tests.runs.registered import BOB, some_runs
 from tests.runs.running import chain
 from tests.runs.stored import Chat, texts
@@ -15,7 +17,7 @@ from graph_agent.contract import AgentState
 from graph_agent.errors import InvalidEncryptedContent, ModelRateLimited
 from graph_agent.runs.compacting import Compaction
 from graph_agent.stores.sqlite_store import MemoryStore
-from graph_agent.testing import ScriptedChatModel, Usage
+from graph_agent.testing import ScriptedChatModel, Usage, Wait
 
 pytestmark = pytest.mark.anyio
 
@@ -271,3 +273,35 @@ async def test_a_long_history_is_summarized_in_parts(store: MemoryStore) -> None
     assert ["x" * 6_000 in asked for asked in summarizer.asked] == [True, True, True]
     assert ["One." in asked for asked in summarizer.asked] == [False, True, False]
     assert texts(events) == ["human: Three. | human: and now?"]
+
+
+@pytest.mark.parametrize("held", ["summary", "one", "three"])
+async def test_another_process_goes_on_with_a_compacted_run(held: str, store: MemoryStore) -> None:
+    nodes, at = Nodes(), asyncio.Event()
+    summarizers = [Summarizer([*([Wait(reached=at)] if held == "summary" else []), "They talked."]), Summarizer()]
+    first, second = [Process(store, nodes.graph(), compaction=one.compaction()) for one in summarizers]
+    chat = Chat(nodes.graph(), store)
+    try:
+        with anyio.fail_after(30):
+            await chat.say(LONG)
+            if held != "summary":
+                nodes.hold(held)
+                at = nodes.at[held]
+                at.clear()
+            response_id = await first.begin().submit("and now?", chat=chat, context_management=ASKS)
+            await at.wait()
+            await first.kill()
+            nodes.open()
+            second.begin()
+            record = await record_when_ended(store, response_id)
+            check_log(await events_of(store, response_id), record)
+    finally:
+        await first.aclose()
+        await second.aclose()
+    assert [one["type"] for one in record.response["output"]] == ["compaction", "message", "message", "message"]
+    # A summary that a checkpoint has is not made again.
+    assert [len(one.asked) for one in summarizers] == ([1, 1] if held == "summary" else [1, 0])
+    chat.last = response_id
+    state = await chat.state()
+    assert [one.type for one in state] == ["human", "human", "ai", "ai", "ai"]
+    assert state[0].id == record.response["output"][0]["id"]

@@ -122,6 +122,10 @@ class ResumedItems:
         """Whether this result of a tool was sent and is valid."""
         return isinstance(message, ToolMessage) and any(one is message for one in self.message_of.values())
 
+    def has_told(self, message: BaseMessage) -> bool:
+        """Whether the item of this message was sent and is valid."""
+        return any(one is message for one in self.message_of.values())
+
     def is_partly_sent(self, message: BaseMessage) -> bool:
         """Whether this message was streamed and is not valid in the log. Then it is public and is sent again."""
         if any(one is message for one in self._begun_of.values()):

@@ -25,6 +25,7 @@ from graph_agent.found_documents import Finding
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.approvals import Approval
+from graph_agent.protocol.compaction import compaction_item
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.document_events import DocumentEvents
 from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
@@ -42,7 +43,7 @@ from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
 from graph_agent.protocol.visible_content import visible_content_of
 from graph_agent.redaction import redact, redact_value
-from graph_agent.summaries import is_summary
+from graph_agent.summaries import SEALED
 
 SPEAKER = "graph_agent_speaker"
 """Key in a stream part's metadata: the model run that speaks. Absent if that run is private."""
@@ -162,7 +163,8 @@ class Translator:
         self._state, self._logged = state, logged
         values = state.get("messages") if isinstance(state, Mapping) else None
         # A summary stands in the state before what is known of it.
-        summaries = [one for one in all_messages(values) if is_summary(one) and not self._known.has(one.id)]
+        made = [one for one in all_messages(values) if SEALED in one.additional_kwargs]
+        summaries = [one for one in made if not self._known.has(one.id)]
         messages = [*summaries, *FinalState.read(state, self._known).messages, *below]
         resumed = self._resumed = ResumedItems(logged, messages, spoken)
         self.status = logged.status
@@ -270,7 +272,10 @@ class Translator:
         for message in self._resumed.messages:
             if self._resumed.is_partly_sent(message) and isinstance(message, AIMessage):
                 yield from self._speech.write_again(message)
-            if self._resumed.has_result(message):
+            if (sealed := message.additional_kwargs.get(SEALED)) is not None:
+                if not self._resumed.has_told(message):
+                    yield from self.compacted(compaction_item(str(message.id), sealed))
+            elif self._resumed.has_result(message):
                 # Only remembered, not passed on: another call may wait under the same provider's id, and this is not
                 # its result.
                 self._returned.is_repeated(message, top=True)

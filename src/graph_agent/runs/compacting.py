@@ -196,7 +196,7 @@ class RunCompaction:
         sealed = await self._sealer.sealed(Compacted(summary=summary, items=items))
         return History(
             item=compaction_item(item_id, sealed),
-            messages=[*operators, summary_message(summary, item_id), *newest],
+            messages=[*operators, summary_message(summary, item_id, sealed=sealed), *newest],
         )
 
 
