@@ -74,6 +74,9 @@ class Source:
     score: float | None = None
     """The relevance score, if the index gives one."""
 
+    also_in: Sequence[str] = ()
+    """The addresses of other documents that hold a copy of the passage."""
+
 
 def merge_outputs(left: dict[str, Any] | None, right: dict[str, Any] | None) -> dict[str, Any]:
     """Reducer of `custom_outputs`: later keys win."""

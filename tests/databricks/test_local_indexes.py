@@ -218,3 +218,23 @@ async def test_the_answer_over_http_says_the_same(workspace: str, settings: Sett
     assert (reply.status_code, reply.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
     assert "There are: main.docs.project." in reply.json()["message"]
     assert "graph-agent index --name catalog.schema.index PATH" in odd.json()["message"]
+
+
+@pytest.mark.parametrize("acting_as", ["app", "user"])
+async def test_copies_of_a_passage_are_one_result_that_lists_where_they_are(
+    workspace: str, settings: Settings, shop: Path, acting_as: Actor
+) -> None:
+    for number in range(40):
+        (shop / f"copy{number:02}").mkdir()
+        (shop / f"copy{number:02}" / "returns.md").write_text(POLICY)
+    (shop / "gifts.md").write_text("# Gifts\n\nGifts may be wrapped within two days.\n")
+    index(settings, shop, "main.shop.policy")
+    with with_user_token(UserToken("user-ada")):
+        search = DocumentSearch(index="main.shop.policy", acting_as=acting_as, results=2)
+        [(returns, _), (gifts, _)] = await search.search("goods returned within days")
+        kept = await replace(search, collapse_copies=False).search("goods returned within days")
+    assert "Goods may be returned within 45 days." in returns.page_content
+    assert gifts.metadata["doc_uri"] == "shop/gifts.md#gifts"
+    assert "also_in" not in gifts.metadata
+    assert len(set(returns.metadata["also_in"])) == 20
+    assert [document.metadata["title"] for document, _ in kept] == ["Returns", "Returns"]

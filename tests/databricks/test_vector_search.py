@@ -106,7 +106,7 @@ async def test_the_reranker_and_further_options_are_sent(standing: StandIn, acti
     await found_by(search, "pump")
     body = body_of(standing)
     assert body["reranker"]["parameters"] == {"columns_to_rerank": ["heading", "body"]}
-    assert (body["score_threshold"], body["query_type"], body["num_results"]) == (0.1, "ANN", 5)
+    assert (body["score_threshold"], body["query_type"], body["num_results"]) == (0.1, "ANN", 20)
 
 
 @APP_AND_USER

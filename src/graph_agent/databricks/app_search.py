@@ -24,8 +24,9 @@ class AppSearch:
         self._query = query
         self.tool = LazyValue(self._build)
 
-    def search(self, text: str, filters: Filters) -> Found | None:
-        """The best passages and their scores, best first; `None` if the tool would not use the app's credentials."""
+    def search(self, text: str, filters: Filters, count: int) -> Found | None:
+        """The best `count` passages and their scores, best first; `None` if the tool would not use the app's
+        credentials."""
         if workspace_client().config.auth_type not in SUPPORTED_CREDENTIALS:
             return None
         # In each call, as the client keeps one connection per thread.
@@ -33,7 +34,7 @@ class AppSearch:
         tool = self.tool()
         found = tool._vector_store.similarity_search_with_score(
             query=text,
-            k=tool.num_results,
+            k=count,
             filter=filters or None,
             query_type=tool.query_type,
             disable_notice=True,

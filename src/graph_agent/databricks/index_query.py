@@ -11,6 +11,12 @@ from graph_agent.errors import ConfigurationError
 
 OPTIONS = ("score_threshold", "query_columns", "sort_columns")
 
+OVER_ASKED = 4
+"""Passages that are asked for in place of one, so that copies can be left out."""
+
+MOST_ASKED = 200
+"""Passages that are asked for to leave copies out. A hybrid search gives no more."""
+
 Found = list[tuple[Document, float]]
 Filters = Mapping[str, Any] | str
 
@@ -24,6 +30,10 @@ class IndexQuery:
 
     results: int = 5
     """Passages per search."""
+
+    collapse_copies: bool = True
+    """Whether identical and near-identical passages are one result. The search then asks the index for more of them:
+    four times as many, and `MOST_ASKED` if all of these are copies of too few."""
 
     query_type: Literal["ANN", "HYBRID"] = "HYBRID"
     """`ANN` searches by meaning, `HYBRID` by meaning and words."""

@@ -51,11 +51,19 @@ def _connected(key: int) -> "httpx.AsyncClient":
 
 
 async def search_with_token(
-    token: str, query: IndexQuery, text: str, filters: Filters, *, host: str, vector: Sequence[float] | None
+    token: str,
+    query: IndexQuery,
+    text: str,
+    filters: Filters,
+    *,
+    host: str,
+    vector: Sequence[float] | None,
+    count: int,
 ) -> Found:
-    """The best passages and their scores, best first: one request with `token`, over the loop's shared connections.
+    """The best `count` passages and their scores, best first.
 
-    The client has no time limit: the caller sets one. Cancelling it closes the request.
+    It is one request with `token`, over the loop's shared connections. The client has no time limit, so the caller
+    sets one. Cancelling it closes the request.
     """
     from databricks.ai_search.async_index import AsyncAISearchIndex  # type: ignore[import-untyped]
 
@@ -73,7 +81,7 @@ async def search_with_token(
         query_text=text if query.asks_with_words else None,
         query_vector=None if vector is None else list(vector),
         filters=filters or None,
-        num_results=query.results,
+        num_results=count,
         query_type=query.query_type,
         reranker=query.reranker(),
         # Otherwise the client prints a notice with every query.

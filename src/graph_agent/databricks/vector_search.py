@@ -1,20 +1,21 @@
 """Documents from Vector Search: an index as the planner's tool, searched as the app or as the calling user."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from langchain_core.tools import ToolException
 
 from graph_agent.app_context import PerApp, current_settings
+from graph_agent.copies import MOST_PLACES, distinct
 from graph_agent.databricks.app_search import AppSearch
 from graph_agent.databricks.clients import Actor, actor, workspace_client
 from graph_agent.databricks.embeddings import embed_query
 from graph_agent.databricks.filters import FilterRules
 from graph_agent.databricks.index_errors import Service, search_error, status_of
-from graph_agent.databricks.index_query import Filters, Found, IndexQuery
+from graph_agent.databricks.index_query import MOST_ASKED, OVER_ASKED, Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import SearchThreads
 from graph_agent.databricks.token_search import prepare, search_with_token
 from graph_agent.errors import AgentError, RetrievalFailed
@@ -66,9 +67,18 @@ class DocumentSearch(IndexQuery):
         }
 
     async def search(self, query: str, filters: Any = None) -> Found:
-        """The best passages and their scores, best first; none below `GRAPH_AGENT_MIN_SCORE`.
+        """The best `results` passages and their scores, best first; none below `GRAPH_AGENT_MIN_SCORE`.
 
-        `filters` are the model's: a list of `{"key", "value"}` over the `filterable` columns.
+        With `collapse_copies`, copies of a passage are left out, and `metadata["also_in"]` of the passage lists their
+        addresses. `filters` are the model's: a list of `{"key", "value"}` over the `filterable` columns.
+
+        Raises:
+            As `candidates`.
+        """
+        return await self.candidates(query, filters, count=self.results)
+
+    async def candidates(self, query: str, filters: Any = None, *, count: int) -> Found:
+        """As `search`, with up to `count` passages.
 
         Raises:
             ToolException: the model's filters cannot be used. The message says which can.
@@ -83,10 +93,9 @@ class DocumentSearch(IndexQuery):
         least = current_settings().min_score
         try:
             async with asyncio.timeout(current_settings().request_seconds):
-                found = await self._found(query, combined, acting_as, token)
+                return await self._distinct(partial(self._found, query, combined, acting_as, token), count, least)
         except Exception as error:
             raise self._error(error, acting_as, filtered=bool(filters)) from error
-        return [(document, score) for document, score in found if score >= least]
 
     async def warm(self) -> None:
         """Do the work that delays the first search: imports, and as the app the calls that read the index.
@@ -103,9 +112,23 @@ class DocumentSearch(IndexQuery):
         except Exception as error:
             raise self._error(error, acting_as, filtered=False) from error
 
-    async def _found(self, text: str, filters: Filters, acting_as: Actor, token: str | None) -> Found:
+    async def _distinct(self, ask: Callable[[int], Awaitable[Found]], count: int, least: float) -> Found:
+        """`count` different passages of at least this score. Asks once more if there were too many copies."""
+        if not self.collapse_copies:
+            return [one for one in await ask(count) if one[1] >= least]
+        few, many = min(OVER_ASKED * count, MOST_ASKED), MOST_ASKED
+        for asked in (max(count, few), max(count, many)):
+            found = await ask(asked)
+            good = [one for one in found if one[1] >= least]
+            kept = without_copies(good, count)
+            # There are more to ask for only if the index gave all that it could, and all of them were good.
+            if len(kept) >= min(count, self.results) or len(good) < asked:
+                break
+        return kept
+
+    async def _found(self, text: str, filters: Filters, acting_as: Actor, token: str | None, count: int) -> Found:
         if token is None:
-            found = await self._threads().run(self._app().search, text, filters)
+            found = await self._threads().run(self._app().search, text, filters, count)
             if found is not None:
                 return found
             # The tool does not support the app's kind of credentials: search with the app's token.
@@ -114,7 +137,7 @@ class DocumentSearch(IndexQuery):
         vector = None
         if self.embedding is not None:
             vector = await self._threads().run(_embedded, text, self.embedding, acting_as)
-        return await search_with_token(token, self, text, filters, host=host, vector=vector)
+        return await search_with_token(token, self, text, filters, host=host, vector=vector, count=count)
 
     def _error(self, error: Exception, acting_as: Actor, *, filtered: bool) -> Exception:
         """The exception that a search raises for `error`."""
@@ -140,6 +163,19 @@ class DocumentSearch(IndexQuery):
     @cached_property
     def _app(self) -> PerApp[AppSearch]:
         return PerApp(lambda: AppSearch(self))
+
+
+def without_copies(found: Found, count: int) -> Found:
+    """The first `count` different passages. `metadata["also_in"]` of each lists where its copies are, if it has any."""
+    kept = []
+    for one in distinct(found, text=lambda pair: pair[0].page_content, most=count):
+        document, score = one.passage
+        own = document.metadata.get("doc_uri")
+        places = [uri for copy, _ in one.copies if (uri := copy.metadata.get("doc_uri")) and uri != own]
+        if places:
+            document.metadata["also_in"] = list(dict.fromkeys(places))[:MOST_PLACES]
+        kept.append((document, score))
+    return kept
 
 
 def _app_token() -> str:

@@ -302,6 +302,8 @@ def _listed(source: Source, *, cited: bool) -> dict[str, Any]:
         "score": source.score,
         "cited": cited,
     }
+    if source.also_in:
+        fields["also_in"] = list(source.also_in)
     if cited:
         # Not of the others: each response is stored with its sources. Redacted before it is cut, so that no beginning
         # of a secret is left.

@@ -1,10 +1,11 @@
 """The retriever: runs the planner's searches concurrently, and keeps what they find."""
 
+import asyncio
 import itertools
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
@@ -20,6 +21,7 @@ from graph_agent.found_documents import Finding, FoundDocument, tell_found
 from graph_agent.links import safe_link
 from graph_agent.nodes.citations import without_markers
 from graph_agent.nodes.concurrency import gather_or_cancel
+from graph_agent.nodes.fused_search import DEPTH, MORE_FOR_PARTS, Asked, asked_in, fused, passage_key, shared
 from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
@@ -65,12 +67,27 @@ class FilteredSearch(Protocol):
         """As in `Search`, with the model's filters."""
 
 
+@runtime_checkable
+class DeepSearch(Protocol):
+    """A search that can give more passages than it usually does, to be fused with those of other queries."""
+
+    results: int
+    """Passages that a search usually gives."""
+
+    async def candidates(self, query: str, filters: Any = None, *, count: int) -> Found:
+        """As in `FilteredSearch`, with up to `count` passages."""
+
+
+Result = Found | RetrievalFailed | ToolException
+
+
 def make_retriever(
     search: Search | BaseRetriever,
     *,
     name: str = "search_docs",
     columns: Columns | None = None,
     min_score: float = 0.0,
+    with_question: bool = False,
 ) -> Node:
     """A node that runs the planner's calls of `search` and adds the passages to the state, numbered for citations.
 
@@ -78,6 +95,10 @@ def make_retriever(
     for passage, address, id and title, which spans and citations need. Passages with a score below `min_score` are
     dropped. A failed search becomes a tool message, and so does a call with unusable arguments. If all searches fail,
     the run ends with `RetrievalFailed`, as the model would invent an answer.
+
+    With `with_question`, the first searches of a turn also look for the user's question, for its parts, and for a short
+    one together with the question before. The best passages of all are shown: as many as one search gives, and three
+    more for a question with parts. If the planner asks for several searches at once, each gets a fair share of them.
     """
     known = columns or Columns()
     if isinstance(search, BaseRetriever):
@@ -85,69 +106,145 @@ def make_retriever(
     searched: Search = search
 
     async def retrieve(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
-        calls = [call for call in requested_calls(state["messages"]) if call["name"] == searched.name]
-        results = await gather_or_cancel(_search(searched, call, known, config) for call in calls)
+        messages = state["messages"]
+        calls = [call for call in requested_calls(messages) if call["name"] == searched.name]
+        started = time.time_ns()
+        if with_question:
+            results = await _with_question(searched, calls, messages, known, config, min_score)
+        else:
+            results = [
+                _good(one, min_score)
+                for one in await gather_or_cancel(_search(searched, call, known, config) for call in calls)
+            ]
+        results = [await _without_secrets(result) for result in results]
+        for call, result in zip(calls, results, strict=True):
+            _record(config, searched.name, call, result, started)
         failures = [result for result in results if isinstance(result, RetrievalFailed)]
         if failures and len(failures) == len(results):
             raise failures[0]
         sources = list(state.get("sources") or [])
         known_before = len(sources)
-        free = _free_numbers({source.number for source in sources}.union(_numbers(state["messages"])))
-        messages = []
+        free = _free_numbers({source.number for source in sources}.union(_numbers(messages)))
+        told = []
         for call, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
                 # A call that was refused on purpose is not a failure of the search.
                 if not isinstance(result, NotRun):
                     logger.warning("search %s failed: %s", searched.name, describe_error(result))
-                messages.append(_failed(call, searched.name, result))
+                told.append(_failed(call, searched.name, result))
                 continue
-            result = [(document, score) for document, score in result if score is None or score >= min_score]
             shown = _take(result, sources, free)
             tell_found(config, _told(call, shown))
             marks = {PASSAGES: len(shown)}
-            messages.append(
+            told.append(
                 ToolMessage(_listing(shown), tool_call_id=call["id"], name=searched.name, additional_kwargs=marks)
             )
         # Only the new ones, as the state's reducer appends them.
-        return {"messages": messages, "sources": sources[known_before:]}
+        return {"messages": told, "sources": sources[known_before:]}
 
     return retrieve
 
 
+async def _with_question(
+    search: Search,
+    calls: Sequence[Any],
+    messages: Sequence[BaseMessage],
+    columns: Columns,
+    config: RunnableConfig,
+    least: float,
+) -> list[Result]:
+    """What the calls find, together with what the question itself finds: a fair share for each call."""
+    count = search.results if isinstance(search, DeepSearch) else None
+    # A call with filters is searched as it is: the model has narrowed it on purpose.
+    open_calls = [call for call in calls if not _filters_of(call) and not refusal_of(call, config)]
+    asked = asked_in(messages) if open_calls else Asked()
+    depth = None if count is None else DEPTH * count
+    own, whole, parts = await asyncio.gather(
+        gather_or_cancel(_search(search, call, columns, config, depth) for call in calls),
+        gather_or_cancel(_searched(search, query, None, columns, depth) for query in asked.whole),
+        gather_or_cancel(_searched(search, query, None, columns, depth) for query in asked.parts),
+    )
+    found, of_whole, of_parts = ([_good(result, least) for result in results] for results in (own, whole, parts))
+    longest = max((len(one) for one in [*found, *of_whole, *of_parts] if not isinstance(one, Exception)), default=0)
+    ranked: list[Result] = []
+    for call, one in zip(calls, found, strict=True):
+        if isinstance(one, Exception):
+            ranked.append(one)
+        elif call in open_calls:
+            # In two steps, so that a part weighs as much as the whole.
+            ranked.append(fused([fused([one, *_succeeded(search, of_whole)]), *_succeeded(search, of_parts)]))
+        else:
+            ranked.append(fused([one]))
+    return list(shared(ranked, (count or longest) + (MORE_FOR_PARTS if asked.parts else 0)))
+
+
+def _succeeded(search: Search, results: Sequence[Result]) -> list[Found]:
+    """The results without those that failed, which are logged: the planner's own search decides whether to go on."""
+    for result in results:
+        if isinstance(result, Exception):
+            logger.warning("a search of %s for the question failed: %s", search.name, describe_error(result))
+    return [result for result in results if not isinstance(result, Exception)]
+
+
+async def _without_secrets(result: Result) -> Result:
+    if isinstance(result, Exception):
+        return result
+    return [(await document_without_secrets(document), score) for document, score in result]
+
+
+def _good(result: Result, least: float) -> Result:
+    if isinstance(result, Exception):
+        return result
+    return [(document, score) for document, score in result if score is None or score >= least]
+
+
+def _record(config: RunnableConfig, name: str, call: Any, result: Result, started: int) -> None:
+    """Tell the trace of a search, failed ones too, but not of a call that was refused on purpose."""
+    if isinstance(result, NotRun):
+        return
+    failed = isinstance(result, Exception)
+    record_search(
+        config,
+        query=_query_of(call),
+        documents=[] if isinstance(result, Exception) else [document for document, _ in result],
+        name=name,
+        start_ns=started,
+        end_ns=time.time_ns(),
+        error=type(result).__name__ if failed else None,
+    )
+
+
 async def _search(
-    search: Search, call: Any, columns: Columns, config: RunnableConfig
-) -> Found | RetrievalFailed | ToolException:
+    search: Search, call: Any, columns: Columns, config: RunnableConfig, count: int | None = None
+) -> Result:
     if why := refusal_of(call, config):
         return NotRun(why)
-    # Some models write `filter`, in the singular.
-    arguments: Mapping[str, Any] = call["args"]
-    query, filters = str(arguments.get("query") or ""), arguments.get("filters") or arguments.get("filter")
-    started = time.time_ns()
+    return await _searched(search, _query_of(call), _filters_of(call), columns, count)
+
+
+async def _searched(search: Search, query: str, filters: Any, columns: Columns, count: int | None) -> Result:
+    """The documents, with the keys that spans and citations use, or why there are none."""
     try:
-        found = [
-            (await document_without_secrets(columns.read(document)), score)
-            for document, score in await _found(search, query, filters)
-        ]
+        found = await _found(search, query, filters, count)
+        return [(columns.read(document), score) for document, score in found]
     except (RetrievalFailed, ToolException) as error:
-        # The trace shows failed searches too.
-        record_search(
-            config,
-            query=query,
-            documents=[],
-            name=search.name,
-            start_ns=started,
-            end_ns=time.time_ns(),
-            error=type(error).__name__,
-        )
         return error
-    documents = [document for document, _ in found]
-    record_search(config, query=query, documents=documents, name=search.name, start_ns=started, end_ns=time.time_ns())
-    return found
 
 
-async def _found(search: Search, query: str, filters: Any) -> Found:
+def _query_of(call: Any) -> str:
+    return str(call["args"].get("query") or "")
+
+
+def _filters_of(call: Any) -> Any:
+    # Some models write `filter`, in the singular.
+    return call["args"].get("filters") or call["args"].get("filter")
+
+
+async def _found(search: Search, query: str, filters: Any, count: int | None) -> Found:
     if not query.strip():
         raise ToolException("the call needs a query: words to look for.")
+    if count is not None and isinstance(search, DeepSearch):
+        return await search.candidates(query, filters, count=count)
     if not filters:
         return await search.search(query)
     # Refused and not ignored: the model would believe that the results are filtered.
@@ -166,8 +263,7 @@ def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Sour
     by_chunk = {source.chunk_id: source for source in sources}
     shown = []
     for document, score in found:
-        # Without any id the beginning of the text identifies the passage.
-        chunk_id = str(document.metadata.get("chunk_id") or document.id or document.page_content[:80])
+        chunk_id = passage_key(document)
         source = by_chunk.get(chunk_id)
         if source is None:
             uri = str(document.metadata.get("doc_uri") or chunk_id)
@@ -178,6 +274,7 @@ def _take(found: Found, sources: list[Source], free: Iterator[int]) -> list[Sour
                 title=str(document.metadata.get("title") or uri),
                 text=document.page_content,
                 score=None if score is None else round(score, 4),
+                also_in=tuple(safe_link(str(place)) for place in document.metadata.get("also_in") or ()),
             )
             by_chunk[chunk_id] = source
             sources.append(source)

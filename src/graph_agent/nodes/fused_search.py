@@ -1,0 +1,166 @@
+"""Several queries for one question, and one list of passages from what they find.
+
+A planner shortens a question to a few words, and so loses what it was about. So the question itself is searched too,
+its parts, and what it leans on. `evals/retrieval` measures what each of them is worth.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import ToolException
+
+from graph_agent.copies import MOST_PLACES, distinct
+from graph_agent.errors import RetrievalFailed
+from graph_agent.summaries import is_summary
+
+Ranked = Sequence[tuple[Document, float | None]]
+
+Failed = RetrievalFailed | ToolException
+
+MOST_QUERY = 1_000
+"""Characters of a query that is made of a question."""
+
+MOST_PARTS = 3
+"""Parts of a question that are searched by themselves."""
+
+FEWEST_WORDS = 3
+"""Words of a part that means something by itself."""
+
+LONGEST_LEANING = 60
+"""Characters of a question that may lean on the one before, such as "And on which port?" """
+
+MORE_FOR_PARTS = 3
+"""Passages that are shown in addition if the question has parts, which may be in several documents."""
+
+DEPTH = 3
+"""Passages that each query is asked for, in place of one that is shown."""
+
+FIRST_PLACES = 5
+"""How slowly the worth of a place falls: the first place is worth 1/6, the second 1/7. The smaller, the more the
+first places of each query count. With 60, as usual for lists of thousands, they would count little."""
+
+FEWEST_OF_CALL = 2
+"""Passages that each of several calls gets, if it finds so many."""
+
+MOST_OF_DOCUMENT = 2
+"""Passages of one document, as long as there are others. So a question about two documents finds both."""
+
+_ENDS = re.compile(r"(?<=[.?!;])\s+|,\s+|(?<=[\u3002\uff01\uff1f\u3001\u061f\u060c])\s*")
+"""Ends of sentences and clauses. Chinese and Japanese have no space after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to search for beside the planner's words."""
+
+    whole: Sequence[str] = ()
+    """The question, and a short one together with the question before."""
+
+    parts: Sequence[str] = ()
+    """Its sentences and clauses."""
+
+
+def asked_in(messages: Sequence[BaseMessage]) -> Asked:
+    """What the last question says. Nothing if this search is not the first of its turn, which has searched it then."""
+    place = max((at for at, one in enumerate(messages) if isinstance(one, HumanMessage)), default=None)
+    if place is None or any(isinstance(one, ToolMessage) for one in messages[place:]):
+        return Asked()
+    question = " ".join(messages[place].text.split())[:MOST_QUERY]
+    if not question:
+        return Asked()
+    before = next(
+        (one for one in reversed(messages[:place]) if isinstance(one, HumanMessage) and not is_summary(one)), None
+    )
+    if before is None or len(question) > LONGEST_LEANING:
+        return Asked([question], parts_of(question))
+    return Asked([question, f"{' '.join(before.text.split())[:MOST_QUERY]} {question}"], parts_of(question))
+
+
+def parts_of(question: str) -> list[str]:
+    """The sentences and clauses of a question, if it has several that mean something by themselves."""
+    parts = [part.strip() for part in _ENDS.split(question)]
+    parts = [part for part in parts if part and is_meaningful(part)]
+    return parts[:MOST_PARTS] if len(parts) > 1 else []
+
+
+def is_meaningful(part: str) -> bool:
+    # In Chinese and Japanese, which have no spaces, so many letters are about as much.
+    return len(part.split()) >= FEWEST_WORDS or sum(letter >= "\u2e80" for letter in part) >= 3 * FEWEST_WORDS
+
+
+def fused(found: Sequence[Ranked]) -> list[tuple[Document, float | None]]:
+    """The passages of several lists, each best first, in one list: reciprocal rank fusion.
+
+    Copies are left out. A passage has the best of its scores. The first two passages of each document come before the
+    others.
+    """
+    worth: dict[str, float] = {}
+    best: dict[str, tuple[Document, float | None]] = {}
+    for ranked in found:
+        for place, (document, score) in enumerate(ranked, start=1):
+            key = passage_key(document)
+            worth[key] = worth.get(key, 0.0) + 1 / (FIRST_PLACES + place)
+            held = best.setdefault(key, (document, score))
+            if score is not None and (held[1] is None or score > held[1]):
+                best[key] = held[0], score
+    order = sorted(best, key=lambda key: -worth[key])
+    different = distinct((best[key] for key in order), text=lambda pair: pair[0].page_content)
+    return spread([with_places(one.passage, one.copies) for one in different])
+
+
+def shared(ranked: Sequence[Ranked | Failed], count: int) -> list[Ranked | Failed]:
+    """The first passages of each list, `count` in all, and two at least of each. None is in two lists."""
+    lists = sum(not isinstance(one, Exception) for one in ranked)
+    share = max(FEWEST_OF_CALL, math.ceil(count / lists)) if lists else 0
+    taken: set[str] = set()
+    shares: list[Ranked | Failed] = []
+    for one in ranked:
+        if isinstance(one, Exception):
+            shares.append(one)
+            continue
+        # If all is known already, say so rather than that nothing was found.
+        own = [pair for pair in one if passage_key(pair[0]) not in taken][:share] or list(one[:1])
+        taken.update(passage_key(document) for document, _ in own)
+        shares.append(own)
+    return shares
+
+
+def with_places(
+    passage: tuple[Document, float | None], copies: Sequence[tuple[Document, float | None]]
+) -> tuple[Document, float | None]:
+    """The passage, which also lists where these copies of it are."""
+    if not copies:
+        return passage
+    document, score = passage
+    places = list(document.metadata.get("also_in") or [])
+    for copy, _ in copies:
+        places += [copy.metadata.get("doc_uri"), *(copy.metadata.get("also_in") or [])]
+    known = [one for one in dict.fromkeys(places) if one and one != document.metadata.get("doc_uri")]
+    metadata = {**document.metadata, "also_in": known[:MOST_PLACES]} if known else document.metadata
+    return Document(id=document.id, page_content=document.page_content, metadata=metadata), score
+
+
+def spread(ranked: Ranked) -> list[tuple[Document, float | None]]:
+    """The same passages, those first that are among the first `MOST_OF_DOCUMENT` of their documents."""
+    given: dict[str, int] = {}
+    first: list[tuple[Document, float | None]] = []
+    rest: list[tuple[Document, float | None]] = []
+    for one in ranked:
+        document = document_key(one[0])
+        given[document] = given.get(document, 0) + 1
+        (first if given[document] <= MOST_OF_DOCUMENT else rest).append(one)
+    return [*first, *rest]
+
+
+def passage_key(document: Document) -> str:
+    """What identifies a passage. Without any id, the beginning of its text."""
+    return str(document.metadata.get("chunk_id") or document.id or document.page_content[:80])
+
+
+def document_key(document: Document) -> str:
+    """The document of a passage, without the section in it."""
+    return str(document.metadata.get("doc_uri") or passage_key(document)).partition("#")[0]
