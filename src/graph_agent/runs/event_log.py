@@ -10,9 +10,10 @@ import orjson
 from graph_agent.protocol.events import DOCUMENTS, NODE, TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
 
-GATHER_SECONDS = 0.005
-"""How long a reader collects events after a token before it returns them. Under load, one socket write for each token
-takes more time than everything else that the service does for the token, and nobody notices 5 ms."""
+GATHER_SECONDS = 0.02
+"""How long after a token a reader collects the next ones before it returns them. One socket write for each token takes
+more time than everything else that the service does for it. A screen shows 60 pictures a second, so nobody notices. A
+token that comes later is returned at once, and so is any other event."""
 
 MOST_AT_ONCE = 512
 """The most entries in one batch, so that the batch of a reader that is far behind does not double the log's memory."""
@@ -78,8 +79,7 @@ class EventLog:
         self.shows_at_once = True
         """Whether readers see an event at once. Otherwise they see it when `show` is called."""
         self._shown = len(self._entries)
-        self._readers: set[asyncio.Future[bool]] = set()
-        self._gathering: set[asyncio.Future[bool]] = set()
+        self._readers: set[_Reader] = set()
         self._ended = False
         self.size = sum(len(one.data) for one in self._entries)
         """The bytes of JSON in the log."""
@@ -137,8 +137,10 @@ class EventLog:
     def show(self, count: int) -> None:
         """Let readers see the first `count` events."""
         self._shown = max(self._shown, count)
-        if self._readers:
-            _wake(self._readers)
+        if self._readers and self._shown:
+            more = self._entries[self._shown - 1].type in TOKENS
+            for reader in self._readers:
+                reader.wake(gathers=more)
 
     def take_back(self, count: int) -> None:
         """Forget the events behind the first `count`, which no reader has seen."""
@@ -149,8 +151,8 @@ class EventLog:
     def end(self) -> None:
         """Say that no more events follow."""
         self._ended = True
-        _wake(self._readers)
-        _wake(self._gathering)
+        for reader in self._readers:
+            reader.wake()
 
     async def read(self, *, after: int = -1, quiet_seconds: float) -> AsyncIterator[Sequence[Entry]]:
         """Yield batches of the events with a number above `after`, until the log ends.
@@ -159,39 +161,76 @@ class EventLog:
         without an event, it gets an empty batch.
         """
         at = after + 1
+        reader = _Reader(quiet_seconds)
         while True:
             if at >= self._shown:
                 if self._ended:
                     return
-                if not await _woken(self._readers, within_seconds=quiet_seconds):
+                self._readers.add(reader)
+                try:
+                    woken = await reader.woken()
+                finally:
+                    self._readers.discard(reader)
+                if not woken:
                     yield ()
                 continue
             batch = self._entries[at : min(at + MOST_AT_ONCE, self._shown)]
             at += len(batch)
             yield batch
-            if batch[-1].type in TOKENS and at >= self._shown and not self._ended:
-                await _woken(self._gathering, within_seconds=GATHER_SECONDS)
+            reader.has_read(tokens=batch[-1].type in TOKENS)
 
 
-async def _woken(waiting: set["asyncio.Future[bool]"], *, within_seconds: float) -> bool:
-    """Wait for `_wake`, at most so long. Returns whether it was called."""
-    loop = asyncio.get_running_loop()
-    one: asyncio.Future[bool] = loop.create_future()
-    waiting.add(one)
-    # A plain timer, because `asyncio.timeout` takes more time than the write that follows.
-    timer = loop.call_later(within_seconds, _settle, one, False)
-    try:
-        return await one
-    finally:
-        timer.cancel()
-        waiting.discard(one)
+class _Reader:
+    """A reader that waits. A token that comes alone sets no timer and wakes one task, since most of them do."""
 
+    def __init__(self, quiet_seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._quiet_seconds = quiet_seconds
+        self._future: asyncio.Future[bool] | None = None
+        self._since = 0.0
+        self._gathers_until = 0.0
+        self._gathering: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
 
-def _wake(waiting: set["asyncio.Future[bool]"]) -> None:
-    for one in waiting:
-        _settle(one, True)
+    async def woken(self) -> bool:
+        """Wait for `wake`, at most for the quiet seconds. Returns whether it was called."""
+        self._since = self._loop.time()
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._future = future
+        # One timer for many waits: most of them are short.
+        if self._watching is None:
+            self._watch()
+        try:
+            return await future
+        finally:
+            self._future = None
+            if self._gathering is not None:
+                self._gathering.cancel()
+                self._gathering = None
 
+    def has_read(self, *, tokens: bool) -> None:
+        """A batch was read to whose end more tokens may follow."""
+        self._gathers_until = self._loop.time() + GATHER_SECONDS if tokens else 0.0
 
-def _settle(one: "asyncio.Future[bool]", woken: bool) -> None:
-    if not one.done():
-        one.set_result(woken)
+    def wake(self, *, gathers: bool = False) -> None:
+        """There is something to read. With `gathers`, it has time."""
+        if gathers and self._loop.time() < self._gathers_until:
+            if self._gathering is None:
+                self._gathering = self._loop.call_at(self._gathers_until, self._settle, True)
+        else:
+            self._settle(True)
+
+    def _watch(self) -> None:
+        self._watching = None
+        if self._future is None:
+            # It reads, or nobody iterates over it any more. The next wait sets the timer again.
+            return
+        until = self._since + self._quiet_seconds
+        if self._loop.time() < until:
+            self._watching = self._loop.call_at(until, self._watch)
+        else:
+            self._settle(False)
+
+    def _settle(self, woken: bool) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(woken)
