@@ -10,10 +10,10 @@ import orjson
 from graph_agent.protocol.events import DOCUMENTS, NODE, TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.005
 """How long after a token a reader collects the next ones before it returns them. One socket write for each token takes
-more time than everything else that the service does for it. A screen shows 60 pictures a second, so nobody notices. A
-token that comes later is returned at once, and so is any other event."""
+more time than everything else that the service does for it, and nobody notices 5 ms. A token that comes later is
+returned at once, and so is any other event."""
 
 MOST_AT_ONCE = 512
 """The most entries in one batch, so that the batch of a reader that is far behind does not double the log's memory."""

@@ -175,6 +175,7 @@ class Run:
         require_probabilities_taken(graph, invocation)
         options = self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
+        self._parts: Parts | None = None
         self._context = fill_context(
             graph.context_schema,
             caller=request.owner,
@@ -682,7 +683,13 @@ class Run:
         if self._spending is not None and self._spending.reserves:
             # Behind the monitor, which notes the calls.
             gate = [kind(self._spending, self._monitor.refuse) for kind in (TokenGate, ThreadTokenGate)]
-        parts = Parts(at_once=self._tells_at_once, slowly=self._tell_slowly, failed=self._breaks)
+        parts = self._parts = Parts(
+            at_once=self._tells_at_once,
+            slowly=self._tell_slowly,
+            failed=self._breaks,
+            # What callbacks see of steps is told between the tokens.
+            gathers=self._steps is None,
+        )
         self._monitor.stream = parts.put
         put: Callable[[Part], None] = parts.put
         control: SteerControl | None = None
@@ -719,6 +726,7 @@ class Run:
             parts.close()
             # Otherwise the run would hold itself.
             self._monitor.stream = nowhere
+            self._parts = None
 
     def _noting_values(self, put: Callable[[Part], None]) -> Callable[[Part], None]:
         """Note what the state of the graph holds, which may be told later."""
@@ -960,6 +968,10 @@ class Run:
     def _begins_to_end(self, status: Status) -> bool:
         if self._ending or self._is_given_away:
             return False
+        if self._parts is not None:
+            self._parts.flush()
+            if self._ending:
+                return False
         if self._steps is not None:
             self._steps.tell()
         self._ending = True
