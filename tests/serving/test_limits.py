@@ -166,7 +166,6 @@ async def test_callers_see_their_own_usage_and_operators_that_of_all(tmp_path: P
     async with served(tmp_path, operators="Root@example.com, BOB") as client:
         for user in ("ann", "ann", "bob"):
             await client.post("/v1/responses", json={"input": "Hi"}, headers={"x-user": user})
-    async with served(tmp_path, operators="Root@example.com, BOB") as client:
 
         async def table(asking: str, **query: str) -> Any:
             return (await client.get(f"{prefix}/usage", params=query, headers={"x-user": asking})).json()

@@ -189,6 +189,27 @@ export interface DeletedData {
   memories: number;
 }
 
+/** A sum of tokens: an entry of `GET /v1/usage`. */
+export interface UsageRow {
+  user: string;
+  graph: string;
+  model: string;
+  calls: number;
+  input_tokens: number;
+  output_tokens: number;
+  total_tokens: number;
+}
+
+/** The answer of `GET /v1/usage`. */
+export interface UsageOfTokens {
+  since: string;
+  until: string;
+  /** Whether the reader sees what all users have used. */
+  all_users: boolean;
+  data: readonly UsageRow[];
+  has_more: boolean;
+}
+
 /** A graph: an entry of `GET /v1/models`. */
 export interface Model {
   id: string;

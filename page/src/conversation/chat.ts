@@ -10,6 +10,7 @@ import { MemoriesState } from "./memories";
 import type { Chat } from "./model";
 import { ConversationState } from "./session";
 import { browserSurroundings, type Surroundings } from "./surroundings";
+import { UsageState } from "./usage";
 
 const TOKEN = "graph-agent-token";
 
@@ -47,6 +48,7 @@ export class ChatState implements Chat {
   readonly online;
   readonly conversations: ListState;
   readonly memories: MemoriesState;
+  readonly usage: UsageState;
   readonly open;
   private readonly api: Api;
   /** Conversations that are not shown, and whose runs would end without a reader. */
@@ -70,6 +72,7 @@ export class ChatState implements Chat {
       },
       (id) => this.end(id),
     );
+    this.usage = new UsageState(this.api);
     this.memories = new MemoriesState(this.api, () => {
       void this.show(null);
       void this.conversations.refresh();

@@ -17,6 +17,7 @@ import type {
   PageSettings,
   Source,
   Status,
+  UsageOfTokens,
 } from "../api/wire";
 
 /** A citation in the text of a message. `start` and `end` count UTF-16 units of the text: JavaScript's own indices. */
@@ -203,6 +204,13 @@ export interface MemoryList {
   forgetEverything(): Promise<DeletedData>;
 }
 
+export interface Usage {
+  /** Of the last 30 days. `null` until it is read. */
+  table: ReadonlySignal<UsageOfTokens | null>;
+  problem: ReadonlySignal<Problem | null>;
+  load(): Promise<void>;
+}
+
 export interface Chat {
   settings: ReadonlySignal<PageSettings>;
   /** Whether the page needs a token, and whether the one it has was refused. */
@@ -215,6 +223,7 @@ export interface Chat {
   graph(id: string): Promise<GraphDrawing>;
   conversations: ConversationList;
   memories: MemoryList;
+  usage: Usage;
   open: ReadonlySignal<OpenConversation>;
   /** Open a conversation, or with `null` a new one. The address of the page follows: `#/c/{id}`. */
   show(id: string | null): Promise<void>;

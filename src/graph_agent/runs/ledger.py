@@ -98,7 +98,7 @@ class Ledger:
         self._wait_seconds, self._busy_seconds = wait_seconds, busy_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
-        self._urgent = asyncio.Event()
+        self._urgent, self._writing = asyncio.Event(), asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._asked: list[_Asked] = []
         self._waiting: list[_Asked] = []
@@ -124,7 +124,7 @@ class Ledger:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._thread = loop, threading.get_ident()
-            self._urgent, self._writer = asyncio.Event(), None
+            self._urgent, self._writing, self._writer = asyncio.Event(), asyncio.Lock(), None
 
     def today(self) -> str:
         """The day of UTC, against which a call counts that begins now."""
@@ -203,8 +203,14 @@ class Ledger:
                 # The loop may have been closed since.
                 self._loop.call_soon_threadsafe(self._wake)
 
+    async def write(self) -> None:
+        """Write now what was used, for somebody who wants to read it. If the store does not answer, it is written
+        later."""
+        self.attach()
+        await self._write_once()
+
     async def aclose(self) -> None:
-        """Write what was used."""
+        """Write what was used, and end."""
         if self._loop is not asyncio.get_running_loop():
             return
         self._closing = True
@@ -260,6 +266,10 @@ class Ledger:
         return RENEW_SECONDS if self._open else None
 
     async def _write_once(self) -> None:
+        async with self._writing:
+            await self._write_all()
+
+    async def _write_all(self) -> None:
         asked = [one for one in [*self._waiting, *self._asked] if not one.answer.done()]
         asked, self._asked, self._waiting = asked[:MOST_AT_ONCE], asked[MOST_AT_ONCE:], []
         with self._lock:

@@ -276,7 +276,7 @@ def create_app(
     conversations = ConversationRoutes(
         identity=identity, gate=gate, store=store, posted=posted, runs=runs, trace_url=settings.trace_url
     )
-    usage = UsageRoutes(settings=settings, identity=identity, store=store)
+    usage = UsageRoutes(settings=settings, identity=identity, store=store, ledger=ledger)
     memories = MemoryRoutes(identity=identity, gate=gate, store=store, posted=posted, runs=runs)
 
     page = _page_routes(settings, environ, page_folder, at=_page_at(chat))

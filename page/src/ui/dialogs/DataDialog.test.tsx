@@ -1,6 +1,6 @@
 import { act, fireEvent, screen, waitFor, within } from "@testing-library/preact";
 import { expect, test } from "vitest";
-import type { Memory } from "../../api/wire";
+import type { Memory, UsageOfTokens } from "../../api/wire";
 import { fakeChat } from "../testing/fakeChat";
 import { button, field, showApp } from "../testing/showApp";
 
@@ -64,4 +64,48 @@ test("what failed is told with its reason", async () => {
   fireEvent.click(button("Delete “Likes tea”"));
   await act(async () => {});
   expect(screen.getByRole("alert").textContent).toBe("The service cannot be reached.");
+});
+
+const usageOf = (all_users: boolean, has_more = false): UsageOfTokens => ({
+  since: "2026-11-01",
+  until: "2026-11-30",
+  all_users,
+  has_more,
+  data: [
+    {
+      user: "apps:ann",
+      graph: "assistant",
+      model: "big",
+      calls: 2,
+      input_tokens: 1800,
+      output_tokens: 20,
+      total_tokens: 1820,
+    },
+  ],
+});
+
+test("the reader sees the own use, and an operator that of all users", () => {
+  const chat = opened();
+  expect(screen.queryByRole("table")).toBeNull();
+  act(() => {
+    chat.usage.table.value = usageOf(false);
+  });
+  screen.getByRole("heading", { name: "Your use" });
+  screen.getByText(/for you since Nov 1, 2026/);
+  const cells = () => screen.getAllByRole("cell").map((cell) => cell.textContent);
+  expect(cells()).toEqual(["assistant", "big", "2", "1,800", "20", "1,820"]);
+  act(() => {
+    chat.usage.table.value = usageOf(true, true);
+  });
+  screen.getByRole("heading", { name: "Use by everybody" });
+  expect(cells()[0]).toBe("ann");
+  screen.getByText(/There are more/);
+});
+
+test("use that could not be read is told", () => {
+  const chat = opened();
+  act(() => {
+    chat.usage.problem.value = { code: "network", message: "No service.", detail: null, retryable: true };
+  });
+  screen.getByText("No service.");
 });

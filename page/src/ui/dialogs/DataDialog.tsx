@@ -6,6 +6,7 @@ import { failureWords } from "../failures";
 import { ConfirmDialog } from "./ConfirmDialog";
 import { Dialog } from "./Dialog";
 import { MemoryRow } from "./MemoryRow";
+import { UsageSection } from "./UsageSection";
 
 interface Props {
   /** Called when the reader goes to the conversation of a memory. */
@@ -85,6 +86,7 @@ export function DataDialog({ onOpened, onClose }: Props) {
             Show more
           </button>
         )}
+        <UsageSection />
         <h3>Delete everything</h3>
         <p>This deletes all your conversations, answers and memories that the service stores.</p>
         {deleted.value !== null && <p role="status">{countsOf(deleted.value)}</p>}

@@ -10,6 +10,7 @@ import type {
   NodeStep,
   PageSettings,
   Source,
+  UsageOfTokens,
 } from "../../api/wire";
 import type {
   Answer,
@@ -153,7 +154,7 @@ export function fakeConversation(title: string | null, hoursAgo = 0, id = nextId
 /** A call of a method of the chat: its name and what was passed. */
 export type Call = [name: string, ...args: unknown[]];
 
-export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations" | "memories">> {
+export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations" | "memories" | "usage">> {
   open: Signal<
     OpenConversation & {
       turns: Signal<readonly Turn[]>;
@@ -163,6 +164,7 @@ export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations" |
   >;
   conversations: Writable<Chat["conversations"]>;
   memories: Writable<Chat["memories"]>;
+  usage: Writable<Chat["usage"]>;
   calls: Call[];
   /** What the next calls of methods do, by name. Without an entry they do nothing. */
   behavior: Map<string, (...args: never[]) => unknown>;
@@ -297,6 +299,11 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
         checkpoints: 12,
         memories: 5,
       }),
+    },
+    usage: {
+      table: signal<UsageOfTokens | null>(null),
+      problem: signal<Problem | null>(null),
+      load: async () => {},
     },
     open: signal(open),
     show: record("show"),

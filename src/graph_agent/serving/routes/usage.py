@@ -13,6 +13,7 @@ from graph_agent.errors import InvalidRequest
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.wire_schemas import BOOLEAN, COUNT, STRING, array_of, closed, const
+from graph_agent.runs.ledger import Ledger
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.operations import OF_STORE, Parameter, described
 from graph_agent.serving.routes.answers import json_answer, route
@@ -60,10 +61,11 @@ USAGE = closed(
 class UsageRoutes:
     """The table of usage."""
 
-    def __init__(self, *, settings: Settings, identity: Identity, store: StoreGate) -> None:
+    def __init__(self, *, settings: Settings, identity: Identity, store: StoreGate, ledger: Ledger | None) -> None:
         self._operators = settings.operator_names
         self._identity = identity
         self._store = store
+        self._ledger = ledger
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -83,6 +85,9 @@ class UsageRoutes:
         is_operator = self._is_operator(caller)
         owner = user if is_operator else Owner.of(caller).key
         store = await self._store.passed()
+        if self._ledger is not None:
+            # The reader knows what it has just asked for.
+            await self._ledger.write()
         rows = await store.usage.usage(since=since, until=until, owner=owner, by=BY, most=MOST_ROWS + 1)
         return json_answer(
             {
