@@ -28,21 +28,23 @@ MUST_NOT_HAVE = frozenset({"__pycache__", ".tried", ".env", "node_modules"})
 
 
 def commit_time(root: Path = ROOT) -> str:
-    """The time of the commit that is checked out, in seconds since 1970: `SOURCE_DATE_EPOCH`, if that is set."""
+    """The time of the commit that is checked out, in seconds since 1970: `SOURCE_DATE_EPOCH`, if that is set.
+
+    Raises:
+        NotReady: the folder is not a checkout of git.
+    """
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
         return given
-    git = ["git", "-C", str(root), "log", "-1", "--format=%ct"]
-    return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    return _git(root, "log", "-1", "--format=%ct").strip()
 
 
 def check_clean(root: Path = ROOT) -> None:
     """Check that the checkout is what its commit says.
 
     Raises:
-        NotReady: files differ. They are named.
+        NotReady: files differ, which are named, or the folder is not a checkout of git.
     """
-    git = ["git", "-C", str(root), "status", "--porcelain"]
-    changed = subprocess.run(git, check=True, capture_output=True, text=True).stdout.splitlines()
+    changed = _git(root, "status", "--porcelain").splitlines()
     if changed:
         named = ", ".join(line[3:] for line in changed[:5])
         raise NotReady(
@@ -93,6 +95,13 @@ def digest(path: Path) -> str:
 def write_sums(paths: Iterable[Path], file: Path) -> None:
     """Write the SHA-256 of files in the form that `sha256sum --check` reads."""
     file.write_text("".join(f"{digest(path)}  {path.name}\n" for path in sorted(paths)), encoding="utf-8")
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise NotReady(f"git {words[0]} failed in {root}; release from a checkout of git with a commit")
+    return done.stdout
 
 
 def _built(folder: Path, epoch: str, root: Path) -> list[Path]:

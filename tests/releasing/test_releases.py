@@ -13,7 +13,7 @@ import pytest
 import yaml
 from langgraph.graph import START, MessagesState, StateGraph
 from releasing.bill_of_materials import bill_of_materials, check_bill
-from releasing.distributions import MUST_HAVE, check_clean, check_contents, digest, write_sums
+from releasing.distributions import MUST_HAVE, check_clean, check_contents, commit_time, digest, write_sums
 from releasing.version import ROOT, Entry, NotReady, check_tag, entries, version_of_project
 from starlette.testclient import TestClient
 
@@ -80,6 +80,17 @@ def test_a_checkout_that_differs_from_its_commit_is_refused_with_the_files(proje
     (project / "CHANGELOG.md").write_text("")
     with pytest.raises(NotReady, match=r"CHANGELOG\.md, new\.py; commit or remove"):
         check_clean(project)
+
+
+def test_a_folder_without_a_commit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    for needs_git in (commit_time, check_clean):
+        with pytest.raises(NotReady, match="release from a checkout of git"):
+            needs_git(tmp_path)
+    # The time may be told by whoever builds from an archive.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert commit_time(tmp_path) == "1700000000"
 
 
 def test_a_wheel_and_an_sdist_are_refused_if_a_file_is_missing_or_too_much(tmp_path: Path) -> None:
