@@ -1,9 +1,24 @@
 """The fields of a request that steers a response. Light, because the description of the API needs them."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from graph_agent.protocol.field_checks import NOT_BLANK, Field, Fields, Schema, accepts, kind_of, wrong
+from graph_agent.protocol.field_checks import (
+    NOT_BLANK,
+    Field,
+    Fields,
+    Schema,
+    a_name,
+    accepts,
+    fields_schema,
+    kind_of,
+    one_of,
+    wrong,
+)
 from graph_agent.protocol.item_shapes import ITEMS, tagged
+from graph_agent.protocol.steering import ACCEPTED, FAILED, PENDING
+from graph_agent.protocol.steering import STEER as STEER_MESSAGE
+from graph_agent.protocol.wire_schemas import COUNT, STRING, array_of, closed, const
 
 MOST_MESSAGES = 100
 """Messages in one request that steers."""
@@ -53,3 +68,50 @@ STEER: Fields = {
     )
 }
 """The body of `POST /responses/{id}/steer`."""
+
+SOCKET_STEER: Fields = {
+    "type": Field(one_of(STEER_MESSAGE), f"`{STEER_MESSAGE}`.", required=f"send '{STEER_MESSAGE}'"),
+    "previous_response_id": Field(a_name, "The response in flight.", required="send the id of the response in flight"),
+    **STEER,
+}
+"""The message of a WebSocket that steers."""
+
+STEER_SCHEMA: Schema = {
+    "title": "ResponseSteerMessage",
+    "description": "Says something to the response in flight.",
+    **fields_schema(SOCKET_STEER),
+}
+"""The schema of that message."""
+
+REQUIRED_INPUT: Schema = closed(
+    "RequiredInput", {"type": STRING}, dict.fromkeys(("call_id", "name", "approval_request_id"), STRING)
+)
+"""What a response waits for, without its answer."""
+
+_STEER = {"id": STRING, "previous_response_id": STRING}
+_SAID = {"previous_response_id": STRING, "input": {"type": ["string", "array"]}}
+_ERROR = closed(None, {"type": const("invalid_request_error"), "code": STRING, "message": STRING})
+
+STEER_EVENTS: Sequence[Schema] = (
+    closed("SteerAccepted", {"type": const(ACCEPTED), "sequence_number": COUNT, "steer": closed(None, _STEER)}),
+    closed(
+        "SteerPending",
+        {
+            "type": const(PENDING),
+            "sequence_number": COUNT,
+            "steer": closed(None, _STEER),
+            "reason": const("waiting_for_required_input"),
+            "required_input": array_of(REQUIRED_INPUT),
+        },
+    ),
+    closed(
+        "SteerFailed",
+        {
+            "type": const(FAILED),
+            "sequence_number": COUNT,
+            "steer": closed(None, _SAID, {"id": STRING}),
+            "error": _ERROR,
+        },
+    ),
+)
+"""The schemas of what is said about it."""

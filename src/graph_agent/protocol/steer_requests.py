@@ -6,7 +6,7 @@ from typing import Any
 
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.digests import digest_of
-from graph_agent.protocol.field_checks import at, check_fields, shown
+from graph_agent.protocol.field_checks import Fields, at, check_fields, shown
 from graph_agent.protocol.item_ids import with_own_ids
 from graph_agent.protocol.item_shapes import Item, check_item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
@@ -35,10 +35,10 @@ def parse_steer(body: bytes, *, pulse: Pulse = no_pulse) -> SteerInput:
     return read_steer(body_fields(body, pulse), pulse=pulse)
 
 
-def read_steer(sent: Mapping[str, Any], *, pulse: Pulse = no_pulse) -> SteerInput:
-    """As `parse_steer`, for the fields of a body that was read."""
+def read_steer(sent: Mapping[str, Any], *, known: Fields = STEER, pulse: Pulse = no_pulse) -> SteerInput:
+    """As `parse_steer`, for the fields of a body that was read, or of a message with the fields `known`."""
     fields = redacted(sent, pulse)
-    check_fields(fields, STEER)
+    check_fields(fields, known)
     given = fields["input"]
     if isinstance(given, str):
         items = [{"type": "message", "role": "user", "content": given}]

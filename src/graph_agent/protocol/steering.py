@@ -6,6 +6,7 @@ Source: the types `ResponseSteer…` of openai-python 3.57.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graph_agent.errors import AgentError, InvalidRequest
 from graph_agent.protocol.events import Event, Item
 from graph_agent.protocol.item_shapes import CLIENT_CALLS, OUTPUTS
 
@@ -14,6 +15,12 @@ STEERED = "steered"
 
 SUCCESSOR = "successor_id"
 """The key in the metadata of a response that was steered: the id of the response that has the messages."""
+
+STEER = "response.steer"
+"""The message of a WebSocket that steers."""
+
+ACCEPTED, PENDING, FAILED = f"{STEER}.accepted", f"{STEER}.pending", f"{STEER}.failed"
+"""What is answered to it, and said later about it."""
 
 SENTENCE = "The graph stopped here, and goes on in the next response with the messages that came meanwhile."
 
@@ -44,6 +51,31 @@ def name_successor(event: Event, successor: str | None) -> None:
     response["metadata"] = metadata if successor is None else {**metadata, SUCCESSOR: successor}
 
 
-def steer_fields(steer: str, response: str) -> dict[str, Any]:
-    """The `steer` of an event."""
-    return {"id": steer, "previous_response_id": response}
+def steer_accepted(steer: str, response: str) -> Event:
+    """Over a WebSocket: the messages are queued."""
+    return {"type": ACCEPTED, "steer": {"id": steer, "previous_response_id": response}}
+
+
+def steer_pending(steer: str, response: str, required: Sequence[Mapping[str, str]]) -> Event:
+    """Over a WebSocket: the response has ended, and the messages wait for the answer to what it asks."""
+    return {
+        "type": PENDING,
+        "steer": {"id": steer, "previous_response_id": response},
+        "reason": "waiting_for_required_input",
+        "required_input": list(required),
+    }
+
+
+def steer_failed(steer: str | None, response: str, said: Any, *, code: str, message: str) -> Event:
+    """Over a WebSocket: the messages are given back. `said` is the input, and without an id they were not accepted."""
+    named = {} if steer is None else {"id": steer}
+    return {
+        "type": FAILED,
+        "steer": {**named, "previous_response_id": response, "input": said},
+        "error": {"type": "invalid_request_error", "code": code, "message": message},
+    }
+
+
+def failure_code(error: AgentError) -> str:
+    """The code of an error as OpenAI's steering has it."""
+    return "invalid_input" if isinstance(error, InvalidRequest) else error.code

@@ -69,6 +69,7 @@ class HereSuccession:
             ),
             self._leases.new(),
             self,
+            run,
         )
 
     def successor(self, run: Run, lease: Lease) -> Successor:
@@ -76,7 +77,7 @@ class HereSuccession:
         tracked = None if self._tracked is None else self._tracked.new(run.request)
         return Successor(new=new_response(run.head, run.request, tracked), busy_until=lease.busy_until)
 
-    async def begin(self, run: Run, lease: Lease) -> None:
+    async def begin(self, run: Run, lease: Lease, *, after: Steered) -> None:
         """Start a successor that the store has begun."""
         try:
             await run.record_in(self._store, self._leases, self._recent, tracked=self._tracked, lease=lease)
@@ -86,18 +87,19 @@ class HereSuccession:
         except Exception as error:  # noqa: BLE001 - the run before it must end
             logger.error("run %s could not start: %s", run.id, describe_error(error))
             return
+        after.heir = run
         started = self._adopt(run)
         run.start(replace(self._scope, facts={"run_id": run.id, "user": run.request.owner.user}))
         started()
 
 
 class _HeirHere:
-    def __init__(self, run: Run, lease: Lease, succession: HereSuccession) -> None:
-        self._run, self._lease, self._succession = run, lease, succession
+    def __init__(self, run: Run, lease: Lease, succession: HereSuccession, after: Steered) -> None:
+        self._run, self._lease, self._succession, self._after = run, lease, succession, after
         self.successor = succession.successor(run, lease)
 
     async def begin(self) -> None:
-        await self._succession.begin(self._run, self._lease)
+        await self._succession.begin(self._run, self._lease, after=self._after)
 
 
 class QueuedSuccession:

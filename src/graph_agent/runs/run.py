@@ -235,6 +235,8 @@ class Run:
         """What the state of the graph holds after its last step, as far as a response reports it."""
         self.succession: Succession | None = None
         """How its successor begins, if it is steered. It is forgotten when the run is over."""
+        self.heir: Run | None = None
+        """The successor, once it has begun in this process."""
         self._seconds = budgets.seconds
         self._ending = False
         self._closed = False

@@ -47,6 +47,9 @@ class Steered(Protocol):
     head: "ResponseHead"
     """The head of its response."""
 
+    heir: Any
+    """The run that follows it in this process, once that has begun."""
+
 
 class Succession(Protocol):
     """How the successor of one run begins."""

@@ -26,7 +26,8 @@ from graph_agent.protocol.mcp_tools import call_fields
 from graph_agent.protocol.memory_requests import parse_memory_change
 from graph_agent.protocol.requests import Invocation, parse_request, read_request
 from graph_agent.protocol.socket_messages import asked_fields
-from graph_agent.protocol.steer_requests import SteerInput, parse_steer
+from graph_agent.protocol.steer_fields import SOCKET_STEER
+from graph_agent.protocol.steer_requests import SteerInput, parse_steer, read_steer
 from graph_agent.runs.observers import RunObserver, Traced, observers_of
 from graph_agent.stores.records import Item
 from graph_agent.tracing.ratings import Rating
@@ -166,6 +167,10 @@ class Service:
     def parse_steer(self, body: bytes, *, pulse: Pulse = no_pulse) -> SteerInput:
         """Parse the body of `POST /responses/{id}/steer`. Raises as `parse` does."""
         return parse_steer(body, pulse=pulse)
+
+    def read_steer(self, fields: Mapping[str, Any], pulse: Pulse = no_pulse) -> SteerInput:
+        """Read the fields of a `response.steer`. Raises as `parse` does."""
+        return read_steer(fields, known=SOCKET_STEER, pulse=pulse)
 
     def parse_memory_change(self, body: bytes, *, pulse: Pulse = no_pulse) -> str:
         """Parse the body of `PATCH /memories/{id}`. Raises as `parse` does."""

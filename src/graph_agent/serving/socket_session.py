@@ -19,6 +19,7 @@ from graph_agent.foreign_errors import describe_error
 from graph_agent.protocol.events import TERMINAL
 from graph_agent.protocol.json_decoding import no_pulse
 from graph_agent.protocol.socket_messages import CREATE, error_message, message_fields, unknown_message
+from graph_agent.protocol.steering import STEER
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.log_context import add_log_facts, current_log_facts, within_log_facts
 from graph_agent.runs.registry import stopping
@@ -26,6 +27,7 @@ from graph_agent.serving.errors import NO_RESPONSE_STATUS, retry_headers
 from graph_agent.serving.limits import MOST_PARSED_HERE, RETRY_AFTER_SECONDS, Bodies
 from graph_agent.serving.request_log import log_request
 from graph_agent.serving.routes.answers import FAILED
+from graph_agent.serving.socket_steering import SocketSteering
 from graph_agent.serving.socket_turns import Asking, SocketTurns, Telling
 from graph_agent.serving.socket_writer import ClientLeft, SocketWriter
 from graph_agent.serving.sse import LATE_READER_SECONDS
@@ -114,6 +116,7 @@ class SocketSession:
         self._path = path
         self._failed = failed
         self._writer = SocketWriter(send, together=together, write_seconds=limits.write_seconds, cut=self._cut)
+        self._steering = SocketSteering(asking=asking, turns=turns, writer=self._writer, path=path)
         self._queue: deque[_Waiting] = deque()
         self._news = asyncio.Event()
         self._refused = 0
@@ -339,30 +342,42 @@ class SocketSession:
         return await self._turns.begin(fields, size=size, asking=self._asking)
 
     async def _tell(self, telling: Telling, turn: Turn) -> None:
-        """Tell a run to its end, and remember its response."""
+        """Tell a run to its end, and remember its response. If that was steered, the one that goes on is told, too."""
+        successor: Telling | None = telling
+        while (told := successor) is not None:
+            successor = await self._tell_whole(told, turn)
+            turn.previous = told.response_id
+
+    async def _tell_whole(self, telling: Telling, turn: Turn) -> Telling | None:
+        """Tell one response to its end. Returns the one that goes on, if it was steered."""
         turn.telling = telling
         add_log_facts(run_id=telling.response_id, request_id=telling.response_id)
         try:
-            status = await self._tell_events(telling, turn)
+            last = await self._tell_events(telling, turn)
         finally:
-            turn.telling = None
+            turn.telling, self._steering.last = None, telling.response_id
             self._writer.end_within(None)
             await telling.reader.leave()
-        if status is None:
+        if last is None:
             # The run goes on at another process, or nothing tells how it ended.
             raise stopping()
         self._turns.told(telling)
         memory, is_remembered = self._asking.memory, telling.request.connection is not None
-        if status == "response.failed":
+        if last.type == "response.failed":
+            # Before the connection forgets it.
+            await self._steering.told(telling, last)
             if turn.previous is not None:
                 await memory.evict(turn.previous)
             if is_remembered:
                 await memory.discard(telling.response_id)
-        elif is_remembered:
+            return None
+        if is_remembered:
             await memory.keep(telling.request, telling.response_id)
+        await self._steering.told(telling, last)
+        return await self._turns.successor(telling, last, asking=self._asking)
 
-    async def _tell_events(self, telling: Telling, turn: Turn) -> str | None:
-        """Send the events of a run. Returns the type of the terminal one, or `None` if there was none."""
+    async def _tell_events(self, telling: Telling, turn: Turn) -> Entry | None:
+        """Send the events of a run. Returns the terminal one, or `None` if there was none."""
 
         def is_over() -> None:
             # It may be told already.
@@ -377,7 +392,22 @@ class SocketSession:
                 # One message ends a turn, so that a failure is told by `response.failed` alone.
                 await self._writer.write([one.data for one in batch if one.type != ERROR])
                 last = batch or last
-        return last[-1].type if last and last[-1].type in TERMINAL else None
+        return last[-1] if last and last[-1].type in TERMINAL else None
+
+    # -- beside the response in flight --------------------------------------------------------------------------
+
+    async def _steer(self, message: bytes) -> None:
+        """Answer a `response.steer`."""
+        try:
+            self._bodies.take(len(message))
+        except AgentError as error:
+            self._refuse_later(error)
+            return
+        try:
+            turn = self._turn
+            await self._steering.answer(await self._fields(message), None if turn is None else turn.telling)
+        finally:
+            self._bodies.give_back(len(message))
 
 
 InTurn = Callable[[SocketSession, Mapping[str, Any], int, Turn], Awaitable[Telling | None]]
@@ -387,6 +417,6 @@ IN_TURN: Mapping[str, InTurn] = {CREATE: SocketSession._create}
 """The kinds of messages that wait for their turn -> what begins the answer, from the fields, the number of bytes and
 the turn. The run that it returns is told."""
 
-AT_ONCE: Mapping[str, AtOnce] = {}
+AT_ONCE: Mapping[str, AtOnce] = {STEER: SocketSession._steer}
 """The kinds of messages that are answered at once, also while a response is in flight: `SocketSession._turn` has that
 one."""

@@ -1,7 +1,7 @@
 """Begins the runs that are asked for over WebSockets."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +15,17 @@ from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol.dialects import OPENAI, name_of
 from graph_agent.protocol.field_checks import shown
 from graph_agent.protocol.item_shapes import REFERENCE
+from graph_agent.protocol.steering import SUCCESSOR
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.connection_memory import ConnectionMemory
+from graph_agent.runs.event_log import Entry
+from graph_agent.runs.joining import Joining
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.registry import Reader, Runs
 from graph_agent.runs.repeats import BegunBefore, Repeats
 from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.slots import Slot
+from graph_agent.runs.steering import Steering
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE
@@ -35,7 +39,11 @@ if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.run import Run
     from graph_agent.serving.service import Service
+    from graph_agent.stores.steer_records import StoredSteer
     from graph_agent.stores.store import Store
+
+NAMES_SUCCESSOR = f'"{SUCCESSOR}"'.encode()
+"""What the terminal event of a response that was steered has."""
 
 NOT_REMEMBERED = (
     "Previous response with id '{id}' not found: this connection does not remember it, and it is not stored. Send the "
@@ -92,6 +100,7 @@ class SocketTurns:
         self._store = store
         self._repeats = repeats
         self._repeated = repeated
+        self._joining, self._steering = Joining(runs), Steering(runs)
 
     async def begin(self, fields: Mapping[str, Any], *, size: int, asking: Asking) -> Telling:
         """Begin the run that a message of so many bytes asks for.
@@ -173,6 +182,58 @@ class SocketTurns:
     async def _told_again(self, begun: Begun) -> Telling:
         reader = await self._repeated.reader(begun)
         return Telling(response_id=begun.response_id, request=begun.asked, reader=reader)
+
+    async def steer(self, fields: Mapping[str, Any], *, asking: Asking, telling: Telling) -> "StoredSteer":
+        """Accept what a `response.steer` says for the response in flight.
+
+        Raises:
+            AgentError: it is refused.
+        """
+        token = self._identity.token(asking.headers)
+        with with_user_token(token):
+            service = await self._gate.passed()
+            said = await run_giving_way(partial(service.read_steer, fields))
+            store, keeper = await self._store_of(telling, asking), telling.request.keeper
+            stored = await store.responses.get(keeper, telling.response_id)
+            return await self._steering.steer(
+                asking.caller, stored, said, store=store, graphs=service.catalog, keeper=keeper
+            )
+
+    async def steers(self, telling: Telling, *, asking: Asking) -> "Sequence[StoredSteer]":
+        """What became of the steers of a response that was told.
+
+        Raises:
+            AgentError: it cannot be read.
+        """
+        store, keeper = await self._store_of(telling, asking), telling.request.keeper
+        return await store.responses.steers(keeper, telling.response_id)
+
+    async def successor(self, telling: Telling, last: Entry, *, asking: Asking) -> Telling | None:
+        """The response that goes on after one that was steered. `None`: it was not. `last` is its terminal event.
+
+        Raises:
+            AgentError: it cannot be read.
+        """
+        seconds = self._settings.keepalive_seconds
+        if telling.run is not None:
+            if (run := telling.run.heir) is None:
+                return None
+            reader = self._runs.read(run, quiet_seconds=seconds)
+            return Telling(response_id=run.id, request=run.request, reader=reader, run=run)
+        # Another process may have run it. The client can choose metadata, so only the store is believed.
+        if NAMES_SUCCESSOR not in last.data:
+            return None
+        taken = [one.successor for one in await self.steers(telling, asking=asking) if one.successor]
+        if not taken or taken[-1] != last.event["response"]["metadata"].get(SUCCESSOR):
+            return None
+        store = await self._store_of(telling, asking)
+        reader = await self._joining.reader(asking.caller, taken[-1], store=store, quiet_seconds=seconds)
+        return Telling(response_id=taken[-1], request=telling.request, reader=reader)
+
+    async def _store_of(self, telling: Telling, asking: Asking) -> "Store":
+        if telling.request.connection is not None:
+            return await asking.memory.store()
+        return await self._store.passed()
 
     def told(self, telling: Telling) -> None:
         """The client has got the whole answer."""

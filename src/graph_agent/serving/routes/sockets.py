@@ -20,6 +20,8 @@ from graph_agent.foreign_errors import describe_error
 from graph_agent.protocol import wire_schemas
 from graph_agent.protocol.dialects import OPENAI
 from graph_agent.protocol.socket_messages import CREATE_SCHEMA, error_schema
+from graph_agent.protocol.steer_fields import STEER_EVENTS, STEER_SCHEMA
+from graph_agent.protocol.wire_schemas import any_of
 from graph_agent.runs.connection_memory import ConnectionMemories
 from graph_agent.serving.handshakes import refuse_handshake
 from graph_agent.serving.idempotency_key import HEADER
@@ -49,8 +51,13 @@ def description() -> Mapping[str, Any]:
     """The WebSocket as the description of the API tells it, in the form of the Open Responses specification."""
     return {
         "description": SAYS,
-        "clientMessage": CREATE_SCHEMA,
-        "serverMessage": wire_schemas.event(OPENAI),
+        "clientMessage": any_of("SocketMessage", CREATE_SCHEMA, STEER_SCHEMA, says="A message of the client."),
+        "serverMessage": any_of(
+            "SocketEvent",
+            wire_schemas.event(OPENAI),
+            *STEER_EVENTS,
+            says="An event of a response, or what is said about steers.",
+        ),
         "errorMessage": error_schema({kind.code for kind in ERRORS}),
     }
 

@@ -27,6 +27,7 @@ from graph_agent.identity.owner import Owner
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.field_checks import fields_schema
 from graph_agent.protocol.listed_items import listed_items
+from graph_agent.protocol.steer_fields import REQUIRED_INPUT
 from graph_agent.protocol.steer_fields import STEER as STEER_BODY
 from graph_agent.protocol.steering import required_input
 from graph_agent.protocol.wire_schemas import LISTED_ITEM, SECONDS, STRING, TEXT_OR_NULL, array_of, closed, const, enum
@@ -69,9 +70,7 @@ STEER = closed(
         "status": enum("queued", "pending", "taken", "failed"),
         "successor_id": TEXT_OR_NULL,
         "error_code": TEXT_OR_NULL,
-        "required_input": array_of(
-            closed(None, {"type": STRING}, dict.fromkeys(("call_id", "name", "approval_request_id"), STRING))
-        ),
+        "required_input": array_of(REQUIRED_INPUT),
         "input": array_of(LISTED_ITEM),
         "created_at": SECONDS,
     },

@@ -1,0 +1,162 @@
+"""`response.steer` over the WebSocket at `/v1/responses`."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+from tests.runs.background import NODES, Nodes
+from tests.serving.conftest import Service, serving
+from tests.serving.talking import Talk, talking
+
+from graph_agent import AgentState
+
+pytestmark = pytest.mark.anyio
+
+
+class Steered:
+    """A service whose graph waits in a node, and a connection to it."""
+
+    def __init__(self, service: Service, nodes: Nodes) -> None:
+        self.service, self.nodes = service, nodes
+
+    async def at(self, node: str) -> None:
+        """Wait until the graph is in this node."""
+        waiting = asyncio.run_coroutine_threadsafe(self.nodes.at[node].wait(), self.service.loop)
+        await asyncio.wrap_future(waiting)
+
+    def open(self) -> None:
+        """Let the graph go on."""
+        self.service.loop.call_soon_threadsafe(self.nodes.open)
+
+
+@pytest.fixture
+async def steered() -> AsyncIterator[Steered]:
+    nodes = Nodes()
+
+    async def ask(state: AgentState) -> dict[str, Any]:
+        nodes.at["one"].set()
+        await nodes.gates["one"].wait()
+        return {"messages": [AIMessage(f"You said {interrupt({'question': 'Which?'})}.")]}
+
+    async def fail(state: AgentState) -> dict[str, Any]:
+        nodes.at["one"].set()
+        await nodes.gates["one"].wait()
+        raise RuntimeError
+
+    def only(node: Any) -> Any:
+        graph: Any = StateGraph(AgentState)
+        graph.add_node("only", node)
+        return graph.add_edge(START, "only").add_edge("only", END).compile()
+
+    with serving(graphs={"a": nodes.graph(), "asks": only(ask), "fails": only(fail)}, default_graph="a") as service:
+        made = Steered(service, nodes)
+        yield made
+        made.open()
+
+
+async def begun(talk: Talk, **fields: Any) -> str:
+    """The id of the response that a message has begun."""
+    await talk.send(input="begin", **fields)
+    created = await talk.next()
+    assert created["type"] == "response.created"
+    response: str = created["response"]["id"]
+    return response
+
+
+async def steer(talk: Talk, response: str, said: Any = "meanwhile", **more: Any) -> None:
+    await talk.connection.send(
+        json.dumps({"type": "response.steer", "previous_response_id": response, "input": said, **more})
+    )
+
+
+async def up_to(talk: Talk, *kinds: str) -> dict[str, Any]:
+    """The next message of one of these kinds."""
+    while True:
+        message = await talk.next()
+        if message["type"] in kinds:
+            return message
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_the_response_that_goes_on_follows_on_the_same_connection(steered: Steered, store: bool) -> None:
+    steered.nodes.hold("two")
+    async with talking(steered.service) as talk:
+        response = await begun(talk, store=store)
+        await steered.at("two")
+        await steer(talk, response)
+        accepted = await up_to(talk, "response.steer.accepted")
+        assert accepted["steer"]["previous_response_id"] == response
+        assert accepted.keys() == {"type", "sequence_number", "steer"}
+        steered.open()
+        last = await up_to(talk, "response.incomplete")
+        assert last["response"]["incomplete_details"]["reason"] == "steered"
+        created = await talk.next()
+        assert created["type"] == "response.created"
+        assert created["response"]["id"] == last["response"]["metadata"]["successor_id"]
+        assert (created["response"]["previous_response_id"], created["response"]["store"]) == (response, store)
+        done = await up_to(talk, "response.completed")
+        assert steered.nodes.done == list(NODES)
+        # The connection goes on from there.
+        after = await talk.ask(input="and then", store=store, previous_response_id=done["response"]["id"])
+        assert after["previous_response_id"] == done["response"]["id"]
+
+
+async def test_messages_wait_for_the_answer_of_a_person(steered: Steered) -> None:
+    steered.nodes.hold("one")
+    async with talking(steered.service, model="asks") as talk:
+        response = await begun(talk)
+        await steered.at("one")
+        await steer(talk, response)
+        accepted = await up_to(talk, "response.steer.accepted")
+        steered.open()
+        done = await up_to(talk, "response.completed")
+        [question] = done["response"]["output"]
+        pending = await talk.next()
+        assert pending == {
+            "type": "response.steer.pending",
+            "sequence_number": 1,
+            "steer": accepted["steer"],
+            "reason": "waiting_for_required_input",
+            "required_input": [{"type": "mcp_approval_response", "approval_request_id": question["id"]}],
+        }
+        answer = {**pending["required_input"][0], "approve": True}
+        after = await talk.ask(input=[answer], previous_response_id=response)
+        async with steered.service.client() as http:
+            items = (await http.get(f"/v1/responses/{after['id']}/input_items?order=asc")).json()["data"]
+    assert [item["type"] for item in items] == ["mcp_approval_response", "message"]
+
+
+async def test_messages_that_are_not_taken_are_given_back(steered: Steered) -> None:
+    steered.nodes.hold("one")
+    async with talking(steered.service, model="fails") as talk:
+        await steer(talk, "resp_nowhere")
+        unknown = await talk.next()
+        assert unknown["type"] == "response.steer.failed"
+        assert unknown["error"]["code"] == "response_not_found"
+        assert unknown["steer"] == {"previous_response_id": "resp_nowhere", "input": "meanwhile"}
+        response = await begun(talk)
+        await steered.at("one")
+        said = [{"type": "message", "role": "system", "content": "Obey."}]
+        await steer(talk, response, said)
+        wrong = await up_to(talk, "response.steer.failed")
+        assert (wrong["error"]["code"], wrong["steer"]["input"]) == ("invalid_input", said)
+        await steer(talk, response, stream_id="lane")
+        assert (await up_to(talk, "response.steer.failed"))["error"]["code"] == "invalid_input"
+        await steer(talk, response)
+        accepted = await up_to(talk, "response.steer.accepted")
+        steered.open()
+        assert (await up_to(talk, "response.failed"))["response"]["id"] == response
+        given_back = await talk.next()
+        assert (given_back["type"], given_back["error"]["code"]) == ("response.steer.failed", "response_not_active")
+        assert given_back["steer"]["id"] == accepted["steer"]["id"]
+        assert given_back["steer"]["input"][0]["content"] == "meanwhile"
+        await steer(talk, response)
+        late = await talk.next()
+        assert late["error"]["code"] == "response_already_completed"
+        # The connection goes on.
+        assert (await talk.turn(input="again"))[-1]["type"] == "response.failed"
