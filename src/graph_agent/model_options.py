@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 TEMPERATURE, TOP_P, TOKENS = "temperature", "top_p", "max_output_tokens"
 EFFORT, VERBOSITY = "reasoning.effort", "text.verbosity"
+TRUNCATION, WHOLE = "truncation", "disabled"
+"""Whether a conversation that is too long for a model is shortened. `WHOLE`: it is not."""
+
 PROBABILITIES = "top_logprobs"
 """How many of the likeliest tokens are told with each token of an answer, and their probabilities. 0: it alone."""
 

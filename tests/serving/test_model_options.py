@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import END, START, StateGraph
 
-from graph_agent import AgentState, Settings, chat_model, create_app, make_planner
+from graph_agent import AgentState, ModelContextExceeded, Settings, chat_model, create_app, make_planner
 from graph_agent.models import providers
 from graph_agent.testing import AgentClient, FakeWorkspace, RequestRefused, ScriptedChatModel
 
@@ -113,9 +113,9 @@ async def test_a_model_without_such_parameters_gets_them_as_its_settings(monkeyp
 
 async def test_what_has_no_effect_is_named() -> None:
     fields: dict[str, Any] = {"frequency_penalty": 0.5, "reasoning": {"summary": "auto"}}
-    fields |= {"top_logprobs": 2, "service_tier": "flex", "truncation": "auto"}
+    fields |= {"top_logprobs": 2, "service_tier": "flex"}
     response = await answered(planner(ScriptedChatModel("Hello.")), temperature=1, presence_penalty=0, **fields)
-    named = ["frequency_penalty", "reasoning.summary", "service_tier", "truncation"]
+    named = ["frequency_penalty", "reasoning.summary", "service_tier"]
     # Those that no model has taken come last.
     assert warnings_of(response) == [*named, "temperature", "top_logprobs"]
 
@@ -136,6 +136,7 @@ async def test_what_is_so_anyway_needs_no_warning() -> None:
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 1.5}, "top_logprobs"),
         ({"service_tier": "best"}, "service_tier"),
+        ({"truncation": "some"}, "truncation"),
         ({"reasoning": {"effort": "extreme"}}, "reasoning.effort"),
         ({"text": {"verbosity": "endless"}}, "text.verbosity"),
     ],
@@ -144,3 +145,28 @@ async def test_a_value_out_of_range_is_refused(fields: dict[str, Any], param: st
     with pytest.raises(RequestRefused) as caught:
         await answered(planner(ScriptedChatModel("Hello.")), **fields)
     assert (caught.value.status, caught.value.body["error"]["param"]) == (400, param)
+
+
+async def test_a_conversation_that_is_too_long_fails_if_the_request_wants_all_of_it() -> None:
+    def reply(messages: Any) -> Any:
+        long = sum(len(one.text) for one in messages) > 500
+        return ModelContextExceeded("the conversation is too long for the model") if long else "Hello."
+
+    turns = [{"role": role, "content": role * 40} for role in ("user", "assistant") * 3]
+    asked: list[Any] = [*turns, {"role": "user", "content": "Hi"}]
+    graph = planner(ScriptedChatModel(reply))
+    for truncation in (None, "auto"):
+        response = await answered(graph, input=asked, truncation=truncation, store=False)
+        assert (response["status"], warnings_of(response)) == ("completed", [])
+        assert response["truncation"] == (truncation or "disabled")
+    with pytest.raises(RequestRefused) as caught:
+        await answered(graph, input=asked, truncation="disabled", store=False)
+    assert (caught.value.status, caught.value.body["error"]["code"]) == (400, "context_length_exceeded")
+
+
+async def test_a_graph_without_such_a_node_names_truncation_in_a_warning() -> None:
+    async def plainly(state: AgentState) -> dict[str, Any]:
+        return {"messages": [AIMessage("Hello.")]}
+
+    graph = StateGraph(AgentState).add_node("n", plainly).add_edge(START, "n").add_edge("n", END).compile()
+    assert warnings_of(await answered(graph, truncation="auto")) == ["truncation"]

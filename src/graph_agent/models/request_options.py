@@ -73,7 +73,8 @@ def with_request_options(
     if provider not in PASSED:
         given = {name: value for name, value in given.items() if name != RESPONSE_FORMAT}
     options = current_model_options()
-    wanted = {one: value for one, value in options.values.items() if not _is_set(one, given, parameters)}
+    asked = {one: value for one, value in options.values.items() if one in SET_BY}
+    wanted = {one: value for one, value in asked.items() if not _is_set(one, given, parameters)}
     if not wanted:
         return model, given
     if provider not in PASSED:

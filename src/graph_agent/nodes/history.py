@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from graph_agent.app_context import PerApp, current_settings
 from graph_agent.errors import ConfigurationError, ModelContextExceeded
+from graph_agent.model_options import TRUNCATION, WHOLE, current_model_options
 from graph_agent.newest_turn import start_of_newest_turn
 from graph_agent.summaries import is_summary
 from graph_agent.tracing import LEFT_OUT
@@ -29,6 +30,8 @@ class History:
     The limit is `tokens`, else `GRAPH_AGENT_HISTORY_TOKENS`, else what the model says about its window. If a model says
     nothing, it is asked with everything. A model that refuses the conversation as too long is asked again with half of
     it, and what it then accepts is the limit from then on.
+
+    A request with `truncation: disabled` has the model asked with everything, once.
     """
 
     def __init__(self, model: BaseChatModel, tokens: int | None = None) -> None:
@@ -50,9 +53,12 @@ class History:
         """The reply to the prompt and the newest messages.
 
         Raises:
-            ModelContextExceeded: the newest turn alone is too long for the model.
+            ModelContextExceeded: the newest turn alone is too long for the model, or the request wants all of them.
         """
-        limit = self._limit()
+        options = current_model_options()
+        whole = options.values.get(TRUNCATION) == WHOLE
+        options.reached(TRUNCATION)
+        limit = None if whole else self._limit()
         shown = newest(messages, limit)
         refused = False
         while True:
@@ -61,6 +67,8 @@ class History:
                     [SystemMessage(prompt), *shown], _noting(config, len(messages) - len(shown))
                 )
             except (ModelContextExceeded, ContextOverflowError):
+                if whole:
+                    raise
                 limit = count_tokens_approximately(shown) // 2
                 shorter = newest(messages, limit)
                 if len(shorter) == len(shown):

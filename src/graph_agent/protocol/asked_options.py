@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from graph_agent.model_options import EFFORT, PROBABILITIES, TEMPERATURE, TOKENS, TOP_P, VERBOSITY
+from graph_agent.model_options import EFFORT, PROBABILITIES, TEMPERATURE, TOKENS, TOP_P, TRUNCATION, VERBOSITY
 
 Fields = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 def options_in(fields: Fields) -> dict[str, Any]:
     """The options that a request sets, by their paths."""
-    options = {name: fields.get(name) for name in (TEMPERATURE, TOP_P, TOKENS)}
+    options = {name: fields.get(name) for name in (TEMPERATURE, TOP_P, TOKENS, TRUNCATION)}
     options[EFFORT] = (fields.get("reasoning") or {}).get("effort")
     options[VERBOSITY] = (fields.get("text") or {}).get("verbosity")
     if fields.get("top_logprobs") or LOGPROBS in (fields.get("include") or ()):
@@ -48,6 +48,4 @@ def option_warnings(fields: Fields) -> list[str]:
         found.append("`reasoning.summary` has no effect: reasoning is shown as the endpoint of the model gives it.")
     if fields.get("service_tier") not in (None, *ONE_TIER):
         found.append("`service_tier` has no effect: every request is served alike, as `default`.")
-    if fields.get("truncation") is not None:
-        found.append("`truncation` has no effect: the graph decides how much of a long conversation its models read.")
     return found

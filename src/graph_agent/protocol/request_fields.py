@@ -148,7 +148,10 @@ RUN: Fields = {
         "Tools that the client runs, of type `function`, `custom` or `namespace`. Hosted tools are left out with a "
         "warning. An `mcp` tool must have the name of a graph as `server_label`.",
     ),
-    "truncation": Field(a_string, "`auto` or `disabled`, without effect: the graph decides what its models read."),
+    "truncation": Field(
+        one_of("auto", "disabled"),
+        "`disabled`: a conversation that is too long for a model fails. `auto`: its oldest turns are left out.",
+    ),
     "context_management": Field(
         a_context_management,
         "With an entry of type `compaction`, a history of more than `compact_threshold` tokens is summarized first.",

@@ -27,11 +27,6 @@ _REFUSED: Mapping[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "moderation": ("moderation", bool, "this service does not moderate; moderate in the graph"),
     "prompt": ("prompt", lambda _: True, "stored prompts are not served; send `instructions`"),
-    "truncation": (
-        "truncation",
-        lambda way: way not in ("auto", "disabled"),
-        "use 'auto' or 'disabled'; neither has an effect here",
-    ),
 }
 """Field -> the path that the error names, when it is refused, and why."""
 
