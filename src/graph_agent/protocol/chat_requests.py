@@ -76,7 +76,7 @@ def parse_chat_request(
     fields = body_fields(body, pulse)
     check_chat_fields(fields)
     _refuse_unsupported(fields)
-    read = _Items(fields["messages"], pulse)
+    read = MessageItems(fields["messages"], pulse)
     try:
         invocation = read_request(_responses_fields(fields, read.items), graphs=graphs, fallback=fallback, pulse=pulse)
     except InvalidRequest as error:
@@ -159,8 +159,8 @@ def _choice(choice: Fields) -> dict[str, Any]:
     return {"type": kind, "mode": choice[kind]["mode"], "tools": tools}
 
 
-class _Items:
-    """The items of messages, and the paths that they came from."""
+class MessageItems:
+    """The items of messages that were checked, and the paths that they came from."""
 
     def __init__(self, messages: Sequence[Fields], pulse: Pulse) -> None:
         self.items: list[Item] = []
@@ -230,7 +230,7 @@ def _content(content: str | Sequence[Fields]) -> str | list[Fields]:
     return [{"type": "input_file", **part["file"]} if part["type"] == "file" else part for part in content]
 
 
-def _renamed(error: InvalidRequest, read: _Items, fields: Fields) -> InvalidRequest:
+def _renamed(error: InvalidRequest, read: MessageItems, fields: Fields) -> InvalidRequest:
     """The error with the path in this API."""
     path = error.param
     if path is None:

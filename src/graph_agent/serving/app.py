@@ -58,6 +58,7 @@ from graph_agent.serving.page_logo import read_logo
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.request_log import RequestLog
 from graph_agent.serving.routes.ag_ui import AgUiRoutes
+from graph_agent.serving.routes.agent_bricks import PATH, AgentBricksRoutes
 from graph_agent.serving.routes.chat_completions import ChatCompletionRoutes
 from graph_agent.serving.routes.compaction import CompactionRoutes
 from graph_agent.serving.routes.conversations import ConversationRoutes
@@ -272,6 +273,9 @@ def create_app(
         failed=None if metrics is None else metrics.answered,
     )
     steering = SteerRoutes(identity=identity, gate=gate, store=store, runs=runs, posted=posted)
+    agent_bricks = AgentBricksRoutes(
+        responses=responses, stored=stored, gate=gate, identity=identity, store=store, posted=posted
+    )
     feedback = FeedbackRoutes(identity=identity, gate=gate, store=store, posted=posted, trace_url=settings.trace_url)
     conversations = ConversationRoutes(
         identity=identity, gate=gate, store=store, posted=posted, runs=runs, trace_url=settings.trace_url
@@ -338,7 +342,8 @@ def create_app(
 
     app = Starlette(
         routes=[
-            *responses.routes(),
+            *responses.routes(elsewhere=PATH),
+            *agent_bricks.routes(),
             *sockets.routes(),
             *chats.routes(),
             *ag_ui.routes(),

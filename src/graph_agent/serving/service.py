@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.served_graphs import ServedGraphs
 from graph_agent.protocol.ag_ui_requests import AgUiRequest, parse_ag_ui_request
-from graph_agent.protocol.chat_requests import ChatRequest, parse_chat_request
+from graph_agent.protocol.chat_requests import ChatRequest, MessageItems, parse_chat_request
 from graph_agent.protocol.conversation_requests import (
     ConversationChange,
     NewConversation,
@@ -118,6 +118,10 @@ class Service:
             always_reasoning=settings.chat_reasoning == "always",
             pulse=pulse,
         )
+
+    def message_items(self, messages: Sequence[Mapping[str, object]], *, pulse: Pulse = no_pulse) -> MessageItems:
+        """The items of messages in the form of chat completions, which were checked."""
+        return MessageItems(messages, pulse)
 
     def parse_ag_ui(self, body: bytes, *, graph: str | None, pulse: Pulse = no_pulse) -> AgUiRequest:
         """Parse the body of `POST /ag-ui/{graph}`. Raises as `parse` does."""

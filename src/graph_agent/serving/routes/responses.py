@@ -140,7 +140,8 @@ RATELIMITS: Mapping[str, str] = {
 """The headers of an answer if there are limits for people. OpenAI's API has the same."""
 
 
-def _body() -> Schema:
+def body_schema() -> Schema:
+    """The schema of a request that starts a run."""
     schema = fields_schema(RUN)
     for name, field in schema["properties"].items():
         if (reason := why_refused(name)) is not None:
@@ -148,7 +149,8 @@ def _body() -> Schema:
     return {"title": "NewResponse", **schema}
 
 
-def _answers(dialect: Dialect) -> Answers:
+def answers_of(dialect: Dialect) -> Answers:
+    """What an address with this dialect answers."""
     whole, request_id = (
         wire_schemas.response(dialect),
         {
@@ -227,14 +229,15 @@ class ResponseRoutes:
         """What answers with runs that exist."""
         return self._repeated
 
-    def routes(self) -> list[Route]:
-        """The routes of the app."""
-        return [route(path, POST=partial(self.run, dialect=dialect)) for path, dialect in ADDRESSES.items()]
+    def routes(self, *, elsewhere: str) -> list[Route]:
+        """The routes of the app, without the address that others serve."""
+        addresses = ((path, dialect) for path, dialect in ADDRESSES.items() if path != elsewhere)
+        return [route(path, POST=partial(self.run, dialect=dialect)) for path, dialect in addresses]
 
     @described(
         TAG,
-        _answers,
-        body=_body(),
+        answers_of,
+        body=body_schema(),
         parameters=PARAMETERS,
         errors=ERRORS,
     )
