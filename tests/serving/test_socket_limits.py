@@ -176,6 +176,10 @@ async def test_as_many_websockets_are_open_as_may_be() -> None:
             answer = refused.value.response
             assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (429, "too_many_sockets")
             assert text_of(await talk.ask(input="Hi")) == "Hello world."
+            async with service.client() as http:
+                counted = (await http.get("/metrics")).text
+            assert "graph_agent_websockets 1.0" in counted
+            assert 'graph_agent_http_errors_total{code="too_many_sockets"} 1.0' in counted
         opened = False
         while not opened:
             try:

@@ -301,3 +301,11 @@ async def test_the_sdk_of_openai_holds_a_conversation(service: Service) -> None:
                     previous = event.response.id
                     break
     assert said == ["Heard: One", "Heard: One; Heard: One; Two"]
+
+
+async def test_two_places_in_one_message_are_refused(service: Service) -> None:
+    async with talking(service) as talk:
+        first = await talk.ask(input="One", store=False)
+        named = {"conversation": "conv_1", "previous_response_id": first["id"]}
+        refused = await talk.refused(input="Two", store=False, **named)
+    assert refused["param"] == "conversation"

@@ -228,8 +228,9 @@ def read_request(
         raise InvalidRequest(
             "An `Idempotency-Key` finds a stored response: leave `store: false` out, or send no key.", param="store"
         )
+    if stored or of_connection:
+        _check_names(previous, conversation, thread if stored else None)
     if stored:
-        _check_names(previous, conversation, thread)
         _check_thread(thread, _thread(sent), pulse)
     items = _items(fields, stores, pulse, asks=generate)
     names_history = previous is not None or conversation is not None
@@ -263,7 +264,7 @@ def read_request(
         generate=generate,
         checks_calls=of_connection,
         warnings=(*declared.warnings, *unchecked, *option_warnings(fields), *hosted_warnings(items)),
-        digest=digest_of(fields, pulse) if keyed or (stored and (conversation or thread)) else None,
+        digest=digest_of(fields, pulse) if keyed or (stored and generate and (conversation or thread)) else None,
     )
 
 

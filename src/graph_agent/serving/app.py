@@ -188,10 +188,12 @@ def create_app(
         ledger=ledger,
         compaction=Compaction(settings.compaction_secrets, open_store=store.passed),
     )
+    open_sockets = OpenSockets(most=settings.max_sockets)
     metrics = None
     if _has_metrics(settings, environ):
-        metrics = ServiceMetrics(runs=runs, nodes=nodes, store=store.passed, folder=metrics_folder)
-    open_sockets = OpenSockets(most=settings.max_sockets)
+        metrics = ServiceMetrics(
+            runs=runs, nodes=nodes, store=store.passed, sockets=open_sockets, folder=metrics_folder
+        )
     duties = Duties(runs=runs, store=store, shares_store=shares_store, sockets=open_sockets)
     kind = identity.kind if runs_schedules else None
     bodies = Bodies(most=settings.max_body_bytes, seconds=settings.read_seconds)

@@ -59,6 +59,7 @@ class Instruments:
         self.search_seconds = histogram("search_seconds", "Searches that have ended.", QUICK_SECONDS, "graph")
         self.active = gauge("active_runs", "Runs that are active now.", "kind")
         self.readers = gauge("readers", "Open streams, and requests that wait for a whole answer.")
+        self.websockets = gauge("websockets", "Open WebSockets.")
         self.waiting = gauge("waiting_requests", "Requests that wait until their conversation is free.")
         self.slots = gauge("run_slots", "The most active runs of requests.")
         self.slots_taken = gauge("run_slots_taken", "Slots of runs that are taken.")

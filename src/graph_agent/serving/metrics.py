@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +44,17 @@ class ServiceMetrics:
         runs: Runs,
         nodes: NodeThreads,
         store: Callable[[], Coroutine[Any, Any, Store]],
+        sockets: Sized = (),
         folder: Path | None = None,
     ) -> None:
-        """`store` returns the open store. With `folder`, this is one of several processes that count together there:
-        see `workers`."""
+        """`store` returns the open store, and `sockets` are the open WebSockets.
+
+        With `folder`, this is one of several processes that count together there: see `workers`.
+        """
         self._runs = runs
         self._nodes = nodes
         self._store = store
+        self._sockets = sockets
         self._folder = folder
         self._instruments: Instruments | None = None
         self._sampling: list[asyncio.Task[None]] = []
@@ -109,6 +113,7 @@ class ServiceMetrics:
         gauges.active.labels("foreground").set(activity.foreground)
         gauges.active.labels("background").set(activity.background)
         gauges.readers.set(activity.readers)
+        gauges.websockets.set(len(self._sockets))
         gauges.waiting.set(activity.waiting)
         gauges.slots_taken.set(activity.taken)
         if activity.slots is not None:

@@ -89,6 +89,9 @@ class Turn:
     telling: Telling | None = None
     """The run that is being told."""
 
+    told: bool = False
+    """Whether the client has got all of it."""
+
 
 class SocketSession:
     """One connection, from its acceptance to its end. Call `run` once."""
@@ -297,7 +300,8 @@ class SocketSession:
             except AgentError as error:
                 await self._fail(error, turn)
             except (asyncio.CancelledError, ClientLeft):
-                turn.status = NO_RESPONSE_STATUS
+                if not turn.told:
+                    turn.status = NO_RESPONSE_STATUS
                 raise
             except Exception as error:  # noqa: BLE001 - the client must get an end, and no message of foreign code
                 logger.error("message failed: %s", describe_error(error))
@@ -324,6 +328,10 @@ class SocketSession:
 
     async def _fail(self, error: AgentError, turn: Turn) -> None:
         """End a turn without a response."""
+        if turn.told:
+            # It has its end already.
+            logger.error("what a connection remembers could not be kept: %s", error.code)
+            return
         turn.status = error.status
         if turn.previous is not None:
             await self._asking.memory.evict(turn.previous)
@@ -361,6 +369,7 @@ class SocketSession:
         if last is None:
             # The run goes on at another process, or nothing tells how it ended.
             raise stopping()
+        turn.told = True
         self._turns.told(telling)
         memory, is_remembered = self._asking.memory, telling.request.connection is not None
         if last.type == "response.failed":
