@@ -11,6 +11,7 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 from openai import AsyncOpenAI
 from tests.serving.conftest import Service, serving
+from tests.serving.describing import flaws
 from tests.serving.talking import talking, text_of
 from tests.serving.test_client_tools import WEATHER, agent
 from tests.serving.test_open_responses import check_response
@@ -309,3 +310,31 @@ async def test_two_places_in_one_message_are_refused(service: Service) -> None:
         named = {"conversation": "conv_1", "previous_response_id": first["id"]}
         refused = await talk.refused(input="Two", store=False, **named)
     assert refused["param"] == "conversation"
+
+
+async def test_every_message_is_as_the_description_of_the_api_says(service: Service) -> None:
+    async with talking(service) as talk, service.client() as http:
+        described = (await http.get("/openapi.json")).json()
+        told = [
+            *await talk.turn(input="Hi"),
+            *await talk.turn(input="Fail."),
+            *await talk.turn(input="Two", store=False, previous_response_id="resp_never"),
+            *await talk.turn(input="Hi", stream_id="lane"),
+            *await talk.turn(input=""),
+        ]
+    messages = described["paths"]["/v1/responses"]["x-openresponses-websocket"]
+    schemas = {"$defs": described["components"]["schemas"]}
+
+    def schema_of(kind: str) -> dict[str, Any]:
+        text = json.dumps({**messages[kind], **schemas}).replace("#/components/schemas/", "#/$defs/")
+        schema: dict[str, Any] = json.loads(text)
+        return schema
+
+    server, error = schema_of("serverMessage"), schema_of("errorMessage")
+    assert [flaws(error if one["type"] == "error" else server, one) for one in told] == [[]] * len(told)
+    assert [one["error"]["code"] for one in told if one["type"] == "error"] == [
+        *("previous_response_not_found", "unsupported_field", "invalid_request"),
+    ]
+    asked = {"type": "response.create", "model": "a", "input": "Hi", "generate": False}
+    assert flaws(schema_of("clientMessage"), asked) == []
+    assert flaws(schema_of("clientMessage"), {**asked, "background": True}) != []
