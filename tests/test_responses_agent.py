@@ -242,3 +242,8 @@ def test_with_tracing_off_no_trace_is_opened(agent: GraphResponsesAgent) -> None
     assert quiet.predict({"input": [{"role": "user", "content": "What is twice 21?"}]}).status == "completed"  # type: ignore[arg-type]
     assert text_of(list(quiet.predict_stream(question()))) == ANSWER
     assert new_traces(before) == []
+
+
+def test_limits_for_people_that_have_no_effect_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    GraphResponsesAgent(tracing="off", limit_tokens_per_day=100_000)
+    assert "GRAPH_AGENT_LIMIT_… have no effect here" in caplog.text

@@ -7,6 +7,7 @@ serving".
 import contextvars
 import dataclasses
 import inspect
+import logging
 import os
 import threading
 import time
@@ -34,9 +35,11 @@ from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.observers import RunObserver
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
-from graph_agent.settings import Settings, as_environment
+from graph_agent.settings import NO_LIMITS, Settings, as_environment
 from graph_agent.sync import call, iterate
 from graph_agent.tracing import RunRecord, RunTrace, attach_to_active_span
+
+logger = logging.getLogger(__name__)
 
 _CHECKED: Any = wrap_non_list_predict_pydantic
 
@@ -61,6 +64,10 @@ class GraphResponsesAgent(ResponsesAgent):
         )
         self._app = AppContext(self._settings)
         HIDDEN_VALUES.add([*secrets_of(os.environ), *secrets_of(as_environment(self._settings))])
+        if self._settings.limits != NO_LIMITS:
+            logger.warning(
+                "GRAPH_AGENT_LIMIT_… have no effect here: they are counted in a store, which needs the service"
+            )
         self._runs = Runs(budgets=self._settings.budgets)
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()

@@ -11,6 +11,8 @@ import openai
 import pytest
 from tests.graphs.scripted import says
 from tests.runs.running import chain, speaking
+from tests.serving.conftest import serving
+from tests.serving.talking import talking
 
 from graph_agent.commands.cli import main
 from graph_agent.errors import BadSetting
@@ -134,6 +136,18 @@ async def test_the_caller_of_a_conversation_approves_and_its_background_run_goes
         assert stranger.status_code == 404
         answer = await client.post("/v1/responses", json=body)
         assert answer.json()["output"][-1]["content"][0]["text"] == "Hello."
+
+
+async def test_a_message_of_a_websocket_counts_and_is_refused_without_ending_the_connection() -> None:
+    graph = chain(speaking(says("Hello.", usage=Usage(50, 50))))
+    limits = {"max_output_tokens": 100, "limit_user_tokens_per_day": 190, "limit_requests_per_day": 3}
+    with serving(graphs={"a": graph}, **limits) as service:
+        async with talking(service) as talk:
+            ends = [(await talk.turn(input="Hi", store=False))[-1] for _ in range(4)]
+    assert [end["type"] for end in ends[:2]] == ["response.completed", "response.failed"]
+    assert ends[1]["response"]["error"]["code"] == "rate_limit_exceeded"
+    assert (ends[3]["type"], ends[3]["status"]) == ("error", 429)
+    assert (ends[3]["error"]["code"], ends[3]["error"]["type"]) == ("rate_limit_exceeded", "requests")
 
 
 async def test_without_limits_no_answer_says_what_is_left(tmp_path: Path) -> None:

@@ -280,15 +280,22 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             self._audience.hide(run_id)
         if self.out_of_calls and not private:
             self._turns_without_calls += 1
-        if metadata is None:
-            return
-        # LangGraph passes this dictionary object on with each token of the call, and itself writes `tags` to it.
-        if private:
-            metadata.pop(SPEAKER, None)
-        else:
-            metadata[SPEAKER] = str(run_id)
-            if in_form:
-                metadata[IN_FORM] = True
+        if metadata is not None:
+            # LangGraph passes this dictionary object on with each token of the call, and itself writes `tags` to it.
+            if private:
+                metadata.pop(SPEAKER, None)
+            else:
+                metadata[SPEAKER] = str(run_id)
+                if in_form:
+                    metadata[IN_FORM] = True
+        if self._spending is not None and self._spending.reserves:
+            self._reserve_in_thread(self._spending, run_id)
+
+    def _reserve_in_thread(self, spending: RunSpending, run_id: UUID) -> None:
+        try:
+            spending.reserve_in_thread(run_id)
+        except AgentError as error:
+            self.refuse(error)
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         self._check()

@@ -68,7 +68,7 @@ from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
 from graph_agent.runs.returned_redaction import is_quick, redact_returned
 from graph_agent.runs.run_saver import STEPS
-from graph_agent.runs.run_spending import RunSpending, ThreadTokenGate, TokenGate
+from graph_agent.runs.run_spending import RunSpending, TokenGate
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.steer_control import SteerControl, has_open_calls
 from graph_agent.runs.step_events import StepEvents
@@ -684,7 +684,7 @@ class Run:
         gate = []
         if self._spending is not None and self._spending.reserves:
             # Behind the monitor, which notes the calls.
-            gate = [kind(self._spending, self._monitor.refuse) for kind in (TokenGate, ThreadTokenGate)]
+            gate = [TokenGate(self._spending, self._monitor.refuse)]
         parts = self._parts = Parts(
             at_once=self._tells_at_once,
             slowly=self._tell_slowly,

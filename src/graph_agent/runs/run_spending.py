@@ -102,7 +102,11 @@ class RunSpending:
             StoreUnavailable: the database does not answer.
         """
         if (one := self._calls.get(run_id)) is not None:
-            reserved = await self._reserved(one)
+            try:
+                reserved = await self._reserved(one)
+            except BaseException:
+                self._calls.pop(run_id, None)
+                raise
             with self._lock:
                 one.reservation = reserved.id
                 is_over = run_id not in self._calls
@@ -143,11 +147,6 @@ class RunSpending:
         """Whether this code runs on the event loop of the service."""
         return asyncio.get_running_loop() is self._ledger.loop
 
-    def not_made(self, run_id: UUID) -> None:
-        """A model call does not begin after all."""
-        with self._lock:
-            self._calls.pop(run_id, None)
-
     def close(self) -> None:
         """The run is over: count the calls that were cut off."""
         for run_id in list(self._calls):
@@ -176,8 +175,12 @@ def _model_of(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     return name[:MOST_NAME]
 
 
-class _OfModels(BaseCallbackHandler):
-    """Hears only of calls that begin, so that no token of an answer passes through it."""
+class TokenGate(BaseCallbackHandler):
+    """Lets a model call of a coroutine begin when its tokens are reserved. `RunMonitor` does it for one of a thread.
+
+    It is a callback of its own, because it waits. `RunMonitor` sets a context variable, which a coroutine could not do
+    for the code of a thread. It hears only of calls that begin, so that no token of an answer passes through it.
+    """
 
     run_inline = True
     raise_error = True
@@ -211,43 +214,16 @@ class _OfModels(BaseCallbackHandler):
     def ignore_custom_event(self) -> bool:
         return True
 
-    def _not_made(self, run_id: UUID, error: BaseException) -> None:
-        self._spending.not_made(run_id)
-        if isinstance(error, AgentError):
-            self._refused(error)
-
-
-class TokenGate(_OfModels):
-    """Lets a model call of a coroutine begin when its tokens are reserved.
-
-    `RunMonitor` cannot do that: it sets a context variable, which a coroutine could not do for the code of a thread.
-    """
-
     async def on_chat_model_start(
         self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Reserve the tokens of a call."""
         if not self._spending.is_here():
             # LangChain runs this for a call without `await`, and drops what it raises. If a node in a thread has made
-            # that call, `ThreadTokenGate` has reserved its tokens. A coroutine that has made it keeps the event loop
-            # from reserving anything: the call counts when it has ended.
+            # that call, its tokens are reserved. A coroutine that has made it keeps the event loop from reserving
+            # anything: the call counts when it has ended.
             return
         try:
             await self._spending.reserve(run_id)
-        except BaseException as error:
-            self._not_made(run_id, error)
-            raise
-
-
-class ThreadTokenGate(_OfModels):
-    """The same for a model call of a node in a thread."""
-
-    def on_chat_model_start(
-        self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
-    ) -> None:
-        """Reserve the tokens of a call."""
-        try:
-            self._spending.reserve_in_thread(run_id)
-        except BaseException as error:
-            self._not_made(run_id, error)
-            raise
+        except AgentError as error:
+            self._refused(error)
