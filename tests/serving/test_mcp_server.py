@@ -261,6 +261,16 @@ async def test_another_message_is_refused(body: str, status: int, words: str) ->
         assert refused.status_code == 403
 
 
+async def test_a_notification_that_is_unknown_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    app, _ = app_of("Never said.")
+    async with AgentClient(app) as client:
+        body = {"jsonrpc": "2.0", "method": "notifications/odd", "params": {"words": "planted-secret"}}
+        assert (await client.post("/mcp", json=body, headers=HEADERS)).status_code == 202
+        wrong = message("tools/call", params={"name": ["planted-secret"]})
+        assert "-32602" in (await client.post("/mcp", json=wrong, headers=HEADERS)).text
+    assert "planted-secret" not in caplog.text
+
+
 async def test_a_setting_turns_it_off() -> None:
     app, _ = app_of("Never said.", mcp="off")
     async with AgentClient(app) as client:

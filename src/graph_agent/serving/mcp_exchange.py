@@ -74,6 +74,11 @@ def check_message(fields: dict[str, Any]) -> types.JSONRPCMessage:
     return message
 
 
+def is_request(message: types.JSONRPCMessage) -> bool:
+    """Whether the client waits for an answer."""
+    return isinstance(message.root, types.JSONRPCRequest)
+
+
 def check_headers(headers: Headers) -> None:
     """Check what the client takes, and which version of MCP it speaks, as the transport does.
 

@@ -83,6 +83,11 @@ class McpRoutes:
             message = sdk.check_message(fields)
             if (refusal := sdk.refusal(message)) is not None:
                 return Response(refusal.model_dump_json(by_alias=True, exclude_none=True), media_type=JSON)
+            if not sdk.is_request(message):
+                # Not for the SDK, which would log one that it does not know.
+                if fields.get("method") == "notifications/cancelled":
+                    self._cancel(_key(request, caller, (fields.get("params") or {}).get("requestId")))
+                return Response(status_code=202)
             offer = GraphTools(
                 runs=self._runs,
                 store=self._store,
@@ -93,12 +98,9 @@ class McpRoutes:
             )
         scope = anyio.CancelScope()
         exchange: ASGIApp = sdk.Exchange(body, offer, scope)
-        match fields.get("method"):
-            case "tools/call":
-                return _Cancellable(exchange, self._calls, _key(request, caller, fields.get("id")), scope)
-            case "notifications/cancelled":
-                self._cancel(_key(request, caller, (fields.get("params") or {}).get("requestId")))
-        return exchange
+        if fields["method"] != "tools/call":
+            return exchange
+        return _Cancellable(exchange, self._calls, _key(request, caller, fields["id"]), scope)
 
     def _cancel(self, key: tuple[str, ...]) -> None:
         running = self._calls.get(key, ())
