@@ -27,7 +27,7 @@ from graph_agent.identity.user_token import UserToken, with_user_token
 from graph_agent.protocol import wire_schemas
 from graph_agent.protocol.dialects import OPENAI, RESPONSES, Dialect
 from graph_agent.protocol.field_checks import fields_schema
-from graph_agent.protocol.history_requests import COMPACTION_BODY, COUNT_BODY
+from graph_agent.protocol.history_fields import COMPACTION_BODY, COUNT_BODY
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.log_context import current_log_facts
