@@ -103,6 +103,16 @@ class LocalModel:
         for chunk in reply.ending(chunks):
             yield chunk
 
+    async def count_tokens(self, body: Mapping[str, Any]) -> int:
+        """How many tokens the model would read for a chat completions request, if all of it fitted.
+
+        Raises:
+            InvalidRequest: the value of a field is not supported.
+            LocalModelFailed: the model does not answer.
+        """
+        request = ChatRequest.of(body)
+        return await self._decoder.count(await self._decoder.prompt_of(chat_turns(request, request.messages)))
+
     async def _fitting_prompt(self, request: ChatRequest) -> str:
         # `max_tokens` reserves room for the answer, but at most a quarter of the window: clients send large values.
         most = self._decoder.window - min(request.max_tokens, self._decoder.window // 4)

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -27,6 +27,14 @@ class ChatBackend(Protocol):
 
         May raise any `AgentError`. If it is raised before the first chunk, it becomes the status of the answer.
         """
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """A chat model that can count."""
+
+    async def count_tokens(self, body: Mapping[str, Any]) -> int:
+        """How many tokens it would read for a chat completions request. May raise any `AgentError`."""
 
 
 class ChatAnswer:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
 from graph_agent.local.rest.access import Access, Credentials, OwnHosts, RequireToken
-from graph_agent.local.rest.chat_routes import ChatAnswer, ChatBackend, check_chat
+from graph_agent.local.rest.chat_routes import ChatAnswer, ChatBackend, TokenCounter, check_chat
 from graph_agent.local.rest.functions import FunctionServer
 from graph_agent.local.rest.http import (
     ApiError,
@@ -82,6 +82,8 @@ class ServingRoutes:
             Route("/api/2.0/serving-endpoints/{name}", self._endpoint),
             Route("/serving-endpoints/chat/completions", self._completions, methods=["POST"]),
             Route("/serving-endpoints/{name}/invocations", self._invocations, methods=["POST"]),
+            # Of this workspace alone: Databricks has no such route.
+            Route("/serving-endpoints/{name}/tokens", self._tokens, methods=["POST"]),
         ]
 
     async def _me(self, request: Request) -> Response:
@@ -106,6 +108,14 @@ class ServingRoutes:
         if known_endpoint(request.path_params["name"]) == CHAT_ENDPOINT:
             return self._chat(CHAT_ENDPOINT, body)
         return json_response(await self._embeddings(body))
+
+    async def _tokens(self, request: Request) -> Response:
+        body = await json_object(request)
+        name = known_endpoint(request.path_params["name"])
+        if name != CHAT_ENDPOINT or not isinstance(self._backend, TokenCounter):
+            raise bad_request(f"'{name}' does not count tokens.")
+        check_chat(body)
+        return json_response({"input_tokens": await self._backend.count_tokens(body)})
 
     def _chat(self, model: Any, body: dict[str, Any]) -> ASGIApp:
         if not isinstance(model, str):

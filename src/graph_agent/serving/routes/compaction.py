@@ -1,6 +1,7 @@
 """The routes about a history that is not answered: to compact it, and to count its tokens."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from graph_agent.databricks.local_tokens import tokens_of_local_model
 from graph_agent.errors import (
     AgentError,
     CompactionFailed,
@@ -51,12 +53,14 @@ from graph_agent.serving.operations import (
 )
 from graph_agent.serving.posted_json import PostedJson
 from graph_agent.serving.routes.answers import json_answer, route
-from graph_agent.serving.routes.responses import TAG
+from graph_agent.serving.routes.responses import TAG, WARNINGS
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.serving.whole_replies import whole_reply
 
 if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
     from graph_agent.protocol.history_requests import HistoryRequest
     from graph_agent.runs.run import Run
     from graph_agent.serving.service import Service
@@ -64,6 +68,8 @@ if TYPE_CHECKING:
 
 PREFIXES = {"/v1": OPENAI, "": RESPONSES, "/api": RESPONSES}
 """On Databricks Apps a bearer token reaches only addresses below `/api/`."""
+
+ESTIMATE = "`input_tokens` is an estimate: four characters are a token, and each message has three more."
 
 LEFT = "the caller left before the history was read"
 
@@ -80,6 +86,16 @@ def _compacted(dialect: Dialect) -> Answers:
             "The messages of users, and the sealed summary of all the rest.",
             {JSON: wire_schemas.COMPACTED},
             {REQUEST_ID: "The id under which the log has the run."},
+        )
+    }
+
+
+def _counts(dialect: Dialect) -> Answers:
+    return {
+        200: Answer(
+            "How many tokens the conversation has, without what the graph adds.",
+            {JSON: wire_schemas.TOKEN_COUNT},
+            {WARNINGS: "That the count is an estimate, if it is one."},
         )
     }
 
@@ -225,13 +241,12 @@ class CompactionRoutes:
 
     @described(
         TAG,
-        wire_schemas.TOKEN_COUNT,
-        says="About how many tokens the conversation has, without what the graph adds.",
+        _counts,
         body={"title": "NewTokenCount", **fields_schema(COUNT_BODY)},
         errors=ERRORS,
     )
     async def count(self, request: Request, dialect: Dialect) -> ASGIApp:
-        """Count the tokens of a conversation. No model is asked.
+        """Count the tokens of a conversation. No model answers it.
 
         Raises:
             AgentError: the request is refused.
@@ -256,8 +271,26 @@ class CompactionRoutes:
             lambda pulse: messages_of(window.items, first=window.shift, summaries=window.summaries, pulse=pulse),
             window.items,
         )
-        tokens = await estimated_tokens(messages, instructions=asked.instructions, tools=asked.tools)
-        return json_answer({"object": "response.input_tokens", "input_tokens": tokens})
+        body = {"object": "response.input_tokens", "input_tokens": await self._counted(service, messages, asked)}
+        if body["input_tokens"] is not None:
+            return json_answer(body)
+        body["input_tokens"] = await estimated_tokens(messages, instructions=asked.instructions, tools=asked.tools)
+        return Response(encode(body), media_type=JSON, headers={WARNINGS: ESTIMATE})
+
+    async def _counted(
+        self, service: "Service", messages: "Sequence[BaseMessage]", asked: "HistoryRequest"
+    ) -> int | None:
+        """The tokens as the model counts them, if it is known how."""
+        from langchain_core.messages import SystemMessage, convert_to_openai_messages
+
+        instructions = [SystemMessage(asked.instructions)] if asked.instructions else []
+        told: Any = convert_to_openai_messages([*instructions, *messages])
+        functions = [
+            {"type": "function", "function": {name: value for name, value in one.items() if name != "type"}}
+            for one in asked.tools
+            if one.get("type") == "function"
+        ]
+        return await tokens_of_local_model(service.app, told, functions)
 
 
 def _parsed_compaction(service: "Service", dialect: Dialect, body: bytes, **more: Any) -> "HistoryRequest":
