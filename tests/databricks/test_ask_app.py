@@ -1,5 +1,6 @@
 """`graph-agent ask --app`, and the name of a serving endpoint as the app's environment gives it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,27 @@ def test_another_graphs_answer_does_not_pass_for_the_one_that_was_asked_for(
     shown = capsys.readouterr()
     assert "the service has no graph named 'typo'; it would answer with 'g'" in shown.err
     assert "Hello." not in shown.out
+
+
+def test_a_deployed_app_is_load_tested_with_oauth_below_api(
+    workspace: StandIn, app: DeployedApp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ["--users", "1", "--seconds", "0.3", "--think", "0", "--out", str(tmp_path)]
+    assert main(["load", "--app", "shop", "--graph", "g", *short]) == 0
+    [found] = workspace.calls()
+    assert set(app.tokens) == {f"Bearer {found.token}"}
+    assert app.questions[0] == {
+        "input": "What can you help me with?",
+        "stream": True,
+        "store": False,
+        "model": "g",
+    }
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["address"].endswith("/api/responses")
+    # One question came before the load.
+    assert report["whole"]["answered"] == len(app.questions) - 1 > 0
+    assert main(["load", "--app", "shop", "--graph", "typo", *short]) == 2
+    assert "no load was sent: the service has no graph named 'typo'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

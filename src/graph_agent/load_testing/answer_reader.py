@@ -34,6 +34,8 @@ class AnswerReader:
         """Pieces of text."""
         self.output_tokens: int | None = None
         """What the service has counted, or `None` if it did not."""
+        self.answering: str | None = None
+        """The graph or model that answers, if the first event names it."""
         self._ended = False
         self._problem: str | None = None
 
@@ -64,6 +66,9 @@ class AnswerReader:
         if kind == "response.output_text.delta":
             if event.get("delta"):
                 self._text(at)
+        elif kind == "response.created":
+            name = _object(event, "response").get("model")
+            self.answering = name if isinstance(name, str) else None
         elif kind == "error":
             self._fail("error", event.get("code"))
         elif kind in ("response.completed", "response.incomplete", "response.failed"):

@@ -15,6 +15,7 @@ from graph_agent.load_testing.errors import LoadRefused
 from graph_agent.load_testing.figures import Figures, Result, Slice, Timeline
 from graph_agent.load_testing.plan import Plan
 from graph_agent.load_testing.questions import Question
+from graph_agent.printable import printable
 from graph_agent.sse_events import EventTooLarge
 
 CONNECT_SECONDS = 10.0
@@ -67,6 +68,7 @@ class LoadTest:
         self._users: dict[int, asyncio.Task[None]] = {}
         self._over = asyncio.Event()
         self._asked = 0
+        self._answering: str | None = None
         self._headers: Mapping[str, str] = {}
         self._signing_in = asyncio.Lock()
         self._signed_in_at = float("-inf")
@@ -123,6 +125,13 @@ class LoadTest:
             raise LoadRefused(
                 f"no load was sent: the answer of {self._address.shown} had no text; give the address of a graph that "
                 "streams text"
+            )
+        asked = self._address.graph
+        # A service may answer an unknown name with its default graph. OpenAI adds a date to the name of a model.
+        if asked is not None and self._answering is not None and not self._answering.startswith(asked):
+            raise LoadRefused(
+                f"no load was sent: the service has no graph named {asked!r}; it would answer with "
+                f"{printable(self._answering)!r}"
             )
 
     async def _step(self, client: httpx.AsyncClient, number: int, users: int, watcher: Watcher) -> None:
@@ -204,7 +213,7 @@ class LoadTest:
             reader = AnswerReader(figures.gaps.add)
             async for piece in response.aiter_bytes():
                 reader.feed(piece, at=self._clock())
-        ended = self._clock()
+        ended, self._answering = self._clock(), reader.answering
         if reader.problem is not None:
             return reader.problem, 0.0
         figures.answered += 1
