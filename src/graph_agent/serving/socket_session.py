@@ -330,7 +330,7 @@ class SocketSession:
         """End a turn without a response."""
         if turn.told:
             # It has its end already.
-            logger.error("what a connection remembers could not be kept: %s", error.code)
+            logger.error("after the end of a response, its connection failed: %s", error.code)
             return
         turn.status = error.status
         if turn.previous is not None:
@@ -358,7 +358,7 @@ class SocketSession:
 
     async def _tell_whole(self, telling: Telling, turn: Turn) -> Telling | None:
         """Tell one response to its end. Returns the one that goes on, if it was steered."""
-        turn.telling = telling
+        turn.telling, turn.told = telling, False
         add_log_facts(run_id=telling.response_id, request_id=telling.response_id)
         try:
             last = await self._tell_events(telling, turn)
