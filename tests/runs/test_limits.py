@@ -112,6 +112,18 @@ async def test_a_call_that_waits_in_vain_is_told_to_come_back_soon(store: Memory
     await run.cancel()
 
 
+async def test_a_run_that_another_process_has_accepted_keeps_to_the_limit(store: MemoryStore) -> None:
+    account = Account(store, user_tokens_per_day=LEAST.output_tokens + 60)
+    model = says("Hello.", usage=Usage(50, 50))
+    ends = []
+    for _ in range(2):
+        run = Run(graph=chain(speaking(model)), name="agent", request=a_request(), budgets=LEAST, ledger=account.ledger)
+        run.start()
+        ends.append((await rest(run.batches(quiet_seconds=30.0)))[-1].type)
+    assert ends == [COMPLETED, "response.failed"]
+    assert counted(await account.table()) == [("local:ann", "agent", "scripted", 1, 50, 50)]
+
+
 async def test_a_cancelled_call_costs_its_prompt_and_what_was_written(store: MemoryStore) -> None:
     account = Account(store, tokens_per_day=1_000)
     began = asyncio.Event()

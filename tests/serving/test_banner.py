@@ -41,6 +41,16 @@ def test_on_databricks_apps_it_names_the_workspace_and_its_users() -> None:
     assert lines["traces"].startswith("to databricks, ")
 
 
+def test_the_limits_for_people_are_told_if_there_are_any() -> None:
+    assert said(Settings())["limits"] == "32 runs at once, each 240 s and 8192 tokens of output; 8 in the background"
+    limited = Settings(
+        limit_user_requests_per_minute=20, limit_user_tokens_per_day=500_000, limit_tokens_per_day=9_000_000
+    )
+    assert said(limited)["limits"].endswith(
+        "; a user: 20 requests per minute, 500000 tokens per day; all users: 9000000 tokens per day"
+    )
+
+
 def test_no_secret_of_the_settings_is_in_it() -> None:
     settings = Settings(
         host="0.0.0.0",

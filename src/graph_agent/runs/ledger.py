@@ -120,7 +120,7 @@ class Ledger:
         return thread == self._thread
 
     def attach(self) -> None:
-        """Belong to the running event loop. An app may be started again on another one."""
+        """Belong to the running event loop, before anything else. An app may be started again on another one."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._thread = loop, threading.get_ident()
@@ -194,20 +194,25 @@ class Ledger:
                 self._sums[charge.call] = charge
             else:
                 logger.error("the usage of a call of the graph %s was not recorded: too many wait", charge.call.graph)
-        if self._loop is None or self._loop.is_closed():
-            return
+        assert self._loop is not None, "a run attaches the ledger before its first call"
         if threading.get_ident() == self._thread:
             self._wake()
-        else:
-            with suppress(RuntimeError):
-                # The loop may have been closed since.
-                self._loop.call_soon_threadsafe(self._wake)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            # The event loop is closed.
+            logger.error(
+                "the usage of a call of the graph %s was not recorded: it outlived the service", charge.call.graph
+            )
 
     async def write(self) -> None:
         """Write now what was used, for somebody who wants to read it. If the store does not answer, it is written
         later."""
         self.attach()
-        await self._write_once()
+        # A task of its own: a transaction whose end nobody sees would be repeated.
+        writing = asyncio.create_task(self._write_once(), context=Context())
+        await asyncio.wait([writing])
 
     async def aclose(self) -> None:
         """Write what was used, and end."""

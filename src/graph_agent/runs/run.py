@@ -472,6 +472,8 @@ class Run:
             within_answer_form(self._form),
         ):
             self._monitor.start_clock(self._seconds)
+            if self._spending is not None:
+                self._spending.attach()
             self._observers.started(
                 RunInfo(id=self.id, graph=self.head.model, request=self.request, messages=self._told)
             )

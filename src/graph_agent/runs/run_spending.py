@@ -70,6 +70,10 @@ class RunSpending:
         """The tokens by which the user may raise the own limit of the day, or `None` if the user may not."""
         return self._ledger.limits.user_extra_tokens
 
+    def attach(self) -> None:
+        """The run begins in the running event loop."""
+        self._ledger.attach()
+
     def began(
         self,
         run_id: UUID,

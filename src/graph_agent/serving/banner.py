@@ -1,13 +1,13 @@
 """What the log says when the service is ready: what is served where, stored, traced and to whom. No value is secret."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from graph_agent.app_context import AppContext
 from graph_agent.databricks.default_model import LOCAL_MODEL, is_local
 from graph_agent.errors import BadSetting
 from graph_agent.serving.identity import on_apps
-from graph_agent.settings import Settings
+from graph_agent.settings import Limits, Settings
 from graph_agent.stores.opening import default_file
 from graph_agent.trusted_hosts import is_loopback
 
@@ -30,7 +30,19 @@ def banner_of(app: AppContext, *, metrics: bool, schedules: int, webhooks: int) 
 
 def _limits(settings: Settings) -> str:
     each = f"{settings.max_seconds:g} s and {settings.max_output_tokens} tokens of output"
-    return f"{settings.max_runs} runs at once, each {each}; {settings.max_background_runs} in the background"
+    of_runs = f"{settings.max_runs} runs at once, each {each}; {settings.max_background_runs} in the background"
+    return "; ".join([of_runs, *_of_people(settings.limits)])
+
+
+def _of_people(limits: Limits) -> Iterator[str]:
+    for whose, prefix in (("a user", "user_"), ("all users", "")):
+        set_ = [
+            f"{limit} {name.replace('_', ' ')}"
+            for name in ("requests_per_minute", "requests_per_day", "tokens_per_day")
+            if (limit := getattr(limits, f"{prefix}{name}")) is not None
+        ]
+        if set_:
+            yield f"{whose}: {', '.join(set_)}"
 
 
 def _address(settings: Settings, *, metrics: bool) -> str:
