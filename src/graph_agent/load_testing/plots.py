@@ -170,7 +170,7 @@ def _line(one: Series, places: Sequence[float], most: float, number: int, names:
 
 def _rules(most: float, shown: Shown) -> list[Html]:
     """Horizontal lines at round values, with their values."""
-    step = _round_up(most / 4)
+    step = _round_up(most / 5)
     drawn = []
     for value in (step * number for number in range(math.floor(most / step) + 1)):
         y = round(_y(value, most), 1)

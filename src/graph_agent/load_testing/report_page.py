@@ -30,6 +30,9 @@ HEAD = (
 LINES = (50, 95, 99)
 """The percentiles that the plots show."""
 
+FEW = 20
+"""Fewer answers than this have no percentile 95 of their own."""
+
 TIMES = (
     ("First token", "first_text", "From sending the question to the first text of the answer."),
     ("Whole answer", "total", "From sending the question to the end of the answer."),
@@ -190,6 +193,8 @@ def _method(report: Report) -> Iterator[str]:
     )
     yield "An answer counts in the step in which it was asked. New users of a step begin in its first tenth."
     yield "Percentiles are by the nearest rank, and wrong by at most 1%. The mean and the longest time are exact."
+    if few := [named(step) for step in result.steps if 0 < step.answered < FEW]:
+        yield f"With {', '.join(few)} there were fewer than {FEW} answers, so p95 and p99 are those of one slow answer."
     yield "Times of the first token and of whole answers are those of answers without an error."
     yield f"Tokens are counted by the service. graph-agent {report.version} asked."
     delay = result.own_delay.percentile(99)
