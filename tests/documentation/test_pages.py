@@ -52,10 +52,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     [webhooks] = [one.text for one in read_blocks(ROOT / "docs" / "webhooks.md") if one.language == "toml"]
     # No example may reach another machine.
     (folder / "webhooks.toml").write_text(webhooks.replace("https://example.com", "http://127.0.0.1:9"))
-    settings = Settings(tracing="off", store="memory", webhooks=folder / "webhooks.toml")
-    app = create_app(settings, examples.graphs(), environ={"BILLING_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4})
-    with on_loopback(app) as url:
-        yield url
+    settings = Settings(tracing="off", store="memory", model="databricks:a-model", webhooks=folder / "webhooks.toml")
+    with FakeWorkspace() as workspace:
+        environ = {"BILLING_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 4, **workspace.environment()}
+        with on_loopback(create_app(settings, examples.graphs(), environ=environ)) as url:
+            yield url
 
 
 @pytest.fixture
