@@ -13,7 +13,7 @@ from tests.local.reading import damage, page_with, written
 from graph_agent.errors import IndexUnavailable, InvalidRequest
 from graph_agent.local import preparation
 from graph_agent.local.documents.files import FileNote, Unreadable
-from graph_agent.local.index.index import Hit, Index, IndexReport, Progress, index_folder
+from graph_agent.local.index.index import Hit, Index, IndexReport, Progress, QueryType, index_folder
 
 DOCUMENTS = {
     "settings.md": "# Settings\n\n## Timeouts\n\nA request may take thirty seconds.\n\n"
@@ -73,6 +73,22 @@ def test_the_first_indexing_adds_every_document_and_tells_how_far_it_is(
     ]
 
 
+def test_progress_is_told_in_bytes_since_a_large_file_takes_longer(tmp_path: Path, embedder: RecordingEmbedder) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "large.txt").write_text(
+        "\n\n".join(f"Line {number} of the text." * 30 for number in range(60))
+    )
+    (tmp_path / "docs" / "small.txt").write_text("Small.")
+    seen: list[Progress] = []
+    index_folder([tmp_path / "docs"], tmp_path / "index.db", embedder, seen.append)
+    small = next(at for at in seen if at.uri == "docs/small.txt")
+    within = [at.share for at in seen if at.uri == "docs/large.txt"]
+    assert 0.99 < small.share < 1
+    assert within == sorted(set(within))
+    assert (within[0], seen[-1].share) == (0, 1)
+    assert len(within) > 2
+
+
 def test_only_what_changed_is_read_again(folder: Path, index: Index, embedder: RecordingEmbedder) -> None:
     embedder.embedded.clear()
     (folder / "food.txt").write_text("Pancakes need eggs.")
@@ -99,6 +115,41 @@ def test_a_copy_takes_the_vectors_of_its_original(tmp_path: Path, folder: Path, 
         copies = [hit.score for hit in found if hit.chunk.doc_uri.startswith("copies/a/settings.md")]
         assert originals[0] > 0
         assert copies == originals
+
+
+@pytest.mark.parametrize("query_type", ["ANN", "HYBRID", "FULL_TEXT"])
+def test_an_index_that_is_searched_between_changes_finds_what_a_new_one_finds(
+    folder: Path, tmp_path: Path, index: Index, embedder: RecordingEmbedder, query_type: QueryType
+) -> None:
+    def found(searched: Index) -> list[tuple[str, float]]:
+        hits = searched.search("timeout of sourdough pancakes", query_type=query_type, k=50)
+        return sorted((hit.chunk.chunk_id, round(hit.score, 5)) for hit in hits)
+
+    changes = [
+        ("food.txt", "Pancakes need eggs."),
+        ("more.md", "# Timeout\n\nSourdough takes a day."),
+        ("food.txt", "No."),
+    ]
+    for step, (name, text) in enumerate(changes):
+        found(index)
+        (folder / name).write_text(text)
+        index.sync([folder])
+        with Index.open(tmp_path / f"fresh{step}.db", embedder) as fresh:
+            fresh.sync([folder])
+            assert found(index) == found(fresh) != []
+
+
+def test_passages_with_equal_scores_keep_their_order_however_few_are_asked_for(
+    tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    (tmp_path / "same").mkdir()
+    for number in range(30):
+        (tmp_path / "same" / f"{number:02}.md").write_text("# Pumps\n\nThe pump runs.\n")
+    with Index.open(tmp_path / "same.db", embedder) as index:
+        index.sync([tmp_path / "same"])
+        for k in (1, 7, 29, 30, 99):
+            expected = [f"same/{number:02}.md#pumps" for number in range(min(k, 30))]
+            assert uris(index.search("pump", k=k)) == expected
 
 
 def test_another_embedder_means_reading_everything_again(

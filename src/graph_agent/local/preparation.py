@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from graph_agent.errors import WeightsUnavailable
 from graph_agent.local.documents.files import Skipped
@@ -100,15 +100,14 @@ def index_documents(
 ) -> IndexReport:
     """Synchronize the index `name` with `paths`. Shows a progress bar and a summary of the changes."""
     path = index_file(settings.cache_dir, name, project(settings))
-    with Index.open(path, embedder) as index, _bar("indexing", MofNCompleteColumn()) as bar:
-        task = bar.add_task("indexing documents", total=None)
-        report = index.sync(
-            paths,
-            lambda done: bar.update(
-                task, completed=done.done, total=done.total, description=f"indexing {escape(done.uri)}"
-            ),
-            hidden=hidden,
-        )
+    with Index.open(path, embedder) as index, _bar(TextColumn("{task.fields[documents]}")) as bar:
+        task = bar.add_task("indexing documents", total=None, documents="")
+
+        def show(at: synchronization.Progress) -> None:
+            what, documents = f"indexing {escape(at.uri)}", f"{at.done}/{at.total} documents"
+            bar.update(task, completed=at.share, total=1.0, description=what, documents=documents)
+
+        report = index.sync(paths, show, hidden=hidden)
         documents, passages, was_older = len(index.files), len(index), index.was_older
     for line in summary(name, report, documents, passages, was_older=was_older):
         console.print(line, soft_wrap=True)
@@ -135,7 +134,7 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
 @contextmanager
 def downloading(what: str) -> Iterator[fetch.Progress]:
     """A progress bar of bytes. It appears only when there is something to wait for."""
-    with _bar(what, DownloadColumn()) as bar:
+    with _bar(DownloadColumn()) as bar:
         tasks: list[int] = []
 
         def update(done: int, total: int) -> None:
@@ -146,7 +145,7 @@ def downloading(what: str) -> Iterator[fetch.Progress]:
         yield update
 
 
-def _bar(what: str, *columns: DownloadColumn | MofNCompleteColumn) -> Progress:
+def _bar(*columns: DownloadColumn | TextColumn) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

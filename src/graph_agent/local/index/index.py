@@ -118,7 +118,9 @@ class Index:
         with self._store.snapshot():
             embeddings = self._store.embeddings()
             scores = self._scores(embeddings, text or "", words, embedded)
-            allowed = embeddings.marked(self._store.matching(condition)) & (scores >= min_score)
+            allowed = scores >= min_score
+            if filters:
+                allowed &= embeddings.marked(self._store.matching(condition))
             found = best(scores, allowed, k)
             return [Hit(self._store.chunk(int(embeddings.ids[at])), float(scores[at])) for at in found]
 
@@ -133,9 +135,9 @@ class Index:
 
     def _by_words(self, embeddings: Embeddings, words: Sequence[str]) -> Scores:
         vocabulary = self._store.vocabulary()
-        held = {word: embeddings.positions(self._store.holders(word)) for word in words}
+        held = {word: self._store.holders([word]) for word in words}
         near = {
-            word: embeddings.positions([row for term in terms for row in self._store.holders(term)])
+            word: self._store.holders(terms)
             for word in words
             if (terms := vocabulary.related(word, known=held[word].size > 0))
         }

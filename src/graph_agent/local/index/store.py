@@ -23,6 +23,13 @@ BUSY_SECONDS = 10.0
 """How long to wait while another process writes."""
 
 
+MOST_POSITIONS = 4_000_000
+"""Positions of passages with known words that are kept between queries: 16 MB."""
+
+Ids = NDArray[np.int64]
+Positions = NDArray[np.int32]
+
+
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
     """An indexed file. If its fingerprint changes, it must be read again."""
@@ -44,15 +51,38 @@ class Embeddings:
     def size(self) -> int:
         return len(self.ids)
 
-    def positions(self, ids: Sequence[int]) -> NDArray[np.int64]:
+    def positions(self, ids: Ids) -> Positions:
         """The positions of the chunks with these row ids."""
-        return np.searchsorted(self.ids, np.asarray(ids, dtype=np.int64))
+        return np.searchsorted(self.ids, ids).astype(np.int32)
 
-    def marked(self, ids: Sequence[int]) -> NDArray[np.bool_]:
+    def marked(self, ids: Ids) -> NDArray[np.bool_]:
         """A mask that is true at the positions of these chunks."""
         marks = np.zeros(self.size, dtype=bool)
         marks[self.positions(ids)] = True
         return marks
+
+
+class WordPositions:
+    """Positions of chunks by the words of a query, at most `MOST_POSITIONS`. Those that were not used lately go."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self._kept: dict[str, Positions] = {}
+        self._size = 0
+
+    def get(self, query: str) -> Positions | None:
+        found = self._kept.pop(query, None)
+        if found is not None:
+            self._kept[query] = found
+        return found
+
+    def add(self, query: str, found: Positions) -> None:
+        self._kept[query] = found
+        # One for each entry, so that queries without results do not pile up either.
+        self._size += len(found) + len(query) + 1
+        while self._size > MOST_POSITIONS:
+            oldest = next(iter(self._kept))
+            self._size -= len(self._kept.pop(oldest)) + len(oldest) + 1
 
 
 class IndexStore:
@@ -67,6 +97,7 @@ class IndexStore:
         self._lock = RLock()
         self._embeddings: Embeddings | None = None
         self._vocabulary: tuple[int, Vocabulary] | None = None
+        self._word_positions = WordPositions(-1)
 
     @classmethod
     def open(cls, path: Path, dimension: int, *, create: bool) -> Self:
@@ -143,24 +174,52 @@ class IndexStore:
             self._embeddings = self._read_embeddings(generation)
         return self._embeddings
 
-    def holders(self, word: str) -> list[int]:
-        """The row ids of the chunks that contain the word in any of its forms."""
-        return [row[0] for row in self._rows("SELECT rowid FROM words WHERE words MATCH ?", [f'"{word}"'])]
+    def holders(self, words: Sequence[str]) -> Positions:
+        """The positions of the chunks that contain one of the words in any of its forms, cached until the next change.
 
-    def matching(self, condition: Condition) -> list[int]:
+        Call it inside a snapshot.
+        """
+        embeddings = self.embeddings()
+        if self._word_positions.generation != embeddings.generation:
+            self._word_positions = WordPositions(embeddings.generation)
+        query = " OR ".join(f'"{word}"' for word in words)
+        found = self._word_positions.get(query)
+        if found is None:
+            found = embeddings.positions(self._ids("SELECT rowid FROM words WHERE words MATCH ?", [query]))
+            self._word_positions.add(query, found)
+        return found
+
+    def matching(self, condition: Condition) -> Ids:
         """The row ids of the chunks that match a filter."""
         sql, parameters = condition
-        return [row[0] for row in self._rows(f"SELECT id FROM chunks WHERE {sql}", parameters)]
+        return self._ids(f"SELECT id FROM chunks WHERE {sql}", parameters)
+
+    def _ids(self, sql: str, parameters: Sequence[Any]) -> Ids:
+        # As one text, because a tuple for each of 100,000 rows takes four times as long.
+        [(joined,)] = self._rows(
+            f"SELECT group_concat(id) FROM ({sql.replace(' rowid ', ' rowid AS id ')})", parameters
+        )
+        return np.fromstring(joined or "", dtype=np.int64, sep=",")
 
     def chunk(self, row_id: int) -> Chunk:
         columns = "chunk_id, doc_uri, title, text, position"
         return Chunk(*self._rows(f"SELECT {columns} FROM chunks WHERE id = ?", [row_id])[0])
 
     def _read_embeddings(self, generation: int) -> Embeddings:
-        rows = self._rows("SELECT id, vector FROM chunks ORDER BY id")
-        ids = np.array([row[0] for row in rows], dtype=np.int64)
-        vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float32)
-        return Embeddings(generation, ids, vectors.reshape(len(rows), self._dimension))
+        ids = np.sort(self._ids("SELECT id FROM chunks", []))
+        vectors = np.empty((len(ids), self._dimension), dtype=np.float32)
+        known = self._embeddings
+        # Row ids are never used again, so a chunk that was read before is the same.
+        last = int(known.ids[-1]) if known is not None and known.size else -1
+        new = int(np.searchsorted(ids, last, side="right"))
+        if known is not None and new:
+            vectors[:new] = known.vectors[known.positions(ids[:new])]
+        # Not all at once: 125,000 vectors are 190 MB.
+        with self._lock, explain_sqlite_errors(self._path):
+            rows = self._connection.execute("SELECT vector FROM chunks WHERE id > ? ORDER BY id", [last])
+            for at, (vector,) in enumerate(rows, start=new):
+                vectors[at] = np.frombuffer(vector, dtype=np.float32)
+        return Embeddings(generation, ids, vectors)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         with self._lock, explain_sqlite_errors(self._path):

@@ -39,6 +39,8 @@ class Progress:
     total: int
     uri: str
     passages: int
+    share: float
+    """The share of all bytes that is done, 0 to 1. Files differ in size: their number does not tell the time left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class IndexReport:
 
 Paths = Sequence[str | os.PathLike[str]]
 OnProgress = Callable[[Progress], None]
+OnPassages = Callable[[int, float], None]
+"""Gets the number of passages of a file that are embedded, and their share."""
 
 
 class Synchronization:
@@ -77,6 +81,7 @@ class Synchronization:
         self._reader = reader
         self._hidden = hidden
         self._known = store.files()
+        self._path_of = {file.uri: file.path for file in self._known.values()}
         self._added: list[str] = []
         self._changed: list[str] = []
         self._removed: list[str] = []
@@ -90,11 +95,14 @@ class Synchronization:
     def run(self, roots: Paths) -> IndexReport:
         found = survey(roots, hidden=self._hidden)
         self._forget_missing([absolute(root) for root in roots], found.sources, found.problems)
-        for done, source in enumerate(found.sources):
-            progress = partial(Progress, done, len(found.sources), source.uri)
-            self._progress(progress(0))
+        sizes = [size_of(source.path) for source in found.sources]
+        total, before = sum(sizes) or 1, 0
+        for done, (source, size) in enumerate(zip(found.sources, sizes, strict=True)):
+            progress = partial(self._report, done, len(found.sources), source.uri, before / total, size / total)
+            progress(0, 0.0)
             self._take(source, progress)
-        self._progress(Progress(len(found.sources), len(found.sources), "", 0))
+            before += size
+        self._on_progress(Progress(len(found.sources), len(found.sources), "", 0, 1.0))
         return IndexReport(
             tuple(self._added),
             tuple(self._changed),
@@ -105,10 +113,11 @@ class Synchronization:
             tuple(self._notes),
         )
 
-    def _progress(self, progress: Progress) -> None:
-        self._on_progress(progress)
+    def _report(self, done: int, total: int, uri: str, before: float, own: float, passages: int, part: float) -> None:
+        """`before` is the share of the files that are done, `own` that of this file, of which `part` is done."""
+        self._on_progress(Progress(done, total, uri, passages, before + own * part))
 
-    def _take(self, source: SourceFile, progress: Callable[[int], Progress]) -> None:
+    def _take(self, source: SourceFile, progress: OnPassages) -> None:
         try:
             self._refresh(source, progress)
         except UnreadableDocument as error:
@@ -117,7 +126,7 @@ class Synchronization:
                 self._forget(self._known[str(source.path)])
             self._unreadable.append(Unreadable(str(source.path), str(error)))
 
-    def _refresh(self, source: SourceFile, progress: Callable[[int], Progress]) -> None:
+    def _refresh(self, source: SourceFile, progress: OnPassages) -> None:
         data = read_document(source)
         known, current = self._known.get(str(source.path)), self._fingerprint(source, data)
         if known and known.fingerprint == current:
@@ -144,20 +153,20 @@ class Synchronization:
 
         A URI belongs to one file. Raises `UnreadableDocument` if another file that still exists has this URI.
         """
-        namesakes = [file for file in self._known.values() if file.uri == source.uri]
-        for other in [file for file in namesakes if file.path != str(source.path)]:
-            if Path(other.path).exists():
-                raise UnreadableDocument(
-                    f"{other.path} already has the name {source.uri} in this index; rename a folder"
-                )
-            self._remove(other.path)
+        other = self._path_of.get(source.uri)
+        if other is None or other == str(source.path):
+            return
+        if Path(other).exists():
+            raise UnreadableDocument(f"{other} already has the name {source.uri} in this index; rename a folder")
+        self._remove(other)
 
-    def _vectors(self, chunks: Sequence[Chunk], progress: Callable[[int], Progress]) -> Vectors:
+    def _vectors(self, chunks: Sequence[Chunk], progress: OnPassages) -> Vectors:
         vectors = np.zeros((len(chunks), self._embedder.dimension), dtype=np.float32)
         for start in range(0, len(chunks), PASSAGES_PER_STEP):
             step = chunks[start : start + PASSAGES_PER_STEP]
             vectors[start : start + len(step)] = self._embedded([embedded_text(chunk) for chunk in step])
-            self._progress(progress(start + len(step)))
+            done = start + len(step)
+            progress(done, done / len(chunks))
         return vectors
 
     def _embedded(self, texts: Sequence[str]) -> Vectors:
@@ -199,7 +208,15 @@ class Synchronization:
     def _remove(self, path: str) -> None:
         with self._store.change():
             self._store.remove(path)
-        del self._known[path]
+        del self._path_of[self._known.pop(path).uri]
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 0 if it cannot be read, which is told when its turn comes."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def is_gone(path: str) -> bool:
