@@ -98,7 +98,7 @@ test-docs: setup docs ## Run the tutorials and the examples of the documentation
 	@$(BIN)/pytest tests/documentation -n 2 --dist loadfile --max-worker-restart 0
 
 kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 takes more runs
-	@KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/durable/test_kills.py -n 2 --dist load --max-worker-restart 0 -rP -q
+	@KILLS=$(or $(KILLS),100) $(BIN)/pytest tests/durable/test_kills.py tests/durable/test_steered_kills.py -n 2 --dist load --max-worker-restart 0 -rP -q
 
 equality: setup ## Compare the streams of 5,000 random graphs with LangGraph's own; GRAPHS=500 takes less, FIRST=1000 others
 	@PYTHONPATH=. $(BIN)/python tests/runs/equality.py $(if $(GRAPHS),--graphs $(GRAPHS)) $(if $(FIRST),--first $(FIRST))

@@ -78,7 +78,8 @@ def stop_in_thread(run: str, node: str) -> None:
 
 
 def run_of(messages: list[BaseMessage]) -> str:
-    return next(one.text for one in reversed(messages) if one.type == "human")
+    # Others may come while it runs.
+    return next(one.text for one in messages if one.type == "human")
 
 
 @asynccontextmanager
