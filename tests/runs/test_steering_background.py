@@ -6,7 +6,10 @@ from typing import Any
 
 import anyio
 import pytest
+from langchain_core.messages import AIMessage
+from langgraph.types import interrupt
 from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
+from tests.runs.running import chain
 from tests.runs.steering import steer
 from tests.runs.stored import Chat
 from tests.stores.conftest import (  # noqa: F401
@@ -18,7 +21,9 @@ from tests.stores.conftest import (  # noqa: F401
     store_of,
 )
 
+from graph_agent.contract import AgentState
 from graph_agent.protocol.steering import SUCCESSOR
+from graph_agent.runs.request import Scope
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +173,44 @@ async def test_a_successor_whose_process_dies_gets_its_message_once(several: Sev
     assert said(await chat.state(second.id)) == [
         *("begin", "This is one.", "meanwhile", "This is two.", "This is three.")
     ]
+
+
+async def test_what_goes_on_elsewhere_from_the_same_place_does_not_get_the_message(
+    several: Several, nodes: Nodes
+) -> None:
+    process, chat = several.begin()
+    nodes.hold("one")
+    with anyio.fail_after(20):
+        response = await process.submit("begin", chat=chat)
+        await nodes.at["one"].wait()
+        await steer(chat, "meanwhile", response=response)
+        nodes.open()
+        await several.line(response)
+        await chat.say("otherwise", after=response)
+    assert said(await chat.state())[:3] == ["begin", "This is one.", "otherwise"]
+    assert "meanwhile" not in said(await chat.state())
+
+
+async def test_a_graph_that_was_answered_takes_its_answer_before_it_stops(store: Any) -> None:
+    async def ask(state: AgentState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"You said {interrupt({'question': 'Which?'})}.")]}
+
+    async def after(state: AgentState) -> dict[str, Any]:
+        return {"messages": [AIMessage("After.")]}
+
+    several = Several(store, chain(ask, after, state=AgentState))
+    process = Process(store, several.graph)
+    chat = Chat(several.graph, store, runs=process.runs)
+    with anyio.fail_after(20):
+        await chat.say("begin")
+        [question] = (await chat.record()).output
+        answer = {"type": "mcp_approval_response", "approval_request_id": question["id"], "approve": True}
+        request = chat.request([answer], background=True)
+        response = (await process.runs.submit(request, Scope(), graphs=process.graphs, store=store)).id
+        await steer(chat, "meanwhile", response=response)
+        # The run is steered before its first step, which is the one that was answered.
+        process.begin()
+        _, second = await several.line(response)
+        await process.aclose()
+    state = said(await chat.state(second.id))
+    assert [one.split()[0] for one in state] == ["begin", "You", "meanwhile", "After."]
