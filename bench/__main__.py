@@ -11,11 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+from bench.client import StreamBroken
 from bench.contest import Contest
 from bench.durable import FULL as MANY
 from bench.durable import QUICK as FEW
 from bench.durable import durable_report, measure_durable
 from bench.figures import FULL, QUICK
+from bench.paced import COUNTS, QUICK_COUNTS, measure_paced, paced_figures, paced_report, plot
 from bench.postgres import postgres_url
 from bench.processes import ServerBroken, servers
 from bench.rows import FLOOR, ROWS
@@ -42,9 +44,15 @@ def main() -> int:
             tracking = start_tracking(running) if any(row.traces for row in rows) else None
             results = Contest(plan, running, tracking, began=began, postgres=postgres).run(rows)
             print(report(results, plan, load=load))
+            found = figures(results, plan, load=load)
+            if options.paced:
+                paced = measure_paced(running, counts=QUICK_COUNTS if options.quick else COUNTS)
+                print("\n" + paced_report(paced))
+                found["paced"] = paced_figures(paced)
+                if options.plot is not None:
+                    plot(paced, options.plot)
             if options.json is not None:
-                text = json.dumps(figures(results, plan, load=load), indent=1)
-                options.json.write_text(text + "\n", encoding="utf-8")
+                options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             if options.turns:
                 points = QUICK_POINTS if options.quick else POINTS
                 conversations = measure(running, postgres, points=points)
@@ -57,8 +65,8 @@ def main() -> int:
                 broken = broken or any(one.broken for one in stores)
     except KeyboardInterrupt:
         return 130
-    except ServerBroken as broken:
-        print(f"the tracking server failed: {broken}", file=sys.stderr)
+    except (ServerBroken, StreamBroken) as failure:
+        print(f"a server failed: {failure}", file=sys.stderr)
         return 1
     return int(broken or any(result.broken for result in results))
 
@@ -74,6 +82,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--durable", action=argparse.BooleanOptionalAction, default=True, help="also measure runs in the background"
     )
+    parser.add_argument(
+        "--paced", action=argparse.BooleanOptionalAction, default=True, help="also measure streams as models write them"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw these as an SVG file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures of the rows to a file")
     return parser.parse_args()
 

@@ -5,7 +5,8 @@ import itertools
 import json
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}
 # None of the other servers stores anything.
@@ -53,6 +54,9 @@ class Stream:
     seconds: float = 0.0
     """Until the end of the stream."""
 
+    gaps: list[float] = field(default_factory=list)
+    """The seconds between two reads that had tokens, if they are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -70,8 +74,9 @@ class _Connection(asyncio.Protocol):
     A bare protocol has less overhead than asyncio's streams, and the client shares the CPU with the servers.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, within: float = STREAM_SECONDS, keeps_gaps: bool = False) -> None:
         self._token, self._tokens = target.token, target.tokens
+        self._within, self._keeps_gaps, self._last_token = within, keeps_gaps, 0.0
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._stream = Stream()
@@ -111,10 +116,10 @@ class _Connection(asyncio.Protocol):
         self._started = time.perf_counter()
         self._transport.write(request)
         try:
-            async with asyncio.timeout(STREAM_SECONDS):
+            async with asyncio.timeout(self._within):
                 await self._ended
         except TimeoutError:
-            raise StreamBroken(f"a stream took longer than {STREAM_SECONDS:.0f} s") from None
+            raise StreamBroken(f"a stream took longer than {self._within:.0f} s") from None
         self._stream.seconds = time.perf_counter() - self._started
         if self._tokens is not None and self._stream.tokens != self._tokens:
             raise StreamBroken(f"a stream had {self._stream.tokens} tokens, not {self._tokens}")
@@ -128,10 +133,15 @@ class _Connection(asyncio.Protocol):
     def _count(self, whole: bytes) -> None:
         stream, since = self._stream, time.perf_counter() - self._started
         stream.frames += whole.count(b"data: ")
-        stream.tokens += whole.count(self._token)
+        tokens = whole.count(self._token)
+        stream.tokens += tokens
         stream.first_frame = stream.first_frame or since
         if stream.tokens:
             stream.first_token = stream.first_token or since
+        if tokens and self._keeps_gaps:
+            if stream.tokens > tokens:
+                stream.gaps.append(since - self._last_token)
+            self._last_token = since
 
     def _fail(self, why: str) -> None:
         if self._ended is not None and not self._ended.done():
@@ -147,9 +157,11 @@ def _request(target: Target) -> bytes:
     return head.encode() + target.body
 
 
-async def _connect(target: Target) -> _Connection:
+async def _connect(target: Target, *, within: float = STREAM_SECONDS, keeps_gaps: bool = False) -> _Connection:
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: _Connection(target), "127.0.0.1", target.port)
+    _, connection = await loop.create_connection(
+        lambda: _Connection(target, within=within, keeps_gaps=keeps_gaps), "127.0.0.1", target.port
+    )
     return connection
 
 
@@ -189,3 +201,18 @@ async def at_once(target: Target, *, streams: int, seconds: float, least: int = 
         tokens=sum(stream.tokens for stream in done),
         seconds=time.perf_counter() - started,
     )
+
+
+async def together(target: Target, *, streams: int, within: float) -> Sequence[Stream]:
+    """Start one stream on each of `streams` connections at the same time, and read all of them to their ends. Their
+    gaps are kept."""
+    connections = [await _connect(target, within=within, keeps_gaps=True) for _ in range(streams)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(connection.run(_request(target))) for connection in connections]
+    except* StreamBroken as broken:
+        raise broken.exceptions[0] from None
+    finally:
+        for connection in connections:
+            connection.close()
+    return [one.result() for one in running]

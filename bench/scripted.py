@@ -4,6 +4,7 @@ It only imports LangGraph, so that each server is measured with its own imports.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -21,9 +22,12 @@ from langgraph.prebuilt import ToolNode, tools_condition
 TOKENS = 200
 """Tokens of the answer. Each is one part of the stream."""
 
+PACE = float(os.environ.get("BENCH_PACE", "0"))
+"""Seconds before each token. Models write 20 to 100 tokens a second."""
+
 
 class ScriptedModel(BaseChatModel):
-    """Requests one tool call. After its result, it writes `TOKENS` tokens without delay."""
+    """Requests one tool call. After its result, it writes `TOKENS` tokens, each after `PACE`."""
 
     @property
     def _llm_type(self) -> str:
@@ -52,7 +56,7 @@ class ScriptedModel(BaseChatModel):
         for message in _chunks(messages):
             # One turn of the event loop for each token, as when tokens are read from a socket. Without it, all tokens
             # would be written before the first one could be sent.
-            await asyncio.sleep(0)
+            await asyncio.sleep(PACE)
             yield ChatGenerationChunk(message=message)
 
 

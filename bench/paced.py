@@ -1,0 +1,182 @@
+"""Streams as models write them: 20 tokens a second each, and many at the same time.
+
+In a burst, tokens are put together and cost little. A token that comes alone wakes tasks and is written by itself. So
+these figures say how many streams a core carries, and what becomes of them when there are more.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.client import Stream, Target, singly, together
+from bench.processes import Server, Servers, cpu_seconds, free_port, memory_mb
+from bench.rows import FLOOR, ROWS, Row
+
+PACE = 0.05
+"""Seconds before each token."""
+
+COUNTS, QUICK_COUNTS = (1, 10, 100, 300, 1000), (10, 100)
+"""How many streams start together."""
+
+WITHIN_SECONDS = 300.0
+"""The longest wait for a stream."""
+
+OURS = "graph-agent"
+SAMPLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """One server with one number of streams."""
+
+    row: Row
+    streams: int
+    tokens_per_second: float
+    cpu_us_per_token: float
+    first_event_seconds: float
+    """From writing the request to the first frame. The median."""
+
+    gap_seconds: float
+    """Between two reads with tokens on one connection. 99 of 100 are at most this."""
+
+    kb_per_stream: float
+    """How much the memory of the server grew, at most."""
+
+
+def measure_paced(running: Servers, *, counts: Sequence[int]) -> list[Paced]:
+    """Measure the floor and graph-agent without traces, with each number of streams, in turns.
+
+    Raises:
+        ServerBroken: a server ended.
+        StreamBroken: a stream was not complete.
+    """
+    rows = [row for row in ROWS if row.name in (FLOOR, OURS)]
+    hosts = [(row, _started(running, row, most=max(counts))) for row in rows]
+    return [_measured(row, server, streams) for streams in counts for row, server in hosts]
+
+
+def _started(running: Servers, row: Row, *, most: int) -> Server:
+    port = free_port()
+    environ = {**row.environ, "BENCH_PACE": str(PACE), "GRAPH_AGENT_MAX_RUNS": str(most)}
+    server = running.start(f"paced-{row.name}", [*row.arguments, "--port", str(port)], port=port, environ=environ)
+    server.wait_until_it_answers(seconds=60)
+    asyncio.run(singly(_target(row, server), streams=1))
+    return server
+
+
+def _target(row: Row, server: Server) -> Target:
+    return Target(port=server.port, path=row.path, token=row.token)
+
+
+def _measured(row: Row, server: Server, streams: int) -> Paced:
+    server.check()
+    before, used, began = memory_mb(server.pid), cpu_seconds(server.pid), time.perf_counter()
+    done, most = asyncio.run(_streamed(row, server, streams))
+    seconds = time.perf_counter() - began
+    tokens = sum(one.tokens for one in done)
+    gaps = sorted(gap for one in done for gap in one.gaps)
+    return Paced(
+        row=row,
+        streams=streams,
+        tokens_per_second=tokens / seconds,
+        cpu_us_per_token=(cpu_seconds(server.pid) - used) / tokens * 1e6,
+        first_event_seconds=statistics.median(one.first_frame for one in done),
+        gap_seconds=gaps[len(gaps) * 99 // 100],
+        kb_per_stream=max(most - before, 0.0) * 1e3 / streams,
+    )
+
+
+async def _streamed(row: Row, server: Server, streams: int) -> tuple[Sequence[Stream], float]:
+    """Returns the streams, and the most memory of the server meanwhile, in MB."""
+    running = asyncio.create_task(together(_target(row, server), streams=streams, within=WITHIN_SECONDS))
+    most = memory_mb(server.pid)
+    while not running.done():
+        await asyncio.wait([running], timeout=SAMPLE_SECONDS)
+        most = max(most, memory_mb(server.pid))
+    return await running, most
+
+
+def paced_report(found: Sequence[Paced]) -> str:
+    """Return the table."""
+    lines = [
+        f"Streams that start together, each with 200 tokens at {1 / PACE:.0f} a second. One process each.",
+        "",
+        f"{'streams':>7}  {'server':<34}  {'tokens/s':>8}  {'x floor':>7}  {'CPU µs/token':>12}  "
+        f"{'first event s':>13}  {'gap p99 ms':>10}  {'KB/stream':>9}",
+    ]
+    for one in found:
+        lines.append(
+            f"{one.streams:>7,}  {one.row.label:<34}  {one.tokens_per_second:>8,.0f}  {to_floor(one, found):>7.2f}  "
+            f"{one.cpu_us_per_token:>12,.0f}  {one.first_event_seconds:>13.2f}  {one.gap_seconds * 1e3:>10,.0f}  "
+            f"{one.kb_per_stream:>9,.0f}"
+        )
+    return "\n".join(lines)
+
+
+def to_floor(one: Paced, found: Sequence[Paced]) -> float:
+    """Its tokens a second, compared with those of the floor with as many streams."""
+    floor = next(other for other in found if other.row.name == FLOOR and other.streams == one.streams)
+    return one.tokens_per_second / floor.tokens_per_second
+
+
+def paced_figures(found: Sequence[Paced]) -> list[dict[str, Any]]:
+    """Return the figures for `--json`."""
+    return [
+        {
+            "row": one.row.name,
+            "streams": one.streams,
+            "tokens_per_second": round(one.tokens_per_second),
+            "tokens_to_floor": round(to_floor(one, found), 2),
+            "cpu_us_per_token": round(one.cpu_us_per_token),
+            "first_event_seconds": round(one.first_event_seconds, 2),
+            "gap_p99_ms": round(one.gap_seconds * 1e3),
+            "kb_per_stream": round(one.kb_per_stream),
+        }
+        for one in found
+    ]
+
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 320, 70, 40, 30, 150
+COLORS = {FLOOR: "#8a8f98", OURS: "#2f6fde"}
+
+
+def plot(found: Sequence[Paced], file: Path) -> None:
+    """Draw tokens a second over the number of streams as an SVG file."""
+    counts = sorted({one.streams for one in found})
+    most = max(one.tokens_per_second for one in found) * 1.08
+
+    def place(one: Paced) -> tuple[float, float]:
+        at = counts.index(one.streams) / max(len(counts) - 1, 1)
+        x = LEFT + at * (WIDTH - LEFT - RIGHT)
+        return x, HEIGHT - BOTTOM - one.tokens_per_second / most * (HEIGHT - BOTTOM - TOP)
+
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        'font-size="12" role="img">',
+        f"<title>Tokens a second, with streams of {1 / PACE:.0f} tokens a second</title>",
+        f'<text x="{LEFT}" y="18" fill="currentColor">tokens a second, one process</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 4}" fill="currentColor">streams that start together</text>',
+    ]
+    for step in range(5):
+        value = most / 4 * step
+        y = HEIGHT - BOTTOM - step / 4 * (HEIGHT - BOTTOM - TOP)
+        lines.append(f'<path d="M{LEFT} {y:.0f}H{WIDTH - RIGHT}" stroke="#8a8f98" stroke-opacity=".3"/>')
+        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end" fill="currentColor">{value:,.0f}</text>')
+    for name, color in COLORS.items():
+        of_row = [one for one in found if one.row.name == name]
+        points = [place(one) for one in of_row]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        lines.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+        for one, (x, y) in zip(of_row, points, strict=True):
+            lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
+            if name == OURS:
+                label = f'x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="currentColor"'
+                lines.append(f"<text {label}>{one.streams:,}</text>")
+        x, y = points[-1]
+        what = "LangGraph on Starlette" if name == FLOOR else "graph-agent"
+        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{color}">{what}</text>')
+    file.write_text("\n".join([*lines, "</svg>"]) + "\n", encoding="utf-8")
