@@ -293,6 +293,8 @@ class Told:
 
     translator: Translator
     hears: Callable[[Any], bool]
+    quick: bool = False
+    """Whether tokens are first told as a run tells most of them."""
     updates: list[str] = field(default_factory=list)
     events: list[tuple[Event, int]] = field(default_factory=list)
 
@@ -300,7 +302,8 @@ class Told:
         ns, kind, data = part
         if ns and kind != "messages" and not self.hears(ns):
             return
-        self.take(self.translator.feed({"type": kind, "ns": ns, "data": data}))
+        deltas = self.translator.next_delta(*data) if self.quick and kind == "messages" else None
+        self.take(self.translator.feed({"type": kind, "ns": ns, "data": data}) if deltas is None else iter(deltas))
         if kind == "updates":
             self.updates += data
 
@@ -356,11 +359,12 @@ async def tapped(seed: int) -> tuple[Drawn, Told, Told]:
     given: list[BaseMessage] = [HumanMessage("?", id="given")]
     dialect = dice.choice([OPENAI, RESPONSES])
 
-    def told() -> Told:
+    def told(*, quick: bool) -> Told:
         head = ResponseHead(model="agent")
-        return Told(Translator(dialect=dialect, head=head, known=given, inputs_of=source.inputs_of), source.hears)
+        translator = Translator(dialect=dialect, head=head, known=given, inputs_of=source.inputs_of)
+        return Told(translator, source.hears, quick)
 
-    queued, inline = told(), told()
+    queued, inline = told(quick=False), told(quick=True)
     waits = random.Random(seed)
     failures: list[BaseException] = []
 

@@ -20,6 +20,9 @@ from graph_agent.protocol.reasoning_items import ReasoningItems
 from graph_agent.protocol.resumed_items import ResumedItems
 from graph_agent.protocol.visible_content import Kind, Piece, pieces_of, visible_content_of
 
+SILENT = {"model_provider"}
+"""What LangChain's models write into the metadata of each token, and what says nothing."""
+
 
 class MessageItems:
     """Message and reasoning items of one response. With `plain`, the end leaves out what was taken back. With
@@ -77,6 +80,22 @@ class MessageItems:
         text.complete = True
 
     # -- while models speak -------------------------------------------------------------------------------------
+
+    def next_delta(self, run: str, chunk: AIMessageChunk) -> list[Event] | None:
+        """The event of a token that only goes on with an open text, as nearly all do. `None` for any other, which
+        `spoke` takes. It says the same of both; this takes a third of the time."""
+        content = chunk.content
+        if (
+            content.__class__ is not str
+            or not content
+            or self._answer_only
+            or chunk.additional_kwargs
+            or (chunk.response_metadata and chunk.response_metadata.keys() != SILENT)
+            or chunk.chunk_position is not None
+        ):
+            return None
+        text = self._said.open.get(run)
+        return None if text is None or chunk.id not in text.ids else text.next_delta(str(content))
 
     def spoke(self, run: str, chunk: AIMessageChunk, *, in_form: bool = False) -> Iterator[Event]:
         """A token, or several, of the model run `run`. With `in_form`, they can only be of the answer."""

@@ -16,6 +16,7 @@ from graph_agent.protocol.surrogates import SurrogateJoiner
 from graph_agent.protocol.visible_content import Kind
 from graph_agent.redaction import Redactor, portions, redact_value
 from graph_agent.redaction.offsets import OffsetMap
+from graph_agent.redaction.text import AT_ONCE
 
 
 @dataclass(slots=True)
@@ -94,6 +95,19 @@ class MessageWriter:
     def open(self) -> Event:
         """`response.output_item.added`."""
         return item_events.item_added(self.index, item_events.message_item(self.item_id, "in_progress"))
+
+    def next_delta(self, delta: str) -> list[Event] | None:
+        """What `write` yields, if it is at most one delta of the part that is being written, and otherwise `None`."""
+        part = self._part
+        if part is None or part.kind != "text" or part.tokens is not None or len(delta) > AT_ONCE:
+            return None
+        piece = part.halves.feed(delta)
+        self.said.append(piece)
+        shown = part.redactor.feed(piece)
+        if not shown:
+            return []
+        part.shown.append(shown)
+        return [item_events.text_delta(self.item_id, self.index, part.place, shown)]
 
     def write(self, delta: str, kind: Kind = "text", tokens: list[Token] | None = None) -> Iterator[Event]:
         """Write more text. Each kind gets a separate part. `tokens` are those of a text, with their probabilities."""

@@ -286,6 +286,16 @@ class Translator:
         """The history was compacted before the graph runs. Call it between `start` and the first part."""
         yield from self._restated([item])
 
+    def next_delta(self, message: BaseMessage, metadata: Mapping[str, Any]) -> list[Event] | None:
+        """What `feed` yields for a token that only goes on with an open text, as nearly all do. `None` for any other:
+        `feed` takes that one."""
+        if message.__class__ is not AIMessageChunk or self._calls.holding:
+            return None
+        speaker = metadata.get(SPEAKER)
+        if speaker is None or (self._streams_calls and message.tool_call_chunks):
+            return None
+        return self._speech.next_delta(speaker, message)
+
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
         """One stream part: its `type`, one of `STREAM_MODES`, its namespace `ns` and its `data`."""
         kind = part["type"]

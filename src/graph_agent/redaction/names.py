@@ -30,8 +30,14 @@ def has_sensitive(json_text: str) -> bool:
 
     This is a cheap check before parsing. `is_sensitive` decides for each name.
     """
+    # Ten plain searches take a tenth of the time of the pattern. Other letters than ASCII may match it in another case.
+    if json_text.isascii() and not any(map(json_text.lower().__contains__, _STEMS)):
+        return False
     return _IN_JSON.search(json_text) is not None or any(word in json_text for word in _HUMPED)
 
+
+_STEMS = ("pass", "pwd", "secret", "key", "token", "authorization", "cookie", "credential", "connection", "sas")
+"""Each sensitive name has one of these in it."""
 
 _HUMPED = ("Password", "Secret", "Token", "Key", "Credential", "Passphrase")
 """Last words of sensitive names in camel case. `_IN_JSON` does not find these, because no separator precedes them."""

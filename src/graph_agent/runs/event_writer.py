@@ -46,6 +46,10 @@ class EventWriter:
         """Append all events."""
         self._log.append(map(self._noted, self._without_end(events) if self._holds else events))
 
+    def write_deltas(self, deltas: Sequence[Event]) -> None:
+        """Append events that have no response object and end nothing."""
+        self._log.append(deltas)
+
     def write_until(self, events: Iterator[Event], *, stopped: Callable[[], bool]) -> None:
         """Append the events one by one until `stopped` returns true. It is called before each event."""
         while not stopped() and (event := next(events, None)) is not None:

@@ -749,6 +749,13 @@ class Run:
             # Tokens carry their own mark of whether they are public (`SPEAKER`).
             if not is_short(data[0]):
                 return False
+            if self._steps is None and not (self._ending or self._is_given_away):
+                deltas = self._translator.next_delta(*data)
+                if deltas is not None:
+                    self._events.write_deltas(deltas)
+                    if self._is_stopped():
+                        self._stop()
+                    return True
         elif kind == TASKS or not is_quick(kind, data):
             return False
         elif ns and not self._monitor.hears(ns):
