@@ -267,3 +267,55 @@ def test_steps_and_the_whole_agree(parts: list[str]) -> None:
 
 def test_a_secret_longer_than_one_step_goes_whole() -> None:
     assert redact(f"See ghp_{'a1B2' * 60_000}, and on.") == "See [redacted GitHub token], and on."
+
+
+NAMES = [
+    "password",
+    "pass_word",
+    "PASSWD",
+    "passphrase",
+    "pass_code",
+    "passcode",
+    "pwd",
+    "secret",
+    "client_secret",
+    "SharedSecret",
+    "signing-secret",
+    "api_key",
+    "X-Api-Key",
+    "apiSecret",
+    "secret_key",
+    "secret_access_key",
+    "accessToken",
+    "refresh_token",
+    "auth_token",
+    "bearer_token",
+    "session_token",
+    "id_token",
+    "security_token",
+    "sas_token",
+    "personal_access_token",
+    "oauth_token",
+    "user_token",
+    "app_token",
+    "bot_token",
+    "csrf_token",
+    "account_key",
+    "private_key",
+    "signing_key",
+    "encryption_key",
+    "master_key",
+    "Authorization",
+    "cookie",
+    "Cookies",
+    "credential",
+    "credentials",
+    "connection_string",
+    "ConnectionString",
+    "sas_url",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_json_text_hides_the_value_of_each_sensitive_name(name: str) -> None:
+    assert "sunflower" not in redact_json(json.dumps({"about": "a walk", name: "sunflower"}, ensure_ascii=False))
