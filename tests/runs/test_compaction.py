@@ -92,6 +92,10 @@ async def test_a_long_history_becomes_a_summary_and_the_newest_turn(state: Any, 
         # The next turn goes on from there, and an earlier response with all that was said.
         events = await chat.say("go on")
         assert texts(events) == ["human: They talked at length. | human: and now? | ai | human: go on"]
+        # So does another process, which has nothing of it in memory.
+        other = talking(chat.graph, store)
+        [told] = texts(await other.say("on", after=chat.last))
+        assert told == "human: They talked at length. | human: and now? | ai | human: go on | ai | human: on"
         assert texts(await chat.say("else?", after=first))[0].startswith("human: long")
     assert LONG.strip() in summarizer.asked[0]
     assert "and now?" not in summarizer.asked[0]

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from openai.types.responses import CompactedResponse, ResponseCompactionItem
 from tests.serving.test_open_responses import check_compaction, check_response, message, replayed
 from tests.wire import named_frames
 
-from graph_agent import AgentState, Settings, create_app
+from graph_agent import AgentState, GraphNotLoaded, Settings, create_app
+from graph_agent.catalog.manifest import read_manifest
 from graph_agent.testing import AgentClient, FakeWorkspace, Usage
 
 pytestmark = pytest.mark.anyio
@@ -241,3 +243,39 @@ async def test_the_sdk_of_openai_compacts_counts_and_goes_on(client: AgentClient
     turn = await sdk.responses.create(model="a", input=asked, store=False, context_management=ASKS)  # type: ignore[arg-type]
     assert isinstance(turn.output[0], ResponseCompactionItem)
     assert turn.output_text == "They agreed on Tuesday. | When?"
+
+
+GRAPH = """
+from tests.serving.test_compaction import reading
+
+graph = reading()
+"""
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_one", "asked"),
+    [(None, None, "default"), ("databricks:small", None, "small"), ("databricks:small", "databricks:large", "large")],
+)
+async def test_langgraph_json_names_the_model_that_summarizes(
+    workspace: FakeWorkspace, tmp_path: Path, of_all: str | None, of_one: str | None, asked: str
+) -> None:
+    (tmp_path / "graph.py").write_text(GRAPH)
+    entry = {"path": "./graph.py:graph"} | ({"compaction_model": of_one} if of_one else {})
+    manifest = {"graphs": {"a": entry}} | ({"compaction_model": of_all} if of_all else {})
+    (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
+    settings = Settings(
+        tracing="off", store="memory", model="databricks:default", config=tmp_path / "langgraph.json", page="off"
+    )
+    async with AgentClient(create_app(settings, environ=workspace.environment())) as client:
+        await compacted(client, input=TALK)
+    assert workspace.chats[-1]["model"] == asked
+
+
+@pytest.mark.parametrize("named", [1, "", {"name": "m"}])
+@pytest.mark.parametrize("for_all", [True, False])
+def test_a_wrong_name_of_that_model_stops_the_start(tmp_path: Path, named: Any, for_all: bool) -> None:
+    manifest: dict[str, Any] = {"graphs": {"a": {"path": "./graph.py:graph"}}}
+    (manifest if for_all else manifest["graphs"]["a"])["compaction_model"] = named
+    (tmp_path / "langgraph.json").write_text(json.dumps(manifest))
+    with pytest.raises(GraphNotLoaded, match="`compaction_model`"):
+        read_manifest(tmp_path / "langgraph.json")

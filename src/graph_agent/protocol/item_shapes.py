@@ -275,7 +275,12 @@ def check_item(value: Any, path: str, *, references: bool = False) -> Item:
     _ENVELOPE(value, path)
     check = ITEMS.get(value["type"])
     if value["type"] == COMPACTION and not references:
-        refuse_unreadable(value, path, read=False)
+        param = f"{path}.encrypted_content"
+        raise UnsupportedField(
+            f"`{param}` is read only in the `input` of a request to a service that stores conversations: send the "
+            "history that it stands for.",
+            param=param,
+        )
     if check is None:
         if value["type"] not in HOSTED:
             refuse_unreadable(value, path, read=False)
