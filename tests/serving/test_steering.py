@@ -1,15 +1,18 @@
 """`/responses/{id}/steer` over HTTP: accepted, followed, listed, and refused by name."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from langgraph.func import entrypoint
+from langgraph.graph import END, START, StateGraph
 from tests.runs.background import NODES, Nodes
 
+from graph_agent import AgentContext, AgentState, make_planner
 from graph_agent.serving.app import create_app
 from graph_agent.settings import Settings
-from graph_agent.testing import AgentClient
+from graph_agent.testing import AgentClient, Call, ScriptedChatModel, Wait
 
 pytestmark = pytest.mark.anyio
 
@@ -155,3 +158,58 @@ async def test_a_response_that_was_cancelled_gives_its_messages_back(client: Age
     answer = await client.post(f"/responses/{response}/steer", json={"input": "again"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "response_not_active")
     await stream.aclose()
+
+
+WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
+
+
+async def test_what_waits_for_the_results_of_the_client_comes_behind_them() -> None:
+    asks, go_on, heard = asyncio.Event(), asyncio.Event(), list[list[tuple[str, str]]]()
+
+    class Held:
+        async def wait(self) -> None:
+            asks.set()
+            await go_on.wait()
+
+    def reply(messages: list[Any]) -> list[Any]:
+        heard.append([(one.type, one.text) for one in messages])
+        if messages[-1].type == "human" and messages[-1].text == "begin":
+            return [Wait(Held()), Call("weather", "{}", id="c1")]
+        return ["It rains."]
+
+    graph: Any = StateGraph(AgentState, context_schema=AgentContext)
+    graph.add_node("planner", make_planner(model=ScriptedChatModel(reply), tools=[], prompt="Help."))
+    graph.add_edge(START, "planner").add_edge("planner", END)
+    app = create_app(Settings(tracing="off", store="memory"), {"agent": graph.compile()}, environ={})
+    async with AgentClient(app) as client:
+        stream = client.stream({"input": "begin", "tools": [WEATHER]}, path="/v1/responses")
+        response = (await anext(aiter(stream)))["response"]["id"]
+        await asks.wait()
+        address = f"/v1/responses/{response}/steer"
+        assert (await client.post(address, json={"input": "And tomorrow?"})).status_code == 202
+        go_on.set()
+        assert [event async for event in stream][-1]["type"] == "response.completed"
+        [pending] = (await client.get(address)).json()["data"]
+        stub = {"type": "function_call_output", "call_id": "c1", "name": "weather"}
+        assert (pending["status"], pending["required_input"]) == ("pending", [stub])
+        result = {"type": "function_call_output", "call_id": "c1", "output": "Rain."}
+        body = {"input": [result], "previous_response_id": response, "tools": [WEATHER]}
+        after = await client.ask(body, path="/v1/responses")
+        [taken] = (await client.get(address)).json()["data"]
+    assert heard[-1][1:] == [("human", "begin"), ("ai", ""), ("tool", "Rain."), ("human", "And tomorrow?")]
+    assert (taken["status"], taken["successor_id"], taken["required_input"]) == ("taken", after["id"], [])
+
+
+async def test_a_response_that_has_used_up_a_budget_is_followed_by_the_next_turn(nodes: Nodes) -> None:
+    nodes.hold("two")
+    # The graph needs three.
+    settings = Settings(tracing="off", store="memory", max_steps=2)
+    async with AgentClient(create_app(settings, {"agent": nodes.graph()}, environ={})) as client:
+        stream, response = await begun(client, nodes)
+        await nodes.at["two"].wait()
+        await client.post(f"/responses/{response}/steer", json={"input": "meanwhile"})
+        nodes.open()
+        last = [event async for event in stream][-1]
+        events = await followed(client, f"/responses/{last['response']['metadata']['successor_id']}")
+    assert last["response"]["metadata"].get("budget") == "steps"
+    assert events[-1]["response"]["metadata"]["budget"] == "steps"

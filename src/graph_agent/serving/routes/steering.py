@@ -1,6 +1,7 @@
 """`/responses/{id}/steer`: messages for a response in progress."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -19,11 +20,13 @@ from graph_agent.errors import (
     ResponseNotFound,
     SteeringNotSupported,
     TooManySteers,
+    Unauthenticated,
     UnknownGraph,
     UnsupportedField,
 )
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
+from graph_agent.identity.user_token import with_user_token
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.field_checks import fields_schema
 from graph_agent.protocol.listed_items import listed_items
@@ -122,7 +125,13 @@ class SteerRoutes:
         key = idempotency_key(request.headers)
         caller, store, stored = await self._found(request)
         service = await self._gate.passed()
-        said: SteerInput = await self._posted.parsed(request, service.parse_steer)
+        token = None
+        # Whoever has no token may still say something to a run that has one.
+        with suppress(Unauthenticated):
+            token = self._identity.token(request.headers)
+        with with_user_token(token):
+            # The token must be known as a secret while the body is read: a caller may have pasted it into a message.
+            said: SteerInput = await self._posted.parsed(request, service.parse_steer)
         with missing_things():
             steer = await self._steering.steer(caller, stored, said, store=store, graphs=service.catalog, key=key)
         return json_answer(steer_body(steer, stored), status=202)
