@@ -1,4 +1,5 @@
-"""A load client with little overhead: HTTP/1.1 over plain sockets. It counts frames and never parses them."""
+"""A load client with little overhead: HTTP/1.1 and WebSocket over plain sockets. It counts frames and never parses
+what is in them."""
 
 import asyncio
 import itertools
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}
 # None of the other servers stores anything.
 BODY = json.dumps({**QUESTION, "store": False}).encode()
+MESSAGE = json.dumps({"type": "response.create", "input": QUESTION["input"], "store": False}).encode()
 STORED_BODY = json.dumps({**QUESTION, "store": True}).encode()
 TOKENS = 200
 """Tokens of a complete stream, as in `bench.scripted`. That module is too heavy to import in the client."""
@@ -41,6 +43,9 @@ class Target:
 
     keyed: bool = False
     """Whether each request has an `Idempotency-Key` of its own."""
+
+    socket: bool = False
+    """Whether `body` is a message over a WebSocket, and its stream comes in messages."""
 
 
 @dataclass(slots=True)
@@ -73,6 +78,9 @@ class _Connection(asyncio.Protocol):
 
     A bare protocol has less overhead than asyncio's streams, and the client shares the CPU with the servers.
     """
+
+    _frame = b"data: "
+    """Bytes that occur once in each frame."""
 
     def __init__(self, target: Target, *, within: float = STREAM_SECONDS, keeps_gaps: bool = False) -> None:
         self._token, self._tokens = target.token, target.tokens
@@ -132,7 +140,7 @@ class _Connection(asyncio.Protocol):
 
     def _count(self, whole: bytes) -> None:
         stream, since = self._stream, time.perf_counter() - self._started
-        stream.frames += whole.count(b"data: ")
+        stream.frames += whole.count(self._frame) if self._frame else 0
         tokens = whole.count(self._token)
         stream.tokens += tokens
         stream.first_frame = stream.first_frame or since
@@ -148,7 +156,76 @@ class _Connection(asyncio.Protocol):
             self._ended.set_exception(StreamBroken(why))
 
 
+class _Socket(_Connection):
+    """One WebSocket with one stream at a time."""
+
+    _frame = b""
+
+    def __init__(self, target: Target, *, within: float = STREAM_SECONDS, keeps_gaps: bool = False) -> None:
+        super().__init__(target, within=within, keeps_gaps=keeps_gaps)
+        self._target = target
+        self.opened = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self._transport is not None
+        self._transport.write(
+            f"GET {self._target.path} HTTP/1.1\r\nHost: 127.0.0.1:{self._target.port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if not self.opened.done():
+            self.opened.set_exception(StreamBroken("the handshake was not answered"))
+
+    def data_received(self, data: bytes) -> None:
+        rest = self._rest + data
+        if not self.opened.done():
+            head, end, rest = rest.partition(b"\r\n\r\n")
+            if not end:
+                self._rest = head
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                self.opened.set_exception(StreamBroken(f"no WebSocket: {head[:300]!r}"))
+                return
+            self.opened.set_result(None)
+        at, begun, last = 0, 0, b""
+        while (end_of_frame := _end_of_frame(rest, at)) is not None:
+            begun, at = end_of_frame
+            self._stream.frames += 1
+            last = rest[begun : begun + len(_TERMINAL)]
+        self._count(rest[:at])
+        self._rest = rest[at:]
+        if last == _TERMINAL and self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+
+_TERMINAL = b'{"type":"response.completed"'
+
+
+def _end_of_frame(data: bytes, at: int) -> tuple[int, int] | None:
+    """Where the content of the frame begins and ends, or `None` if it is not complete."""
+    if len(data) < at + 2:
+        return None
+    size, begins = data[at + 1], at + 2
+    if size > 125:
+        begins = at + (4 if size == 126 else 10)
+        size = int.from_bytes(data[at + 2 : begins])
+    return None if len(data) < begins + size else (begins, begins + size)
+
+
+def _message(target: Target) -> bytes:
+    """The frame of a message, whose mask changes nothing."""
+    size = len(target.body)
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2)
+    return b"\x81" + length + bytes(4) + target.body
+
+
 def _request(target: Target) -> bytes:
+    if target.socket:
+        return _message(target)
     key = f"Idempotency-Key: {uuid.uuid4().hex}\r\n" if target.keyed else ""
     head = (
         f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n{key}"
@@ -159,9 +236,12 @@ def _request(target: Target) -> bytes:
 
 async def _connect(target: Target, *, within: float = STREAM_SECONDS, keeps_gaps: bool = False) -> _Connection:
     loop = asyncio.get_running_loop()
+    kind = _Socket if target.socket else _Connection
     _, connection = await loop.create_connection(
-        lambda: _Connection(target, within=within, keeps_gaps=keeps_gaps), "127.0.0.1", target.port
+        lambda: kind(target, within=within, keeps_gaps=keeps_gaps), "127.0.0.1", target.port
     )
+    if isinstance(connection, _Socket):
+        await connection.opened
     return connection
 
 

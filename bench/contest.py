@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench.client import BODY, STORED_BODY, Load, StreamBroken, Target, at_once, singly
+from bench.client import BODY, MESSAGE, STORED_BODY, Load, StreamBroken, Target, at_once, singly
 from bench.figures import Plan, Result, visit_of
 from bench.processes import Server, ServerBroken, Servers, cpu_seconds, free_port, memory_mb
 from bench.rows import Row
@@ -150,5 +150,5 @@ class Contest:
 
 
 def _target(row: Row, server: Server) -> Target:
-    body = STORED_BODY if row.stores else BODY
-    return Target(port=server.port, path=row.path, token=row.token, body=body)
+    body = MESSAGE if row.socket else STORED_BODY if row.stores else BODY
+    return Target(port=server.port, path=row.path, token=row.token, body=body, socket=row.socket)

@@ -35,6 +35,9 @@ class Row:
         """Whether it needs a PostgreSQL database."""
         return "{postgres}" in self.environ.values()
 
+    socket: bool = False
+    """Whether it is asked over a WebSocket."""
+
     stores: bool = False
     """Whether each turn is stored, in a conversation of its own."""
 
@@ -84,6 +87,15 @@ ROWS = (
         path="/responses",
         token=OUTPUT_TEXT_DELTA,
         environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
+    ),
+    Row(
+        name="graph-agent-websocket",
+        label="graph-agent over WebSocket, tracing off",
+        arguments=SERVE,
+        path="/v1/responses",
+        token=OUTPUT_TEXT_DELTA,
+        environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
+        socket=True,
     ),
     Row(
         name="graph-agent-traced",

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
-from bench.client import TOKENS, StreamBroken, Target, at_once, singly
+from bench.client import MESSAGE, TOKENS, StreamBroken, Target, at_once, singly
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +73,44 @@ async def test_each_connection_has_its_least_number_of_streams() -> None:
         async with _server([_answer(TOKENS)]) as target:
             load = await at_once(target, streams=4, seconds=0, least=3)
     assert (load.streams, load.tokens, load.frames) == (12, 12 * TOKENS, 12 * (TOKENS + 2))
+
+
+def _messages(tokens: int) -> bytes:
+    told = [b"{}", *[b'{"delta":"word"}'] * tokens, b'{"type":"response.completed","text":"' + b"x" * 200 + b'"}']
+    heads = [bytes((0x81, len(one))) if len(one) < 126 else b"\x81\x7e" + len(one).to_bytes(2) for one in told]
+    return b"".join(head + one for head, one in zip(heads, told, strict=True))
+
+
+@asynccontextmanager
+async def _socket_server(content: bytes, *, size: int, status: bytes = b"101") -> AsyncIterator[Target]:
+    """Answers a handshake, and each message with the same content, in pieces of a size."""
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            assert (await stream.receive()).endswith(b"\r\n\r\n")
+            await stream.send(b"HTTP/1.1 " + status + b" Whatever\r\n\r\n")
+            async for _ in stream:
+                for start in range(0, len(content), size):
+                    await stream.send(content[start : start + size])
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        port = listener.extra(SocketAttribute.local_port)
+        yield Target(port=port, path="/v1/responses", token=b'{"delta":', body=MESSAGE, socket=True)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+async def test_messages_of_a_websocket_are_counted_wherever_they_are_cut(size: int) -> None:
+    with anyio.fail_after(20):
+        async with _socket_server(_messages(TOKENS), size=size) as target:
+            first, second = await singly(target, streams=2)
+    assert (first.frames, first.tokens) == (second.frames, second.tokens) == (TOKENS + 2, TOKENS)
+
+
+async def test_a_websocket_that_is_refused_is_no_measurement() -> None:
+    with anyio.fail_after(20):
+        async with _socket_server(b"", size=1, status=b"404") as target:
+            with pytest.raises(StreamBroken, match="404"):
+                await singly(target, streams=1)
