@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 QUESTION = {"input": [{"role": "user", "content": "What is a bench?"}], "stream": True}
 # None of the other servers stores anything.
 BODY = json.dumps({**QUESTION, "store": False}).encode()
-MESSAGE = json.dumps({"type": "response.create", "input": QUESTION["input"], "store": False}).encode()
+MESSAGE = json.dumps({"type": "response.create", "input": QUESTION["input"], "store": True}).encode()
 STORED_BODY = json.dumps({**QUESTION, "store": True}).encode()
 TOKENS = 200
 """Tokens of a complete stream, as in `bench.scripted`. That module is too heavy to import in the client."""

@@ -89,15 +89,6 @@ ROWS = (
         environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
     ),
     Row(
-        name="graph-agent-websocket",
-        label="graph-agent over WebSocket, tracing off",
-        arguments=SERVE,
-        path="/v1/responses",
-        token=OUTPUT_TEXT_DELTA,
-        environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
-        socket=True,
-    ),
-    Row(
         name="graph-agent-traced",
         label="graph-agent, tracing on",
         arguments=SERVE,
@@ -121,5 +112,15 @@ ROWS = (
             ("sqlite", "SQLite", "sqlite:{folder}/conversations.sqlite"),
             ("postgres", "PostgreSQL", "{postgres}"),
         )
+    ),
+    Row(
+        name="graph-agent-websocket",
+        label="graph-agent over WebSocket, turns stored in memory",
+        arguments=SERVE,
+        path="/v1/responses",
+        token=OUTPUT_TEXT_DELTA,
+        environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
+        socket=True,
+        stores=True,
     ),
 )
