@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
@@ -25,7 +26,7 @@ from graph_agent.runs.run import Run
 from graph_agent.settings import Budgets, Limits
 from graph_agent.stores.sqlite_store import MemoryStore, SqliteStore
 from graph_agent.stores.store import Store
-from graph_agent.stores.usage_records import UsageRow, Window
+from graph_agent.stores.usage_records import Call, UsageRow, Window
 from graph_agent.testing import ScriptedChatModel, Usage, Wait
 
 pytestmark = pytest.mark.anyio
@@ -52,8 +53,12 @@ class Account:
             busy_seconds=busy_seconds,
         )
         self.runs: Runs = some_runs(budgets=LEAST, ledger=self.ledger)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+        self.answers.set()
 
     async def open(self) -> Store:
+        self.asked.set()
+        await self.answers.wait()
         return self.store
 
     async def start(self, graph: Any, owner: Caller = ANN) -> Run:
@@ -136,6 +141,68 @@ async def test_a_cancelled_call_costs_its_prompt_and_what_was_written(store: Mem
     # The rest of its reservation is free again.
     account = Account(store, tokens_per_day=row.input_tokens + 2 + RESERVED)
     assert (await account.run(chain(speaking(says("Hello.")))))["type"] == COMPLETED
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_a_run_that_ends_while_its_call_waits_for_the_store_keeps_nothing_reserved(
+    store: MemoryStore, in_thread: bool
+) -> None:
+    account = Account(store, wait_seconds=0.0, user_tokens_per_day=2 * LEAST.output_tokens)
+    model = says("Hello.")
+
+    def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    run = await account.start(chain(answer if in_thread else speaking(model)))
+    account.asked.clear()
+    account.answers.clear()
+    await account.asked.wait()
+    cancelling = asyncio.create_task(run.cancel())
+    await run.ended()
+    account.answers.set()
+    await cancelling
+    assert (await account.run(chain(speaking(says("Hello.")))))["type"] == COMPLETED
+    assert model.requests == []
+
+
+class CancelsAtTheAnswer:
+    """A store that answers, and cancels at that moment the task that waits for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.task: asyncio.Task[Any] | None = None
+
+    @property
+    def usage(self) -> "CancelsAtTheAnswer":
+        return self
+
+    async def apply(self, batch: Any) -> Any:
+        outcomes = await self._store.usage.apply(batch)
+        if self.task is not None:
+            # Before the task learns of the answer, and after the answer is there.
+            asyncio.get_running_loop().call_soon(self.task.cancel)
+        return outcomes
+
+
+async def test_a_call_that_is_cancelled_as_its_tokens_are_reserved_gives_them_back(store: MemoryStore) -> None:
+    account = Account(store, wait_seconds=0.0, user_tokens_per_day=2 * LEAST.output_tokens)
+    cancelling: Any = CancelsAtTheAnswer(store)
+    account.store = cancelling
+    account.ledger.attach()
+    call = Call(day="2026-11-30", owner=Owner.of(ANN), graph="agent", model="big")
+    cancelling.task = asyncio.create_task(account.ledger.reserve(call, 150))
+    with pytest.raises(asyncio.CancelledError):
+        await cancelling.task
+    account.store = store
+    assert (await account.ledger.reserve(call, 150)).tokens == 150
+
+
+async def test_usage_is_written_soon_by_itself(store: MemoryStore) -> None:
+    account = Account(store)
+    await account.run(chain(speaking(says("Hello."))))
+    with anyio.fail_after(20):
+        while not await store.usage.usage(since="2026-11-30", until="2026-11-30"):  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.01)
 
 
 async def test_a_call_that_the_endpoint_refuses_costs_nothing(store: MemoryStore) -> None:

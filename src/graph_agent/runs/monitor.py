@@ -296,6 +296,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
             spending.reserve_in_thread(run_id)
         except AgentError as error:
             self.refuse(error)
+        # The run may have been stopped meanwhile.
+        self._check()
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         self._check()
