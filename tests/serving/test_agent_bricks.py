@@ -103,7 +103,8 @@ async def test_the_same_id_finds_the_invocation_that_exists() -> None:
 async def test_a_stream_can_be_read_again_from_any_event_on() -> None:
     async with talking(["Hello ", "world."]) as talk:
         id_ = str(uuid4())
-        answer = await talk.post("Hi", id=id_, stream=True)
+        body = {"id": id_, "session_id": "s1", "input": [{"role": "user", "content": "Hi"}], "stream": True}
+        answer = await talk.http.post(PATH, json=body, headers={"x-mlflow-return-trace-id": "true"})
         events = events_of(answer.text)
         assert "".join(data["content"] for _, kind, data in events if kind == "delta") == "Hello world."
         assert events[-1][1] == "message"

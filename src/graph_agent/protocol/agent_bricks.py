@@ -161,7 +161,8 @@ def state_of(response: Mapping[str, Any], id_: str) -> dict[str, Any]:
 
 def told_event(event: Event) -> dict[str, Any] | None:
     """What Agent Bricks' clients are told of an event, or `None`."""
-    match event["type"]:
+    # Frames with the trace have no type. Who wants them uses the other form.
+    match event.get("type"):
         case "response.output_text.delta":
             return {"type": "delta", "content": event["delta"], "id": event["item_id"]}
         case "response.output_item.done":
