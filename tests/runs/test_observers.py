@@ -115,3 +115,43 @@ async def test_the_log_lines_of_a_request_know_its_run() -> None:
     with anyio.fail_after(20):
         await run.ended()
     assert facts == {**known, "end": "completed", "input_tokens": 7, "output_tokens": 3}
+
+
+class ToldByMonitor(BaseCallbackHandler):
+    """Notes what models do, and raises at the end of a call if it is asked to."""
+
+    run_inline = True
+    told_by_monitor = False
+
+    def __init__(self, *, raises: bool) -> None:
+        self.said: list[str] = []
+        self._raises = raises
+
+    @property
+    def ignore_llm(self) -> bool:
+        return self.told_by_monitor
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self.said.append(token)
+
+    def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self.said.append("(end)")
+        if self._raises:
+            raise ValueError("hunter2")
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_callback_that_the_monitor_tells_hears_each_token_once_and_cannot_hurt_the_run(
+    raises: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer = Observer()
+    observer.tokens = heard = ToldByMonitor(raises=raises)  # type: ignore[assignment]
+    graph = chain(speaking(says(["a ", "b ", "c"])))
+    with anyio.fail_after(20):
+        run = await some_runs().start(a_request(), Scope(), graphs=OneGraph(graph), observers=[observer])
+        response = await run.reply()
+        await run.ended()
+    assert response["status"] == "completed"
+    assert [one for one in heard.said if one] == ["a ", "b ", "c", "(end)"]
+    assert "hunter2" not in caplog.text
+    assert ("a callback of the run failed at on_llm_end: ValueError" in caplog.text) == raises

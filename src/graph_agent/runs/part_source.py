@@ -1,5 +1,7 @@
 """The callback from which the tokens of a run come, and what its tools do, as parts of the graph's stream."""
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -9,11 +11,14 @@ from langgraph.pregel._messages import StreamMessagesHandler
 from langgraph.pregel._tools import StreamToolCallHandler
 
 from graph_agent.client_tools import NO_TOOLS, ClientTools
+from graph_agent.foreign_errors import describe_error
 from graph_agent.protocol.translator import SPEAKER
 from graph_agent.runs.monitor import RunMonitor
 from graph_agent.runs.run_spending import RunSpending
 from graph_agent.runs.stream import Part
 from graph_agent.settings import Budgets
+
+logger = logging.getLogger(__name__)
 
 PLACE = "langgraph_checkpoint_ns"
 """Where LangGraph's metadata says in which graph and node something runs."""
@@ -41,6 +46,15 @@ class PartSource(RunMonitor, StreamMessagesHandler, StreamToolCallHandler):
         RunMonitor.__init__(self, budgets, client=client, spending=spending)
         StreamMessagesHandler.__init__(self, nowhere, True)
         StreamToolCallHandler.__init__(self, nowhere, True)
+        self._listeners: list[Any] = []
+
+    def tells(self, handlers: Iterable[Any]) -> None:
+        """Tell these callbacks of the run what models do, if they can be told (`told_by_monitor`). LangChain takes as
+        long to ask one about a token as all of this takes."""
+        for handler in handlers:
+            if getattr(handler, "told_by_monitor", None) is False:
+                handler.told_by_monitor = True
+                self._listeners.append(handler)
 
     # -- models -------------------------------------------------------------------------------------------------
 
@@ -66,14 +80,29 @@ class PartSource(RunMonitor, StreamMessagesHandler, StreamToolCallHandler):
         # Nobody sees what has no speaker.
         if meta is not None and SPEAKER in meta[1] and isinstance(chunk, ChatGenerationChunk):
             self._emit(meta, chunk.message)
+        if self._listeners:
+            self._tell("on_llm_new_token", token, run_id=run_id)
+
+    def on_llm_start(self, serialized: Any, prompts: list[str], **kwargs: Any) -> None:
+        RunMonitor.on_llm_start(self, serialized, prompts, **kwargs)
+        self._tell("on_llm_start", serialized, prompts, **kwargs)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         RunMonitor.on_llm_end(self, response, run_id=run_id, **kwargs)
         StreamMessagesHandler.on_llm_end(self, response, run_id=run_id, **kwargs)
+        self._tell("on_llm_end", response, run_id=run_id, **kwargs)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         RunMonitor.on_llm_error(self, error, run_id=run_id, **kwargs)
         StreamMessagesHandler.on_llm_error(self, error, run_id=run_id, **kwargs)
+        self._tell("on_llm_error", error, run_id=run_id, **kwargs)
+
+    def _tell(self, method: str, *given: Any, **named: Any) -> None:
+        for listener in self._listeners:
+            try:
+                getattr(listener, method)(*given, **named)
+            except Exception as error:  # noqa: BLE001 - it must not fail the run
+                logger.error("a callback of the run failed at %s: %s", method, describe_error(error))
 
     # -- nodes: LangGraph looks for messages in their inputs and outputs, which `updates` bring too -----------------
 

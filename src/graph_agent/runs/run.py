@@ -695,6 +695,7 @@ class Run:
             gathers=self._steps is None,
         )
         self._monitor.stream = parts.put
+        self._monitor.tells(self._observers.handlers)
         put: Callable[[Part], None] = parts.put
         control: SteerControl | None = None
         if self.succession is not None:
