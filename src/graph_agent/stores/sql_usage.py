@@ -106,15 +106,13 @@ class SqlUsage:
 async def forget_usage(connection: Connection, owner: Owner) -> None:
     """Remove the name of an owner from the table of usage. What counts against the limits of the day stays for that
     day: otherwise who deletes everything would begin anew."""
-    names = ", ".join(COLUMNS)
-    await connection.run(
-        f"INSERT INTO usage (day, owner, graph, model, {names}) "
-        f"SELECT day, ?, graph, model, {names} FROM usage WHERE owner = ? "
-        "ON CONFLICT (day, owner, graph, model) DO UPDATE SET "
-        + ", ".join(f"{name} = usage.{name} + excluded.{name}" for name in COLUMNS),
-        (FORGOTTEN, owner.key),
+    # Deleted first: what a call adds meanwhile is in what was deleted, or comes after it.
+    rows = await connection.rows(
+        f"DELETE FROM usage WHERE owner = ? RETURNING day, graph, model, {', '.join(COLUMNS)}", (owner.key,)
     )
-    await connection.run("DELETE FROM usage WHERE owner = ?", (owner.key,))
+    await connection.run_many(
+        ADD_USAGE, [(day, FORGOTTEN, graph, model, *figures) for day, graph, model, *figures in sorted(rows)]
+    )
 
 
 class _Applying:
