@@ -58,7 +58,7 @@ class Asked:
     """What to search for beside the planner's words."""
 
     whole: Sequence[str] = ()
-    """The question, and a short one together with the question before."""
+    """The question; if it is short, together with the question before."""
 
     parts: Sequence[str] = ()
     """Its sentences and clauses."""
@@ -77,7 +77,7 @@ def asked_in(messages: Sequence[BaseMessage]) -> Asked:
     )
     if before is None or len(question) > LONGEST_LEANING:
         return Asked([question], parts_of(question))
-    return Asked([question, f"{' '.join(before.text.split())[:MOST_QUERY]} {question}"], parts_of(question))
+    return Asked([f"{' '.join(before.text.split())[:MOST_QUERY]} {question}"], parts_of(question))
 
 
 def parts_of(question: str) -> list[str]:

@@ -96,8 +96,8 @@ def make_retriever(
     dropped. A failed search becomes a tool message, and so does a call with unusable arguments. If all searches fail,
     the run ends with `RetrievalFailed`, as the model would invent an answer.
 
-    With `with_question`, the first searches of a turn also look for the user's question, for its parts, and for a short
-    one together with the question before. The best passages of all are shown: as many as one search gives, and three
+    With `with_question`, the first searches of a turn also look for the user's question, for a short one together with
+    the question before, and for its parts. The best passages of all are shown: as many as one search gives, and three
     more for a question with parts. If the planner asks for several searches at once, each gets a fair share of them.
     """
     known = columns or Columns()
