@@ -189,7 +189,6 @@ def test_two_apps_in_one_host_serve_graphs_of_their_own(both: Service) -> None:
         ("POST", "/v1/completions", 404, "to {at}/v1/chat/completions"),
         ("GET", "/models/plain/permissions", 404, "GET {at}/models lists them"),
         ("POST", "/models", 405, "use GET"),
-        ("POST", "/responses/compact", 404, "a shorter history in `input` to {at}/responses"),
         ("GET", "/responses", 405, "use POST"),
         ("POST", "", 405, "use GET"),
     ],
