@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from agents import Agent, OpenAIResponsesModel, Runner, SQLiteSession, set_tracing_disabled
+from agents.memory import OpenAIResponsesCompactionSession
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, StateGraph
 from openai.types.responses import CompactedResponse, ResponseCompactionItem
@@ -243,6 +245,29 @@ async def test_the_sdk_of_openai_compacts_counts_and_goes_on(client: AgentClient
     turn = await sdk.responses.create(model="a", input=asked, store=False, context_management=ASKS)  # type: ignore[arg-type]
     assert isinstance(turn.output[0], ResponseCompactionItem)
     assert turn.output_text == "They agreed on Tuesday. | When?"
+
+
+async def test_the_session_of_the_agents_sdk_compacts_and_goes_on(client_of: ClientOf) -> None:
+    set_tracing_disabled(True)
+    # The session takes only names of models of OpenAI.
+    async with client_of(fallback_graph="a") as client:
+        sdk = openai.AsyncOpenAI(base_url="http://localhost/v1", api_key="none", http_client=client.http)
+        kept = SQLiteSession("s")
+        session = OpenAIResponsesCompactionSession(
+            "s",
+            kept,
+            client=sdk,
+            model="gpt-4.1",
+            should_trigger_compaction=lambda context: len(context["compaction_candidate_items"]) >= 2,
+        )
+        agent = Agent(name="a", model=OpenAIResponsesModel(model="a", openai_client=sdk))
+        for question in ("Tuesday it is.", "For 20 euros."):
+            await Runner.run(agent, question, session=session)
+        kinds = [item.get("type", "message") for item in await session.get_items()]
+        assert kinds == ["message", "message", "compaction"]
+        result = await Runner.run(agent, "When?", session=session)
+        kept.close()
+    assert result.final_output == "Tuesday it is. | For 20 euros. | They agreed on Tuesday. | When?"
 
 
 GRAPH = """
