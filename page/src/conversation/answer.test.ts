@@ -229,3 +229,13 @@ test("A response that is being made shows what it has so far as still growing.",
   const [part] = answer.parts.value;
   expect([answer.status.value, part?.kind === "text" && part.streaming.value]).toEqual(["in_progress", true]);
 });
+
+test("An answer that goes on in the next one, because something was said meanwhile, has no problem.", () => {
+  const ended = eventsOf(recording).at(-1)?.response as ResponseObject;
+  const reasons = ["steered", "max_output_tokens"];
+  const problems = reasons.map(
+    (reason) =>
+      loaded({ ...ended, status: "incomplete", incomplete_details: { reason } }).problem.value?.code ?? null,
+  );
+  expect(problems).toEqual([null, "max_output_tokens"]);
+});

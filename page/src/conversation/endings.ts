@@ -11,6 +11,8 @@ export function problemIn(response: ResponseObject): Problem | null {
   }
   if (response.status !== "incomplete") return null;
   const { reason, message } = response.incomplete_details ?? { reason: "" };
+  // Something was said meanwhile, and the next answer goes on.
+  if (reason === "steered") return null;
   const words =
     reason === "content_filter"
       ? "A filter of the model's provider ended the answer."
