@@ -7,7 +7,6 @@ from typing import Any
 from tests.runs.registered import OneGraph
 from tests.runs.stored import Chat
 
-from graph_agent.identity.owner import Owner
 from graph_agent.protocol.steer_requests import parse_steer
 from graph_agent.protocol.steering import SUCCESSOR
 from graph_agent.runs.registry import Runs
@@ -45,5 +44,4 @@ async def given_back(chat: Chat, response: str) -> list[tuple[str, str | None]]:
     """What became of the steers of a response: their states and codes."""
     stored = await chat.record(response)
     found = await Steering(chat.runs).listed(chat.owner, stored, store=chat.store)
-    assert Owner.of(chat.owner) is not None
     return [(one.status, one.error) for one in found]

@@ -11,11 +11,13 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import interrupt
 from tests.runs.background import NODES, Nodes
+from tests.runs.registered import some_runs
 from tests.runs.running import chain
 from tests.runs.steering import ended, given_back, line, steer
 from tests.runs.stored import Chat, texts
 
 from graph_agent.contract import AgentState
+from graph_agent.errors import TooManyRuns
 from graph_agent.identity.owner import Owner
 from graph_agent.stores.sqlite_store import MemoryStore
 
@@ -78,7 +80,7 @@ async def test_several_messages_go_to_one_successor_in_their_order(store: Memory
         nodes.open()
         before, after = await line(chat, run.id)
     assert [item["content"] for item in after.input] == ["first", "second", "third"]
-    assert said(await chat.state())[:5] == ["begin", "This is one."] or before.id == chat.last
+    assert said(await chat.state(before.id)) == ["begin", "This is one."]
     assert said(await chat.state(after.id))[2:5] == ["first", "second", "third"]
     assert nodes.done == list(NODES)
 
@@ -324,3 +326,61 @@ async def _steered_at_random(number: int, moments: list[int], store: MemoryStore
     # The message is behind what the graph had done until then.
     assert said(await chat.state(first.id)) == state[: state.index(f"steer {number}")]
     assert texts([{"response": second.response}])[-1:] == ["3"]
+
+
+class Unreadable(MemoryStore):
+    """A store whose checkpoints cannot be read from some moment on."""
+
+    broken = False
+
+    def checkpointer(self, right: Any = None) -> Any:
+        saver: Any = super().checkpointer(right)
+        if self.broken:
+
+            async def fail(config: Any) -> None:
+                raise RuntimeError
+
+            saver.aget_tuple = fail
+        return saver
+
+
+async def test_a_successor_that_cannot_start_says_why_and_leaves_the_conversation_free() -> None:
+    store, nodes = Unreadable(), Nodes()
+    await store.open()
+    nodes.hold("two")
+    chat = Chat(nodes.graph(), store)
+    with anyio.fail_after(20):
+        run = await chat.start("begin")
+        await nodes.at["two"].wait()
+        await steer(chat, "meanwhile")
+        store.broken = True
+        nodes.open()
+        first, second = await line(chat, run.id)
+        store.broken = False
+        await chat.say("again", after=second.id)
+    assert (first.status, second.status) == ("incomplete", "failed")
+    assert second.response["error"]["code"] == "store_unavailable"
+    # It has the message, so the next turn knows it.
+    assert said(await chat.state())[3:5] == ["meanwhile", "again"]
+    assert chat.runs.activity.taken == 0
+    await store.aclose()
+
+
+async def test_the_slot_of_a_run_passes_to_its_successor(store: MemoryStore) -> None:
+    nodes = Nodes()
+    nodes.hold("one")
+    chat = Chat(nodes.graph(), store, runs=some_runs(most=1))
+    with anyio.fail_after(20):
+        run = await chat.start("begin")
+        await nodes.at["one"].wait()
+        await steer(chat, "meanwhile")
+        nodes.hold("two")
+        nodes.gates["one"].set()
+        first = await ended(chat, run.id)
+        await nodes.at["two"].wait()
+        assert chat.runs.activity.taken == 1
+        with pytest.raises(TooManyRuns):
+            chat.runs.require_free_slot()
+        nodes.open()
+        await ended(chat, first.response["metadata"]["successor_id"])
+    assert chat.runs.activity.taken == 0

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 from langgraph.types import interrupt
 from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
 from tests.runs.running import chain
-from tests.runs.steering import steer
+from tests.runs.steering import line, steer
 from tests.runs.stored import Chat
 from tests.stores.conftest import (  # noqa: F401
     StoreOf,
@@ -214,3 +214,26 @@ async def test_a_graph_that_was_answered_takes_its_answer_before_it_stops(store:
         await process.aclose()
     state = said(await chat.state(second.id))
     assert [one.split()[0] for one in state] == ["begin", "You", "meanwhile", "After."]
+
+
+async def test_a_run_in_the_foreground_is_steered_at_another_process_and_its_successor_can_be_joined_there(
+    several: Several, nodes: Nodes
+) -> None:
+    process, chat = several.begin()
+    _, other = several.begin()
+    nodes.hold("two")
+    with anyio.fail_after(20):
+        run = await chat.start("begin")
+        await nodes.at["two"].wait()
+        await steer(other, "meanwhile", response=run.id)
+        await until(lambda: run.is_steered)
+        nodes.open()
+        first, second = await line(chat, run.id)
+    assert (first.response["incomplete_details"]["reason"], second.status) == ("steered", "completed")
+    assert nodes.done == list(NODES)
+    for record in (first, second):
+        # The other process reads them from the store.
+        events = await events_of(several.store, record.id)
+        assert [one["sequence_number"] for one in events] == list(range(len(events)))
+        assert events[-1]["response"] == record.response
+    assert process.runs.activity.foreground == 0

@@ -1,6 +1,7 @@
 """`/responses/{id}/steer` over HTTP: accepted, followed, listed, and refused by name."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,8 +49,6 @@ async def begun(client: AgentClient, nodes: Nodes, prefix: str = "", **fields: A
 
 async def followed(client: AgentClient, address: str) -> list[dict[str, Any]]:
     """The events of a response, to its end."""
-    import json
-
     answer = await client.get(f"{address}?stream=true")
     assert answer.status_code == 200, answer.text
     frames = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
