@@ -158,3 +158,36 @@ async def test_an_index_puts_no_link_that_runs_into_the_sources() -> None:
     state: Any = {"messages": [AIMessage("", tool_calls=[call])], "sources": [], "custom_outputs": {}}
     update = await make_retriever(Pages())(state, {})
     assert {urlsplit(one.doc_uri).scheme for one in update["sources"]} == {""}
+
+
+PORTS = Source(number=1, doc_uri="u", chunk_id="c", title="Ports", text="The service listens on port 4,096 by default.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "support"),
+    [
+        ("The service listens on port 4096 [1].", 1.0),
+        ("The service listens on port 4096. [1]", 1.0),
+        ("Dragons breathe fire every night! The service listens on port 4096 [1].", 1.0),
+        ("The service listens on port 8000 [1].", 0.5),
+        ("Dragons breathe fire every night [1].", 0.0),
+        ("The service listens on port 4096 [1]. Dragons breathe fire every night [1].", 0.0),
+        ("The service listens on port 4096 by default.", 1.0),
+        ("[1]", 1.0),
+    ],
+)
+def test_a_cited_passage_tells_how_far_it_holds_the_sentences_that_cite_it(answer: str, support: float) -> None:
+    [listed] = answer_update(AIMessage(answer), [PORTS], cites=True)["custom_outputs"]["sources"]
+    assert listed["support"] == support
+
+
+@pytest.mark.parametrize(("answer", "support"), [("予告期間は六か月です [1]。", 1.0), ("火を吹く竜がいる [1]。", 0.0)])
+def test_support_is_measured_in_languages_without_spaces_too(answer: str, support: float) -> None:
+    lease = Source(number=1, doc_uri="u", chunk_id="c", title="lease", text="解約の予告期間は六か月です。")
+    [listed] = answer_update(AIMessage(answer), [lease], cites=True)["custom_outputs"]["sources"]
+    assert listed["support"] == support
+
+
+def test_a_passage_that_is_not_cited_has_no_support() -> None:
+    [listed] = answer_update(AIMessage("Nothing of the kind."), [PORTS], cites=True)["custom_outputs"]["sources"]
+    assert (listed["cited"], "support" in listed) == (False, False)

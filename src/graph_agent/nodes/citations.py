@@ -29,6 +29,17 @@ _WORD = re.compile(r"[A-Za-z0-9_]{3,}")
 SUPPORT = 0.5
 """Share of an answer's words that a passage must contain to be cited for an answer without citations."""
 
+WITHOUT_NUMBERS = 0.5
+"""The most that a passage can hold of a sentence with a number which the passage lacks."""
+
+LONGEST_CLAIM = 1_000
+"""Characters before a marker in which its sentence is looked for."""
+
+_LETTERS = re.compile(r"[^\W\d_]{2,}")
+_DIGITS = re.compile(r"\d[\d,.]{0,40}")
+# Not at the end of the text: in "It is 8000. [1]" the sentence before the marker counts.
+_SENTENCE_END = re.compile(r"[.!?]\s+(?=\S)|[\u3002\uff01\uff1f](?=\S)|\n+(?=\S)")
+
 
 class MarkerFilter:
     """Removes markers of passages that do not exist from streamed text. Delays only text that may become a marker."""
@@ -168,6 +179,41 @@ def citations_in(text: str, sources: Sequence[Source]) -> list[Citation]:
     if best is None or support(text, best) < SUPPORT:
         return []
     return [Citation(best, len(text), len(text))]
+
+
+def held(citation: Citation, text: str) -> float:
+    """How far the cited passage holds the sentence before the marker: the share of its words that it contains, 0 to 1.
+
+    At most `WITHOUT_NUMBERS` if the passage lacks one of the sentence's numbers. A sentence without words is held.
+    """
+    passage = f"{citation.source.title} {citation.source.text}"
+    claim = text if citation.start == citation.end else _claim_before(text, citation.start)
+    words = _letters_of(claim)
+    share = len(words & _letters_of(passage)) / len(words) if words else 1.0
+    return share if _numbers_in(claim) <= _numbers_in(passage) else min(share, WITHOUT_NUMBERS)
+
+
+def _claim_before(text: str, at: int) -> str:
+    """The sentence that ends where a marker begins. Other markers in it are no part of it."""
+    before = MARKER.sub("", text[max(0, at - LONGEST_CLAIM) : at]).rstrip()
+    ends = [match.end() for match in _SENTENCE_END.finditer(before)]
+    return before[ends[-1] :] if ends else before
+
+
+def _letters_of(text: str) -> set[str]:
+    """Words of three letters or more; pairs of letters where words have no spaces between them."""
+    found: set[str] = set()
+    for word in _LETTERS.findall(text.casefold()):
+        if word[0] >= "\u2e80":
+            found.update(word[at : at + 2] for at in range(len(word) - 1))
+        elif len(word) > 2:
+            found.add(word)
+    return found
+
+
+def _numbers_in(text: str) -> set[str]:
+    # 4,096 and 4096 are the same number.
+    return {number.replace(",", "").rstrip(".") for number in _DIGITS.findall(text)}
 
 
 def citation_annotations(text: str, sources: Sequence[Source]) -> list[dict[str, Any]]:

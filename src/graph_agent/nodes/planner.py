@@ -33,7 +33,7 @@ from graph_agent.errors import InvalidRequest
 from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
 from graph_agent.nodes.answerability import is_answerable
-from graph_agent.nodes.citations import CheckedCitations, citations_in
+from graph_agent.nodes.citations import CheckedCitations, citations_in, held
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
@@ -285,26 +285,31 @@ def answer_update(reply: AIMessage, sources: Sequence[Source], *, cites: bool) -
     text = reply.text
     citations = citations_in(text, sources) if cites else []
     annotations = [citation.annotation() for citation in citations]
-    cited = {citation.source.number for citation in citations}
-    listed = [_listed(source, cited=source.number in cited) for source in sources]
+    support: dict[int, float] = {}
+    for citation in citations:
+        number = citation.source.number
+        support[number] = min(support.get(number, 1.0), held(citation, text))
+    listed = [_listed(source, support=support.get(source.number)) for source in sources]
     if annotations:
         block = {"type": "text", "text": text, "annotations": annotations}
         reply = reply.model_copy(update={"content": [block]})
     return {"messages": [reply], "custom_outputs": {"sources": listed}}
 
 
-def _listed(source: Source, *, cited: bool) -> dict[str, Any]:
+def _listed(source: Source, *, support: float | None) -> dict[str, Any]:
+    """`support` is what the passage holds of the sentences that cite it; `None` if none does."""
     fields = {
         "number": source.number,
         "doc_uri": source.doc_uri,
         "chunk_id": source.chunk_id,
         "title": source.title,
         "score": source.score,
-        "cited": cited,
+        "cited": support is not None,
     }
     if source.also_in:
         fields["also_in"] = list(source.also_in)
-    if cited:
+    if support is not None:
+        fields["support"] = round(support, 2)
         # Not of the others: each response is stored with its sources. Redacted before it is cut, so that no beginning
         # of a secret is left.
         fields["text"] = redact(source.text[: 2 * MOST_PASSAGE])[:MOST_PASSAGE]
