@@ -48,3 +48,16 @@ async def test_a_conversation_that_is_too_long_is_compacted_where_it_is_remember
         third = await talk.ask(input="Sure?", store=store, previous_response_id=second["id"])
     assert "They agreed on Tuesday." in text_of(second)
     assert text_of(third).endswith("When? | Sure?")
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_call_in_a_compacted_history_can_be_answered(service: Service, store: bool) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c1", "output": "seen"}
+    async with talking(service) as talk, service.client() as http:
+        http.timeout = httpx.Timeout(120)
+        compacted = await http.post("/v1/responses/compact", json={"model": "a", "input": [*TALK, call]})
+        answer = await talk.ask(input=[*compacted.json()["output"], result], store=store)
+        assert text_of(answer).endswith("They agreed on Tuesday. | seen")
+        refused = await talk.refused(input=[*compacted.json()["output"], {**result, "call_id": "c2"}], store=store)
+    assert (refused["status"], refused["param"]) == (400, "input[2].call_id")

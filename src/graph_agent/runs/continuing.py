@@ -203,13 +203,13 @@ class Continuing:
         queued = await self._queued(owner, place, said)
         new = _with_queued(new, queued)
         start = await self._start(owner, place, new, graph if continues else None)
+        told = [item for item in start.items if not said.covers(item)]
+        compacted = await self._compacted(told, new, first=place.known)
         if invocation.checks_calls:
-            _require_calls(items, place, start)
+            _require_calls(items, place, start, sealed=() if compacted is None else compacted.items)
         if not items and invocation.generate:
             # The request goes on with what was said before.
             require_question(start.items)
-        told = [item for item in start.items if not said.covers(item)]
-        compacted = await self._compacted(told, new, first=place.known)
         if compacted is not None:
             # What the graph's state has is summarized, and so are the calls and texts at its end.
             start = replace(start, asked={}, unfinished={})
@@ -498,13 +498,13 @@ def _without_repeated(parent: StoredResponse, new: list[Item]) -> list[Item]:
     return left
 
 
-def _require_calls(items: Sequence[Item], place: _Place, start: _Start) -> None:
-    """Check that each new result belongs to a call that the graph has made.
+def _require_calls(items: Sequence[Item], place: _Place, start: _Start, *, sealed: Sequence[Item] = ()) -> None:
+    """Check that each new result belongs to a call that the graph has made. `sealed` are the items of a compaction.
 
     Raises:
         InvalidRequest: it does not.
     """
-    said = [*(() if place.parent is None else place.parent.output), *start.items, *items]
+    said = [*(() if place.parent is None else place.parent.output), *start.items, *sealed, *items]
     calls = {*start.asked, *(call_id_of(item) for item in said if item["type"] in CALL_ID)}
     for index, item in enumerate(items[place.known :], place.known):
         if item["type"] in OUTPUTS and item["call_id"] not in calls:
