@@ -42,7 +42,15 @@ RESERVED = 110
 class Account:
     """Runs of one process whose tokens are counted in a store."""
 
-    def __init__(self, store: Store, *, wait_seconds: float = 30.0, busy_seconds: float = 30.0, **limits: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        wait_seconds: float = 30.0,
+        busy_seconds: float = 30.0,
+        renew_seconds: float = 10.0,
+        **limits: int,
+    ) -> None:
         self.store, self.now = store, 1_796_040_000.0
         self.ledger = Ledger(
             self.open,
@@ -51,6 +59,7 @@ class Account:
             clock=lambda: self.now,
             wait_seconds=wait_seconds,
             busy_seconds=busy_seconds,
+            renew_seconds=renew_seconds,
         )
         self.runs: Runs = some_runs(budgets=LEAST, ledger=self.ledger)
         self.asked, self.answers = asyncio.Event(), asyncio.Event()
@@ -197,9 +206,16 @@ async def test_a_call_that_is_cancelled_as_its_tokens_are_reserved_gives_them_ba
     assert (await account.ledger.reserve(call, 150)).tokens == 150
 
 
-async def test_usage_is_written_soon_by_itself(store: MemoryStore) -> None:
-    account = Account(store)
-    await account.run(chain(speaking(says("Hello."))))
+@pytest.mark.parametrize("limits", [{}, {"user_tokens_per_day": 1_000}])
+async def test_usage_is_written_soon_by_itself(store: MemoryStore, limits: dict[str, int]) -> None:
+    account = Account(store, renew_seconds=3_600.0, **limits)
+    began, go_on = asyncio.Event(), asyncio.Event()
+    run = await account.start(chain(speaking(says(["Hel", Wait(go_on, began), "lo."]))))
+    await began.wait()
+    # The account has nothing to do any more but to renew what is reserved, in an hour.
+    await asyncio.sleep(0)
+    go_on.set()
+    await run.ended()
     with anyio.fail_after(20):
         while not await store.usage.usage(since="2026-11-30", until="2026-11-30"):  # noqa: ASYNC110 - nobody is told
             await asyncio.sleep(0.01)

@@ -89,13 +89,14 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         wait_seconds: float = WAIT_SECONDS,
         busy_seconds: float = BUSY_SECONDS,
+        renew_seconds: float = RENEW_SECONDS,
     ) -> None:
         """`clock` says which day it is, in seconds since 1970."""
         self.limits = limits
         self._usage_days = usage_days
         self._open_store = open_store
         self._clock = clock
-        self._wait_seconds, self._busy_seconds = wait_seconds, busy_seconds
+        self._wait_seconds, self._busy_seconds, self._renew_seconds = wait_seconds, busy_seconds, renew_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
         self._urgent, self._writing = asyncio.Event(), asyncio.Lock()
@@ -107,7 +108,7 @@ class Ledger:
         self._sums: dict[Call, Charge] = {}
         self._settled: list[Charge] = []
         self._renewed_at = 0.0
-        self._closing = self._failed = False
+        self._closing = self._failed = self._idles = False
         self._cleaned = ""
 
     @property
@@ -240,7 +241,7 @@ class Ledger:
     # -- the transactions -------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if self._asked or self._waiting:
+        if self._asked or self._waiting or self._idles:
             self._urgent.set()
         if self._writer is None or self._writer.done():
             # In an empty context: the task serves many runs.
@@ -248,10 +249,16 @@ class Ledger:
 
     async def _write(self) -> None:
         while (pause := self._pause()) is not None:
+            # While there is nothing to do but to renew, whatever comes is news.
+            idled = self._idles = pause == self._renew_seconds
             if pause:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._urgent.wait()
+            self._idles = False
+            if idled and self._urgent.is_set():
+                self._urgent.clear()
+                continue
             self._urgent.clear()
             await self._write_once()
 
@@ -268,7 +275,7 @@ class Ledger:
             return 0.0 if self._settled else LOOK_SECONDS
         if used:
             return RETRY_SECONDS if self._failed else GATHER_SECONDS
-        return RENEW_SECONDS if self._open else None
+        return self._renew_seconds if self._open else None
 
     async def _write_once(self) -> None:
         async with self._writing:
@@ -298,7 +305,7 @@ class Ledger:
 
     async def _apply(self, asked: Sequence[_Asked], charges: Sequence[Charge]) -> None:
         now, started = self._clock(), time.monotonic()
-        renews = bool(self._open) and started - self._renewed_at >= RENEW_SECONDS
+        renews = bool(self._open) and started - self._renewed_at >= self._renew_seconds
         if not (asked or charges or renews):
             return
         admissions = [(one, one.what) for one in asked if isinstance(one.what, Admission)]
