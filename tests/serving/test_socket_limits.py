@@ -387,3 +387,14 @@ async def test_random_bytes_hurt_nobody(rude: Service, caplog: pytest.LogCapture
             assert text_of(await talk.ask(input="Hi", store=False)) == "Hello world."
         await settled(rude, before)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_messages_count_against_the_limits_for_people() -> None:
+    with serving(limit_user_requests_per_day=2) as service, anyio.fail_after(20):
+        async with talking(service, model="plain") as talk, service.client() as http:
+            # Of the same user, over HTTP.
+            (await http.post("/v1/responses", json={"model": "plain", "input": "Hi"})).raise_for_status()
+            await talk.ask(input="Hi", store=False)
+            (refused,) = await talk.turn(input="Hi", store=False)
+            assert (refused["status"], refused["error"]["code"]) == (429, "rate_limit_exceeded")
+            assert refused["headers"]["x-ratelimit-remaining-requests"] == "0"
