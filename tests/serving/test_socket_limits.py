@@ -54,14 +54,14 @@ async def raw(service: Service) -> AsyncIterator[tuple[asyncio.StreamReader, asy
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
-async def closing_code(reader: asyncio.StreamReader) -> int:
-    """The code with which the service closes a connection, after other frames."""
+async def closing(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """The code and the reason with which the service closes a connection, after other frames."""
     while True:
         kind, short = await reader.readexactly(2)
         size = int.from_bytes(await reader.readexactly({126: 2, 127: 8}[short])) if short > 125 else short
         data = await reader.readexactly(size)
         if kind & 0xF == CLOSE:
-            return int.from_bytes(data[:2])
+            return int.from_bytes(data[:2]), data[2:].decode()
 
 
 async def closed(talk: Talk) -> int | None:
@@ -73,7 +73,8 @@ async def closed(talk: Talk) -> int | None:
 
 @pytest.fixture(scope="module")
 def rude() -> Iterator[Service]:
-    with serving(read_seconds=0.4, max_body_bytes=20_000, grace_seconds=0) as running:
+    # The time of a run must not end one that a client has left.
+    with serving(read_seconds=0.4, max_body_bytes=20_000, max_seconds=600.0) as running:
         yield running
 
 
@@ -208,15 +209,30 @@ async def test_a_connection_that_is_idle_is_closed() -> None:
             assert await closed(talk) == 1001
 
 
-@pytest.mark.parametrize("store", [True, False])
-async def test_a_client_that_leaves_ends_its_run(rude: Service, upstream: Upstream, store: bool) -> None:
+async def test_a_client_that_leaves_ends_its_run(rude: Service, upstream: Upstream) -> None:
     before = rude.tasks()
-    with anyio.fail_after(20):
+    # Sooner than the grace for a stored run, to which somebody may come back.
+    with anyio.fail_after(15):
         async with talking(rude) as talk:
-            await talk.send(**held(upstream, store=store))
+            await talk.send(**held(upstream, store=False))
             await upstream.asked.wait()
         await upstream.left.wait()
         await settled(rude, before)
+
+
+async def test_a_stored_run_can_be_joined_when_its_connection_is_gone(rude: Service, upstream: Upstream) -> None:
+    with anyio.fail_after(20):
+        async with talking(rude) as talk:
+            await talk.send(**held(upstream))
+            created = await talk.next()
+            await upstream.asked.wait()
+        async with rude.client() as http:
+            address = f"/v1/responses/{created['response']['id']}?stream=true"
+            async with http.stream("GET", address) as stream:
+                upstream.say("Enough.")
+                upstream.end()
+                lines = [line async for line in stream.aiter_lines()]
+    assert any("response.completed" in line for line in lines)
 
 
 async def test_a_service_that_stops_tells_ends_and_closes(upstream: Upstream) -> None:
@@ -277,36 +293,40 @@ async def test_pings_of_a_client_that_reads_nothing_pile_up_nowhere(rude: Servic
             assert connection.transport.get_write_buffer_size() < 1_000_000
             # It reads all the same, and goes on when the client does.
             writer.write(frame(ASKED) + frame(struct.pack("!H", 1000), kind=CLOSE))
-            assert await closing_code(reader) == 1000
+            assert (await closing(reader))[0] == 1000
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"),
+    ("sent", "code", "reason"),
     [
-        (frame(b"{", length=5_000), 1008),
-        (frame(b"{", last=False) + frame(b"", kind=0, last=False), 1008),
-        (frame(b"{", last=False) + frame(b"", kind=0, last=False) * 5_000, 1008),
-        (frame(b"x" * 30_000), 1009),
-        (frame(b"x" * 15_000, last=False) + frame(b"x" * 15_000, kind=0), 1009),
-        (frame(b"\xff"), 1007),
-        (frame(b"{}", kind=0), 1002),
-        (frame(b"{}", kind=0xB), 1002),
-        (frame(b"x" * 200, kind=PING), 1002),
-        (b"\x81\x02{}", 1002),
-        (b"\xf1\x80\0\0\0\0", 1002),
+        (frame(b"{", length=5_000), 1008, "in time"),
+        (frame(b"{", last=False) + frame(b"", kind=0, last=False), 1008, "in time"),
+        (frame(b"{", last=False) + frame(b"", kind=0, last=False) * 5_000, 1008, "too many frames"),
+        (frame(b"x" * 30_000), 1009, "limit of 20000 bytes"),
+        (frame(b"x" * 15_000, last=False) + frame(b"x" * 15_000, kind=0), 1009, "limit of 20000 bytes"),
+        (frame(b"\xff"), 1007, ""),
+        (frame(b"{}", kind=0), 1002, ""),
+        (frame(b"{}", kind=0xB), 1002, ""),
+        (frame(b"x" * 200, kind=PING), 1002, ""),
+        (b"\x81\x02{}", 1002, ""),
+        (b"\xf1\x80\0\0\0\0", 1002, ""),
     ],
     ids=[
         *("stalls", "stalls-in-fragments", "many-fragments", "too-large", "too-large-in-fragments", "no-utf-8"),
         *("continues-nothing", "unknown-opcode", "large-ping", "unmasked", "reserved-bits"),
     ],
 )
-async def test_frames_that_break_a_rule_close_the_connection(rude: Service, sent: bytes, code: int) -> None:
+async def test_frames_that_break_a_rule_close_the_connection(
+    rude: Service, sent: bytes, code: int, reason: str
+) -> None:
     before = rude.tasks()
     with anyio.fail_after(20):
         async with raw(rude) as (reader, writer):
             writer.write(frame(ASKED))
             writer.write(sent)
-            assert await closing_code(reader) == code
+            closed_with, why = await closing(reader)
+            assert closed_with == code
+            assert reason in why
         await settled(rude, before)
 
 

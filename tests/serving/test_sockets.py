@@ -271,6 +271,8 @@ async def test_nothing_is_left_when_a_connection_has_ended() -> None:
     first = await turn("One")
     second = await turn("Two", first.id)
     assert memory.has(second.id)
+    # Nobody can join it elsewhere, so its events are not kept.
+    assert runs.kept.find(Caller("ann"), second.id) is None
     assert second.request.turn is not None
     place = second.request.turn.continuation
     assert await store.bytes_of(memory.owner, place.conversation) > 0
