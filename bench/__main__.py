@@ -44,15 +44,16 @@ def main() -> int:
             tracking = start_tracking(running) if any(row.traces for row in rows) else None
             results = Contest(plan, running, tracking, began=began, postgres=postgres).run(rows)
             print(report(results, plan, load=load))
-            found = figures(results, plan, load=load)
+            paced = []
             if options.paced:
-                paced = measure_paced(running, counts=QUICK_COUNTS if options.quick else COUNTS)
-                print("\n" + paced_report(paced))
-                found["paced"] = paced_figures(paced)
-                if options.plot is not None:
-                    plot(paced, options.plot)
+                streamed = measure_paced(running, counts=QUICK_COUNTS if options.quick else COUNTS)
+                print("\n" + paced_report(streamed))
+                paced = paced_figures(streamed)
+            if options.plot is not None and paced:
+                options.plot.write_text(plot(paced), encoding="utf-8")
             if options.json is not None:
-                options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                text = json.dumps(figures(results, plan, load=load, paced=paced), indent=1)
+                options.json.write_text(text + "\n", encoding="utf-8")
             if options.turns:
                 points = QUICK_POINTS if options.quick else POINTS
                 conversations = measure(running, postgres, points=points)

@@ -7,9 +7,8 @@ these figures say how many streams a core carries, and what becomes of them when
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.client import Stream, Target, singly, together
@@ -140,43 +139,60 @@ def paced_figures(found: Sequence[Paced]) -> list[dict[str, Any]]:
     ]
 
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 320, 70, 40, 30, 150
+def published_paced(figures: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table that the documentation shows, in Markdown, of the figures of `--json`."""
+    lines = [
+        "| Streams | Server | Tokens a second | Compared | CPU of a token | First event | Gap, p99 | Memory a stream |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in figures:
+        cells = (
+            f"{one['streams']:,}",
+            LABELS[one["row"]],
+            f"{one['tokens_per_second']:,}",
+            f"{one['tokens_to_floor']:.2f} x",
+            f"{one['cpu_us_per_token']} µs",
+            f"{one['first_event_seconds']:.2f} s",
+            f"{one['gap_p99_ms']:,} ms",
+            f"{one['kb_per_stream']:,} KB",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+LABELS = {FLOOR: "LangGraph on Starlette", OURS: "graph-agent"}
 COLORS = {FLOOR: "#8a8f98", OURS: "#2f6fde"}
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 320, 70, 40, 30, 150
 
 
-def plot(found: Sequence[Paced], file: Path) -> None:
-    """Draw tokens a second over the number of streams as an SVG file."""
-    counts = sorted({one.streams for one in found})
-    most = max(one.tokens_per_second for one in found) * 1.08
+def plot(figures: Sequence[Mapping[str, Any]]) -> str:
+    """Draw tokens a second over the number of streams, as SVG."""
+    counts = sorted({one["streams"] for one in figures})
+    most = max(one["tokens_per_second"] for one in figures) * 1.08
 
-    def place(one: Paced) -> tuple[float, float]:
-        at = counts.index(one.streams) / max(len(counts) - 1, 1)
-        x = LEFT + at * (WIDTH - LEFT - RIGHT)
-        return x, HEIGHT - BOTTOM - one.tokens_per_second / most * (HEIGHT - BOTTOM - TOP)
+    def place(one: Mapping[str, Any]) -> tuple[float, float]:
+        x = LEFT + counts.index(one["streams"]) / max(len(counts) - 1, 1) * (WIDTH - LEFT - RIGHT)
+        return x, HEIGHT - BOTTOM - one["tokens_per_second"] / most * (HEIGHT - BOTTOM - TOP)
 
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="12" role="img">',
-        f"<title>Tokens a second, with streams of {1 / PACE:.0f} tokens a second</title>",
-        f'<text x="{LEFT}" y="18" fill="currentColor">tokens a second, one process</text>',
-        f'<text x="{LEFT}" y="{HEIGHT - 4}" fill="currentColor">streams that start together</text>',
+        'font-size="12" fill="#8a8f98" role="img">',
+        f"<title>Tokens a second, with streams of {1 / PACE:.0f} tokens a second each</title>",
+        f'<text x="{LEFT}" y="18">tokens a second, one process</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 4}">streams that start together</text>',
     ]
     for step in range(5):
-        value = most / 4 * step
         y = HEIGHT - BOTTOM - step / 4 * (HEIGHT - BOTTOM - TOP)
         lines.append(f'<path d="M{LEFT} {y:.0f}H{WIDTH - RIGHT}" stroke="#8a8f98" stroke-opacity=".3"/>')
-        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end" fill="currentColor">{value:,.0f}</text>')
+        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{most / 4 * step:,.0f}</text>')
+    for number, count in enumerate(counts):
+        x = LEFT + number / max(len(counts) - 1, 1) * (WIDTH - LEFT - RIGHT)
+        lines.append(f'<text x="{x:.0f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{count:,}</text>')
     for name, color in COLORS.items():
-        of_row = [one for one in found if one.row.name == name]
-        points = [place(one) for one in of_row]
+        points = [place(one) for one in figures if one["row"] == name]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         lines.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        for one, (x, y) in zip(of_row, points, strict=True):
-            lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
-            if name == OURS:
-                label = f'x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="currentColor"'
-                lines.append(f"<text {label}>{one.streams:,}</text>")
+        lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in points]
         x, y = points[-1]
-        what = "LangGraph on Starlette" if name == FLOOR else "graph-agent"
-        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{color}">{what}</text>')
-    file.write_text("\n".join([*lines, "</svg>"]) + "\n", encoding="utf-8")
+        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{color}">{LABELS[name]}</text>')
+    return "\n".join([*lines, "</svg>"]) + "\n"

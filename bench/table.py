@@ -47,8 +47,10 @@ def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
     return "\n".join([*lines, *_first_events(measured)])
 
 
-def figures(results: Sequence[Result], plan: Plan, *, load: float) -> dict[str, Any]:
-    """Return the figures of the rows and the conditions, for `--json`."""
+def figures(
+    results: Sequence[Result], plan: Plan, *, load: float, paced: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return the figures of the rows and the conditions, for `--json`. `paced` are those of streams as models write."""
     measured = {result.row.name: result for result in results if result.visits and result.broken is None}
     floor = measured.get(FLOOR)
     return {
@@ -58,6 +60,7 @@ def figures(results: Sequence[Result], plan: Plan, *, load: float) -> dict[str, 
         "load_before": round(load, 1),
         "python": platform.python_version(),
         "rows": {} if floor is None else {name: _figures(result, floor) for name, result in measured.items()},
+        "paced": list(paced),
     }
 
 

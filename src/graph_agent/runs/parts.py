@@ -55,7 +55,7 @@ class Parts:
                 self._context.run(self._take, part)
             return
         try:
-            self._loop.call_soon_threadsafe(self._take, part, context=self._context)
+            self._loop.call_soon_threadsafe(self.put, part)
         except RuntimeError:
             # A node's thread has outlived the loop, and with it the run.
             return
