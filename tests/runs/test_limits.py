@@ -206,6 +206,37 @@ async def test_a_call_that_is_cancelled_as_its_tokens_are_reserved_gives_them_ba
     assert (await account.ledger.reserve(call, 150)).tokens == 150
 
 
+class NotesRenewals:
+    """A store that notes which reservations are renewed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.renewed: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+
+    @property
+    def usage(self) -> "NotesRenewals":
+        return self
+
+    async def apply(self, batch: Any) -> Any:
+        if batch.renewed:
+            self.renewed.put_nowait(batch.renewed)
+        return await self._store.usage.apply(batch)
+
+
+async def test_the_reservation_of_a_call_is_renewed_while_it_is_in_progress(store: MemoryStore) -> None:
+    account = Account(store, renew_seconds=0.001, user_tokens_per_day=1_000)
+    noting: Any = NotesRenewals(store)
+    account.store = noting
+    run = await account.start(chain(speaking(says(Wait()))))
+    with anyio.fail_after(20):
+        first, second = await noting.renewed.get(), await noting.renewed.get()
+    assert list(first) == list(second)
+    await run.cancel()
+    account.store = store
+    [row] = await account.table()
+    assert row.lost_tokens == 0
+
+
 @pytest.mark.parametrize("limits", [{}, {"user_tokens_per_day": 1_000}])
 async def test_usage_is_written_soon_by_itself(store: MemoryStore, limits: dict[str, int]) -> None:
     account = Account(store, renew_seconds=3_600.0, **limits)
