@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 import anyio
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.graph import MessagesState
 from tests.runs.background import Nodes, Process, check_log, events_of, record_when_ended
 from tests.runs.registered import BOB, some_runs
@@ -277,6 +277,25 @@ async def test_a_long_history_is_summarized_in_parts(store: MemoryStore) -> None
     assert ["x" * 6_000 in asked for asked in summarizer.asked] == [True, True, True]
     assert ["One." in asked for asked in summarizer.asked] == [False, True, False]
     assert texts(events) == ["human: Three. | human: and now?"]
+
+
+async def test_what_stays_word_by_word_may_hold_any_value(store: MemoryStore) -> None:
+    async def odd(state: Any) -> dict[str, Any]:
+        call = {"name": "look", "args": {"at": 2**70}, "id": "c1"}
+        seen = ToolMessage("half of \ud83d", tool_call_id="c1", name="look")
+        return {"messages": [AIMessage("", tool_calls=[call]), seen, *(await report(state))["messages"]]}
+
+    summarizer = Summarizer()
+    chat = talking(chain(odd), store, summarizer=summarizer)
+    part = {"type": "input_text", "text": "and now?", "more": 2**70}
+    with anyio.fail_after(20):
+        await chat.say(LONG)
+        turn = [{"role": "user", "content": [part]}]
+        (item,) = compactions(await chat.say(turn, context_management=ASKS))
+        chat.last = None
+        events = await chat.say([item, {"role": "user", "content": "hi"}], store=False)
+    assert texts(events)[-1] == "human: They talked at length. | human: and now? | human: hi"
+    assert "half of ?" in summarizer.asked[0]
 
 
 @pytest.mark.parametrize("held", ["summary", "one", "three"])

@@ -5,12 +5,11 @@ can keep it and only its owner can use it. Source: OpenAI's guide on compaction,
 2026-04-24 (`/responses/compact`, `CompactionBody`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
-
-import orjson
 
 from graph_agent.errors import InvalidRequest
 from graph_agent.protocol.events import new_id
@@ -40,9 +39,9 @@ class Compacted:
 
     def written(self) -> bytes:
         """The same as bytes."""
-        return orjson.dumps(
-            {"version": VERSION, "summary": self.summary, "items": self.items, "keeps_users": self.keeps_users}
-        )
+        # Not orjson, which knows neither long integers nor halves of surrogate pairs. A tool may return anything.
+        value = {"version": VERSION, "summary": self.summary, "items": self.items, "keeps_users": self.keeps_users}
+        return json.dumps(value, separators=(",", ":"), default=str).encode()
 
     @classmethod
     def read(cls, data: bytes) -> "Compacted":
@@ -51,7 +50,7 @@ class Compacted:
         Raises:
             ValueError: a newer version of this package has made it.
         """
-        saved = orjson.loads(data)
+        saved = json.loads(data)
         if saved["version"] != VERSION:
             raise ValueError("unknown version")
         return cls(summary=saved["summary"], items=saved["items"], keeps_users=saved["keeps_users"])

@@ -58,7 +58,7 @@ async def summarize(
         ModelFailed: the model cannot be asked, or one of its subclasses.
     """
     size = PART
-    transcript = await run_gently(lambda pulse: "\n\n".join(_told(messages)), [_weight(messages)])
+    transcript = await run_gently(lambda pulse: _transcript(messages), [_weight(messages)])
     while True:
         try:
             # A summary is no answer: the options of the request are not for it.
@@ -97,6 +97,11 @@ def _question(part: str, summary: str, instructions: str | None) -> str:
     if instructions:
         asked = f"{asked}\nThe operator of the assistant adds: {instructions[:MOST_MESSAGE]}"
     return asked
+
+
+def _transcript(messages: Sequence[BaseMessage]) -> str:
+    # A tool may return half of a surrogate pair, which cannot be sent to a model.
+    return "\n\n".join(_told(messages)).encode("utf-8", "replace").decode()
 
 
 def _told(messages: Sequence[BaseMessage]) -> Iterator[str]:
