@@ -1,6 +1,7 @@
 """Messages for a response in progress: where its graph stops for them, and who gets them."""
 
 import asyncio
+import gc
 import random
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.runs.stored import Chat, texts
 from graph_agent.contract import AgentState
 from graph_agent.errors import TooManyRuns
 from graph_agent.identity.owner import Owner
+from graph_agent.runs.run import Run
 from graph_agent.stores.sqlite_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -384,3 +386,31 @@ async def test_the_slot_of_a_run_passes_to_its_successor(store: MemoryStore) -> 
         nodes.open()
         await ended(chat, first.response["metadata"]["successor_id"])
     assert chat.runs.activity.taken == 0
+
+
+async def test_runs_that_were_steered_leave_memory_without_the_garbage_collector(store: MemoryStore) -> None:
+    async def steered() -> None:
+        nodes = Nodes()
+        nodes.hold("two")
+        chat = Chat(nodes.graph(), store)
+        run = await chat.start("begin")
+        await nodes.at["two"].wait()
+        await steer(chat, "meanwhile")
+        nodes.open()
+        assert len(await line(chat, run.id)) == 2
+
+    def held() -> int:
+        return sum(isinstance(one, Run) for one in gc.get_objects())
+
+    with anyio.fail_after(20):
+        await steered()
+        gc.collect()
+        before = held()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await steered()
+            # The last one may still be about to be let go.
+            assert held() - before <= 1
+        finally:
+            gc.enable()
