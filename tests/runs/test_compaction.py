@@ -295,7 +295,8 @@ async def test_what_stays_word_by_word_may_hold_any_value(store: MemoryStore) ->
         chat.last = None
         events = await chat.say([item, {"role": "user", "content": "hi"}], store=False)
     assert texts(events)[-1] == "human: They talked at length. | human: and now? | human: hi"
-    assert "half of ?" in summarizer.asked[0]
+    # What a model is asked can be sent: half of a surrogate pair could not.
+    assert b"half of" in summarizer.asked[0].encode()
 
 
 @pytest.mark.parametrize("held", ["summary", "one", "three"])
