@@ -70,10 +70,8 @@ class DocumentSearch(IndexQuery):
         """The best `results` passages and their scores, best first; none below `GRAPH_AGENT_MIN_SCORE`.
 
         With `collapse_copies`, copies of a passage are left out, and `metadata["also_in"]` of the passage lists their
-        addresses. `filters` are the model's: a list of `{"key", "value"}` over the `filterable` columns.
-
-        Raises:
-            As `candidates`.
+        addresses. `filters` are the model's: a list of `{"key", "value"}` over the `filterable` columns. It raises what
+        `candidates` raises.
         """
         return await self.candidates(query, filters, count=self.results)
 
