@@ -7,18 +7,23 @@ import logging
 import random
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from tests.serving.conftest import Service, Upstream, serving, settled
 from tests.serving.talking import Talk, talking, text_of
 from tests.serving.test_slow_clients import UNRULY
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from graph_agent import Settings, create_app, host_lifespan
 from graph_agent.serving.socket_connection import SocketConnection
+from graph_agent.testing import on_loopback
 
 pytestmark = pytest.mark.anyio
 
@@ -418,3 +423,39 @@ async def test_messages_count_against_the_limits_for_people() -> None:
             (refused,) = await talk.turn(input="Hi", store=False)
             assert (refused["status"], refused["error"]["code"]) == (429, "rate_limit_exceeded")
             assert refused["headers"]["x-ratelimit-remaining-requests"] == "0"
+
+
+# -- under another server -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def hosted(**settings: Any) -> Iterator[Service]:
+    """The service inside an app of somebody else, at a server that is not ours."""
+    values: dict[str, Any] = {"config": UNRULY, "tracing": "off", "store": "memory"}
+    agent = create_app(Settings(**values | settings), environ={})
+    host = Starlette(routes=[Mount("/agent", agent)], lifespan=host_lifespan(agent))
+    with on_loopback(host) as url:
+        httpx.get(f"{url}/agent/agent/info", timeout=60).raise_for_status()
+        yield Service(f"{url}/agent", asyncio.get_running_loop(), [])
+
+
+async def test_under_another_server_a_message_that_is_too_large_is_refused() -> None:
+    with hosted(max_body_bytes=5_000) as service, anyio.fail_after(20):
+        async with talking(service, model="calm") as talk:
+            refused = await talk.refused(input="x" * 6_000, store=False)
+            assert (refused["status"], refused["code"]) == (413, "body_too_large")
+            first = await talk.ask(input="Hi", store=False)
+            assert (await talk.ask(input="Hi", store=False, previous_response_id=first["id"]))["output"]
+
+
+async def test_under_another_server_a_client_that_reads_nothing_is_disconnected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    where = "read nothing for 1.1 s and was disconnected"
+    with hosted(write_seconds=0.1) as service, anyio.fail_after(20):
+        async with talking(service, model="large", max_queue=1, compression=None, close_timeout=0.1) as talk:
+            # Its library reads no more than one message ahead, and no buffer on the way holds all of the others.
+            for _ in range(4):
+                await talk.send(input="Much.", store=False)
+            while where not in caplog.text:  # noqa: ASYNC110 - the log of the test tells nobody when a line is written
+                await asyncio.sleep(0.02)
