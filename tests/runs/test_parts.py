@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graph_agent.runs.parts import Parts
+from graph_agent.runs.parts import MOST_GATHERED, Parts
 from graph_agent.runs.stream import Part
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +72,15 @@ async def test_gathered_tokens_do_not_wait_for_another_part() -> None:
     async with asyncio.timeout(10):
         await told.both.wait()
     assert told.texts == ["a", "b"]
+
+
+async def test_a_model_that_never_pauses_has_its_tokens_handed_on_in_portions() -> None:
+    told = Told()
+    for number in range(1 + 2 * MOST_GATHERED):
+        told.parts.put(token(str(number)))
+    assert len(told.texts) > MOST_GATHERED
+    told.parts.flush()
+    assert told.texts == [str(number) for number in range(1 + 2 * MOST_GATHERED)]
 
 
 async def test_without_gathering_each_token_is_handed_on_at_once() -> None:

@@ -13,6 +13,9 @@ GATHER_SECONDS = 0.02
 time of as many one by one, because the processor still has what it needs for them. A screen shows 60 pictures a second,
 so nobody notices. A token that comes later is handed on at once, and any other part at once with those before it."""
 
+MOST_GATHERED = 256
+"""The most tokens that are handed on together. A model that does not let the event loop run would bring any number."""
+
 
 class Parts:
     """The parts of one stream of a graph. All methods but `put` are for the loop on which this was made.
@@ -47,8 +50,14 @@ class Parts:
     def put(self, part: Part) -> None:
         """Take a part, in any thread."""
         if threading.get_ident() == self._thread:
-            if part[1] == "messages" and self._loop.time() < self._gathers_until:
-                self._gathered.append(part)
+            gathered = self._gathered
+            if (
+                part[1] == "messages"
+                and len(gathered) < MOST_GATHERED
+                and self._loop.time() < self._gathers_until
+                and not self._closed
+            ):
+                gathered.append(part)
                 if self._timer is None:
                     self._timer = self._loop.call_at(self._gathers_until, self._flush, context=self._context)
             else:
