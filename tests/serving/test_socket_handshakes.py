@@ -190,8 +190,9 @@ async def test_users_do_not_continue_each_others_responses(guarded: Service) -> 
                 assert refused["code"] == "previous_response_not_found"
 
 
-async def test_a_header_that_makes_no_sense_there_is_refused(open_service: Service) -> None:
-    assert await refusal(open_service, {"idempotency-key": "k"}) == (400, "invalid_request")
+@pytest.mark.parametrize("name", ["idempotency-key", "x-mlflow-return-trace-id"])
+async def test_a_header_that_makes_no_sense_there_is_refused(open_service: Service, name: str) -> None:
+    assert await refusal(open_service, {name: "true"}) == (400, "invalid_request")
 
 
 async def test_the_log_has_a_line_for_each_message_and_no_secret(

@@ -35,6 +35,7 @@ from graph_agent.serving.routes.responses import ERRORS as RUN_ERRORS
 from graph_agent.serving.socket_session import SocketLimits, SocketSession
 from graph_agent.serving.socket_turns import Asking, SocketTurns
 from graph_agent.serving.socket_writer import TOGETHER
+from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.unsupported import WEBSOCKET
 
 SAYS = (
@@ -97,8 +98,9 @@ class SocketRoutes:
         """
         headers = Headers(scope=scope)
         self._sockets.require_free()
-        if HEADER in headers:
-            raise InvalidRequest(f"The header `{HEADER}` has no place in a handshake; leave it out.", param=HEADER)
+        for name in (HEADER, TRACE_HEADER):
+            if name in headers:
+                raise InvalidRequest(f"The header `{name}` has no place in a handshake; leave it out.", param=name)
         caller = await self._identity.caller(headers)
         # Again in each turn, because a token may expire meanwhile.
         self._identity.token(headers)
