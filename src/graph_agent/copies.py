@@ -15,6 +15,9 @@ ALIKE = 0.9
 """Share of common runs of words (Jaccard) from which two passages are near-identical. Of 130 words, two may be others,
 or a dozen more at one end."""
 
+LENGTHS = 0.8
+"""Least ratio of the lengths of near-identical passages, in characters."""
+
 RUN = 3
 """Words of a run."""
 
@@ -35,7 +38,8 @@ MOST_PLACES = 20
 """Places of copies that a passage lists."""
 
 _WORD = re.compile(r"\w+")
-_NUMBER = re.compile(r"[<>=!~+-]{0,2}[^\W\d]{0,40}\d\w{0,40}")
+_SIGNED = re.compile(r"[<>=!~+-]{0,2}\w+")
+_DIGIT = re.compile(r"\d")
 
 Passage = TypeVar("Passage")
 
@@ -58,7 +62,8 @@ class Wording:
     def decisive(self) -> Counter[str]:
         """The words in which two passages that say the same cannot differ: numbers and negations."""
         # Numbers with their signs: -1 is not 1, and <3 is not >3.
-        return Counter([*_NUMBER.findall(self.plain), *(word for word in self.words if word in NEGATIONS)])
+        numbers = [word for word in _SIGNED.findall(self.plain) if _DIGIT.search(word)]
+        return Counter([*numbers, *(word for word in self.words if word in NEGATIONS)])
 
     @cached_property
     def runs(self) -> frozenset[tuple[str, ...]]:
@@ -68,6 +73,10 @@ class Wording:
         """Whether one of the passages can stand for both."""
         if self.plain == other.plain:
             return True
+        # Before the words are counted, which takes longer. So many words are hardly so much longer or shorter.
+        shorter, longer = sorted((len(self.plain), len(other.plain)))
+        if shorter < LENGTHS * longer:
+            return False
         fewer, more = sorted((len(self.words), len(other.words)))
         if fewer < FEWEST_WORDS or fewer < ALIKE * more or max(len(self.text), len(other.text)) > MOST_COMPARED:
             return False
