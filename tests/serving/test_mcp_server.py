@@ -244,6 +244,10 @@ async def test_a_notification_cancels_the_call_that_it_names(also: bool) -> None
         ("[]", 400, "The body must be a JSON object"),
         ("{", 400, "not valid JSON"),
         ('{"method": "ping"}', 400, "one JSON-RPC message of MCP"),
+        ('{"jsonrpc": "2.0", "id": null, "method": "ping"}', 400, "`id` must be a string or a whole number"),
+        ('{"jsonrpc": "2.0", "id": 1, "result": {}, "method": "ping", "params": [1]}', 400, "`params` an object"),
+        ('{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": [1]}}', 202, ""),
+        (f'{{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {{"a": "{"x" * 70_000}"}}}}', 400, "65536 bytes"),
         ('{"jsonrpc": "2.0", "id": 1, "method": "server/discover"}', 200, "-32601"),
         ('{"jsonrpc": "2.0", "id": 1, "method": "resources/list"}', 200, "-32601"),
         ('{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {}}', 200, "-32602"),
@@ -259,6 +263,59 @@ async def test_another_message_is_refused(body: str, status: int, words: str) ->
         assert (await client.get("/mcp")).status_code == 405
         refused = await client.post("/mcp", json=call(message="Hi"), headers={**HEADERS, "host": "evil.example"})
         assert refused.status_code == 403
+
+
+async def test_only_the_service_itself_reads_the_arguments_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    app, _ = app_of("Heard.")
+    async with AgentClient(app) as client:
+        assert (await client.post("/mcp", json=message("ping"), headers=HEADERS)).status_code == 200
+        from mcp.server import streamable_http
+
+        sdk_handles = streamable_http.StreamableHTTPServerTransport.handle_request
+
+        async def handle_request(transport: Any, scope: Any, receive: Any, send: Any) -> None:
+            async def received() -> Any:
+                got = await receive()
+                read.append(len(got.get("body", b"")))
+                return got
+
+            await sdk_handles(transport, scope, received, send)
+
+        monkeypatch.setattr(streamable_http.StreamableHTTPServerTransport, "handle_request", handle_request)
+        answer = await client.post("/mcp", json=call(message="x" * 500_000), headers=HEADERS)
+    assert "Heard." in answer.text
+    # A reading of half a megabyte would hold up all other requests.
+    assert 0 < read[0] < 1_000
+
+
+@pytest.mark.parametrize("accept", ["xapplication/json, text/event-stream", "application/json"])
+async def test_a_client_that_does_not_take_both_kinds_of_answers_gets_an_error_of_the_service(accept: str) -> None:
+    app, _ = app_of("Never said.")
+    async with AgentClient(app) as client:
+        answer = await client.post("/mcp", json=message("ping"), headers={"accept": accept})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Accept")
+
+
+async def test_a_call_that_is_cancelled_before_its_answer_begins_gets_an_empty_stream() -> None:
+    from graph_agent.serving.mcp_exchange import Exchange
+
+    class Nothing:
+        tools = ()
+
+        async def call(self, *_: Any) -> Any:
+            raise AssertionError
+
+    scope, sent = anyio.CancelScope(), []
+
+    async def send(told: Any) -> None:
+        sent.append(told)
+
+    scope.cancel()
+    asked = {"type": "http", "method": "POST", "path": "/mcp", "query_string": b"", "headers": []}
+    await Exchange(call(), {}, Nothing(), scope)(asked, anyio.sleep_forever, send)
+    assert [one["type"] for one in sent] == ["http.response.start", "http.response.body"]
+    assert (sent[0]["status"], sent[1]["more_body"]) == (200, False)
 
 
 async def test_a_notification_that_is_unknown_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,11 @@ The SDK's `Server` is not used. While a handler runs, it replaces the warning fi
 the text of any exception to the client.
 """
 
+import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -29,6 +30,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from graph_agent.errors import AgentError, InvalidRequest
 from graph_agent.foreign_errors import describe_error
+from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.mcp_tools import RESULT, OfferedTool, ToolResult, input_schema
 from graph_agent.redaction import redact_value
 
@@ -39,6 +41,15 @@ FAILED = "the service failed; its log has the place"
 INSTRUCTIONS = "Each tool asks one agent of this service. A result has the id of a conversation, with which to go on."
 
 VERSION = "MCP-Protocol-Version"
+
+CALL = "tools/call"
+"""The method that calls a tool."""
+
+TAKEN = ("application/json", "text/event-stream")
+"""The kinds of answers that a client must take."""
+
+MOST_BESIDE_ARGUMENTS = 65_536
+"""Bytes of a message without the arguments of its call."""
 
 Progress = Callable[[str], Awaitable[None]]
 """Tells the client what the run does now."""
@@ -61,7 +72,7 @@ class Offer(Protocol):
         """
 
 
-def check_message(fields: dict[str, Any]) -> types.JSONRPCMessage:
+def check_message(fields: Mapping[str, Any]) -> types.JSONRPCMessage:
     """The message of a client.
 
     Raises:
@@ -71,12 +82,44 @@ def check_message(fields: dict[str, Any]) -> types.JSONRPCMessage:
         message = types.JSONRPCMessage.model_validate(fields)
     except ValidationError:
         raise InvalidRequest("The body must be one JSON-RPC message of MCP, such as a request with `method`.") from None
+    if not is_request(message) and {"id", "method"} <= fields.keys():
+        # Its sender waits for an answer, which only a request gets.
+        raise InvalidRequest("`id` must be a string or a whole number, and `params` an object.", param="id")
     return message
+
+
+def light_fields(fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The message without the arguments of its call, and those arguments.
+
+    The SDK reads a message several times on the event loop. Arguments may be large, and are checked elsewhere.
+
+    Raises:
+        InvalidRequest: the rest of the message is too large.
+    """
+    params = fields.get("params")
+    arguments = params.get("arguments") if isinstance(params, Mapping) else None
+    light = fields
+    if isinstance(arguments, dict) and fields.get("method") == CALL:
+        light = {**fields, "params": {**cast("Mapping[str, Any]", params), "arguments": {}}}
+    else:
+        arguments = {}
+    if len(encode(light)) > MOST_BESIDE_ARGUMENTS:
+        raise InvalidRequest(f"The message may have {MOST_BESIDE_ARGUMENTS} bytes beside `params.arguments`.")
+    return light, arguments
 
 
 def is_request(message: types.JSONRPCMessage) -> bool:
     """Whether the client waits for an answer."""
     return isinstance(message.root, types.JSONRPCRequest)
+
+
+def cancelled_request(message: types.JSONRPCMessage) -> str | int | None:
+    """The id of the request that a message cancels, or `None` if it cancels none."""
+    told = message.root
+    if not isinstance(told, types.JSONRPCNotification) or told.method != "notifications/cancelled":
+        return None
+    named = (told.params or {}).get("requestId")
+    return named if isinstance(named, str | int) else None
 
 
 def check_headers(headers: Headers) -> None:
@@ -85,8 +128,8 @@ def check_headers(headers: Headers) -> None:
     Raises:
         InvalidRequest: it takes no streams, or speaks none of the versions that are served.
     """
-    taken = headers.get("accept", "")
-    if not all(kind in taken for kind in ("application/json", "text/event-stream")):
+    taken = [kind.strip() for kind in headers.get("accept", "").split(",")]
+    if not all(any(one.startswith(kind) for one in taken) for kind in TAKEN):
         raise InvalidRequest("`Accept` must have application/json and text/event-stream.", param="Accept")
     spoken = headers.get(VERSION, DEFAULT_NEGOTIATED_VERSION)
     if spoken not in SUPPORTED_PROTOCOL_VERSIONS:
@@ -111,16 +154,25 @@ def refusal(message: types.JSONRPCMessage) -> types.JSONRPCError | None:
     return None
 
 
-KNOWN = frozenset({"initialize", "ping", "tools/list", "tools/call"})
+KNOWN = frozenset({"initialize", "ping", "tools/list", CALL})
 """The methods that are served."""
 
 
-class Exchange:
-    """An ASGI app that answers one message, whose body was read before."""
+_VERSION_HEADER = VERSION.lower().encode()
+_HEADERS = ((b"accept", ", ".join(TAKEN).encode()), (b"content-type", TAKEN[0].encode()))
+_EMPTY_STREAM = ((b"content-type", TAKEN[1].encode()),)
 
-    def __init__(self, body: bytes, offer: Offer, cancelled: anyio.CancelScope) -> None:
-        """Cancelling `cancelled` ends the exchange."""
-        self._body = body
+
+class Exchange:
+    """An ASGI app that answers one message, which was read and checked before."""
+
+    def __init__(
+        self, light: Mapping[str, Any], arguments: dict[str, Any], offer: Offer, cancelled: anyio.CancelScope
+    ) -> None:
+        """`light` and `arguments` are those of `light_fields`. Cancelling `cancelled` ends the exchange."""
+        # The escapes of the standard library, because `encode` makes strings of integers beyond 64 bits.
+        self._body = json.dumps(light).encode()
+        self._arguments = arguments
         self._offer = offer
         self._cancelled = cancelled
         self._options = InitializationOptions(
@@ -132,21 +184,26 @@ class Exchange:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport = StreamableHTTPServerTransport(mcp_session_id=None)
-        is_open = False
+        # The headers are checked. The transport has its own words for them, and is stricter in places.
+        checked = {**scope, "headers": [*_HEADERS, *(one for one in scope["headers"] if one[0] == _VERSION_HEADER)]}
+        begun = is_open = False
 
         async def sending(message: Message) -> None:
-            nonlocal is_open
+            nonlocal begun, is_open
+            begun = True
             is_open = message["type"] == "http.response.start" or message.get("more_body", False)
             await send(message)
 
         with self._cancelled:
             async with transport.connect() as (reading, writing), anyio.create_task_group() as serving:
                 serving.start_soon(self._serve, reading, writing)
-                await transport.handle_request(scope, self._again(receive), sending)
+                await transport.handle_request(checked, self._again(receive), sending)
                 # The client has left, or has its answer.
                 serving.cancel_scope.cancel()
-        if is_open and self._cancelled.cancelled_caught:
-            # The protocol has no answer to a call that was cancelled.
+        if (is_open or not begun) and self._cancelled.cancelled_caught:
+            # The protocol has no answer to a call that was cancelled: the stream ends without one.
+            if not begun:
+                await send({"type": "http.response.start", "status": 200, "headers": _EMPTY_STREAM})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _again(self, receive: Receive) -> Receive:
@@ -181,7 +238,7 @@ class Exchange:
                 return types.ServerResult(types.ListToolsResult(tools=list(map(_tool, self._offer.tools))))
             case types.CallToolRequest(params=params):
                 progress = _progress(session, responder)
-                return types.ServerResult(await self._called(params.name, params.arguments or {}, progress))
+                return types.ServerResult(await self._called(params.name, self._arguments, progress))
         return types.ErrorData(code=types.METHOD_NOT_FOUND, message="There is no such method")
 
     async def _called(self, name: str, arguments: dict[str, Any], progress: Progress | None) -> types.CallToolResult:

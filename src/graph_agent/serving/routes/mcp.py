@@ -75,18 +75,19 @@ class McpRoutes:
         token = self._identity.token(request.headers)
         with with_user_token(token):
             # The token must be known as a secret while the body is read: a caller may have pasted it into a message.
-            body, fields = await self._posted.parsed(request, _read)
+            read: dict[str, Any] = await self._posted.parsed(request, _read)
             service = await self._gate.passed()
             await service.catalog.refresh()
             sdk = await run_in_service_thread(_sdk)
             sdk.check_headers(request.headers)
+            fields, arguments = sdk.light_fields(read)
             message = sdk.check_message(fields)
             if (refusal := sdk.refusal(message)) is not None:
                 return Response(refusal.model_dump_json(by_alias=True, exclude_none=True), media_type=JSON)
             if not sdk.is_request(message):
                 # Not for the SDK, which would log one that it does not know.
-                if fields.get("method") == "notifications/cancelled":
-                    self._cancel(_key(request, caller, (fields.get("params") or {}).get("requestId")))
+                if (cancelled := sdk.cancelled_request(message)) is not None:
+                    self._cancel(_key(request, caller, cancelled))
                 return Response(status_code=202)
             offer = GraphTools(
                 runs=self._runs,
@@ -97,8 +98,8 @@ class McpRoutes:
                 hidden=current_hidden_values(),
             )
         scope = anyio.CancelScope()
-        exchange: ASGIApp = sdk.Exchange(body, offer, scope)
-        if fields["method"] != "tools/call":
+        exchange: ASGIApp = sdk.Exchange(fields, arguments, offer, scope)
+        if fields["method"] != sdk.CALL:
             return exchange
         return _Cancellable(exchange, self._calls, _key(request, caller, fields["id"]), scope)
 
@@ -138,8 +139,8 @@ class _Cancellable:
                 self._calls.pop(self._key, None)
 
 
-def _read(body: bytes, *, pulse: Pulse = no_pulse) -> tuple[bytes, dict[str, Any]]:
-    return body, body_fields(body, pulse)
+def _read(body: bytes, *, pulse: Pulse = no_pulse) -> dict[str, Any]:
+    return body_fields(body, pulse)
 
 
 def _sdk() -> Any:
