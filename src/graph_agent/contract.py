@@ -77,6 +77,10 @@ class Source:
     also_in: Sequence[str] = ()
     """The addresses of other documents that hold a copy of the passage."""
 
+    def __post_init__(self) -> None:
+        """Take the list that a checkpoint made of the addresses."""
+        object.__setattr__(self, "also_in", tuple(self.also_in))
+
 
 def merge_outputs(left: dict[str, Any] | None, right: dict[str, Any] | None) -> dict[str, Any]:
     """Reducer of `custom_outputs`: later keys win."""
