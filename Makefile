@@ -103,8 +103,9 @@ kills: setup ## Kill the processes of 200 runs in the middle of them; KILLS=500 
 equality: setup ## Compare the streams of 5,000 random graphs with LangGraph's own; GRAPHS=500 takes less, FIRST=1000 others
 	@PYTHONPATH=. $(BIN)/python tests/runs/equality.py $(if $(GRAPHS),--graphs $(GRAPHS)) $(if $(FIRST),--first $(FIRST))
 
-fuzz: setup ## Send generated requests to every address for minutes; EXAMPLES=500 sends more, SEED=2 others
+fuzz: setup ## Send generated requests and messages to every address for minutes; EXAMPLES=500 MESSAGES=9000 more, SEED=2 others
 	@$(BIN)/python tests/serving/fuzzing.py $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python tests/serving/fuzzing_messages.py $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 check: lint types test ## Run lint, types and tests
 

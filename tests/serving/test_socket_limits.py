@@ -335,6 +335,19 @@ async def test_frames_that_break_a_rule_close_the_connection(
         await settled(rude, before)
 
 
+async def test_bytes_that_are_not_utf_8_stand_in_no_log(rude: Service) -> None:
+    rude.log.clear()
+    with anyio.fail_after(20):
+        async with raw(rude) as (reader, writer):
+            writer.write(frame(b"planted-secret \xff"))
+            assert (await closing(reader))[0] == 1007
+    (line,) = [one for one in rude.log if "UTF-8" in one]
+    assert "UnicodeDecodeError at" in line
+    assert "Traceback" not in line
+    assert "codec" not in line
+    assert "planted" not in line
+
+
 async def test_a_large_message_that_keeps_coming_has_the_time_it_takes(rude: Service) -> None:
     message = frame(ASKED.replace(b"Hi", b"x" * 15_000))
     with anyio.fail_after(20):

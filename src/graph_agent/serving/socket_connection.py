@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import sys
 import time
+from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +14,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from graph_agent.foreign_errors import describe_error
 from graph_agent.serving.connection import ConnectionLimits, ReaderWatch
 from graph_agent.serving.limits import BYTES_A_SECOND, MOST_BODIES
 from graph_agent.serving.socket_writer import TOGETHER
@@ -22,9 +25,14 @@ MOST_FRAGMENTS = 4096
 
 
 class _OnlyWarnings(logging.LoggerAdapter[logging.Logger]):
-    """In place of uvicorn's logger: below warnings, it is told the addresses of WebSockets with their query."""
+    """In place of uvicorn's logger: below warnings, it is told the addresses of WebSockets with their query. Of an
+    exception it writes the type and the place, because its message may quote what was sent."""
 
     level = logging.WARNING
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        error = sys.exc_info()[1] if kwargs.pop("exc_info", None) else None
+        return msg if error is None else f"{str(msg).strip()} {describe_error(error)}", kwargs
 
     def isEnabledFor(self, level: int) -> bool:
         return level >= self.level and super().isEnabledFor(level)
