@@ -93,7 +93,9 @@ ITEMS: dict[str, dict[str, Any]] = {
     "mcp_approval_request": {"type": "mcp_approval_request", "id": "a1", "name": "add", "arguments": "{}"},
     "mcp_approval_response": {"type": "mcp_approval_response", "approval_request_id": "a1", "approve": True},
 }
-"""The smallest sound item of each kind: every one of its fields is required, but for `mcp_call.output`."""
+"""A sound item of each kind, with the fields that it needs and some that it can go without."""
+
+NOT_NEEDED = {("mcp_call", "output"), ("mcp_call", "id"), ("mcp_approval_request", "id")}
 
 ITEM_FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("message", "type"): NOT_A_STRING,
@@ -348,7 +350,7 @@ def _items() -> Iterator[Case]:
         for other in wrong:
             yield f"{kind}.{field}: {other}", _item({**sound, field: KINDS[other]}), f"input[1].{field}"
     for kind, sound in ITEMS.items():
-        for field in [name for name in sound if name != "type" and (kind, name) != ("mcp_call", "output")]:
+        for field in [name for name in sound if name != "type" and (kind, name) not in NOT_NEEDED]:
             bare = {name: value for name, value in sound.items() if name != field}
             yield f"{kind} without {field}", _item(bare), f"input[1].{field}"
             yield f"{kind} with {field} null", _item({**sound, field: None}), f"input[1].{field}"

@@ -173,6 +173,20 @@ def test_items_that_were_copied_get_ids_of_their_own(http: httpx.Client) -> None
     assert not {item["id"] for item in copied} & {item["id"] for item in items}
 
 
+def test_calls_that_lost_their_ids_stay_calls_of_their_own(http: httpx.Client) -> None:
+    # As the conversations session of the OpenAI Agents SDK for JavaScript writes them.
+    call = {"type": "mcp_call", "name": "look", "arguments": "{}", "server_label": "remembering", "output": "a cat"}
+    asked = {"type": "mcp_approval_request", "name": "send", "arguments": "{}", "server_label": "remembering"}
+    made = http.post("/v1/conversations", json={"items": [said("Look twice"), call, {**call, "id": None}, asked]})
+    assert made.status_code == 200, made.text
+
+    path = f"/v1/conversations/{made.json()['id']}/items"
+    items = http.get(path, params={"order": "asc"}).json()["data"]
+    assert [item["type"] for item in items] == ["message", "mcp_call", "mcp_call", "mcp_approval_request"]
+    assert len({item["id"] for item in items}) == 4
+    assert [item["id"].split("_")[0] for item in items] == ["msg", "mcp", "mcp", "mcpr"]
+
+
 def test_an_item_of_another_conversation_is_not_found(http: httpx.Client) -> None:
     one = http.post("/v1/conversations", json={"items": [said("One")]}).json()["id"]
     other = http.post("/v1/conversations", json={"items": [said("Two")]}).json()["id"]

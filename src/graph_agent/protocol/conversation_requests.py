@@ -8,24 +8,12 @@ from graph_agent.errors import InvalidRequest, UnsupportedField
 from graph_agent.protocol.conversation_fields import CONVERSATION_CHANGE, NEW_CONVERSATION, NEW_ITEMS
 from graph_agent.protocol.events import new_id
 from graph_agent.protocol.field_checks import Fields, at, check_fields
-from graph_agent.protocol.item_shapes import check_item
+from graph_agent.protocol.item_shapes import PREFIXES, check_item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
 from graph_agent.protocol.messages import to_messages
 from graph_agent.protocol.request_bodies import body_fields, redacted
 
 Item = dict[str, Any]
-
-PREFIXES: Mapping[str, str] = {
-    "message": "msg",
-    "function_call": "fc",
-    "function_call_output": "fco",
-    "custom_tool_call": "ctc",
-    "custom_tool_call_output": "ctco",
-    "reasoning": "rs",
-    "mcp_call": "mcp",
-    "mcp_approval_request": "mcpr",
-}
-"""Type of an item -> the beginning of its id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graph_agent.errors import InvalidEncryptedContent, InvalidRequest, UnsupportedField
+from graph_agent.protocol.events import new_id
 from graph_agent.protocol.field_checks import (
     Check,
     Schema,
@@ -59,6 +60,18 @@ CALL_ID: Mapping[str, str] = {
     "mcp_call": "id",
 }
 """Items that are a tool call -> the field with the call's id."""
+
+PREFIXES: Mapping[str, str] = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+    "mcp_call": "mcp",
+    "mcp_approval_request": "mcpr",
+}
+"""Type of an item -> the beginning of its id."""
 
 REFERENCE = "item_reference"
 """The type of an item that stands for a stored item."""
@@ -206,16 +219,16 @@ ITEMS: Mapping[str, Check] = {
         optional={**_ITEM, "summary": _SUMMARY, "content": _SUMMARY, "encrypted_content": a_string},
     ),
     "mcp_call": Shape(
-        required={"id": a_name, **_CALL},
+        required=_CALL,
         optional={
-            "status": a_string,
+            **_ITEM,
             "server_label": a_string,
             "output": a_string,
             "error": string_or(an_object, "a string or an object"),
             "approval_request_id": a_name,
         },
     ),
-    "mcp_approval_request": Shape(required={"id": a_name, **_CALL}, optional={"server_label": a_string}),
+    "mcp_approval_request": Shape(required=_CALL, optional={"id": a_name, "server_label": a_string}),
     "mcp_approval_response": Shape(
         required={"approval_request_id": a_name, "approve": a_boolean},
         optional={
@@ -260,7 +273,9 @@ def item_schema(*, references: bool) -> Schema:
 
 
 def check_item(value: Any, path: str, *, references: bool = False) -> Item:
-    """The item with its `type` filled in, since clients send messages without one. Raises `InvalidRequest`.
+    """The item with its `type` filled in, since clients send messages without one, and with the `id` that a call needs.
+
+    Raises `InvalidRequest`.
 
     `references` says that an `item_reference` can be resolved. Otherwise it is refused.
     """
@@ -286,6 +301,9 @@ def check_item(value: Any, path: str, *, references: bool = False) -> Item:
             refuse_unreadable(value, path, read=False)
     else:
         check(value, path)
+    if CALL_ID.get(value["type"]) == "id" and value.get("id") is None:
+        # Sessions of the OpenAI Agents SDK for JavaScript take the ids off. Two calls without one are two calls.
+        value = {**value, "id": new_id(PREFIXES[value["type"]])}
     return {"type": value["type"], **value}
 
 

@@ -46,8 +46,9 @@ def require_tools_taken(graph: Graph, tools: ClientTools) -> None:
                     )
     if not takes:
         raise UnsupportedField(
-            "`tools` is not supported by this graph, which binds only its own. A graph takes them if its node is one "
-            "of `make_planner`, or is marked by `takes_client_tools`, or if its agent has `ClientToolsMiddleware`.",
+            "`tools` is not supported by this graph, which binds only its own: switch them off in the client. A graph "
+            "takes them if its node is one of `make_planner`, or is marked by `takes_client_tools`, or if its agent "
+            "has `ClientToolsMiddleware`.",
             param="tools" if tools else "tool_choice",
         )
 
