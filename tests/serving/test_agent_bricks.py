@@ -171,6 +171,30 @@ async def test_an_invocation_that_is_wrong_is_refused_by_its_field(fields: dict[
         assert talk.model.requests == []
 
 
+async def test_a_body_of_many_values_is_not_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from graph_agent.serving.routes import agent_bricks
+
+    read: list[int] = []
+
+    class Reading:
+        loads = staticmethod(lambda body: read.append(len(body)) or {})
+        JSONDecodeError = agent_bricks.orjson.JSONDecodeError
+
+    async with talking("Never said.") as talk:
+        # Such a reading holds up all other requests for most of a second.
+        monkeypatch.setattr(agent_bricks, "orjson", Reading)
+        body = f'{{"id": "{uuid4()}", "input": [], "x": [{"[]," * 400_000}1]}}'
+        answer = await talk.http.post(PATH, content=body, headers={"content-type": "application/json"})
+        nested = {"input": [{"role": "user", "content": "Hi", "id": "m1"}] * 10_000, "other": 1}
+        also = await talk.http.post(PATH, json=nested)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        400,
+        "The body contains more than 300000 values.",
+    )
+    assert (also.status_code, also.json()["error"]["param"]) == (400, "other")
+    assert read == []
+
+
 async def test_a_body_without_an_id_is_of_mlflows_form() -> None:
     async with talking("Hello.", "Again.") as talk:
         answer = await talk.http.post(PATH, json={"input": [{"role": "user", "content": "Hi", "id": "m1"}]})

@@ -101,6 +101,11 @@ async def test_the_user_of_any_kind_is_found_by_the_name_alone(store: Store) -> 
     assert [row[1] for row in await table(store, owner="eve")] == ["apps:eve", "local:eve"]
 
 
+async def test_a_user_whose_id_looks_like_the_key_of_another_one_is_not_taken_for_that_one(store: Store) -> None:
+    await apply(store, charges=[spent(1, Owner("apps:eve")), spent(2, Owner("local:apps:eve"))])
+    assert [row[1] for row in await table(store, owner="apps:eve")] == ["apps:eve"]
+
+
 async def test_a_call_may_begin_while_all_that_is_spent_and_reserved_leaves_its_tokens(store: Store) -> None:
     limits = Limits(user_tokens_per_day=100)
     await apply(store, limits, charges=[spent(30)])

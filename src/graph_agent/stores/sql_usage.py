@@ -80,7 +80,7 @@ class SqlUsage:
     ) -> Sequence[UsageRow]:
         """See `UsageStore.usage`."""
         names = ["owner" if one == "user" else one for one in by]
-        keys = [] if owner is None else [owner, *(f"{kind}:{owner}" for kind in get_args(Kind))]
+        keys = [] if owner is None else _keys_of(owner)
         mine = f"AND owner IN ({_marks(keys)}) " if keys else ""
         order = [*names] if most is None else ["SUM(input_tokens + output_tokens + lost_tokens) DESC", *names]
         statement = (
@@ -101,6 +101,14 @@ class SqlUsage:
             return rows
 
         return await self._database.read(work)
+
+
+def _keys_of(owner: str) -> list[str]:
+    """The keys that a text names: itself, and unless it has a kind, those of the users of every kind with this id."""
+    kinds = get_args(Kind)
+    kind, colon, _ = owner.partition(":")
+    # The id of another user may look like the key of this one.
+    return [owner] if colon and kind in kinds else [owner, *(f"{one}:{owner}" for one in kinds)]
 
 
 async def forget_usage(connection: Connection, owner: Owner) -> None:
