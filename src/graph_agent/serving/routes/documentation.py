@@ -32,7 +32,10 @@ NOT_BUILT = """<!doctype html>
 <body>
 <h1>The documentation is not built</h1>
 <p>This service runs, and its API works. To read the documentation here, run <code>make docs</code> in the checkout of
-graph-agent, and reload this page. The same pages are in the folder <code>docs</code> of the checkout.</p>
+graph-agent, and reload this page. The same pages are in the folder <code>docs</code> of the checkout. If the package is
+a copy of that checkout in another environment, install it again afterwards:
+<code>pip install --no-deps --force-reinstall FOLDER</code>, and start the service again. A wheel of
+<code>make release</code> has the documentation.</p>
 <p>To serve no documentation, set <code>GRAPH_AGENT_DOCS=off</code>.</p>
 </body>
 </html>

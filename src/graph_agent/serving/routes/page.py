@@ -37,7 +37,9 @@ NOT_BUILT = """<!doctype html>
 <body>
 <h1>The chat page is not built</h1>
 <p>This service runs, and its API works. To get its chat page, run <code>make page</code> in the checkout of
-graph-agent, and reload this page. An installed package brings the page along.</p>
+graph-agent, and reload this page. If the package is a copy of that checkout in another environment,
+install it again afterwards: <code>pip install --no-deps --force-reinstall FOLDER</code>, and start the service again. A
+wheel of <code>make release</code> has the page.</p>
 <p>To serve no page here, set <code>GRAPH_AGENT_PAGE=off</code>.</p>
 </body>
 </html>
