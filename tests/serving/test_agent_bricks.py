@@ -171,6 +171,15 @@ async def test_an_invocation_that_is_wrong_is_refused_by_its_field(fields: dict[
         assert talk.model.requests == []
 
 
+@pytest.mark.parametrize("key", ["another", "k" * 1_000])
+async def test_another_key_beside_the_id_is_refused(key: str) -> None:
+    async with talking("Never said.") as talk:
+        body = {"id": str(uuid4()), "input": [{"role": "user", "content": "Hi"}]}
+        answer = await talk.http.post(PATH, json=body, headers={"Idempotency-Key": key})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
+        assert talk.model.requests == []
+
+
 async def test_a_body_of_many_values_is_not_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from graph_agent.serving.routes import agent_bricks
 

@@ -119,6 +119,22 @@ def test_every_error_of_a_request_or_a_run_is_described(described: Mapping[str, 
     assert [code for code in sorted(codes - inner) if f'"{code}"' not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("address", "items"),
+    [
+        *((address, "input") for address in ("/invocations", "/responses", "/v1/responses", "/v1/responses/compact")),
+        ("/v1/conversations", "items"),
+    ],
+)
+def test_a_compaction_of_somebody_else_is_refused_as_described(
+    client: SyncAgentClient, described: Mapping[str, Any], address: str, items: str
+) -> None:
+    foreign = {"type": "compaction", "encrypted_content": "none"}
+    answer = client.post(address, json={items: [{"role": "user", "content": "Hi"}, foreign]})
+    assert answer.status_code == 400
+    check_answer(described, described["paths"][address]["post"], answer)
+
+
 def test_a_field_of_the_request_is_described_by_the_table_that_reads_it(described: Mapping[str, Any]) -> None:
     fields = described["components"]["schemas"]["NewResponse"]["properties"]
     assert fields.keys() == RUN.keys()

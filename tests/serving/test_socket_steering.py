@@ -9,11 +9,19 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
+from starlette.datastructures import Headers
 from tests.runs.background import NODES, Nodes
 from tests.serving.conftest import Service, serving
 from tests.serving.talking import Talk, talking
 
 from graph_agent import AgentState
+from graph_agent.identity.caller import Caller
+from graph_agent.runs.connection_memory import ConnectionMemories
+from graph_agent.serving.socket_steering import SocketSteering
+from graph_agent.serving.socket_turns import Asking, Telling
+from graph_agent.serving.socket_writer import ClientLeft, SocketWriter
+from graph_agent.stores.sqlite_store import MemoryStore
+from graph_agent.stores.steer_records import StoredSteer
 
 pytestmark = pytest.mark.anyio
 
@@ -160,3 +168,29 @@ async def test_messages_that_are_not_taken_are_given_back(steered: Steered) -> N
         assert late["error"]["code"] == "response_already_completed"
         # The connection goes on.
         assert (await talk.turn(input="again"))[-1]["type"] == "response.failed"
+
+
+async def test_a_client_that_left_before_it_heard_that_its_message_was_accepted_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Accepting:
+        async def steer(self, fields: Any, *, asking: Any, telling: Any) -> StoredSteer:
+            return StoredSteer(id="steer_1", response="resp_1", input=(), created_at=0.0, status="queued")
+
+    async def gone(_: Any) -> None:
+        # As the ASGI specification has it.
+        raise OSError
+
+    caller = Caller(user="ann")
+    memories = ConnectionMemories(MemoryStore, forgotten=lambda _: None, most_bytes=1)
+    asking = Asking(caller=caller, headers=Headers(), memory=memories.of(caller))
+    turns: Any = Accepting()
+    asked: Any = object()
+    writer = SocketWriter(gone, together=False, write_seconds=10, cut=lambda: None)
+    steering = SocketSteering(asking=asking, turns=turns, writer=writer, path="/v1/responses")
+    with pytest.raises(ClientLeft):
+        await steering.answer(
+            {"previous_response_id": "resp_1", "input": "Hi"},
+            Telling(response_id="resp_1", request=asked, reader=asked),
+        )
+    assert "failed" not in caplog.text

@@ -27,7 +27,7 @@ from graph_agent.runs.log_context import add_log_facts, within_log_facts
 from graph_agent.serving.request_log import log_request
 from graph_agent.serving.routes.answers import FAILED
 from graph_agent.serving.socket_turns import Asking, SocketTurns, Telling
-from graph_agent.serving.socket_writer import SocketWriter
+from graph_agent.serving.socket_writer import ClientLeft, SocketWriter
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,11 @@ class SocketSteering:
         self._count = 0
 
     async def answer(self, fields: Mapping[str, Any], telling: Telling | None) -> None:
-        """Accept a `response.steer` for the response in flight, or say why not. Raises nothing."""
+        """Accept a `response.steer` for the response in flight, or say why not.
+
+        Raises:
+            ClientLeft: the connection is gone.
+        """
         began = time.monotonic()
         previous = fields.get("previous_response_id")
         with within_log_facts({"connection": self._asking.memory.id}):
@@ -66,6 +70,8 @@ class SocketSteering:
                 status = error.status
                 add_log_facts(code=error.code)
                 await self._refuse(fields, code=failure_code(error), message=error.message)
+            except ClientLeft:
+                raise
             except Exception as error:  # noqa: BLE001 - the connection goes on, and no message of foreign code
                 status = 500
                 logger.error("message failed: %s", describe_error(error))

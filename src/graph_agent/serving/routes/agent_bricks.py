@@ -21,7 +21,7 @@ from graph_agent.protocol.json_decoding import MOST_AT_ONCE, Pulse, no_pulse
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.request_bodies import body_fields
 from graph_agent.serving.gate import Gate
-from graph_agent.serving.idempotency_key import HEADER
+from graph_agent.serving.idempotency_key import HEADER, idempotency_key
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.limits import MOST_PARSED_HERE
 from graph_agent.serving.mounting import prefix_of
@@ -90,11 +90,13 @@ class AgentBricksRoutes:
         body, fields = await self._posted.parsed(request, _read)
         if fields is None:
             return await self._responses.run(_again(request, body), INVOCATIONS)
+        id_ = fields["id"].lower()
+        if idempotency_key(request.headers) not in (None, fields["id"], id_):
+            raise InvalidRequest(f"The header `{HEADER}` has no place beside `id`; leave it out.", param=HEADER)
         service = await self._gate.passed()
         messages = agent_bricks.payload_of(fields).get("messages") or ()
         read = partial(service.message_items, messages)
         items = read() if len(body) <= MOST_PARSED_HERE else await run_giving_way(read)
-        id_ = fields["id"].lower()
         made = encode(agent_bricks.responses_fields(fields, items.items))
         try:
             answer = await self._responses.run(_again(request, made, key=id_), RESPONSES)

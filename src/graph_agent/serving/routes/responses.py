@@ -22,6 +22,7 @@ from graph_agent.errors import (
     EventLogExpired,
     GraphNotLoaded,
     IdempotencyKeyUsed,
+    InvalidEncryptedContent,
     ItemNotFound,
     LimitReached,
     OtherAddress,
@@ -181,7 +182,7 @@ ERRORS = (
     *(*OF_STORE, *OF_GRAPHS, *OF_BODY),
     *(UnsupportedField, UnknownGraph, GraphNotLoaded, ResponseNotFound, ConversationNotFound, ItemNotFound),
     *(ApprovalNotFound, ApprovalAnswered, OtherAddress, IdempotencyKeyUsed, ConversationBusy, EventLogExpired),
-    LimitReached,
+    *(InvalidEncryptedContent, LimitReached),
     *every(RunError),
 )
 """Why a request has no response. The error of a run that has failed is among them."""
