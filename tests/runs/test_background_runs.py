@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
 from tests.stores.conftest import (  # noqa: F401
@@ -41,6 +42,40 @@ async def test_a_queued_run_is_run_once_by_one_of_two_processes(store: Any) -> N
     check_log(await events_of(store, run), record)
     await first.aclose()
     await second.aclose()
+
+
+async def test_a_run_that_is_writing_its_end_is_not_taken_for_one_that_was_taken_over(
+    store: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written, renewed, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    finish, renew = store.responses.finish, store.runs.renew
+
+    async def finishing(*given: Any) -> None:
+        await finish(*given)
+        written.set()
+        await go_on.wait()
+
+    async def renewing(*given: Any, **named: Any) -> Any:
+        had_ended = written.is_set()
+        found = await renew(*given, **named)
+        if renewed_before:
+            renewed.set()
+        if had_ended:
+            renewed_before.append(found)
+        return found
+
+    renewed_before: list[Any] = []
+    monkeypatch.setattr(store.responses, "finish", finishing)
+    monkeypatch.setattr(store.runs, "renew", renewing)
+    process = Process(store, Nodes().graph()).begin()
+    with anyio.fail_after(20):
+        run = await process.submit("Go.")
+        await renewed.wait()
+        go_on.set()
+        assert (await record_when_ended(store, run)).status == "completed"
+        await process.aclose()
+    assert run in renewed_before[0].lost
+    assert "taken over" not in caplog.text
 
 
 @pytest.mark.parametrize("held", NODES)

@@ -410,8 +410,9 @@ class Background:
             )
             return
         for one in renewed.lost:
-            # A run that has ended meanwhile is not lost.
-            if (run := self._active.get(one)) is not None and self._attempts.get(one) == attempts[one]:
+            run = self._active.get(one)
+            # A run that has ended is not lost, and one that writes its end learns from the store if it is.
+            if run is not None and not run.is_ending and self._attempts.get(one) == attempts[one]:
                 logger.error("run %s was taken over by another process", one)
                 run.lose()
         for one in renewed.cancelled:

@@ -431,6 +431,11 @@ class Run:
             and not has_open_calls(self._values)
         )
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end is written, or being written."""
+        return self._ending
+
     def lose(self) -> None:
         """Another process has the run or its conversation: stop the graph. The response of a run in the background goes
         on there, so it does not end here."""
