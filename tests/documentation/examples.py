@@ -64,6 +64,8 @@ OTHERS = frozenset(
         "jq",
         "ls",
         "npm",
+        "npx",
+        "open-webui",
         "pg_dump",
         "pg_restore",
         "pip",
