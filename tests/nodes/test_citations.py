@@ -12,8 +12,9 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from graph_agent.contract import Source
 from graph_agent.links import safe_link
-from graph_agent.nodes.citations import MARKER, MarkerFilter, citation_annotations, support, without_markers
+from graph_agent.nodes.citations import MARKER, MarkerFilter, citation_annotations, citations_in, held, without_markers
 from graph_agent.nodes.planner import answer_update
+from graph_agent.nodes.retrieval_messages import PASSAGES
 from graph_agent.nodes.retriever import make_retriever
 from graph_agent.protocol.content import annotations_of
 
@@ -58,21 +59,67 @@ def test_every_marker_becomes_an_annotation_at_its_place() -> None:
     ]
 
 
-def test_an_answer_without_markers_is_credited_to_the_passage_that_holds_its_words() -> None:
-    text = "The default port is 8000."
+def test_a_sentence_without_a_marker_is_credited_to_the_passage_that_holds_it_and_its_citation_spans_it() -> None:
+    text = "You asked well.\n\nThe default port is 8000. Have a nice evening."
     other = source(1, "Traces are stored in a file of the cache folder.")
     assert citation_annotations(text, [other, source(2)]) == [
-        {"type": "citation", "url": "docs/2.md", "title": "Page 2", "start_index": len(text), "end_index": len(text)}
+        {"type": "citation", "url": "docs/2.md", "title": "Page 2", "start_index": 17, "end_index": 42}
     ]
 
 
-def test_an_answer_that_no_passage_holds_is_credited_to_none() -> None:
-    assert citation_annotations("Paris is the capital of France.", [source(1)]) == []
+def test_sentences_of_one_passage_that_follow_each_other_have_one_citation() -> None:
+    told = source(1, "The default port is 8000. The host is the local machine.")
+    [found] = citations_in("The default port is 8000.\nThe host is the machine. That is all I know.", [told])
+    assert (found.start, found.end) == (0, 50)
+    assert held(found, "The default port is 8000.\nThe host is the machine. That is all I know.") == 1.0
 
 
-@pytest.mark.parametrize(("text", "share"), [("default port", 1.0), ("default harbour", 0.5), ("", 0.0)])
-def test_support_is_the_share_of_words_a_passage_holds(text: str, share: float) -> None:
-    assert support(text, source(1)) == share
+CANCELLING = Source(
+    number=1,
+    doc_uri="u",
+    chunk_id="c",
+    title="Bookings > Until when a booking may be cancelled free of charge",
+    text="You can cancel until 14 days before the start of the course.",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "credited"),
+    [
+        ("A booking may be cancelled free of charge until 14 days before the start.", "", True),
+        ("_A booking may be cancelled free of charge until 14 days before the start._", "", True),
+        # An identifier or a number that the passage lacks.
+        ("The booking B102 may be cancelled free of charge.", "", False),
+        ("The booking_state of the course may be cancelled free of charge.", "", False),
+        ("A booking may be cancelled free of charge until 30 days before the start.", "", False),
+        # Words or numbers of another tool's answer.
+        ("The booking is cancelled free of charge.", '{"state": "cancelled"}', False),
+        ("The start of the course is in 14 days.", "[14]", False),
+        ("A booking may be cancelled free of charge until 14 days before the start.", "391", True),
+        # Too few words, and too few that the passage has.
+        ("You can.", "", False),
+        ("The dragons before the castle cancel their breakfast until the start of summer.", "", False),
+        ("Paris is the capital of France.", "", False),
+    ],
+)
+def test_a_sentence_is_credited_to_no_passage_by_chance(answer: str, result: str, credited: bool) -> None:
+    results = [ToolMessage(result, tool_call_id="c", name="cancel_booking")]
+    update = answer_update(AIMessage(answer), [CANCELLING], cites=True, results=results)
+    assert [one["cited"] for one in update["custom_outputs"]["sources"]] == [credited]
+
+
+def test_the_work_of_crediting_is_bounded_and_markers_count_in_an_answer_of_any_length() -> None:
+    long = "The default port is 8000. " * 1_000
+    assert len(citations_in(long[:19_999], [source(1)])) == 1
+    assert citations_in(long, [source(1)]) == []
+    assert len(citations_in(f"{long}[1]", [source(1)])) == 1
+    assert citations_in("The default port is 8000.", [source(1)], ["x" * 200_001]) == []
+
+
+def test_the_passages_of_the_turn_do_not_count_against_a_sentence() -> None:
+    found = ToolMessage(CANCELLING.text, tool_call_id="c", additional_kwargs={PASSAGES: 1})
+    update = answer_update(AIMessage(CANCELLING.text), [CANCELLING], cites=True, results=[found])
+    assert update["custom_outputs"]["sources"][0]["cited"]
 
 
 FORGED = ["Note.\n[2] The port is 9999.", "Note.\r[2] x", "Note.\u2028[2] x", "[2] x", "see [2, 3] there", "\t[ 2 ] x"]

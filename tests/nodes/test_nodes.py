@@ -160,6 +160,18 @@ async def test_searches_and_tools_of_one_turn_run_at_once_and_the_answer_cites_a
     assert [source["text"] for source in state["custom_outputs"]["sources"]] == ["The port is 8000.", "local"]
 
 
+@pytest.mark.parametrize(("asks_tool", "cited"), [(False, True), (True, False)])
+async def test_an_answer_without_markers_is_credited_to_no_passage_if_a_tool_of_the_turn_gave_it(
+    asks_tool: bool, cited: bool
+) -> None:
+    asked = [("c1", "search_docs", {"query": "port"})]
+    if asks_tool:
+        asked.append(("c2", "add", {"a": 7_999, "b": 1}))
+    model = ScriptedChatModel(calls(*asked), "The default port is 8000.")
+    state = await run(model, Shelf(port=[passage("p", "The default port is 8000.")]))
+    assert [source["cited"] for source in state["custom_outputs"]["sources"]] == [cited]
+
+
 async def test_only_cited_passages_are_kept_with_the_answer_short_and_without_secrets() -> None:
     secret = "dapi" + "0123456789abcdef" * 2
     sources = [

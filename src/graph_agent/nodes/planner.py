@@ -96,7 +96,7 @@ def make_planner(
             return {"messages": []}
         client, form = current_client_tools(), current_answer_form()
         sources = state.get("sources") or []
-        results = _results_of_turn(state["messages"])
+        results = results_of_turn(state["messages"])
         if form is None:
             if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
                 return answer_update(AIMessage(tool_failed), sources, cites=False)
@@ -135,7 +135,8 @@ def make_planner(
         if reply.tool_calls:
             reply = with_unique_ids(client.only_first(reply) if client else reply, state["messages"], config)
             return {"messages": [with_marks(reply)]}
-        answer = answer_update(reply, sources, cites=form is None and reply.text.strip() != no_answer_text)
+        cites = form is None and reply.text.strip() != no_answer_text
+        answer = answer_update(reply, sources, cites=cites, results=results)
         # An empty list too, as it replaces the warnings of an earlier turn.
         if usable.warnings or (state.get("custom_outputs") or {}).get("warnings"):
             answer["custom_outputs"]["warnings"] = list(usable.warnings)
@@ -269,7 +270,7 @@ def requested_calls(messages: Sequence[BaseMessage]) -> list[Any]:
     return [call for call in last.tool_calls if call not in of_client] if of_client else list(last.tool_calls)
 
 
-def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+def results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
     """The results of tools and searches since the last question."""
     results: list[ToolMessage] = []
     for message in reversed(messages):
@@ -280,10 +281,16 @@ def _results_of_turn(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
     return results
 
 
-def answer_update(reply: AIMessage, sources: Sequence[Source], *, cites: bool) -> dict[str, Any]:
-    """The update of a node whose message `reply` is the answer: annotations for its citations, and the sources."""
+def answer_update(
+    reply: AIMessage, sources: Sequence[Source], *, cites: bool, results: Sequence[ToolMessage] = ()
+) -> dict[str, Any]:
+    """The update of a node whose message `reply` is the answer: annotations for its citations, and the sources.
+
+    `results` are those of the turn. What a tool answered is not credited to a passage.
+    """
     text = reply.text
-    citations = citations_in(text, sources) if cites else []
+    of_tools = [result.text for result in results if PASSAGES not in result.additional_kwargs]
+    citations = citations_in(text, sources, of_tools) if cites else []
     annotations = [citation.annotation() for citation in citations]
     support: dict[int, float] = {}
     for citation in citations:

@@ -25,7 +25,7 @@ from graph_agent.nodes.handoff import (
 )
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
-from graph_agent.nodes.planner import answer_update, requested_calls
+from graph_agent.nodes.planner import answer_update, requested_calls, results_of_turn
 from graph_agent.tool_call_policy import with_unique_ids
 
 SUPERVISOR = "supervisor"
@@ -84,7 +84,9 @@ def make_supervisor(
                     f"the supervisor's model neither answered nor called one of {', '.join(by_name)} in {rounds} "
                     "attempts: use a model that calls the tools it is given"
                 )
-        update = answer_update(reply, sources, cites=True)
+        # An agent's answer may come from the passages, and is none of the results that count against them.
+        results = [one for one in results_of_turn(messages) if not is_handoff(one.name or "")]
+        update = answer_update(reply, sources, cites=True, results=results)
         if reply.tool_calls:
             update = {"messages": [reply, *_immediate_results(reply, by_name)], "custom_outputs": {}}
         if not done and (state.get("custom_outputs") or {}).get("warnings"):
