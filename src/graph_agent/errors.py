@@ -69,7 +69,7 @@ Each message says what is wrong and what to change. It never quotes an exception
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class AgentError(Exception):
@@ -85,6 +85,14 @@ class AgentError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+
+    def in_words(self, message: str, *, param: str | None) -> Self:
+        """The same error with another message and another path."""
+        # Not by the constructor, which may need more than that.
+        told = type(self).__new__(type(self), message)
+        told.__dict__.update(self.__dict__)
+        told.message, told.param = message, param
+        return told
 
     def body(self) -> dict[str, Any]:
         """The JSON body of the error: `error` for OpenAI clients, `detail` for MLflow's clients."""

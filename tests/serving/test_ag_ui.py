@@ -473,3 +473,18 @@ async def test_a_graph_that_does_not_exist_and_a_key_are_refused() -> None:
         keyed = Page(http.http, **{"idempotency-key": "k"})
         keyed.says("Hi")
         assert (await keyed.refused())[:2] == (400, "Idempotency-Key")
+
+
+async def test_a_thread_in_which_a_run_is_in_progress_and_a_limit_that_is_reached_have_their_errors() -> None:
+    reached, go = asyncio.Event(), asyncio.Event()
+    async with page([Wait(go, reached=reached), "One."], limit_user_requests_per_day=2) as (first, _):
+        first.says("Hi")
+        async with first.http.stream("POST", first.path, json=first.body()) as told:
+            await reached.wait()
+            busy = await first.http.post(first.path, json=first.body())
+            go.set()
+            await told.aread()
+        limited = await first.http.post(first.path, json=first.body())
+    assert (busy.status_code, busy.json()["error"]["code"]) == (409, "conversation_busy")
+    assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(limited.headers["retry-after"]) > 0

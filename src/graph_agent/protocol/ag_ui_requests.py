@@ -8,7 +8,6 @@ conversation has of it is recognized (`reconcile`). A call about which a person 
 
 import re
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -234,15 +233,12 @@ def _renamed(error: AgentError, paths: Sequence[str]) -> AgentError:
         index, rest = int(found[1]), found[2]
         return f"{paths[index]}{_within(paths[index], rest)}" if index < len(paths) else found[0]
 
-    told = copy(error)
+    message, param = error.message, error.param
     for name, ours in {**NAMES, **_ANSWERS}.items():
-        told.message = told.message.replace(
-            name if name in _ANSWERS else f"`{name}`", ours if name in _ANSWERS else f"`{ours}`"
-        )
-    told.message = _INNER.sub(place, told.message)
-    if error.param is not None:
-        told.param = _INNER.sub(place, NAMES.get(error.param, error.param))
-    return told
+        message = message.replace(name if name in _ANSWERS else f"`{name}`", ours if name in _ANSWERS else f"`{ours}`")
+    if param is not None:
+        param = _INNER.sub(place, NAMES.get(param, param))
+    return error.in_words(_INNER.sub(place, message), param=param)
 
 
 def _within(path: str, rest: str) -> str:

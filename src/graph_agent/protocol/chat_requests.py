@@ -236,12 +236,12 @@ def _renamed(error: InvalidRequest, read: MessageItems, fields: Fields) -> Inval
     if path is None:
         return error
     if path == "input":
-        return type(error)(
+        return error.in_words(
             "`messages` leaves nothing to answer: add a user's message, or the result of a call with the role tool.",
             param="messages",
         )
     ours = read.path_of(path) or NAMES.get(path) or _deeper(path, fields)
-    return type(error)(in_chat_words(error.message.replace(f"`{path}`", f"`{ours}`")), param=ours)
+    return error.in_words(in_chat_words(error.message.replace(f"`{path}`", f"`{ours}`")), param=ours)
 
 
 def _deeper(path: str, fields: Fields) -> str:

@@ -108,7 +108,7 @@ class AgentBricksRoutes:
                 raise
             begins = "input" if isinstance(fields["input"], list) else "input.messages"
             ours = path.replace("messages", begins, 1)
-            raise type(error)(error.message.replace(f"`{error.param}`", f"`{ours}`"), param=ours) from None
+            raise error.in_words(error.message.replace(f"`{error.param}`", f"`{ours}`"), param=ours) from None
         return _Told(answer, id_, stream=bool(fields.get("stream")))
 
     @described(TAG, agent_bricks.STATE, says="The invocation.", errors=(*OF_STORE, InvalidRequest, ResponseNotFound))
