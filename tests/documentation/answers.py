@@ -72,7 +72,12 @@ PAGES: Mapping[str, Page] = {
                 lambda turn: found(turn) if "rejected" not in found(turn) else "I have not canceled order A1002.",
             ],
             "Cancel order A1001, it takes too long.": [
-                Call("cancel_order", {"order": "A1001", "reason": "it takes too long"})
+                Call("cancel_order", {"order": "A1001", "reason": "it takes too long"}),
+                "I have not canceled order A1001.",
+            ],
+            "How long may I take to return something?": [
+                Call("search_docs", {"query": "how long to return something"}),
+                "Within 30 days of delivery. [1]",
             ],
         }
     ),

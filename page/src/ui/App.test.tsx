@@ -88,6 +88,20 @@ test("an empty conversation greets, says what the graph does, and offers questio
   expect(chat.calls).toEqual([["send", "Who signs travel requests?", []]]);
 });
 
+test("a new conversation begins with the title of the only graph, if it has one", () => {
+  const chat = fakeChat();
+  showApp(chat);
+  screen.getByText("Assistant");
+  act(() => {
+    chat.models.value = [{ ...MODEL, name: MODEL.id }];
+  });
+  expect(screen.queryByText(MODEL.id)).toBeNull();
+  act(() => {
+    chat.models.value = [MODEL, { ...MODEL, id: "data", name: "Data" }];
+  });
+  expect(screen.getAllByText("Assistant").map((one) => one.tagName)).toEqual(["OPTION"]);
+});
+
 test("one of several graphs is chosen; a single graph offers no choice", () => {
   const chat = fakeChat();
   showApp(chat);
