@@ -14,7 +14,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -188,6 +188,8 @@ class Face:
 
     def __init__(self, url: str, seed: int, findings: Findings) -> None:
         self.url, self.findings, self.generator = url, findings, Generator(seed)
+        # A call is cancelled by the program that has sent it, and this tells them apart.
+        self.headers = {**HEADERS, "user-agent": f"fuzzing-{seed}"}
 
     async def run(self, messages: int) -> None:
         """Send so many messages."""
@@ -198,7 +200,7 @@ class Face:
                 address = self.address()
                 body = message if isinstance(message, bytes) else message.encode("utf-8", "surrogatepass")
                 try:
-                    answer = await http.post(address, content=body, headers=HEADERS)
+                    answer = await http.post(address, content=body, headers=self.headers)
                 except httpx.HTTPError as error:
                     self.findings.find(self.name, type(error).__name__, message)
                     continue
@@ -516,8 +518,9 @@ def fuzzed_messages(*, messages: int, seed: int = 1, faces: Sequence[type[Face]]
         with on_loopback(app) as url:
 
             async def run() -> None:
-                jobs: list[Callable[[int], Awaitable[None]]] = [face(url, seed, findings).run for face in faces]
-                await asyncio.gather(*(job(messages) for job in jobs))
+                # Two clients of each kind, who meet in the same conversations.
+                clients = [face(url, 1_000 * client + seed, findings) for face in faces for client in range(2)]
+                await asyncio.gather(*(one.run(messages // 2) for one in clients))
                 if taken := await _ended(url):
                     findings.find("the service", "something has not ended", "", taken)
 
