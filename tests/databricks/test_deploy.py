@@ -1,7 +1,9 @@
 """`graph-agent deploy` against a stand-in workspace: the calls it makes, in order, and what it leaves behind."""
 
+import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,16 @@ def test_a_redeploy_uploads_what_changed_and_deletes_what_is_gone(shop: Shop) ->
     assert shop.manifest()["deployment"] == "d2" == shop.active()
     assert not shop.standing.calls("/permissions/", sign_in=True)[1:]
     assert not [one for one in shop.standing.calls("/apps/shop-dev$") if one.method == "PATCH"]
+
+
+def test_what_is_uploaded_is_told_in_order_by_one_thread(shop: Shop) -> None:
+    told: list[tuple[str, int]] = []
+    assert shop.deploy(say=lambda line: told.append((line, threading.get_ident()))) == 0
+    uploaded = [re.fullmatch(r"uploaded \S+ \((\d+) of (\d+)\)", line) for line, _ in told]
+    numbers = [(int(one[1]), int(one[2])) for one in uploaded if one]
+    assert len(numbers) > 2
+    assert numbers == [(at, len(numbers)) for at in range(1, len(numbers) + 1)]
+    assert {thread for _, thread in told} == {threading.get_ident()}
 
 
 def test_an_unchanged_redeploy_changes_nothing(shop: Shop) -> None:

@@ -192,7 +192,7 @@ async def test_the_report_names_the_index_what_was_left_out_and_what_gave_nothin
     (shop / "[bold]x.docx").touch()
     index(settings, shop, "main.shop.policy")
     told = " ".join(capsys.readouterr().err.split())
-    assert "index main.shop.policy: 1 added; it has 1 documents in 1 passages" in told
+    assert "index main.shop.policy: 1 added; it has 1 document in 1 passage" in told
     assert f"not indexed: {shop}/empty.md: it contains no text" in told
     assert "skipped: 1 hidden folders (use --hidden to include them), 1 files of other kinds (.docx 1)" in told
 
@@ -202,9 +202,7 @@ async def test_documents_of_ones_own_among_the_projects_are_told_of_and_stay(
 ) -> None:
     index(settings, shop, DOCUMENTATION_INDEX)
     preparation.index_documentation(settings, HashingEmbedder())
-    assert "main.docs.project contains 1 documents that are not the project's" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    assert "main.docs.project contains 1 document not of the project" in " ".join(capsys.readouterr().err.split())
     with Index.open(
         index_file(settings.cache_dir, DOCUMENTATION_INDEX, preparation.project(settings)), HashingEmbedder()
     ) as held:

@@ -394,6 +394,12 @@ def test_both_lists_name_the_place_and_what_to_do(tmp_path: Path, capsys: pytest
     assert making.replace(": ", "`: ", 1) in (project / "MIGRATED.md").read_text()
 
 
+def test_files_that_the_agent_does_not_use_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    migrated(tmp_path, LANGGRAPH | {"tries/one.py": "x = 1\n", "tries/two.py": "x = 2\n"})
+    left = capsys.readouterr().out.split("not taken over")[1]
+    assert "tries/: Python files that the agent does not use: one.py, two.py" in left
+
+
 def test_links_are_not_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outside = checkout(tmp_path / "outside", {"words.py": 'PROMPT = "from outside"\n', "more/deep.py": "x = 1\n"})
     old = checkout(tmp_path / "old", {path: text for path, text in LANGGRAPH.items() if "words" not in path})

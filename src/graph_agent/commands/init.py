@@ -248,7 +248,7 @@ def _taken_over(folder: Path, migration: "Migration") -> Iterator[str]:
     yield "  pytest                           # run its test (pip install pytest)"
     yield "  graph-agent deploy --dry-run     # check everything and show what would be deployed"
     yield ""
-    yield "The agent is graphs/agent.py. MIGRATED.md has both lists."
+    yield "The agent is graphs/agent.py. MIGRATED.md has the three lists."
 
 
 def _first_steps(folder: Path) -> Iterator[str]:

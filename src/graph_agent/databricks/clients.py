@@ -28,7 +28,7 @@ With this limit creating a client fails after 12 s, whether nothing listens or t
 
 NO_WORKSPACE = (
     "the Databricks workspace cannot be reached, or does not accept the app's credentials: check DATABRICKS_HOST, "
-    "DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET (or DATABRICKS_TOKEN)"
+    "DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET (or DATABRICKS_TOKEN), or sign in with `databricks auth login`"
 )
 
 Actor = Literal["app", "user"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING
 
 from graph_agent.deploying.error_text import error_text
@@ -92,11 +93,10 @@ class Release:
         # are not up to date and that a deployment uploaded them.
         ahead = {**self.manifest.files, **dict.fromkeys(touched, UNKNOWN)}
         self.remote.write_manifest(Manifest(ahead, None, undo))
-        done: list[str] = []
+        numbers = count(1)
 
         def progress(path: str) -> None:
-            done.append(path)
-            self.say(f"uploaded {path} ({len(done)} of {len(upload)})")
+            self.say(f"uploaded {path} ({next(numbers)} of {len(upload)})")
 
         self.remote.write(upload, done=progress)
         self.remote.delete(self.plan.delete)

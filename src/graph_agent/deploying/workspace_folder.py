@@ -77,17 +77,17 @@ class WorkspaceFolder:
         place: Place = "files",
         done: Callable[[str], None] = lambda path: None,
     ) -> None:
-        """Create the folders, then upload the files. `done` is called for each file, in the thread that uploaded it."""
+        """Create the folders, then upload the files. `done` is called for each of them in the caller's thread."""
         folders = {self._path(place, path).rpartition("/")[0] for path in contents}
         # `mkdirs` also creates the parent folders.
         leaves = [one for one in folders if not any(other.startswith(f"{one}/") for other in folders)]
         self._each(self._client.workspace.mkdirs, sorted(leaves))
 
-        def upload(path: str) -> None:
+        def upload(path: str) -> str:
             self._upload(self._path(place, path), contents[path])
-            done(path)
+            return path
 
-        self._each(upload, contents)
+        self._each(upload, contents, then=done)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete source files. A file that does not exist is not an error."""
@@ -129,11 +129,20 @@ class WorkspaceFolder:
         except NotFound:
             return None
 
-    def _each(self, act: Callable[[str], Any], paths: Iterable[str]) -> list[Any]:
-        """Call `act` for each path, several at the same time. The first failure is raised, and no more calls start."""
+    def _each(
+        self, act: Callable[[str], Any], paths: Iterable[str], *, then: Callable[[Any], None] = lambda result: None
+    ) -> list[Any]:
+        """Call `act` for each path, several at the same time. The first failure is raised, and no more calls start.
+
+        `then` gets each result here and not in a thread of the pool: two threads that print mix their lines.
+        """
         pool = ThreadPoolExecutor(MOST_CONCURRENT, thread_name_prefix="deploy")
+        results = []
         try:
-            return list(pool.map(act, paths))
+            for result in pool.map(act, paths):
+                then(result)
+                results.append(result)
+            return results
         finally:
             # Not a `with` block, which would carry out all the other calls after a failure.
             pool.shutdown(cancel_futures=True)

@@ -125,8 +125,8 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
         index_documents(paths, settings=settings, embedder=embedder, name=DOCUMENTATION_INDEX)
     if foreign:
         console.print(
-            f"[yellow]{DOCUMENTATION_INDEX} contains {len(foreign)} documents that are not the project's[/yellow]: "
-            f"move them to another index with graph-agent index --name main.shop.policy PATH",
+            f"[yellow]{DOCUMENTATION_INDEX} contains {_counted(len(foreign), 'document')} not of the project[/yellow]: "
+            "move them to another index with graph-agent index --name main.shop.policy PATH",
             soft_wrap=True,
         )
 
@@ -173,7 +173,8 @@ def summary(name: str, report: IndexReport, documents: int, passages: int, *, wa
         )
         if files
     )
-    yield f"index {name}: {counts or 'no documents found'}; it has {documents} documents in {passages} passages"
+    holds = f"{_counted(documents, 'document')} in {_counted(passages, 'passage')}"
+    yield f"index {name}: {counts or 'no documents found'}; it has {holds}"
     for uri in report.removed[:MOST_LISTED]:
         yield f"[yellow]removed[/yellow]: {escape(uri)}"
     if len(report.removed) > MOST_LISTED:
@@ -195,3 +196,7 @@ def skipped_counts(skipped: Skipped) -> Iterator[str]:
     if skipped.suffixes:
         most = ", ".join(f"{suffix or 'no suffix'} {count}" for suffix, count in skipped.suffixes.most_common(5))
         yield f"{skipped.suffixes.total()} files of other kinds ({escape(most)})"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -29,7 +29,7 @@ LONGEST_LINE = 10_000
 """Characters of a line of pyproject.toml."""
 
 MOST_NAMED = 20
-"""Files beside the code that are named one by one."""
+"""Files of a list that are named one by one."""
 
 LANGGRAPH = ("langgraph", "langchain", "databricks_langchain")
 
@@ -144,7 +144,7 @@ def _whole_files(
 ) -> Iterator[Finding]:
     """One line for each file of which nothing was taken over."""
     named = {one.path for one in [*taken, *agent.left]}
-    folders: dict[str, int] = {}
+    folders: dict[str, list[str]] = {}
     for module in modules:
         if module.path in named or module is main or not module.tree.body:
             continue
@@ -152,9 +152,10 @@ def _whole_files(
         if module.name.endswith("start_server"):
             yield Finding(module.path, 0, "the server: graph-agent serve takes its place", NOTHING)
         else:
-            folders[folder] = folders.get(folder, 0) + 1
-    for folder, count in folders.items():
-        what = f"{count} Python {'file' if count == 1 else 'files'} that the agent does not use"
+            folders.setdefault(folder, []).append(module.path.rpartition("/")[2])
+    for folder, names in folders.items():
+        shown = ", ".join([*names[:MOST_NAMED], *([f"{len(names) - MOST_NAMED} more"] * (len(names) > MOST_NAMED))])
+        what = f"Python {'file' if len(names) == 1 else 'files'} that the agent does not use: {shown}"
         do = "nothing, if they served the template's server or are its scripts: see scripts/names.py for those"
         yield Finding(f"{folder or '.'}/", 0, what, do)
 
