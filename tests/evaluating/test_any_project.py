@@ -131,6 +131,12 @@ def test_the_dataset_is_the_only_one_or_the_one_that_suits_the_model(
     assert f"there is no dataset in {datasets}" in refused(project, capsys)
 
 
+def test_a_folder_that_is_no_project_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(tmp_path, capsys)
+    assert f"{tmp_path / 'langgraph.json'} does not exist, so this is no project" in said
+    assert "graph-agent init" in said
+
+
 def test_a_scripted_model_may_be_a_function_that_replies_as_in_tests(project: Path) -> None:
     (project / "evals/scripted.py").write_text(REPLIES)
     assert main(["--config", str(project / "langgraph.json")]) == 0

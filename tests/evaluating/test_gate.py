@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from tests.evaluating.test_scorers import answered, asked
+from tests.evaluating.test_scorers import answered, asked, call
 
 from graph_agent.evaluating.baseline import Baseline, Noise, make_baseline, read_baseline
 from graph_agent.evaluating.bootstrap import lower_bound, upper_bound
@@ -13,6 +13,8 @@ from graph_agent.evaluating.errors import BadBaseline
 from graph_agent.evaluating.gate import Verdict, compare
 from graph_agent.evaluating.junit import junit
 from graph_agent.evaluating.report import markdown, terminal
+from graph_agent.evaluating.row_reasons import reasons
+from graph_agent.evaluating.scorers import scorers
 from graph_agent.evaluating.scores import RowScore, Scores, scored
 
 RUN = {"dataset": "smoke", "model": "scripted", "graph": None, "place": "in process", "version": "v"}
@@ -228,6 +230,45 @@ def test_reports_name_what_failed() -> None:
     assert "| FAIL | facts_covered | 0.000 | 1.000 | >= 0.750 | 10 |" in text
     assert "| kind | even | odd |" in text
     assert "The gate passed." in markdown(scores(GOOD), compare(scores(GOOD), before), before)
+
+
+def test_the_table_shows_the_rule_that_a_metric_breaks() -> None:
+    before = baseline(GOOD)
+    for now, limit in (
+        (GOOD | {"facts_covered": [1.0] * 8 + [0.0] * 2}, "no drop"),
+        (GOOD | {"facts_covered": [0.0] * 10}, ">= 0.750"),
+        (GOOD | {"facts_covered": [None] + [1.0] * 9}, "every row"),
+        (GOOD | {"extra": [1.0] * 10}, "in baseline"),
+    ):
+        (line,) = [
+            one
+            for one in markdown(scores(now), compare(scores(now), before), before).splitlines()
+            if one.startswith("| FAIL")
+        ]
+        assert f"| {limit} |" in line
+    moved = scores(GOOD | {"mrr": [0.3] * 10})
+    allowed = before.metrics["mrr"].max_drop
+    assert allowed
+    assert f"drop <= {allowed:g}" in terminal(moved, compare(moved, before), before)
+
+
+def test_each_row_that_got_worse_or_fails_has_its_first_reason() -> None:
+    one = asked(facts=["8000", ["port", "door"]], tool_calls=[{"name": "calculator", "arguments": {}}])
+    for record, reason in (
+        (answered("Port 80.", calls=[call()]), 'the answer lacks "8000"'),
+        (answered(calls=[call("send")]), "calls: expected calculator; made send"),
+        (answered("", status="failed", error={"code": "busy", "message": "Ask\nlater."}), "failed: busy Ask later."),
+        (answered(problems=["the turn asked for no approval"]), "the turn asked for no approval"),
+        (answered(problems=["x" * 1_000]), "x" * 159 + "…"),
+    ):
+        now = scored([one], [record], scorers(), run=RUN)
+        why = reasons(now, [one], [record])
+        assert why == {one.id: reason}
+        assert f"\n  {one.id}: {reason}\n" in terminal(now, None, None, reasons=why)
+        right = answered("Port 8000.", calls=[call()])
+        before = make_baseline(scored([one], [right], scorers(), run=RUN), noise="exact", before=None)
+        assert f"\n  {one.id}: {reason}\n" in terminal(now, compare(now, before), before, reasons=why)
+        assert reasons(scored([one], [right], scorers(), run=RUN), [one], [right]) == {}
 
 
 def test_without_a_baseline_the_rows_that_fail_an_expectation_are_named() -> None:

@@ -189,11 +189,11 @@ def test_a_turn_answers_the_approvals_that_were_asked_for(tmp_path: Path) -> Non
     assert record.last.calls == [{"name": "send", "arguments": {"to": "ann"}, "call_id": "mcpr_1", "output": "sent"}]
 
 
-def test_an_approval_that_nobody_asked_for_is_a_problem(tmp_path: Path) -> None:
+def test_an_approval_that_nobody_asked_for_is_a_problem_which_names_the_tool_that_ran(tmp_path: Path) -> None:
     agentlike = Storing()
     with agentlike.served() as agent:
         (record,) = asked(rows(1, turns=[{"approve": True}], stored="conversation"), agent, tmp_path)
-    assert record.last.problems == ["the turn asked for no approval"]
+    assert record.last.problems == ["the turn asked for no approval, and ran search_docs without one"]
     assert len(agentlike.bodies) == 1
 
 

@@ -87,7 +87,7 @@ def evaluated(plan: Plan) -> Evaluation:
 def _run(options: argparse.Namespace) -> int:
     evaluation = evaluated(plan_of(options))
     folder = write(evaluation)
-    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, evaluation.no_baseline))
+    print(_told(evaluation, evaluation.no_baseline))
     if judge := evaluation.scores.run.get("judge"):
         run = evaluation.scores.run
         print(f"judged by {judge}: MLflow run {run['mlflow_run']}, dataset {run['mlflow_dataset']}")
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
 def _baseline(options: argparse.Namespace) -> int:
     evaluation = evaluated(plan_of(options))
     folder = write(evaluation)
-    print(terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, "This is the first baseline."))
+    print(_told(evaluation, "This is the first baseline."))
     print(f"written to {_shown(folder)}; {_shown(folder / PAGE)} compares with the previous baseline")
     print(f"baseline written to {_shown(rewrite_baseline(evaluation))}; review its diff and commit it")
     return 0
@@ -133,6 +133,10 @@ def _add_to_github_summary(folder: Path) -> None:
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write((folder / MARKDOWN).read_text(encoding="utf-8"))
+
+
+def _told(evaluation: Evaluation, no_baseline: str) -> str:
+    return terminal(evaluation.scores, evaluation.verdict, evaluation.baseline, no_baseline, evaluation.reasons)
 
 
 def _shown(path: Path) -> Path:

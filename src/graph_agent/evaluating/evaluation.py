@@ -13,6 +13,7 @@ from graph_agent.evaluating.plan import Plan
 from graph_agent.evaluating.progress import Progress
 from graph_agent.evaluating.prompts import prompts_of
 from graph_agent.evaluating.records import Record, RecordsFile
+from graph_agent.evaluating.row_reasons import reasons
 from graph_agent.evaluating.rows import Row, dataset_digest
 from graph_agent.evaluating.runner import Agent, ask_all
 from graph_agent.evaluating.scorers import scorers
@@ -43,6 +44,11 @@ class Evaluation:
         if dead := [record.id for record in self.records if record.last.status in ("none", "refused")]:
             return f"{len(dead)} rows got no response: {', '.join(dead[:5])}; see the report; --fresh asks them again"
         return ""
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why rows fail, in one line for each, by their ids."""
+        return reasons(self.scores, self.rows, self.records)
 
     @property
     def no_baseline(self) -> str:

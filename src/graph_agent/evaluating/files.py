@@ -24,7 +24,9 @@ def write(evaluation: Evaluation) -> Path:
     gate = None if verdict is None else verdict.json()
     text = json.dumps(scores.json() | {"gate": gate}, indent=1, ensure_ascii=False)
     (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(scores, verdict, baseline, no_baseline), encoding="utf-8")
+    (folder / MARKDOWN).write_text(
+        markdown(scores, verdict, baseline, no_baseline, evaluation.reasons), encoding="utf-8"
+    )
     html = page(scores, verdict, baseline, rows=evaluation.rows, records=evaluation.records, no_baseline=no_baseline)
     (folder / PAGE).write_text(html, encoding="utf-8")
     # Without a baseline there is no verdict. An old file would look like one.

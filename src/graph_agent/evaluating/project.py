@@ -64,7 +64,7 @@ class Project:
         dataset, it is used for both.
 
         Raises:
-            BadDataset: no name is given, and there is no dataset or there are several candidates.
+            BadDataset: no name is given, and there is no project, no dataset, or there are several candidates.
         """
         if name:
             return Path(name) if name.endswith(".jsonl") else self.datasets / f"{name}.jsonl"
@@ -72,6 +72,12 @@ class Project:
         small = [path for path in known if path.stem == SMOKE]
         large = [path for path in known if path.stem != SMOKE]
         suitable = (small or large) if scripted else (large or small)
+        if not suitable and not self.config.is_file():
+            raise BadDataset(
+                f"{self.config} does not exist, so this is no project; change to the folder of one, make one with "
+                "graph-agent init, or name its list of graphs with --config. Datasets of an agent that runs elsewhere "
+                "can be given as --dataset FILE.jsonl"
+            )
         if not suitable:
             raise BadDataset(f"there is no dataset in {self.datasets}; write one there, or give --dataset a JSONL file")
         if len(suitable) > 1:

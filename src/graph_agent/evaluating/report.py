@@ -1,6 +1,7 @@
 """Shows scores and verdict as a table: for the terminal, and as Markdown for a CI summary."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from graph_agent.evaluating.baseline import Baseline
 from graph_agent.evaluating.gate import Verdict
@@ -11,13 +12,22 @@ from graph_agent.evaluating.scores import Scores, means
 MOST_ROWS = 20
 """Rows that a line lists. The others are only counted."""
 
+NO_REASONS: Mapping[str, str] = MappingProxyType({})
+
 NO_BASELINE = "There is no baseline to compare with; graph-agent eval baseline writes it."
 
 
-def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
+def terminal(
+    scores: Scores,
+    verdict: Verdict | None,
+    baseline: Baseline | None,
+    no_baseline: str = NO_BASELINE,
+    reasons: Mapping[str, str] = NO_REASONS,
+) -> str:
     """Return the metrics, the rows that changed, and the verdict.
 
-    Without a verdict they are the rows that fail an expectation, and the last line is `no_baseline`.
+    Without a verdict they are the rows that fail an expectation, and the last line is `no_baseline`. `reasons` says of
+    rows why they fail.
     """
     lines = [headline(scores), ""]
     lines += [
@@ -27,11 +37,17 @@ def terminal(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
             *table(scores, verdict, baseline),
         ]
     ]
-    lines += ["", *conversation_lines(scores), *verdict_lines(scores, verdict, no_baseline)]
+    lines += ["", *conversation_lines(scores), *verdict_lines(scores, verdict, no_baseline, reasons)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None, no_baseline: str = NO_BASELINE) -> str:
+def markdown(
+    scores: Scores,
+    verdict: Verdict | None,
+    baseline: Baseline | None,
+    no_baseline: str = NO_BASELINE,
+    reasons: Mapping[str, str] = NO_REASONS,
+) -> str:
     """Return the same as Markdown, with the metrics of each tag."""
     lines = [
         f"## Evaluation: {headline(scores)}",
@@ -40,7 +56,7 @@ def markdown(scores: Scores, verdict: Verdict | None, baseline: Baseline | None,
         "|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in table(scores, verdict, baseline)]
-    said = (*conversation_lines(scores), *verdict_lines(scores, verdict, no_baseline))
+    said = (*conversation_lines(scores), *verdict_lines(scores, verdict, no_baseline, reasons))
     lines += ["", *(f"- {_escaped(line)}" for line in said)]
     for tag, values in scores.tagged().items():
         lines += ["", *_breakdown(scores, tag, values)]
@@ -66,7 +82,7 @@ def table(
         value, count = found.get(name, (None, 0))
         before = verdict.baseline.get(name) if verdict else None
         mark = "FAIL" if name in failed else "ok" if verdict and name in verdict.checked else ""
-        yield mark, name, number(name, value), number(name, before), _limit(name, baseline), str(count)
+        yield mark, name, number(name, value), number(name, before), _limit(name, verdict, baseline), str(count)
 
 
 def conversation_lines(scores: Scores) -> Iterator[str]:
@@ -79,10 +95,15 @@ def conversation_lines(scores: Scores) -> Iterator[str]:
             yield f"ERROR in the conversation about {one['row']}: {name}: {error}"
 
 
-def verdict_lines(scores: Scores, verdict: Verdict | None, no_baseline: str = NO_BASELINE) -> Iterator[str]:
+def verdict_lines(
+    scores: Scores,
+    verdict: Verdict | None,
+    no_baseline: str = NO_BASELINE,
+    reasons: Mapping[str, str] = NO_REASONS,
+) -> Iterator[str]:
     """Yield lines about the verdict. Without one, yield those about the rows that fail, and `no_baseline`."""
     if verdict is None:
-        yield from failing_lines(scores)
+        yield from failing_lines(scores, reasons)
         yield no_baseline
         return
     for failure in verdict.failures:
@@ -90,20 +111,30 @@ def verdict_lines(scores: Scores, verdict: Verdict | None, no_baseline: str = NO
     for word, moved in (("Regressed", verdict.regressed), ("Fixed", verdict.fixed)):
         if moved:
             yield f"{word}: {_rows(moved)}"
+        if word == "Regressed":
+            yield from _why(moved, reasons)
     failed = ", ".join(verdict.failed_metrics)
     yield f"The gate failed: {failed}." if failed else "The gate passed."
 
 
-def failing_lines(scores: Scores) -> Iterator[str]:
+def failing_lines(scores: Scores, reasons: Mapping[str, str] = NO_REASONS) -> Iterator[str]:
     """Yield the rows that fail an expectation, with its figures. A first baseline would accept them as they are."""
     failed = {name: figures for name, row in scores.rows.items() if (figures := failing(row))}
     if failed:
         yield f"Failing: {_rows(failed)}"
+        yield from _why(failed, reasons)
     if any("declined_when_must" in figures for figures in failed.values()):
         yield (
             "declined_when_must knows the usual English wordings. If an answer declines in other words, "
             "add them to the expectations of its row as declines_with, or pass --declines-with for all rows."
         )
+
+
+def _why(names: Iterable[str], reasons: Mapping[str, str]) -> Iterator[str]:
+    """Yield the reasons of the first rows that have one. The report has those of all rows."""
+    for name in list(names)[:MOST_ROWS]:
+        if name in reasons:
+            yield f"  {name}: {reasons[name]}"
 
 
 def _rows(figures_of: Mapping[str, Sequence[str]]) -> str:
@@ -123,10 +154,17 @@ def _breakdown(scores: Scores, tag: str, values: dict[str, list[str]]) -> Iterat
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def _limit(name: str, baseline: Baseline | None) -> str:
+def _limit(name: str, verdict: Verdict | None, baseline: Baseline | None) -> str:
+    """Return the rule that the metric breaks, or else its floor or ceiling."""
+    broken = [failure.kind for failure in verdict.failures if failure.metric == name] if verdict else []
     limit = baseline.metrics.get(name) if baseline else None
     if limit is None:
-        return ""
+        return "in baseline" if "new" in broken else ""
+    if "floor" not in broken and "ceiling" not in broken:
+        if "drop" in broken:
+            return f"drop <= {limit.max_drop:g}" if limit.max_drop else "no drop"
+        if "missing" in broken:
+            return "every row"
     if limit.ceiling is not None:
         return f"<= {number(name, limit.ceiling)}"
     return "" if limit.floor is None else f">= {number(name, limit.floor)}"

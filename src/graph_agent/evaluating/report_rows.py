@@ -33,7 +33,7 @@ def listed(
     shown next to its question.
     """
     regressed, fixed = (verdict.regressed, verdict.fixed) if verdict else ({}, {})
-    failed = {name for name, row in scores.rows.items() if row.errors or _failure(records.get(name))}
+    failed = {name for name, row in scores.rows.items() if row.errors or failure(records.get(name))}
     lacking = {name: failing(row) for name, row in scores.rows.items()}
     rest = [name for name in scores.rows if not {name} & (regressed.keys() | fixed.keys() | failed)]
     groups: tuple[tuple[str, Sequence[str], bool], ...] = (
@@ -128,7 +128,7 @@ def _parts(
         ("Figures", _figures(score, before)),
         ("Errors", _list([f"{scorer}: {error}" for scorer, error in score.errors.items()])),
         ("Not judged", _list([f"{name}: {why}" for name, why in score.notes.items()])),
-        ("Failed", _failure(record)),
+        ("Failed", failure(record)),
         ("Stream", _list([one for turn in record.turns for one in turn.problems] if record else [])),
         ("Trace", _list([element("code", one) for one in score.trace_ids])),
         ("Tags", tags),
@@ -136,7 +136,8 @@ def _parts(
     return [(term, value) for term, value in parts if value]
 
 
-def _failure(record: Record | None) -> str:
+def failure(record: Record | None) -> str:
+    """Return the error of the last turn, or its status if it has no answer; empty for a completed one."""
     if record is None or (record.last.status == "completed" and not record.last.error):
         return ""
     error = record.last.error or {}

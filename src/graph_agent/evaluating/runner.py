@@ -128,7 +128,10 @@ async def _ask_stored(client: httpx.AsyncClient, agent: Agent, row: Row, record:
             if number in row.decisions:
                 approvals = before.approvals
                 if not approvals:
-                    record.last.problems.append("the turn asked for no approval")
+                    ran = ", ".join(str(call["name"]) for call in before.calls if call["output"] is not None)
+                    record.last.problems.append(
+                        "the turn asked for no approval" + (f", and ran {ran} without one" if ran else "")
+                    )
                     return
                 asked = [
                     {"type": "mcp_approval_response", "approval_request_id": one["id"], **row.decisions[number]}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from graph_agent.evaluating.records import Record
-from graph_agent.evaluating.rows import Row
+from graph_agent.evaluating.rows import Group, Row
 
 DECLINED = re.compile(
     r"\b(?:documents?|documentation|docs|passages?)\b[^.?!]{0,40}\b(?:do|does|did)(?: not|n't) "
@@ -35,8 +35,13 @@ def facts(row: Row, record: Record) -> Mapping[str, float | None]:
     wanted = row.expectations.facts
     if wanted is None:
         return {"facts_covered": None}
+    return {"facts_covered": (len(wanted) - len(lacking(row, record))) / len(wanted)}
+
+
+def lacking(row: Row, record: Record) -> list[Group]:
+    """Return the facts that are not in the answer, each with its wordings."""
     said = _PASSAGE.sub("", record.last.answer) if is_answered(row, record) else ""
-    return {"facts_covered": sum(any(stands_in(one, said) for one in group) for group in wanted) / len(wanted)}
+    return [group for group in row.expectations.facts or () if not any(stands_in(one, said) for one in group)]
 
 
 def stands_in(fact: str, text: str) -> bool:
