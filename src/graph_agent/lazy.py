@@ -27,13 +27,18 @@ def collect_garbage_less_often() -> None:
     gc.set_threshold(max(NEW_OBJECTS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
 
 
-def without_usage_collection() -> None:
-    """Keep MLflow from sending usage data to its developers, unless the environment says otherwise.
+def keep_mlflow_offline() -> None:
+    """Keep MLflow from sending usage data to its developers, and from fetching prices of models from a website, unless
+    the environment says otherwise. Prices then come from the catalog in MLflow's package.
 
     Call it before MLflow is imported, and only in processes of graph-agent itself.
+
+    Source: mlflow 3.17.2, `environment_variables.py`.
     """
-    # MLflow reads the variable once, when it is imported.
+    # MLflow reads this variable once, when it is imported.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # An empty address: none is asked. MLflow asks it when it stores a span with a model and its tokens.
+    os.environ.setdefault("MLFLOW_MODEL_CATALOG_URI", "")
 
 
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """`graph-agent ask --app`, and the name of a serving endpoint as the app's environment gives it."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_another_graphs_answer_does_not_pass_for_the_one_that_was_asked_for(
 ) -> None:
     assert main(["ask", "--app", "shop", "--graph", "typo", "What is blue?"]) == 2
     shown = capsys.readouterr()
-    assert "the service has no graph named 'typo'; it would answer with 'g'" in shown.err
+    assert re.search(r"the service at http\S+ has no graph named 'typo'; it would answer with 'g'", shown.err)
     assert "Hello." not in shown.out
 
 

@@ -211,7 +211,6 @@ def test_an_answer_that_is_lacking_counts_nothing() -> None:
 
 def test_the_place_of_traces_is_as_before_afterwards(liked: tuple[int, dict[str, Any], Path]) -> None:
     assert "MLFLOW_TRACKING_URI" not in os.environ
-    assert "MLFLOW_MODEL_CATALOG_URI" not in os.environ
 
 
 @pytest.mark.parametrize(("judge", "said"), [("gpt", "is not a judge"), ("openai:/m", "OPENAI_API_KEY")])

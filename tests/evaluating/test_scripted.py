@@ -1,5 +1,6 @@
 """The scripted model answers from what it is shown, so that a broken agent shows in its answers."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from evals.scripted.reading import Passage, quoted, wish
 from evals.scripted.rules import in_context, reply
 
+from graph_agent.evaluating.command import main
 from graph_agent.evaluating.prompts import prompts_of, texts_of
 from graph_agent.evaluating.targets import Target
 from graph_agent.nodes.answerability import REQUEST
@@ -108,3 +110,17 @@ def test_records_are_of_one_version_of_graph_and_documents(tmp_path: Path) -> No
     (tmp_path / "graphs" / "mine.py").write_text("PROMPT = 'another'")
     assert Target(config=config).version() != before
     assert Target(config=config, url="http://elsewhere").version() == "http://elsewhere"
+
+
+@pytest.mark.parametrize("chosen", [["--port", "PORT"], []], ids=["flag", "variable"])
+def test_a_port_that_is_in_use_is_named_with_the_ways_to_choose_another(
+    chosen: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_CACHE_DIR", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        monkeypatch.setenv("GRAPH_AGENT_PORT", "1" if chosen else port)
+        assert main(["serve", *(one.replace("PORT", port) for one in chosen)]) == 2
+    said = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in said
+    assert "--port or GRAPH_AGENT_PORT" in said

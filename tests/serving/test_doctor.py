@@ -41,11 +41,19 @@ def test_a_port_where_a_graph_agent_runs_is_in_order(serve: Callable[..., Any], 
         assert told("GRAPH_AGENT_PORT", port) == [f"ok   port {port}: a graph-agent service runs there and is ready"]
 
 
-def test_a_port_where_a_local_workspace_runs_is_in_order(tmp_path: Path, told: Told) -> None:
+def test_a_local_workspace_beside_the_service_is_in_order_and_another_one_keeps_dev_from_starting(
+    tmp_path: Path, serve: Callable[..., Any], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with stand_in(tmp_path / "standin") as standing:
         port = port_of(standing.url)
-        said = told("GRAPH_AGENT_WORKSPACE_PORT", port)
-        assert said == [f"ok   port {port}: a local workspace of graph-agent runs there"]
+        with serve() as service:
+            monkeypatch.setenv("GRAPH_AGENT_PORT", str(port_of(service.url)))
+            said = told("GRAPH_AGENT_WORKSPACE_PORT", port)
+            assert said == [f"ok   port {port}: a local workspace of graph-agent runs there"]
+        [what, fix] = told("GRAPH_AGENT_WORKSPACE_PORT", port)
+        assert what.startswith(f"FIX  port {port}: a local workspace of graph-agent runs there")
+        assert "so `dev` cannot start here" in what
+        assert fix.endswith("or set GRAPH_AGENT_WORKSPACE_PORT")
 
 
 @pytest.mark.parametrize("variable", ["GRAPH_AGENT_PORT", "GRAPH_AGENT_WORKSPACE_PORT"])

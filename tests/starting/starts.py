@@ -82,6 +82,13 @@ class Start:
             time.sleep(0.05)
         return False
 
+    def said_in_time(self, words: str, seconds: float = 180) -> bool:
+        """Whether it writes the words within the time; at once when it ends."""
+        ends = time.monotonic() + seconds
+        while words not in self.said and time.monotonic() < ends and self.process.poll() is None:
+            time.sleep(0.05)
+        return words in self.said
+
     def interrupt(self) -> None:
         """Ctrl-C, to the whole group, as a terminal does."""
         with suppress(ProcessLookupError):

@@ -1,6 +1,9 @@
 """`graph-agent ask` where nothing runs yet: what it starts speaks only where something is wrong."""
 
 import json
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -115,6 +118,30 @@ def test_a_graph_that_waits_for_a_decision_tells_a_person_where_to_decide(
     shown = capsys.readouterr().out
     assert "ask on the chat page" in shown
     assert "store" not in shown
+
+
+def test_a_graph_that_a_running_service_does_not_have_is_refused_with_the_address_that_was_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = [
+        Route("/health", lambda _: JSONResponse({"status": "healthy"})),
+        Route("/agent/info", lambda _: JSONResponse({"graphs": [{"name": "theirs"}]})),
+    ]
+    with on_loopback(Starlette(routes=other)) as url:
+        monkeypatch.setenv("GRAPH_AGENT_PORT", url.rpartition(":")[2])
+        assert main(["ask", "hi", "--graph", "mine"]) == 2
+    assert f"the service at {url} has no graph named 'mine'; its graphs are: theirs" in capsys.readouterr().err
+
+
+@pytest.mark.local_model
+def test_what_dev_tells_to_run_asks_the_service_that_told_it(tmp_path: Path) -> None:
+    port = free_port()
+    with starting(project(tmp_path), "dev", "--no-reload", "--port", str(port)) as dev:
+        assert dev.said_in_time("graph-agent ask ")
+        [line] = [one for one in dev.said.splitlines() if "graph-agent ask " in one]
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("GRAPH_AGENT_")}
+        told = subprocess.run(shlex.split(line), env=plain, capture_output=True, text=True, timeout=60)
+    assert told.stdout.startswith("Hello.\n"), told.stderr
 
 
 def test_a_graph_that_is_not_named_is_refused_before_anything_is_started(tmp_path: Path) -> None:

@@ -36,8 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def port_taken(port: int) -> str:
-    said = f"graph-agent: port {port} is in use; stop the process that uses it, or use another port: "
-    return f"{said}graph-agent studio --port 2025\n"
+    return f"graph-agent: port {port} is in use; stop the process that uses it, or choose another one with --port\n"
 
 
 def is_open(port: int) -> bool:

@@ -140,6 +140,5 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         said = refused(tmp_path, "--port", port)
     assert said == (
-        f"graph-agent: port {port} is in use; stop the process that uses it, or use another port: "
-        "graph-agent traces --port 5001\n"
+        f"graph-agent: port {port} is in use; stop the process that uses it, or choose another one with --port\n"
     )

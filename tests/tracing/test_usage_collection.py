@@ -1,4 +1,5 @@
-"""MLflow's usage collection: off in every process that is graph-agent's own, unless somebody wants it."""
+"""What MLflow sends to its developers and fetches from a website: nothing in graph-agent's own processes, unless
+somebody wants it."""
 
 import os
 import subprocess
@@ -15,13 +16,28 @@ COMMANDS = {
     "graph-agent": "from graph_agent.commands.cli import main; main(['graph', 'none'])",
     "evals": "from graph_agent.evaluating.command import main; main(['--dataset', 'none'])",
 }
+PRICED = """
+import sys
+sought = []
+sys.addaudithook(lambda event, given: event == "socket.getaddrinfo" and sought.append(given[0]))
+from mlflow.entities import Span
+from mlflow.tracing.otel.translation import translate_span_when_storing
+call = {"mlflow.llm.model": "databricks-claude-sonnet-4", "mlflow.llm.provider": "databricks",
+        "mlflow.chat.tokenUsage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}}
+import json
+call = {name: json.dumps(value) for name, value in call.items()} | {"mlflow.traceRequestId": json.dumps("tr-1")}
+translate_span_when_storing(Span.from_dict({
+    "trace_id": "tr-1", "span_id": "00f067aa0ba902b7", "parent_span_id": None, "name": "call", "attributes": call,
+    "start_time_unix_nano": 1, "end_time_unix_nano": 2, "status": {"code": "OK", "message": ""}}))
+print(sorted(set(sought)))
+"""
 COLLECTS = "; from mlflow.telemetry.utils import is_telemetry_disabled; print(not is_telemetry_disabled())"
 
 
-def collects(command: str, **variables: str) -> str:
+def last_line(code: str, **variables: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(QUIET_ANYWAY)}
     ended = subprocess.run(
-        [sys.executable, "-c", command + COLLECTS],
+        [sys.executable, "-c", code],
         env=kept | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"} | variables,
         cwd=ROOT,
         capture_output=True,
@@ -33,8 +49,19 @@ def collects(command: str, **variables: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_commands_switch_it_off(command: str) -> None:
-    assert collects(command) == "False"
+    assert last_line(command + COLLECTS) == "False"
 
 
 def test_it_can_be_had() -> None:
-    assert collects(COMMANDS["graph-agent"], MLFLOW_DISABLE_TELEMETRY="false", DO_NOT_TRACK="false") == "True"
+    assert (
+        last_line(COMMANDS["graph-agent"] + COLLECTS, MLFLOW_DISABLE_TELEMETRY="false", DO_NOT_TRACK="false") == "True"
+    )
+
+
+def test_a_span_with_tokens_of_a_known_model_is_stored_without_asking_a_website_for_prices() -> None:
+    assert last_line(f"{COMMANDS['graph-agent']}\n{PRICED}") == "[]"
+
+
+def test_prices_can_be_had_from_an_address_that_is_named() -> None:
+    named = "http://prices.invalid"
+    assert last_line(f"{COMMANDS['graph-agent']}\n{PRICED}", MLFLOW_MODEL_CATALOG_URI=named) == "['prices.invalid']"

@@ -136,7 +136,7 @@ def _require_served(client: httpx.Client, address: str, graph: str) -> None:
         return
     if graph not in names:
         raise UnknownGraph(
-            f"the service has no graph named {graph!r}; its graphs are: {', '.join(names)}", param="graph"
+            f"the service at {address} has no graph named {graph!r}; its graphs are: {', '.join(names)}", param="graph"
         )
 
 
@@ -192,7 +192,7 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
             for line in read_lines(response.iter_bytes()):
                 if (data := data_of_line(line)) is not None and data.startswith("{"):
                     event = json.loads(data)
-                    _require_graph(event, graph)
+                    _require_graph(event, graph, address)
                     printer.show(event)
                     if nobody_reads(sys.stdout):
                         # As in `graph-agent ask … | head`. That is not an error.
@@ -207,14 +207,14 @@ def _show(client: httpx.Client, address: str, question: str, graph: str | None) 
     return 1 if printer.failed else 0
 
 
-def _require_graph(event: Mapping[str, Any], graph: str | None) -> None:
+def _require_graph(event: Mapping[str, Any], graph: str | None, address: str) -> None:
     """Stop before the first word if another graph answers: the service answers unknown names with its default."""
     if graph is None or event.get("type") != "response.created":
         return
     answering = str((event.get("response") or {}).get("model") or graph)
     if answering != graph:
         raise UnknownGraph(
-            f"the service has no graph named {graph!r}; it would answer with {answering!r}", param="graph"
+            f"the service at {address} has no graph named {graph!r}; it would answer with {answering!r}", param="graph"
         )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from graph_agent.commands.closed_output import outlive_readers
 from graph_agent.errors import AgentError
-from graph_agent.lazy import collect_garbage_less_often, without_usage_collection
+from graph_agent.lazy import collect_garbage_less_often, keep_mlflow_offline
 from graph_agent.processes.shutdown import INTERRUPTED, exit_now, watch_signals
 
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A caller that passes `argv`, such as a test, keeps its own signal handlers.
     if argv is None:
         watch_signals()
-    without_usage_collection()
+    keep_mlflow_offline()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         status: int = options.run(options)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import threading
 import time
@@ -9,10 +10,13 @@ from pathlib import Path
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import add_service_options, add_workspace_options, settings_from
-from graph_agent.local.ports import answers, require_free_port, responds
+from graph_agent.local.ports import require_free_port, responds
 from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings, as_environment
+
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""For addresses that mean every address of the machine, the one to ask from the machine itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +50,7 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     specs = read_manifest(settings.config)
     if settings.default_graph is not None:
         check_graph_name(settings.default_graph, specs)
-    require_free_port(settings.port, "set GRAPH_AGENT_PORT")
+    require_free_port(settings.port, "choose another one with --port or GRAPH_AGENT_PORT")
     if not real_workspace:
         settings = with_local_limits(settings, os.environ)
     os.environ.update(as_environment(settings))
@@ -71,16 +75,32 @@ def _greet(settings: Settings, *, quiet: bool) -> None:
 
 
 def _announce(settings: Settings) -> None:
-    address = f"http://{settings.host}:{settings.port}"
+    address = _address(settings)
     ways = f"Open {address}/ in a browser, or" if settings.page == "on" else "To ask,"
     # The port answers before the graphs are loaded and the store is open.
-    while not (answers(settings.port) and responds(f"{address}/ready", settings.bearer_token)):
+    while not responds(f"{address}/ready", settings.bearer_token):
         time.sleep(0.2)
+    # The shell that runs the command replaces the variable. The token itself would stay on the screen.
+    token = ' -H "authorization: Bearer $GRAPH_AGENT_BEARER_TOKEN"' if settings.bearer_token else ""
+    # Another terminal need not have the variables of this one, and would ask whatever runs on the usual port.
+    where = "" if address == _address(Settings()) else f" --url {address}"
     print(
         f"\nReady on {address}. {ways} try:\n\n"
-        f"  curl -N {address}/invocations -H 'content-type: application/json' "
+        f"  curl -N {address}/invocations -H 'content-type: application/json'{token} "
         '-d \'{"input": "What can you help me with?", "stream": true}\'\n'
-        f"  {Path(sys.executable).parent}/graph-agent ask 'What can you help me with?'\n",
+        f"  {_command()} ask 'What can you help me with?'{where}\n",
         file=sys.stderr,
         flush=True,
     )
+
+
+def _address(settings: Settings) -> str:
+    """Where a program on this machine reaches the service."""
+    host = LOOPBACK_OF.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _command() -> str:
+    """The `graph-agent` of this environment, which need not be on the path of another terminal."""
+    installed = Path(sys.executable).with_name("graph-agent")
+    return shlex.quote(str(installed)) if installed.is_file() else f"{shlex.quote(sys.executable)} -m graph_agent"

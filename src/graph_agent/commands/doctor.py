@@ -70,17 +70,28 @@ def _graphs(settings: Settings) -> Iterator[Check]:
         yield Check(True, f"graphs of {settings.config}: {', '.join(catalog.names)}")
 
 
-def _port(settings: Settings) -> Iterator[Check]:
-    for name, port, ours in (
-        ("GRAPH_AGENT_PORT", settings.port, _service),
-        ("GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port, _local_workspace),
-    ):
-        if _is_free(port):
-            yield Check(True, f"port {port} is free")
-        elif running := ours(settings):
-            yield Check(True, f"port {port}: {running}")
-        else:
-            yield Check(False, f"port {port} is in use", f"stop the program that uses it, or set {name}")
+def _ports(settings: Settings) -> Iterator[Check]:
+    service = "" if _is_free(settings.port) else _service(settings)
+    yield _port("GRAPH_AGENT_PORT", settings.port, service)
+    name, port = "GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port
+    workspace = "" if _is_free(port) else _local_workspace(settings)
+    # The workspace of that service, or the one that the environment asks for. `dev` cannot start beside any other.
+    if workspace and not service and os.environ.get("DATABRICKS_HOST") != f"http://127.0.0.1:{port}":
+        yield Check(
+            False,
+            f"port {port}: {workspace}, of a service on another port than {settings.port}, so `dev` cannot start here",
+            f"stop the `graph-agent` that runs it, or set {name}",
+        )
+    else:
+        yield _port(name, port, workspace)
+
+
+def _port(name: str, port: int, running: str) -> Check:
+    if running:
+        return Check(True, f"port {port}: {running}")
+    if _is_free(port):
+        return Check(True, f"port {port} is free")
+    return Check(False, f"port {port} is in use", f"stop the program that uses it, or set {name}")
 
 
 def _is_free(port: int) -> bool:
@@ -172,4 +183,4 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 
 EVERYWHERE: tuple[Callable[[Settings], Iterator[Check]], ...] = (_python, _graphs, databricks, store)
-ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, _port, _disk)
+ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, _ports, _disk)

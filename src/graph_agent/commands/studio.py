@@ -22,7 +22,7 @@ from graph_agent.settings import Settings, as_environment
 PORT = 2024
 """The port that Studio's page uses by default. Source: LangGraph CLI reference."""
 
-OTHER_PORT = "use another port: graph-agent studio --port 2025"
+OTHER_PORT = "choose another one with --port"
 
 SITE = "https://smith.langchain.com"
 """The only site with pages that may read the server's answers (CORS). LangGraph's default allows every site."""

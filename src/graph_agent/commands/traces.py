@@ -17,7 +17,7 @@ from graph_agent.settings import Settings
 PORT = 5000
 """MLflow's default."""
 
-OTHER_PORT = "use another port: graph-agent traces --port 5001"
+OTHER_PORT = "choose another one with --port"
 
 END_SECONDS = "10"
 """How long the server may take to shut down after this process has ended."""
@@ -27,6 +27,7 @@ LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    "MLFLOW_MODEL_CATALOG_URI": "",
     # The user cannot fix the warnings of MLflow's own libraries.
     "PYTHONWARNINGS": "ignore",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graph_agent.commands.options import settings_from
 from graph_agent.local.packages import demand_packages
+from graph_agent.local.ports import require_free_port
 from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings
 
@@ -27,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
 def run_workspace(settings: Settings) -> int:
     """Download and index what is missing, then serve the Databricks REST routes on loopback until a signal stops it."""
     demand_packages()
+    # Before the model is loaded, which can take a minute.
+    require_free_port(settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
     import uvicorn
 
     from graph_agent.local import preparation

@@ -21,9 +21,12 @@ from graph_agent.evaluating.progress import progress
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.report import terminal
 from graph_agent.evaluating.targets import Target, opened
-from graph_agent.lazy import without_usage_collection
+from graph_agent.lazy import keep_mlflow_offline
 from graph_agent.processes.shutdown import INTERRUPTED, exit_now
-from graph_agent.settings import Settings
+from graph_agent.settings import PREFIX, Settings
+
+NO_EFFECT = {"HOST": "`eval serve` listens on 127.0.0.1 only", "MODEL": "`eval serve` uses the scripted model"}
+"""Settings that `eval serve` does not honor, and why not."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["run", *arguments]
     options = parser().parse_args(arguments)
-    without_usage_collection()
+    keep_mlflow_offline()
     try:
         return RUNS[options.command](options)
     except AgentError as error:
@@ -111,11 +114,17 @@ def _baseline(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings = Settings.from_environment(None, config=options.config)
-    target = Target(project=Project(config=settings.config), graph=options.graph)
+    settings = Settings.from_environment(None, config=options.config, port=options.port)
+    # Unset, it is memory: what a script says does not belong among the conversations of whoever tries it.
+    stored = settings.store not in (None, "memory")
+    target = Target(project=Project(config=settings.config), graph=options.graph, stored=stored)
     check_target(target)
-    with opened(target, port=options.port) as agent:
-        print(f"{agent.url} answers with the scripted model; Ctrl-C stops it", flush=True)
+    for name in ("HOST", "MODEL"):
+        if os.environ.get(f"{PREFIX}{name}"):
+            print(f"{PREFIX}{name} has no effect here: {NO_EFFECT[name]}", file=sys.stderr)
+    with opened(target, port=settings.port) as agent:
+        kept = "keeps conversations in the store of GRAPH_AGENT_STORE" if stored else "keeps conversations in memory"
+        print(f"{agent.url} answers with the scripted model and {kept}; Ctrl-C stops it", flush=True)
         while True:
             time.sleep(3600)
 

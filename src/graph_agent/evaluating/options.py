@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     _asking(baseline)
     baseline.set_defaults(mutation=None)
     serve = commands.add_parser("serve", help="serve the agent with the scripted model, for use by other programs")
-    serve.add_argument("--port", type=int, default=8000, metavar="P", help="port to bind (default: 8000)")
+    serve.add_argument(
+        "--port", type=_port, metavar="P", help="port to bind (default: GRAPH_AGENT_PORT, else 8000; 0: a free one)"
+    )
     serve.add_argument("--graph", metavar="NAME", help="the graph that answers when a request names none")
     _config(serve)
     rows_from_traces.add_arguments(commands.add_parser("add", help="add a row from a stored trace"))
@@ -76,6 +78,12 @@ def _count(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 6 and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port number; use a number from 0 to 65535")
 
 
 def plan_of(options: argparse.Namespace) -> Plan:

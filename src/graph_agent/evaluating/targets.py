@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import httpx
 
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.errors import AgentError
-from graph_agent.evaluating.errors import AgentUnreachable
+from graph_agent.evaluating.errors import AgentUnreachable, EvalError
 from graph_agent.evaluating.process_environment import workspace_environment
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
@@ -49,6 +49,10 @@ class Target:
 
     traced: bool = False
     """Whether to write traces with the scripted model too."""
+
+    stored: bool = False
+    """Whether the service uses the store of the settings. The questions of an evaluation do not belong among the
+    conversations of whoever runs it."""
 
     @property
     def manifest(self) -> Path:
@@ -106,6 +110,7 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
 
     Raises:
         AgentUnreachable: it did not become ready in time.
+        EvalError: the port is in use.
         AgentError: the local workspace or the graphs did not start. The message says why.
     """
     if target.app is not None:
@@ -127,7 +132,7 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
         with (
             workspace(target) as (settings, variables),
             workspace_environment(variables),
-            _service(settings, port) as url,
+            _service(settings, port, stored=target.stored) as url,
         ):
             yield Agent(url=url, headers=_bearer(settings), graph=target.asked)
 
@@ -135,7 +140,7 @@ def opened(target: Target, *, port: int = 0) -> Iterator[Agent]:
 @contextmanager
 def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
     """Yield the settings of the service, and the `DATABRICKS_*` variables with which its clients find the model."""
-    settings = Settings.from_environment(None, config=target.manifest)
+    settings = Settings.from_environment(None, config=target.manifest, default_graph=target.asked)
     settings = replace(settings, tracking_uri=tracking_uri(settings))
     if target.model == SCRIPTED:
         from graph_agent.evaluating.scripted import scripted_workspace
@@ -162,13 +167,21 @@ def workspace(target: Target) -> Iterator[tuple[Settings, Mapping[str, str]]]:
 
 
 @contextmanager
-def _service(settings: Settings, port: int) -> Iterator[str]:
+def _service(settings: Settings, port: int, *, stored: bool) -> Iterator[str]:
     from graph_agent.serving.app import create_app
 
     failures: list[AgentError] = []
-    # The questions of an evaluation do not belong among the conversations of whoever runs it.
-    settings = replace(settings, store="memory")
-    with on_loopback(create_app(settings, on_failed_start=failures.append), port=port) as url:
+    if not stored:
+        settings = replace(settings, store="memory")
+    app = create_app(settings, on_failed_start=failures.append)
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(on_loopback(app, port=port))
+        except OSError as error:
+            raise EvalError(
+                f"cannot listen on 127.0.0.1 port {port}: {error.strerror}; stop the program that uses it, or choose "
+                "another one with --port or GRAPH_AGENT_PORT"
+            ) from None
         ends = time.monotonic() + START_SECONDS
         with httpx.Client(base_url=url, timeout=5.0, trust_env=False, headers=_bearer(settings)) as client:
             while not _ready(client):
