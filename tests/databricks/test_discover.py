@@ -40,6 +40,9 @@ LISTS: dict[str, dict[str, Any]] = {
     "/api/2.0/postgres/projects/shop/branches/main/endpoints": {
         "endpoints": [{"name": "projects/shop/branches/main/endpoints/primary"}]
     },
+    "/api/2.0/postgres/projects/shop/branches/main/databases": {
+        "databases": [{"name": "projects/shop/branches/main/databases/agents"}]
+    },
 }
 
 
@@ -70,6 +73,7 @@ def test_every_kind_is_listed_with_how_a_graph_names_it(workspace: StandIn, caps
         "mcp servers in apps": ['McpServer.at("https://maps.example.com/mcp", name="mcp-maps", acting_as="app")'],
         "mcp servers behind connections": ['McpServer.external("weather")'],
         "lakebase endpoints": ["GRAPH_AGENT_STORE=projects/shop/branches/main/endpoints/primary"],
+        "lakebase databases": ["database: projects/shop/branches/main/databases/agents"],
     }
     assert not [one for one in found.values() if one["problem"] or one["incomplete"] or one["skipped"]]
     assert main(["discover"]) == 0

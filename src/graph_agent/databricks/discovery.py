@@ -83,7 +83,8 @@ def discover(catalog: str | None = None, schema: str | None = None, *, seconds: 
         "genie spaces": _genie,
         "mcp servers in apps": _mcp_apps,
         "mcp servers behind connections": _mcp_connections,
-        "lakebase endpoints": _lakebase,
+        "lakebase endpoints": _lakebase_endpoints,
+        "lakebase databases": _lakebase_databases,
     }
     readers = [(_Reader(client, ends, Listed(kind)), items) for kind, items in kinds.items()]
     threads = [
@@ -269,16 +270,27 @@ def _mcp_connections(reader: _Reader) -> Iterator[Item]:
             yield Item(name, f'McpServer.external("{name}")', _text(entry, "comment"))
 
 
-def _lakebase(reader: _Reader) -> Iterator[Item]:
+def _lakebase_endpoints(reader: _Reader) -> Iterator[Item]:
+    for branch, name in _of_branches(reader, "endpoints"):
+        yield Item(name, f"GRAPH_AGENT_STORE={name}", f"of the branch {branch}")
+
+
+def _lakebase_databases(reader: _Reader) -> Iterator[Item]:
+    for branch, name in _of_branches(reader, "databases"):
+        yield Item(name, f"database: {name}", f"for the resource postgres of databricks.yml, with branch: {branch}")
+
+
+def _of_branches(reader: _Reader, kind: str) -> Iterator[tuple[str, str]]:
+    """The branches of all Lakebase projects, each with the name of one of its endpoints or databases."""
     projects = [_text(one, "name") for one in reader.pages(f"{POSTGRES}/projects", "projects")]
 
     def branches(project: str) -> Iterator[Mapping[str, Any]]:
         return reader.pages(f"{POSTGRES}/{project}/branches", "branches")
 
-    def endpoints(branch: str) -> Iterator[Mapping[str, Any]]:
-        return reader.pages(f"{POSTGRES}/{branch}/endpoints", "endpoints")
+    def entries(branch: str) -> Iterator[Mapping[str, Any]]:
+        return reader.pages(f"{POSTGRES}/{branch}/{kind}", kind)
 
     named = [_text(entry, "name") for _, entry in reader.within(projects, branches)]
-    for branch, entry in reader.within(named, endpoints):
+    for branch, entry in reader.within(named, entries):
         if name := _text(entry, "name"):
-            yield Item(name, f"GRAPH_AGENT_STORE={name}", f"of the branch {branch}")
+            yield branch, name
