@@ -246,10 +246,10 @@ async def test_graphs_of_two_folders_keep_modules_of_the_same_name_apart(tmp_pat
         ("import no_such_package", "no module named 'no_such_package'; add it to the requirements"),
         ("from langgraph import no_such_name", "graph 'mine' did not load: ImportError at "),
         (f"raise ValueError('{PASSWORD}')", "graph 'mine' did not load: ValueError at "),
-        ("graph = saying('')", r"NameError at .*mine\.py:15 .*: the name 'saying' is not defined"),
+        ("graph = saying('')", r"did not load: the name 'saying' is not defined \(NameError at .*mine\.py:15 "),
         (
             "from graph_agent import make_tools\nmake_tools([], approve=['send'])",
-            r"ConfigurationError at .*, called from mine\.py:16.*: approve names tools that are not .*: send",
+            r"did not load: approve names tools that are not .*: send \(ConfigurationError at .*from mine\.py:16",
         ),
         ("raise SystemExit(3)", "graph 'mine' did not load: SystemExit at "),
         ("grahp = says('')", r"graph 'mine': mine\.py has no variable 'graph'; its graphs: grahp"),

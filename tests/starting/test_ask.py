@@ -14,6 +14,7 @@ from starlette.routing import Route
 from tests.starting.starts import free_port, project, starting
 
 from graph_agent.commands.cli import main
+from graph_agent.protocol.logged_response import NEVER_RETURNED
 from graph_agent.testing import on_loopback
 
 BROKEN = """
@@ -111,12 +112,17 @@ def test_a_graph_that_waits_for_a_decision_tells_a_person_where_to_decide(
 ) -> None:
     async def wait(request: Request) -> PlainTextResponse:
         told = {"type": "error", "code": "approval_needs_store", "message": "send it without `store: false`"}
-        return PlainTextResponse(f"data: {json.dumps(told)}\n\n")
+        call = {"type": "function_call", "call_id": "c1", "name": "cancel_booking", "arguments": "{}"}
+        result = {"type": "function_call_output", "call_id": "c1", "output": NEVER_RETURNED}
+        events = [*({"type": "response.output_item.done", "item": item} for item in (call, result)), told]
+        return PlainTextResponse("".join(f"data: {json.dumps(event)}\n\n" for event in events))
 
     with on_loopback(Starlette(routes=[Route("/responses", wait, methods=["POST"])])) as url:
         assert main(["ask", "--url", url, "Cancel it."]) == 1
     shown = capsys.readouterr().out
     assert "ask on the chat page" in shown
+    assert "  cancel_booking: has not run: it waits for the decision\n" in shown
+    assert NEVER_RETURNED not in shown
     assert "store" not in shown
 
 

@@ -287,10 +287,10 @@ def _why(spec: GraphSpec, error: BaseException) -> str:
     place = describe_error(error, own=spec.path.parent)
     if isinstance(error, NameError) and error.name:
         # A name in the code, and no value.
-        return f"{place}: the name {error.name!r} is not defined"
+        return f"the name {error.name!r} is not defined ({place})"
     if isinstance(error, AgentError):
         # A message of this package, such as that of a node maker, and no foreign one.
-        return f"{place}: {redact(error.message)}"
+        return f"{redact(error.message)} ({place})"
     return place
 
 

@@ -20,6 +20,7 @@ from graph_agent.errors import NotReady, UnknownGraph
 from graph_agent.local.ports import answers
 from graph_agent.printable import printable
 from graph_agent.processes.child import ChildProcess
+from graph_agent.protocol.logged_response import NEVER_RETURNED
 from graph_agent.settings import PREFIX, Settings
 from graph_agent.sse_lines import data_of_line, read_lines
 
@@ -232,6 +233,8 @@ class Printer:
         self._out = out
         self._began = time.monotonic()
         self._first: float | None = None
+        self._names: dict[str, str] = {}
+        self._without_result: list[str] = []
         self.failed = False
 
     def show(self, event: Mapping[str, Any]) -> None:
@@ -245,19 +248,33 @@ class Printer:
             case "error":
                 self.failed = True
                 # The message of this one says what to send over HTTP, which a person at a terminal does not do.
-                told = WAITS if event.get("code") == "approval_needs_store" else event["message"]
-                self._write(f"\nfailed: {told}\n")
+                if event.get("code") == "approval_needs_store":
+                    self._tell_calls_without_result("has not run: it waits for the decision")
+                    self._write(f"\nnot answered: {WAITS}\n")
+                else:
+                    self._tell_calls_without_result(NEVER_RETURNED)
+                    self._write(f"\nfailed: {event['message']}\n")
             case "response.completed" | "response.incomplete":
+                self._tell_calls_without_result(NEVER_RETURNED)
                 self._end(event["response"])
 
     def _item(self, item: Mapping[str, Any]) -> None:
         match item["type"]:
             case "function_call":
+                self._names[item["call_id"]] = item["name"]
                 self._write(f"  > {_short(item['name'])} {_short(item['arguments'])}\n")
+            case "function_call_output" if item["output"] == NEVER_RETURNED:
+                # How the run ends says why, and comes later.
+                self._without_result.append(self._names.get(item["call_id"], "a tool"))
             case "function_call_output":
                 self._write(f"    {_short(item['output'])}\n")
             case "message":
                 self._write("\n")
+
+    def _tell_calls_without_result(self, words: str) -> None:
+        for name in self._without_result:
+            self._write(f"  {_short(name)}: {words}\n")
+        self._without_result.clear()
 
     def _end(self, response: Mapping[str, Any]) -> None:
         sources = (response.get("custom_outputs") or {}).get("sources") or []

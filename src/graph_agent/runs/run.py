@@ -909,7 +909,8 @@ class Run:
 
     async def _wait_for_decision(self, interrupts: Sequence[PendingInterrupt]) -> None:
         if (error := self._why_not_answerable(interrupts)) is not None:
-            logger.error("run %s was interrupted: %d questions wait", self.head.id, len(interrupts))
+            # No error of the service: the caller is told what to change.
+            logger.warning("run %s ends where its graph waits for a person (%s)", self.head.id, error.code)
             # A separate status, although the caller gets an error.
             self._fail(error, status="interrupted")
             return
