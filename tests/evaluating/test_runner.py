@@ -193,7 +193,7 @@ def test_an_approval_that_nobody_asked_for_is_a_problem_which_names_the_tool_tha
     agentlike = Storing()
     with agentlike.served() as agent:
         (record,) = asked(rows(1, turns=[{"approve": True}], stored="conversation"), agent, tmp_path)
-    assert record.last.problems == ["the turn asked for no approval, and ran search_docs without one"]
+    assert record.last.problems == ["the turn asked for no approval; tools that ran: search_docs"]
     assert len(agentlike.bodies) == 1
 
 

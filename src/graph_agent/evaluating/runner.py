@@ -130,7 +130,7 @@ async def _ask_stored(client: httpx.AsyncClient, agent: Agent, row: Row, record:
                 if not approvals:
                     ran = ", ".join(str(call["name"]) for call in before.calls if call["output"] is not None)
                     record.last.problems.append(
-                        "the turn asked for no approval" + (f", and ran {ran} without one" if ran else "")
+                        "the turn asked for no approval" + (f"; tools that ran: {ran}" if ran else "")
                     )
                     return
                 asked = [
