@@ -91,3 +91,19 @@ async def test_it_is_at_most_eight_lines_for_people_and_one_record_for_programs(
     assert len(lines) == records <= 8
     if log_format == "json":
         assert vars(lines[1])["fields"]["setup"]["traces"] == "off"
+
+
+async def test_what_is_not_built_is_not_named_as_an_address(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("Yes.")]}
+
+    graph = StateGraph(MessagesState).add_node(answer).add_edge(START, "answer").compile()
+    (tmp_path / "manifest.json").write_text("{}")
+    settings = Settings(tracing="off", store="memory", log_format="text")
+    folders = {"page_folder": tmp_path, "docs_folder": tmp_path / "docs"}
+    app = create_app(settings, {"one": graph}, environ={}, announces=True, **folders)
+    with caplog.at_level(logging.INFO, logger="graph_agent.serving.app"):
+        async with AgentClient(app) as client:
+            await client.http.get("/agent/info")
+    [line] = [one.getMessage() for one in caplog.records if one.getMessage().startswith("address: ")]
+    assert line.endswith(" with the API, / (page), /metrics; the documentation is not built here")

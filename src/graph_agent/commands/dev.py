@@ -70,13 +70,19 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
 
 
 def _greet(settings: Settings, *, quiet: bool) -> None:
-    if not quiet:
-        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+    if quiet:
+        return
+    # Late: a wrong argument must fail before the service's packages are imported.
+    from graph_agent.serving.built_folder import is_built
+    from graph_agent.serving.page_build import BUILT as PAGE
+
+    has_page = settings.page == "on" and is_built(PAGE)
+    threading.Thread(target=_announce, args=(settings, has_page), daemon=True).start()
 
 
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, has_page: bool) -> None:
     address = _address(settings)
-    ways = f"Open {address}/ in a browser, or" if settings.page == "on" else "To ask,"
+    ways = f"Open {address}/ in a browser, or" if has_page else "To ask,"
     # The port answers before the graphs are loaded and the store is open.
     while not responds(f"{address}/ready", settings.bearer_token):
         time.sleep(0.2)

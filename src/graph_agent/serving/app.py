@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -35,6 +35,7 @@ from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.registry import Runs
 from graph_agent.serving.banner import banner_of
 from graph_agent.serving.bearer_gate import BearerGate
+from graph_agent.serving.built_folder import is_built
 from graph_agent.serving.chat_app import ChatApp
 from graph_agent.serving.chat_proxy import ChatProxy
 from graph_agent.serving.chat_tickets import ChatTickets
@@ -315,6 +316,7 @@ def create_app(
                 on_failed_start,
                 warm=on_apps(environ),
                 announces=announces,
+                unbuilt=_unbuilt(settings, page_folder, docs_folder),
                 schedules_of=kind,
             )
         )
@@ -465,6 +467,7 @@ async def _load(
     *,
     warm: bool,
     announces: bool,
+    unbuilt: Collection[str],
     schedules_of: Kind | None,
 ) -> None:
     try:
@@ -490,14 +493,21 @@ async def _load(
             service.tracer.start()
         logger.info("ready: serving %s", _served(service.catalog))
         if announces:
-            _announce(service)
+            _announce(service, unbuilt)
     if gate.failure is not None and on_failed_start is not None:
         on_failed_start(gate.failure)
 
 
-def _announce(service: "Service") -> None:
+def _unbuilt(settings: Settings, page_folder: Path, docs_folder: Path) -> Collection[str]:
+    """Which of the page and the documentation are switched on, and have no files here."""
+    folders = {"page": page_folder, "docs": docs_folder}
+    return [name for name, folder in folders.items() if getattr(settings, name) == "on" and not is_built(folder)]
+
+
+def _announce(service: "Service", unbuilt: Collection[str]) -> None:
     said = banner_of(
         service.app,
+        unbuilt=unbuilt,
         metrics=service.metrics is not None,
         schedules=len(service.schedules),
         webhooks=len(service.targets),

@@ -1,6 +1,6 @@
 """What the log says when the service is ready: what is served where, stored, traced and to whom. No value is secret."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from graph_agent.app_context import AppContext
@@ -11,12 +11,23 @@ from graph_agent.settings import Limits, Settings
 from graph_agent.stores.opening import default_file
 from graph_agent.trusted_hosts import is_loopback
 
+NOT_BUILT = {
+    "page": "the page is not built here",
+    "docs": "the documentation is not built here",
+}
+"""What is said instead of an address that would answer 503."""
 
-def banner_of(app: AppContext, *, metrics: bool, schedules: int, webhooks: int) -> Mapping[str, str]:
-    """What there is to say, by subject, in at most seven lines. `metrics` says whether there are any."""
+
+def banner_of(
+    app: AppContext, *, metrics: bool, schedules: int, webhooks: int, unbuilt: Collection[str] = ()
+) -> Mapping[str, str]:
+    """What there is to say, by subject, in at most seven lines. `metrics` says whether there are any.
+
+    `unbuilt` names what of `page` and `docs` is switched on and has no files here.
+    """
     settings, environ = app.settings, app.environ
     said = {
-        "address": _address(settings, metrics=metrics),
+        "address": _address(settings, metrics=metrics, unbuilt=unbuilt),
         "model": _model(app),
         "callers": _callers(settings, environ),
         "store": _store(settings),
@@ -45,12 +56,18 @@ def _of_people(limits: Limits) -> Iterator[str]:
             yield f"{whose}: {', '.join(set_)}"
 
 
-def _address(settings: Settings, *, metrics: bool) -> str:
+def _address(settings: Settings, *, metrics: bool, unbuilt: Collection[str]) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     # Port 0 is chosen by the system, and uvicorn logs it.
     port = f":{settings.port}" if settings.port else ""
-    pages = {"/ (page)": settings.page == "on", "/docs/": settings.docs == "on", "/metrics": metrics}
-    return " ".join([f"http://{host}{port}", "with", ", ".join(["the API", *(one for one, on in pages.items() if on)])])
+    pages = {
+        "/ (page)": settings.page == "on" and "page" not in unbuilt,
+        "/docs/": settings.docs == "on" and "docs" not in unbuilt,
+        "/metrics": metrics,
+    }
+    there = ", ".join(["the API", *(one for one, on in pages.items() if on)])
+    absent = "".join(f"; {NOT_BUILT[one]}" for one in unbuilt)
+    return f"http://{host}{port} with {there}{absent}"
 
 
 def _model(app: AppContext) -> str:

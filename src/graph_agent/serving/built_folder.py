@@ -16,6 +16,11 @@ MANIFEST = "manifest.json"
 """The file that a build writes last. Its time tells one build from the next."""
 
 
+def is_built(folder: Path) -> bool:
+    """Whether a build has left something in the folder."""
+    return (folder / MANIFEST).is_file()
+
+
 class BuiltFolder(Generic[T]):
     """What `load` makes of a folder. It is loaded on first use, and again after the next build if `reload` is set.
 
