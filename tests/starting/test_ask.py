@@ -155,6 +155,16 @@ def test_a_graph_that_is_not_named_is_refused_before_anything_is_started(tmp_pat
     assert (status, lines) == (2, ["graph-agent: no graph named 'mien'; known: mine"])
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_whose_port_is_in_use_says_how_to_choose_another(tmp_path: Path, workers: str) -> None:
+    with on_loopback(Starlette()) as other:
+        port = other.rpartition(":")[2]
+        with starting(project(tmp_path), "serve", "--port", port, "--workers", workers) as start:
+            assert start.process.wait(60) == 1
+            assert "choose another one with --port or GRAPH_AGENT_PORT" in start.said
+            assert "Traceback" not in start.said
+
+
 def test_a_default_graph_that_is_not_named_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     with starting(project(tmp_path), "dev", "--graph", "mien") as start:
         assert start.process.wait(60) == 2

@@ -181,7 +181,17 @@ def serve_here(
     )
     # Now, because it imports and configures: while the thread imports the graphs, that could deadlock (see `lazy`).
     server.config.load()
-    # uvicorn raises SystemExit when it cannot bind the port.
-    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+    try:
         server.run(sockets)
+    except KeyboardInterrupt:
+        pass
+    except SystemExit:
+        # uvicorn raises it when it cannot bind the port, and has logged the reason of the system.
+        if not server.started:
+            logger.error(
+                "the service cannot listen on %s port %d; stop the program that uses the port, or choose another one "
+                "with --port or GRAPH_AGENT_PORT",
+                settings.host,
+                settings.port,
+            )
     return 1 if failures or not server.started else 0

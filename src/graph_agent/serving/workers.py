@@ -45,7 +45,13 @@ def serve_with_workers(settings: Settings, count: int, serve: Serve) -> int:
     try:
         listening = listening_socket(settings.host, settings.port)
     except OSError as error:
-        logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror)
+        logger.error(
+            "cannot listen on %s port %d: %s; stop the program that uses the port, or choose another one with --port "
+            "or GRAPH_AGENT_PORT",
+            settings.host,
+            settings.port,
+            error.strerror,
+        )
         return NOT_LOADED
     # Only this user can read it: see `tempfile.mkdtemp`.
     metrics = Path(tempfile.mkdtemp(prefix="graph-agent-metrics-"))
