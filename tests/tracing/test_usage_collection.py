@@ -17,9 +17,13 @@ COMMANDS = {
     "evals": "from graph_agent.evaluating.command import main; main(['--dataset', 'none'])",
 }
 PRICED = """
-import sys
-sought = []
-sys.addaudithook(lambda event, given: event == "socket.getaddrinfo" and sought.append(given[0]))
+import os, sys
+def seen(event, given):
+    if event == "socket.getaddrinfo":
+        print([given[0]], flush=True)
+        # At once: MLflow would try again for ten seconds.
+        os._exit(0)
+sys.addaudithook(seen)
 from mlflow.entities import Span
 from mlflow.tracing.otel.translation import translate_span_when_storing
 call = {"mlflow.llm.model": "databricks-claude-sonnet-4", "mlflow.llm.provider": "databricks",
@@ -29,7 +33,7 @@ call = {name: json.dumps(value) for name, value in call.items()} | {"mlflow.trac
 translate_span_when_storing(Span.from_dict({
     "trace_id": "tr-1", "span_id": "00f067aa0ba902b7", "parent_span_id": None, "name": "call", "attributes": call,
     "start_time_unix_nano": 1, "end_time_unix_nano": 2, "status": {"code": "OK", "message": ""}}))
-print(sorted(set(sought)))
+print([])
 """
 COLLECTS = "; from mlflow.telemetry.utils import is_telemetry_disabled; print(not is_telemetry_disabled())"
 

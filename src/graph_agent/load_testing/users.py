@@ -130,8 +130,8 @@ class LoadTest:
         # A service may answer an unknown name with its default graph. OpenAI adds a date to the name of a model.
         if asked is not None and self._answering is not None and not self._answering.startswith(asked):
             raise LoadRefused(
-                f"no load was sent: the service has no graph named {asked!r}; it would answer with "
-                f"{printable(self._answering)!r}"
+                f"no load was sent: the service at {self._address.shown} has no graph named {asked!r}; it would "
+                f"answer with {printable(self._answering)!r}"
             )
 
     async def _step(self, client: httpx.AsyncClient, number: int, users: int, watcher: Watcher) -> None:
