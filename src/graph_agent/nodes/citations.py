@@ -50,7 +50,7 @@ _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _DIGITS = re.compile(r"\d[\d,.]{0,40}")
 _TOKEN = re.compile(r"\w+")
 # Not at the end of the text: in "It is 8000. [1]" the sentence before the marker counts.
-_SENTENCE_END = re.compile(r"[.!?]\s+(?=\S)|[\u3002\uff01\uff1f](?=\S)|\n+(?=\S)")
+_SENTENCE_END = re.compile(r"[.!?]\s+(?=\S)|[\u3002\uff01\uff1f](?=\S)|\n(?=\S)")
 
 
 class MarkerFilter:
