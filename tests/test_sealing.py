@@ -21,6 +21,16 @@ def test_what_is_sealed_opens_and_cannot_be_read() -> None:
     assert SEALER.seal(b"They agreed on Tuesday.", b"ann") != SEALED
 
 
+@pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc"])
+def test_another_text_for_the_same_bytes_does_not_open(data: bytes) -> None:
+    sealed = SEALER.seal(data, b"ann")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = len(sealed.rstrip("=")) - 1
+    for other in letters.replace(sealed[last], ""):
+        with pytest.raises(CannotOpen):
+            SEALER.open(f"{sealed[:last]}{other}{sealed[last + 1 :]}", b"ann")
+
+
 @pytest.mark.parametrize("context", [b"bob", b"", b"ann\0"])
 def test_another_context_does_not_open_it(context: bytes) -> None:
     with pytest.raises(CannotOpen):

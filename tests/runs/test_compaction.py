@@ -193,7 +193,7 @@ async def test_a_compaction_in_a_stored_conversation_takes_the_place_of_its_hist
     assert texts(events) == ["human: They talked at length. | human: and now? | human: hi"]
 
 
-@pytest.mark.parametrize("place", [0, 20, -3])
+@pytest.mark.parametrize("place", [0, 20, -5, -3])
 async def test_a_sealed_item_that_was_changed_is_refused_by_its_place(place: int, store: MemoryStore) -> None:
     chat = talking(chain(report), store)
     with anyio.fail_after(20):

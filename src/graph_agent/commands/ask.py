@@ -261,11 +261,11 @@ class Printer:
     def _item(self, item: Mapping[str, Any]) -> None:
         match item["type"]:
             case "function_call":
-                self._names[item["call_id"]] = item["name"]
+                self._names[item.get("call_id", "")] = item["name"]
                 self._write(f"  > {_short(item['name'])} {_short(item['arguments'])}\n")
             case "function_call_output" if item["output"] == NEVER_RETURNED:
                 # How the run ends says why, and comes later.
-                self._without_result.append(self._names.get(item["call_id"], "a tool"))
+                self._without_result.append(self._names.get(item.get("call_id", ""), "a tool"))
             case "function_call_output":
                 self._write(f"    {_short(item['output'])}\n")
             case "message":
