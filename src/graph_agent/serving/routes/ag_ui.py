@@ -1,7 +1,6 @@
 """The routes of AG-UI: start a run in the conversation of a thread, and tell it as events of that protocol."""
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,9 +17,7 @@ from graph_agent.protocol.ag_ui_events import TOLD, AgUiWriter
 from graph_agent.protocol.ag_ui_fields import RUN_AGENT_INPUT
 from graph_agent.protocol.dialects import AG_UI, Dialect
 from graph_agent.protocol.field_checks import fields_schema
-from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import current_hidden_values
-from graph_agent.runs.event_log import Entry
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
@@ -32,10 +29,11 @@ from graph_agent.serving.leaving import unless_left
 from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
 from graph_agent.serving.operations import EVENTS, REQUEST_ID, Answer, Answers, described
 from graph_agent.serving.posted_json import PostedJson
+from graph_agent.serving.rewritten_frames import RewrittenFrames
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
 from graph_agent.serving.routes.responses import ERRORS, HOST_SECONDS, LEFT, RATELIMITS, TAG, WARNINGS, headers_of
-from graph_agent.serving.sse import KEEPALIVE, LATE_READER_SECONDS, EventStreamResponse
+from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.store_gate import StoreGate
 from graph_agent.settings import Settings
 
@@ -102,10 +100,17 @@ class AgUiRoutes:
             # The token must be known as a secret while the body is read: a caller may have pasted it into a message.
             asked, run = await self._started(request, caller, token)
         quiet = self._settings.keepalive_seconds
+        writer = AgUiWriter(
+            thread_id=asked.thread_id,
+            run_id=asked.run_id,
+            parent_run_id=asked.parent_run_id,
+            known_calls=asked.known_calls,
+            versioned=asked.versioned,
+        )
         response = EventStreamResponse(
             self._runs.read(run, quiet_seconds=quiet),
             headers=headers_of(run.id, run.request, run.standing),
-            written=_Frames(asked, quiet_seconds=quiet),
+            written=RewrittenFrames(writer.events, told=TOLD, quiet_seconds=quiet),
             # Clients of this protocol read every frame as JSON.
             done=b"",
             write_seconds=self._settings.write_seconds + HOST_SECONDS,
@@ -141,28 +146,3 @@ class AgUiRoutes:
                         return asked, await starting
                 except AgentError as error:
                     raise asked.in_terms(error) from None
-
-
-class _Frames:
-    """Writes the events of one run as those of AG-UI."""
-
-    def __init__(self, asked: "AgUiRequest", *, quiet_seconds: float) -> None:
-        self._writer = AgUiWriter(
-            thread_id=asked.thread_id,
-            run_id=asked.run_id,
-            parent_run_id=asked.parent_run_id,
-            known_calls=asked.known_calls,
-            versioned=asked.versioned,
-        )
-        self._quiet_seconds = quiet_seconds
-        self._wrote_at = time.monotonic()
-
-    def __call__(self, batch: Sequence[Entry]) -> bytes:
-        events = self._writer.events(entry.event for entry in batch if entry.type in TOLD)
-        written = b"".join(b"data: %b\n\n" % encode(one) for one in events)
-        now = time.monotonic()
-        if not written and now - self._wrote_at < self._quiet_seconds:
-            return b""
-        self._wrote_at = now
-        # The run may be busy with what is not told.
-        return written or KEEPALIVE

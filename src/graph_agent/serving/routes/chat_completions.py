@@ -1,7 +1,6 @@
 """The route of Chat Completions: starts a run that is not stored, and tells it in that API's form."""
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +29,6 @@ from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.field_checks import fields_schema
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.redaction import current_hidden_values
-from graph_agent.runs.event_log import Entry
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
@@ -54,9 +52,10 @@ from graph_agent.serving.operations import (
     every,
 )
 from graph_agent.serving.posted_json import PostedJson
+from graph_agent.serving.rewritten_frames import RewrittenFrames
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.responses import HOST_SECONDS, RATELIMITS, TAG, WARNINGS, headers_of
-from graph_agent.serving.sse import KEEPALIVE, LATE_READER_SECONDS, EventStreamResponse
+from graph_agent.serving.sse import LATE_READER_SECONDS, EventStreamResponse
 from graph_agent.serving.trace_reply import HEADER as TRACE_HEADER
 from graph_agent.serving.trace_reply import TraceReply
 from graph_agent.serving.whole_replies import whole_reply
@@ -178,11 +177,12 @@ class ChatCompletionRoutes:
 
     def _stream(self, asked: "ChatRequest", run: "Run", trace_reply: TraceReply) -> EventStreamResponse:
         quiet = self._settings.keepalive_seconds
+        writer = ChunkWriter(include_usage=asked.include_usage, reasoning=asked.reasoning, logprobs=asked.logprobs)
         response = EventStreamResponse(
             self._runs.read(run, quiet_seconds=quiet),
             headers=headers_of(run.id, run.request, run.standing),
             trailers=trace_reply.frames,
-            written=_Frames(asked, quiet_seconds=quiet),
+            written=RewrittenFrames(writer.chunks, told=TOLD, quiet_seconds=quiet),
             write_seconds=self._settings.write_seconds + HOST_SECONDS,
         )
         run.when_over(lambda: response.end_within(LATE_READER_SECONDS))
@@ -197,24 +197,3 @@ class ChatCompletionRoutes:
             return Response(status_code=NO_RESPONSE_STATUS)
         completion = completion_of(response, reasoning=asked.reasoning, logprobs=asked.logprobs)
         return Response(encode(completion), media_type=JSON, headers=headers_of(run.id, run.request, run.standing))
-
-
-class _Frames:
-    """Writes the events of one run as chunks."""
-
-    def __init__(self, asked: "ChatRequest", *, quiet_seconds: float) -> None:
-        self._writer = ChunkWriter(
-            include_usage=asked.include_usage, reasoning=asked.reasoning, logprobs=asked.logprobs
-        )
-        self._quiet_seconds = quiet_seconds
-        self._wrote_at = time.monotonic()
-
-    def __call__(self, batch: Sequence[Entry]) -> bytes:
-        chunks = self._writer.chunks(entry.event for entry in batch if entry.type in TOLD)
-        written = b"".join(b"data: %b\n\n" % encode(one) for one in chunks)
-        now = time.monotonic()
-        if not written and now - self._wrote_at < self._quiet_seconds:
-            return b""
-        self._wrote_at = now
-        # The run may be busy with what is not told, such as its own tools.
-        return written or KEEPALIVE
