@@ -1,8 +1,9 @@
-"""Approvals of a process that is killed, and of other people."""
+"""Approvals and calls of the client of a process that is killed, and approvals of other people."""
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from tests.serving.approving import GRAPHS, Effects, Person, answer, approving, asked, results, text_of
+from tests.serving.talking import talking
 from tests.serving.test_process import ready
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +82,60 @@ async def test_an_answer_whose_run_was_killed_can_be_given_again(settings: dict[
                 await asyncio.sleep(0.2)
     assert text_of(response.json()) == ["Done: held."]
     assert effects() == [f"hold {held}"] * 2
+
+
+@asynccontextmanager
+async def errands(face: str, settings: dict[str, str]) -> AsyncIterator[Any]:
+    """A process, asked over HTTP or a WebSocket, and killed with `kill -9` at the end of the block."""
+    async with ready("--config", str(GRAPHS), **settings) as running:
+        if face == "websocket":
+            async with talking(running, model="errands") as talk:
+                yield talk.ask
+                running.process.kill()
+        else:
+            async with running.client() as client:
+
+                async def ask(**fields: Any) -> Any:
+                    response = await client.post("/v1/responses", json={"model": "errands", **fields})
+                    assert response.status_code == 200, response.text
+                    return response.json()
+
+                yield ask
+                running.process.kill()
+        await running.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("http", "websocket"), ("websocket", "websocket"), ("websocket", "http")]
+)
+@pytest.mark.parametrize("how", ["stored", "resent"])
+async def test_calls_of_the_client_beside_a_tool_and_an_approval_outlive_a_kill_over_both_faces(
+    settings: dict[str, str], tmp_path: Path, before: str, after: str, how: str
+) -> None:
+    effects = Effects(tmp_path / "effects")
+    tools = [{"type": "function", "name": name} for name in ("weather", "stock")]
+    said = "weather:rome look:it stock:tin send:ann"
+    async with errands(before, settings) as ask:
+        looked = await ask(input="look:here", tools=tools)
+        first = await ask(input=said, tools=tools, previous_response_id=looked["id"])
+        [approval] = asked(first)
+        weather, stock = (item["call_id"] for item in first["output"] if item["type"] == "function_call")
+        sunny = {"type": "function_call_output", "call_id": weather, "output": "sunny"}
+        second = await ask(input=[sunny], previous_response_id=first["id"], tools=tools)
+        assert [one["id"] for one in asked(second)] == [approval["id"]]
+    assert effects() == ["look here"]
+
+    rest = [{"type": "function_call_output", "call_id": stock, "output": "42"}, answer(approval)]
+    asked_before = [{"role": "user", "content": "look:here"}, *looked["output"]]
+    history = [*asked_before, {"role": "user", "content": said}, *first["output"], sunny]
+    async with errands(after, settings) as ask:
+        if how == "stored":
+            last = await ask(input=rest, previous_response_id=second["id"], tools=tools)
+        else:
+            last = await ask(input=[*history, *rest], tools=tools)
+    [text] = text_of(last)
+    assert sorted(text.removeprefix("Done: ").removesuffix(".").split("; ")) == ["42", "saw it", "sent to ann", "sunny"]
+    assert sorted(effects()) == ["look it", "send ann"]
 
 
 @DIALECTS

@@ -19,7 +19,7 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
-from graph_agent import AgentState, make_tools
+from graph_agent import AgentContext, AgentState, make_planner, make_tools, requested_nodes
 from graph_agent.testing import Call, ScriptedChatModel
 
 CALLS = count(1)
@@ -110,6 +110,15 @@ def _graph_of(tools: Any) -> Any:
 
 
 mail = _graph_of(make_tools(TOOLS, approve=["send", "delete", "hold"]))
+
+building = StateGraph(AgentState, context_schema=AgentContext)
+building.add_node("planner", make_planner(model=model(), tools=TOOLS, prompt="Help."))
+building.add_node("tools", make_tools(TOOLS, approve=["send"]))
+building.add_edge(START, "planner")
+building.add_conditional_edges("planner", requested_nodes("none"), ["tools", END])
+building.add_edge("tools", "planner")
+errands = building.compile()
+"""It takes the tools of a client, too."""
 
 DECIDED = {"send": True, "delete": {"allowed_decisions": ["approve", "reject"]}}
 batched = create_agent(model(), TOOLS, middleware=[HumanInTheLoopMiddleware(DECIDED)])
