@@ -9,6 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.datastructures import Headers
 from tests.runs.background import NODES, Nodes
 from tests.serving.conftest import Service, serving
@@ -17,9 +18,12 @@ from tests.serving.talking import Talk, talking
 from graph_agent import AgentState
 from graph_agent.identity.caller import Caller
 from graph_agent.runs.connection_memory import ConnectionMemories
+from graph_agent.runs.registry import Runs
+from graph_agent.runs.steering import Steering
 from graph_agent.serving.socket_steering import SocketSteering
 from graph_agent.serving.socket_turns import Asking, Telling
 from graph_agent.serving.socket_writer import ClientLeft, SocketWriter
+from graph_agent.settings import Budgets
 from graph_agent.stores.sqlite_store import MemoryStore
 from graph_agent.stores.steer_records import StoredSteer
 
@@ -80,6 +84,15 @@ async def steer(talk: Talk, response: str, said: Any = "meanwhile", **more: Any)
     await talk.connection.send(
         json.dumps({"type": "response.steer", "previous_response_id": response, "input": said, **more})
     )
+
+
+async def steers_counted(service: Service) -> dict[tuple[str, str], float]:
+    """What `/metrics` counts of steers, by state and code."""
+    async with service.client() as http:
+        text = (await http.get("/metrics")).text
+    samples = (one for family in text_string_to_metric_families(text) for one in family.samples)
+    found = (one for one in samples if one.name == "graph_agent_steers_total")
+    return {(one.labels["state"], one.labels["code"]): one.value for one in found}
 
 
 async def up_to(talk: Talk, *kinds: str) -> dict[str, Any]:
@@ -174,6 +187,8 @@ async def test_a_client_that_left_before_it_heard_that_its_message_was_accepted_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Accepting:
+        steering = Steering(Runs(budgets=Budgets()))
+
         async def steer(self, fields: Any, *, asking: Any, telling: Any) -> StoredSteer:
             return StoredSteer(id="steer_1", response="resp_1", input=(), created_at=0.0, status="queued")
 
@@ -194,3 +209,40 @@ async def test_a_client_that_left_before_it_heard_that_its_message_was_accepted_
             Telling(response_id="resp_1", request=asked, reader=asked),
         )
     assert "failed" not in caplog.text
+
+
+async def test_steers_are_counted_by_what_became_of_them(steered: Steered) -> None:
+    steered.nodes.hold("one")
+    async with talking(steered.service) as talk, steered.service.client() as http:
+        first = await begun(talk)
+        await steered.at("one")
+        await steer(talk, first)
+        await up_to(talk, "response.steer.accepted")
+        await steer(talk, "resp_unknown")
+        await up_to(talk, "response.steer.failed")
+        over_http = {"input": "Over HTTP."}, {"idempotency-key": "one"}
+        for _ in range(2):
+            answer = await http.post(f"/v1/responses/{first}/steer", json=over_http[0], headers=over_http[1])
+            assert answer.status_code == 202
+        assert (await http.post(f"/v1/responses/{first}/steer", json={})).status_code == 400
+        assert await steers_counted(steered.service) == {
+            ("accepted", ""): 2,
+            ("refused", "response_not_found"): 1,
+            ("refused", "invalid_request"): 1,
+        }
+        steered.open()
+        assert (await up_to(talk, "response.incomplete"))["response"]["id"] == first
+        await up_to(talk, "response.completed")
+        assert (await steers_counted(steered.service))["taken", ""] == 2
+
+
+async def test_steers_that_are_given_back_are_counted_with_their_code(steered: Steered) -> None:
+    steered.nodes.hold("one")
+    async with talking(steered.service, model="fails") as talk:
+        response = await begun(talk)
+        await steered.at("one")
+        await steer(talk, response)
+        await up_to(talk, "response.steer.accepted")
+        steered.open()
+        await up_to(talk, "response.failed")
+    assert (await steers_counted(steered.service))["failed", "response_not_active"] == 1

@@ -110,6 +110,13 @@ class Observers:
         for one in self._observers:
             self._survived(one.ended, outcome)
 
+    def gave_back(self, steers: int, code: str) -> None:
+        """Notify those who want to know it that so many steers of the response were given back with this code."""
+        for one in self._observers:
+            notify = getattr(one, "gave_back", None)
+            if notify is not None:
+                self._survived(notify, steers, code)
+
     def _start(self, observer: RunObserver, run: RunInfo) -> None:
         observer.started(run)
         handler = observer.handler

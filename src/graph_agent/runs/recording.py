@@ -53,6 +53,8 @@ class Recording:
         self._request = request
         self._turn = turn
         self._lost = False
+        self.given_back = 0
+        """How many steers the response gave back, once it is finished."""
         right, continuation = None if attempt is None else attempt.right, turn.continuation
         if attempt is not None and not attempt.is_first:
             # It was created by an earlier attempt.
@@ -164,7 +166,7 @@ class Recording:
                     leaves_steers=leaves_steers,
                     fails_steers=fails_steers,
                 )
-                await self._responses.finish(self._owner, self._head.id, ended)
+                self.given_back = await self._responses.finish(self._owner, self._head.id, ended)
         except SteersQueued:
             is_over = False
             raise

@@ -23,6 +23,7 @@ from graph_agent.errors import (
     LeaseLost,
     LimitReached,
     OtherAddress,
+    ResponseNotActive,
     RunCancelled,
     StoreUnavailable,
     Unauthenticated,
@@ -78,7 +79,7 @@ from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import ResponseStatus, Waiting
 from graph_agent.stores.run_records import EventBatch
-from graph_agent.stores.steer_records import SteersQueued, StoredSteer
+from graph_agent.stores.steer_records import SUCCESSOR_FAILED, SteersQueued, StoredSteer
 from graph_agent.stores.store import Store
 from graph_agent.stores.usage_records import Standing
 from graph_agent.threads import run_giving_way
@@ -1133,6 +1134,9 @@ class Run:
                     leaves_steers=leaves,
                     fails_steers=fails,
                 )
+                if recording.given_back:
+                    code = SUCCESSOR_FAILED if fails else ResponseNotActive.code
+                    self._observers.gave_back(recording.given_back, code)
             except SteersQueued as queued:
                 # Also those that were accepted since the last attempt.
                 leaves = self._recorded_status() == "completed" and bool(required_input(response["output"]))

@@ -1,9 +1,11 @@
 """Accepts messages for responses in progress, whichever process runs them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from graph_agent.errors import SteeringNotSupported
+from graph_agent.errors import AgentError, SteeringNotSupported
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.events import new_id
@@ -34,8 +36,19 @@ NO_MESSAGES = (
 class Steering:
     """Steers the responses of one owner."""
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, *, counted: Callable[[str | None], None] | None = None) -> None:
+        """`counted` is told of all that comes: `None` if it is accepted, else the code of its error."""
         self._runs = runs
+        self._counted = counted or (lambda code: None)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count an error in this block as messages that are refused."""
+        try:
+            yield
+        except AgentError as error:
+            self._counted(error.code)
+            raise
 
     def require_stored(self, caller: Caller, response_id: str) -> None:
         """Check that no run of this process has that id whose response is not stored.
@@ -86,6 +99,9 @@ class Steering:
             key=key,
         )
         accepted = await store.responses.steer(owner, new, limits=LIMITS)
+        if accepted.id == new.id:
+            # Not for a request that is sent again.
+            self._counted(None)
         self._runs.steered(stored.id)
         return accepted
 

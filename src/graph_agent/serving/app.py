@@ -33,6 +33,7 @@ from graph_agent.runs.compacting import Compaction
 from graph_agent.runs.connection_memory import ConnectionMemories
 from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.registry import Runs
+from graph_agent.runs.steering import Steering
 from graph_agent.serving.banner import banner_of
 from graph_agent.serving.bearer_gate import BearerGate
 from graph_agent.serving.built_folder import is_built
@@ -254,6 +255,7 @@ def create_app(
     memories_of_sockets = ConnectionMemories(
         MemoryStore, forgotten=runs.forget_thread, most_bytes=settings.socket_memory_bytes
     )
+    steering = Steering(runs, counted=None if metrics is None else metrics.steered)
     sockets = SocketRoutes(
         identity=identity,
         turns=SocketTurns(
@@ -264,6 +266,7 @@ def create_app(
             store=store,
             repeats=responses.repeats,
             repeated=responses.repeated,
+            steering=steering,
         ),
         memories=memories_of_sockets,
         bodies=bodies,
@@ -275,7 +278,7 @@ def create_app(
         sockets=open_sockets,
         failed=None if metrics is None else metrics.answered,
     )
-    steering = SteerRoutes(identity=identity, gate=gate, store=store, runs=runs, posted=posted)
+    steers = SteerRoutes(identity=identity, gate=gate, store=store, steering=steering, posted=posted)
     agent_bricks = AgentBricksRoutes(
         responses=responses, stored=stored, gate=gate, identity=identity, store=store, posted=posted
     )
@@ -355,7 +358,7 @@ def create_app(
             *compaction.routes(),
             *(mcp.routes() if settings.mcp == "on" else ()),
             *stored.routes(),
-            *steering.routes(),
+            *steers.routes(),
             *feedback.routes(),
             *conversations.routes(),
             *memories.routes(),

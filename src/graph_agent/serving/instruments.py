@@ -50,6 +50,7 @@ class Instruments:
         self.runs = counter("runs", "Runs that have ended.", "graph", "state", "dialect")
         self.run_errors = counter("run_errors", "Runs that failed, by the code of the error.", "graph", "code")
         self.http_errors = counter("http_errors", "Requests that were answered with an error, by its code.", "code")
+        self.steers = counter("steers", "Messages for responses in progress, and what became of them.", "state", "code")
         self.tokens = counter("tokens", "Tokens of the models of ended runs.", "graph", "direction")
         self.run_seconds = histogram("run_seconds", "From the start of a run to its end.", SECONDS, "graph")
         self.first_text_seconds = histogram(

@@ -95,6 +95,11 @@ class ServiceMetrics:
         else:
             self._instruments.http_errors.labels(code).inc(count)
 
+    def steered(self, refused: str | None) -> None:
+        """Messages for a response in progress were accepted, or refused with the error of this code."""
+        if self._instruments is not None:
+            self._instruments.steers.labels("accepted" if refused is None else "refused", refused or "").inc()
+
     def page(self, accept: str) -> tuple[bytes, str]:
         """What a scrape gets, and its media type. `accept` is the header of the request. Call `sample` before.
 
@@ -159,6 +164,7 @@ class RunMetrics:
         self._graph = self._dialect = ""
         self._began = 0.0
         self._streams = False
+        self._steers = 0
 
     def started(self, run: RunInfo) -> None:
         """Note which graph runs, and since when."""
@@ -167,6 +173,11 @@ class RunMetrics:
         self._graph, self._dialect = run.graph, "chat_completions" if dialect == CHAT else name_of(dialect)
         self._streams = invocation.mode == "stream" and not invocation.background
         self._began = time.monotonic()
+        self._steers = 0 if run.request.turn is None else len(run.request.turn.steers)
+
+    def gave_back(self, steers: int, code: str) -> None:
+        """Count messages that the response could not take."""
+        self._to.steers.labels("failed", code).inc(steers)
 
     def ended(self, outcome: Outcome) -> None:
         """Count the run. A run that goes on elsewhere is counted there."""
@@ -178,6 +189,8 @@ class RunMetrics:
         if outcome.goes_on:
             return
         to.runs.labels(graph, outcome.status, self._dialect).inc()
+        if self._steers:
+            to.steers.labels("taken", "").inc(self._steers)
         to.run_seconds.labels(graph).observe(time.monotonic() - self._began)
         if self._streams and outcome.first_text_at is not None:
             to.first_text_seconds.labels(graph).observe(max(outcome.first_text_at - self._began, 0.0))

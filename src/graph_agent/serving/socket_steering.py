@@ -60,10 +60,8 @@ class SocketSteering:
             status = 202
             try:
                 async with self._accepting:
-                    if isinstance(previous, str) and (telling is None or telling.response_id != previous):
-                        # A message that is wrong in itself is told so first.
-                        raise ResponseCompleted(HAS_ENDED) if previous == self.last else ResponseNotFound(NOT_HERE)
-                    steer = await self._steered(fields, telling)
+                    with self._turns.steering.counting():
+                        steer = await self._steered(fields, telling)
                     self._accepted.add(steer)
                     await self._say(steer_accepted(steer, str(previous)))
             except AgentError as error:
@@ -79,6 +77,10 @@ class SocketSteering:
             log_request(STEER, self._path, {"status": status}, time.monotonic() - began)
 
     async def _steered(self, fields: Mapping[str, Any], telling: Telling | None) -> str:
+        previous = fields.get("previous_response_id")
+        if isinstance(previous, str) and (telling is None or telling.response_id != previous):
+            # A message that is wrong in itself is told so first.
+            raise ResponseCompleted(HAS_ENDED) if previous == self.last else ResponseNotFound(NOT_HERE)
         if telling is None:
             raise ResponseNotFound(NOT_HERE)
         return (await self._turns.steer(fields, asking=self._asking, telling=telling)).id

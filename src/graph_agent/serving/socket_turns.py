@@ -92,6 +92,7 @@ class SocketTurns:
         store: StoreGate,
         repeats: Repeats,
         repeated: RepeatedAnswers,
+        steering: Steering,
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -100,7 +101,7 @@ class SocketTurns:
         self._store = store
         self._repeats = repeats
         self._repeated = repeated
-        self._joining, self._steering = Joining(runs), Steering(runs)
+        self._joining, self.steering = Joining(runs), steering
 
     async def begin(self, fields: Mapping[str, Any], *, size: int, asking: Asking) -> Telling:
         """Begin the run that a message of so many bytes asks for.
@@ -195,7 +196,7 @@ class SocketTurns:
             said = await run_giving_way(partial(service.read_steer, fields))
             store, keeper = await self._store_of(telling, asking), telling.request.keeper
             stored = await store.responses.get(keeper, telling.response_id)
-            return await self._steering.steer(
+            return await self.steering.steer(
                 asking.caller, stored, said, store=store, graphs=service.catalog, keeper=keeper
             )
 

@@ -118,7 +118,7 @@ class SqlResponses:
         if new.run is not None:
             await self._runs.add(connection, owner, new.id, new.run)
 
-    async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
+    async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> int:
         """See `ResponseStore.finish`."""
         now, body, delivery = self._clock(), packed_response(ended.response), f"wh_{secrets.token_hex(16)}"
         items = item_rows(owner.key, response_id, OUTPUT, ended.response.get("output") or ())
@@ -137,10 +137,11 @@ class SqlResponses:
         next_ = ended.successor
         next_items = () if next_ is None else item_rows(owner.key, next_.new.id, INPUT, next_.new.input)
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> int:
+            given_back = 0
             # First, because the row of the run is the lock of everything that it writes.
             if ended.right is not None and not await self._runs.end(connection, ended.right, ended, delivery=delivery):
-                return
+                return given_back
             freed = await connection.run(
                 "UPDATE conversations SET running = NULL, busy_until = NULL, head = ?, updated_at = ? "
                 "WHERE owner = ? AND running = ?",
@@ -154,7 +155,7 @@ class SqlResponses:
                 (*values, owner.key, response_id),
             )
             if steered and steered[0][0]:
-                await self._steers.settle(connection, owner, response_id, ended)
+                given_back = await self._steers.settle(connection, owner, response_id, ended)
             await insert(connection, ITEMS, items)
             if ended.checkpoint is None and ended.status != "completed":
                 await _free_decisions(connection, owner, response_id)
@@ -167,8 +168,9 @@ class SqlResponses:
                 )
             if next_ is not None:
                 await self._begin(connection, owner, next_.new, next_items, next_.busy_until, now)
+            return given_back
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def steer(self, owner: Owner, new: NewSteer, *, limits: SteerLimits) -> StoredSteer:
         """See `ResponseStore.steer`."""

@@ -89,22 +89,24 @@ class SqlSteers:
 
     # -- within the transactions of responses -------------------------------------------------------------------------
 
-    async def settle(self, connection: Connection, owner: Owner, response_id: str, ended: EndedResponse) -> None:
+    async def settle(self, connection: Connection, owner: Owner, response_id: str, ended: EndedResponse) -> int:
         """Deal with what is queued for a response that ends. What its successor takes is taken when that one begins.
+
+        Returns how many steers are given back.
 
         Raises:
             SteersQueued: the end does not deal with all of it.
         """
         if ended.leaves_steers:
-            return
+            return 0
         if ended.status in ("failed", "cancelled") or ended.fails_steers:
             code = SUCCESSOR_FAILED if ended.fails_steers else ResponseNotActive.code
-            await fail_steers(connection, owner, response_id, code)
-            return
+            return await fail_steers(connection, owner, response_id, code)
         queued = await _rows(connection, owner, response_id, f"AND {QUEUED}")
         taken = () if ended.successor is None else ended.successor.new.steers
         if [one.id for one in queued] != list(taken):
             raise SteersQueued(queued)
+        return 0
 
     async def take(self, connection: Connection, owner: Owner, new: NewResponse) -> None:
         """Let a response that begins take the steers of its parent.
@@ -127,13 +129,14 @@ class SqlSteers:
         )
 
 
-async def fail_steers(connection: Connection, owner: Owner, response_id: str, code: str) -> None:
-    """Give what is queued for a response back, with this code."""
-    await connection.run(
+async def fail_steers(connection: Connection, owner: Owner, response_id: str, code: str) -> int:
+    """Give what is queued for a response back, with this code. Returns how many steers that were."""
+    count = await connection.run(
         f"UPDATE steers SET failed = ? WHERE owner = ? AND response = ? AND {QUEUED}",
         (code, owner.key, response_id),
     )
     await connection.run("UPDATE responses SET steers = 0 WHERE owner = ? AND id = ?", (owner.key, response_id))
+    return count
 
 
 async def _with_key(connection: Connection, owner: Owner, new: NewSteer) -> StoredSteer | None:

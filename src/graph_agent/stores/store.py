@@ -68,8 +68,10 @@ class ResponseStore(Protocol):
         conversation counts as busy.
         """
 
-    async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> None:
+    async def finish(self, owner: Owner, response_id: str, ended: EndedResponse) -> int:
         """Record how a run ended, make the response the head of its conversation, and release the lease.
+
+        Returns how many steers were given back.
 
         If it failed without a checkpoint, its decisions had no effect and may be given again. With `ended.right`, the
         end is recorded once, and recording it again does nothing.

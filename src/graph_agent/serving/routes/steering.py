@@ -34,7 +34,6 @@ from graph_agent.protocol.steer_fields import REQUIRED_INPUT
 from graph_agent.protocol.steer_fields import STEER as STEER_BODY
 from graph_agent.protocol.steering import required_input
 from graph_agent.protocol.wire_schemas import LISTED_ITEM, SECONDS, STRING, TEXT_OR_NULL, array_of, closed, const, enum
-from graph_agent.runs.registry import Runs
 from graph_agent.runs.steering import Steering
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.idempotency_key import HEADER, LONGEST, idempotency_key
@@ -88,12 +87,14 @@ def _accepted(dialect: Dialect) -> Answers:
 class SteerRoutes:
     """Steers the caller's responses."""
 
-    def __init__(self, *, identity: Identity, gate: Gate, store: StoreGate, runs: Runs, posted: PostedJson) -> None:
+    def __init__(
+        self, *, identity: Identity, gate: Gate, store: StoreGate, steering: Steering, posted: PostedJson
+    ) -> None:
         self._identity = identity
         self._gate = gate
         self._store = store
         self._posted = posted
-        self._steering = Steering(runs)
+        self._steering = steering
 
     def routes(self) -> list[Route]:
         """The routes of the app."""
@@ -120,6 +121,10 @@ class SteerRoutes:
     async def steer(self, request: Request) -> Response:
         """Say something while a response is in progress. Its graph stops between two steps, and goes on in the next
         response with what was said."""
+        with self._steering.counting():
+            return await self._steer(request)
+
+    async def _steer(self, request: Request) -> Response:
         self._posted.check_declared(request)
         check_query(request)
         key = idempotency_key(request.headers)
