@@ -10,6 +10,7 @@ from pathlib import Path
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import add_service_options, add_workspace_options, settings_from
+from graph_agent.local.model_servers import find_model_servers
 from graph_agent.local.ports import require_free_port, responds
 from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 from graph_agent.processes.shutdown import exit_now
@@ -53,6 +54,9 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     require_free_port(settings.port, "choose another one with --port or GRAPH_AGENT_PORT")
     if not real_workspace:
         settings = with_local_limits(settings, os.environ)
+        if not (os.environ.get("GRAPH_AGENT_LOCAL_MODEL") or settings.model):
+            # Before the weights are downloaded, which a server that runs may make needless.
+            _name_model_servers()
     os.environ.update(as_environment(settings))
     if real_workspace:
         _greet(settings, quiet=quiet)
@@ -67,6 +71,15 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
         workspace.wait()
         _greet(settings, quiet=quiet)
         return serve(settings, tracebacks=not quiet)
+
+
+def _name_model_servers() -> None:
+    """Say which model servers run on this machine, and how to use them instead of the built-in model.
+
+    None is used without being asked for: a question must not go to another program only because it runs.
+    """
+    for server in find_model_servers():
+        print(f"{server}. To use it: {server.settings} {_command()} dev", file=sys.stderr, flush=True)
 
 
 def _greet(settings: Settings, *, quiet: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.commands.check import Check
+from graph_agent.commands.machine_checks import machine
 from graph_agent.commands.options import add_config, settings_from
 from graph_agent.commands.store_checks import store
 from graph_agent.commands.workspace_checks import databricks
@@ -183,4 +184,4 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 
 EVERYWHERE: tuple[Callable[[Settings], Iterator[Check]], ...] = (_python, _graphs, databricks, store)
-ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, _ports, _disk)
+ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, machine, _ports, _disk)
