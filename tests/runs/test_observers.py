@@ -1,18 +1,28 @@
 """Observers of a run: each is told once how it starts and how it ends, and none can hurt it or another."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import anyio
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from tests.graphs.scripted import says
 from tests.runs.registered import OneGraph, a_request, some_runs
 from tests.runs.running import chain, speaking
 
+from graph_agent.runs.ledger import Ledger
 from graph_agent.runs.observers import LogFacts, Outcome, RunInfo
 from graph_agent.runs.request import Scope
+from graph_agent.settings import Limits
+from graph_agent.stores.sqlite_store import MemoryStore
+from graph_agent.testing import Call
 
 pytestmark = pytest.mark.anyio
 
@@ -155,3 +165,87 @@ async def test_a_callback_that_the_monitor_tells_hears_each_token_once_and_canno
     assert [one for one in heard.said if one] == ["a ", "b ", "c", "(end)"]
     assert "hunter2" not in caplog.text
     assert ("a callback of the run failed at on_llm_end: ValueError" in caplog.text) == raises
+
+
+HEARD = tuple(
+    f"on_{what}"
+    for what in (
+        *("chain_start", "chain_end", "chain_error", "chat_model_start", "llm_end", "llm_error"),
+        *("tool_start", "tool_end", "tool_error", "retriever_start", "retriever_end", "retriever_error"),
+    )
+)
+
+
+class Hearing(BaseCallbackHandler):
+    """Notes which of its methods are called, for which step, and with what."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+
+def noting(method: str) -> Callable[..., None]:
+    def note(self: Hearing, *given: Any, run_id: UUID, parent_run_id: UUID | None = None, **named: Any) -> None:
+        self.heard.append((method, run_id, parent_run_id, named.get("name"), *given))
+
+    return note
+
+
+for method in HEARD:
+    setattr(Hearing, method, noting(method))
+
+
+class Told(Hearing):
+    told_by_monitor = False
+
+
+class Search(BaseRetriever):
+    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+        if query == "broken":
+            raise ValueError("hunter2")
+        return [Document("A stone.")]
+
+
+@tool
+def search(query: str) -> str:
+    """Search."""
+    return Search().invoke(query)[0].page_content
+
+
+async def fail(state: MessagesState) -> None:
+    raise ConnectionError("hunter2")
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_day", "heard"),
+    [(None, {*HEARD} - {"on_llm_error"}), (1_000_000, {*HEARD} - {"on_llm_error"}), (1, {*HEARD[:3]} - {HEARD[1]})],
+    ids=["without limits", "with limits", "refused"],
+)
+async def test_a_callback_that_the_monitor_tells_hears_what_langchain_tells_another(
+    tokens_per_day: int | None, heard: set[str], store: MemoryStore
+) -> None:
+    observers = [Observer(), Observer()]
+    observers[0].tokens, observers[1].tokens = told, other = Told(), Hearing()  # type: ignore[assignment]
+    model = says([Call("search", {"query": "a"})], [Call("search", {"query": "broken"})], "It failed.")
+    builder = StateGraph(MessagesState)
+    builder.add_node("planner", speaking(model, "planner"))
+    builder.add_node("tools", ToolNode([search], handle_tool_errors=True))
+    builder.add_node("fail", fail)
+    builder.add_edge(START, "planner")
+    builder.add_conditional_edges("planner", lambda state: "tools" if state["messages"][-1].tool_calls else "fail")
+    builder.add_edge("tools", "planner")
+
+    async def opened() -> MemoryStore:
+        return store
+
+    limits = None if tokens_per_day is None else Limits(user_tokens_per_day=tokens_per_day)
+    ledger = None if limits is None else Ledger(opened, limits=limits, usage_days=400)
+    with anyio.fail_after(20):
+        runs = some_runs(ledger=ledger)
+        run = await runs.start(a_request(), Scope(), graphs=OneGraph(builder.compile()), observers=observers)
+        await run.ended()
+    if ledger is not None:
+        await ledger.aclose()
+    assert {method for method, *_ in other.heard} == heard
+    assert told.heard == other.heard

@@ -86,6 +86,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         """Why a model call did not begin: a limit for people, or the store that counts for it does not answer."""
         self.cut_off: EarlyEnd | None = None
         self.model_error: BaseException | None = None
+        self.told: Sequence[Any] = ()
+        """Callbacks that are called by this one, and not by LangChain."""
 
     def start_clock(self, seconds: float) -> None:
         """The run starts and may take this long."""

@@ -69,7 +69,7 @@ from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.resumed_thread import BEHIND_ANSWERS, ResumedThread, resumed_at
 from graph_agent.runs.returned_redaction import is_quick, redact_returned
 from graph_agent.runs.run_saver import STEPS
-from graph_agent.runs.run_spending import RunSpending, TokenGate
+from graph_agent.runs.run_spending import RunSpending
 from graph_agent.runs.safe_errors import safe_error
 from graph_agent.runs.steer_control import SteerControl, has_open_calls
 from graph_agent.runs.step_events import StepEvents
@@ -643,7 +643,7 @@ class Run:
         instructions = self._told[: len(self._told) - len(told)]
         messages = [*without_instructions(self._history, said), *told]
         self._history, self._compaction = (), None
-        callbacks = [self._monitor, *self._observers.handlers]
+        callbacks = [self._monitor, *self._monitor.tells(self._observers.handlers)]
         made = await compaction.compacted(messages, {"callbacks": callbacks, "run_name": "compaction"})
         if made is None:
             return
@@ -692,7 +692,7 @@ class Run:
         gate = []
         if self._spending is not None and self._spending.reserves:
             # Behind the monitor, which notes the calls.
-            gate = [TokenGate(self._spending, self._monitor.refuse)]
+            gate = [self._monitor.gate(self._spending)]
         parts = self._parts = Parts(
             at_once=self._tells_at_once,
             slowly=self._tell_slowly,
@@ -701,7 +701,7 @@ class Run:
             gathers=self._steps is None,
         )
         self._monitor.stream = parts.put
-        self._monitor.tells(self._observers.handlers)
+        others = self._monitor.tells(self._observers.handlers)
         put: Callable[[Part], None] = parts.put
         control: SteerControl | None = None
         if self.succession is not None:
@@ -710,7 +710,7 @@ class Run:
         stream = stream_of(
             self._graph,
             given,
-            callbacks=[self._monitor, *gate, *watching, *self._observers.handlers],
+            callbacks=[self._monitor, *gate, *watching, *others],
             put=put,
             steps=self._steps_left(),
             context=self._context,

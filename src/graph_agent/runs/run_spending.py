@@ -189,10 +189,12 @@ class TokenGate(BaseCallbackHandler):
     run_inline = True
     raise_error = True
 
-    def __init__(self, spending: RunSpending, refused: Callable[[AgentError], NoReturn]) -> None:
-        """`refused` is called if the call does not begin."""
+    def __init__(
+        self, spending: RunSpending, refused: Callable[[AgentError], NoReturn], *, begins: Callable[..., None]
+    ) -> None:
+        """`refused` is called if the call does not begin, and `begins` as a callback is, if it does."""
         super().__init__()
-        self._spending, self._refused = spending, refused
+        self._spending, self._refused, self._begins = spending, refused, begins
 
     @property
     def ignore_llm(self) -> bool:
@@ -222,12 +224,12 @@ class TokenGate(BaseCallbackHandler):
         self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Reserve the tokens of a call."""
-        if not self._spending.is_here():
-            # LangChain runs this for a call without `await`, and drops what it raises. If a node in a thread has made
-            # that call, its tokens are reserved. A coroutine that has made it keeps the event loop from reserving
-            # anything: the call counts when it has ended.
-            return
-        try:
-            await self._spending.reserve(run_id)
-        except AgentError as error:
-            self._refused(error)
+        # Elsewhere, LangChain runs this for a call without `await`, and drops what it raises. If a node in a thread has
+        # made that call, its tokens are reserved. A coroutine that has made it keeps the event loop from reserving
+        # anything: the call counts when it has ended.
+        if self._spending.is_here():
+            try:
+                await self._spending.reserve(run_id)
+            except AgentError as error:
+                self._refused(error)
+        self._begins(serialized, messages, run_id=run_id, **kwargs)

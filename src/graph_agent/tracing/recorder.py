@@ -58,13 +58,7 @@ class RunRecorder(BaseCallbackHandler):
         return tuple(self._tree.spans)
 
     told_by_monitor = False
-    """Whether the run's monitor calls the methods of models, with each token, instead of LangChain, which takes several
-    times as long."""
-
-    @property
-    def ignore_llm(self) -> bool:
-        """LangChain need not ask."""
-        return self.told_by_monitor
+    """Whether the run's monitor calls the methods, instead of LangChain, which takes several times as long."""
 
     @property
     def ignore_retry(self) -> bool:

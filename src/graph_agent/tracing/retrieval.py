@@ -47,10 +47,11 @@ def record_search(
     callbacks = config.get("callbacks")
     handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
     parent = callbacks.parent_run_id if isinstance(callbacks, BaseCallbackManager) else None
-    for handler in handlers:
-        if isinstance(handler, RunMonitor):
-            handler.times.searched((end_ns - start_ns) / 1e9)
-        elif isinstance(handler, RunRecorder):
+    monitors = [one for one in handlers if isinstance(one, RunMonitor)]
+    for monitor in monitors:
+        monitor.times.searched((end_ns - start_ns) / 1e9)
+    for handler in (*handlers, *(told for monitor in monitors for told in monitor.told)):
+        if isinstance(handler, RunRecorder):
             handler.retrieved(
                 query=query,
                 documents=documents,
