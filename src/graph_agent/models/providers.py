@@ -91,12 +91,9 @@ async def disconnect(model: BaseChatModel) -> None:
 
 
 def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor | None) -> BaseChatModel:
-    with IMPORT_LOCK:
-        from graph_agent.models.serving_endpoint import ServingEndpoint
-
     silence = current_settings().silence_seconds
     gateway = {"use_ai_gateway": True} if model.on_gateway else {}
-    served = ServingEndpoint(
+    served = _endpoint_class(parameters)(
         **{
             "model": model.name,
             "timeout": silence,
@@ -118,6 +115,19 @@ def _endpoint(model: ModelName, parameters: Mapping[str, Any], acting_as: Actor 
     served.client._client.event_hooks["response"].append(forbid_long_retries)
     model_made: BaseChatModel = served
     return model_made
+
+
+def _endpoint_class(parameters: Mapping[str, Any]) -> Any:
+    """The class that knows these parameters, with as few imports as possible."""
+    with IMPORT_LOCK:
+        from graph_agent.models.serving_endpoint import PLAIN, ServingEndpoint
+
+        if parameters.keys() <= PLAIN:
+            return ServingEndpoint
+        # Takes seconds.
+        from graph_agent.models.library_endpoint import LibraryEndpoint
+
+    return LibraryEndpoint
 
 
 def _of_langchain(model: ModelName, parameters: Mapping[str, Any]) -> BaseChatModel:

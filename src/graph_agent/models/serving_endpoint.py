@@ -1,171 +1,119 @@
-"""`ChatDatabricks` with its answers read by this package.
+"""A chat endpoint of the workspace, asked with OpenAI's client.
 
-Its own conversion turns lists of content into JSON text, drops calls without an index, and fails on any answer that
-differs from OpenAI's.
+`ChatDatabricks` would take four seconds of CPU time and 80 MB for its package, and four more and 120 MB for the MLflow
+that this imports. What is sent is the same, and a test compares the two. `library_endpoint` has the parameters that
+only `ChatDatabricks` knows.
 
-Imports databricks-langchain, which takes seconds: import this module where a model is created.
+Imports OpenAI's client, which takes a second: import this module where a model is created.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import Callable, Generator, Mapping
+from functools import cached_property
 from typing import Any
 
 import httpx
-import openai
-from databricks_langchain import ChatDatabricks
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import PrivateAttr
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from openai import AsyncOpenAI, OpenAI
+from pydantic import ConfigDict, Field, PrivateAttr
 
-from graph_agent.models.completion_faults import TOO_LARGE
-from graph_agent.models.completions import (
-    ENDPOINT,
-    EXTRAS,
-    CompletionReader,
-    kind_of_body,
-    read_completion,
-    result_as_chunk,
-)
-from graph_agent.models.content import content_to_resend
-from graph_agent.models.model_errors import InvalidModelAnswer
-from graph_agent.sse_events import MOST_BYTES, EventReader, EventTooLarge
+from graph_agent.models.completion_requests import call_arguments, chosen_tool, message_to_send
+from graph_agent.models.endpoint_answers import EndpointAnswers
 
-CANNOT_STREAM = (400, 405, 406, 415, 422, 501)
-"""Statuses with which endpoints refuse to stream. Their message then mentions streaming."""
+NO_KEY = "no-token"
+"""The key of OpenAI's client, which demands one. Each request carries the workspace's authorization instead."""
+
+PLAIN = frozenset({"temperature", "n", "stop", "max_tokens", "extra_params", "timeout", "max_retries", "stream_usage"})
+"""The parameters that an author may give."""
 
 
-class ServingEndpoint(ChatDatabricks):  # type: ignore[misc]
-    """A chat endpoint that may answer in any of the forms that endpoints use; see `completions`.
+class ServingEndpoint(EndpointAnswers, BaseChatModel):
+    """A chat endpoint that speaks OpenAI's chat completions."""
 
-    It overrides only what the service calls: `_astream`, `_agenerate` and `_generate`. Responses endpoints
-    (`use_responses_api`) keep the library's conversion, which does not change their lists of content.
-    """
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: str
+    workspace_client: Any = Field(exclude=True, repr=False)
+    """The client whose authorization each request carries."""
+
+    temperature: float | None = None
+    n: int = 1
+    stop: list[str] | None = None
+    max_tokens: int | None = None
+    extra_params: dict[str, Any] | None = None
+    """Further parameters of each call."""
+
+    stream_usage: bool = True
+    """Has no effect, as with `ChatDatabricks`: endpoints report usage by themselves."""
+
+    timeout: float | None = None
+    max_retries: int | None = None
+    use_ai_gateway: bool = False
+    """Whether the model is one of the workspace's AI gateway."""
 
     _streams: bool = PrivateAttr(default=True)
 
-    async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        """One answer, piece by piece, or in one piece from an endpoint that cannot stream.
+    @property
+    def _llm_type(self) -> str:
+        return "databricks-endpoint"
+
+    @cached_property
+    def client(self) -> OpenAI:
+        """The client for calls in a thread."""
+        return OpenAI(**self._connection(), http_client=httpx.Client(auth=self._authorization(), follow_redirects=True))
+
+    @cached_property
+    def async_client(self) -> AsyncOpenAI:
+        """The client for calls on the event loop."""
+        return AsyncOpenAI(
+            **self._connection(), http_client=httpx.AsyncClient(auth=self._authorization(), follow_redirects=True)
+        )
+
+    def bind_tools(self, tools: Any, *, tool_choice: Any = None, **kwargs: Any) -> Any:
+        """The model with tools, in OpenAI's form.
 
         Raises:
-            InvalidModelAnswer: the answer is an error or not a completion.
-            openai.OpenAIError, httpx.HTTPError: as the client raises them.
+            ValueError: `tool_choice` names a tool that is not among them, or has an unknown form.
         """
-        if self.use_responses_api:
-            chunks: Any = super()._astream(messages, stop, **kwargs)
-        elif self._streams:
-            chunks = self._streamed(messages, stop, kwargs)
-        else:
-            chunks = self._in_one_piece(messages, stop, kwargs)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
+        return self.bind(**chosen_tool(tools, tool_choice), **kwargs)
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        """One complete answer. Raises the same as `_astream`."""
-        if self.use_responses_api:
-            result: ChatResult = await super()._agenerate(messages, stop, **kwargs)
-            return result
-        request = self._request(messages, stop, kwargs)
-        answer = await self.async_client.chat.completions.with_raw_response.create(**request)
-        return read_completion(answer.content, self.model)
+    def _connection(self) -> dict[str, Any]:
+        path = "ai-gateway/mlflow/v1" if self.use_ai_gateway else "serving-endpoints"
+        given = {"timeout": self.timeout, "max_retries": self.max_retries}
+        return {
+            "base_url": f"{self.workspace_client.config.host}/{path}",
+            "api_key": NO_KEY,
+            **{name: value for name, value in given.items() if value is not None},
+        }
 
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        """One complete answer, in the calling thread. Raises the same as `_astream`."""
-        if self.use_responses_api:
-            result: ChatResult = super()._generate(messages, stop, **kwargs)
-            return result
-        answer = self.client.chat.completions.with_raw_response.create(**self._request(messages, stop, kwargs))
-        return read_completion(answer.content, self.model)
+    def _authorization(self) -> httpx.Auth:
+        return _Authorization(self.workspace_client.config.authenticate)
 
-    async def aclose(self) -> None:
-        """Close its connections."""
-        self.client.close()
-        await self.async_client.close()
-
-    async def _streamed(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        request = self._request(messages, stop, kwargs, stream=True)
-        try:
-            async with self.async_client.chat.completions.with_streaming_response.create(**request) as answer:
-                async for chunk in _chunks(answer.http_response, self.model):
-                    yield chunk
-            return
-        except openai.APIStatusError as error:
-            if not _cannot_stream(error):
-                raise
-        async for chunk in self._in_one_piece(messages, stop, kwargs):
-            # Only after a success: later calls skip the attempt to stream.
-            self._streams = False
-            yield chunk
-
-    async def _in_one_piece(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        yield result_as_chunk(await self._agenerate(messages, stop, **kwargs))
-
-    def _request(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
+    def _prepare_inputs(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, stream: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """The request, with those parts of earlier answers that the endpoint expects back, and no others."""
-        kwargs = {key: value for key, value in kwargs.items() if key not in ("stream", "stream_usage")}
-        request: dict[str, Any] = self._prepare_inputs(list(map(self._known, messages)), stop, stream=stream, **kwargs)
-        for message, sent in zip(messages, request["messages"], strict=True):
-            if extras := message.additional_kwargs.get(EXTRAS):
-                for call in sent.get("tool_calls") or ():
-                    call.update(extras.get(call["id"], {}))
-        return request
-
-    def _known(self, message: BaseMessage) -> BaseMessage:
-        if not isinstance(message, AIMessage) or isinstance(message.content, str):
-            return message
-        content = content_to_resend(message.content, signed=message.response_metadata.get(ENDPOINT) == self.model)
-        return message.model_copy(update={"content": content})
-
-
-async def _chunks(response: httpx.Response, endpoint: str) -> AsyncIterator[ChatGenerationChunk]:
-    """The chunks of a body: of a stream, or of a complete answer from an endpoint that ignored `stream`."""
-    reader, events = CompletionReader(endpoint), EventReader()
-    pieces = response.aiter_bytes()
-    # The first character tells which of the two it is; the content type does not, as some endpoints send a wrong one.
-    first = await anext(pieces, b"")
-    # Blank lines may come first.
-    while not first.strip() and (more := await anext(pieces, b"")):
-        first += more
-    if kind_of_body(first) != "stream":
-        yield result_as_chunk(read_completion(await _rest(first, pieces), endpoint))
-        return
-    try:
-        while first:
-            for event in events.feed(first):
-                for chunk in reader.read(event):
-                    yield chunk
-            first = b"" if reader.done else await anext(pieces, b"")
-    except EventTooLarge as error:
-        raise InvalidModelAnswer(TOO_LARGE) from error
-    for event in events.end():
-        for chunk in reader.read(event):
-            yield chunk
-    for chunk in reader.end():
-        yield chunk
+        """The arguments of a chat completion. The author's own parameters win over those of the call."""
+        own = {"temperature": self.temperature, "stop": self.stop or stop or None, "max_tokens": self.max_tokens}
+        return call_arguments(
+            self.model,
+            {
+                "model": self.model,
+                "stream": stream,
+                **(self.extra_params or {}),
+                **kwargs,
+                "messages": [message_to_send(one) for one in messages],
+                **{name: value for name, value in own.items() if value is not None},
+                **({} if self.n == 1 else {"n": self.n}),
+            },
+        )
 
 
-async def _rest(first: bytes, pieces: AsyncIterator[bytes]) -> bytes:
-    held, size = [first], len(first)
-    async for piece in pieces:
-        size += len(piece)
-        if size > MOST_BYTES:
-            raise InvalidModelAnswer(TOO_LARGE)
-        held.append(piece)
-    return b"".join(held)
+class _Authorization(httpx.Auth):
+    """The headers that the workspace's client makes, anew for each request."""
 
+    def __init__(self, headers: Callable[[], Mapping[str, str]]) -> None:
+        self._headers = headers
 
-def _cannot_stream(error: openai.APIStatusError) -> bool:
-    # Only the word tells this apart from any other refused request.
-    return error.status_code in CANNOT_STREAM and "stream" in error.response.text.lower()
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["authorization"] = self._headers()["Authorization"]
+        yield request
