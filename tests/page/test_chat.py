@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import expect
 from tests.page.conftest import OpenPage, Site, site
 from tests.page.reader import Reader
+from tests.page.test_access import faults
 
 
 def test_an_answer_is_rendered_as_markdown(shared: Site, open_page: OpenPage) -> None:
@@ -96,6 +97,48 @@ def test_stop_ends_the_run_and_keeps_what_was_read(tmp_path, open_page: OpenPage
         expect(reader.last).to_contain_text("This answer was stopped.")
         served.talk.go_on.set()
         expect(reader.ask("next")).to_contain_text("You said: next")
+
+
+def test_what_is_said_while_an_answer_is_written_waits_and_is_answered_next(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.say("wait")
+        expect(reader.last).to_contain_text("The first half.")
+        reader.say("one more thing")
+        waiting = page.get_by_role("list", name="Messages that wait")
+        expect(waiting).to_contain_text("one more thing")
+        expect(waiting).to_contain_text("before its next step")
+        reader.field.fill("and another")
+        reader.press("Send into this answer")
+        expect(waiting.get_by_role("listitem").filter(has_text="next step")).to_have_count(2)
+        expect(reader.field).to_be_focused()
+        assert faults(page) == []
+        served.talk.go_on.set()
+        expect(reader.turns).to_have_count(2)
+        expect(reader.last).to_contain_text("You said: and another")
+        reader.wait()
+        expect(reader.turns.first).to_contain_text("The first half. The second half.")
+        expect(reader.last).to_contain_text("one more thing")
+        expect(waiting).to_have_count(0)
+        shown = reader.last.inner_text()
+        page.reload()
+        expect(reader.last).to_have_text(shown, use_inner_text=True)
+
+
+def test_what_a_stopped_answer_has_not_read_is_sent_again(tmp_path, open_page: OpenPage) -> None:
+    with site(tmp_path) as served:
+        page = open_page(served)
+        reader = Reader(page)
+        reader.say("wait")
+        expect(reader.last).to_contain_text("The first half.")
+        reader.say("mine")
+        expect(page.get_by_role("list", name="Messages that wait")).to_contain_text("next step")
+        reader.press("Stop the answer")
+        served.talk.go_on.set()
+        reader.press("Send again")
+        expect(reader.last).to_contain_text("You said: mine")
+        expect(reader.turns).to_have_count(2)
 
 
 def test_an_edit_is_another_branch_and_the_first_one_stays(shared: Site, open_page: OpenPage) -> None:

@@ -45,6 +45,7 @@ export class AnswerState implements Answer {
   readonly startedAt = signal<number | null>(null);
   readonly seconds = signal<number | null>(null);
   readonly totalTokens = signal<number | null>(null);
+  readonly goesOn = signal(false);
   /** Approvals that are asked again in a later turn, and shown there. */
   readonly askedAgain = signal<ReadonlySet<string>>(new Set());
   readonly responseId = signal<string | null>(null);
@@ -87,6 +88,7 @@ export class AnswerState implements Answer {
     this.startedAt.value = null;
     this.seconds.value = null;
     this.totalTokens.value = null;
+    this.goesOn.value = false;
     this.documents.value = [];
     this.slots.clear();
     this.lastNumber = -1;
@@ -178,6 +180,7 @@ export class AnswerState implements Answer {
     if (!ended) return;
     this.settleOpen();
     this.totalTokens.value = response.usage?.total_tokens ?? null;
+    this.goesOn.value = response.metadata?.successor_id !== undefined;
     this.seconds.value = this.seconds.peek() ?? secondsOf(response);
     // Events have no status for it.
     const stopped = response.status === "cancelled" || response.error?.code === "run_cancelled";

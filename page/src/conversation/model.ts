@@ -108,6 +108,8 @@ export interface Answer {
   startedAt: ReadonlySignal<number | null>;
   seconds: ReadonlySignal<number | null>;
   totalTokens: ReadonlySignal<number | null>;
+  /** Whether it goes on in the next answer, with what was said meanwhile. */
+  goesOn: ReadonlySignal<boolean>;
 }
 
 /** An image or a file of a message. */
@@ -118,6 +120,18 @@ export interface Attachment {
   url: string;
   /** How large its content is, if that is known. */
   bytes: number | null;
+}
+
+/** A message that was sent into an answer while it was written, until the next answer has it. */
+export interface SaidMeanwhile {
+  key: string;
+  text: string;
+  attachments: readonly Attachment[];
+  /**
+   * `queued` until the assistant's next step; `waiting` if the answer has ended and waits for the reader; `returned` if
+   * the answer ended without it, and it must be sent again.
+   */
+  state: "sending" | "queued" | "waiting" | "returned";
 }
 
 /** A message of the user and its answer. A turn that only answers approvals has no text. */
@@ -158,6 +172,14 @@ export interface OpenConversation {
    */
   send(text: string, attachments?: readonly Attachment[]): Promise<void>;
   stop(): Promise<void>;
+  /** Whether a message can be sent into the answer that is being written. */
+  takesMore: ReadonlySignal<boolean>;
+  /** What was sent into answers and is in none yet, the oldest first. */
+  meanwhile: ReadonlySignal<readonly SaidMeanwhile[]>;
+  /** Send a message into the answer that is being written. Resolves when the service has it. */
+  say(text: string, attachments?: readonly Attachment[]): Promise<void>;
+  /** Forget a message that came back. */
+  drop(message: SaidMeanwhile): void;
   /** Ask the message of the turn again, as another branch. After a failure this is "retry". */
   regenerate(turn: Turn): Promise<void>;
   /** Send another message in place of the turn's, as another branch. */

@@ -64,6 +64,8 @@ export class FakeRun {
   response: ResponseObject;
   ended = false;
   logged = true;
+  /** What was said while it is written. */
+  readonly steers: { id: string; status: string; input: InputItem[] }[] = [];
   private readonly readers = new Set<() => void>();
 
   constructor(
@@ -97,6 +99,22 @@ export class FakeRun {
     events.push({ type: "response.failed", sequence_number: events.length, response: failed });
     this.events = events;
     this.finish({ events, response: { ...failed, status: "cancelled", error: null } });
+    for (const wake of this.readers) wake();
+  }
+
+  /** End between two steps, with a successor that has what was said meanwhile. */
+  goOn(successor: string): void {
+    const events = [...this.events];
+    const response = {
+      ...this.response,
+      status: "incomplete" as const,
+      incomplete_details: { reason: "steered" },
+      metadata: { successor_id: successor },
+    };
+    events.push({ type: "response.incomplete", sequence_number: events.length, response });
+    this.events = events;
+    for (const steer of this.steers) steer.status = "taken";
+    this.finish({ events, response });
     for (const wake of this.readers) wake();
   }
 
@@ -247,6 +265,16 @@ export class FakeService {
     return run;
   }
 
+  /** A run that was steered ends, and another one goes on with what was said. */
+  goOn(run: FakeRun): FakeRun {
+    const next = this.begin({
+      input: run.steers.flatMap((steer) => steer.input),
+      previous_response_id: run.entry.id,
+    });
+    run.goOn(next.entry.id);
+    return next;
+  }
+
   run(id: string | null | undefined): FakeRun {
     const found = this.runs.get(id ?? "");
     if (found === undefined) throw new Error(`no run ${id}`);
@@ -302,6 +330,13 @@ export class FakeService {
         run.entry.feedback = { user_feedback: { value: body?.value === true } };
         this.feedback.push(body);
         return json({ object: "response.feedback" });
+      }
+      if (below === "steer") {
+        if (method === "GET") return json({ data: run.steers });
+        if (run.ended) return failure({ status: 409, code: "response_already_completed" });
+        const steer = { id: `steer_${++this.count}`, status: "queued", input: body?.input as InputItem[] };
+        run.steers.push(steer);
+        return json(steer);
       }
       if (below === "input_items") return json(pageOf(run.input, query));
       if (run.entry.object === "items") return failure({ status: 404, code: "response_not_found" });

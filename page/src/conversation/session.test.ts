@@ -110,6 +110,89 @@ test("Events of a form that the page does not know do not end the answer.", asyn
   expect(textsOf(chat)).toEqual(["Hello", "You said: Hello"]);
 });
 
+// -- messages for an answer that is being written -----------------------------------------------------------------
+
+/** A chat whose answer to "One" is being written, and the run of that answer. */
+async function writing(service: FakeService) {
+  service.atOnce = false;
+  const chat = await opened(service);
+  await chat.open.value.send("One");
+  await until(service.clock, () => chat.open.value.takesMore.value);
+  return { chat, open: chat.open.value, run: service.run(last(chat).responseId.value) };
+}
+
+const waits = (chat: ChatState) => chat.open.value.meanwhile.value.map((one) => [one.text, one.state]);
+
+test("A message for an answer waits, and the answer that has it is written below.", async () => {
+  const service = new FakeService();
+  const { chat, open, run } = await writing(service);
+  await open.say("Two");
+  await open.say("Three");
+  expect(waits(chat)).toEqual([
+    ["Two", "queued"],
+    ["Three", "queued"],
+  ]);
+  expect(textsOf(chat).filter((text) => text !== "")).toEqual(["One"]);
+  const next = service.goOn(run);
+  await until(service.clock, () => open.turns.value.length === 2 && open.meanwhile.value.length === 0);
+  expect([open.busy.value, open.takesMore.value]).toEqual([true, true]);
+  next.tell();
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "", "Two\n\nThree", "You said: Three"]);
+  expect(open.turns.value.map((turn) => turn.answer.goesOn.value)).toEqual([true, false]);
+  expect(open.turns.value[0]?.answer.problem.value).toBe(null);
+});
+
+test("A message that another page sends into an answer is shown with the answer that has it.", async () => {
+  const service = new FakeService();
+  const { chat, open, run } = await writing(service);
+  const input = [{ type: "message", role: "user", content: [{ type: "input_text", text: "From afar" }] }];
+  run.steers.push({ id: "steer_afar", status: "queued", input });
+  service.goOn(run).tell();
+  await until(service.clock, () => open.turns.value.length === 2);
+  await ended(service, chat);
+  expect(textsOf(chat)).toEqual(["One", "", "From afar", "You said: From afar"]);
+});
+
+test("An answer that is stopped gives its messages back.", async () => {
+  const service = new FakeService();
+  const { chat, open, run } = await writing(service);
+  await open.say("Two");
+  for (const steer of run.steers) steer.status = "failed";
+  await open.stop();
+  await ended(service, chat);
+  expect(waits(chat)).toEqual([["Two", "returned"]]);
+  for (const one of open.meanwhile.value) open.drop(one);
+  expect(waits(chat)).toEqual([]);
+});
+
+test("A message behind an answer that asks goes along with the decision.", async () => {
+  const service = new FakeService();
+  const { chat, open, run } = await writing(service);
+  await open.say("Two");
+  for (const steer of run.steers) steer.status = "pending";
+  run.tell();
+  await ended(service, chat);
+  expect(waits(chat)).toEqual([["Two", "waiting"]]);
+  service.atOnce = true;
+  await said(service, chat, "Three");
+  expect(waits(chat)).toEqual([]);
+  expect(last(chat).text).toBe("Three\n\nTwo");
+  const body = service.asked.findLast((one) => one.path === "v1/responses")?.body;
+  expect(JSON.stringify(body)).not.toContain("Two");
+});
+
+test("A message that the service refuses for an answer is not shown as if it waited.", async () => {
+  const service = new FakeService();
+  const { chat, open } = await writing(service);
+  service.faults.push({
+    of: `POST v1/responses/${last(chat).responseId.value}/steer`,
+    fault: { status: 409, code: "steering_not_supported" },
+  });
+  await expect(open.say("Two")).rejects.toThrow("takes no messages while it is written");
+  expect(waits(chat)).toEqual([]);
+});
+
 // -- lost connections ------------------------------------------------------------------------------------------
 
 test("An answer over a connection that breaks anywhere and often is the answer of an unbroken one.", async () => {

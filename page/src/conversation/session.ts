@@ -1,14 +1,15 @@
 /** One open conversation: its turns, and the runs that answer them. */
 
-import { computed, effect, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import type { Api } from "../api/http";
 import { Failed, problemOf } from "../api/problems";
 import type { ApprovalResponseItem, ResponseEntry } from "../api/wire";
 import { AnswerState } from "./answer";
 import { Decisions } from "./decisions";
-import type { Attachment, OpenConversation, Problem, Turn } from "./model";
+import { Meanwhile } from "./meanwhile";
+import type { Attachment, OpenConversation, Problem, SaidMeanwhile, Turn } from "./model";
 import { Reading } from "./reading";
-import { Run } from "./run";
+import { addressOf, Run } from "./run";
 import type { Surroundings } from "./surroundings";
 import { Tree, type TreeNode } from "./tree";
 import { asSent, decisionsIn, type InputItem, TurnState, userMessage } from "./turn";
@@ -61,6 +62,7 @@ export class ConversationState implements OpenConversation {
   readonly hasEarlier = signal(false);
   private readonly running = signal<ReadonlyMap<TreeNode, Run>>(new Map());
   readonly busy = computed(() => this.running.value.size > 0);
+  readonly takesMore = computed(() => this.written() !== null);
 
   private readonly tree = new Tree();
   private tip: TreeNode | null = null;
@@ -73,6 +75,7 @@ export class ConversationState implements OpenConversation {
   private readonly decisions = new Decisions();
   private readonly closing = new AbortController();
   private readonly reading: Reading;
+  private readonly said: Meanwhile;
   private readonly forget: () => void;
   /** The reading of its turns, while it goes on. */
   private opening: Promise<void> | null = null;
@@ -81,7 +84,12 @@ export class ConversationState implements OpenConversation {
 
   constructor(private readonly options: SessionOptions) {
     this.reading = new Reading(options.api, this.closing.signal);
+    this.said = new Meanwhile(options.api, this.closing.signal);
     this.forget = effect(() => this.decisions.place(this.turns.value));
+  }
+
+  get meanwhile(): ReadonlySignal<readonly SaidMeanwhile[]> {
+    return this.said.entries;
   }
 
   /** Whether there is a message that the service has not got. */
@@ -273,6 +281,17 @@ export class ConversationState implements OpenConversation {
     this.ask(this.tip, [userMessage(text, attachments)], true);
   }
 
+  async say(text: string, attachments: readonly Attachment[] = []): Promise<void> {
+    const address = this.written();
+    if (address === null) throw new StillAnswering("the answer cannot be reached");
+    const key = this.options.surroundings.unique();
+    await this.said.send({ address, item: userMessage(text, attachments), key, text, attachments });
+  }
+
+  drop(message: SaidMeanwhile): void {
+    this.said.drop(message);
+  }
+
   async regenerate(turn: Turn): Promise<void> {
     const node = this.nodeOf(turn);
     if (node.responseId.peek() === null && this.requests.has(node)) {
@@ -348,11 +367,28 @@ export class ConversationState implements OpenConversation {
     if (this.busy.peek()) throw new StillAnswering("an answer is in progress");
   }
 
+  /** The address of the response that is being written at the end of what is shown, or `null`. */
+  private written(): string | null {
+    const turn = this.turns.value.at(-1);
+    const node = turn === undefined ? null : this.tree.get(turn.key);
+    if (node === null || !this.running.value.has(node) || node.turn?.answer.isOver.value !== false)
+      return null;
+    return this.addressOf(node);
+  }
+
+  private addressOf(node: TreeNode): string | null {
+    const id = node.responseId.value;
+    return id === null ? null : addressOf(id, node.entry?.family ?? "openai");
+  }
+
   private ask(parent: TreeNode | null, input: readonly InputItem[], atEnd = false): void {
     this.free();
     const { surroundings, model } = this.options;
     const node = this.tree.addLocal(surroundings.unique(), parent);
-    this.turnOf(node, input, model(), surroundings.clock.now());
+    const before = parent === null ? null : this.addressOf(parent);
+    // What waits behind the answer before comes with this request: the service has it.
+    const waited = before === null ? [] : this.said.take(before);
+    this.turnOf(node, [...input, ...waited], model(), surroundings.clock.now());
     const body: Record<string, unknown> = {
       input,
       stream: true,
@@ -437,6 +473,8 @@ export class ConversationState implements OpenConversation {
     this.running.value = new Map(this.running.peek()).set(node, run);
     try {
       await read(run);
+      // Before it counts as ended, so that nothing looks as if nobody answered any more.
+      await this.goOn(node, turn);
     } catch (error) {
       if (!this.closed) turn.answer.fail(problemOf(error));
     } finally {
@@ -457,6 +495,16 @@ export class ConversationState implements OpenConversation {
     if (ELSEWHERE.has(code)) void this.elsewhere(node);
     else void this.readTrace(node, turn);
     this.options.changed();
+  }
+
+  /** Follow the answer that goes on with what was said meanwhile. */
+  private async goOn(node: TreeNode, turn: TurnState): Promise<void> {
+    const address = this.addressOf(node);
+    if (address === null || this.closed || !turn.answer.ended) return;
+    const waits = await this.said.waitsFor(address);
+    if (turn.answer.goesOn.peek()) await this.refresh();
+    // What is not known stays shown as it was.
+    if (waits && !this.closed) await this.said.settle(address).catch(() => {});
   }
 
   /** Somebody else has gone on with the conversation. */

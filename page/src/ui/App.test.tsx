@@ -60,6 +60,81 @@ test("while an answer is written, Enter keeps the text, and Stop and Escape stop
   expect(methods(chat)).toEqual(["stop", "stop"]);
 });
 
+/** A page whose answer is being written, and takes messages. */
+function showWriting() {
+  const chat = fakeChat([fakeTurn("Hi", fakeAnswer([], "in_progress"))]);
+  chat.open.value.busy.value = true;
+  chat.open.value.takesMore.value = true;
+  showApp(chat);
+  return chat;
+}
+
+test("while an answer takes messages, Enter and a button send into it, and Stop stays", async () => {
+  const chat = showWriting();
+  expect(screen.queryByRole("button", { name: "Send into this answer" })).toBe(null);
+  write("one more thing");
+  press("Enter");
+  expect(field("Your message").value).toBe("");
+  write("and another");
+  const send = button("Send into this answer");
+  send.focus();
+  fireEvent.click(send);
+  expect(chat.calls).toEqual([
+    ["say", "one more thing", []],
+    ["say", "and another", []],
+  ]);
+  expect(document.activeElement).toBe(field("Your message"));
+  expect(button("Stop the answer")).toBeTruthy();
+  await waitFor(() => expect(document.body.textContent).toContain("waits for the assistant's next step"));
+});
+
+test("a message that an answer refuses is in the field again, or in that of its conversation", async () => {
+  const chat = showWriting();
+  chat.behavior.set("say", () => Promise.reject(new Error("refused")));
+  write("Do not lose me");
+  press("Enter");
+  await waitFor(() => expect(field("Your message").value).toBe("Do not lose me"));
+
+  let refuse = () => {};
+  chat.behavior.set("say", () => new Promise((_, reject) => (refuse = () => reject(new Error("late")))));
+  press("Enter");
+  const [one, other] = [chat.open.value, fakeChat([fakeTurn("Ho")]).open.value];
+  (other.id as { value: string | null }).value = "conv_other";
+  act(() => {
+    chat.open.value = other;
+  });
+  await act(async () => {
+    refuse();
+    await new Promise((resume) => setTimeout(resume));
+  });
+  expect(field("Your message").value).toBe("");
+  act(() => {
+    chat.open.value = one;
+  });
+  expect(field("Your message").value).toBe("Do not lose me");
+});
+
+test("messages that wait are listed with what they wait for, and one that came back is sent again", () => {
+  const chat = showWriting();
+  const message = (key: string, state: "queued" | "returned") => ({ key, text: key, attachments: [], state });
+  act(() => {
+    chat.open.value.meanwhile.value = [message("one", "queued"), message("two", "returned")];
+  });
+  const items = within(screen.getByRole("list", { name: "Messages that wait" })).getAllByRole("listitem");
+  expect(items.map((item) => item.textContent)).toEqual([
+    "oneThe assistant reads it before its next step.",
+    "twoThe answer ended before it was read.Send again",
+  ]);
+  act(() => {
+    chat.open.value.busy.value = false;
+  });
+  fireEvent.click(button("Send again"));
+  expect(chat.calls).toEqual([
+    ["drop", message("two", "returned")],
+    ["send", "two", []],
+  ]);
+});
+
 test("each conversation has its own draft, which is there again when the conversation is", () => {
   const chat = fakeChat([fakeTurn("Hi")]);
   const [one, other] = [chat.open.value, fakeChat([fakeTurn("Ho")]).open.value];

@@ -12,6 +12,7 @@ import { usePage } from "./context";
 import { failureWords } from "./failures";
 import { focusConversation } from "./focus";
 import { SendIcon, StopIcon } from "./Icons";
+import { MeanwhileList } from "./MeanwhileList";
 import { growToFit, isSendKey } from "./textField";
 import { newestOf, waitsIn } from "./thread/newest";
 
@@ -21,11 +22,13 @@ interface Props {
   /** Why the last message was not sent. */
   failure: Signal<string | null>;
   onSend: (text: string, attachments: readonly Attachment[]) => void;
+  /** The reader says something while an answer is written. */
+  onSay: (text: string, attachments: readonly Attachment[]) => void;
   /** The reader wants to edit the last message. */
   onEditLast: () => void;
 }
 
-export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
+export function Composer({ open, field, failure, onSend, onSay, onEditLast }: Props) {
   const { chat, drafts, announce } = usePage();
   const id = open.id.value;
   const busy = open.busy.value;
@@ -71,11 +74,13 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
   }, [id, text.value]);
 
   const send = () => {
-    if (locked || busy) return;
+    if (locked || (busy && !open.takesMore.peek())) return;
     const sent = text.value;
     text.value = "";
     drafts.write(id, "");
-    onSend(sent.trim(), tray.take());
+    (busy ? onSay : onSend)(sent.trim(), tray.take());
+    // The button goes with the text.
+    if (busy) field.current?.focus();
   };
   const stop = () => {
     failure.value = null;
@@ -111,6 +116,14 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
               : "The assistant waits for your decision. After a message it asks again, and it reads the message when you have decided."}
           </p>
         )}
+        <MeanwhileList
+          open={open}
+          onSend={(message) => {
+            open.drop(message);
+            onSend(message.text, message.attachments);
+            field.current?.focus();
+          }}
+        />
         <TrayView tray={tray} refusal={refusal} onEmpty={() => field.current?.focus()} />
         <div class={dropping ? "composer-box dropping" : "composer-box"}>
           <AddFiles terms={terms} disabled={tray.reading.value} onFiles={add} />
@@ -149,6 +162,17 @@ export function Composer({ open, field, failure, onSend, onEditLast }: Props) {
               }
             }}
           />
+          {busy && open.takesMore.value && !locked && (
+            <button
+              key="say"
+              type="submit"
+              class="composer-send"
+              aria-label="Send into this answer"
+              title="Send into this answer"
+            >
+              <SendIcon />
+            </button>
+          )}
           {busy ? (
             <button
               key="stop"

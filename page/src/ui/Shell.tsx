@@ -27,7 +27,7 @@ const isMac = () => /Mac|iPhone|iPad/.test(navigator.platform);
 
 /** The regions of the page: conversations beside the chat, or above it on phones. */
 export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
-  const { chat, theme, trays } = usePage();
+  const { chat, drafts, theme, trays, announce } = usePage();
   const phone = useSignal(isPhone());
   const sidebar = useSignal(!phone.value);
   const shortcuts = useSignal(false);
@@ -89,6 +89,25 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
     void chat.show(null);
     if (!phone.value) field.current?.focus();
   };
+  const unsent = (
+    error: unknown,
+    text: string,
+    attachments: readonly Attachment[],
+    to = chat.open.peek(),
+  ) => {
+    if (to !== chat.open.peek()) {
+      // The reader has gone to another conversation, and finds the text in the field of this one.
+      if (drafts.read(to.id.peek()) === "") drafts.write(to.id.peek(), text);
+      return;
+    }
+    failure.value = `The message was not sent. ${failureWords(error, "Check your connection and try again.")}`;
+    const tray = trays.of(chat.open.peek().id.peek());
+    if (tray.entries.peek().length === 0) tray.entries.value = attachments;
+    const area = field.current;
+    if (area === null || area.value !== "") return;
+    area.value = text;
+    area.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  };
   const send = (text: string, attachments: readonly Attachment[] = []) => {
     failure.value = null;
     // A conversation that is not there cannot go on.
@@ -96,15 +115,14 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
     chat.open
       .peek()
       .send(text, attachments)
-      .catch((error: unknown) => {
-        failure.value = `The message was not sent. ${failureWords(error, "Check your connection and try again.")}`;
-        const tray = trays.of(chat.open.peek().id.peek());
-        if (tray.entries.peek().length === 0) tray.entries.value = attachments;
-        const area = field.current;
-        if (area === null || area.value !== "") return;
-        area.value = text;
-        area.dispatchEvent(new InputEvent("input", { bubbles: true }));
-      });
+      .catch((error: unknown) => unsent(error, text, attachments));
+  };
+  const say = (text: string, attachments: readonly Attachment[]) => {
+    failure.value = null;
+    open
+      .say(text, attachments)
+      .then(() => announce("The message waits for the assistant's next step."))
+      .catch((error: unknown) => unsent(error, text, attachments, open));
   };
   const editLast = () => {
     const buttons = mainRef.current?.querySelectorAll<HTMLElement>("[data-edit]") ?? [];
@@ -162,7 +180,14 @@ export function Shell({ mainRef }: { mainRef: RefObject<HTMLElement | null> }) {
         <main ref={mainRef} class="main">
           <h1 class="unseen">{name}</h1>
           <Thread open={open} onSend={send} />
-          <Composer open={open} field={field} failure={failure} onSend={send} onEditLast={editLast} />
+          <Composer
+            open={open}
+            field={field}
+            failure={failure}
+            onSend={send}
+            onSay={say}
+            onEditLast={editLast}
+          />
         </main>
       </div>
       {graph.value && wide.value && (

@@ -18,7 +18,7 @@ export const SHORTCUTS: readonly Shortcut[] = [
 
 /** The keys of the message field, which need no Ctrl. */
 export const FIELD_KEYS: readonly { keys: string; words: string }[] = [
-  { keys: "Enter", words: "Send the message" },
+  { keys: "Enter", words: "Send the message, also into an answer that is being written" },
   { keys: "Shift + Enter", words: "Begin a new line" },
   { keys: "Escape", words: "Stop the answer" },
   { keys: "↑", words: "Edit your last message, while the field is empty" },

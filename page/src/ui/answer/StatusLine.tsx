@@ -38,7 +38,11 @@ export function StatusLine({ answer, busy, onRetry }: Props) {
         </div>
       )}
       {problem === null && status === "cancelled" && <p class="muted">This answer was stopped.</p>}
-      {problem === null && status === "incomplete" && <p class="muted">This answer is not complete.</p>}
+      {problem === null && status === "incomplete" && (
+        <p class="muted">
+          {answer.goesOn.value ? "The next answer goes on from here." : "This answer is not complete."}
+        </p>
+      )}
       {status === "lost" && <Waiting words="The connection is lost. Joining the answer again …" />}
       {status === "queued" && <Waiting words="Waiting for a free place …" />}
       {(status === "sending" || status === "in_progress") && <Writing answer={answer} />}

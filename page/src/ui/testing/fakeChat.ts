@@ -21,6 +21,7 @@ import type {
   Part,
   Problem,
   ReasoningPart,
+  SaidMeanwhile,
   StepPart,
   TextPart,
   ToolPart,
@@ -126,6 +127,7 @@ export function fakeAnswer(parts: Part[], status: Answer["status"]["value"] = "c
     startedAt: signal<number | null>(Date.now() / 1000),
     seconds: signal<number | null>(running ? null : 4.2),
     totalTokens: signal<number | null>(running ? null : 1234),
+    goesOn: signal(false),
   };
 }
 
@@ -159,6 +161,8 @@ export interface FakeChat extends Writable<Omit<Chat, "open" | "conversations" |
     OpenConversation & {
       turns: Signal<readonly Turn[]>;
       busy: Signal<boolean>;
+      takesMore: Signal<boolean>;
+      meanwhile: Signal<readonly SaidMeanwhile[]>;
       problem: Signal<Problem | null>;
     }
   >;
@@ -252,6 +256,10 @@ export function fakeChat(turns: readonly Turn[] = [], entries: readonly Conversa
     earlier: record("earlier"),
     send: record("send"),
     stop: record("stop"),
+    takesMore: signal(false),
+    meanwhile: signal<readonly SaidMeanwhile[]>([]),
+    say: record("say"),
+    drop: record("drop"),
     regenerate: record("regenerate"),
     edit: record("edit"),
     showBranch: record("showBranch"),
