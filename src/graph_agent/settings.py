@@ -339,6 +339,10 @@ class Settings:
     """What a message does while the graph waits for a person's decision: the questions are asked again and nothing
     runs, or the message counts as a rejection, after which it runs."""
 
+    client_tools: Literal["refuse", "ignore"] = "refuse"
+    """What a request with tools of the client gets from a graph that takes none: an error, or the answer of the graph,
+    which then warns that the tools were left out."""
+
     chat_reasoning: Literal["asked", "always"] = "asked"
     """Whether chat completions have the reasoning of the models: if the request sets `reasoning_effort`, or always."""
 

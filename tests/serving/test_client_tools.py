@@ -113,9 +113,9 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(make: Make, *replies: Any, path: str = OPENAI) -> AsyncIterator[Talk]:
+async def talking(make: Make, *replies: Any, path: str = OPENAI, **settings: Any) -> AsyncIterator[Talk]:
     model = ScriptedChatModel(*replies)
-    app = create_app(Settings(tracing="off", store="memory"), {"a": make(model)}, environ={})
+    app = create_app(Settings(tracing="off", store="memory", **settings), {"a": make(model)}, environ={})
     async with AgentClient(app) as http:
         yield Talk(http, model, path)
 
@@ -451,6 +451,39 @@ async def test_a_graph_that_takes_no_tools_says_how_it_could(background: bool) -
         assert "ClientToolsMiddleware" in message
         assert (await talk.refused("Go.", tools=None, tool_choice="none"))[:2] == (400, "tool_choice")
         assert text_of(await talk.ask("Go.", tools=[{"type": "web_search"}])) == "Done."
+
+
+@pytest.mark.parametrize("background", [True, False])
+async def test_with_the_setting_a_graph_that_takes_no_tools_answers_without_them_and_says_so(background: bool) -> None:
+    async with talking(lambda model: create_agent(model, [look]), "Done.", client_tools="ignore") as talk:
+        # A name of the graph's own is no harm, because nobody calls it.
+        declared = [*TOOLS, {"type": "function", "name": "look"}]
+        body = {"model": "a", "input": "Go.", "tools": declared, "background": background}
+        answer = await talk.http.post(OPENAI, json=body)
+        [warning] = answer.headers["x-graph-agent-warnings"].split("; ")
+        assert warning.startswith("`tools` was left out")
+        assert warning.endswith(": weather, sql, crm__find, look.")
+        told = await talk.http.get(f"{OPENAI}/{answer.json()['id']}?stream=true")
+        response = [json.loads(one[6:]) for one in told.text.splitlines() if one.startswith("data: {")][-1]["response"]
+        assert (text_of(response), response["tools"]) == ("Done.", [])
+        assert response["custom_outputs"]["warnings"] == [warning]
+        assert talk.model.requests[0].tool_names == ["look"]
+        for choice in ("none", "required", {"type": "function", "name": "weather"}):
+            assert (await talk.refused("Go.", tool_choice=choice))[:2] == (400, "tools")
+
+
+async def test_with_the_setting_chat_completions_warn_of_ignored_tools_too() -> None:
+    functions = [{"type": "function", "function": {"name": f"tool_{n}"}} for n in range(10)]
+    body = {"model": "a", "messages": [{"role": "user", "content": "Go."}], "tools": functions}
+    async with talking(lambda model: create_agent(model, [look]), "Done.", client_tools="ignore") as talk:
+        answer = await talk.http.post("/v1/chat/completions", json=body)
+        assert answer.json()["choices"][0]["message"]["content"] == "Done."
+        assert answer.headers["x-graph-agent-warnings"].endswith(", tool_7 and 2 more.")
+
+
+async def test_with_the_setting_a_graph_that_takes_tools_still_gets_them() -> None:
+    async with talking(planner, [ROME], client_tools="ignore") as talk:
+        assert calls_of(await talk.ask("Rome?")).keys() == {"c1"}
 
 
 # -- graphs of one's own --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 probabilities of tokens."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langgraph.prebuilt import ToolNode
@@ -14,6 +15,10 @@ from graph_agent.model_options import PROBABILITIES, TAKES_PROBABILITIES
 
 if TYPE_CHECKING:
     from graph_agent.protocol.requests import Invocation
+    from graph_agent.runs.request import RunRequest
+
+MOST_NAMED = 8
+"""The most tools that a warning names."""
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -22,6 +27,26 @@ def client_tools_of(invocation: "Invocation") -> ClientTools:
     """The tools of a request."""
     parallel = invocation.said.get("parallel_tool_calls") is not False
     return ClientTools(invocation.tools, choice=invocation.tool_choice, parallel=parallel)
+
+
+def without_ignored_tools(request: "RunRequest", graph: Graph) -> "RunRequest":
+    """The request without its tools and with a warning that names them, if no node of the graph binds them.
+
+    A `tool_choice` that says more than `auto` stays, with its tools, so that it is refused: to ignore it would change
+    what the graph does.
+    """
+    invocation = request.invocation
+    if not invocation.tools or invocation.tool_choice != "auto" or _has_mark(graph, TAKES_TOOLS):
+        return request
+    names = [tool.bound_name for tool in invocation.tools]
+    more = len(names) - MOST_NAMED
+    listed = ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    warning = f"`tools` was left out, because this graph binds only its own: {listed}."
+    said = {name: value for name, value in invocation.said.items() if name != "tools"}
+    return replace(
+        request,
+        invocation=replace(invocation, tools=(), said=said, warnings=(*invocation.warnings, warning)),
+    )
 
 
 def require_tools_taken(graph: Graph, tools: ClientTools) -> None:
@@ -46,9 +71,9 @@ def require_tools_taken(graph: Graph, tools: ClientTools) -> None:
                     )
     if not takes:
         raise UnsupportedField(
-            "`tools` is not supported by this graph, which binds only its own: switch them off in the client. A graph "
-            "takes them if its node is one of `make_planner`, or is marked by `takes_client_tools`, or if its agent "
-            "has `ClientToolsMiddleware`.",
+            "`tools` is not supported by this graph, which binds only its own: switch them off in the client, or let "
+            "the operator set GRAPH_AGENT_CLIENT_TOOLS=ignore. A graph takes them if its node is one of "
+            "`make_planner`, or is marked by `takes_client_tools`, or if its agent has `ClientToolsMiddleware`.",
             param="tools" if tools else "tool_choice",
         )
 

@@ -114,6 +114,7 @@ class Runs:
         event_log_seconds: float = 3600.0,
         ledger: "Ledger | None" = None,
         compaction: Compaction | None = None,
+        ignores_tools: bool = False,
     ) -> None:
         """At most `most` runs may be active, or any number for `None`.
 
@@ -135,6 +136,8 @@ class Runs:
 
         `ledger` counts requests and tokens, and refuses those over the limits for people.
 
+        With `ignores_tools`, a graph that takes no tools of clients runs without them. Without, it refuses the request.
+
         `compaction` has the keys of compacted histories. Without it, the store has the key.
 
         The events of a stored run can be read for `event_log_seconds` after its end, unless too many others have ended
@@ -143,6 +146,7 @@ class Runs:
         self.process = new_process_id()
         self._ledger = ledger
         self.compaction = compaction or Compaction()
+        self._ignores_tools = ignores_tools
         self._shares = shares
         self._run_store: RunStore | None = None
         self._journal = Journal(self._runs_in_store)
@@ -258,6 +262,7 @@ class Runs:
         with slot or self.slot() as taken:
             name = request.invocation.graph or graphs.default
             graph = await graphs.get(name)
+            request = self._taken_by(graph, request)
             standing = await self._admitted(request, stored=store is not None and request.invocation.stored)
             observers = list(observers)
             compaction = await self.compaction.of_run(request, store=store, graphs=graphs, graph=name)
@@ -336,6 +341,7 @@ class Runs:
             raise stopping()
         name = request.invocation.graph or graphs.default
         graph = await graphs.get(name)
+        request = self._taken_by(graph, request)
         # The operator has decided how often a schedule begins a run.
         standing = await self._admitted(request, stored=True, counts=tick is None)
 
@@ -365,6 +371,14 @@ class Runs:
             background.keep_token(submission.id, scope.token)
         background.look()
         return submission
+
+    def _taken_by(self, graph: Any, request: RunRequest) -> RunRequest:
+        """The request as the graph takes it."""
+        if not self._ignores_tools or not request.invocation.tools:
+            return request
+        from graph_agent.runs.client_tools import without_ignored_tools
+
+        return without_ignored_tools(request, graph)
 
     async def _admitted(self, request: RunRequest, *, stored: bool, counts: bool = True) -> "Standing | None":
         """Count a request against the limits for people. A run that is stored can ask its user to go on."""

@@ -177,6 +177,7 @@ def create_app(
         waits=settings.busy == "wait",
         memories=store.passed,
         rejects_unanswered=settings.unanswered == "reject",
+        ignores_tools=settings.client_tools == "ignore",
         shares=shares_store,
         background=BackgroundLimits(
             here=settings.max_background_runs,
