@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graph_agent.runs.parts import MOST_GATHERED, Parts
+from graph_agent.runs.parts import FAST, FAST_SECONDS, GATHER_SECONDS, MOST_GATHERED, Parts
 from graph_agent.runs.stream import Part
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +81,31 @@ async def test_a_model_that_never_pauses_has_its_tokens_handed_on_in_portions() 
     assert len(told.texts) > MOST_GATHERED
     told.parts.flush()
     assert told.texts == [str(number) for number in range(1 + 2 * MOST_GATHERED)]
+
+
+@pytest.mark.parametrize("pace", ["slow", "fast"])
+async def test_only_the_tokens_of_a_fast_stream_are_gathered_for_longer(
+    pace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, now = asyncio.get_running_loop(), [0.0]
+    monkeypatch.setattr(loop, "time", lambda: now[0])
+    told = Told()
+
+    async def after(seconds: float) -> int:
+        """How many tokens are handed on by then."""
+        now[0] += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return len(told.texts)
+
+    told.parts.put(token("first"))
+    for number in range(int(FAST * GATHER_SECONDS) if pace == "fast" else 1):
+        told.parts.put(token(str(number)))
+    before = await after(GATHER_SECONDS)
+    assert before > 1
+    told.parts.put(token("later"))
+    assert await after(GATHER_SECONDS) == before + (pace == "slow")
+    assert await after(FAST_SECONDS - GATHER_SECONDS) == before + 1
 
 
 async def test_without_gathering_each_token_is_handed_on_at_once() -> None:

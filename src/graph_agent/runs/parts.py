@@ -13,6 +13,10 @@ GATHER_SECONDS = 0.02
 time of as many one by one, because the processor still has what it needs for them. A screen shows 60 pictures a second,
 so nobody notices. A token that comes later is handed on at once, and any other part at once with those before it."""
 
+FAST, FAST_SECONDS = 100, 0.05
+"""From so many tokens a second on, a stream is read as lines and not word by word, and its tokens are gathered for this
+long: each hand-on is a write to a socket and wakes a task. 20 changes a second still look like a stream."""
+
 MOST_GATHERED = 256
 """The most tokens that are handed on together. A model that does not let the event loop run would bring any number."""
 
@@ -39,8 +43,9 @@ class Parts:
         self._thread = threading.get_ident()
         # That of the run. A node may call a model in a context that has none of its variables, such as hidden values.
         self._context = contextvars.copy_context()
-        self._gather_seconds = GATHER_SECONDS if gathers else 0.0
+        self._gathers_any = gathers
         self._gathered: list[Part] = []
+        self._window = GATHER_SECONDS
         self._gathers_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Part] = deque()
@@ -51,15 +56,14 @@ class Parts:
         """Take a part, in any thread."""
         if threading.get_ident() == self._thread:
             gathered = self._gathered
-            if (
-                part[1] == "messages"
-                and len(gathered) < MOST_GATHERED
-                and self._loop.time() < self._gathers_until
-                and not self._closed
-            ):
+            if part[1] != "messages" or self._closed:
+                self._context.run(self._take, part)
+            elif gathered and len(gathered) < MOST_GATHERED:
+                # The timer that hands them on is set.
                 gathered.append(part)
-                if self._timer is None:
-                    self._timer = self._loop.call_at(self._gathers_until, self._flush, context=self._context)
+            elif not gathered and self._loop.time() < self._gathers_until:
+                gathered.append(part)
+                self._timer = self._loop.call_at(self._gathers_until, self._flush, context=self._context)
             else:
                 self._context.run(self._take, part)
             return
@@ -82,7 +86,11 @@ class Parts:
         for part in gathered:
             self._hand_on(part)
         if gathered:
-            self._gathers_until = self._loop.time() + self._gather_seconds
+            self._gathers(FAST_SECONDS if len(gathered) >= FAST * self._window else GATHER_SECONDS)
+
+    def _gathers(self, seconds: float) -> None:
+        self._window = seconds
+        self._gathers_until = self._loop.time() + seconds
 
     async def caught_up(self) -> None:
         """Wait until every part so far is handed on."""
@@ -105,8 +113,8 @@ class Parts:
         if self._gathered:
             self._flush()
         self._hand_on(part)
-        if part[1] == "messages":
-            self._gathers_until = self._loop.time() + self._gather_seconds
+        if part[1] == "messages" and self._gathers_any:
+            self._gathers(GATHER_SECONDS)
 
     def _hand_on(self, part: Part) -> None:
         if self._closed:
