@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -17,7 +18,9 @@ from graph_agent.errors import InvalidRequest, LocalModelFailed, PromptTooLong
 from graph_agent.local.model.completion import Completion
 from graph_agent.local.model.engine import Engine, EngineOptions, Piece, Turn
 from graph_agent.local.model.local_model import LocalModel
+from graph_agent.local.model.on_demand import OnDemandModel
 from graph_agent.local.model.upstream import UpstreamModel
+from graph_agent.local.preparation import chat_backend
 from graph_agent.local.weights.fetch import WEIGHTS
 from graph_agent.settings import Settings
 
@@ -330,3 +333,35 @@ async def test_the_real_model_answers_and_stops_when_its_reader_leaves() -> None
         said = [chunk async for chunk in model.stream_chat({"messages": [ASKED], "max_tokens": 4})]
         assert said[-1]["usage"]["completion_tokens"] <= 4
     await model.aclose()
+
+
+async def test_a_model_on_demand_is_loaded_once_by_the_first_that_ask_it_and_again_after_a_failure(
+    tmp_path: Path,
+) -> None:
+    broken = tmp_path / "model.gguf"
+    broken.write_bytes(b"This is no model.")
+    settings = Settings(local_model=str(broken))
+    with pytest.raises(LocalModelFailed):
+        chat_backend(settings)
+    # Nothing is loaded yet.
+    asked = chat_backend(settings, on_demand=True)
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    with pytest.raises(LocalModelFailed):
+        await anext(asked.stream_chat(body))
+
+    loads: list[str] = []
+    fails = [True, False]
+
+    def load() -> LocalModel:
+        loads.append("loaded")
+        if fails.pop(0):
+            raise LocalModelFailed("not yet")
+        return LocalModel(ScriptedDecoder("Hello there."), name="fixed")
+
+    model = OnDemandModel(load)
+    with pytest.raises(LocalModelFailed):
+        await model.count_tokens(body)
+    assert await asyncio.gather(model.count_tokens(body), model.count_tokens(body)) == [2, 2]
+    chunks = [chunk async for chunk in model.stream_chat(body)]
+    assert "".join(texts(chunks)) == "Hello there."
+    assert loads == ["loaded"] * 2

@@ -61,7 +61,8 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     if real_workspace:
         _greet(settings, quiet=quiet)
         return serve(settings, tracebacks=not quiet)
-    with LocalWorkspace(settings) as workspace:
+    # Of all questions, only one is asked, and its graph may need no model.
+    with LocalWorkspace(settings, on_demand=quiet) as workspace:
         workspace.enter(os.environ)
         # The first question would otherwise wait ten seconds for this import. Now the workspace is still loading its
         # model, so the time is free. It runs in this thread and before the server starts: an import in one thread and

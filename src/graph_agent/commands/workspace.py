@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the settings and credentials come from the environment."""
+    """Add when the model is loaded. The settings and credentials come from the environment."""
+    parser.add_argument("--on-demand", action="store_true", help="load the model when it is first asked")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    return exit_now(run_workspace(settings_from(options)))
+    return exit_now(run_workspace(settings_from(options), on_demand=options.on_demand))
 
 
-def run_workspace(settings: Settings) -> int:
-    """Download and index what is missing, then serve the Databricks REST routes on loopback until a signal stops it."""
+def run_workspace(settings: Settings, *, on_demand: bool = False) -> int:
+    """Download and index what is missing, then serve the Databricks REST routes on loopback until a signal stops it.
+
+    With `on_demand`, the model is loaded when it is first asked.
+    """
     demand_packages()
     # Before the model is loaded, which can take a minute.
     require_free_port(settings.workspace_port, "set GRAPH_AGENT_WORKSPACE_PORT")
@@ -39,7 +43,7 @@ def run_workspace(settings: Settings) -> int:
 
     credentials = _credentials(Credentials.generate())
     embedder = preparation.embedder(settings)
-    backend = preparation.chat_backend(settings)
+    backend = preparation.chat_backend(settings, on_demand=on_demand)
     preparation.index_documentation(settings, embedder)
     with closing(LocalIndexes(settings.cache_dir, embedder, project=preparation.project(settings))) as indexes:
         app = create_workspace(backend, indexes, embedder=embedder, credentials=credentials)

@@ -58,18 +58,30 @@ def model_path(settings: Settings) -> Path:
     return path
 
 
-def chat_backend(settings: Settings) -> ChatBackend:
-    """The model behind the chat endpoint: loaded in this process, or on another OpenAI-compatible server."""
+def chat_backend(settings: Settings, *, on_demand: bool = False) -> ChatBackend:
+    """The model behind the chat endpoint: loaded in this process, or on another OpenAI-compatible server.
+
+    With `on_demand`, it is loaded when it is first asked. Missing weights are fetched now in any case.
+
+    Raises:
+        WeightsUnavailable: as of `model_path`.
+        LocalModelFailed: the model cannot be loaded. With `on_demand`, the request gets that error.
+    """
     if is_upstream(settings):
         # Late imports, here and below: an upstream model needs no llama.cpp.
         from graph_agent.local.model.upstream import UpstreamModel
 
         return UpstreamModel(settings.local_model, model=settings.local_model_name, api_key=settings.local_api_key)
     from graph_agent.local.model.local_model import LocalModel
+    from graph_agent.local.model.on_demand import OnDemandModel
 
     path = model_path(settings)
-    console.print(f"loading {path.name}")
-    return LocalModel.open(path)
+
+    def load() -> LocalModel:
+        console.print(f"loading {path.name}")
+        return LocalModel.open(path)
+
+    return OnDemandModel(load) if on_demand else load()
 
 
 def embedder(settings: Settings) -> Embedder:

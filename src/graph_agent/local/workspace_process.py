@@ -31,8 +31,10 @@ LOCAL_LIMITS: Mapping[str, float] = {
 class LocalWorkspace:
     """`graph-agent workspace` as a child process. It ends when its parent ends, also if the parent is killed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, on_demand: bool = False) -> None:
+        """With `on_demand`, the model is loaded when it is first asked, and `wait` does not wait for it."""
         self._settings = settings
+        self._on_demand = on_demand
         self._client_id = secrets.token_hex(16)
         self._secret = secrets.token_urlsafe(32)
         self._child: ChildProcess | None = None
@@ -43,7 +45,7 @@ class LocalWorkspace:
         environment = dict(os.environ) | as_environment(self._settings)
         self.enter(environment)
         command = [sys.executable, "-m", "graph_agent.processes.end_with_parent", "0", "graph_agent", "workspace"]
-        self._child = ChildProcess(command, environ=environment)
+        self._child = ChildProcess([*command, *(["--on-demand"] if self._on_demand else [])], environ=environment)
         return self
 
     def __exit__(self, *_: object) -> None:
