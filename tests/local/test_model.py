@@ -73,7 +73,7 @@ class ScriptedDecoder:
         try:
             for number, word in enumerate(words):
                 yield Piece(text=word if number == 0 else f" {word}")
-            yield Piece(text="", stopped=self._stopped, prompt_tokens=7, output_tokens=len(words))
+            yield Piece(text="", stopped=self._stopped, prompt_tokens=7, cached_tokens=5, output_tokens=len(words))
         finally:
             self.closed.set()
 
@@ -107,13 +107,15 @@ async def test_a_text_streams_token_by_token_and_ends_with_its_usage() -> None:
     chunks = await answer(ScriptedDecoder("hello my friend"), ASKED)
     head = {"object": "chat.completion.chunk", "model": "tiny", "id": chunks[0]["id"], "created": chunks[0]["created"]}
     choice = {"index": 0, "finish_reason": None, "logprobs": None}
+    used = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    used |= {"prompt_tokens_details": {"cached_tokens": 5}}
     assert chunks == [
         head | {"choices": [choice | {"delta": {"role": "assistant", "content": ""}}]},
         head | {"choices": [choice | {"delta": {"content": "hello"}}]},
         head | {"choices": [choice | {"delta": {"content": " my"}}]},
         head | {"choices": [choice | {"delta": {"content": " friend"}}]},
         head | {"choices": [choice | {"delta": {}, "finish_reason": "stop"}]},
-        head | {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}},
+        head | {"choices": [], "usage": used},
     ]
 
 

@@ -45,8 +45,8 @@ class ChunkWriter:
         """The chunk that says why the answer ends."""
         return self._choice({}, reason)
 
-    def usage(self, *, prompt_tokens: int, output_tokens: int) -> Chunk:
-        """The token usage of the answer.
+    def usage(self, *, prompt_tokens: int, cached_tokens: int, output_tokens: int) -> Chunk:
+        """The token usage of the answer. `cached_tokens` are those of the prompt that were not read again.
 
         The chunk has no choices, because some clients count the usage of a chunk with choices twice.
         """
@@ -54,6 +54,7 @@ class ChunkWriter:
             "prompt_tokens": prompt_tokens,
             "completion_tokens": output_tokens,
             "total_tokens": prompt_tokens + output_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
         }
         return self._chunk([]) | {"usage": usage}
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import httpx
 
 from graph_agent.errors import LocalModelFailed, PromptTooLong
+from graph_agent.local.model.core_choice import CoreChoice, core_choice, threads_now
 from graph_agent.sse_lines import data_of_line, read_lines_async
 
 Stopped = Literal["end", "length"]
@@ -47,14 +48,18 @@ class Piece:
     text: str
     stopped: Stopped | None = None
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Those of the prompt that llama.cpp still held and did not read again."""
+
     output_tokens: int = 0
 
 
 class Engine:
     """A loaded model behind llama.cpp's HTTP server on loopback. Only this object knows the server's key."""
 
-    def __init__(self, server: Any, *, key: str, window: int) -> None:
+    def __init__(self, server: Any, *, key: str, window: int, cores: CoreChoice | None = None) -> None:
         self._server = server
+        self._cores = cores
         self.window = window
         # llama.cpp closes a connection after a stream without announcing it. Reusing the connection would fail the next
         # request, so none is kept alive. `trust_env` is off because a proxy cannot reach this loopback port.
@@ -73,8 +78,11 @@ class Engine:
         Raises:
             LocalModelFailed: the file is missing, llama.cpp cannot load it, or `xllamacpp` is not installed.
         """
-        key = secrets.token_urlsafe()
-        return cls(_start_server(path, options, key), key=key, window=options.window)
+        key, before = secrets.token_urlsafe(), threads_now()
+        server = _start_server(path, options, key)
+        # llama.cpp makes the threads that decode when it decodes the first time.
+        _decode_once(server.listening_address, key)
+        return cls(server, key=key, window=options.window, cores=core_choice(threads_now() - before))
 
     async def prompt_of(self, turns: Sequence[Turn]) -> str:
         """The turns in the model's chat template, up to where its answer begins."""
@@ -99,7 +107,10 @@ class Engine:
                     raise _refusal(await answer.aread())
                 async with aclosing(_pieces(answer)) as pieces:
                     async for piece in pieces:
-                        yield piece
+                        if piece is not None:
+                            yield piece
+                        if self._cores is not None:
+                            self._cores.look()
         except httpx.HTTPError as error:
             raise LocalModelFailed("the local model broke off the answer; restart the workspace") from error
 
@@ -145,7 +156,21 @@ def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
         raise LocalModelFailed(f"llama.cpp cannot load {path}: use a GGUF chat model that fits into memory") from error
 
 
-async def _pieces(answer: httpx.Response) -> AsyncGenerator[Piece, None]:
+def _decode_once(address: str, key: str) -> None:
+    try:
+        httpx.post(
+            f"{address}/completion",
+            json={"prompt": [0], "n_predict": 1},
+            headers={"authorization": f"Bearer {key}"},
+            timeout=None,
+            trust_env=False,
+        ).raise_for_status()
+    except httpx.HTTPError as error:
+        raise LocalModelFailed("the local model does not answer on /completion; restart the workspace") from error
+
+
+async def _pieces(answer: httpx.Response) -> AsyncGenerator[Piece | None, None]:
+    """The pieces of an answer, and None whenever llama.cpp says how much of the prompt it has read."""
     async for line in read_lines_async(answer.aiter_bytes()):
         # llama.cpp reports an error in the middle of a stream as a line of this field, which is not standard.
         if line.startswith("error:"):
@@ -157,6 +182,7 @@ async def _pieces(answer: httpx.Response) -> AsyncGenerator[Piece, None]:
         if "error" in event:
             raise _refusal(json.dumps(event).encode())
         if "prompt_progress" in event:
+            yield None
             continue
         if event["stop"]:
             yield _last_piece(event)
@@ -170,6 +196,7 @@ def _last_piece(event: Mapping[str, Any]) -> Piece:
         text=event["content"],
         stopped="length" if event["stop_type"] == "limit" else "end",
         prompt_tokens=event["tokens_evaluated"],
+        cached_tokens=event["timings"]["cache_n"],
         output_tokens=event["tokens_predicted"],
     )
 

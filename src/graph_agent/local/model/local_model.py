@@ -47,17 +47,22 @@ class _Reply:
     has_text: bool = False
     cut_off: bool = False
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
 
     def add(self, piece: Piece) -> None:
         self.cut_off = piece.stopped == "length"
-        self.prompt_tokens = piece.prompt_tokens or self.prompt_tokens
+        if piece.prompt_tokens and not self.prompt_tokens:
+            # A second attempt has the same prompt, and says only what the first one has read.
+            self.prompt_tokens, self.cached_tokens = piece.prompt_tokens, piece.cached_tokens
         self.output_tokens += piece.output_tokens
 
     def ending(self, chunks: ChunkWriter) -> Iterator[Chunk]:
         yield from chunks.calls(self.calls)
         yield chunks.finish("length" if self.cut_off else "tool_calls" if self.calls else "stop")
-        yield chunks.usage(prompt_tokens=self.prompt_tokens, output_tokens=self.output_tokens)
+        yield chunks.usage(
+            prompt_tokens=self.prompt_tokens, cached_tokens=self.cached_tokens, output_tokens=self.output_tokens
+        )
 
 
 class LocalModel:
