@@ -1,8 +1,9 @@
-"""The tools that a client brings with a request. The model may call them, and the client runs them.
+"""The tools that a client brings with a request: those that it runs, and those of MCP servers that it names.
 
 A run has the tools of its own request. Nodes read them here, so that they reach a graph of any context schema. A call
-of such a tool ends the turn: the client gets it, and its result comes with the next request. That request may leave the
-tools out, so the message with the call is marked.
+of a tool that the client runs ends the turn: the client gets it, and its result comes with the next request. That
+request may leave the tools out, so the message with the call is marked. A call of a tool of an MCP server is run by the
+graph, as those of its own tools.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,12 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 MARK = "graph_agent_client_calls"
 """Key in `additional_kwargs` of a message: its calls that the client runs, by their ids. Chat models do not read it."""
+
+SERVED = "graph_agent_served_calls"
+"""Key in `additional_kwargs` of a message: its calls of MCP servers that the client names, by their ids."""
+
+RUNS_SERVED = "graph_agent_runs_served_tools"
+"""Attribute of a node's function that runs the calls of such servers."""
 
 TAKES_TOOLS = "graph_agent_takes_client_tools"
 """Attribute of a node's function that binds the client's tools: the tools of its own, which may be empty."""
@@ -66,22 +73,166 @@ def bound_name(name: str, namespace: str | None) -> str:
     return name if namespace is None else f"{namespace}{BETWEEN}{name}"
 
 
+# -- MCP servers ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFilter:
+    """Some of the tools of a server: those that have everything that is said here."""
+
+    names: Sequence[str] | None = None
+    read_only: bool | None = None
+    """What the server says of the tool in `readOnlyHint`."""
+
+    def has(self, name: str, *, read_only: bool) -> bool:
+        """Whether a tool is one of them."""
+        return (self.names is None or name in self.names) and self.read_only in (None, read_only)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolServer:
+    """An MCP server that the client names. Its credentials are not here, so a store may keep this."""
+
+    label: str
+    url: str
+    """As the operator's list has it."""
+
+    description: str = ""
+    allowed: ToolFilter | None = None
+    """The tools that the model gets. `None`: all."""
+
+    chosen: Sequence[str] | None = None
+    """Those of them that `tool_choice` allows. `None`: all."""
+
+    must: str | None = None
+    """The tool that the model must call in the first step of the run."""
+
+    always: ToolFilter | None = None
+    """The tools that ask a person before each call, even if `never` has them."""
+
+    never: ToolFilter | None = None
+    """The tools that do not ask. All others do."""
+
+    def offers(self, name: str, *, read_only: bool) -> bool:
+        """Whether the model gets this tool."""
+        chosen = self.chosen is None or name in self.chosen
+        return chosen and (self.allowed is None or self.allowed.has(name, read_only=read_only))
+
+    def asks(self, name: str, *, read_only: bool) -> bool:
+        """Whether a person decides about each call of this tool."""
+        always = self.always is not None and self.always.has(name, read_only=read_only)
+        return always or self.never is None or not self.never.has(name, read_only=read_only)
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> "ToolServer":
+        """From its fields, as a store keeps them."""
+        read = dict(fields)
+        for name in ("allowed", "always", "never"):
+            if (one := read[name]) is not None:
+                read[name] = ToolFilter(names=_names(one["names"]), read_only=one["read_only"])
+        return cls(**{**read, "chosen": _names(read["chosen"])})
+
+
+def _names(names: Sequence[str] | None) -> Sequence[str] | None:
+    return None if names is None else tuple(names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedTool:
+    """One tool of an MCP server that the client names."""
+
+    label: str
+    """The server."""
+
+    name: str
+    """As the server calls it."""
+
+    asks: bool
+    """Whether a person decides about each call."""
+
+    tool: Any = field(repr=False)
+    """The LangChain tool that calls the server. Its name is that by which the model calls it."""
+
+    schema: Mapping[str, Any]
+    """In the form that every chat model's `bind_tools` takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedCall:
+    """What the message with a call says of the tool of an MCP server."""
+
+    label: str
+    name: str
+    asks: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerList:
+    """What came of the attempt to list the tools of a server."""
+
+    label: str
+    tools: Sequence[ServedTool] = ()
+    listed: Sequence[Mapping[str, Any]] = ()
+    """The same tools, as the list says them."""
+
+    error: str | None = None
+    """Why there is no list, without any text of the server."""
+
+    warning: str | None = None
+    """What is missing of it."""
+
+
+# -- the tools of a run ---------------------------------------------------------------------------------------------
+
+
 class ClientTools:
     """The tools of one request, and how the model may choose among them."""
 
-    def __init__(self, tools: Sequence[ClientTool] = (), *, choice: str = "auto", parallel: bool = True) -> None:
-        """`choice` is `auto`, `none`, `required`, or the name by which the model calls the one tool that it must."""
+    def __init__(
+        self,
+        tools: Sequence[ClientTool] = (),
+        *,
+        choice: str = "auto",
+        parallel: bool = True,
+        servers: Sequence[ToolServer] = (),
+    ) -> None:
+        """`choice` is `auto`, `none`, `required`, or the name by which the model calls the one tool that it must.
+        `servers` are the MCP servers that the client names. Their tools are there after `serve`."""
         self.by_name: Mapping[str, ClientTool] = {tool.bound_name: tool for tool in tools}
+        """The tools that the client runs."""
         self.choice = choice
         self.parallel = parallel
+        self.servers = servers
+        self.served: Mapping[str, ServedTool] = {}
+        """The tools of the servers, by the names by which the model calls them."""
+        self.missing: Mapping[str, str] = {}
+        """The servers without a list, by label, and why."""
+        self.warnings: Sequence[str] = ()
+        """What is missing of the lists."""
 
     def __bool__(self) -> bool:
-        return bool(self.by_name)
+        return bool(self.by_name or self.servers)
+
+    def serve(self, lists: Sequence[ServerList]) -> None:
+        """Take the tools of the servers, which are listed now."""
+        served = {tool.tool.name: tool for one in lists for tool in one.tools}
+        twice = [name for name in served if name in self.by_name]
+        self.served = {name: tool for name, tool in served.items() if name not in self.by_name}
+        self.missing = {one.label: one.error for one in lists if one.error is not None}
+        self.warnings = [
+            *(one.warning for one in lists if one.warning is not None),
+            *(f"One of two tools named {name} was left out: give its server another label." for name in twice),
+        ]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the model calls a tool of the client, or of a server that it names, by this name."""
+        return name in self.by_name or name in self.served
 
     @property
     def schemas(self) -> list[dict[str, Any]]:
         """The tools in the form that every chat model's `bind_tools` takes."""
-        return [tool.schema for tool in self.by_name.values()]
+        served = [dict(tool.schema) for tool in self.served.values()]
+        return [*(tool.schema for tool in self.by_name.values()), *served]
 
     def choice_after(self, messages: Sequence[BaseMessage]) -> str | None:
         """How the model must choose in its next step, or `None` if it may do as it likes.
@@ -97,7 +248,9 @@ class ClientTools:
 
     def only_first(self, said: AIMessage) -> AIMessage:
         """The message with its first call alone, if the client takes one call at a time and one of the calls is its."""
-        if self.parallel or len(said.tool_calls) < 2 or not client_calls_of(said, self.by_name):
+        if self.parallel or len(said.tool_calls) < 2:
+            return said
+        if not client_calls_of(said, self.by_name) and not any(call["name"] in self.served for call in said.tool_calls):
             return said
         rest = {key: value for key, value in said.additional_kwargs.items() if key != "tool_calls"}
         content = said.content if isinstance(said.content, str) else said.text
@@ -136,6 +289,12 @@ def takes_client_tools(node: F) -> F:
     return node
 
 
+def runs_served_tools(node: F) -> F:
+    """Mark the function of a node that runs the calls of MCP servers which the client names."""
+    setattr(node, RUNS_SERVED, True)
+    return node
+
+
 # -- calls ----------------------------------------------------------------------------------------------------------
 
 
@@ -158,16 +317,33 @@ def client_calls_of(message: AIMessage, tools: Mapping[str, ClientTool] | None =
 
 def with_marks(said: AIMessage) -> AIMessage:
     """The model's message, in which the calls are marked that the client runs."""
-    tools = current_client_tools().by_name
-    calls = client_calls_of(said, tools)
-    if not calls:
-        return said
+    current = current_client_tools()
+    tools = current.by_name
     marks = {
         call["id"]: {"name": tool.name, "kind": tool.kind, "namespace": tool.namespace}
-        for call in calls
+        for call in client_calls_of(said, tools)
         if (tool := client_call_in(said, call, tools)) is not None
     }
-    return said.model_copy(update={"additional_kwargs": {**said.additional_kwargs, MARK: marks}})
+    served = {
+        call["id"]: {"label": one.label, "name": one.name, "asks": one.asks}
+        for call in (said.tool_calls if current.served else ())
+        if (one := current.served.get(call["name"])) is not None
+    }
+    more = ({MARK: marks} if marks else {}) | ({SERVED: served} if served else {})
+    return said.model_copy(update={"additional_kwargs": {**said.additional_kwargs, **more}}) if more else said
+
+
+def served_call_in(message: BaseMessage, call: Any, tools: Mapping[str, ServedTool]) -> ServedCall | None:
+    """The tool of an MCP server that a call of this message is for, or `None`. `tools` are those of the current run.
+
+    What the message says counts: a person may have decided about it, and the request may name other servers now.
+    """
+    marks = message.additional_kwargs.get(SERVED) if message.additional_kwargs else None
+    marked = marks.get(call["id"]) if isinstance(marks, Mapping) else None
+    if marked is not None:
+        return ServedCall(label=marked["label"], name=marked["name"], asks=marked["asks"])
+    tool = tools.get(call["name"]) if tools else None
+    return None if tool is None else ServedCall(label=tool.label, name=tool.name, asks=tool.asks)
 
 
 def open_client_calls(messages: Sequence[BaseMessage]) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from graph_agent.errors import BadSetting
 from graph_agent.trace_links import is_trace_template
-from graph_agent.trusted_hosts import is_host_name, is_origin
+from graph_agent.trusted_hosts import is_host_name, is_origin, server_address
 
 PREFIX = "GRAPH_AGENT_"
 
@@ -135,6 +135,10 @@ class Settings:
     cors_origins: str = ""
     """The sites whose pages may use the service from a browser (CORS), such as `https://app.example.com`, separated by
     commas. Empty: none but its own."""
+
+    client_mcp_servers: str = ""
+    """The addresses of the MCP servers that a request may name in `tools`, such as `https://mcp.example.com/mcp`,
+    separated by commas. Empty: none."""
 
     port: int = 8000
     """The port to bind. On Databricks Apps, `DATABRICKS_APP_PORT` wins."""
@@ -405,6 +409,12 @@ class Settings:
         return frozenset(origin.strip().lower() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
+    def client_mcp_addresses(self) -> tuple[str, ...]:
+        """The addresses in `client_mcp_servers`, as `server_address` writes them."""
+        named = (one.strip() for one in self.client_mcp_servers.split(",") if one.strip())
+        return tuple(dict.fromkeys(filter(None, map(server_address, named))))
+
+    @property
     def compaction_secrets(self) -> tuple[str, ...]:
         """The secrets in `compaction_keys`, the one that seals first."""
         return tuple(one.strip() for one in (self.compaction_keys or "").split(",") if one.strip())
@@ -471,6 +481,12 @@ class Settings:
                 "default port and wildcard"
             )
             raise BadSetting(f"{PREFIX}CORS_ORIGINS must be {expected}", param=f"{PREFIX}CORS_ORIGINS")
+        if not all(server_address(one.strip()) for one in self.client_mcp_servers.split(",") if one.strip()):
+            expected = (
+                "addresses of MCP servers separated by commas, such as https://mcp.example.com/mcp: https unless the "
+                "host is loopback, and without user, query, fragment and wildcard"
+            )
+            raise BadSetting(f"{PREFIX}CLIENT_MCP_SERVERS must be {expected}", param=f"{PREFIX}CLIENT_MCP_SERVERS")
         if not 0 <= self.retention_days <= MOST_DAYS:
             message = f"{PREFIX}RETENTION_DAYS must be at least 0 and at most {MOST_DAYS}"
             raise BadSetting(message, param=f"{PREFIX}RETENTION_DAYS")

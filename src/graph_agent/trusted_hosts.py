@@ -27,6 +27,11 @@ _SITE = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,31})://(?P<host>[a-z0-9._-]{1,253}|\[[0-9a-f:]{2,45}\])(?::(?P<port>[0-9]{1,5}))?",
     re.ASCII,
 )
+_SERVER = re.compile(
+    r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?)://(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[A-Za-z0-9._~!$&'()+;=:@%/-]{0,1000})?",
+    re.ASCII,
+)
 _JSON = re.compile(r"application/(?:[\w.-]{1,60}\+)?json")
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 
@@ -124,6 +129,32 @@ def is_origin(text: str) -> bool:
         return False
     port = match["port"]
     return port is None or (0 < int(port) <= 65535 and port != DEFAULT_PORTS.get(match["scheme"]) and port[0] != "0")
+
+
+def server_address(url: str) -> str | None:
+    """The address of a server that gets credentials, in the one form in which addresses are compared: scheme and host
+    in lower case, no default port, and the path as it is. `None` if the text is not such an address.
+
+    It is https unless the host is loopback. It has no user, query, fragment, wildcard, or path that leads upward.
+    """
+    match = _SERVER.fullmatch(url)
+    if match is None:
+        return None
+    scheme, name, port = match["scheme"].lower(), match["name"].lower(), match["port"]
+    is_address = _address(name) is not None
+    if not (is_address or is_host_name(name)) or (scheme == "http" and not is_loopback(name)):
+        return None
+    if not is_address and name.rpartition(".")[2].isdigit():
+        # Such as 127.1 or 2130706433, which some resolvers read as an address.
+        return None
+    if port is not None and not 0 < int(port) <= 65535:
+        return None
+    path = match["path"] or "/"
+    if any(part in (".", "..") for part in path.lower().replace("%2e", ".").split("/")):
+        return None
+    has_port = port is not None and int(port) != int(DEFAULT_PORTS[scheme])
+    authority = f"{name}:{int(port)}" if has_port else name
+    return f"{scheme}://{authority}{path}"
 
 
 def is_json(headers: Headers) -> bool:

@@ -61,6 +61,7 @@ def schedule(settings: Settings) -> int:
             stored_by_default=True,
             background_served=True,
             webhooks=targets.target_names(webhooks),
+            servers=settings.client_mcp_addresses,
         )
         found = schedule_file.read_schedules(path, kind=identity.kind, parse=parse)
     except BadFile as error:

@@ -190,7 +190,7 @@ class McpTools:
 
         from graph_agent.databricks.mcp_results import read_result
 
-        _check_arguments(arguments)
+        check_arguments(arguments)
         try:
             result = await self._with_session(state, server, key, lambda open: open.call(name, arguments))
         except ExchangeFailed as failure:
@@ -236,7 +236,7 @@ class McpTools:
         loop, loops = asyncio.get_running_loop(), self._loops()
         if loop not in loops:
             # Late and in a thread: the SDK takes a second to import.
-            sessions = await run_in_call_thread(_sessions_class)
+            sessions = await run_in_call_thread(sessions_class)
             # Again, as another task may have been here during the import.
             if loop not in loops:
                 seconds = current_settings().request_seconds
@@ -261,7 +261,7 @@ def _with_distinct_names(tools: list[RemoteTool]) -> list[RemoteTool]:
     return with_distinct_names(tools)
 
 
-def _check_arguments(arguments: Mapping[str, Any]) -> None:
+def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments over which the SDK would end the whole session and log them."""
     try:
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
@@ -273,7 +273,7 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
         raise ToolException("the arguments are not JSON: use finite numbers, strings, lists and objects") from None
 
 
-def _sessions_class() -> type["Sessions"]:
+def sessions_class() -> type["Sessions"]:
     with IMPORT_LOCK:
         import graph_agent.databricks.mcp_results
         import graph_agent.databricks.mcp_tools  # noqa: F401

@@ -41,6 +41,9 @@ KEPT = ("mcp-session-id", "set-cookie")
 """Headers passed on to the session. Its cookies belong to it alone, as they may identify a user."""
 
 
+MayMove = Callable[[str], bool]
+
+
 class PerRequest(httpx.Auth):
     """Gets the headers for each request, as the app's token may need to be renewed."""
 
@@ -59,11 +62,15 @@ class PerRequest(httpx.Auth):
 class Exchange(httpx.AsyncBaseTransport):
     """Sends one session's requests over the `shared` client with that session's credentials.
 
-    Each request takes at most `seconds`.
+    Each request takes at most `seconds`. `may_move` says whether a redirect to an address of the same server is
+    followed.
     """
 
-    def __init__(self, shared: httpx.AsyncClient, auth: httpx.Auth, *, seconds: float) -> None:
+    def __init__(
+        self, shared: httpx.AsyncClient, auth: httpx.Auth, *, seconds: float, may_move: MayMove = lambda url: True
+    ) -> None:
         self._shared = shared
+        self._may_move = may_move
         self._auth = auth
         self._seconds = seconds
         self._expected: dict[Any, Deadline] = {}
@@ -182,7 +189,7 @@ class Exchange(httpx.AsyncBaseTransport):
             await response.aclose()
             if lost:
                 raise ExchangeFailed("forgotten", status=response.status_code)
-            if (moved := _moved(response)) is not None:
+            if (moved := _moved(response)) is not None and self._may_move(str(moved.url)):
                 request = moved
                 continue
             asked = retry_after(response.headers)

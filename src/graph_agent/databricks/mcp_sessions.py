@@ -14,7 +14,7 @@ from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
 
 from graph_agent.databricks.cookies import reject_cookies
-from graph_agent.databricks.mcp_exchange import Exchange, PerRequest
+from graph_agent.databricks.mcp_exchange import Exchange, MayMove, PerRequest
 from graph_agent.databricks.mcp_failure import FAILED, ExchangeFailed
 from graph_agent.threads import run_in_call_thread
 
@@ -57,9 +57,17 @@ class ListedTools:
 class Session:
     """One open session. A separate task enters and leaves it, as the SDK's cancel scopes must not cross tasks."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient, headers: Headers, *, seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        http: httpx.AsyncClient,
+        headers: Headers,
+        *,
+        seconds: float,
+        may_move: MayMove = lambda url: True,
+    ) -> None:
         self._url = url
-        self._exchange = Exchange(http, PerRequest(headers), seconds=seconds)
+        self._exchange = Exchange(http, PerRequest(headers), seconds=seconds, may_move=may_move)
         self._seconds = seconds
         self._end = asyncio.Event()
         self._opened: asyncio.Future[ClientSession] = asyncio.get_running_loop().create_future()
@@ -173,8 +181,10 @@ class Session:
 class Sessions:
     """The sessions of one event loop over one connection pool. Each ends after it was idle for `idle_seconds`."""
 
-    def __init__(self, *, most: int, idle_seconds: float, seconds: float) -> None:
+    def __init__(self, *, most: int, idle_seconds: float, seconds: float, may_move: MayMove = lambda url: True) -> None:
+        """`may_move` says whether a redirect to another address of a server is followed."""
         self._most = most
+        self._may_move = may_move
         self._idle = idle_seconds
         self._seconds = seconds
         self._open: OrderedDict[tuple[str, str], tuple[Session, float]] = OrderedDict()
@@ -195,7 +205,7 @@ class Sessions:
                 self._http = await run_in_call_thread(_http_client, self._seconds)
         session, _ = self._open.get(key, (None, 0.0))
         if session is None or not session.alive:
-            session = Session(url, self._http, headers, seconds=self._seconds)
+            session = Session(url, self._http, headers, seconds=self._seconds, may_move=self._may_move)
         self._open[key] = (session, time.monotonic())
         self._open.move_to_end(key)
         self._end(list(self._open)[: max(len(self._open) - self._most, 0)])
@@ -209,8 +219,12 @@ class Sessions:
 
     async def close(self) -> None:
         """End all sessions."""
+        await asyncio.wait([self.end()])
+
+    def end(self) -> asyncio.Task[None]:
+        """Begin to end all sessions. The task is done when they have ended."""
         self._keeper.cancel()
-        await asyncio.wait([self._keeper])
+        return self._keeper
 
     async def _keep(self) -> None:
         """End idle sessions, and all sessions when the loop ends."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ LONGEST_NAME = 64
 
 MOST_DESCRIPTION = 4096
 """Characters of a tool's description. A longer one would fill the model's context window in every turn."""
+
+MOST_SCHEMA = 5_000
+"""Values in the schema of a tool, with its references followed. A few that refer to each other can make billions."""
 
 Ask = Callable[[dict[str, Any]], Awaitable[Result]]
 
@@ -58,7 +61,7 @@ def _tool(server: McpServer, tool: types.Tool, caller: Callable[[str], Ask]) -> 
     try:
         schema = {"type": "object", "properties": {}} | tool.inputSchema
         schema.pop("$schema", None)
-        if schema["type"] != "object" or not tool.name:
+        if schema["type"] != "object" or not tool.name or schema_size(schema) > MOST_SCHEMA:
             return None
         Draft202012Validator.check_schema(schema)
         made = RemoteTool(
@@ -73,6 +76,38 @@ def _tool(server: McpServer, tool: types.Tool, caller: Callable[[str], Ask]) -> 
     except (ValueError, TypeError, LookupError, AttributeError, SchemaError, RecursionError):
         return None
     return made
+
+
+def schema_size(schema: Any, *, most: int = MOST_SCHEMA) -> int:
+    """How many values a schema has, with its references followed as the planner does. Counts up to one above `most`."""
+    count = 0
+
+    def count_in(value: Any, followed: frozenset[str]) -> None:
+        nonlocal count
+        count += 1
+        if count > most:
+            return
+        if isinstance(value, Mapping):
+            ref = value.get("$ref")
+            if isinstance(ref, str) and ref not in followed:
+                count_in(_referred(schema, ref), followed | {ref})
+            inner: Iterable[Any] = value.values()
+        else:
+            inner = value if isinstance(value, list) else ()
+        for one in inner:
+            if count > most:
+                return
+            count_in(one, followed)
+
+    count_in(schema, frozenset())
+    return count
+
+
+def _referred(schema: Any, ref: str) -> Any:
+    value = schema
+    for step in ref.removeprefix("#").strip("/").split("/"):
+        value = value.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(value, Mapping) else None
+    return value
 
 
 def _warnings(server: McpServer, listed: ListedTools, unusable: int) -> Iterator[str]:

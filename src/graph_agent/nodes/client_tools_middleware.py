@@ -3,7 +3,7 @@
 Imports LangChain's agents, which takes a second: import this module where an agent is made.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, hook_config
@@ -14,10 +14,20 @@ from langgraph.config import get_config
 from langgraph.types import Command
 
 from graph_agent.answer_form import AGAIN, TAKES_FORM, AnswerForm, current_answer_form
-from graph_agent.client_tools import TAKES_TOOLS, client_calls_of, current_client_tools, open_client_calls, with_marks
+from graph_agent.client_tools import (
+    RUNS_SERVED,
+    TAKES_TOOLS,
+    ServedCall,
+    client_calls_of,
+    current_client_tools,
+    open_client_calls,
+    with_marks,
+)
 from graph_agent.contract import ListedTools
 from graph_agent.models.deferred import DeferredChatModel
+from graph_agent.nodes.approvals import reviewed
 from graph_agent.nodes.planner import early_end_of_model, fit, fit_gently, with_client_tools
+from graph_agent.nodes.tools import CALL_SECONDS, asks_first, served_calls, tools_of_servers, use_tool
 from graph_agent.tool_call_policy import with_unique_ids
 
 Answer = ModelResponse[Any]
@@ -71,8 +81,11 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
-        """Run a call, unless the client does."""
-        return Command() if _is_of_client(request) else await handler(request)
+        """Run a call, unless the client does. One of an MCP server that the client names is run here."""
+        if _is_of_client(request):
+            return Command()
+        served = served_calls(_asking(request), [request.tool_call])
+        return await _run_served(request, served) if served else await handler(request)
 
     @hook_config(can_jump_to=["end"])
     def before_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
@@ -88,6 +101,7 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
 for _hook in (ClientToolsMiddleware.before_model, ClientToolsMiddleware.abefore_model):
     setattr(_hook, TAKES_TOOLS, ())
     setattr(_hook, TAKES_FORM, True)
+    setattr(_hook, RUNS_SERVED, True)
 
 
 def _asked(request: ModelRequest[Any]) -> ModelRequest[Any]:
@@ -143,10 +157,24 @@ def _read(answer: Answer, messages: Sequence[BaseMessage], config: RunnableConfi
     return ModelResponse(result=read, structured_response=answer.structured_response)
 
 
-def _is_of_client(request: ToolCallRequest) -> bool:
+async def _run_served(request: ToolCallRequest, served: Mapping[str, ServedCall]) -> ToolMessage:
+    call, tools = request.tool_call, tools_of_servers()
+    # Each call has a task of its own, and so a question of its own.
+    (one,) = reviewed([call], asks_first(served, ()), tools)
+    if one.answer is not None:
+        return one.answer
+    return one.told(await use_tool(tools, one.call, get_config(), CALL_SECONDS, served=served[call["id"] or ""]))
+
+
+def _asking(request: ToolCallRequest) -> AIMessage:
+    """The message with the call."""
     messages = request.state["messages"] if isinstance(request.state, dict) else getattr(request.state, "messages", [])
-    call_id = request.tool_call["id"]
-    last = next((one for one in reversed(messages) if isinstance(one, AIMessage) and one.tool_calls), None)
-    if last is None:
+    asking = (one for one in reversed(messages) if isinstance(one, AIMessage) and one.tool_calls)
+    return next(asking, AIMessage(""))
+
+
+def _is_of_client(request: ToolCallRequest) -> bool:
+    call_id, last = request.tool_call["id"], _asking(request)
+    if not last.tool_calls:
         return request.tool_call["name"] in current_client_tools().by_name
     return any(call["id"] == call_id for call in client_calls_of(last))

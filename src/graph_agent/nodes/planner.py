@@ -202,14 +202,19 @@ def with_client_tools(usable: ListedTools, client: ClientTools, *, keeps_own: bo
     if not client:
         return usable
     for tool in usable.tools:
-        if (name := tool_name_of(tool)) in client.by_name:
+        if (name := tool_name_of(tool)) in client:
             raise taken_name(name)
-    return ListedTools([*usable.tools, *client.schemas], usable.warnings)
+    missing = [*client.missing.values(), *client.warnings] if client.servers else ()
+    return ListedTools([*usable.tools, *client.schemas], [*usable.warnings, *missing])
 
 
 def taken_name(name: str) -> InvalidRequest:
     """The error for a tool of the client whose name is that of a tool of the graph."""
-    return InvalidRequest(f"`tools` has {name}, which is the name of a tool of the graph: rename yours.", param="tools")
+    return InvalidRequest(
+        f"`tools` has {name}, which is the name of a tool of the graph: rename yours, or choose another label for its "
+        "server.",
+        param="tools",
+    )
 
 
 def with_search(reply: AIMessage, search: str, messages: Sequence[BaseMessage]) -> AIMessage:

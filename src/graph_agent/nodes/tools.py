@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import ToolMessage
@@ -10,10 +10,11 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 
+from graph_agent.client_tools import ServedCall, current_client_tools, runs_served_tools, served_call_in
 from graph_agent.contract import PUBLIC_ERROR, NodeState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.foreign_errors import is_argument_error
-from graph_agent.nodes.approvals import Approve, Reviewed, check_names, reviewed
+from graph_agent.nodes.approvals import Approve, Reviewed, check_names, needs_decision, reviewed
 from graph_agent.nodes.concurrency import gather_or_cancel
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
@@ -25,13 +26,16 @@ from graph_agent.tool_call_policy import NotRun
 
 logger = logging.getLogger(__name__)
 
+CALL_SECONDS = 60.0
+"""The longest time of one call, unless the graph says otherwise."""
+
 
 def make_tools(
     tools: Sequence[BaseTool | ToolSource],
     *,
     skip: Sequence[str] = (),
     approve: Approve = (),
-    seconds: float = 60.0,
+    seconds: float = CALL_SECONDS,
 ) -> Node:
     """A node that runs the planner's calls of `tools`, each for at most `seconds`.
 
@@ -48,33 +52,82 @@ def make_tools(
 
     Markers replace secrets in a result before it enters the state, so that neither the model nor a checkpoint gets
     them.
+
+    The calls of MCP servers that the client names are run here, too. The request says which of them a person must
+    approve.
     """
     own = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
     check_names(approve, tools)
 
     async def use_tools(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
-        by_name, missing = own, ""
-        if any(call["name"] not in own for call in calls):
+        served = served_calls(state["messages"][-1], calls) if calls else {}
+        by_name, missing, asks = own, "", approve
+        if any(call["name"] not in own and call["id"] not in served for call in calls):
             listed = await available_tools(tools)
             by_name, missing = {tool.name: tool for tool in listed.tools}, " ".join(["", *listed.warnings])
-        to_make = reviewed(calls, approve, by_name)
-        results = await gather_or_cancel(_result(by_name, one, config, seconds, missing) for one in to_make)
+        if served:
+            by_name, asks = {**by_name, **tools_of_servers()}, asks_first(served, approve)
+        to_make = reviewed(calls, asks, by_name)
+        results = await gather_or_cancel(
+            _result(by_name, one, config, seconds, missing, served.get(one.call["id"])) for one in to_make
+        )
         return {"messages": results}
 
-    return use_tools
+    return runs_served_tools(use_tools)
+
+
+def served_calls(message: Any, calls: Sequence[Any]) -> dict[str, ServedCall]:
+    """Those of the calls of a message that are for tools of MCP servers which the client names, by their ids."""
+    tools = current_client_tools().served
+    return {call["id"]: one for call in calls if (one := served_call_in(message, call, tools)) is not None}
+
+
+def tools_of_servers() -> dict[str, BaseTool]:
+    """The tools of the MCP servers that the client names, by the names by which the model calls them."""
+    return {name: one.tool for name, one in current_client_tools().served.items()}
+
+
+def asks_first(served: Mapping[str, ServedCall], approve: Approve) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a person must decide about a call: what the request says of the tools of its servers, and else
+    `approve`."""
+
+    def asks(call: Mapping[str, Any]) -> bool:
+        one = served.get(call["id"])
+        return one.asks if one is not None else needs_decision(approve, call)
+
+    return asks
 
 
 async def _result(
-    by_name: dict[str, BaseTool], one: Reviewed, config: RunnableConfig, seconds: float, missing: str
+    by_name: Mapping[str, BaseTool],
+    one: Reviewed,
+    config: RunnableConfig,
+    seconds: float,
+    missing: str,
+    served: ServedCall | None,
 ) -> ToolMessage:
-    return one.answer or one.told(await _use(by_name, one.call, config, seconds, missing))
+    return one.answer or one.told(await use_tool(by_name, one.call, config, seconds, missing, served=served))
 
 
-async def _use(
-    by_name: dict[str, BaseTool], call: Any, config: RunnableConfig, seconds: float, missing: str
+async def use_tool(
+    by_name: Mapping[str, BaseTool],
+    call: Any,
+    config: RunnableConfig,
+    seconds: float,
+    missing: str = "",
+    *,
+    served: ServedCall | None = None,
 ) -> ToolMessage:
+    """The result of a call, also of one that fails. `missing` says which tools are not there, and why. `served` is the
+    tool of an MCP server of the client, if the call is for one.
+
+    Raises:
+        RequestError: the caller has to fix it.
+    """
     tool = by_name.get(call["name"])
+    if tool is None and served is not None:
+        return _error(call, _why_not_served(served), FAULT)
     if tool is None:
         text = f"There is no tool named {call['name']!r}; there are: {', '.join(by_name)}.{missing}"
         return _error(call, text, FAULT if missing else "")
@@ -102,6 +155,19 @@ async def _use(
     if not isinstance(result, ToolMessage):
         return ToolMessage(await redact_async(str(result)), tool_call_id=call["id"], name=tool.name)
     return await without_secrets(result)
+
+
+def _why_not_served(call: ServedCall) -> str:
+    """Why a tool of an MCP server of the client is not there in this run."""
+    client = current_client_tools()
+    if (why := client.missing.get(call.label)) is not None:
+        return why
+    if any(server.label == call.label for server in client.servers):
+        return f"The server {call.label} does not offer the tool {call.name} now."
+    return (
+        f"The call was not made: `tools` of the request lacks the server {call.label}. Send it with each request that "
+        "goes on with its calls, its credentials included, because they are not stored."
+    )
 
 
 def _error(call: Any, text: str, meaning: str = "", *, public: bool = True) -> ToolMessage:

@@ -84,14 +84,20 @@ class Approval:
     """The JSON schema of the tool's arguments, if it is known. Of a question, that of the answer, if the graph gives
     one."""
 
+    server: str | None = None
+    """The label of the MCP server of the client that has the tool, if it is one."""
+
+    tool: str | None = None
+    """The tool as that server calls it."""
+
     def item(self, server: str) -> Item:
-        """The item that asks."""
+        """The item that asks. `server` is the label of the graph."""
         item = {
             "type": REQUEST,
             "id": self.id,
-            "name": self.name,
+            "name": self.tool or self.name,
             "arguments": self.arguments,
-            "server_label": server,
+            "server_label": self.server or server,
             "allowed_decisions": list(self.allowed),
         }
         return item if self.schema is None else item | {"input_schema": self.schema}

@@ -1,11 +1,12 @@
-"""Reads `tools`, `tool_choice` and `parallel_tool_calls`: the tools that the client runs, and those that nobody runs.
+"""Reads `tools`, `tool_choice` and `parallel_tool_calls`: the tools that the client runs, the MCP servers that it
+names, and the tools that nobody runs.
 
 | Type | What becomes of it |
 |---|---|
 | function, custom | a tool of the client |
 | namespace | its tools, each under a name that has the namespace |
 | mcp with the name of a graph | the graph itself, as OpenAI's Agents SDKs declare it |
-| another mcp | refused: the service connects to no server that a client names |
+| another mcp | the tools of that server, if its address is on the operator's list |
 | any other type | left out, with a warning: a tool that OpenAI hosts |
 """
 
@@ -14,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graph_agent.client_tools import INPUT, ClientTool
+from graph_agent.client_tools import INPUT, ClientTool, ToolServer
 from graph_agent.errors import InvalidRequest, UnsupportedField
+from graph_agent.protocol.declared_servers import check_server_count, read_server
 from graph_agent.protocol.field_checks import (
     Shape,
     a_boolean,
@@ -37,9 +39,6 @@ MAX_TOOLS = 256
 
 MAX_DEPTH = 32
 """Levels of a tool's schema."""
-
-CREDENTIALS = ("authorization", "headers")
-"""Fields of a declared tool that may hold a token."""
 
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 """The schema of a function that takes nothing."""
@@ -69,6 +68,9 @@ class DeclaredTools:
     tools: Sequence[ClientTool] = ()
     """Those that the client runs, and that the model may call."""
 
+    servers: Sequence[ToolServer] = ()
+    """The MCP servers whose tools the model may call."""
+
     choice: str = "auto"
     """`auto`, `none`, `required`, or the name of the tool that the model must call."""
 
@@ -78,8 +80,9 @@ class DeclaredTools:
     warnings: Sequence[str] = ()
 
 
-def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
-    """The tools of a request for one of `graphs`, and how the model may choose among them.
+def read_tools(fields: Fields, graphs: Sequence[str], servers: Sequence[str] = ()) -> DeclaredTools:
+    """The tools of a request for one of `graphs`, and how the model may choose among them. `servers` are the addresses
+    of the MCP servers that it may name.
 
     Raises:
         InvalidRequest, UnsupportedField: `param` is the path of what is wrong.
@@ -90,9 +93,14 @@ def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
         return DeclaredTools()
     _check_count(_count(sent), "tools")
     found: dict[str, ClientTool] = {}
+    named: dict[str, ToolServer] = {}
     hosted: list[str] = []
+    warnings: list[str] = []
     for index, tool in enumerate(sent):
-        for path, one in _read(tool, f"tools[{index}]", graphs, hosted):
+        if tool.get("type") == "mcp":
+            read_server(tool, f"tools[{index}]", graphs=graphs, known=servers, found=named, warnings=warnings)
+            continue
+        for path, one in _read(tool, f"tools[{index}]", hosted):
             if one.bound_name in found:
                 raise InvalidRequest(f"`{path}` is the name of another tool, too: rename one of them.", param=path)
             if NAME.fullmatch(one.bound_name) is None:
@@ -108,13 +116,19 @@ def read_tools(fields: Fields, graphs: Sequence[str]) -> DeclaredTools:
         said["tool_choice"] = choice
         if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
             said["tool_choice"] = choice | {"mode": _mode_of(choice)}
-    read = DeclaredTools(tools=tuple(found.values()), said=said, warnings=_warnings(hosted))
-    return read if choice is None else _chosen(read, choice, hosted)
+    check_server_count(named)
+    read = DeclaredTools(
+        tools=tuple(found.values()),
+        servers=tuple(named.values()),
+        said=said,
+        warnings=[*_warnings(hosted), *warnings],
+    )
+    return read if choice is None else _chosen(read, choice, graphs)
 
 
 def _repeated(tool: Fields) -> dict[str, Any]:
     """A tool as the response says it. The Open Responses specification requires all fields of a function there."""
-    said = {name: value for name, value in tool.items() if name not in CREDENTIALS}
+    said = dict(tool)
     if tool["type"] != "function":
         return said
     missing: dict[str, Any] = {"description": None, "strict": None}
@@ -131,7 +145,7 @@ def _check_count(count: int, path: str) -> None:
         raise InvalidRequest(f"`{path}` has more than {MAX_TOOLS} entries: send fewer.", param=path)
 
 
-def _read(tool: Fields, path: str, graphs: Sequence[str], hosted: list[str]) -> Iterator[tuple[str, ClientTool]]:
+def _read(tool: Fields, path: str, hosted: list[str]) -> Iterator[tuple[str, ClientTool]]:
     kind = tool.get("type")
     if not isinstance(kind, str) or not kind:
         raise InvalidRequest(f"`{path}.type` must be a string, such as 'function'.", param=f"{path}.type")
@@ -144,8 +158,6 @@ def _read(tool: Fields, path: str, graphs: Sequence[str], hosted: list[str]) -> 
             yield f"{inner}.name", replace(_tool(one, inner), namespace=tool["name"])
     elif kind in ("function", "custom"):
         yield f"{path}.name", _tool(tool, path)
-    elif kind == "mcp":
-        _check_server(tool, path, graphs)
     else:
         hosted.append(kind)
 
@@ -186,16 +198,6 @@ def check_depth(schema: Any, path: str) -> None:
     raise InvalidRequest(f"`{path}` has more than {MAX_DEPTH} levels: make it flatter.", param=path)
 
 
-def _check_server(tool: Fields, path: str, graphs: Sequence[str]) -> None:
-    path = f"{path}.server_label"
-    if tool.get("server_label") not in graphs:
-        raise UnsupportedField(
-            f"`{path}` must be the name of a graph of this service ({', '.join(graphs)}): the service connects to no "
-            "server that a client names. The graph has its own servers.",
-            param=path,
-        )
-
-
 def _warnings(hosted: Sequence[str]) -> list[str]:
     return [
         f"The tool {shown(kind)} of `tools` was left out: this service does not host it."
@@ -212,10 +214,10 @@ def hosted_warnings(items: Sequence[Fields]) -> list[str]:
 # -- the choice -----------------------------------------------------------------------------------------------------
 
 
-def _chosen(read: DeclaredTools, choice: str | Fields, hosted: Sequence[str]) -> DeclaredTools:
+def _chosen(read: DeclaredTools, choice: str | Fields, graphs: Sequence[str]) -> DeclaredTools:
     if isinstance(choice, str):
         one_of("auto", "none", "required")(choice, "tool_choice")
-        if choice == "required" and not read.tools:
+        if choice == "required" and not read.tools and not read.servers:
             raise InvalidRequest(
                 "`tool_choice` must be left out, because `tools` has none that the model could call.",
                 param="tool_choice",
@@ -226,22 +228,49 @@ def _chosen(read: DeclaredTools, choice: str | Fields, hosted: Sequence[str]) ->
         _ALLOWED(choice, "tool_choice")
         _check_count(len(choice["tools"]), "tool_choice.tools")
         names = set()
+        chosen: dict[str, list[str] | None] = {}
         for index, one in enumerate(choice["tools"]):
+            path = f"tool_choice.tools[{index}]"
             # Those of the graph are its own to choose, and a hosted one that is merely allowed is left out.
             if one["type"] in ("function", "custom"):
-                names.add(_named(read, one, f"tool_choice.tools[{index}]"))
+                names.add(_named(read, one, path))
+            elif one["type"] == "mcp" and (server := _server(read, one, path, graphs)) is not None:
+                tool, others = one.get("name"), chosen.get(server.label, [])
+                # An entry without a name allows the whole server.
+                chosen[server.label] = None if tool is None or others is None else [*others, tool]
         allowed = tuple(tool for tool in read.tools if tool.bound_name in names)
-        if _mode_of(choice) == "required" and not allowed:
+        servers = tuple(replace(one, chosen=chosen[one.label]) for one in read.servers if one.label in chosen)
+        if _mode_of(choice) == "required" and not allowed and not servers:
             raise InvalidRequest(
                 "`tool_choice.tools` must have a tool that the model can call.", param="tool_choice.tools"
             )
-        return replace(read, tools=allowed, choice=_mode_of(choice))
+        return replace(read, tools=allowed, servers=servers, choice=_mode_of(choice))
+    if choice["type"] == "mcp" and (server := _server(read, choice, "tool_choice", graphs)) is not None:
+        if (tool := choice.get("name")) is None:
+            # As if it were the only one that is allowed.
+            return replace(read, tools=(), servers=(server,), choice="required")
+        return replace(read, servers=tuple(replace(one, must=tool) if one is server else one for one in read.servers))
     if choice["type"] in ("function", "custom"):
         return replace(read, choice=_named(read, choice, "tool_choice"))
     raise UnsupportedField(
         f"`tool_choice.type` is {shown(choice['type'])}, and this service does not host such a tool: leave it out.",
         param="tool_choice.type",
     )
+
+
+def _server(read: DeclaredTools, choice: Fields, path: str, graphs: Sequence[str]) -> ToolServer | None:
+    """The server that an entry of `tool_choice` names, or `None` if it names a graph."""
+    label, tool = choice.get("server_label"), choice.get("name")
+    a_name(label, f"{path}.server_label")
+    if label in graphs:
+        return None
+    if tool is not None:
+        a_name(tool, f"{path}.name")
+    for one in read.servers:
+        if one.label == label:
+            return one
+    path = f"{path}.server_label"
+    raise InvalidRequest(f"`{path}` is not the `server_label` of one of `tools`.", param=path)
 
 
 def _mode_of(allowed: Fields) -> Any:

@@ -29,6 +29,9 @@ DOCUMENTS = "graph_agent:documents"
 OF_CONNECTION = "of_connection"
 """Marks the field of a data class that only a run at a connection needs, so that no record has it."""
 
+OF_PROCESS = "of_process"
+"""Marks the field of a data class that never leaves the memory of a process, such as credentials."""
+
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 

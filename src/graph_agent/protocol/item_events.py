@@ -3,7 +3,7 @@
 As with `events`, these builders are the schema: no client's library validates all of these types.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from graph_agent.protocol.events import Event, Item, Phase, Status, new_id
@@ -182,6 +182,19 @@ def mcp_call_item(
 def mcp_call_progress(item_id: str, index: int, state: Literal["in_progress", "completed", "failed"]) -> Event:
     """`response.mcp_call.in_progress`, `.completed` or `.failed`."""
     return {"type": f"response.mcp_call.{state}", "item_id": item_id, "output_index": index}
+
+
+def tool_list_item(
+    item_id: str, server: str, tools: Sequence[Mapping[str, Any]] = (), error: str | None = None
+) -> Item:
+    """The tools of an MCP server that the client names, or why there is no list of them."""
+    item = {"type": "mcp_list_tools", "id": item_id, "server_label": server, "tools": list(tools)}
+    return item if error is None else item | {"error": error}
+
+
+def tool_list_progress(item_id: str, index: int, state: Literal["in_progress", "completed", "failed"]) -> Event:
+    """`response.mcp_list_tools.in_progress`, `.completed` or `.failed`."""
+    return {"type": f"response.mcp_list_tools.{state}", "item_id": item_id, "output_index": index}
 
 
 def reasoning_item(item_id: str, text: str | None) -> Item:

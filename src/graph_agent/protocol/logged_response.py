@@ -82,7 +82,7 @@ class LoggedItem:
             case "content_part.done" | "reasoning_summary_part.done":
                 self._parts.append(event["part"])
                 self._part = None
-            case "mcp_call.completed" | "mcp_call.failed":
+            case "mcp_call.completed" | "mcp_call.failed" | "mcp_list_tools.completed" | "mcp_list_tools.failed":
                 self._tool_ended = True
             case "output_item.done":
                 self.item, self.done = event["item"], True
@@ -128,6 +128,10 @@ class LoggedItem:
                 item = {**item, "status": "failed", "arguments": self.shown, "error": words}
                 if not self._tool_ended:
                     yield item_events.mcp_call_progress(item["id"], self.index, "failed")
+            case "mcp_list_tools":
+                item = {**item, "error": words}
+                if not self._tool_ended:
+                    yield item_events.tool_list_progress(item["id"], self.index, "failed")
         self.item, self.done = item, True
         yield item_events.item_done(self.index, item)
 

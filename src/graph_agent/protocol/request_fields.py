@@ -145,8 +145,9 @@ RUN: Fields = {
     ),
     "tools": Field(
         array_of(an_object),
-        "Tools that the client runs, of type `function`, `custom` or `namespace`. Hosted tools are left out with a "
-        "warning. An `mcp` tool must have the name of a graph as `server_label`.",
+        "Tools that the client runs, of type `function`, `custom` or `namespace`, and MCP servers, of type `mcp`. "
+        "Hosted tools are left out with a warning. An `mcp` tool names a server that the operator has listed, or has "
+        "the name of a graph as `server_label`.",
     ),
     "truncation": Field(
         one_of("auto", "disabled"),

@@ -6,14 +6,13 @@ and results, and the ids must still say which belong together.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from graph_agent.client_tools import ClientTool, client_call_in
+from graph_agent.client_tools import NO_TOOLS, ClientTool, ClientTools, ServedCall, client_call_in, served_call_in
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol.events import new_id
 from graph_agent.redaction import redact
@@ -35,6 +34,13 @@ class RequestedCall:
     message_id: str | None
     client: ClientTool | None = None
     """The client's tool that it calls, if the client runs it."""
+    served: ServedCall | None = None
+    """The tool of an MCP server of the client that it calls, if it is one."""
+
+    @property
+    def name_on_server(self) -> str:
+        """The tool's name beside the label of its server."""
+        return self.public_name if self.served is None else redact(self.served.name)
 
     @property
     def public_name(self) -> str:
@@ -59,10 +65,10 @@ def arguments_of(arguments: Any) -> str:
 class RequestedCalls:
     """The calls of one run. `known` are messages the caller sent: their calls are known, and their ids are taken.
 
-    `tools` are those of the client, by the names with which a model calls them."""
+    `client` are the tools of the client."""
 
-    def __init__(self, known: KnownMessages, *, tools: Mapping[str, ClientTool] = MappingProxyType({})) -> None:
-        self._tools = tools
+    def __init__(self, known: KnownMessages, *, client: ClientTools = NO_TOOLS) -> None:
+        self._client = client
         self._known = [known]
         self._found: dict[str, list[RequestedCall]] = {}
         self._taken: set[str] = set()
@@ -153,7 +159,8 @@ class RequestedCalls:
         provider_id = call["id"] or ""
         call_id = provider_id if self.is_free(provider_id) else new_id("call")
         self._taken.add(call_id)
-        client = client_call_in(message, call, self._tools)
-        asked = RequestedCall(provider_id, call_id, call["name"], call["args"], ns, message.id, client)
+        client = client_call_in(message, call, self._client.by_name)
+        served = served_call_in(message, call, self._client.served)
+        asked = RequestedCall(provider_id, call_id, call["name"], call["args"], ns, message.id, client, served)
         self._asked.append(asked)
         return asked

@@ -11,14 +11,15 @@ from typing import Any, Literal
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from graph_agent.answer_form import AnswerForm
-from graph_agent.client_tools import ClientTool
+from graph_agent.client_tools import ClientTool, ToolServer
 from graph_agent.errors import InvalidRequest, UnknownGraph, UnsupportedField
 from graph_agent.protocol.answer_formats import read_format
 from graph_agent.protocol.asked_options import option_warnings, options_in
 from graph_agent.protocol.compaction import threshold_in
+from graph_agent.protocol.declared_servers import headers_for, without_credentials
 from graph_agent.protocol.declared_tools import hosted_warnings, read_tools
 from graph_agent.protocol.digests import digest_of
-from graph_agent.protocol.events import OF_CONNECTION
+from graph_agent.protocol.events import OF_CONNECTION, OF_PROCESS
 from graph_agent.protocol.field_checks import a_name, shown, wrong
 from graph_agent.protocol.item_shapes import COMPACTION, REFERENCE, Item
 from graph_agent.protocol.items_from_messages import new_id
@@ -118,6 +119,14 @@ class Invocation:
     tools: Sequence[ClientTool] = ()
     """The tools that the client runs."""
 
+    servers: Sequence[ToolServer] = ()
+    """The MCP servers that the client names, and whose tools the graph runs."""
+
+    server_headers: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict, repr=False, metadata={OF_PROCESS: True}
+    )
+    """Their credentials: label -> the headers of each request. They stay in the memory of this process."""
+
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or the name of the client's tool that the model must call first."""
 
@@ -160,6 +169,7 @@ def parse_request(
     keyed: bool = False,
     respond_async: bool = False,
     webhooks: Collection[str] | None = None,
+    servers: Sequence[str] = (),
     pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
@@ -168,7 +178,8 @@ def parse_request(
     otherwise. Without a store, every field that needs one is refused, and so is `background`. With one,
     `background_served` says whether this service runs in the background. `keyed` says that the request has an
     `Idempotency-Key`, which needs a stored response. With `respond_async`, a request without `stream` runs in the
-    background if it can. `webhooks` are the targets that `metadata.webhook` may name; `None` does not read that key.
+    background if it can. `webhooks` are the targets that `metadata.webhook` may name; `None` does not read
+    that key. `servers` are the addresses of the MCP servers that `tools` may name.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
@@ -183,6 +194,7 @@ def parse_request(
         keyed=keyed,
         respond_async=respond_async,
         webhooks=webhooks,
+        servers=servers,
         pulse=pulse,
     )
 
@@ -198,6 +210,7 @@ def read_request(
     keyed: bool = False,
     respond_async: bool = False,
     webhooks: Collection[str] | None = None,
+    servers: Sequence[str] = (),
     of_connection: bool = False,
     generate: bool = True,
     pulse: Pulse = no_pulse,
@@ -208,16 +221,20 @@ def read_request(
     add nothing to the response that it follows, and a result needs its call. Without `generate`, it may ask nothing.
     """
     check_size(sent)
+    sent, taken = without_credentials(sent)
     fields = without_secrets(sent, pulse)
     may_be_empty = of_connection and (not generate or fields.get("previous_response_id") is not None)
     check_run_fields(fields, may_be_empty=may_be_empty)
     refuse_unsupported(fields, background_served=background_served and stores, stores=stores)
-    declared = read_tools(fields, graphs)
+    declared = read_tools(fields, graphs, servers)
+    server_headers = headers_for(declared.servers, fields["tools"], taken) if taken else {}
     form, unchecked = read_format(fields)
     background = bool(fields.get("background"))
     if background:
         _check_background(fields, pulse)
-    awaited = respond_async and not background and not fields.get("stream") and _may_be_in_background(fields, pulse)
+        _check_credentials(server_headers)
+    may_wait = respond_async and not (background or server_headers or fields.get("stream"))
+    awaited = may_wait and _may_be_in_background(fields, pulse)
     background = background or awaited
     if webhooks is not None:
         _check_webhook((fields.get("metadata") or {}).get(WEBHOOK), webhooks, background=background)
@@ -257,6 +274,8 @@ def read_request(
         awaited=awaited,
         steps=STEPS in (fields.get("include") or ()),
         tools=declared.tools,
+        servers=declared.servers,
+        server_headers=server_headers,
         tool_choice=declared.choice,
         compact_threshold=threshold_in(fields),
         options=options_in(fields),
@@ -385,6 +404,16 @@ def _check_background(fields: Fields, pulse: Pulse) -> None:
             f"`{secret}` looks like a secret, and a background run keeps `custom_inputs` until it ends. Send the "
             "request without `background`, or keep the secret in the settings of the app.",
             param=secret,
+        )
+
+
+def _check_credentials(headers: Mapping[str, Any]) -> None:
+    """Refuse credentials that a run in the background cannot keep."""
+    if headers:
+        raise InvalidRequest(
+            "`tools` has `authorization` or `headers` of an MCP server, and those are never stored, which a background "
+            "run needs. Send the request without `background`.",
+            param="tools",
         )
 
 

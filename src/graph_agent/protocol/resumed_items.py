@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from graph_agent.client_tools import client_call_in
+from graph_agent.client_tools import client_call_in, served_call_in
 from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import reasoning_of
 from graph_agent.protocol.events import Event, new_id
@@ -77,8 +77,13 @@ class ResumedItems:
             if (one := requests.get(item.index)) is not None:
                 call, message_id = one.call, one.message.id
                 sent_id = call_id or call["id"] or ""
-                client = client_call_in(one.message, call, {})
-                yield item, RequestedCall(call["id"] or "", sent_id, call["name"], call["args"], (), message_id, client)
+                client, served = client_call_in(one.message, call, {}), served_call_in(one.message, call, {})
+                yield (
+                    item,
+                    RequestedCall(
+                        call["id"] or "", sent_id, call["name"], call["args"], (), message_id, client, served
+                    ),
+                )
             elif item.kind == "function_call":
                 # From a subgraph. Its messages are no longer in the checkpoint, or they are in another one.
                 yield item, RequestedCall(call_id, call_id, item.item["name"], None, (), None)
@@ -196,8 +201,14 @@ class ResumedItems:
             (request, one)
             for one in self._free
             if (one.kind == "function_call_output" and one.item["call_id"] == call_id)
-            or (one.kind == "mcp_call" and _says(one, request.call))
+            or (one.kind == "mcp_call" and _says(one, _call_on_server(request)))
         ]
+
+
+def _call_on_server(request: _Request) -> Any:
+    """The call as an `mcp_call` names it."""
+    served = served_call_in(request.message, request.call, {})
+    return request.call if served is None else {**request.call, "name": served.name}
 
 
 def _says(one: LoggedItem, call: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command
 
-from graph_agent.client_tools import NO_TOOLS, ClientTool, ClientTools
+from graph_agent.client_tools import NO_TOOLS, ClientTool, ClientTools, ServedCall
 from graph_agent.contract import NOT_RUN
 from graph_agent.known_messages import KnownMessages
 from graph_agent.protocol import events, item_events
@@ -61,6 +61,9 @@ class ResumedCall:
     client: ClientTool | None = None
     """The client's tool that it calls, if the client runs it."""
 
+    served: ServedCall | None = None
+    """The tool of an MCP server of the client that it calls, if it is one."""
+
 
 @dataclass(slots=True)
 class _Call:
@@ -104,7 +107,7 @@ class ToolCallItems:
         self._output = output
         self._prefix = dialect.tool_items
         self._server = server
-        self._asked = RequestedCalls(known, tools=client.by_name)
+        self._asked = RequestedCalls(known, client=client)
         self.of_client = ClientCallItems(output, asked=self._asked, tools=client.by_name, parallel=client.parallel)
         """The items of the calls that the client runs."""
         self._inputs_of = inputs_of
@@ -242,7 +245,13 @@ class ToolCallItems:
             call = next((call for call in left if _is_about(one, call.asked)), None)
             if call is not None:
                 left.remove(call)
-                one = replace(one, call=call.asked.provider_id)
+                served = call.asked.served
+                one = replace(
+                    one,
+                    call=call.asked.provider_id,
+                    server=None if served is None else served.label,
+                    tool=None if served is None else redact(served.name),
+                )
             found.append(one)
         for call in list(self._waiting):
             if self._prefix == "mcp_call" and call.index >= 0 and call.asked.client is None:
@@ -254,9 +263,9 @@ class ToolCallItems:
         """The graph goes on after approvals. These calls wait for their results, but for those that an earlier attempt
         has told."""
         for one in calls:
-            if one.client is None and resumed.has_answered(one.call_id, one.name, one.args):
+            asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None, one.client, one.served)
+            if one.client is None and resumed.has_answered(one.call_id, asked.name_on_server, one.args):
                 continue
-            asked = RequestedCall(one.provider_id, one.call_id, one.name, one.args, (), None, one.client)
             self._asked.restore([asked], [one.call_id])
             # A call of the client is told again, once, if its result does not come in this response.
             known = one.sent and (one.client is None or resumed.asks_for(one.call_id))
@@ -340,12 +349,15 @@ class ToolCallItems:
         call.index, call.item_id = index, item_id
         arguments = call.arguments()
         opened = item_events.mcp_call_item(
-            item_id, asked.public_name, "", "in_progress", server=self._server, approval=call.approval
+            item_id, asked.name_on_server, "", "in_progress", server=self._server_of(asked), approval=call.approval
         )
         yield item_events.item_added(index, opened)
         yield item_events.mcp_call_progress(item_id, index, "in_progress")
         yield item_events.arguments_delta("mcp_call", item_id, index, arguments)
-        yield item_events.arguments_done("mcp_call", item_id, index, asked.public_name, arguments)
+        yield item_events.arguments_done("mcp_call", item_id, index, asked.name_on_server, arguments)
+
+    def _server_of(self, asked: RequestedCall) -> str:
+        return self._server if asked.served is None else asked.served.label
 
     def _close(self, call: _Call, text: str, *, failed: bool) -> Iterator[Event]:
         self._waiting.remove(call)
@@ -360,10 +372,10 @@ class ToolCallItems:
         state: Literal["failed", "completed"] = "failed" if failed else "completed"
         item = item_events.mcp_call_item(
             call.item_id,
-            call.asked.public_name,
+            call.asked.name_on_server,
             call.arguments(),
             state,
-            server=self._server,
+            server=self._server_of(call.asked),
             output=None if failed else text,
             error=text if failed else None,
             approval=call.approval,

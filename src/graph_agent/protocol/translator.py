@@ -41,6 +41,7 @@ from graph_agent.protocol.returned_messages import ReturnedMessages
 from graph_agent.protocol.steering import SENTENCE, STEERED
 from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
 from graph_agent.protocol.tool_call_items import CUT_OFF, InputsOf, ResumedCall, ToolCallItems
+from graph_agent.protocol.tool_list_items import ToolListItems
 from graph_agent.protocol.visible_content import visible_content_of
 from graph_agent.redaction import redact, redact_value
 from graph_agent.summaries import SEALED
@@ -115,6 +116,7 @@ class Translator:
         self._calls = ToolCallItems(
             self._output, dialect=dialect, server=server, known=self._known, inputs_of=inputs_of, client=client
         )
+        self._lists = ToolListItems(self._output, dialect=dialect)
         self._plain, self._server = plain, server
         self._answers: list[tuple[str, str]] = []
         self._documents = DocumentEvents()
@@ -286,6 +288,14 @@ class Translator:
         """The history was compacted before the graph runs. Call it between `start` and the first part."""
         yield from self._restated([item])
 
+    def lists_tools(self, labels: Sequence[str]) -> Iterator[Event]:
+        """The MCP servers with these labels are asked for their tools. Call it between `start` and the first part."""
+        yield from self._lists.begin(labels)
+
+    def has_listed(self, label: str, tools: Sequence[Mapping[str, Any]], error: str | None = None) -> Iterator[Event]:
+        """A server has these tools, which hold no secret, or there is no list because of this error."""
+        yield from self._lists.end(label, tools, error)
+
     def next_delta(self, message: BaseMessage, metadata: Mapping[str, Any]) -> list[Event] | None:
         """What `feed` yields for a token that only goes on with an open text, as nearly all do. `None` for any other:
         `feed` takes that one."""
@@ -437,6 +447,7 @@ class Translator:
 
     def cut(self, budget: str, usage: Usage) -> Iterator[Event]:
         """A budget is used up. Say so in the way of this dialect, then end with `response.incomplete`."""
+        yield from self._lists.break_off()
         yield from self._calls.abandon()
         sentence = BUDGET_SENTENCES[budget]
         told = self._dialect.budget_sentence == "text" and not self._answer_only
@@ -467,6 +478,7 @@ class Translator:
 
     def fail(self, error: AgentError, usage: Usage) -> Iterator[Event]:
         """The run failed. Close what is open as incomplete, then send the error in the form of this dialect."""
+        yield from self._lists.break_off()
         yield from self._calls.abandon()
         fields = redact_value(error.fields())
         if self._dialect.failure == "error_frame" and (self.answer or self.output) and not self._answer_only:
@@ -570,8 +582,8 @@ class Translator:
 
 
 def with_warnings(warnings: Sequence[str], of_graph: Any) -> list[Any]:
-    """The warnings about the request, and those of the graph, which may have written anything there."""
-    return [*warnings, *(of_graph if isinstance(of_graph, list) else [])]
+    """The warnings about the request, and the others of the graph, which may have written anything there."""
+    return [*warnings, *(one for one in (of_graph if isinstance(of_graph, list) else []) if one not in warnings)]
 
 
 class _IdsFromEnd:

@@ -141,6 +141,17 @@ _SERVED_CALL = closed(
     },
     says="A tool call that the service ran, and its result.",
 )
+_LISTED_TOOL = closed(
+    "ListedTool",
+    {"name": STRING, "description": STRING, "input_schema": OPEN, "annotations": or_null(OPEN)},
+    says="A tool of an MCP server.",
+)
+_TOOL_LIST = closed(
+    "OutputMcpListTools",
+    {"type": const("mcp_list_tools"), "id": STRING, "server_label": STRING, "tools": array_of(_LISTED_TOOL)},
+    {"error": STRING},
+    says="The tools of an MCP server that the client names, or why there is no list of them.",
+)
 _QUESTION = closed(
     "OutputMcpApprovalRequest",
     {
@@ -177,7 +188,7 @@ def output_item(dialect: Dialect) -> Schema:
     """The schema of an item of the output."""
     items = [_MESSAGE, _CALL, _CUSTOM_CALL, _RESULT, _QUESTION, _REASONING, _COMPACTION]
     if dialect.tool_items == "mcp_call":
-        items.append(_SERVED_CALL)
+        items += [_SERVED_CALL, _TOOL_LIST]
     return any_of(f"{_family(dialect)}OutputItem", *items, says="An item of the output of a response.")
 
 
@@ -332,6 +343,9 @@ _OF_SERVED_CALLS: Mapping[str, Mapping[str, Schema]] = {
     "response.mcp_call.in_progress": _AT_ITEM,
     "response.mcp_call.completed": _AT_ITEM,
     "response.mcp_call.failed": _AT_ITEM,
+    "response.mcp_list_tools.in_progress": _AT_ITEM,
+    "response.mcp_list_tools.completed": _AT_ITEM,
+    "response.mcp_list_tools.failed": _AT_ITEM,
 }
 _LIFE = ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 

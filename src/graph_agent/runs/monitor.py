@@ -272,7 +272,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
                     most_output=self._budgets.output_tokens - self._meter.written + 1,
                 )
         structured = wants_schema(
-            kwargs.get("options") or {}, kwargs.get("invocation_params") or {}, of_client=self._client.by_name
+            kwargs.get("options") or {}, kwargs.get("invocation_params") or {}, of_client=self._client
         )
         structured = structured and not in_form
         if structured:

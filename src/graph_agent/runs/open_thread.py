@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Overwrite
 
-from graph_agent.client_tools import MARK, client_call_in, open_client_calls
+from graph_agent.client_tools import MARK, client_call_in, open_client_calls, served_call_in
 from graph_agent.contract import append_sources, merge_outputs
 from graph_agent.known_messages import KnownMessages
 from graph_agent.message_channel import MessagesChannel
@@ -238,6 +238,7 @@ def _resumed_calls(
                 approval=None if approval is None else approval.id,
                 decided=decision is not None and decision.kind in ("reject", "respond"),
                 client=None if last is None else client_call_in(last, {"id": call_id, "name": name}, {}),
+                served=None if last is None else served_call_in(last, {"id": call_id, "name": name}, {}),
             )
         )
     return found

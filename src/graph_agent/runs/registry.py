@@ -374,7 +374,7 @@ class Runs:
 
     def _taken_by(self, graph: Any, request: RunRequest) -> RunRequest:
         """The request as the graph takes it."""
-        if not self._ignores_tools or not request.invocation.tools:
+        if not self._ignores_tools or not (request.invocation.tools or request.invocation.servers):
             return request
         from graph_agent.runs.client_tools import without_ignored_tools
 

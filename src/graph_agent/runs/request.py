@@ -88,8 +88,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What is requested, and by whom. It holds no secret and nothing that belongs to this process, so that a store can
-    keep it and another process can run it."""
+    """What is requested, and by whom. A store can keep it and another process can run it: what must not leave this
+    process, such as the credentials for MCP servers, is marked and left out there."""
 
     invocation: "Invocation"
     """The request's body, parsed and redacted."""

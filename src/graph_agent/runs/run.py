@@ -14,7 +14,7 @@ from langgraph.errors import GraphDrained, GraphRecursionError
 from langgraph.pregel import Pregel
 
 from graph_agent.answer_form import Unfit, within_answer_form
-from graph_agent.client_tools import within_client_tools
+from graph_agent.client_tools import ClientTools, within_client_tools
 from graph_agent.errors import (
     AgentError,
     AnswerUnfit,
@@ -33,6 +33,8 @@ from graph_agent.identity.owner import Owner
 from graph_agent.known_messages import KnownMessages
 from graph_agent.model_options import PROBABILITIES, ModelOptions, within_model_options
 from graph_agent.protocol.approvals import Approval, approvals_of
+from graph_agent.protocol.declared_servers import secrets_in
+from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, ResponseHead, StoredHead, Usage, new_id
 from graph_agent.protocol.finish_reasons import EarlyEnd
 from graph_agent.protocol.interrupts import Interrupted, PendingInterrupt
@@ -40,15 +42,20 @@ from graph_agent.protocol.questions import asks
 from graph_agent.protocol.steering import name_successor, required_input
 from graph_agent.protocol.steps import TASKS
 from graph_agent.protocol.translator import Translator
+from graph_agent.redaction import with_hidden_values
 from graph_agent.run_lifetime import RunLifetime, within_lifetime
 from graph_agent.runs.asking_tools import schema_in
 from graph_agent.runs.attempts import Attempt, Fate, Tracked
 from graph_agent.runs.audience import Namespace
 from graph_agent.runs.client_tools import (
+    ServersOfRun,
     client_tools_of,
     require_form_taken,
     require_probabilities_taken,
     require_tools_taken,
+    serve,
+    servers_of_run,
+    without_secrets,
 )
 from graph_agent.runs.compacting import RunCompaction, without_instructions
 from graph_agent.runs.event_log import Entry, EventLog
@@ -177,14 +184,8 @@ class Run:
         options = self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
         self._parts: Parts | None = None
-        self._context = fill_context(
-            graph.context_schema,
-            caller=request.owner,
-            thread=request.conversation,
-            custom_inputs=invocation.custom_inputs,
-            client=self._client,
-            answer_form=self._form,
-        )
+        self._context = self._filled_context()
+        self._servers: ServersOfRun | None = None
         self.standing = standing
         self._decided = decision_to_go_on(request.turn)
         self._spending: RunSpending | None = None
@@ -202,7 +203,7 @@ class Run:
             "steps": invocation.steps,
             "client": self._client,
             # Not a function of this run: the run would then hold itself, and stay in memory with all its events.
-            "warnings": lambda: options.warnings,
+            "warnings": partial(_warnings_of, options, self._client, request.dialect),
             "answer_only": self._form is not None,
             "logprobs": PROBABILITIES in invocation.options,
         }
@@ -243,6 +244,16 @@ class Run:
         self._closed = False
         self._status: Status = "cancelled"
         self.failure: AgentError | None = None
+
+    def _filled_context(self) -> Any:
+        return fill_context(
+            self.graph.context_schema,
+            caller=self.request.owner,
+            thread=self.request.conversation,
+            custom_inputs=self.request.invocation.custom_inputs,
+            client=self._client,
+            answer_form=self._form,
+        )
 
     @property
     def id(self) -> str:
@@ -472,6 +483,7 @@ class Run:
     def _begin(self, scope: Scope) -> None:
         with (
             scope.entered(),
+            self._hiding_credentials(),
             within_lifetime(self._lifetime),
             within_client_tools(self._client),
             within_model_options(self._options),
@@ -488,6 +500,11 @@ class Run:
             # A callback, because a task that is cancelled before its first step runs none of its own code.
             self._task.add_done_callback(lambda task: self._close())
             self._whole = self._task if self._recording is None else asyncio.create_task(self._record(self._recording))
+
+    def _hiding_credentials(self) -> AbstractContextManager[None]:
+        """The context in which nothing says the credentials for MCP servers."""
+        headers = self.request.invocation.server_headers
+        return with_hidden_values(secrets_in(headers)) if headers else UNCHANGED
 
     def batches(self, *, quiet_seconds: float, after: int = -1) -> AsyncIterator[Sequence[Entry]]:
         """Yield the events with a number above `after`, in batches, and an empty batch after `quiet_seconds`. Several
@@ -591,6 +608,8 @@ class Run:
                 self._explain(error)
         finally:
             overdue.cancel()
+            if self._servers is not None:
+                self._servers.leave()
             self._close()
 
     async def _only_tell(self) -> bool:
@@ -620,6 +639,8 @@ class Run:
         """Run the graph. A graph that was resumed gets the messages of the request when it has ended."""
         try:
             async with asyncio.timeout(self._seconds) as limit:
+                if self._client.servers:
+                    await self._list_servers()
                 if self._compaction is not None:
                     await self._compact(self._compaction)
                 if not self._is_done and not self._is_stopped():
@@ -635,6 +656,20 @@ class Run:
             if not limit.expired() or self._is_cancelled():
                 raise
             self._cut("seconds")
+
+    async def _list_servers(self) -> None:
+        """Ask the MCP servers of the client for their tools."""
+        servers = self._client.servers
+        self._servers = servers_of_run(servers, self.request.invocation.server_headers)
+        self._events.write(self._translator.lists_tools([one.label for one in servers]))
+        lists = await without_secrets(await self._servers.listed())
+        if self._ending:
+            return
+        serve(self._client, lists)
+        for one in lists:
+            self._events.write(self._translator.has_listed(one.label, one.listed, one.error))
+        # The context has the tools too.
+        self._context = self._filled_context()
 
     async def _compact(self, compaction: RunCompaction) -> None:
         """Let a summary take the place of the earlier turns, if the history is long."""
@@ -1192,6 +1227,12 @@ class Run:
         # The frame that ends a failed stream of `/invocations` has no response object.
         error = self.failure or RunCancelled("the run was cancelled")
         return self._translator.failed(error, self._monitor.usage)
+
+
+def _warnings_of(options: ModelOptions, client: ClientTools, dialect: Dialect) -> Sequence[str]:
+    """What a response warns of at its end. A server without a list is an item, where clients know it."""
+    missing = () if dialect.tool_items == "mcp_call" else client.missing.values()
+    return [*options.warnings, *missing, *client.warnings] if client.servers else options.warnings
 
 
 def unfit_answer() -> AnswerUnfit:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from graph_agent.errors import RequestUnreadable
 from graph_agent.identity.caller import Caller
 from graph_agent.protocol.dialects import DIALECTS, name_of
-from graph_agent.protocol.events import OF_CONNECTION, ResponseHead, StoredHead
+from graph_agent.protocol.events import OF_CONNECTION, OF_PROCESS, ResponseHead, StoredHead
 from graph_agent.protocol.fingerprints import Fingerprints, Texts
 from graph_agent.protocol.json_decoding import decode_own
 from graph_agent.runs.gently import run_gently
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
 
-VERSION = 5
+VERSION = 6
 """The version of the text. Raise it with every field that is added, and keep reading the versions before it."""
 
 HALF = re.compile(r"[\ud800-\udfff]")
@@ -83,8 +83,9 @@ def _plain(one: Any) -> Fields:
 
 
 def is_recorded(field: "Field[Any]") -> bool:
-    """Whether a field is recorded. What only a connection needs is not: no other process runs what is asked there."""
-    return not field.metadata.get(OF_CONNECTION, False)
+    """Whether a field is recorded. What only a connection needs is not: no other process runs what is asked there.
+    Neither are credentials, which stay in this process."""
+    return not (field.metadata.get(OF_CONNECTION, False) or field.metadata.get(OF_PROCESS, False))
 
 
 def _plain_value(value: Any) -> Any:
@@ -135,7 +136,7 @@ def _request(saved: Fields, pulse: "Pulse") -> RunRequest:
 
 def _invocation(saved: Fields, pulse: "Pulse") -> "Invocation":
     from graph_agent.answer_form import AnswerForm
-    from graph_agent.client_tools import ClientTool
+    from graph_agent.client_tools import ClientTool, ToolServer
     from graph_agent.protocol.requests import Invocation
 
     # An empty tuple is the default.
@@ -143,6 +144,7 @@ def _invocation(saved: Fields, pulse: "Pulse") -> "Invocation":
         "messages": _messages(saved["messages"], pulse),
         "items": saved["items"] or (),
         "tools": tuple(ClientTool(**one) for one in saved.get("tools") or ()),
+        "servers": tuple(ToolServer.read(one) for one in saved.get("servers") or ()),
         "answer_form": AnswerForm(**form) if (form := saved.get("answer_form")) else None,
         "warnings": tuple(saved.get("warnings") or ()),
     }

@@ -103,6 +103,7 @@ async def next_request(
     )
     # A choice that forces a call is for the first step of a graph.
     forced = goes_on and invocation.tool_choice not in ("auto", "none")
+    servers = tuple(replace(one, must=None) for one in invocation.servers) if goes_on else invocation.servers
     return replace(
         request,
         invocation=replace(
@@ -118,6 +119,7 @@ async def next_request(
             thread=None,
             from_beginning=False,
             tool_choice="auto" if forced else invocation.tool_choice,
+            servers=servers,
             # A graph that goes on has read its history.
             compact_threshold=None if goes_on else invocation.compact_threshold,
             digest=None,

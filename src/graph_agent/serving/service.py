@@ -90,6 +90,7 @@ class Service:
             keyed=keyed,
             respond_async=respond_async,
             webhooks=tuple(self.targets),
+            servers=self.app.settings.client_mcp_addresses,
             pulse=pulse,
         )
 
@@ -105,6 +106,7 @@ class Service:
             of_connection=True,
             generate=generate,
             webhooks=tuple(self.targets),
+            servers=self.app.settings.client_mcp_addresses,
             pulse=pulse,
         )
 

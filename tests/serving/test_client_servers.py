@@ -1,0 +1,482 @@
+"""The MCP servers of the client: only those of the operator's list, listed before the graph runs, called by the graph.
+
+The server is one of the official SDK, and the client is OpenAI's, both over real sockets.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from langchain.agents import create_agent
+from langgraph.graph import END, START, StateGraph
+from mcp import types
+from mcp.server.fastmcp import Context, FastMCP
+from openai import OpenAI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from tests.serving.approving import answer
+from tests.serving.conftest import Service, serving
+from tests.standin.mcp import raw_route
+
+from graph_agent import AgentContext, AgentState, ClientToolsMiddleware, make_planner, make_tools, requested_nodes
+from graph_agent.testing import Call, ModelRequest, ScriptedChatModel, on_loopback
+
+TOKEN = "hush-4f1d9c27b8e6"
+KEY = "quiet-77aa01c3de"
+
+ADD = Call("calc__add", {"a": 2, "b": 3}, id="c1")
+WIPE = Call("calc__wipe", {"what": "disk"}, id="c2")
+LEAK = Call("calc__leak", {}, id="c3")
+
+
+class Shop:
+    """An MCP server that records what reaches it."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+        self.done: list[str] = []
+        server = FastMCP("shop", log_level="CRITICAL")
+
+        @server.tool(annotations=types.ToolAnnotations(readOnlyHint=True))
+        def add(a: int, b: int) -> str:
+            """Add two numbers."""
+            self.done.append(f"add {a} {b}")
+            return str(a + b)
+
+        @server.tool()
+        def wipe(what: str) -> str:
+            """Wipe something."""
+            self.done.append(f"wipe {what}")
+            return f"wiped {what}"
+
+        @server.tool()
+        def leak(context: Context[Any, Any, Any]) -> str:
+            """Say what was sent."""
+            request: Any = context.request_context.request
+            return f"you sent {request.headers['authorization']} and {request.headers['x-key']}"
+
+        self._app = server.streamable_http_app()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await self._app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[Shop, str]]:
+    shop = Shop()
+    with on_loopback(shop) as url:
+        yield shop, f"{url}/mcp"
+
+
+@pytest.fixture
+def shop(running: tuple[Shop, str]) -> Shop:
+    running[0].headers.clear()
+    running[0].done.clear()
+    return running[0]
+
+
+@pytest.fixture
+def url(running: tuple[Shop, str]) -> str:
+    return running[1]
+
+
+def planner(model: Any) -> Any:
+    builder = StateGraph(AgentState, context_schema=AgentContext)
+    builder.add_node("planner", make_planner(model=model, tools=[], prompt="Help."))
+    builder.add_node("tools", make_tools([]))
+    builder.add_edge(START, "planner")
+    builder.add_conditional_edges("planner", requested_nodes("none"), ["tools", END])
+    builder.add_edge("tools", "planner")
+    return builder.compile()
+
+
+def agent(model: Any) -> Any:
+    return create_agent(model, [], middleware=[ClientToolsMiddleware()])
+
+
+GRAPHS = pytest.mark.parametrize("make", [planner, agent])
+
+
+class Talk:
+    def __init__(self, service: Service, model: ScriptedChatModel) -> None:
+        self.service, self.model = service, model
+        self.client = OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+
+    def ask(self, tools: Sequence[Any], content: Any = "Go.", **fields: Any) -> Any:
+        return self.client.responses.create(model="a", input=content, tools=list(tools), **fields)
+
+    def refused(self, tools: Sequence[Any], **fields: Any) -> tuple[str | None, str]:
+        with pytest.raises(openai.BadRequestError) as caught:
+            self.ask(tools, **fields)
+        return caught.value.param, caught.value.message
+
+    @property
+    def prompt(self) -> ModelRequest:
+        return self.model.requests[-1]
+
+
+@contextmanager
+def talking(*replies: Any, servers: str, make: Callable[[Any], Any] = planner, **settings: Any) -> Iterator[Talk]:
+    model = ScriptedChatModel(*(replies or ["Hm."]))
+    with serving(graphs={"a": make(model)}, client_mcp_servers=servers, **settings) as service:
+        talk = Talk(service, model)
+        try:
+            yield talk
+        finally:
+            talk.client.close()
+
+
+def calc(url: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "mcp", "server_label": "calc", "server_url": url, "require_approval": "never"} | fields
+
+
+def outputs(response: Any) -> list[Any]:
+    return [(item.name, item.output, item.error) for item in response.output if item.type == "mcp_call"]
+
+
+@GRAPHS
+def test_the_graph_lists_and_calls_the_tools_of_a_server_that_the_client_names(
+    shop: Shop, url: str, make: Callable[[Any], Any]
+) -> None:
+    with talking([ADD], ["Five."], servers=url, make=make) as talk:
+        response = talk.ask([calc(url, authorization=TOKEN, headers={"X-Key": KEY})])
+    assert [item.type for item in response.output] == ["mcp_list_tools", "mcp_call", "message"]
+    listed, call, _ = response.output
+    assert (listed.server_label, [tool.name for tool in listed.tools]) == ("calc", ["add", "wipe", "leak"])
+    assert listed.tools[0].annotations == {"readOnlyHint": True}
+    assert (call.server_label, call.name, call.arguments, call.output) == ("calc", "add", '{"a": 2, "b": 3}', "5")
+    assert response.output_text == "Five."
+    assert shop.done == ["add 2 3"]
+    assert {one["authorization"] for one in shop.headers} == {f"Bearer {TOKEN}"}
+    assert {one["x-key"] for one in shop.headers} == {KEY}
+
+
+def test_the_events_tell_the_list_and_the_call_in_their_order(shop: Shop, url: str) -> None:
+    with talking([ADD], ["Five."], servers=url) as talk:
+        kinds = [event.type for event in talk.ask([calc(url)], stream=True)]
+    told = [kind.removeprefix("response.") for kind in kinds]
+    assert told[: told.index("mcp_call.completed") + 2] == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "mcp_list_tools.in_progress",
+        "mcp_list_tools.completed",
+        "output_item.done",
+        "output_item.added",
+        "mcp_call.in_progress",
+        "mcp_call_arguments.delta",
+        "mcp_call_arguments.done",
+        "mcp_call.completed",
+        "output_item.done",
+    ]
+    assert told[-1] == "completed"
+
+
+@GRAPHS
+def test_a_call_waits_for_a_person_unless_the_request_says_otherwise(
+    shop: Shop, url: str, make: Callable[[Any], Any]
+) -> None:
+    asking = calc(url, require_approval=None, authorization=TOKEN)
+    with talking([WIPE], ["Wiped."], servers=url, make=make) as talk:
+        first = talk.ask([asking])
+        (request,) = [item for item in first.output if item.type == "mcp_approval_request"]
+        assert (request.server_label, request.name) == ("calc", "wipe")
+        assert shop.done == []
+        answered = [answer(request.id)]
+        second = talk.ask([asking], answered, previous_response_id=first.id)
+    assert shop.done == ["wipe disk"]
+    (call,) = [item for item in second.output if item.type == "mcp_call"]
+    assert (call.server_label, call.name, call.output) == ("calc", "wipe", "wiped disk")
+    assert call.approval_request_id == request.id
+    assert second.output_text == "Wiped."
+
+
+def test_an_object_says_which_tools_ask_and_which_do_not(shop: Shop, url: str) -> None:
+    filters = {"never": {"read_only": True}, "always": {"tool_names": ["wipe"]}}
+    with talking([ADD, WIPE], ["Done."], servers=url) as talk:
+        first = talk.ask([calc(url, require_approval=filters)])
+        asked = [item.name for item in first.output if item.type == "mcp_approval_request"]
+    assert asked == ["wipe"]
+
+
+def test_a_decision_counts_although_the_next_request_says_that_nothing_asks(shop: Shop, url: str) -> None:
+    with talking([WIPE], ["Left."], servers=url) as talk:
+        first = talk.ask([calc(url, require_approval="always")])
+        no = answer(first.output[-1].id, approve=False)
+        second = talk.ask([calc(url)], [no], previous_response_id=first.id)
+    assert shop.done == []
+    assert second.output_text == "Left."
+
+
+def test_a_request_that_goes_on_without_the_server_learns_that_its_call_was_not_made(shop: Shop, url: str) -> None:
+    with talking([WIPE], ["Sorry."], servers=url) as talk:
+        first = talk.ask([calc(url, require_approval="always", authorization=TOKEN)])
+        second = talk.ask([], [answer(first.output[-1].id)], previous_response_id=first.id)
+    assert shop.done == []
+    (call,) = [item for item in second.output if item.type == "mcp_call"]
+    assert (call.server_label, call.name, call.status) == ("calc", "wipe", "failed")
+    assert "`tools` of the request lacks the server calc" in call.error
+
+
+def test_the_client_may_narrow_the_tools_of_a_server(shop: Shop, url: str) -> None:
+    def offered(**fields: Any) -> list[str]:
+        with talking(["Hm."], servers=url) as talk:
+            choice = fields.pop("tool_choice", "auto")
+            response = talk.ask([calc(url, **fields)], tool_choice=choice)
+            named = [tool.name for item in response.output if item.type == "mcp_list_tools" for tool in item.tools]
+            assert [f"calc__{name}" for name in named] == [tool["function"]["name"] for tool in talk.prompt.tools]
+        return named
+
+    assert offered(allowed_tools=["wipe"]) == ["wipe"]
+    assert offered(allowed_tools={"read_only": True}) == ["add"]
+    assert offered(allowed_tools={"tool_names": ["add", "wipe"], "read_only": False}) == ["wipe"]
+    server = {"type": "mcp", "server_label": "calc"}
+    assert offered(tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{**server, "name": "add"}]}) == [
+        "add"
+    ]
+    assert offered(tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [server]}) == ["add", "wipe", "leak"]
+    assert offered(tool_choice={"type": "allowed_tools", "mode": "auto", "tools": []}) == []
+
+
+def test_the_model_must_first_call_the_tool_that_the_client_demands(shop: Shop, url: str) -> None:
+    demanded = {"type": "mcp", "server_label": "calc", "name": "add"}
+    with talking([ADD], ["Five."], servers=url) as talk:
+        talk.ask([calc(url)], tool_choice=demanded)
+        assert [one.options.get("tool_choice") for one in talk.model.requests] == ["calc__add", None]
+        with pytest.raises(openai.APIError) as caught:
+            talk.ask([calc(url)], tool_choice={**demanded, "name": "sing"})
+        assert "`tool_choice.name` is not the name of a tool that calc offers" in caught.value.message
+
+
+# -- credentials ----------------------------------------------------------------------------------------------------
+
+
+def test_credentials_are_nowhere_although_the_server_repeats_them(shop: Shop, url: str, tmp_path: Any) -> None:
+    store = tmp_path / "store.db"
+    secret = calc(url, authorization=TOKEN, headers={"X-Key": KEY})
+    with talking([LEAK], ["You sent something."], servers=url, store=f"sqlite:{store}") as talk:
+        events = [event.model_dump_json(exclude_unset=True) for event in talk.ask([secret], stream=True)]
+        heard = "".join(str(message.content) for message in talk.prompt.messages)
+        log = "\n".join(map(str, talk.service.log))
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert "you sent" in heard
+    for text in (*events, heard, log):
+        assert TOKEN not in text
+        assert KEY not in text
+    assert TOKEN.encode() not in kept
+    assert KEY.encode() not in kept
+    tools = json.loads(events[-1])["response"]["tools"]
+    assert tools == [calc(url)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"headers": {"Host": "x"}}, "tools[0].headers", "must not have Host"),
+        ({"headers": {"Content-Length": "9"}}, "tools[0].headers", "must not have Content-Length"),
+        ({"headers": {"Mcp-Session-Id": "9"}}, "tools[0].headers", "must not have Mcp-Session-Id"),
+        ({"headers": {"a b": "9"}}, "tools[0].headers", "not the name of a header"),
+        ({"headers": {"X-A": "1\r\nX-B: 2"}}, "tools[0].headers.X-A", "printable ASCII"),
+        ({"headers": {"X-A": 1}}, "tools[0].headers.X-A", "must be a string"),
+        ({"headers": {"X-A": "1", "x-a": "2"}}, "tools[0].headers", "twice"),
+        ({"headers": {f"X-{n}": "1" for n in range(33)}}, "tools[0].headers", "more than 32 entries"),
+        ({"headers": {"X-A": "1" * 17_000}}, "tools[0].headers", "more than 16384 characters"),
+        ({"headers": {"Authorization": "a"}, "authorization": "b"}, "tools[0].authorization", "exclude each other"),
+        ({"connector_id": "connector_gmail", "server_url": None}, "tools[0].connector_id", "is not supported"),
+        ({"server_url": None}, "tools[0].server_url", "is missing"),
+        ({"server_url": "https://elsewhere.example.com/mcp"}, "tools[0].server_url", "not one of the servers"),
+        ({"server_label": "my calc"}, "tools[0].server_label", "at most 48 letters"),
+        ({"server_label": "a"}, "tools[0].server_label", "is the name of a graph"),
+        ({"require_approval": "sometimes"}, "tools[0].require_approval", "must be 'always', 'never'"),
+        ({"require_approval": {}}, "tools[0].require_approval", "needs 'always' or 'never'"),
+        ({"require_approval": {"never": {}}}, "tools[0].require_approval.never", "needs 'tool_names' or 'read_only'"),
+        ({"allowed_tools": "add"}, "tools[0].allowed_tools", "must be an array of names"),
+        ({"allowed_tools": [1]}, "tools[0].allowed_tools[0]", "must be a string"),
+        ({"allowed_callers": ["programmatic"]}, "tools[0].allowed_callers", "must have 'direct'"),
+    ],
+)
+def test_what_cannot_be_used_of_a_server_is_named(
+    told: Talk, shop: Shop, url: str, fields: dict[str, Any], param: str, words: str
+) -> None:
+    assert_refused(told, [calc(url, **fields)], param, words)
+    assert shop.headers == []
+
+
+@pytest.fixture(scope="module")
+def told(running: tuple[Shop, str]) -> Iterator[Talk]:
+    """A service of which every request is refused."""
+    with talking(servers=running[1]) as talk:
+        yield talk
+
+
+def assert_refused(talk: Talk, tools: Sequence[Any], param: str, words: str, **fields: Any) -> None:
+    found, message = talk.refused(tools, **fields)
+    assert found == param
+    assert words in message
+
+
+def test_credentials_and_servers_have_limits_beside_each_other(told: Talk, shop: Shop, url: str) -> None:
+    assert_refused(told, [calc(url), calc(url)], "tools[1].server_label", "is that of another tool")
+    many = [calc(url, server_label=f"s{n}") for n in range(9)]
+    assert_refused(told, many, "tools", "more than 8 MCP servers")
+    assert_refused(told, [calc(url, authorization=TOKEN)], "tools", "never stored", background=True)
+    unknown = {"type": "mcp", "server_label": "other"}
+    assert_refused(told, [calc(url)], "tool_choice.server_label", "is not the `server_label`", tool_choice=unknown)
+    assert shop.headers == []
+
+
+def test_without_a_list_of_the_operator_no_server_is_used(shop: Shop, url: str) -> None:
+    with talking(servers="") as talk:
+        assert_refused(talk, [calc(url)], "tools[0].server_label", "GRAPH_AGENT_CLIENT_MCP_SERVERS")
+    assert shop.headers == []
+
+
+def test_a_graph_that_does_not_run_such_tools_says_so(shop: Shop, url: str) -> None:
+    def alone(model: Any) -> Any:
+        builder = StateGraph(AgentState, context_schema=AgentContext)
+        builder.add_node("planner", make_planner(model=model, tools=[], prompt="Help."))
+        builder.add_edge(START, "planner")
+        builder.add_edge("planner", END)
+        return builder.compile()
+
+    with talking(servers=url, make=alone) as talk:
+        assert_refused(talk, [calc(url)], "tools", "this graph does not run")
+    assert shop.headers == []
+
+
+# -- servers that are not as they should be -------------------------------------------------------------------------
+
+
+def named(count: int, **fields: Any) -> list[dict[str, Any]]:
+    return [{"name": f"t{n}", "inputSchema": {"type": "object"}} | fields for n in range(count)]
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A small schema that is huge once its references are followed."""
+    defs: dict[str, Any] = {
+        f"d{n}": {"type": "object", "properties": {key: {"$ref": f"#/$defs/d{n + 1}"} for key in "xy"}}
+        for n in range(levels)
+    }
+    defs[f"d{levels}"] = {"type": "string"}
+    return {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": defs}
+
+
+ODD: Mapping[str, Sequence[Any]] = {
+    "/many": named(250, description="d" * 2_000),
+    "/doubling": [{"name": "boom", "inputSchema": doubling(40)}, {"name": "fine", "inputSchema": {"type": "object"}}],
+    "/names": [*named(1), {"name": "x" * 200, "inputSchema": {}}, {"name": "a\nb", "inputSchema": {}}, {"name": 1}],
+    "/echo": named(1, description=f"Send {TOKEN} along.", inputSchema={"type": "object", "title": TOKEN}),
+}
+
+
+def odd_servers() -> Starlette:
+    def listing(tools: Sequence[Any]) -> Callable[[Any], Response]:
+        return lambda id: JSONResponse({"jsonrpc": "2.0", "id": id, "result": {"tools": tools}})
+
+    async def refuse(request: Request) -> Response:
+        return JSONResponse({"error": f"bad token {request.headers.get('authorization')}"}, 401)
+
+    def error(id: Any) -> Response:
+        return JSONResponse({"jsonrpc": "2.0", "id": id, "error": {"code": 1, "message": f"no {TOKEN}"}})
+
+    async def move(request: Request) -> Response:
+        return RedirectResponse("/many", 307)
+
+    async def slash(request: Request) -> Response:
+        return RedirectResponse("/slash/", 307)
+
+    others = {"/refuse": refuse, "/move": move, "/slash": slash}
+    return Starlette(
+        routes=[
+            *(raw_route(path, listing(tools)) for path, tools in ODD.items()),
+            raw_route("/error", error),
+            raw_route("/slash/", listing(named(1))),
+            *(Route(path, one, methods=["POST"]) for path, one in others.items()),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[str]:
+    with on_loopback(odd_servers()) as url:
+        yield url
+
+
+def listed_at(odd: str, path: str, *, more: Sequence[str] = (), **fields: Any) -> tuple[Any, Talk]:
+    allowed = [f"{odd}{path}", *(f"{odd}{one}" for one in more)]
+    with talking(["Hm."], servers=",".join(allowed)) as talk:
+        response = talk.ask([calc(f"{odd}{path}", authorization=TOKEN, **fields)])
+    assert response.output_text == "Hm."
+    return response, talk
+
+
+def test_a_long_list_is_cut_and_says_so(odd: str) -> None:
+    response, talk = listed_at(odd, "/many")
+    count = len(response.output[0].tools)
+    assert 40 < count < 70
+    assert len(talk.prompt.tools) == count
+    (warning,) = response.custom_outputs["warnings"]
+    assert warning == f"The tools of calc are too many or too large: {250 - count} of them were left out."
+
+
+def test_a_schema_that_grows_without_end_and_a_hostile_name_are_left_out(odd: str) -> None:
+    response, _ = listed_at(odd, "/doubling")
+    assert [tool.name for tool in response.output[0].tools] == ["fine"]
+    response, _ = listed_at(odd, "/names")
+    assert [tool.name for tool in response.output[0].tools] == ["t0"]
+
+
+def test_a_credential_in_a_description_reaches_neither_the_model_nor_the_client(odd: str) -> None:
+    response, talk = listed_at(odd, "/echo")
+    assert "along" in response.output[0].tools[0].description
+    assert TOKEN not in response.model_dump_json()
+    assert TOKEN not in json.dumps(talk.prompt.tools)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/refuse", "it did not accept the credentials of the request (401)"),
+        ("/error", "it refused to list them"),
+        ("/move", "it redirects (307) to an address that is not on the operator's list"),
+        ("/gone", "there is no such server (404)"),
+    ],
+)
+def test_a_server_without_a_list_is_an_item_with_an_error_of_ours(odd: str, path: str, why: str) -> None:
+    response, talk = listed_at(odd, path)
+    assert response.output[0].type == "mcp_list_tools"
+    assert response.output[0].tools == []
+    assert response.output[0].error == f"The tools of calc could not be listed: {why}."
+    assert TOKEN not in response.model_dump_json()
+    # The model knows why it has no tools.
+    assert why in talk.prompt.messages[0].text
+
+
+def test_a_redirect_is_followed_to_another_address_on_the_list(odd: str) -> None:
+    response, _ = listed_at(odd, "/slash", more=["/slash/"])
+    assert [tool.name for tool in response.output[0].tools] == ["t0"]
+
+
+# -- other addresses ------------------------------------------------------------------------------------------------
+
+
+def test_databricks_clients_get_the_call_and_its_output_and_a_warning_for_a_missing_list(
+    shop: Shop, url: str, odd: str
+) -> None:
+    with talking([ADD], ["Five."], servers=f"{url},{odd}/refuse") as talk:
+        missing = calc(f"{odd}/refuse", server_label="gone")
+        body = {"model": "a", "input": "Go.", "tools": [calc(url), missing]}
+        response = httpx.post(f"{talk.service.url}/responses", json=body).json()
+    kinds = [item["type"] for item in response["output"]]
+    assert kinds == ["function_call", "function_call_output", "message"]
+    assert (response["output"][0]["name"], response["output"][1]["output"]) == ("calc__add", "5")
+    (warning,) = response["custom_outputs"]["warnings"]
+    assert warning.startswith("The tools of gone could not be listed: it requires credentials (401)")
