@@ -66,7 +66,7 @@ class ScriptedDecoder:
     async def count(self, text: str) -> int:
         return len(text.split())
 
-    async def generate(self, prompt: str, **parameters: Any) -> AsyncGenerator[Piece, None]:
+    async def generate(self, prompt: str, beginning: str = "", **parameters: Any) -> AsyncGenerator[Piece, None]:
         self.prompts.append(prompt)
         self.parameters.append(parameters)
         words = self._replies.pop(0).split(" ")
@@ -322,18 +322,24 @@ async def test_an_answer_of_an_upstream_server_that_is_no_stream_is_named(
 
 
 @pytest.mark.local_model
-async def test_the_real_model_answers_and_stops_when_its_reader_leaves() -> None:
+async def test_the_real_model_answers_stops_when_its_reader_leaves_and_reads_a_beginning_once(tmp_path: Path) -> None:
     settings = Settings.from_environment()
     path = settings.cache_dir / WEIGHTS[settings.local_model].file_name
     assert path.exists(), "run `graph-agent model` first, as `make test` does"
-    model = await LocalModel.load(path, EngineOptions(window=1024, slots=1))
+    model = await LocalModel.load(path, EngineOptions(window=1024, slots=2, at_once=1, states=tmp_path))
+    rules = {"role": "system", "content": "Answer in one word. " * 40}
     with anyio.fail_after(120):
-        async with aclosing(model.stream_chat({"messages": [ASKED], "max_tokens": 1000})) as chunks:
+        async with aclosing(model.stream_chat({"messages": [rules, ASKED], "max_tokens": 500})) as chunks:
             await anext(chunks)
             await anext(chunks)
-        # One slot: the next answer can only come when the first one has stopped.
-        said = [chunk async for chunk in model.stream_chat({"messages": [ASKED], "max_tokens": 4})]
-        assert said[-1]["usage"]["completion_tokens"] <= 4
+        # One at a time: the next answer can only come when the first one has stopped. It gets the other slot, and the
+        # file of what both begin with.
+        other = {"role": "user", "content": "how are you?"}
+        said = [chunk async for chunk in model.stream_chat({"messages": [rules, other], "max_tokens": 4})]
+    usage = said[-1]["usage"]
+    assert usage["completion_tokens"] <= 4
+    assert usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"] < 20
+    assert len(os.listdir(tmp_path)) == 1
     await model.aclose()
 
 

@@ -72,6 +72,7 @@ def chat_backend(settings: Settings, *, on_demand: bool = False) -> ChatBackend:
         from graph_agent.local.model.upstream import UpstreamModel
 
         return UpstreamModel(settings.local_model, model=settings.local_model_name, api_key=settings.local_api_key)
+    from graph_agent.local.model.engine import EngineOptions
     from graph_agent.local.model.local_model import LocalModel
     from graph_agent.local.model.on_demand import OnDemandModel
 
@@ -79,7 +80,7 @@ def chat_backend(settings: Settings, *, on_demand: bool = False) -> ChatBackend:
 
     def load() -> LocalModel:
         console.print(f"loading {path.name}")
-        return LocalModel.open(path)
+        return LocalModel.open(path, EngineOptions(states=settings.cache_dir / "prompt-states"))
 
     return OnDemandModel(load) if on_demand else load()
 

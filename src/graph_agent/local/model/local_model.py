@@ -32,8 +32,11 @@ class Decoder(Protocol):
     async def count(self, text: str) -> int:
         """Number of tokens of a text."""
 
-    def generate(self, prompt: str, **parameters: Any) -> AsyncGenerator[Piece, None]:
-        """Stream the continuation of a prompt. Closing the iterator stops the decoding."""
+    def generate(self, prompt: str, beginning: str = "", **parameters: Any) -> AsyncGenerator[Piece, None]:
+        """Stream the continuation of a prompt, of which other prompts share the beginning.
+
+        Closing the iterator stops the decoding.
+        """
 
     async def aclose(self) -> None:
         """Free the memory of the model."""
@@ -131,6 +134,11 @@ class LocalModel:
             f"the instructions and the last question are longer than the {most} tokens that this model can read"
         )
 
+    async def _beginning(self, request: ChatRequest) -> str:
+        """What the prompts of all conversations with these instructions and tools begin with."""
+        turns = chat_turns(request, [one for one in request.messages if one["role"] in ("system", "developer")])
+        return await self._decoder.prompt_of(turns) if turns else ""
+
     async def _texts(self, prompt: str, request: ChatRequest, reply: _Reply) -> AsyncGenerator[str, None]:
         """Stream the text of the answer. Everything else goes into `reply`."""
         made = _calls_of_turn(request.messages)
@@ -154,11 +162,12 @@ class LocalModel:
         self, prompt: str, request: ChatRequest, answer: AnswerKind, reply: _Reply
     ) -> AsyncGenerator[str, None]:
         tools = () if answer == "text" else request.callable_tools
+        beginning = await self._beginning(request)
         parameters = {**request.sampling, "n_predict": request.max_tokens}
         if request.tools or request.schema:
             parameters["grammar"] = reply_grammar(tools, answer, request.schema)
         reader = ReplyReader(tools)
-        async with aclosing(self._decoder.generate(prompt, **parameters)) as pieces:
+        async with aclosing(self._decoder.generate(prompt, beginning, **parameters)) as pieces:
             async for piece in pieces:
                 reply.add(piece)
                 if text := reader.feed(piece.text):
