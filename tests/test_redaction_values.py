@@ -92,6 +92,7 @@ HOLDING: list[Any] = [
     OrderedDict(a=[TOKEN]),
     Writes(),
     [Exception, {"deep": [({"a": {TOKEN}},)]}],
+    {"api_keys": [1], "password": [{"note": TOKEN}, [TOKEN]]},
 ]
 PLAIN: list[Any] = [
     {"a"},

@@ -30,14 +30,35 @@ def has_sensitive(json_text: str) -> bool:
 
     This is a cheap check before parsing. `is_sensitive` decides for each name.
     """
-    # Ten plain searches take a tenth of the time of the pattern. Other letters than ASCII may match it in another case.
-    if json_text.isascii() and not any(map(json_text.lower().__contains__, _STEMS)):
+    # A few plain searches and one for the end of a name take a tenth of the time of the pattern.
+    lower = json_text.lower()
+    if not lower.isascii():
+        # The pattern, which ignores case, takes these for an s and an i.
+        lower = lower.replace("\u017f", "s").replace("\u0131", "i")
+    if not any(map(lower.__contains__, _STEMS)) or _AT_END.search(lower) is None:
         return False
     return _IN_JSON.search(json_text) is not None or any(word in json_text for word in _HUMPED)
+
+
+def may_tell(name: str) -> bool:
+    """Return whether a name may say anything about the text under it: that it is a secret, or an image or a file.
+
+    It is also true for many names that say nothing.
+    """
+    lower = name.lower()
+    return not (lower.isascii() and lower.isidentifier()) or any(map(lower.__contains__, (*_STEMS, *_OTHERS)))
 
 
 _STEMS = ("pass", "pwd", "secret", "key", "token", "authorization", "cookie", "credential", "connection", "sas")
 """Each sensitive name has one of these in it."""
 
+_AT_END = re.compile(
+    r'(?:word|wd|phrase|code|secret|key|token|authorization|cookies?|credentials?|string|url)\\{0,63}"'
+)
+"""The end of each sensitive name, and that of the JSON string it is, in as many levels of JSON as a text may have."""
+
 _HUMPED = ("Password", "Secret", "Token", "Key", "Credential", "Passphrase")
 """Last words of sensitive names in camel case. `_IN_JSON` does not find these, because no separator precedes them."""
+
+_OTHERS = ("cred", "sig", "auth", "bearer", "basic", "url", "uri", "file", "image", "data")
+"""Words in other names that something depends on, besides the names of secrets."""

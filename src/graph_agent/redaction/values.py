@@ -151,7 +151,11 @@ def _under(name: Any, value: Any, effort: _Effort, levels: int) -> Steps[Any]:
         if len(text) <= AT_ONCE and _told_by_name(name, text):
             return BY_NAME
     elif is_sensitive(name) and isinstance(value, list | tuple | set | frozenset):
-        return [BY_NAME if isinstance(one, str | bytes) and one else one for one in value]
+        shown: list[Any] = []
+        for one in value:
+            is_text = isinstance(one, str | bytes) and one
+            shown.append(BY_NAME if is_text else (yield from _walked(one, effort, levels - 1)))
+        return shown
     return (yield from _walked(value, effort, levels))
 
 

@@ -1,11 +1,14 @@
 """The span attributes that MLflow reads, without the secrets of the request that the run answered."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, get_args
 
-from graph_agent.redaction import redact, with_hidden_values
-from graph_agent.tracing.payloads import CHAT_USAGE
-from graph_agent.tracing.records import RunRecord, SpanRecord
-from graph_agent.tracing.values import to_json
+from graph_agent.redaction import current_hidden_values, redact, with_hidden_values
+from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE, STATUS
+from graph_agent.tracing.records import Kind, RunRecord, SpanRecord
+from graph_agent.tracing.shared_parts import with_shared_parts
+from graph_agent.tracing.values import counts_as_json, to_json
 from graph_agent.tracing.version import MODEL
 
 SPAN_TYPE = "mlflow.spanType"
@@ -19,13 +22,40 @@ MOST_IDENTITY = 250
 """The longest session or user, in characters. MLflow refuses the whole batch because of a longer one."""
 
 
+OWN_WORDS = frozenset({STATUS, *CHAT_FORM})
+"""Attributes whose values are words of this package, which hold no secret."""
+
+_KINDS: Mapping[Kind, str] = {kind: f'"{kind}"' for kind in get_args(Kind)}
+_HERE: AbstractContextManager[None] = nullcontext()
+
+
+@contextmanager
+def written_together(record: RunRecord) -> Iterator[None]:
+    """Redact what several spans of the run have only once inside of the block."""
+    with _hiding(record), with_shared_parts():
+        yield
+
+
+def _hiding(record: RunRecord) -> AbstractContextManager[None]:
+    # The exporter's thread has no request context, so the request's hidden values come with the record.
+    hidden = record.hidden
+    return _HERE if hidden is None or hidden is current_hidden_values() else with_hidden_values(hidden)
+
+
 def attributes_of(record: RunRecord, span: SpanRecord) -> dict[str, str]:
     """The attributes of one span of the run: JSON by name."""
-    values = {SPAN_TYPE: span.kind, INPUTS: span.inputs, OUTPUTS: span.outputs}
+    values = {INPUTS: span.inputs, OUTPUTS: span.outputs}
     known = {name: value for name, value in values.items() if value is not None} | span.attributes
-    # The exporter's thread has no request context, so the request's hidden values come with the record.
-    with with_hidden_values(record.hidden):
-        return {name: to_json(value) for name, value in known.items()}
+    with _hiding(record):
+        written = {SPAN_TYPE: _KINDS[span.kind]}
+        for name, value in known.items():
+            if name == CHAT_USAGE:
+                written[name] = counts_as_json(value)
+            elif name in OWN_WORDS:
+                written[name] = f'"{value}"'
+            else:
+                written[name] = to_json(value)
+    return written
 
 
 def trace_attributes(record: RunRecord) -> dict[str, str]:
@@ -43,20 +73,20 @@ def trace_attributes(record: RunRecord) -> dict[str, str]:
 
 def name_of(record: RunRecord, span: SpanRecord) -> str:
     """The span's name without secrets. If a model calls a tool that does not exist, the name is the model's text."""
-    with with_hidden_values(record.hidden):
+    with _hiding(record):
         return redact(span.name)
 
 
 def identity_of(record: RunRecord, value: str | None) -> str | None:
     """A session or user, cut to the length that MLflow accepts. It is redacted, because a client may use a secret as
     the name of a session."""
-    with with_hidden_values(record.hidden):
+    with _hiding(record):
         return redact(value)[:MOST_IDENTITY] if value else None
 
 
 def tags_of(record: RunRecord) -> dict[str, str]:
     """The run's tags without secrets. One of them, `client_request_id`, is text of the client."""
-    with with_hidden_values(record.hidden):
+    with _hiding(record):
         return {name: redact(value) for name, value in record.tags.items()}
 
 

@@ -20,8 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
-from graph_agent.redaction import redact, with_hidden_values
-from graph_agent.tracing.attributes import identity_of, name_of, tags_of
+from graph_agent.redaction import redact
+from graph_agent.tracing.attributes import identity_of, name_of, tags_of, written_together
 from graph_agent.tracing.payloads import CHAT_TOOLS, CHAT_USAGE, MODEL, PROVIDER
 from graph_agent.tracing.records import Kind, RunRecord, SpanRecord
 from graph_agent.tracing.values import to_json
@@ -66,8 +66,7 @@ def _encode(record: RunRecord, resource: Mapping[str, str], *, with_content: boo
     _write(of_all.resource.attributes, resource)
     scope = of_all.scope_spans.add()
     scope.scope.name, scope.scope.version = "graph_agent", _own_version()
-    # The exporter's thread has no request context, so the request's hidden values come with the record.
-    with with_hidden_values(record.hidden):
+    with written_together(record):
         for span in record.spans:
             _add(scope.spans.add(), record, span, with_content=with_content)
     request: bytes = ExportTraceServiceRequest(resource_spans=[of_all]).SerializeToString()

@@ -31,6 +31,7 @@ from graph_agent.tracing.attributes import (
     tags_of,
     trace_attributes,
     usage_of,
+    written_together,
 )
 from graph_agent.tracing.destinations import Tables, id_at
 from graph_agent.tracing.new_database import make_database
@@ -141,7 +142,9 @@ class MlflowStore:
 def trace_of(record: RunRecord, kept_in: str | Tables) -> Trace:
     """The run as an MLflow trace, for stores that take the spans and the data about the whole trace separately.
     `kept_in` is the id of an experiment, or tables of Unity Catalog."""
-    trace = Trace(info=_info(record, kept_in), data=TraceData(spans=_spans(record, of_trace=False, kept_in=kept_in)))
+    with written_together(record):
+        spans = _spans(record, of_trace=False, kept_in=kept_in)
+        trace = Trace(info=_info(record, kept_in), data=TraceData(spans=spans))
     set_request_response_preview(trace.info, trace.data)
     return trace
 
@@ -222,9 +225,9 @@ def _spans(record: RunRecord, *, of_trace: bool, kept_in: str | Tables = "") -> 
         # The views on tables of Unity Catalog read these from the root span, although the trace has them too.
         names = (SESSION, USER, MODEL) if isinstance(kept_in, Tables) else (MODEL,)
         more = {name: text for name, text in more.items() if name in names}
-    spans = [Span.from_dict(_fields(record, span, trace_id)) for span in record.spans]
-    spans[0] = Span.from_dict(_fields(record, record.root, trace_id, more))
-    return spans
+    with written_together(record):
+        root = Span.from_dict(_fields(record, record.root, trace_id, more))
+        return [root, *(Span.from_dict(_fields(record, span, trace_id)) for span in record.spans[1:])]
 
 
 def _fields(

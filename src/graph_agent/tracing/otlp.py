@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
-from graph_agent.tracing.attributes import attributes_of, name_of, trace_attributes
+from graph_agent.tracing.attributes import attributes_of, name_of, trace_attributes, written_together
 from graph_agent.tracing.records import RunRecord, SpanRecord
 
 
@@ -15,10 +15,11 @@ def encode(record: RunRecord) -> bytes:
     one request with both."""
     resource = ResourceSpans()
     spans = resource.scope_spans.add().spans
-    for span in record.spans:
-        _write(spans.add(), record, span)
-    for name, value in trace_attributes(record).items():
-        _set(spans[0], name, value)
+    with written_together(record):
+        for span in record.spans:
+            _write(spans.add(), record, span)
+        for name, value in trace_attributes(record).items():
+            _set(spans[0], name, value)
     request: bytes = ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
     return request
 

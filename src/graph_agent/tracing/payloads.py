@@ -19,6 +19,9 @@ LEFT_OUT = "graph_agent.messages_left_out"
 """A key in the metadata of a model's call, and an attribute of its span: how many messages of the conversation were not
 shown to the model."""
 
+STATUS = "graph_agent.status"
+"""An attribute of the root: how the run ended."""
+
 CHAT_FORM = {"mlflow.message.format": "openai"}
 """Makes MLflow's pages show a span as a conversation. The span's inputs and outputs have the form of the chat
 completions API."""

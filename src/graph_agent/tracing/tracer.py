@@ -13,7 +13,7 @@ from graph_agent.redaction import current_hidden_values
 from graph_agent.tracing.collector import CollectorStore, collector_of
 from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.exporter import TraceExporter
-from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE
+from graph_agent.tracing.payloads import CHAT_FORM, CHAT_USAGE, STATUS
 from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.recorder import RunRecorder
 from graph_agent.tracing.records import RunRecord
@@ -90,7 +90,7 @@ class RunTrace:
             status="ERROR" if status in FAILED or outcome.error is not None else "OK",
             error=FAILED.get(status) if outcome.error is None or status in FAILED else type(outcome.error).__name__,
             outputs={"choices": [{"message": answer}], "output": outcome.output},
-            attributes={"graph_agent.status": status, **CHAT_FORM, **usage_attributes(outcome.usage.fields())},
+            attributes={STATUS: status, **CHAT_FORM, **usage_attributes(outcome.usage.fields())},
         )
         # The exporter's thread redacts the record later, and does not have this run's context.
         self._record = replace(record, hidden=current_hidden_values())

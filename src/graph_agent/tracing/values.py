@@ -17,6 +17,7 @@ from langgraph.types import Command, Send
 from pydantic import BaseModel, SecretStr
 
 from graph_agent.redaction import redact, redact_json
+from graph_agent.tracing.shared_parts import shared_parts
 
 MOST_CHARACTERS = 262_144
 """The longest value that is written whole, in bytes of JSON. In a longer one, long texts and lists are cut."""
@@ -40,13 +41,36 @@ _PRIVATE_MODULES = ("langgraph.", "langchain.", "langchain_core.")
 def to_json(value: Any) -> str:
     """The JSON of any value. Never raises."""
     try:
-        text = orjson.dumps(value, default=plain, option=_OPTIONS)
+        parts = shared_parts()
+        if parts is not None:
+            whole = parts.json_of(value, fields=_fields, dumps=_dumps, most=MOST_CHARACTERS)
+            if whole is not None:
+                return whole
+        text = _dumps(value)
         if len(text) > MOST_CHARACTERS:
             # Shorten before redacting: redaction holds the GIL, and megabytes of text would block the event loop.
             text = orjson.dumps(_shortened(orjson.loads(text)), option=_OPTIONS)
         return redact_json(text.decode())
     except (TypeError, ValueError, RecursionError):
         return _carefully(value)
+
+
+def counts_as_json(counts: Any) -> str:
+    """The same for numbers under the names of this package and of LangChain, which hold no secret."""
+    return _dumps(counts).decode() if _is_counts(counts) else to_json(counts)
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(one) is int or _is_counts(one) for one in value.values())
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value, default=plain, option=_OPTIONS)
+
+
+def _fields(value: Any) -> Any:
+    """The fields of a message or document. Anything else is returned as it is."""
+    return plain(value) if isinstance(value, BaseMessage | Document) else value
 
 
 def plain(value: Any) -> Any:
