@@ -1,16 +1,19 @@
 """A run's events: numbered once, never changed, and read by anyone from any place."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graph_agent.protocol import item_events
 from graph_agent.protocol.events import Event
-from graph_agent.runs.event_log import GATHER_SECONDS, MOST_AT_ONCE, EventLog
+from graph_agent.protocol.json_encoding import encode
+from graph_agent.runs.event_log import GATHER_SECONDS, MOST_AT_ONCE, PACKED, EventLog
 
 pytestmark = pytest.mark.anyio
 
@@ -138,3 +141,46 @@ def test_whatever_is_appended_a_reader_gets_what_follows_its_place(counts: list[
         return await reading
 
     assert asyncio.run(read()) == [*range(after + 1, sum(counts))]
+
+
+TEXTS = st.text() | st.sampled_from(
+    ['"', "\\", "\n", "\u2028", "\ud83d", '","logprobs":[],"sequence_number":3}', '"delta":"']
+)
+EVENTS = st.one_of(
+    st.builds(item_events.text_delta, st.sampled_from(["msg_1", "msg_2"]), st.just(0), st.just(0), TEXTS),
+    st.builds(item_events.reasoning_delta, st.just("rs_1"), st.just(1), TEXTS),
+    st.builds(lambda text: item_events.text_delta("msg_1", 0, 0, text) | {"logprobs": [{"token": text}]}, TEXTS),
+    st.builds(lambda text: item_events.text_done("msg_1", 0, 0, text), TEXTS),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.lists(EVENTS, max_size=PACKED), max_size=12), st.integers(-1, 300))
+async def test_tokens_that_are_kept_in_little_memory_are_read_again_byte_for_byte(
+    portions: list[list[Event]], after: int
+) -> None:
+    log, written = EventLog(), []
+    for portion in portions:
+        log.append(map(dict, portion))
+        for event in portion:
+            written.append(encode(event | {"sequence_number": len(written)}))
+        assert [one.data for one in log.entries()] == written
+    log.end()
+    read = [entry async for batch in log.read(quiet_seconds=5, after=after) for entry in batch]
+    assert [one.data for one in read] == written[after + 1 :]
+    assert [one.number for one in read] == [*range(after + 1, len(written))]
+    assert log.size == sum(map(len, written))
+
+
+async def test_tokens_that_were_read_take_a_fifth_of_the_memory_of_their_events() -> None:
+    log, count = EventLog(), 20 * PACKED
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            log.append([item_events.text_delta("msg_1", 0, 0, f"word{number} ")])
+        log.end()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < log.size / 5
+    assert log.memory < log.size / 5

@@ -214,7 +214,7 @@ async def test_a_run_that_is_cancelled_interrupts_its_nodes() -> None:
     run.start()
     await begun.wait()
     await run.cancel()
-    events = [entry.event for entry in run.log.entries]
+    events = [entry.event for entry in run.log.entries()]
     assert [(one["name"], one["status"]) for one in check_steps(events)] == [
         ("first", "completed"),
         ("slow", "interrupted"),
@@ -323,7 +323,7 @@ async def test_whatever_happens_every_node_is_closed_once(tree: list[Any], paral
     held.cancel()
     await run.cancel()
     await over
-    steps = check_steps([entry.event for entry in run.log.entries])
+    steps = check_steps([entry.event for entry in run.log.entries()])
     assert steps
     if run.status == "completed":
         assert {one["status"] for one in steps} == {"completed"}

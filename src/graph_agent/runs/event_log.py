@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 
 from graph_agent.protocol.events import DOCUMENTS, NODE, TERMINAL, Event, is_terminal
 from graph_agent.protocol.json_encoding import encode
+from graph_agent.runs.packed_tokens import TOKENS, PackedTokens
 
 GATHER_SECONDS = 0.005
 """How long after a token a reader collects the next ones before it returns them. One socket write for each token takes
@@ -25,7 +26,11 @@ TEXT_REPEATS, OTHER_REPEATS = 4, 3
 """How often later events repeat a token. Text: in the events that close the text and the part, in the item, and in the
 terminal event. Arguments of a call have no part, so they are repeated three times."""
 
-TOKENS = frozenset({"response.output_text.delta", "response.reasoning_summary_text.delta"})
+PER_ENTRY = 150
+"""The bytes of memory of an entry besides its JSON."""
+
+PACKED = 64
+"""So many entries that readers may have read are packed at a time."""
 
 TEXT = "response.content_part.added"
 """The event with which a text begins."""
@@ -74,15 +79,19 @@ class EventLog:
 
     def __init__(self, earlier: Iterable[Entry] = (), *, keeper: "Keeper | None" = None) -> None:
         """`earlier` are the events of earlier attempts at the same run. `keeper` learns of new events."""
-        self._entries: list[Entry] = list(earlier)
+        self._entries: list[Entry | PackedTokens] = list(earlier)
+        self._packed = 0
+        """Below this number, tokens are packed: several of them are the same object in the list."""
         self._keeper = keeper
         self.shows_at_once = True
         """Whether readers see an event at once. Otherwise they see it when `show` is called."""
         self._shown = len(self._entries)
         self._readers: set[_Reader] = set()
         self._ended = False
-        self.size = sum(len(one.data) for one in self._entries)
+        self.size = sum(len(one.data) for one in self._between(0, len(self._entries)))
         """The bytes of JSON in the log."""
+        self._saved = 0
+        """The bytes of memory that packing has saved."""
         self.first_text_at: float | None = None
         """When the first text was appended, in terms of `time.monotonic()`."""
         self._open = 0
@@ -97,6 +106,9 @@ class EventLog:
 
     def append(self, events: Iterable[Event]) -> None:
         """Number, encode and keep the events. Never waits for a reader."""
+        if self._shown - self._packed >= PACKED:
+            # Now, because the readers have had time to read them.
+            self._pack()
         entries = self._entries
         before = len(entries)
         for event in events:
@@ -125,32 +137,43 @@ class EventLog:
                 self.show(len(entries))
 
     @property
-    def entries(self) -> Sequence[Entry]:
-        """All events, also those that readers do not see yet."""
-        return self._entries
+    def count(self) -> int:
+        """How many events there are, also those that readers do not see yet."""
+        return len(self._entries)
+
+    @property
+    def memory(self) -> int:
+        """The bytes of memory of the log, about."""
+        return self.size + PER_ENTRY * len(self._entries) - self._saved
+
+    def entries(self, first: int = 0) -> Sequence[Entry]:
+        """The events from this number on, also those that readers do not see yet."""
+        return self._between(first, len(self._entries))
 
     @property
     def shown(self) -> Sequence[Entry]:
         """The events that readers see."""
-        return self._entries[: self._shown]
+        return self._between(0, self._shown)
 
     def show(self, count: int) -> None:
         """Let readers see the first `count` events."""
         self._shown = max(self._shown, count)
         if self._readers and self._shown:
-            more = self._entries[self._shown - 1].type in TOKENS
+            newest = self._entries[self._shown - 1]
+            more = isinstance(newest, PackedTokens) or newest.type in TOKENS
             for reader in self._readers:
                 reader.wake(gathers=more)
 
     def take_back(self, count: int) -> None:
         """Forget the events behind the first `count`, which no reader has seen."""
         assert count >= self._shown, "a reader may have seen it"
-        self.size -= sum(len(one.data) for one in self._entries[count:])
+        self.size -= sum(len(one.data) for one in self.entries(count))
         del self._entries[count:]
 
     def end(self) -> None:
         """Say that no more events follow."""
         self._ended = True
+        self._pack()
         for reader in self._readers:
             reader.wake()
 
@@ -174,10 +197,35 @@ class EventLog:
                 if not woken:
                     yield ()
                 continue
-            batch = self._entries[at : min(at + MOST_AT_ONCE, self._shown)]
+            batch = self._between(at, min(at + MOST_AT_ONCE, self._shown))
             at += len(batch)
             yield batch
             reader.has_read(tokens=batch[-1].type in TOKENS)
+
+    def _between(self, first: int, end: int) -> Sequence[Entry]:
+        """The entries with the numbers from `first` on and below `end`."""
+        if first >= self._packed:
+            # What a reader that keeps up gets.
+            return cast(list[Entry], self._entries[first:end])
+        found: list[Entry] = []
+        while first < end:
+            one = self._entries[first]
+            if isinstance(one, PackedTokens):
+                until = min(one.first + len(one), end)
+                found += map(Entry._make, one.between(first, until))
+                first = until
+            else:
+                found.append(one)
+                first += 1
+        return found
+
+    def _pack(self) -> None:
+        """Keep the tokens that readers see in less memory. A reader that comes later gets the same bytes."""
+        for packed in PackedTokens.of(self._between(self._packed, self._shown)):
+            count = len(packed)
+            self._saved += packed.saves + PER_ENTRY * (count - 1)
+            self._entries[packed.first : packed.first + count] = [packed] * count
+        self._packed = self._shown
 
 
 class _Reader:

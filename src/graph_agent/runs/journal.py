@@ -32,7 +32,7 @@ class JournaledLog:
         self.lost: Callable[[], None] = _nobody
         """Called once if the right turns out to be lost."""
         self.log = EventLog(earlier, keeper=self)
-        self.committed = len(self.log.entries)
+        self.committed = self.log.count
         """How many events the store has."""
         self._journal = journal
         self._left = False
@@ -44,7 +44,7 @@ class JournaledLog:
 
     def pending(self) -> EventBatch | None:
         """The events that are not committed."""
-        events = tuple(one.data for one in self.log.entries[self.committed :])
+        events = tuple(one.data for one in self.log.entries(self.committed))
         return EventBatch(right=self.right, first=self.committed, events=events) if events else None
 
     def has(self, count: int) -> None:

@@ -15,9 +15,6 @@ MOST_LOGS = 1000
 MOST_BYTES = 64 * 1024 * 1024
 """The most memory of all kept logs. The oldest ones are forgotten first."""
 
-PER_EVENT = 200
-"""The bytes of memory of one event besides its JSON."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptLog:
@@ -65,7 +62,7 @@ class KeptLogs:
             conversation=request.conversation,
             log=log,
             until=time.monotonic() + self._seconds,
-            size=log.size + PER_EVENT * len(log.entries),
+            size=log.memory,
         )
         self._logs[run_id] = kept
         self._bytes += kept.size

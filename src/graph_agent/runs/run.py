@@ -398,7 +398,7 @@ class Run:
         """Go on where an earlier attempt stopped: with its events, and with the last checkpoint that it wrote."""
         given = () if self._then else opened.messages
         self._translator = Translator.restored(
-            [one.event for one in self._log.entries],
+            [one.event for one in self._log.entries()],
             state=resumed.values,
             below=resumed.below,
             spoken=resumed.spoken,
@@ -1103,7 +1103,7 @@ class Run:
                 return
             # The terminal event must not be seen before it is committed.
             self._log.shows_at_once = False
-            count, held = len(self._log.entries), self._events.held
+            count, held = self._log.count, self._events.held
             self._events.release_end()
 
             def write_end_again() -> None:
@@ -1117,14 +1117,14 @@ class Run:
                 # Nothing else waits for this run, so it can wait for the database.
                 await asyncio.sleep(RETRY_SECONDS)
             if error is None:
-                kept.has(len(self._log.entries))
+                kept.has(self._log.count)
             elif attempt.background:
                 attempt.fate = "lost"
             else:
                 self._log.take_back(count)
                 self._status, self.failure = "failed", error
                 self._events.write(self._translator.fail(error, self._monitor.usage))
-                self._log.show(len(self._log.entries))
+                self._log.show(self._log.count)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the readers must get an end
             logger.error("the record of run %s failed: %s", self.id, describe_error(problem))
         finally:
