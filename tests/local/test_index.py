@@ -139,6 +139,34 @@ def test_an_index_that_is_searched_between_changes_finds_what_a_new_one_finds(
             assert found(index) == found(fresh) != []
 
 
+def test_a_word_of_most_passages_is_found_in_just_those_in_each_of_its_forms_and_after_changes(
+    tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    def write(document: int, word: str) -> None:
+        sections = [f"## Part {part}\n\nPump {part} has {word}.\n" for part in range(150)]
+        (many / f"{document}.md").write_text(f"# Document {document}\n\n" + "\n".join(sections))
+
+    def holding(word: str) -> set[str]:
+        return {uri.partition("#")[0] for uri in uris(index.search(word, k=5_000, query_type="FULL_TEXT"))}
+
+    many = tmp_path / "many"
+    many.mkdir()
+    for document in range(10):
+        write(document, "no wheels" if document in (3, 7) else "settings")
+    with Index.open(tmp_path / "many.db", embedder) as index:
+        index.sync([many])
+        for form in ("setting", "settings", "Settings"):
+            assert holding(form) == {f"many/{one}.md" for one in (0, 1, 2, 4, 5, 6, 8, 9)}
+        # Most of all passages, and a gap where the old ones were.
+        write(4, "no wheels")
+        write(3, "a setting")
+        index.sync([many])
+        assert holding("settings") == {f"many/{one}.md" for one in (0, 1, 2, 3, 5, 6, 8, 9)}
+        assert holding("pump") == {f"many/{one}.md" for one in range(10)}
+        [score] = {round(hit.score, 5) for hit in index.search("pump settings", k=100, query_type="FULL_TEXT")}
+        assert score == 1.0
+
+
 def test_passages_with_equal_scores_keep_their_order_however_few_are_asked_for(
     tmp_path: Path, embedder: RecordingEmbedder
 ) -> None:

@@ -15,8 +15,10 @@ APPLICATION_ID = 0x67616978
 VERSION = 2
 """Increase it with every change of the schema or of `words.searchable`, and add a migration."""
 
-WORDS = """
-CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='porter unicode61 remove_diacritics 2');
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+
+WORDS = f"""
+CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='{TOKENIZER}');
 CREATE VIRTUAL TABLE terms USING fts5vocab (words, row);
 CREATE TRIGGER words_added AFTER INSERT ON chunks BEGIN
     INSERT INTO words (rowid, text) VALUES (new.id, searchable(new.text));

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from graph_agent.errors import IndexUnavailable
 from graph_agent.local.documents.chunks import Chunk
+from graph_agent.local.index.common_words import CommonWords, Stems
 from graph_agent.local.index.compound_words import Vocabulary
 from graph_agent.local.index.embedder import Vectors
 from graph_agent.local.index.file_format import explain_sqlite_errors, prepare
@@ -53,6 +54,10 @@ class Embeddings:
 
     def positions(self, ids: Ids) -> Positions:
         """The positions of the chunks with these row ids."""
+        if self.size and int(self.ids[-1]) - int(self.ids[0]) == self.size - 1:
+            # No document was removed or changed, so the row ids have no gaps.
+            places: Positions = (ids - self.ids[0]).astype(np.int32)
+            return places
         return np.searchsorted(self.ids, ids).astype(np.int32)
 
     def marked(self, ids: Ids) -> NDArray[np.bool_]:
@@ -97,6 +102,8 @@ class IndexStore:
         self._lock = RLock()
         self._embeddings: Embeddings | None = None
         self._vocabulary: tuple[int, Vocabulary] | None = None
+        self._common = CommonWords({}, 0)
+        self._stems = Stems()
         self._word_positions = WordPositions(-1)
 
     @classmethod
@@ -116,6 +123,7 @@ class IndexStore:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+            self._stems.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -161,8 +169,16 @@ class IndexStore:
         """All terms of the index, cached until the next change. Call it inside a snapshot."""
         generation = self._generation()
         if self._vocabulary is None or self._vocabulary[0] != generation:
-            self._vocabulary = generation, Vocabulary.of(row[0] for row in self._rows("SELECT term FROM terms"))
+            counts = self._rows("SELECT term, doc FROM terms")
+            self._common = CommonWords.read(counts, self.embeddings().size, self._stems, self._marks)
+            self._vocabulary = generation, Vocabulary.of(term for term, _ in counts)
         return self._vocabulary[1]
+
+    def _marks(self, word: str) -> NDArray[np.bool_]:
+        return self.embeddings().marked(self._holding(f'"{word}"'))
+
+    def _holding(self, query: str) -> Ids:
+        return self._ids("SELECT rowid FROM words WHERE words MATCH ?", [query])
 
     def _generation(self) -> int:
         return int(self._rows("SELECT number FROM generation")[0][0])
@@ -177,15 +193,17 @@ class IndexStore:
     def holders(self, words: Sequence[str]) -> Positions:
         """The positions of the chunks that contain one of the words in any of its forms, cached until the next change.
 
-        Call it inside a snapshot.
+        Call it inside a snapshot, after `vocabulary`.
         """
+        if len(words) == 1 and (known := self._common.positions(self._stems.of(words[0]))) is not None:
+            return known
         embeddings = self.embeddings()
         if self._word_positions.generation != embeddings.generation:
             self._word_positions = WordPositions(embeddings.generation)
         query = " OR ".join(f'"{word}"' for word in words)
         found = self._word_positions.get(query)
         if found is None:
-            found = embeddings.positions(self._ids("SELECT rowid FROM words WHERE words MATCH ?", [query]))
+            found = embeddings.positions(self._holding(query))
             self._word_positions.add(query, found)
         return found
 
