@@ -121,8 +121,8 @@ types: setup page/node_modules/.ready ## Check the types
 bench: setup ## Compare with bare Starlette, bare LangGraph and MLflow AgentServer, side by side
 	@$(BIN)/python -m bench
 
-bench-index: setup ## Measure searches of a local index with 125,000 made-up passages; PASSAGES=10000 fewer
-	@$(BIN)/python -m evals.retrieval.scale $(if $(PASSAGES),--passages $(PASSAGES))
+bench-index: setup ## Measure searches of a local index with 125,000 made-up passages; PASSAGES="1000 10000" other sizes
+	@$(BIN)/python -m bench.index_search $(if $(PASSAGES),--passages $(PASSAGES))
 
 bench-page: setup page/node_modules/.ready ## Measure the chat page in a browser; FACTOR=1 streams at real speed, TOKENS=5000 less
 	@$(BIN)/python -m bench.page $(if $(FACTOR),--factor $(FACTOR)) $(if $(TOKENS),--tokens $(TOKENS)) $(if $(ROWS),--rows "$(ROWS)")

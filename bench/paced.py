@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.client import Stream, Target, singly, together
+from bench.line_plot import Line, line_plot
 from bench.processes import Server, Servers, cpu_seconds, free_port, memory_mb
 from bench.rows import FLOOR, ROWS, Row
 
@@ -162,37 +163,17 @@ def published_paced(figures: Sequence[Mapping[str, Any]]) -> str:
 
 LABELS = {FLOOR: "LangGraph on Starlette", OURS: "graph-agent"}
 COLORS = {FLOOR: "#8a8f98", OURS: "#2f6fde"}
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 320, 70, 40, 30, 150
 
 
 def plot(figures: Sequence[Mapping[str, Any]]) -> str:
     """Draw tokens a second over the number of streams, as SVG."""
-    counts = sorted({one["streams"] for one in figures})
-    most = max(one["tokens_per_second"] for one in figures) * 1.08
-
-    def place(one: Mapping[str, Any]) -> tuple[float, float]:
-        x = LEFT + counts.index(one["streams"]) / max(len(counts) - 1, 1) * (WIDTH - LEFT - RIGHT)
-        return x, HEIGHT - BOTTOM - one["tokens_per_second"] / most * (HEIGHT - BOTTOM - TOP)
-
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="12" fill="#8a8f98" role="img">',
-        f"<title>Tokens a second, with streams of {1 / PACE:.0f} tokens a second each</title>",
-        f'<text x="{LEFT}" y="18">tokens a second, one process</text>',
-        f'<text x="{LEFT}" y="{HEIGHT - 4}">streams that start together</text>',
-    ]
-    for step in range(5):
-        y = HEIGHT - BOTTOM - step / 4 * (HEIGHT - BOTTOM - TOP)
-        lines.append(f'<path d="M{LEFT} {y:.0f}H{WIDTH - RIGHT}" stroke="#8a8f98" stroke-opacity=".3"/>')
-        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{most / 4 * step:,.0f}</text>')
-    for number, count in enumerate(counts):
-        x = LEFT + number / max(len(counts) - 1, 1) * (WIDTH - LEFT - RIGHT)
-        lines.append(f'<text x="{x:.0f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{count:,}</text>')
-    for name, color in COLORS.items():
-        points = [place(one) for one in figures if one["row"] == name]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        lines.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in points]
-        x, y = points[-1]
-        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{color}">{LABELS[name]}</text>')
-    return "\n".join([*lines, "</svg>"]) + "\n"
+    return line_plot(
+        title=f"Tokens a second, with streams of {1 / PACE:.0f} tokens a second each",
+        over="tokens a second, one process",
+        along="streams that start together",
+        counts=sorted({one["streams"] for one in figures}),
+        lines=[
+            Line(LABELS[name], color, [one["tokens_per_second"] for one in figures if one["row"] == name])
+            for name, color in COLORS.items()
+        ],
+    )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from databricks.ai_search.async_utils import aclose_all_clients
-from evals.retrieval import scale
 from evals.retrieval.__main__ import figures_of, too_low
 from evals.retrieval.asking import Found, ask, workspace
 from evals.retrieval.rows import Row, document_of, rows
@@ -82,12 +81,3 @@ def test_a_copy_has_the_name_of_its_original() -> None:
     assert document_of("copies/team-a/docs/settings.md#settings-for-the-model") == "docs/settings.md"
     assert document_of("README.md#start") == "README.md"
     assert re.match("corpus/", document_of("corpus/ja/lease.md"))
-
-
-def test_the_measurement_of_large_indexes_makes_and_searches_as_many_passages_as_it_is_told(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert scale.main(["--passages", "260", "--queries", "2"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("260 passages indexed in ")
-    assert re.findall(r"^(\w+) +clock p50 \d+ ms", said, re.MULTILINE) == ["ANN", "HYBRID", "FULL_TEXT"]
