@@ -8,6 +8,7 @@
     │   │   └── UnknownGraph         404
     │   ├── Unauthenticated          401
     │   ├── ForeignPage              403  a page of another site uses a server without a token
+    │   ├── OperatorsOnly            403  something of another user, for operators alone
     │   ├── NotJson                  415
     │   ├── RouteNotFound            404
     │   ├── NotStored                404  the owner has no such thing
@@ -147,6 +148,14 @@ class ForeignPage(RequestError):
 
     status = 403
     code = "foreign_page"
+    kind = "permission_error"
+
+
+class OperatorsOnly(RequestError):
+    """The caller asked for something of another user, which only operators may see."""
+
+    status = 403
+    code = "operators_only"
     kind = "permission_error"
 
 

@@ -164,6 +164,14 @@ def test_floors_and_ceilings_hold_whatever_the_baseline_was() -> None:
     assert verdict(before | {"seconds": [5.0] * 10}, before).passed
 
 
+def test_a_baseline_of_runs_that_all_failed_leaves_no_ceiling_that_nothing_passes() -> None:
+    failed: Columns = {"output_tokens": [0.0] * 10}
+    worked: Columns = {"output_tokens": [50.0] * 10}
+    assert verdict(worked, failed).passed
+    again = make_baseline(scores(worked), noise="exact", before=baseline(failed))
+    assert again.metrics["output_tokens"].ceiling == 150
+
+
 def test_over_a_sample_no_ceiling_of_times_and_tokens_holds() -> None:
     before = baseline(GOOD | {"seconds": [1.0] * 10}, "interval")
     slow = scores(GOOD | {"seconds": [1.0] * 9 + [900.0]})

@@ -92,6 +92,16 @@ def test_a_trace_becomes_a_row_that_eval_judges(
     assert [one.id for one in read_rows(dataset)] == [added.id]
 
 
+def test_a_fact_that_a_tool_has_found_makes_a_row_of_tools(
+    trace_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_TRACKING_URI", f"sqlite:///{folder}/traces.db")
+    dataset = folder / "facts.jsonl"
+    assert main(["add", trace_id, "--dataset", str(dataset), "--fact", "4|four"]) == 0
+    (added,) = read_rows(dataset)
+    assert added.tags["kind"] == "tools"
+
+
 def test_a_row_must_expect_something(
     trace_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,6 +119,6 @@ def test_a_document_whose_reader_is_not_installed_says_what_to_install(monkeypat
     # Python takes a module that is None here for one that is not installed.
     monkeypatch.setitem(sys.modules, "pypdf", None)
     monkeypatch.delitem(sys.modules, "graph_agent.local.documents.pdf_reader", raising=False)
-    install = "the package pypdf is missing or broken; run pip install 'graph-agent[local]'"
+    install = "the package pypdf is missing or broken: pip install 'FOLDER[local]'"
     with pytest.raises(UnreadableDocument, match=re.escape(install)):
         chunks("a.pdf", pdf("one"))

@@ -54,7 +54,7 @@ def test_without_the_extra_every_command_of_the_laptop_says_how_to_install_it(
     monkeypatch.setenv("GRAPH_AGENT_WORKSPACE_PORT", "0")
     main(["init", str(tmp_path / "shop")])
     monkeypatch.chdir(tmp_path / "shop")
-    told = "the local workspace needs no_such_package; install them: pip install 'graph-agent[local]'"
+    told = f"the local workspace needs no_such_package; install them: {packages.INSTALL}"
     if command == ["dev"]:
         from graph_agent.errors import LocalWorkspaceError
         from graph_agent.local.workspace_process import LocalWorkspace
@@ -62,7 +62,7 @@ def test_without_the_extra_every_command_of_the_laptop_says_how_to_install_it(
 
         # `dev` ends the process itself.
         with (
-            pytest.raises(LocalWorkspaceError, match=r"pip install 'graph-agent\[local\]'"),
+            pytest.raises(LocalWorkspaceError, match=r"pip install 'FOLDER\[local\]'"),
             LocalWorkspace(Settings()),
         ):
             pass

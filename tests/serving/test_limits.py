@@ -200,7 +200,10 @@ async def test_callers_see_their_own_usage_and_operators_that_of_all(tmp_path: P
                 "total_tokens": 200,
             }
         ]
-        assert (await table("ann", user="bob"))["data"] == body["data"]
+        for own in ("ann", "front_end:ann"):
+            assert (await table("ann", user=own))["data"] == body["data"]
+        error = (await table("ann", user="bob"))["error"]
+        assert (error["code"], error["type"], error["param"]) == ("operators_only", "permission_error", "user")
         everybody = await table("bob")
         assert everybody["all_users"]
         assert [row["user"] for row in everybody["data"]] == ["front_end:ann", "front_end:bob"]

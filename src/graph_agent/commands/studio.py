@@ -169,7 +169,8 @@ def _python(folder: Path) -> Path:
                 return python
     raise LocalWorkspaceError(
         "LangGraph's server is not installed; install it in a separate environment: "
-        f"python -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/pip install 'graph-agent[studio]'"
+        f"python -m venv {ENVIRONMENT} && {ENVIRONMENT}/bin/pip install 'FOLDER[studio]', "
+        "where FOLDER is a checkout or the file of a wheel of graph-agent"
     )
 
 

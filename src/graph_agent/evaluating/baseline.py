@@ -98,7 +98,9 @@ def _limit(spec: Metric, value: float, count: int, noise: Noise, known: Limit | 
         # Ceilings are generous, because times depend on the machine. The scripted model repeats passages, so its tokens
         # change with the documents.
         usual = max(least, factor * value) if spec.unit == "s" else (3.0 if noise == "exact" else 1.5) * value
-        return Limit(value=value, n=count, ceiling=known.ceiling if known else round(usual, 2))
+        # A ceiling of 0 comes from runs that all failed, and nothing could be below it.
+        kept = known.ceiling if known else None
+        return Limit(value=value, n=count, ceiling=kept or round(usual, 2) or None)
     if known:
         return Limit(value=value, n=count, floor=known.floor, max_drop=known.max_drop)
     drop = 0.1 if spec.ranking else 0.0 if noise == "exact" or spec.never_worse or spec.steady else 0.1

@@ -10,6 +10,7 @@ from graph_agent.evaluating.errors import BadDataset, EvalError
 from graph_agent.evaluating.project import Project
 from graph_agent.evaluating.runner import Agent
 from graph_agent.evaluating.targets import LOCAL, SCRIPTED, Target
+from graph_agent.local.packages import INSTALL
 
 INFO_SECONDS = 10.0
 
@@ -35,8 +36,8 @@ def check_target(target: Target) -> None:
         _check_mutation(target.mutation, target.project)
     if target.model in (SCRIPTED, LOCAL) and find_spec("onnxruntime") is None:
         raise EvalError(
-            f"the {target.model} model needs the local workspace; pip install 'graph-agent[local]', or choose another"
-            " with --model"
+            f"the {target.model} model needs the packages of the local workspace: {INSTALL}; or choose another model "
+            "with --model"
         )
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,12 @@ def run(options: argparse.Namespace) -> int:
         "id": options.id or f"trace-{options.trace.removeprefix('tr-')[:12]}",
         "inputs": {"input": stored["input"]},
         "expectations": expectations,
-        "tags": {"suite": dataset.stem, "kind": kind_of(expectations), "half": options.half, "trace": options.trace},
+        "tags": {
+            "suite": dataset.stem,
+            "kind": kind_of(expectations, stored["ran"]),
+            "half": options.half,
+            "trace": options.trace,
+        },
     }
     added = append_row(dataset, row)
     print(f"added {added.id} to {dataset}; run graph-agent eval baseline, then review both diffs")
@@ -85,7 +90,8 @@ def append_row(dataset: Path, row: Mapping[str, Any]) -> Row:
 
 
 def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
-    """Read a trace from where the service writes traces. `input` is the conversation as Responses items.
+    """Read a trace from where the service writes traces. `input` is the conversation as Responses items, and `ran` has
+    the types of its spans.
 
     Raises:
         EvalError: there is no such trace, or it has no conversation.
@@ -108,7 +114,11 @@ def stored_trace(trace_id: str, settings: Settings) -> dict[str, Any]:
     if not items:
         raise EvalError(f"the trace {trace_id!r} has no conversation; give the trace of a run of a graph")
     # A dataset is committed to a repository, and a user may have pasted a secret.
-    return {"input": redact_value(items), "answer": answer_of(root.outputs if root else None)}
+    return {
+        "input": redact_value(items),
+        "answer": answer_of(root.outputs if root else None),
+        "ran": {span.span_type for span in trace.data.spans},
+    }
 
 
 def conversation(inputs: Any) -> list[dict[str, Any]]:
@@ -169,11 +179,15 @@ def asked_for(ask: Callable[[str], str]) -> dict[str, Any]:
     return found | {"must_decline": False} if found else {}
 
 
-def kind_of(expectations: Mapping[str, Any]) -> str:
-    """Return the tag `kind`, by which reports and samples group rows."""
+def kind_of(expectations: Mapping[str, Any], ran: Collection[str]) -> str:
+    """Return the tag `kind`, by which reports and samples group rows. `ran` has the types of the trace's spans."""
     if expectations.get("must_decline"):
         return "unanswerable"
-    return "tools" if "tool_calls" in expectations else "docs"
+    if "documents" in expectations:
+        return "tools" if "tool_calls" in expectations else "docs"
+    # A fact may come from a tool or from a document.
+    only_tools = "TOOL" in ran and "RETRIEVER" not in ran
+    return "tools" if "tool_calls" in expectations or only_tools else "docs"
 
 
 def _alternatives(text: str) -> Sequence[str]:

@@ -18,7 +18,8 @@ PACKAGES = (
 )
 """Their import names. A test compares them with the extra in `pyproject.toml`."""
 
-INSTALL = "pip install 'graph-agent[local]'"
+INSTALL = "pip install 'FOLDER[local]', where FOLDER is a checkout or the file of a wheel of graph-agent"
+"""What installs them. No package index has graph-agent before its first release."""
 
 
 def missing_packages() -> list[str]:

@@ -57,7 +57,7 @@ def read_chunks(source: SourceFile, data: bytes) -> DocumentChunks:
     except MemoryError as error:
         raise UnreadableDocument("it takes too much memory to read") from error
     except ImportError as error:
-        raise UnreadableDocument(f"the package {error.name} is missing or broken; run {INSTALL}") from error
+        raise UnreadableDocument(f"the package {error.name} is missing or broken: {INSTALL}") from error
     # The libraries raise any exception for a malformed file, and one file must not stop the indexing of the others.
     except Exception as error:
         raise UnreadableDocument(f"it could not be read ({type(error).__name__})") from error

@@ -17,6 +17,7 @@ from graph_agent.errors import LocalModelFailed, PromptTooLong
 from graph_agent.local.model.core_choice import CoreChoice, core_choice, threads_now
 from graph_agent.local.model.kept_beginnings import LONGEST, SHORTEST, KeptBeginnings
 from graph_agent.local.model.prompt_slots import LARGEST, PromptSlots, ReadingPace, Slot, Tokens, shared
+from graph_agent.local.packages import INSTALL
 from graph_agent.sse_lines import data_of_line, read_lines_async
 
 Stopped = Literal["end", "length"]
@@ -246,7 +247,7 @@ def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
         # Late import, because llama.cpp need not be installed for an upstream model.
         import xllamacpp
     except ImportError as error:
-        raise LocalModelFailed("xllamacpp is not installed: pip install 'graph-agent[local]'") from error
+        raise LocalModelFailed(f"xllamacpp is not installed: {INSTALL}") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_ctx, params.n_parallel = options.window * options.slots, options.slots

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graph_agent.errors import InvalidRequest
+from graph_agent.errors import InvalidRequest, OperatorsOnly
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.wire_schemas import BOOLEAN, COUNT, STRING, array_of, closed, const
@@ -71,7 +71,7 @@ class UsageRoutes:
         """The routes of the app."""
         return [route(f"{prefix}/usage", GET=self.read) for prefix in FAMILIES]
 
-    @described(TAG, USAGE, says="The table.", parameters=QUERY, errors=(*OF_STORE, InvalidRequest))
+    @described(TAG, USAGE, says="The table.", parameters=QUERY, errors=(*OF_STORE, InvalidRequest, OperatorsOnly))
     async def read(self, request: Request) -> Response:
         """What the caller has used, or for an operator, what all users have used."""
         query = check_query(request, *QUERY)
@@ -83,7 +83,14 @@ class UsageRoutes:
         if user is not None and not (0 < len(user) <= LONGEST_ID):
             raise InvalidRequest(f"`user` must be a text of 1 to {LONGEST_ID} characters", param="user")
         is_operator = self._is_operator(caller)
-        owner = user if is_operator else Owner.of(caller).key
+        own = Owner.of(caller).key
+        if not is_operator and user is not None and user not in (own, own.partition(":")[2]):
+            raise OperatorsOnly(
+                "`user` names somebody else, whose usage only operators see: leave it out, or let the operator name "
+                "you in GRAPH_AGENT_OPERATORS",
+                param="user",
+            )
+        owner = user if is_operator else own
         store = await self._store.passed()
         if self._ledger is not None:
             # The reader knows what it has just asked for.
