@@ -4,10 +4,12 @@ The server is one of the official SDK, and the client is OpenAI's, both over rea
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
 import httpx
 import openai
 import pytest
@@ -22,10 +24,30 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from tests.serving.approving import answer
 from tests.serving.conftest import Service, serving
-from tests.standin.mcp import raw_route
+from tests.serving.describing import flaws
+from tests.serving.talking import talking as socket
+from tests.standin.mcp import Waiting, raw_route
 
-from graph_agent import AgentContext, AgentState, ClientToolsMiddleware, make_planner, make_tools, requested_nodes
+from graph_agent import (
+    AgentContext,
+    AgentState,
+    ClientToolsMiddleware,
+    Settings,
+    make_planner,
+    make_tools,
+    requested_nodes,
+)
+from graph_agent.errors import BadSetting
+from graph_agent.identity.caller import Caller
+from graph_agent.protocol.dialects import OPENAI
+from graph_agent.protocol.requests import parse_request
+from graph_agent.protocol.wire_schemas import event
+from graph_agent.runs.request import RunRequest
+from graph_agent.runs.run import head_of
+from graph_agent.runs.stored_requests import dump_request, load_request
 from graph_agent.testing import Call, ModelRequest, ScriptedChatModel, on_loopback
+
+pytestmark = pytest.mark.anyio
 
 TOKEN = "hush-4f1d9c27b8e6"
 KEY = "quiet-77aa01c3de"
@@ -102,6 +124,14 @@ def agent(model: Any) -> Any:
     return create_agent(model, [], middleware=[ClientToolsMiddleware()])
 
 
+def alone(model: Any) -> Any:
+    builder = StateGraph(AgentState, context_schema=AgentContext)
+    builder.add_node("planner", make_planner(model=model, tools=[], prompt="Help."))
+    builder.add_edge(START, "planner")
+    builder.add_edge("planner", END)
+    return builder.compile()
+
+
 GRAPHS = pytest.mark.parametrize("make", [planner, agent])
 
 
@@ -161,8 +191,9 @@ def test_the_graph_lists_and_calls_the_tools_of_a_server_that_the_client_names(
 
 def test_the_events_tell_the_list_and_the_call_in_their_order(shop: Shop, url: str) -> None:
     with talking([ADD], ["Five."], servers=url) as talk:
-        kinds = [event.type for event in talk.ask([calc(url)], stream=True)]
-    told = [kind.removeprefix("response.") for kind in kinds]
+        events = [one.to_dict() for one in talk.ask([calc(url)], stream=True)]
+    assert [flaws(event(OPENAI), one) for one in events] == [[]] * len(events)
+    told = [str(one["type"]).removeprefix("response.") for one in events]
     assert told[: told.index("mcp_call.completed") + 2] == [
         "created",
         "in_progress",
@@ -340,13 +371,6 @@ def test_without_a_list_of_the_operator_no_server_is_used(shop: Shop, url: str) 
 
 
 def test_a_graph_that_does_not_run_such_tools_says_so(shop: Shop, url: str) -> None:
-    def alone(model: Any) -> Any:
-        builder = StateGraph(AgentState, context_schema=AgentContext)
-        builder.add_node("planner", make_planner(model=model, tools=[], prompt="Help."))
-        builder.add_edge(START, "planner")
-        builder.add_edge("planner", END)
-        return builder.compile()
-
     with talking(servers=url, make=alone) as talk:
         assert_refused(talk, [calc(url)], "tools", "this graph does not run")
     assert shop.headers == []
@@ -480,3 +504,110 @@ def test_databricks_clients_get_the_call_and_its_output_and_a_warning_for_a_miss
     assert (response["output"][0]["name"], response["output"][1]["output"]) == ("calc__add", "5")
     (warning,) = response["custom_outputs"]["warnings"]
     assert warning.startswith("The tools of gone could not be listed: it requires credentials (401)")
+
+
+async def test_a_call_asks_and_is_answered_over_a_websocket_that_stores_nothing(shop: Shop, url: str) -> None:
+    with talking([WIPE], ["Wiped."], servers=url) as talk:
+        async with socket(talk.service) as spoken:
+            tools = [calc(url, require_approval="always", authorization=TOKEN)]
+            first = await spoken.ask(input="Go.", tools=tools, store=False)
+            given = [answer(first["output"][-1]["id"])]
+            asked = {"previous_response_id": first["id"], "tools": tools, "store": False}
+            messages = await spoken.turn(input=given, **asked)
+    (call,) = [item for item in messages[-1]["response"]["output"] if item["type"] == "mcp_call"]
+    assert (call["server_label"], call["name"], call["output"]) == ("calc", "wipe", "wiped disk")
+    assert [flaws(event(OPENAI), one) for one in messages] == [[]] * len(messages)
+    assert {one["authorization"] for one in shop.headers} == {f"Bearer {TOKEN}"}
+
+
+def test_a_call_of_the_client_and_one_of_its_server_stand_in_one_turn(shop: Shop, url: str) -> None:
+    weather = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+    both = [Call("weather", {}, id="c4"), ADD]
+    with talking(both, ["Rain, and five."], servers=url) as talk:
+        first = talk.ask([weather, calc(url)])
+        kinds = [item.type for item in first.output]
+        assert kinds == ["mcp_list_tools", "function_call", "mcp_call"]
+        result = {"type": "function_call_output", "call_id": "c4", "output": "rain"}
+        second = talk.ask([weather, calc(url)], [result], previous_response_id=first.id)
+    assert second.output_text == "Rain, and five."
+    assert shop.done == ["add 2 3"]
+
+
+def test_a_resent_history_with_lists_and_calls_goes_on(shop: Shop, url: str) -> None:
+    with talking([ADD], ["Five."], ["Still five."], servers=url) as talk:
+        first = talk.ask([calc(url)], store=False)
+        history = [{"role": "user", "content": "Go."}, *(item.to_dict() for item in first.output)]
+        second = talk.ask([calc(url)], [*history, {"role": "user", "content": "Sure?"}], store=False)
+    assert second.output_text == "Still five."
+    assert shop.done == ["add 2 3"]
+
+
+def test_a_server_that_does_not_answer_is_left_after_its_time() -> None:
+    with on_loopback(silent) as url, talking(["Hm."], servers=url, request_seconds=0.2) as talk:
+        response = talk.ask([calc(url)])
+    assert response.output[0].error == "The tools of calc could not be listed: it did not answer in time."
+    assert response.output_text == "Hm."
+
+
+async def silent(scope: Any, receive: Any, send: Any) -> None:
+    """Answer nothing until the client has left."""
+    while scope["type"] == "http" and (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def test_a_call_ends_with_its_run() -> None:
+    waiting = Waiting(streams=True)
+    call = Call("calc__wait", {"end": False}, id="c5")
+    with on_loopback(Starlette(routes=[waiting.route("/mcp")])) as url, talking([call], servers=f"{url}/mcp") as talk:
+        stream = talk.ask([calc(f"{url}/mcp")], stream=True, store=False)
+        next(one for one in stream if one.type == "response.mcp_call_arguments.done")
+        while not waiting.asked:
+            time.sleep(0.01)
+        stream.close()
+        while not waiting.left:
+            time.sleep(0.01)
+    assert waiting.left == waiting.asked
+
+
+def test_an_operator_may_let_graphs_that_run_no_such_tools_ignore_them(shop: Shop, url: str) -> None:
+    with talking(["Hm."], servers=url, make=alone, client_tools="ignore") as talk:
+        response = talk.ask([calc(url)])
+    assert response.output_text == "Hm."
+    assert response.custom_outputs["warnings"] == ["`tools` was left out, because this graph runs only its own: calc."]
+    assert shop.headers == []
+
+
+def test_a_stored_request_has_no_credentials(url: str) -> None:
+    body = json.dumps({"input": "Go.", "tools": [calc(url, authorization=TOKEN, headers={"X-Key": KEY})]})
+    invocation = parse_request(body.encode(), graphs=["a"], stores=True, servers=[url])
+    assert invocation.server_headers == {"calc": {"authorization": f"Bearer {TOKEN}", "x-key": KEY}}
+    request = RunRequest(invocation=invocation, dialect=OPENAI, owner=Caller("ann"), accepted_at=1.0)
+    text = anyio.run(dump_request, request, head_of(request, "a"))
+    loaded, _ = anyio.run(load_request, text)
+    assert loaded.invocation.servers == invocation.servers
+    assert loaded.invocation.server_headers == {}
+    for secret in (TOKEN, KEY):
+        assert secret not in text
+        assert secret not in repr(request)
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "http://mcp.example.com/mcp",
+        "https://*.example.com/mcp",
+        "https://user:pass@mcp.example.com/mcp",
+        "https://mcp.example.com/mcp?key=1",
+        "https://mcp.example.com/a/%2e%2e/mcp",
+        "https://2130706433/mcp",
+        "mcp.example.com",
+    ],
+)
+def test_an_address_that_is_no_border_cannot_be_listed(servers: str) -> None:
+    with pytest.raises(BadSetting, match="GRAPH_AGENT_CLIENT_MCP_SERVERS must be addresses"):
+        Settings(client_mcp_servers=servers)
+
+
+def test_addresses_are_compared_in_one_form() -> None:
+    settings = Settings(client_mcp_servers=" HTTPS://MCP.example.com:443/Mcp ,http://LOCALHOST:080/x")
+    assert settings.client_mcp_addresses == ("https://mcp.example.com/Mcp", "http://localhost/x")
