@@ -21,6 +21,7 @@ from bench.paced import COUNTS, QUICK_COUNTS, measure_paced, paced_figures, pace
 from bench.postgres import postgres_url
 from bench.processes import ServerBroken, servers
 from bench.rows import FLOOR, ROWS
+from bench.starting import measure_starts, starts_figures, starts_report
 from bench.table import figures, report
 from bench.thread import POINTS, QUICK_POINTS, measure, thread_report
 from bench.tracking import start_tracking
@@ -49,10 +50,15 @@ def main() -> int:
                 streamed = measure_paced(running, counts=QUICK_COUNTS if options.quick else COUNTS)
                 print("\n" + paced_report(streamed))
                 paced = paced_figures(streamed)
+            starts = []
+            if options.starts:
+                starts = measure_starts(running)
+                print("\n" + starts_report(starts))
             if options.plot is not None and paced:
                 options.plot.write_text(plot(paced), encoding="utf-8")
             if options.json is not None:
-                text = json.dumps(figures(results, plan, load=load, paced=paced), indent=1)
+                found = figures(results, plan, load=load, paced=paced, starts=starts_figures(starts))
+                text = json.dumps(found, indent=1)
                 options.json.write_text(text + "\n", encoding="utf-8")
             if options.turns:
                 points = QUICK_POINTS if options.quick else POINTS
@@ -85,6 +91,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--paced", action=argparse.BooleanOptionalAction, default=True, help="also measure streams as models write them"
+    )
+    parser.add_argument(
+        "--starts", action=argparse.BooleanOptionalAction, default=True, help="also measure what a start costs"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw these as an SVG file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures of the rows to a file")

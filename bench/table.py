@@ -48,9 +48,15 @@ def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
 
 
 def figures(
-    results: Sequence[Result], plan: Plan, *, load: float, paced: Sequence[Mapping[str, Any]] = ()
+    results: Sequence[Result],
+    plan: Plan,
+    *,
+    load: float,
+    paced: Sequence[Mapping[str, Any]] = (),
+    starts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return the figures of the rows and the conditions, for `--json`. `paced` are those of streams as models write."""
+    """Return the figures of the rows and the conditions, for `--json`. `paced` are those of streams as models write,
+    and `starts` those of starts."""
     measured = {result.row.name: result for result in results if result.visits and result.broken is None}
     floor = measured.get(FLOOR)
     return {
@@ -61,6 +67,7 @@ def figures(
         "python": platform.python_version(),
         "rows": {} if floor is None else {name: _figures(result, floor) for name, result in measured.items()},
         "paced": list(paced),
+        "starts": list(starts),
     }
 
 

@@ -1,27 +1,41 @@
-"""Searches as the app, with the search behind `VectorSearchRetrieverTool`, which returns documents and not text."""
+"""Searches as the app, with the search behind `VectorSearchRetrieverTool`, which returns documents and not text.
 
+The first search does not wait for the tool's imports: `first_search` answers it, and the tool is made meanwhile.
+"""
+
+import logging
+import sys
+import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from graph_agent.app_context import current_settings
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.embeddings import app_embeddings
+from graph_agent.databricks.first_search import FirstSearch
 from graph_agent.databricks.index_query import Filters, Found, IndexQuery
 from graph_agent.databricks.search_threads import limit_waiting
 from graph_agent.errors import RetrievalFailed
+from graph_agent.foreign_errors import describe_error
 from graph_agent.lazy import IMPORT_LOCK, LazyValue
 
 if TYPE_CHECKING:
     from databricks_langchain import VectorSearchRetrieverTool
+
+logger = logging.getLogger(__name__)
 
 SUPPORTED_CREDENTIALS = ("pat", "oauth-m2m")
 """Kinds of credentials that the tool takes from a client. For any other kind it silently uses those of the process."""
 
 
 class AppSearch:
-    """The tool of one index. The first search builds it, with four calls. Synchronous."""
+    """The tool of one index, which is built with four calls. Synchronous."""
 
     def __init__(self, query: IndexQuery) -> None:
         self._query = query
+        self._first = FirstSearch(query)
+        self._starting = threading.Lock()
+        self._builder: threading.Thread | None = None
         self.tool = LazyValue(self._build)
 
     def search(self, text: str, filters: Filters, count: int) -> Found | None:
@@ -29,6 +43,9 @@ class AppSearch:
         credentials."""
         if workspace_client().config.auth_type not in SUPPORTED_CREDENTIALS:
             return None
+        if self._is_early and (found := self._first.search(text, filters, count)) is not None:
+            self._build_meanwhile()
+            return found
         # In each call, as the client keeps one connection per thread.
         limit_waiting(current_settings().request_seconds)
         tool = self.tool()
@@ -42,10 +59,40 @@ class AppSearch:
         )
         return self._query.titled(found)
 
-    def warm(self) -> None:
-        """Build the tool now."""
-        if workspace_client().config.auth_type in SUPPORTED_CREDENTIALS:
+    def warm(self) -> bool:
+        """Do what delays the first search, and return whether searches use the app's credentials here, as in `search`.
+
+        The tool is built now only if the first search needs it.
+        """
+        if workspace_client().config.auth_type not in SUPPORTED_CREDENTIALS:
+            return False
+        if not (self._is_early and self._first.fits()):
             self.tool()
+        return True
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether the tool is not there, and a search that needs it would wait for seconds of imports."""
+        if self.tool.ready:
+            return False
+        builder = self._builder
+        imported = hasattr(sys.modules.get("databricks_langchain"), "VectorSearchRetrieverTool")
+        return not imported if builder is None else builder.is_alive()
+
+    def _build_meanwhile(self) -> None:
+        """Build the tool in a thread, once. A failure is that of the next search, which builds it itself."""
+        with self._starting:
+            if self._builder is not None:
+                return
+            run = copy_context().run
+            self._builder = threading.Thread(target=run, args=(self._try_to_build,), name="search-tool", daemon=True)
+            self._builder.start()
+
+    def _try_to_build(self) -> None:
+        try:
+            self.tool()
+        except Exception as error:  # noqa: BLE001 - as said above
+            logger.debug("the search tool was not built: %s", describe_error(error))
 
     def _build(self) -> "VectorSearchRetrieverTool":
         limit_waiting(current_settings().request_seconds)

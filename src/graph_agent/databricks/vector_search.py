@@ -26,7 +26,8 @@ from graph_agent.identity.user_token import user_token
 class DocumentSearch(IndexQuery):
     """A Vector Search index as the planner's tool. Makes no call until the first search.
 
-    As the app it uses the search of `VectorSearchRetrieverTool`, built on the first search, in at most eight threads.
+    As the app it uses the search of `VectorSearchRetrieverTool` in at most eight threads. The first searches are the
+    SDK's, until the tool is built in another thread.
     For a user each search is one request with that user's token.
     """
 
@@ -104,9 +105,9 @@ class DocumentSearch(IndexQuery):
         acting_as = actor(self.acting_as)
         try:
             async with asyncio.timeout(current_settings().request_seconds):
+                if acting_as == "app" and await self._threads().run(self._app().warm):
+                    return
                 await self._threads().run(_prepared, asyncio.get_running_loop())
-                if acting_as == "app":
-                    await self._threads().run(self._app().warm)
         except Exception as error:
             raise self._error(error, acting_as, filtered=False) from error
 

@@ -494,9 +494,9 @@ async def _load(
         gate.open(service)
         duties.begin(service)
         if service.tracer is not None:
-            # Not earlier: the tracer's imports would delay those of the graphs. Not at the first trace: opening a new
-            # SQLite store takes seconds.
-            service.tracer.start()
+            # Not earlier: the tracer's imports would delay those of the graphs. Where a person waits for the first
+            # trace, at once: opening a new SQLite store takes seconds.
+            service.tracer.start(at_once=app.settings.reload == "on")
         logger.info("ready: serving %s", _served(service.catalog))
         if announces:
             _announce(service, unbuilt)

@@ -34,6 +34,9 @@ OPENING_SECONDS = 6.0
 """How much longer `close` waits for a local file that is being opened for the first time. MLflow's imports and the
 tables of a new file take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
 
+LIGHT = ("http://", "https://")
+"""Prefixes of stores that need no MLflow before a trace is written. That of the workspace does not either."""
+
 WARN_EVERY = 60.0
 """Seconds between two warnings, so that an unavailable store does not fill the log."""
 
@@ -66,6 +69,7 @@ class TraceExporter:
         self._size = queue_size
         self._open = opener or self._open_store
         self._is_opening = False
+        self._is_wanted = opener is not None or self._uri == "databricks" or (self._uri or "").startswith(LIGHT)
         self._version: Mapping[str, str] = {}
         self._location: str | None = None
         self._store: TraceStore | None = None
@@ -90,9 +94,14 @@ class TraceExporter:
         other store."""
         return self._location
 
-    def start(self) -> None:
-        """Open the store before the first trace. Without this call, `submit` opens it."""
+    def start(self, *, at_once: bool = False) -> None:
+        """Open the store before the first trace. Without this call, `submit` opens it.
+
+        A store that needs MLflow, four seconds of CPU time and 120 MB, is opened for the first trace or rating, or now
+        with `at_once`.
+        """
         with self._changed:
+            self._is_wanted |= at_once
             self._ensure_thread()
 
     def submit(self, record: RunRecord) -> None:
@@ -116,6 +125,11 @@ class TraceExporter:
 
         `trace_id` is the id at the end of the run, when the tables of Unity Catalog may not have been known.
         """
+        with self._changed:
+            self._is_wanted = True
+            self._ensure_thread()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._store is not None or self._closed, OPENING_SECONDS)
         store = self._store
         if store is None:
             raise StoreUnavailable("the trace store is not open")
@@ -161,12 +175,16 @@ class TraceExporter:
             self._export()
 
     def _export(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_wanted or bool(self._waiting) or self._closed)
         store = self._opened()
         if store is None:
             return
-        # Only `UnityStore` has a location.
-        self._location = getattr(store, "location", None)
-        self._store = store
+        with self._changed:
+            # Only `UnityStore` has a location.
+            self._location = getattr(store, "location", None)
+            self._store = store
+            self._changed.notify_all()
         while batch := self._next_batch():
             self._deliver(store, batch)
             self._is_opening = False

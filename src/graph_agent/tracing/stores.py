@@ -34,13 +34,16 @@ def open_store(tracking_uri: str | None, *, experiment: str, environ: Mapping[st
         # An older server: MLflow's own client below stores whole traces there.
         server.close()
     experiment_id = environ.get("MLFLOW_EXPERIMENT_ID")
-    # Late: importing MLflow takes over four seconds of CPU, and `ServerStore` does not need it.
+    if tracking_uri == "databricks":
+        # Late: it imports the SDK, and other stores do not need it.
+        with IMPORT_LOCK:
+            from graph_agent.tracing.workspace_store import open_workspace
+
+        return open_workspace(experiment=experiment, environ=environ)
+    # Late: importing MLflow takes over four seconds of CPU, and the stores above do not need it for that.
     with IMPORT_LOCK:
         from graph_agent.tracing.mlflow_store import MlflowStore
-        from graph_agent.tracing.workspace_store import open_workspace
 
-    if tracking_uri == "databricks":
-        return open_workspace(experiment=experiment, environ=environ)
     return MlflowStore(tracking_uri, experiment=experiment, experiment_id=experiment_id)
 
 

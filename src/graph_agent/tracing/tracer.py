@@ -118,10 +118,10 @@ class Tracer:
         )
         return cls(exporter, beside=_to_collector(app))
 
-    def start(self) -> None:
-        """Open the store before the first trace. Call it after the graphs are loaded: for a database this imports
-        MLflow, and two threads that import the same packages slow each other down."""
-        self._exporter.start()
+    def start(self, *, at_once: bool = False) -> None:
+        """Open the store, one that needs MLflow with the first trace, or now with `at_once`. Call it after the graphs
+        are loaded: two threads that import the same packages slow each other down."""
+        self._exporter.start(at_once=at_once)
         if self._beside is not None:
             self._beside.start()
 

@@ -5,20 +5,21 @@ The requests are the same as MLflow's. They use the app's shared client and its 
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mlflow.entities import Trace
-from mlflow.utils.proto_json_utils import message_to_json
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.tracing.assessments import CHANGES, change_or_create
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables, digits
-from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import AlreadyStored
+
+if TYPE_CHECKING:
+    from mlflow.entities import Trace
 
 SPANS = "/api/2.0/otel/v1/traces"
 TABLE = "X-Databricks-UC-Table-Name"
@@ -50,6 +51,9 @@ class UnityStore:
 
     def write(self, records: Sequence[RunRecord]) -> None:
         """Store whole traces. If the batch is tried again, the parts that have arrived are not sent again."""
+        # Late: importing MLflow takes four seconds of CPU, and nothing needs it before the first trace.
+        with IMPORT_LOCK:
+            from graph_agent.tracing.mlflow_store import trace_of
         traces = {one.trace_id: trace_of(one, self._tables) for one in records if one.trace_id not in self._stored}
         fresh = [name for name in traces if name not in self._sent]
         if fresh:
@@ -93,7 +97,7 @@ class UnityStore:
     def close(self) -> None:
         """Does nothing: the shared client owns the connections."""
 
-    def _send_spans(self, traces: Sequence[Trace]) -> None:
+    def _send_spans(self, traces: "Sequence[Trace]") -> None:
         request = ExportTraceServiceRequest()
         scope = request.resource_spans.add().scope_spans.add()
         for trace in traces:
@@ -103,7 +107,10 @@ class UnityStore:
         # The body does not matter: an error status would have raised. Closing it frees the connection.
         answer["contents"].close()
 
-    def _send_info(self, trace: Trace) -> None:
+    def _send_info(self, trace: "Trace") -> None:
+        # Late, as above.
+        from mlflow.utils.proto_json_utils import message_to_json
+
         info: Any = trace.info.to_proto()
         path = f"/api/4.0/mlflow/traces/{self.location}/{digits(trace.info.trace_id)}/info"
         try:

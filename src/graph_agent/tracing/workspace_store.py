@@ -4,30 +4,19 @@ The requests are the same as MLflow's. MLflow's own client makes seven calls per
 each trace, and it retries for minutes.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.errors.platform import ResourceConflict
-from mlflow.entities import Trace, TraceData, TraceInfo
-from mlflow.exceptions import MlflowException
-from mlflow.protos.service_pb2 import GetTraceInfoV3, StartTraceV3
-from mlflow.store.artifact.databricks_artifact_repo import _SERVICE_AND_METHOD_TO_INFO, DatabricksArtifactRepository
-from mlflow.tracing.client import TracingClient
-from mlflow.tracing.constant import TRACE_REQUEST_ID_PREFIX
-from mlflow.tracing.utils import TraceJSONEncoder
-from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
-from mlflow.utils.proto_json_utils import message_to_json, parse_dict
 
 from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.index_errors import status_of
 from graph_agent.errors import WorkspaceUnavailable
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.tracing.assessments import send_rating
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables
-from graph_agent.tracing.mlflow_store import trace_of
 from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
 from graph_agent.tracing.trace_store import (
@@ -40,13 +29,11 @@ from graph_agent.tracing.trace_store import (
 )
 from graph_agent.tracing.unity_store import UnityStore
 
+if TYPE_CHECKING:
+    from mlflow.entities import TraceInfo
+
 MOST_BEGUN = 1000
 """Traces that are remembered as half stored: the workspace knows them, but their spans have not arrived."""
-
-TRACES = "/api/3.0/mlflow/traces"
-
-OF_TRACES = re.compile(rf"^dbfs:/databricks/mlflow-tracking/[^/]+/{TRACE_REQUEST_ID_PREFIX}")
-"""Folders that the workspace gives signed URLs for. For any other folder, MLflow's own client uploads the spans."""
 
 Call = Callable[[str, str, Any], Any]
 """Takes the method, the path and the JSON of a call. Returns the JSON of the answer."""
@@ -80,7 +67,23 @@ class WorkspaceStore:
     def write(self, records: Sequence[RunRecord]) -> None:
         """Store whole traces, several at the same time. If the batch is tried again, traces that have arrived are not
         sent again."""
-        run_concurrently(self._write, [one for one in records if one.trace_id not in self._stored])
+        waiting = [one for one in records if one.trace_id not in self._stored]
+        # Late: importing MLflow takes four seconds of CPU, and nothing needs it before the first trace.
+        with IMPORT_LOCK:
+            from graph_agent.tracing.mlflow_store import trace_of
+            from graph_agent.tracing.workspace_traces import begin, upload
+
+        def store(record: RunRecord) -> None:
+            trace = trace_of(record, self._experiment_id)
+            if record.trace_id not in self._begun:
+                self._begun[record.trace_id] = begin(self._call, trace.info)
+                while len(self._begun) > MOST_BEGUN:
+                    del self._begun[next(iter(self._begun))]
+            upload(self._call, self._begun[record.trace_id], trace.data)
+            self._begun.pop(record.trace_id, None)
+            self._stored.add(record.trace_id)
+
+        run_concurrently(store, waiting)
         self._stored.difference_update(one.trace_id for one in records)
 
     def rate(self, trace_id: str, rating: Rating, assessment: str | None) -> str:
@@ -91,39 +94,6 @@ class WorkspaceStore:
 
     def close(self) -> None:
         """Does nothing: the shared client owns the connections."""
-
-    def _write(self, record: RunRecord) -> None:
-        trace = trace_of(record, self._experiment_id)
-        if record.trace_id not in self._begun:
-            self._begun[record.trace_id] = self._start(trace.info)
-            while len(self._begun) > MOST_BEGUN:
-                del self._begun[next(iter(self._begun))]
-        self._upload(self._begun[record.trace_id], trace.data)
-        self._begun.pop(record.trace_id, None)
-        self._stored.add(record.trace_id)
-
-    def _start(self, info: TraceInfo) -> TraceInfo:
-        whole: Any = Trace(info=info, data=TraceData(spans=[]))
-        request = StartTraceV3(trace=whole.to_proto())
-        try:
-            answer = self._call("POST", TRACES, json.loads(message_to_json(request)))
-            return TraceInfo.from_proto(_parsed(answer, StartTraceV3.Response()).trace.trace_info)
-        except AlreadyStored:
-            # The first request arrived but its answer was lost, so the SDK sent it again.
-            answer = self._call("GET", f"{TRACES}/{info.trace_id}", {})
-            return TraceInfo.from_proto(_parsed(answer, GetTraceInfoV3.Response()).trace.trace_info)
-
-    def _upload(self, stored: TraceInfo, data: TraceData) -> None:
-        where = stored.tags.get(MLFLOW_ARTIFACT_LOCATION, "")
-        text = json.dumps(data.to_dict(), cls=TraceJSONEncoder, ensure_ascii=False)
-        try:
-            if OF_TRACES.search(where):
-                _SignedStore(where, self._call).upload_trace_data(text)
-            else:
-                TracingClient("databricks")._upload_trace_data(stored, data)
-        except (MlflowException, OSError) as error:
-            # The error's text contains the signed URL, so it is not passed on. The next try requests a new URL.
-            raise StoreUnavailable("the spans could not be uploaded") from error
 
 
 class _Workspace:
@@ -180,28 +150,6 @@ class _Workspace:
             raise _refusal(status_of(error)) from error
         except (OSError, ValueError) as error:
             raise StoreUnavailable(type(error).__name__) from error
-
-
-class _SignedStore(DatabricksArtifactRepository):
-    """MLflow's upload to every kind of cloud store. The shared client requests the signed URL."""
-
-    def __init__(self, where: str, call: Call) -> None:
-        super().__init__(where)
-        self._call = call
-
-    # A private method of MLflow, because the class has no public way to use another client.
-    def _call_endpoint(  # type: ignore[no-untyped-def]
-        self, service, api, json_body=None, path_params: Mapping[str, str] | None = None, retry_timeout_seconds=None
-    ) -> Any:
-        path, method = _SERVICE_AND_METHOD_TO_INFO[service][api]
-        answer = self._call(method, path.format(**path_params or {}), json.loads(json_body or "{}"))
-        return _parsed(answer, api.Response())
-
-
-def _parsed(answer: Any, message: Any) -> Any:
-    parse: Any = parse_dict
-    parse(answer, message)
-    return message
 
 
 def _refusal(status: int | None) -> StoreError:
