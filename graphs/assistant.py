@@ -81,7 +81,7 @@ builder.add_node(
         answerability_model=model,
     ),
 )
-builder.add_node("retriever", make_retriever(documents, with_question=True))
+builder.add_node("retriever", make_retriever(documents, with_question=True, longest_passage=600))
 builder.add_node("tools", make_tools(tools, skip=[documents.name], approve=[report_problem.name]))
 builder.add_edge(START, "planner")
 builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.name), ["retriever", "tools", END])

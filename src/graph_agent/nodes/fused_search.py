@@ -80,6 +80,11 @@ def asked_in(messages: Sequence[BaseMessage]) -> Asked:
     return Asked([f"{' '.join(before.text.split())[:MOST_QUERY]} {question}"], parts_of(question))
 
 
+def up_to_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """The messages up to the last question, without what its turn has found since."""
+    return messages[: max((at for at, one in enumerate(messages, 1) if isinstance(one, HumanMessage)), default=0)]
+
+
 def parts_of(question: str) -> list[str]:
     """The sentences and clauses of a question, if it has several that mean something by themselves."""
     parts = [part.strip() for part in _ENDS.split(question)]

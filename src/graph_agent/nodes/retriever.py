@@ -15,13 +15,23 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ToolException
 
 from graph_agent.contract import NodeState, Source
-from graph_agent.errors import RetrievalFailed
+from graph_agent.errors import ConfigurationError, RetrievalFailed
 from graph_agent.foreign_errors import describe_error
 from graph_agent.found_documents import Finding, FoundDocument, tell_found
 from graph_agent.links import safe_link
 from graph_agent.nodes.citations import without_markers
 from graph_agent.nodes.concurrency import gather_or_cancel
-from graph_agent.nodes.fused_search import DEPTH, MORE_FOR_PARTS, Asked, asked_in, fused, passage_key, shared
+from graph_agent.nodes.excerpts import SHORTEST_EXCERPT, excerpts
+from graph_agent.nodes.fused_search import (
+    DEPTH,
+    MORE_FOR_PARTS,
+    Asked,
+    asked_in,
+    fused,
+    passage_key,
+    shared,
+    up_to_question,
+)
 from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
@@ -88,6 +98,7 @@ def make_retriever(
     columns: Columns | None = None,
     min_score: float = 0.0,
     with_question: bool = False,
+    longest_passage: int | None = None,
 ) -> Node:
     """A node that runs the planner's calls of `search` and adds the passages to the state, numbered for citations.
 
@@ -99,7 +110,18 @@ def make_retriever(
     With `with_question`, the first searches of a turn also look for the user's question, for a short one together with
     the question before, and for its parts. The best passages of all are shown: as many as one search gives, and three
     more for a question with parts. If the planner asks for several searches at once, each gets a fair share of them.
+
+    With `longest_passage`, in characters, the model sees excerpts of longer passages: the sentences, rows and items
+    with words of the question, below the heading. The first passage gets so many, later ones fewer. The state, the
+    citations and clients have the whole passages.
+
+    Raises:
+        ConfigurationError: `longest_passage` is below `SHORTEST_EXCERPT`.
     """
+    if longest_passage is not None and longest_passage < SHORTEST_EXCERPT:
+        raise ConfigurationError(
+            f"longest_passage must be at least {SHORTEST_EXCERPT} characters, not {longest_passage}"
+        )
     known = columns or Columns()
     if isinstance(search, BaseRetriever):
         search = RetrieverSearch(retriever=search, name=name)
@@ -137,7 +159,12 @@ def make_retriever(
             tell_found(config, _told(call, shown))
             marks = {PASSAGES: len(shown)}
             told.append(
-                ToolMessage(_listing(shown), tool_call_id=call["id"], name=searched.name, additional_kwargs=marks)
+                ToolMessage(
+                    _listing(_shortened(shown, call, messages, longest_passage)),
+                    tool_call_id=call["id"],
+                    name=searched.name,
+                    additional_kwargs=marks,
+                )
             )
         # Only the new ones, as the state's reducer appends them.
         return {"messages": told, "sources": sources[known_before:]}
@@ -292,8 +319,19 @@ def _told(call: Any, shown: Sequence[Source]) -> Finding:
     return Finding(query=str(call["args"].get("query") or ""), documents=documents, call_id=call["id"])
 
 
-def _listing(shown: Sequence[Source]) -> str:
-    return "\n\n".join(f"[{source.number}] {without_markers(source.text)}" for source in shown) or EMPTY_SEARCH
+def _shortened(
+    shown: Sequence[Source], call: Any, messages: Sequence[BaseMessage], longest: int | None
+) -> list[tuple[int, str]]:
+    """Numbers and texts of the passages as the model sees them."""
+    texts = [source.text for source in shown]
+    if longest is not None:
+        asked = [*asked_in(up_to_question(messages)).whole, _query_of(call)]
+        texts = excerpts(texts, " ".join(asked), longest=longest)
+    return [(source.number, text) for source, text in zip(shown, texts, strict=True)]
+
+
+def _listing(shown: Sequence[tuple[int, str]]) -> str:
+    return "\n\n".join(f"[{number}] {without_markers(text)}" for number, text in shown) or EMPTY_SEARCH
 
 
 def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
