@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-BUSY = 0.5
+BUSY = 0.6
 """Cores that other programs use, above which the threads of the model share one core."""
 
 QUIET = 0.25

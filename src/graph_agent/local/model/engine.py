@@ -258,6 +258,10 @@ def _start_server(path: Path, options: EngineOptions, key: str) -> Any:
     params.cache_ram_mib = 0
     if options.states is not None:
         params.slot_save_path = f"{options.states}{os.sep}"
+    # Answers repeat what passages say. So the tokens that followed the last three before are proposed, and the model
+    # checks five at once for less than it costs to write two. It keeps only what it would have chosen itself.
+    params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    params.speculative.ngram_simple.size_n, params.speculative.ngram_simple.size_m = 3, 5
     # The key keeps other users of the machine out. `use_jinja` applies the chat template inside the GGUF file.
     params.api_keys, params.ui, params.use_jinja, params.verbosity = [key], False, True, -1
     try:
