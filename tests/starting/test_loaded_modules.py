@@ -22,7 +22,7 @@ NEVER = {
     *("databricks_langchain", "databricks_openai", "databricks.ai_search", "unitycatalog", "langchain", "tokenizers"),
     *("fastapi", "flask", "jsonschema", "pint", "psycopg"),
 }
-"""Libraries that no service needs before it is asked. Together they take ten seconds of CPU time and 200 MB."""
+"""Libraries that no service needs before it is asked. Together they take seconds of CPU time and over 200 MB."""
 
 OF_DATABRICKS = {"databricks.sdk", "openai"}
 """What a model or an index of a workspace needs. On Databricks Apps it is there before the first question."""

@@ -1,7 +1,7 @@
 """Searches as the app while databricks-langchain is not imported, with the SDK that the process has anyway.
 
-Importing databricks-langchain and the MLflow that it needs takes eight seconds of CPU time and 200 MB. Without this
-module a service would pay for them before its first question, or its first question would wait for them.
+Importing databricks-langchain and the MLflow that it needs takes four seconds of CPU time or more and 210 MB. Without
+this module a service would pay for them before its first question, or its first question would wait for them.
 """
 
 import json
