@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graph_agent.commands.machine_checks import what_fits
-from graph_agent.local.machine import GB, Machine, graphics_card, this_machine, usable_memory
+from graph_agent.local.machine import GB, Machine, graphics_card, this_machine, usable_memory, usable_processors
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +18,17 @@ def test_this_machine_has_memory_and_processors() -> None:
     found = this_machine()
     assert found.processors >= 1
     assert str(found).count(",") >= 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("nonsense", None), ("1 0", None), (None, None)],
+)
+def test_a_container_has_the_processors_of_its_share(limit: str | None, most: int | None, tmp_path: Path) -> None:
+    limits = tmp_path / "cpu.max"
+    if limit is not None:
+        limits.write_text(limit)
+    assert usable_processors(limits) == (most or usable_processors(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(

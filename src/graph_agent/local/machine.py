@@ -78,11 +78,25 @@ class Machine:
 def this_machine() -> Machine:
     """The resources of this machine, as far as this process may use them."""
     memory = usable_memory()
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors = usable_processors()
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return Machine(memory, processors, "Apple silicon", shares_memory=True)
     graphics, graphics_memory = graphics_card()
     return Machine(memory, processors, graphics, graphics_memory)
+
+
+def usable_processors(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The processors that this process may use at a time. `limits` is the file with those of the container.
+
+    A container may have a part of the time of all processors. Threads beyond its share are stopped for most of it.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        # Microseconds of processor time in each period of so many microseconds. The word `max` means no limit.
+        allowed, period = limits.read_text().split()
+        return max(1, min(processors, int(allowed) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):
+        return processors
 
 
 def usable_memory(limits: Path = Path("/sys/fs/cgroup/memory.max")) -> int:

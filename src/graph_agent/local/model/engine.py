@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import httpx
 
 from graph_agent.errors import LocalModelFailed, PromptTooLong
+from graph_agent.local.machine import usable_processors
 from graph_agent.local.model.core_choice import CoreChoice, core_choice, threads_now
 from graph_agent.local.model.kept_beginnings import LONGEST, SHORTEST, KeptBeginnings
 from graph_agent.local.model.prompt_slots import LARGEST, PromptSlots, ReadingPace, Slot, Tokens, shared
@@ -38,8 +39,8 @@ class EngineOptions:
     slots: int = 4
     """Prompts that stay in memory, so that the prompt of a continued conversation is not read again."""
 
-    threads: int = os.cpu_count() or 1
-    """Threads for decoding. With more threads than cores it is many times slower."""
+    threads: int = field(default_factory=usable_processors)
+    """Threads for decoding. With more threads than processors it is many times slower."""
 
     states: Path | None = None
     """Folder where the states of beginnings of prompts are kept until the next start; None keeps none."""
@@ -97,7 +98,7 @@ class Engine:
         server = _start_server(path, options, key)
         # llama.cpp makes the threads that decode when it decodes the first time.
         _decode_once(server.listening_address, key)
-        cores = core_choice(threads_now() - before)
+        cores = core_choice(threads_now() - before) if options.threads > 1 else None
         return cls(server, key=key, options=options, cores=cores, beginnings=_kept_beginnings(path, options))
 
     async def prompt_of(self, turns: Sequence[Turn]) -> str:
