@@ -35,6 +35,9 @@ everything else use search_docs first, always: answer questions about the projec
 or two short sentences, and cite the passage you used by its number, such as [1]. Use report_problem only when the \
 user says to report a problem."""
 
+ANSWER_PROMPT = """Use this to answer each part of the question in one short sentence, and cite the passages you used \
+by their numbers, such as [1]."""
+
 NOTHING_FOUND = "The documents do not answer this."
 
 documents = DocumentSearch(
@@ -79,6 +82,7 @@ builder.add_node(
         require_tool_first=True,
         no_answer_text=NOTHING_FOUND,
         answerability_model=model,
+        answer_prompt=ANSWER_PROMPT,
     ),
 )
 builder.add_node("retriever", make_retriever(documents, with_question=True, longest_passage=600))

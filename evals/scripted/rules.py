@@ -14,6 +14,8 @@ from graph_agent.testing import Call, Usage
 from .reading import passages, quoted, stems, support, wish
 
 CHECK = re.compile(r"^Passages:\n(?P<passages>.*)\n\nQuestion: (?P<question>.*?)\nSome questions", re.DOTALL)
+ANSWER = re.compile(r"^Passages:\n(?P<passages>.*)\n\nQuestion: (?P<question>.*?)\nUse this to answer", re.DOTALL)
+_EARLIER = re.compile(r"^User: (.*)$", re.MULTILINE)
 _GOES_ON = re.compile(r"(?:and|but|then)\b")
 _A_WORD = re.compile(r"\S+\s*")
 ENOUGH = 0.6
@@ -30,6 +32,9 @@ def reply(body: Mapping[str, Any]) -> Reply:
     if check := CHECK.match(question):
         found = passages(check["passages"])
         return says("yes" if support(check["question"], found) >= ENOUGH else "no", prompt_words)
+    if asked := ANSWER.match(question):
+        before = [_user(text) for text in _EARLIER.findall(_text(messages[0]))]
+        return says(_answer(in_context([*before, _user(asked["question"])]), [asked["passages"]]), prompt_words)
     results = _results(messages)
     if not results:
         functions = [tool["function"] for tool in body.get("tools") or []]
@@ -79,6 +84,10 @@ def _results(messages: Sequence[Mapping[str, Any]]) -> list[str]:
         if message["role"] == "tool":
             results.insert(0, _text(message))
     return results
+
+
+def _user(text: str) -> Mapping[str, Any]:
+    return {"role": "user", "content": text}
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from evals.scripted.rules import in_context, reply
 from graph_agent.evaluating.command import main
 from graph_agent.evaluating.prompts import prompts_of, texts_of
 from graph_agent.evaluating.targets import Target
-from graph_agent.nodes.answerability import REQUEST
+from graph_agent.nodes.answerability import EVIDENCE, REQUEST
 from graph_agent.testing import Call
 
 TOOLS = [
@@ -64,7 +64,8 @@ def test_it_repeats_the_result_of_a_tool() -> None:
 
 @pytest.mark.parametrize(("question", "word"), [("Which port?", "yes"), ("Who won the football World Cup?", "no")])
 def test_it_says_whether_passages_answer_a_question(question: str, word: str) -> None:
-    assert said(user(REQUEST.format(passages=PASSAGES, question=question)), tools=None) == word
+    asked = f"{EVIDENCE.format(passages=PASSAGES, question=question)}{REQUEST}"
+    assert said(user(asked), tools=None) == word
 
 
 def test_a_question_that_says_little_is_read_with_the_one_before() -> None:
@@ -124,3 +125,11 @@ def test_a_port_that_is_in_use_is_named_with_the_ways_to_choose_another(
     said = capsys.readouterr().err
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in said
     assert "--port or GRAPH_AGENT_PORT" in said
+
+
+def test_it_answers_a_follow_up_from_passages_alone_with_what_the_question_leans_on() -> None:
+    role = "You answer.\n\nThe conversation before the question:\nUser: Which limit has a budget?\nAssistant: 5."
+    asked = f"{EVIDENCE.format(passages=PASSAGES, question='And what bounds it?')}Use this to answer."
+    messages = [{"role": "system", "content": role}, user(asked)]
+    pieces = reply({"messages": messages})
+    assert "".join(one for one in pieces if isinstance(one, str)) == "Budgets A budget bounds a run. [2]"

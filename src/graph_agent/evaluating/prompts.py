@@ -8,7 +8,6 @@ from pathlib import Path
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.nodes import answerability
 
-_FIELD = re.compile(r"\{\w+\}")
 _PROMPT_ARGUMENT = re.compile("prompt|instruction|system|role|content|message|template")
 """Names of arguments that take prompts. A text for another argument, such as `no_answer_text`, is for the reader."""
 
@@ -25,7 +24,7 @@ def prompts_of(config: Path, graph: str | None) -> list[str]:
     specs = read_manifest(config)
     spec = next((one for one in specs if one.name == graph), specs[0])
     own = texts_of(spec.path.read_text(encoding="utf-8")) if spec.path.suffix == ".py" else []
-    return [*own, answerability.ROLE, _FIELD.sub("\n", answerability.REQUEST)]
+    return [*own, answerability.ROLE, answerability.REQUEST]
 
 
 def texts_of(source: str) -> list[str]:

@@ -124,9 +124,11 @@ def _pieces(body: str) -> Iterator[str]:
             prose = []
         if _FENCE.match(line):
             fenced = not fenced
+        elif not line.strip():
+            continue
         elif fenced or _ROW.match(line):
             yield line.rstrip()
-        elif line.strip():
+        else:
             # The first line of an item keeps its indentation.
             prose.append(line.strip() if prose else line.rstrip())
     yield from _sentences(prose)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import Runnable, RunnableConfig
 
@@ -32,7 +32,7 @@ from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.errors import InvalidRequest
 from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
-from graph_agent.nodes.answerability import is_answerable
+from graph_agent.nodes.answerability import ANSWERING, ROLE, Evidence, is_answerable
 from graph_agent.nodes.citations import CheckedCitations, citations_in, held
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
@@ -40,6 +40,7 @@ from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import available_tools, tool_name_of
 from graph_agent.redaction import redact
+from graph_agent.summaries import is_summary
 from graph_agent.threads import run_giving_way
 from graph_agent.tool_call_policy import with_unique_ids
 
@@ -59,6 +60,7 @@ def make_planner(
     no_answer_text: str | None = None,
     tool_failed: str | None = None,
     answerability_model: BaseChatModel | None = None,
+    answer_prompt: str | None = None,
     history: int | None = None,
 ) -> Node:
     """A node that asks `model` for the next step, with `tools` to choose from.
@@ -72,8 +74,13 @@ def make_planner(
 
     With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer equal to it
     has no citations. With `answerability_model`, that model first decides whether the passages answer the question; see
-    `is_answerable`. With `tool_failed`, a turn is answered with that sentence if a tool of `make_tools` failed through
-    no fault of its arguments: a small model that reads of the failure would still say that nothing was found.
+    `is_answerable`. With `answer_prompt` too, a turn that only searched is answered from its passages and the question,
+    with that text behind them in place of `prompt`, and without tools. The check begins with the same words, so an
+    endpoint that keeps what it has read reads the passages once. If the request has tools or instructions of its own,
+    or its question is more than text, the answer gets `prompt` and the tools.
+
+    With `tool_failed`, a turn is answered with that sentence if a tool of `make_tools` failed through no fault of its
+    arguments: a small model that reads of the failure would still say that nothing was found.
 
     The model sees the newest turns of a long conversation: about `history` tokens, else `GRAPH_AGENT_HISTORY_TOKENS`,
     else as many as it can read. The state keeps all of them.
@@ -97,14 +104,12 @@ def make_planner(
         client, form = current_client_tools(), current_answer_form()
         sources = state.get("sources") or []
         results = results_of_turn(state["messages"])
+        evidence = None
         if form is None:
             if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
                 return answer_update(AIMessage(tool_failed), sources, cites=False)
-            if (
-                no_answer_text is not None
-                and results
-                and not await _worth_answering(state, results, answerability_model)
-            ):
+            evidence = _evidence(state["messages"], results, ANSWERING if answer_prompt else ROLE)
+            if no_answer_text is not None and not await _worth_answering(results, evidence, answerability_model):
                 return answer_update(AIMessage(no_answer_text), sources, cites=False)
         usable = with_client_tools(await available_tools(tools), client, keeps_own=bool(require_tool_first))
         checked: BaseChatModel = model
@@ -124,7 +129,9 @@ def make_planner(
             if not usable.tools and isinstance(model, DeferredChatModel):
                 asked = asked.bind(response_format=form.response_format)
                 told = {"tags": [IN_FORM]} if form.kind == "json_schema" and enforces_schemas(model) else None
-        if required and isinstance(require_tool_first, str):
+        if evidence is not None and answer_prompt is not None and _is_enough(state["messages"], usable, client):
+            reply = await seen.ask(checked, evidence.instructions, [HumanMessage(evidence.asking(answer_prompt))])
+        elif required and isinstance(require_tool_first, str):
             # Not streamed: a model may ignore `required`, and streamed text cannot be withdrawn.
             whole = await seen.ask(asked, instructions, state["messages"], config={"tags": ["nostream"]})
             reply = with_search(whole, require_tool_first, state["messages"])
@@ -232,18 +239,37 @@ def _with_warnings(prompt: str, usable: ListedTools) -> str:
     return "\n\n".join([prompt, *usable.warnings])
 
 
-async def _worth_answering(state: NodeState, results: Sequence[ToolMessage], model: BaseChatModel | None) -> bool:
-    """False if the turn only had searches, and they found nothing that answers the question."""
-    if all(result.content == EMPTY_SEARCH for result in results):
-        return False
+def _evidence(messages: Sequence[BaseMessage], results: Sequence[ToolMessage], role: str) -> Evidence | None:
+    """The question and the passages of a turn that only searched, and found something."""
     # The results of other tools are not passages, and may answer the question alone.
-    searched = all(PASSAGES in result.additional_kwargs for result in results)
-    if model is None or not searched:
-        return True
+    if not results or not all(PASSAGES in result.additional_kwargs for result in results):
+        return None
+    if all(result.content == EMPTY_SEARCH for result in results):
+        return None
+    asked = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=None)
+    if asked is None:
+        return None
     passages = "\n\n".join(str(result.content) for result in results)
-    messages = state["messages"]
-    asked = max(place for place, message in enumerate(messages) if isinstance(message, HumanMessage))
-    return await is_answerable(messages[asked].text, passages, model=model, earlier=messages[:asked])
+    return Evidence(question=messages[asked].text, passages=passages, earlier=messages[:asked], role=role)
+
+
+async def _worth_answering(
+    results: Sequence[ToolMessage], evidence: Evidence | None, model: BaseChatModel | None
+) -> bool:
+    """False if the turn only had searches, and they found nothing that answers the question."""
+    if results and all(result.content == EMPTY_SEARCH for result in results):
+        return False
+    return model is None or evidence is None or await is_answerable(evidence, model=model)
+
+
+def _is_enough(messages: Sequence[BaseMessage], usable: ListedTools, client: ClientTools) -> bool:
+    """Whether passages and question are all that the answer needs: nobody has said more that must be heeded."""
+    if client or client.choice != "auto" or usable.warnings:
+        return False
+    if any(isinstance(one, SystemMessage) or is_summary(one) for one in messages):
+        return False
+    question = next(one for one in reversed(messages) if isinstance(one, HumanMessage))
+    return isinstance(question.content, str)
 
 
 def requested_nodes(
