@@ -156,7 +156,9 @@ class Talk:
 @contextmanager
 def talking(*replies: Any, servers: str, make: Callable[[Any], Any] = planner, **settings: Any) -> Iterator[Talk]:
     model = ScriptedChatModel(*(replies or ["Hm."]))
-    with serving(graphs={"a": make(model)}, client_mcp_servers=servers, **settings) as service:
+    # The first run imports the SDK, which takes seconds on a busy machine.
+    values = {"max_seconds": 60.0, "client_mcp_servers": servers} | settings
+    with serving(graphs={"a": make(model)}, **values) as service:
         talk = Talk(service, model)
         try:
             yield talk
