@@ -211,12 +211,17 @@ async def test_a_state_that_cannot_be_read_is_removed_and_the_beginning_is_read(
     assert list((tmp_path / "states").iterdir()) == []
 
 
-async def test_kept_states_are_few(serve_here: Serve, tmp_path: Path) -> None:
+async def test_a_process_keeps_few_states_and_removes_those_that_were_not_used_for_longest(
+    serve_here: Serve, tmp_path: Path
+) -> None:
     llama = ready()
-    async with engine(llama, serve_here, tmp_path) as made:
-        for number in range(6):
-            await last(made, f"app{number} {RULES} what is x", f"app{number} {RULES}")
-    assert len(list((tmp_path / "states").iterdir())) == 4
+    for process in range(2):
+        async with engine(llama, serve_here, tmp_path) as made:
+            for number in range(6):
+                await last(made, f"app{process}{number} {RULES} what is x", f"app{process}{number} {RULES}")
+    kept = {path.name for path in (tmp_path / "states").iterdir()}
+    assert kept == set(list(llama.saved)[4:])
+    assert len(llama.saved) == 8
 
 
 async def test_a_prompt_longer_than_the_window_is_refused_before_it_is_read(serve_here: Serve) -> None:

@@ -57,6 +57,7 @@ class ScriptedDecoder:
         self._replies = list(replies)
         self._stopped = stopped
         self.prompts: list[str] = []
+        self.beginnings: list[str] = []
         self.parameters: list[dict[str, Any]] = []
         self.closed = anyio.Event()
 
@@ -68,6 +69,7 @@ class ScriptedDecoder:
 
     async def generate(self, prompt: str, beginning: str = "", **parameters: Any) -> AsyncGenerator[Piece, None]:
         self.prompts.append(prompt)
+        self.beginnings.append(beginning)
         self.parameters.append(parameters)
         words = self._replies.pop(0).split(" ")
         try:
@@ -117,6 +119,17 @@ async def test_a_text_streams_token_by_token_and_ends_with_its_usage() -> None:
         head | {"choices": [choice | {"delta": {}, "finish_reason": "stop"}]},
         head | {"choices": [], "usage": used},
     ]
+
+
+async def test_only_instructions_with_tools_are_kept_and_never_a_turn() -> None:
+    decoder = ScriptedDecoder("hello", "hello")
+    rules = {"role": "system", "content": "rule"}
+    await answer(decoder, rules, ASKED)
+    await answer(decoder, rules, ASKED, tools=[SEARCH])
+    assert decoder.beginnings[0] == ""
+    assert decoder.prompts[1].startswith(decoder.beginnings[1])
+    assert "system: rule" in decoder.beginnings[1]
+    assert "what is x?" not in decoder.beginnings[1]
 
 
 async def test_a_call_streams_its_name_first_and_its_arguments_in_pieces() -> None:
@@ -327,15 +340,16 @@ async def test_the_real_model_answers_stops_when_its_reader_leaves_and_reads_a_b
     path = settings.cache_dir / WEIGHTS[settings.local_model].file_name
     assert path.exists(), "run `graph-agent model` first, as `make test` does"
     model = await LocalModel.load(path, EngineOptions(window=1024, slots=2, at_once=1, states=tmp_path))
-    rules = {"role": "system", "content": "Answer in one word. " * 40}
+    rules = {"role": "system", "content": "Answer in one word. " * 20}
     with anyio.fail_after(120):
-        async with aclosing(model.stream_chat({"messages": [rules, ASKED], "max_tokens": 500})) as chunks:
+        asked = {"messages": [rules, ASKED], "tools": [SEARCH], "max_tokens": 500}
+        async with aclosing(model.stream_chat(asked)) as chunks:
             await anext(chunks)
             await anext(chunks)
         # One at a time: the next answer can only come when the first one has stopped. It gets the other slot, and the
         # file of what both begin with.
         other = {"role": "user", "content": "how are you?"}
-        said = [chunk async for chunk in model.stream_chat({"messages": [rules, other], "max_tokens": 4})]
+        said = [chunk async for chunk in model.stream_chat(asked | {"messages": [rules, other], "max_tokens": 4})]
     usage = said[-1]["usage"]
     assert usage["completion_tokens"] <= 4
     assert usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"] < 20

@@ -156,7 +156,7 @@ class Engine:
         cached: int | None = None
         while True:
             until = held + self._pace.tokens(self._slots.active)
-            if name and held < len(beginning) <= until and not self._kept_already(name):
+            if self._to_keep(name) and held < len(beginning) <= until:
                 # The state of the slot is that of the beginning only if the piece ends with it.
                 until = len(beginning)
             elif until >= len(tokens):
@@ -165,7 +165,7 @@ class Engine:
             timings = await self._read_until(tokens[:until], slot)
             cached = timings["cache_n"] if cached is None else cached
             slot.tokens, held = tokens[:until], until
-            if name and until == len(beginning) and not self._kept_already(name):
+            if self._to_keep(name) and until == len(beginning):
                 await self._keep(name, slot)
 
     async def _read_until(self, tokens: Tokens, slot: Slot) -> Mapping[str, Any]:
@@ -195,8 +195,8 @@ class Engine:
         if self._cores is not None:
             self._cores.look()
 
-    def _kept_already(self, name: str) -> bool:
-        return self._kept is None or self._kept.has(name)
+    def _to_keep(self, name: str) -> bool:
+        return self._kept is not None and name != "" and self._kept.takes(name)
 
     async def _restored(self, name: str, slot: Slot) -> bool:
         if self._kept is None or not self._kept.has(name):
@@ -219,7 +219,7 @@ class Engine:
         except LocalModelFailed:
             # A full disk must not fail an answer.
             self._kept.remove(name)
-        self._kept.used(name)
+        self._kept.added(name)
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         try:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +15,17 @@ SHORTEST, LONGEST = 128, 2048
 
 
 class KeptBeginnings:
-    """The files of a private folder. Their names depend on the model, the version of llama.cpp and the tokens."""
+    """The files of a private folder. Their names depend on the model, the version of llama.cpp and the tokens.
+
+    A process adds as many as are kept and no more: a graph may put the time into its system prompt, and a new file for
+    each request would wear out the disk.
+    """
 
     def __init__(self, folder: Path, model: Path, *, version: str) -> None:
         state = model.stat()
         self._model = f"{model.name} {state.st_size} {state.st_mtime_ns} {version}"
         self._folder = folder
+        self._added = 0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
 
@@ -32,10 +38,20 @@ class KeptBeginnings:
         """Whether the file exists."""
         return (self._folder / name).is_file()
 
+    def takes(self, name: str) -> bool:
+        """Whether a file that does not exist may be added."""
+        return self._added < MOST_FILES and not self.has(name)
+
+    def added(self, name: str) -> None:
+        """Note that a file was written or could not be, and remove those that are too many."""
+        self._added += 1
+        self.used(name)
+
     def used(self, name: str) -> None:
-        """Note that a file was read or written, and remove those that are too many."""
+        """Note that a file was read, and remove those that are too many."""
         with contextlib.suppress(OSError):
-            os.utime(self._folder / name)
+            now = time.time_ns()
+            os.utime(self._folder / name, ns=(now, now))
             files = sorted(self._folder.glob("*.state"), key=lambda path: path.stat().st_mtime, reverse=True)
             for path in files[MOST_FILES:]:
                 path.unlink()

@@ -135,9 +135,14 @@ class LocalModel:
         )
 
     async def _beginning(self, request: ChatRequest) -> str:
-        """What the prompts of all conversations with these instructions and tools begin with."""
+        """What the prompts of all conversations with these instructions and tools begin with.
+
+        Empty without tools: the check of an answer has the end of its conversation in its instructions.
+        """
+        if not request.tools:
+            return ""
         turns = chat_turns(request, [one for one in request.messages if one["role"] in ("system", "developer")])
-        return await self._decoder.prompt_of(turns) if turns else ""
+        return await self._decoder.prompt_of(turns)
 
     async def _texts(self, prompt: str, request: ChatRequest, reply: _Reply) -> AsyncGenerator[str, None]:
         """Stream the text of the answer. Everything else goes into `reply`."""
